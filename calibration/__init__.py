@@ -1,0 +1,1 @@
+"""Measuring and fitting: where the numbers in the hardware profiles come from."""

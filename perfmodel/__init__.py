@@ -1,0 +1,1 @@
+"""perfplan: how much recommendation traffic can this hardware serve within its SLA?"""

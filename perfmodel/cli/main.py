@@ -1,0 +1,129 @@
+"""The entry point: chooses the command, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, NamedTuple
+
+import typer
+from typer.main import get_command
+
+from perfmodel.errors import PerfplanError
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+Command = Callable[..., None]
+
+
+class LazyCommand(NamedTuple):
+    """A command whose module is imported only when it is the one to run: `--help` and `list` stay fast.
+
+    `summary` is the first line of the command's docstring; a test holds the two together.
+    """
+
+    summary: str
+    load: Callable[[], Command]
+
+
+def _list() -> Command:
+    from perfmodel.cli.list import list_topics
+
+    return list_topics
+
+
+def _schema() -> Command:
+    from perfmodel.cli.schema import schema
+
+    return schema
+
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
+    "schema": LazyCommand("Print the JSON Schema of a kind of YAML file.", _schema),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; by default that of this process.
+
+    Returns
+    -------
+    int
+        0 done, and the SLA is met; 2 bad input; 3 the SLA is missed; 4 unstable; 5 outside the
+        calibrated range; 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments or ["--help"])
+    except PerfplanError as error:
+        print(" ".join(str(error).split("\n")), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone. The interpreter flushes stdout once more at its end: let that succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command and what it has printed."""
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        get_command(_app(wanted)).main(args=arguments, prog_name="perfplan")
+    except SystemExit as exit_:  # Typer ends every run like this, with its own code for usage errors
+        sys.stdout.flush()
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    return 0
+
+
+def _app(wanted: str | None) -> typer.Typer:
+    """Build the command line with the wanted command; of the others only name and summary."""
+    app = typer.Typer(
+        help="How much recommendation traffic can this hardware serve within its SLA?",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_common_options)
+    for name, command in COMMANDS.items():
+        if name == wanted:
+            app.command(name)(command.load())
+        else:
+            app.command(name, help=command.summary)(_unloaded)
+    return app
+
+
+def _unloaded() -> None:
+    """Stand in for a command that is not the one to run."""
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        try:
+            number = version("perfplan")
+        except PackageNotFoundError:
+            number = "(not installed: running from a checkout)"
+        print(f"perfplan {number}")
+        raise typer.Exit
+
+
+def _common_options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """How much recommendation traffic can this hardware serve within its SLA?"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Work and hardware in, time out: pure functions."""

@@ -1,0 +1,119 @@
+"""What fits where: models in memory, weights and embedding rows in caches."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+
+from perfmodel.costmodel.kernels import Floats, Gather
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.errors import InputError
+from perfmodel.units import GIB
+
+_ZIPF_BINS = 64
+
+
+def require_fit(model: RecModel, device: Device) -> None:
+    """Refuse a model whose tables and weights exceed the device's memory.
+
+    Workers of a node share one read-only copy of the tables; a GPU holds all of them.
+
+    Raises
+    ------
+    InputError
+        Naming the largest table and the memory that is missing.
+    """
+    needed = model.embedding_bytes + model.dense_parameter_bytes
+    if needed <= device.memory.capacity_bytes:
+        return
+    op, index, table = max(
+        ((op, index, table) for op in model.embedding_operators for index, table in enumerate(op.tables)),
+        key=lambda row: row[2].size_bytes,
+    )
+    raise InputError(
+        f"{model.name} does not fit {device.name}: needs {needed / GIB:.1f} GiB, "
+        f"memory has {device.memory.capacity_bytes / GIB:.1f} GiB; "
+        f"largest table: {op.name}.tables.{index} with {table.size_bytes / GIB:.2f} GiB"
+    )
+
+
+def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:
+    """Last-level cache that one of `busy_per_socket` busy cores has to itself. [bytes]
+
+    An inclusive L3 holds copies of all L2 lines, so the private L2 adds nothing to it; an exclusive one
+    is filled by evictions, so each core has its L2 on top.
+    """
+    if device.caches is None:
+        return np.zeros_like(busy_per_socket)
+    own_l2 = device.caches.l2_bytes if device.caches.exclusive else 0.0
+    return device.caches.l3_bytes / busy_per_socket + own_l2
+
+
+def cached_fraction(footprint_bytes: float, capacity_bytes: Floats) -> Floats:
+    """Fraction of a footprint, used over and over, that a cache of this capacity holds. [1]"""
+    if footprint_bytes <= 0.0:
+        return np.ones_like(capacity_bytes)
+    return np.minimum(1.0, capacity_bytes / footprint_bytes)
+
+
+def table_hit_rates(tables: list[tuple[Gather, int]], capacity_bytes: float) -> list[float]:
+    """LRU hit rate of each table's rows when all tables share a cache, by Che's approximation.
+
+    A row of popularity p stays cached with probability 1 - exp(-p T), where T, the cache's
+    characteristic time, is such that the expected cached bytes fill the capacity [1]_.
+
+    Parameters
+    ----------
+    tables : list of (Gather, int)
+        Tables and how many are like each.
+    capacity_bytes : float
+        Cache for all of them. [bytes]
+
+    Returns
+    -------
+    list of float
+        Hit rate of each entry. [1]
+
+    References
+    ----------
+    .. [1] H. Che, Y. Tung, Z. Wang, "Hierarchical Web Caching Systems", IEEE JSAC 20(7), 2002.
+
+    Examples
+    --------
+    >>> table = Gather(rows_per_item=1, bags_per_item=1, row_bytes=128, num_rows=1000, zipf_exponent=0)
+    >>> [round(rate, 3) for rate in table_hit_rates([(table, 1)], 32_000)]
+    [0.25]
+    """
+    total_bytes = sum(table.table_bytes * count for table, count in tables)
+    if capacity_bytes >= total_bytes:
+        return [1.0] * len(tables)
+    if capacity_bytes <= 0.0:
+        return [0.0] * len(tables)
+    bins = [_popularity_bins(table) for table, _ in tables]
+
+    def excess_bytes(log_time: float) -> float:
+        time = np.exp(log_time)
+        cached = 0.0
+        for (table, count), (rows, rate) in zip(tables, bins, strict=True):
+            cached += count * table.row_bytes * float(np.sum(rows * -np.expm1(-rate * time)))
+        return cached - capacity_bytes
+
+    time = float(np.exp(brentq(excess_bytes, -60.0, 60.0, xtol=1e-9)))
+    hits = []
+    for rows, rate in bins:
+        weight = rows * rate
+        hits.append(float(np.sum(weight * -np.expm1(-rate * time)) / np.sum(weight)))
+    return hits
+
+
+def _popularity_bins(table: Gather) -> tuple[Floats, Floats]:
+    """Rows of similar popularity together: rows in each bin, and lookups per item of one row in it."""
+    n = table.num_rows
+    if table.zipf_exponent == 0.0:
+        return np.array([float(n)]), np.array([table.rows_per_item / n])
+    edges = np.unique(np.floor(np.geomspace(1, n + 1, _ZIPF_BINS)))
+    rows = np.diff(edges)
+    middle = np.sqrt(edges[:-1] * (edges[1:] - 1).clip(min=1))
+    weight = middle ** -table.zipf_exponent
+    return rows, table.rows_per_item * weight / np.sum(rows * weight)

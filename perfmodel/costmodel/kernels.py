@@ -1,0 +1,142 @@
+"""Kernels: the framework calls that operators turn into, with the work of each.
+
+Quantities are per item of the batch, unless their name says per call or per batch. One `Kernel` may stand
+for several equal calls (`calls`), such as the lookups of equal tables or the steps of a recurrent layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+Family = Literal[
+    "input",
+    "fc",
+    "embedding_bag",
+    "concat",
+    "sum",
+    "activation",
+    "softmax",
+    "batch_matmul",
+    "recurrent",
+    "elementwise",
+]
+
+INDEX_BYTES = 8
+ELEMENT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Counts for one batch: arithmetic, traffic, and rows touched at random.
+
+    Attributes
+    ----------
+    flop : float or array
+        A multiply-add counts as 2. [FLOP]
+    bytes_read, bytes_written : float or array
+        Operands once each; caches are not considered. [bytes]
+    random_rows : float or array
+        Embedding rows touched. [rows]
+    """
+
+    flop: Floats
+    bytes_read: Floats
+    bytes_written: Floats
+    random_rows: Floats
+
+    @property
+    def bytes_moved(self) -> Floats:
+        """Read and written. [bytes]"""
+        return self.bytes_read + self.bytes_written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A matrix product: `rows_per_item` rows a batch item, (rows, inner) x (inner, outer)."""
+
+    rows_per_item: float
+    inner: int
+    outer: int
+
+    @property
+    def weight_bytes(self) -> float:
+        """The right-hand matrix. [bytes]"""
+        return float(ELEMENT_BYTES * self.inner * self.outer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gather:
+    """Lookups in one table: `rows_per_item` rows of `row_bytes`, pooled into `bags_per_item` vectors."""
+
+    rows_per_item: float
+    bags_per_item: float
+    row_bytes: float
+    num_rows: int
+    zipf_exponent: float
+
+    @property
+    def table_bytes(self) -> float:
+        """Memory of the table. [bytes]"""
+        return self.num_rows * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """`calls` equal framework calls of one family, made by one operator.
+
+    Attributes
+    ----------
+    flop_per_item, read_bytes_per_item, written_bytes_per_item : float
+        Of one call, weights left out. [FLOP/item], [bytes/item]
+    product, gather : Product, Gather or None
+        What a call multiplies or looks up.
+    pieces : int
+        Inputs that a concat joins, in one call.
+    rows_per_item : float
+        Rows that a softmax normalises, or small products that a batched product makes, in one call.
+    """
+
+    operator: str
+    family: Family
+    calls: int = 1
+    flop_per_item: float = 0.0
+    read_bytes_per_item: float = 0.0
+    written_bytes_per_item: float = 0.0
+    product: Product | None = None
+    gather: Gather | None = None
+    pieces: int = 0
+    rows_per_item: float = 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        """Weights that one call reads. [bytes]"""
+        return self.product.weight_bytes if self.product else 0.0
+
+    @property
+    def signature(self) -> str:
+        """What a measured curve is filed under: family and the sizes that its time depends on."""
+        if self.product is not None:
+            product = self.product
+            return f"{self.family}:{product.rows_per_item:g}x{product.inner}x{product.outer}"
+        if self.gather is not None:
+            gather = self.gather
+            size = f"{gather.num_rows}x{gather.row_bytes:g}:{gather.rows_per_item:g}"
+            return f"{self.family}:{size}:{gather.zipf_exponent:g}"
+        shape = f"{self.read_bytes_per_item:g}-{self.written_bytes_per_item:g}:{self.rows_per_item:g}"
+        return f"{self.family}:{shape}:{self.pieces}"
+
+    def work(self, batch_size: Floats) -> Work:
+        """Work of all calls for one batch of `batch_size` items."""
+        rows = self.gather.rows_per_item if self.gather else 0.0
+        return Work(
+            flop=self.calls * self.flop_per_item * batch_size,
+            bytes_read=self.calls * (self.read_bytes_per_item * batch_size + self.weight_bytes),
+            bytes_written=self.calls * self.written_bytes_per_item * batch_size,
+            random_rows=self.calls * rows * batch_size,
+        )

@@ -1,0 +1,115 @@
+"""One batch on one executor: the time of a whole model, operator by operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
+from perfmodel.costmodel.footprint import require_fit
+from perfmodel.costmodel.kernel_time import Conditions, KernelTime, kernel_time
+from perfmodel.costmodel.kernels import Floats, Kernel
+from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.measured import measured_seconds
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+
+_CONTENTION_STEPS = 4
+"""Fixed-point steps between memory share and slow-down; the change after four is below 1 %."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedKernel:
+    """A kernel, its parts, and its time: from a measured curve where the profile has one."""
+
+    kernel: Kernel
+    parts: KernelTime
+    seconds: Floats
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTime:
+    """Time of one forward pass of a model, by kernel; arrays broadcast over batch sizes and busy workers."""
+
+    batch_size: Floats
+    kernels: tuple[TimedKernel, ...]
+
+    @property
+    def seconds(self) -> Floats:
+        """The whole pass: kernels follow each other. [s]"""
+        return np.sum([timed.seconds for timed in self.kernels], axis=0)
+
+    @property
+    def basis(self) -> Basis:
+        """As weak as its weakest part."""
+        return max(timed.basis for timed in self.kernels)
+
+
+def batch_time(
+    model: RecModel,
+    device: Device,
+    batch_size: Floats,
+    busy: Floats | float = 1.0,
+    *,
+    copies: bool = False,
+) -> BatchTime:
+    """Time of a batch on one executor, with `busy` executors at work on the node.
+
+    Parameters
+    ----------
+    model : RecModel
+        What runs.
+    device : Device
+        Where.
+    batch_size : (...) float array
+        Items in the batch, >= 1.
+    busy : (...) float array, default 1
+        Busy executors, this one included; broadcasts with `batch_size`.
+    copies : bool
+        The busy ones are pinned to one socket (a co-location experiment).
+
+    Raises
+    ------
+    InputError
+        If tables and weights do not fit the device's memory.
+    """
+    require_fit(model, device)
+    batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
+    kernels = lower(model)
+    weight_bytes = float(model.dense_parameter_bytes)
+    at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
+    alone = conditions_alone(kernels, weight_bytes, device, np.ones_like(batch), copies=copies)
+    parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
+    if device.kind == "cpu" and np.any(workers > 1):
+        for _ in range(_CONTENTION_STEPS):
+            total = np.sum([part.seconds for part in parts], axis=0)
+            share = np.sum([part.memory_s for part in parts], axis=0) / total
+            slowdown = memory_slowdown(device, workers, share, copies=copies)
+            at = replace(at, memory_slowdown=slowdown)
+            parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
+    timed = tuple(
+        _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
+    )
+    return BatchTime(batch_size=batch, kernels=timed)
+
+
+def _timed(
+    kernel: Kernel, parts: KernelTime, device: Device, batch_size: Floats, alone: Conditions
+) -> TimedKernel:
+    """Take the measured curve where there is one, stretched by what the formula says of co-located work."""
+    low, high = device.batch_range
+    curve = device.measured.get(kernel.signature)
+    if curve is None:
+        outside = bool(np.any((batch_size < low) | (batch_size > high)))
+        basis = Basis.EXTRAPOLATED if outside else Basis.FITTED
+        return TimedKernel(kernel=kernel, parts=parts, seconds=parts.seconds, basis=basis)
+
+    def formula(batch: Floats) -> Floats:
+        return kernel_time(kernel, device, batch, alone).seconds
+
+    seconds, basis = measured_seconds(curve, batch_size, formula)
+    stretch = parts.seconds / formula(batch_size)
+    return TimedKernel(kernel=kernel, parts=parts, seconds=seconds * stretch, basis=basis)

@@ -1,0 +1,1 @@
+"""Frozen types: validation and derived properties, nothing else."""

@@ -1,0 +1,212 @@
+"""Hardware and the software stack that runs on it, as the cost model sees them; all in SI.
+
+A device is one kind of processor *with* one software stack: the same chip under another framework has
+other call overheads and efficiencies. `loading.profile_file` builds these from the YAML profiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+DeviceKind = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """Caches of a CPU: private L2, and an L3 that the cores of a socket share."""
+
+    l2_bytes: float
+    l3_bytes: float
+    exclusive: bool  # True: a line is in L2 or L3 (Skylake-SP); False: L3 holds copies of all L2s (Broadwell)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Main memory of a node (CPU) or of the card (GPU).
+
+    Attributes
+    ----------
+    capacity_bytes : float
+        What tables and weights may occupy. [bytes]
+    bandwidth_bytes_per_s : float
+        Peak of one socket or card. [bytes/s]
+    random_fraction : float
+        Fraction of the peak that many cores together reach with random rows. [1]
+    saturation_sharpness : float
+        Exponent p of (1 + x^p)^(1/p), x = demand over reachable bandwidth: how abrupt saturation is. [1]
+    """
+
+    capacity_bytes: float
+    bandwidth_bytes_per_s: float
+    random_fraction: float = 1.0
+    saturation_sharpness: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GemmCosts:
+    """What a matrix product costs beyond its arithmetic.
+
+    Attributes
+    ----------
+    efficiency : float
+        Fraction of the peak reached by large products. [1]
+    half_width : float
+        Inner or outer width at which half of that is left: narrow layers fill vectors and tiles badly.
+    half_rows : float
+        Rows whose arithmetic takes as long as packing the weights (CPU) or filling the chip (GPU).
+    weight_l2_bytes_per_s, weight_l3_bytes_per_s, weight_memory_bytes_per_s : float
+        Rates at which one core streams weights from each level. [bytes/s]
+    """
+
+    efficiency: float
+    half_width: float
+    half_rows: float
+    weight_l2_bytes_per_s: float
+    weight_l3_bytes_per_s: float
+    weight_memory_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupCosts:
+    """What an embedding lookup costs.
+
+    Attributes
+    ----------
+    bag_s : float
+        Each pooled vector: loop set-up and output (CPU), a thread block (GPU). [s]
+    cached_line_s, memory_line_s : float
+        Each 64-byte line of a row that is in the last-level cache, or in memory; with the
+        overlap of misses that the core sustains. [s]
+    serial_row_s : float
+        Rows of one bag that must follow each other; bags run side by side (GPU). [s]
+    """
+
+    bag_s: float
+    cached_line_s: float
+    memory_line_s: float
+    serial_row_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputCosts:
+    """Turning a request into tensors, and for a GPU moving them there.
+
+    Attributes
+    ----------
+    blob_s : float
+        Each tensor handed to the framework. [s]
+    bag_s, index_s, dense_element_s : float
+        Each pooled lookup list, index, and dense element converted. [s]
+    transfer_bytes_per_s : float
+        Host to device; infinite for a CPU. [bytes/s]
+    index_bytes : int
+        Bytes of one index as handed over. [bytes]
+    """
+
+    blob_s: float = 0.0
+    bag_s: float = 0.0
+    index_s: float = 0.0
+    dense_element_s: float = 0.0
+    transfer_bytes_per_s: float = float("inf")
+    index_bytes: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCosts:
+    """Fixed costs of framework calls, by kernel family, and per-row costs of the small kernels. [s]"""
+
+    call_s: Mapping[str, float]
+    concat_piece_s: float = 0.0  # each input of a concat call: a copy kernel of its own on a GPU
+    concat_row_piece_s: float = 0.0  # each input, for each item: the copy loop of a CPU
+    recurrent_step_s: float = 0.0  # each step's calls, beside its products
+    softmax_row_s: float = 0.0
+    softmax_element_s: float = 0.0
+    small_product_s: float = 0.0  # each item's product in a batched matrix product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interference:
+    """Slow-down of co-located executors beyond caches and bandwidth.
+
+    Attributes
+    ----------
+    node_factor : float
+        Service time with all cores busy over service time alone, from the serving stack itself
+        (its processes, its interpreter): grows linearly with the other busy cores. [1]
+    hyper_thread_gemm, hyper_thread_lookup : float
+        Slow-down of two workers on one core. [1]
+    """
+
+    node_factor: float = 1.0
+    hyper_thread_gemm: float = 1.6
+    hyper_thread_lookup: float = 1.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """Static TDP as DeepRecSys charges it, and the range between idle and peak. [W]"""
+
+    tdp_w: float
+    idle_w: float
+    peak_w: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredCurve:
+    """Measured time of one kernel signature over batch sizes, ascending. [items], [s]"""
+
+    batch_sizes: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One processor kind with one software stack; rates and costs are those of one executor.
+
+    Attributes
+    ----------
+    sockets, cores_per_socket : int
+        Physical cores of the node; a GPU has 1 and 1.
+    peak_flop_per_s : float
+        fp32 peak of one core, or of the card. [FLOP/s]
+    stream_bytes_per_s : float
+        Rate at which elementwise kernels and copies move bytes. [bytes/s]
+    batch_range : (int, int)
+        Batch sizes over which the profile was calibrated; beyond: EXTRAPOLATED.
+    relative_error : float
+        Mean relative error of the calibration, for bands. [1]
+    measured : mapping
+        Kernel signature to its measured curve.
+    assumptions : tuple of str
+        Costs that no fit stands behind, for reports.
+    """
+
+    name: str
+    kind: DeviceKind
+    stack: str
+    sockets: int
+    cores_per_socket: int
+    peak_flop_per_s: float
+    stream_bytes_per_s: float
+    memory: Memory
+    power: Power
+    gemm: GemmCosts
+    lookup: LookupCosts
+    calls: CallCosts
+    inputs: InputCosts
+    caches: Caches | None = None
+    interference: Interference = field(default_factory=Interference)
+    batch_range: tuple[int, int] = (1, 1024)
+    relative_error: float = 0.0
+    measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def num_cores(self) -> int:
+        """Physical cores of the node; 1 for a GPU."""
+        return self.sockets * self.cores_per_socket

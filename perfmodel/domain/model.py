@@ -1,0 +1,112 @@
+"""A recommendation model: tables, operators, and the graph that joins them, with every shape checked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.operators import EmbeddingBag, Operator, Shape
+
+DENSE = "dense"
+"""The name by which operators read the model's dense input."""
+
+
+class RecModel(Frozen):
+    """A ranking model as a list of operators, each reading the results of earlier ones.
+
+    Attributes
+    ----------
+    name, description, source : str
+        What the model is and where its sizes were published.
+    stack : str or None
+        The software stack in which its published figures were measured; a profile that has it
+        uses it unless the user names another.
+    dense_features : int
+        Width of the dense input, read as `dense`; 0: the model has none. [elements/item]
+    operators : tuple of Operator
+        In execution order; the last one is the output.
+
+    Raises
+    ------
+    ValueErrorAt
+        If a name is unknown or used twice, a shape does not fit, or a result is never read.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    description: str = ""
+    source: str = ""
+    stack: str | None = None
+    dense_features: Annotated[int, Field(ge=0)] = 0
+    operators: Annotated[tuple[Operator, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _graph_fits(self) -> RecModel:
+        self.shapes()
+        return self
+
+    def shapes(self) -> dict[str, Shape]:
+        """Work out the shape of one item's result of every operator, and check each on the way."""
+        shapes: dict[str, Shape] = {}
+        if self.dense_features:
+            shapes[DENSE] = Shape(1, self.dense_features)
+        unread = dict.fromkeys(shapes, -1)
+        for index, operator in enumerate(self.operators):
+            path = ("operators", index)
+            if operator.name in shapes or operator.name == DENSE:
+                raise ValueErrorAt(f"{operator.name}: name is used twice", (*path, "name"))
+            for source in operator.reads():
+                if source not in shapes:
+                    known = ", ".join(shapes) or "nothing yet"
+                    raise ValueErrorAt(
+                        f"{operator.name}: reads {source}, which no earlier operator gives; known here: {known}",
+                        path,
+                    )
+                unread.pop(source, None)
+            try:
+                shapes[operator.name] = operator.output_shape(shapes)
+            except ValueError as error:
+                raise ValueErrorAt(f"{operator.name}: {error}", path) from None
+            unread[operator.name] = index
+        unread.pop(self.operators[-1].name)
+        for name, index in unread.items():
+            path = ("operators", index) if index >= 0 else ("dense_features",)
+            raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)
+        return shapes
+
+    @property
+    def output_width(self) -> int:
+        """Elements of one item's output. [elements/item]"""
+        return self.shapes()[self.operators[-1].name].width
+
+    @property
+    def embedding_operators(self) -> tuple[EmbeddingBag, ...]:
+        """The operators that look up embedding tables."""
+        return tuple(op for op in self.operators if isinstance(op, EmbeddingBag))
+
+    @property
+    def num_tables(self) -> int:
+        """Number of embedding tables."""
+        return sum(table.count for op in self.embedding_operators for table in op.tables)
+
+    @property
+    def embedding_bytes(self) -> float:
+        """Memory that all embedding tables occupy. [bytes]"""
+        return sum(table.size_bytes * table.count for op in self.embedding_operators for table in op.tables)
+
+    @property
+    def embedding_bytes_per_item(self) -> float:
+        """Embedding rows read for one item. [bytes/item]"""
+        return sum(table.bytes_per_item * table.count for op in self.embedding_operators for table in op.tables)
+
+    @property
+    def lookups_per_item(self) -> float:
+        """Embedding rows that one item looks up, over all tables. [lookups/item]"""
+        return sum(table.pooling_factor * table.count for op in self.embedding_operators for table in op.tables)
+
+    @property
+    def dense_parameter_bytes(self) -> int:
+        """Memory of all weights and biases but the embedding tables, fp32. [bytes]"""
+        shapes = self.shapes()
+        return 4 * sum(operator.num_parameters(shapes) for operator in self.operators)

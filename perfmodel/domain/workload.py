@@ -1,0 +1,163 @@
+"""Traffic: when queries arrive and how many items each one ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from perfmodel.domain.base import Frozen
+
+Rate = Annotated[float, Field(gt=0, description="mean arrival rate [queries/s]")]
+
+
+class PoissonArrivals(Frozen):
+    """Exponential gaps, independent: the usual model of many independent users."""
+
+    process: Literal["poisson"] = "poisson"
+    rate_qps: Rate
+
+
+class IntegerMillisecondArrivals(Frozen):
+    """Gaps that are Poisson-distributed whole milliseconds, as DeepRecSys's load generator draws them.
+
+    Much smoother than a Poisson process: at a mean gap of m ms the squared coefficient of variation is 1/m.
+    """
+
+    process: Literal["deeprecsys-integer-ms"] = "deeprecsys-integer-ms"
+    rate_qps: Rate
+
+
+class ConstantArrivals(Frozen):
+    """Equal gaps."""
+
+    process: Literal["constant"] = "constant"
+    rate_qps: Rate
+
+
+class BurstyArrivals(Frozen):
+    """A two-state Markov-modulated Poisson process: calm and burst, the mean rate kept.
+
+    Attributes
+    ----------
+    burst_factor : float
+        Rate in a burst over the rate in calm, > 1. [1]
+    burst_fraction : float
+        Long-run fraction of time spent in bursts, in (0, 1). [1]
+    mean_burst_s : float
+        Mean duration of a burst. [s]
+    """
+
+    process: Literal["mmpp"] = "mmpp"
+    rate_qps: Rate
+    burst_factor: Annotated[float, Field(gt=1)]
+    burst_fraction: Annotated[float, Field(gt=0, lt=1)]
+    mean_burst_s: Annotated[float, Field(gt=0)]
+
+
+class DiurnalArrivals(Frozen):
+    """A Poisson process whose rate follows a sine over the period: rate·(1 + amplitude·sin)."""
+
+    process: Literal["diurnal"] = "diurnal"
+    rate_qps: Rate
+    amplitude: Annotated[float, Field(ge=0, le=1, description="swing around the mean rate, 0 to 1")]
+    period_s: Annotated[float, Field(gt=0)] = 86400.0
+
+
+class TraceArrivals(Frozen):
+    """A recorded trace, CSV: column `arrival_s`, and optionally `num_items`.
+
+    `rate_qps` rescales time so that the mean rate becomes this; null keeps the recorded times.
+    """
+
+    process: Literal["trace"] = "trace"
+    file: Path
+    rate_qps: Rate | None = None
+
+
+Arrivals = Annotated[
+    PoissonArrivals
+    | IntegerMillisecondArrivals
+    | ConstantArrivals
+    | BurstyArrivals
+    | DiurnalArrivals
+    | TraceArrivals,
+    Field(discriminator="process"),
+]
+
+Items = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class NamedSizes(Frozen):
+    """A published list of query sizes."""
+
+    distribution: Literal["deeprecsys-production", "hercules-service", "mlperf-dlrm"]
+
+
+class _ClippedSizes(Frozen):
+    """Sizes between two limits."""
+
+    min_items: Items = 1
+    max_items: Items = 1000
+
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> Self:
+        if self.min_items > self.max_items:
+            raise ValueError(f"min_items: {self.min_items} is more than max_items, {self.max_items}")
+        return self
+
+
+class LogNormalSizes(_ClippedSizes):
+    """Log-normal sizes, rounded, clipped to [min_items, max_items]; mu and sigma are of ln(items)."""
+
+    distribution: Literal["lognormal"] = "lognormal"
+    mu: float
+    sigma: Annotated[float, Field(gt=0)]
+
+
+class NormalSizes(_ClippedSizes):
+    """Normal sizes, rounded, clipped to [min_items, max_items]."""
+
+    distribution: Literal["normal"] = "normal"
+    mean_items: Annotated[float, Field(gt=0)]
+    std_items: Annotated[float, Field(gt=0)]
+
+
+class FixedSizes(Frozen):
+    """Every query ranks the same number of items."""
+
+    distribution: Literal["fixed"] = "fixed"
+    num_items: Items
+
+
+class FileSizes(Frozen):
+    """Equiprobable sizes from a text file, one whole number a line."""
+
+    distribution: Literal["file"] = "file"
+    file: Path
+
+
+class TraceSizes(Frozen):
+    """The sizes recorded in the arrival trace (its column `num_items`), query by query."""
+
+    distribution: Literal["trace"] = "trace"
+
+
+QuerySizes = Annotated[
+    NamedSizes | LogNormalSizes | NormalSizes | FixedSizes | FileSizes | TraceSizes,
+    Field(discriminator="distribution"),
+]
+
+
+class Traffic(Frozen):
+    """Arrivals and query sizes, drawn from independent random streams."""
+
+    arrivals: Arrivals
+    query_sizes: QuerySizes
+
+    @model_validator(mode="after")
+    def _trace_sizes_need_a_trace(self) -> Traffic:
+        if isinstance(self.query_sizes, TraceSizes) and not isinstance(self.arrivals, TraceArrivals):
+            raise ValueError("query_sizes: distribution trace needs arrivals: process trace")
+        return self

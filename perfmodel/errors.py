@@ -1,0 +1,43 @@
+"""The errors that perfplan raises, by what the caller can do about them.
+
+    PerfplanError            exit code 1
+    ├── InputError           2   a file, an option or an argument says something we cannot accept
+    ├── UnstableError        4   the offered load exceeds what the executors can serve
+    └── ExtrapolationError   5   the question lies outside the calibrated range
+"""
+
+
+class PerfplanError(Exception):
+    """Base of all errors that perfplan raises on purpose; the message is one line for the user."""
+
+    exit_code = 1
+
+
+class InputError(PerfplanError, ValueError):
+    """A file, an option or an argument says something we cannot accept."""
+
+    exit_code = 2
+
+
+class UnstableError(PerfplanError):
+    """The offered load exceeds what the executors can serve; no percentile exists.
+
+    Parameters
+    ----------
+    message : str
+        One line: what is overloaded and by how much.
+    utilisation : float
+        Offered load over capacity of the most loaded executor pool, >= 1. [1]
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, utilisation: float) -> None:
+        super().__init__(message)
+        self.utilisation = utilisation
+
+
+class ExtrapolationError(PerfplanError):
+    """The question lies outside the calibrated range; `--extrapolate` answers it, marked."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Files -> domain types: the only place that parses files."""

@@ -1,0 +1,87 @@
+"""Find the models, profiles and scenarios that come with perfplan, from any working directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from perfmodel.errors import InputError
+from perfmodel.loading.words import nearest
+
+Kind = Literal["model", "profile", "scenario"]
+
+
+class ProfileChoice(NamedTuple):
+    """A hardware profile, and the software stack asked for with `name@stack`; None: it was not said."""
+
+    path: Path
+    stack: str | None
+
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_directory(kind: Kind) -> Path:
+    """Folder of the shipped files of one kind: in the package where it was installed, else beside it."""
+    if kind == "model":
+        return _PACKAGE / "zoo"
+    name = {"profile": "hardware_profiles", "scenario": "scenarios"}[kind]
+    installed = _PACKAGE / "shipped" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+def shipped_names(kind: Kind) -> list[str]:
+    """Names of the shipped files of one kind, in alphabetical order."""
+    return sorted(path.stem for path in shipped_directory(kind).glob("*.yaml"))
+
+
+def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
+    """Find a shipped file by its name, or any file by its path.
+
+    Parameters
+    ----------
+    kind : {"model", "profile", "scenario"}
+        What is looked for.
+    name : str
+        A shipped name, with or without `.yaml`; or a path: something with a path separator, or
+        ending in `.yaml`. A path that exists goes before a shipped name.
+    relative_to : Path
+        Where a relative path starts: the folder of the file that names it.
+
+    Raises
+    ------
+    InputError
+        If there is no such file; says which shipped name is nearest. Carries no place: the caller
+        knows which key or option gave the name.
+    """
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    has_separator = os.sep in name or "/" in name
+    path = relative_to / name
+    if (has_separator or name.endswith(_SUFFIXES)) and path.is_file():
+        return path
+    if has_separator:
+        raise InputError(f"expected a {kind} file, found none at {path}")
+    known = shipped_names(kind)
+    if stem in known:
+        return shipped_directory(kind) / f"{stem}.yaml"
+    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if (relative_to / f"{stem}{suffix}").is_file())
+    hint = f"; did you mean {found!r}?" if (found := next(here, None)) else nearest(name, known)
+    raise InputError(f"unknown {kind} {name!r}{hint} (perfplan list {kind}s shows all)")
+
+
+def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:
+    """Find a hardware profile by its name or path; `broadwell@hpca2020` also names a stack.
+
+    Raises
+    ------
+    InputError
+        As `find_file`, or if nothing follows the `@`.
+    """
+    profile, at, stack = name.rpartition("@")
+    if not at or "/" in stack or stack.endswith(_SUFFIXES):  # an @ in the path itself
+        return ProfileChoice(find_file("profile", name, relative_to=relative_to), None)
+    if not stack:
+        raise InputError(f"expected a stack after @ in {name!r}, or no @")
+    return ProfileChoice(find_file("profile", profile, relative_to=relative_to), stack)

@@ -1,0 +1,165 @@
+"""Turn a YAML document into a pydantic type; whatever does not fit becomes one line with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from perfmodel.domain.base import ValueErrorAt
+from perfmodel.errors import InputError
+from perfmodel.loading.expectations import (
+    Expectations,
+    choices_of,
+    describe,
+    keys_of,
+    unknown_keys,
+)
+from perfmodel.loading.words import nearest
+from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.loading.yaml_tree import KeyPath, Listing, Node, Section, YamlSource, child, shown
+
+T = TypeVar("T")
+
+_LEADING_KEYS = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*): *")
+
+
+def parse_file(path: Path, kind: type[T]) -> T:
+    """Read a YAML file into a pydantic type, strictly: exact keys, no conversion of text to numbers.
+
+    Parameters
+    ----------
+    path : Path
+        The file; errors name it as given here.
+    kind : type
+        A frozen pydantic model, or any type that pydantic validates.
+
+    Raises
+    ------
+    InputError
+        One line: `rm3.yaml:9:14: rate_qps: expected a number > 0, got -3`.
+    """
+    return validate(read_yaml(path), kind)
+
+
+def validate(source: YamlSource, kind: type[T]) -> T:
+    """Validate a document that has been read; keep `source` to locate later errors.
+
+    Raises
+    ------
+    InputError
+        One line that begins with the place of the first thing that does not fit.
+    """
+    adapter: TypeAdapter[T] = TypeAdapter(kind)
+    try:
+        return adapter.validate_json(json.dumps(source.data()))
+    except ValidationError as error:
+        expectations = Expectations(adapter.json_schema(mode="validation"))
+        details, path = _most_telling(error.errors(include_url=False), source.root)
+        raise _input_error(details, path, source, expectations) from None
+
+
+def at_leading_key(message: str, source: YamlSource, base: KeyPath = ()) -> InputError:
+    """Locate an error whose message may begin with a key path, such as `operators.3: …`, under `base`."""
+    match = _LEADING_KEYS.match(message)
+    if match is None:
+        return source.error(message, *base)
+    path = (*base, *(int(key) if key.isdecimal() else key for key in match[1].split(".")))
+    is_known = source.find(*path) is not None or source.find(*path[:-1]) is not None
+    return source.error(message[match.end() :], *path) if is_known else source.error(message, *base)
+
+
+def _most_telling(errors: Sequence[ErrorDetails], root: Node) -> tuple[ErrorDetails, KeyPath]:
+    """Choose the error to report: a misspelt key rather than the missing one, the deepest in a union."""
+    located = [(error, _path_of(error, root)) for error in errors]
+    first = next(
+        (item for item in located if item[0]["type"] == "extra_forbidden"),
+        next((item for item in located if item[0]["type"] != "missing"), located[0]),
+    )
+    within = [item for item in located if item[1][: len(first[1])] == first[1]]
+    return max(within, key=lambda item: len(item[1])) if first[0]["type"] != "extra_forbidden" else first
+
+
+def _path_of(error: ErrorDetails, root: Node) -> KeyPath:
+    """Key path in the document of an error; pydantic's location also names branches of unions."""
+    loc = error["loc"]
+    if error["type"] == "missing":
+        return (*_written(loc[:-1], root), loc[-1])
+    return _written(loc, root)
+
+
+def _written(loc: KeyPath, node: Node) -> KeyPath:
+    """Longest reading of a location as keys of the document, skipping what names a branch."""
+    if not loc:
+        return ()
+    inner = child(node, loc[0]) if isinstance(node, Section) or isinstance(loc[0], int) else None
+    skipped = _written(loc[1:], node)
+    if inner is None:
+        return skipped
+    taken = (loc[0], *_written(loc[1:], inner))
+    return taken if len(taken) >= len(skipped) else skipped
+
+
+def _input_error(
+    details: ErrorDetails, path: KeyPath, source: YamlSource, expectations: Expectations
+) -> InputError:
+    """Write one error as a line: place, key, what was expected, what was found."""
+    schemas = expectations.at(path, source.root)
+    node = source.find(*path)
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, source, expectations)
+        case "missing":
+            return _missing_key(path, source, describe(schemas))
+        case "union_tag_not_found" if isinstance(node, Section):
+            tag = details["ctx"]["discriminator"].strip("'")
+            for key in unknown_keys(node, schemas):
+                if nearest(key, [tag]):
+                    return _unknown_key((*path, key), source, expectations)
+            return _missing_key((*path, tag), source, describe(expectations.at((*path, tag), source.root)))
+        case "union_tag_invalid":
+            path = (*path, details["ctx"]["discriminator"].strip("'"))
+            schemas, node = expectations.at(path, source.root), source.find(*path)
+        case "value_error":
+            error = details["ctx"]["error"]
+            if isinstance(error, ValueErrorAt):
+                return source.error(str(error), *path, *error.path)
+            return at_leading_key(str(error), source, path)
+        case _:
+            pass
+    return _unexpected_value(path, node, source, schemas, details["msg"])
+
+
+def _unexpected_value(
+    path: KeyPath, node: Node | None, source: YamlSource, schemas: Sequence[Any], otherwise: str
+) -> InputError:
+    expected = describe(schemas)
+    if node is None or not expected:
+        return source.error(otherwise, *path)
+    got = shown(node)
+    if isinstance(node, Listing) and "a list" in expected:
+        got = f"a list of {len(node.items)}"
+    return source.error(
+        f"expected {expected}, got {got}{nearest(got.strip(chr(39)), choices_of(schemas))}", *path
+    )
+
+
+def _unknown_key(path: KeyPath, source: YamlSource, expectations: Expectations) -> InputError:
+    key = str(path[-1])
+    known = keys_of(expectations.at(path[:-1], source.root))
+    hint = nearest(key, known) or (f"; expected one of {', '.join(known)}" if known else "")
+    return InputError(f"{source.key_place(*path)}: unknown key {key!r}{_within(path[:-1])}{hint}")
+
+
+def _missing_key(path: KeyPath, source: YamlSource, expected: str) -> InputError:
+    hint = f": expected {expected}" if expected else ""
+    return InputError(f"{source.place(*path)}: missing key {str(path[-1])!r}{_within(path[:-1])}{hint}")
+
+
+def _within(path: KeyPath) -> str:
+    return f" in {'.'.join(map(str, path))}" if path else ""

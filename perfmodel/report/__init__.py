@@ -1,0 +1,1 @@
+"""Results to terminal and JSON: the only place that rounds and scales."""

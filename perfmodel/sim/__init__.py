@@ -1,0 +1,1 @@
+"""The simulation: is handed a service time, knows no roofline."""

@@ -1,0 +1,196 @@
+"""When queries arrive: one function for each arrival process of `perfmodel.domain.workload`.
+
+Every process is built from a unit-rate stream, so that two rates see the same randomness (common
+random numbers), and draws element by element, so that a longer run begins with the shorter one.
+"""
+
+from __future__ import annotations
+
+from math import tau
+
+import numpy as np
+from scipy.special import gammaln
+
+from perfmodel.domain.workload import (
+    Arrivals,
+    BurstyArrivals,
+    ConstantArrivals,
+    DiurnalArrivals,
+    IntegerMillisecondArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+)
+from perfmodel.errors import InputError
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.streams import stream
+from perfmodel.units import MS
+
+# Beyond this the states would not fit in memory, and such short bursts average out within a gap.
+MAX_BURSTS = 10_000_000
+
+
+def draw_arrivals_s(
+    arrivals: Arrivals,
+    num_queries: int,
+    *,
+    seed: int,
+    replication: int = 0,
+    trace_s: FloatArray | None = None,
+) -> FloatArray:
+    """Draw the arrival times of the first `num_queries` queries, ascending. [s]
+
+    Parameters
+    ----------
+    arrivals : Arrivals
+        The process and its mean rate.
+    num_queries : int
+        How many; the first of a longer draw are the same, to the last bit.
+    seed, replication : int
+        Choose the random streams "arrivals" and "burst states".
+    trace_s : (num_recorded,) float, optional
+        The recorded times, ascending; needed by `TraceArrivals`, unused by the others. [s]
+
+    Returns
+    -------
+    (num_queries,) float
+        Times since the start of the run. [s]
+
+    Raises
+    ------
+    InputError
+        If a trace is missing, unordered, or shorter than `num_queries`.
+
+    Examples
+    --------
+    >>> draw_arrivals_s(ConstantArrivals(rate_qps=4.0), 3, seed=1)
+    array([0.25, 0.5 , 0.75])
+    """
+    rng = stream(seed, "arrivals", replication)
+    match arrivals:
+        case PoissonArrivals():
+            return _unit_poisson(num_queries, rng) / arrivals.rate_qps
+        case IntegerMillisecondArrivals():
+            return _integer_ms_s(arrivals, num_queries, rng)
+        case ConstantArrivals():
+            return np.arange(1, num_queries + 1) / arrivals.rate_qps
+        case BurstyArrivals():
+            states = stream(seed, "burst states", replication)
+            return _bursty_s(arrivals, _unit_poisson(num_queries, rng), states)
+        case DiurnalArrivals():
+            return _diurnal_s(arrivals, _unit_poisson(num_queries, rng))
+        case TraceArrivals():
+            return _trace_s(arrivals, num_queries, trace_s)
+
+
+def mean_rate_qps(arrivals: Arrivals, trace_s: FloatArray | None = None) -> float:
+    """Return the long-run mean arrival rate; of a trace without a rate, the recorded one. [queries/s]"""
+    if isinstance(arrivals, TraceArrivals) and arrivals.rate_qps is None:
+        return _recorded_rate_qps(_checked_trace(trace_s))
+    assert arrivals.rate_qps is not None
+    return arrivals.rate_qps
+
+
+def _unit_poisson(num_queries: int, rng: np.random.Generator) -> FloatArray:
+    """Points of a Poisson process of rate 1."""
+    gaps = rng.standard_exponential(num_queries)
+    return np.cumsum(gaps, out=gaps)
+
+
+def _integer_ms_s(
+    arrivals: IntegerMillisecondArrivals, num_queries: int, rng: np.random.Generator
+) -> FloatArray:
+    """Gaps of Poisson(1000 / rate) whole milliseconds, by inversion of one uniform number each.
+
+    Inversion, because the gaps of two rates are then ordered query by query; `rng.poisson` consumes
+    a different number of draws at every rate.
+    """
+    mean_gap_ms = 1.0 / (arrivals.rate_qps * MS)
+    # Twelve standard deviations hold all but 1e-30 of a Poisson law; small means need the extra 40.
+    reach = 12.0 * mean_gap_ms**0.5 + 40.0
+    gap_ms = np.arange(max(0, int(mean_gap_ms - reach)), int(mean_gap_ms + reach) + 1)
+    log_pmf = gap_ms * np.log(mean_gap_ms) - mean_gap_ms - gammaln(gap_ms + 1.0)
+    cdf = np.cumsum(np.exp(log_pmf))
+    cdf /= cdf[-1]
+    gaps_ms: IntArray = gap_ms[np.searchsorted(cdf, rng.random(num_queries), side="right")]
+    return np.cumsum(gaps_ms) / 1000.0
+
+
+def _bursty_s(arrivals: BurstyArrivals, unit_points: FloatArray, states: np.random.Generator) -> FloatArray:
+    """Poisson points seen through the clock of the two states.
+
+    The integrated rate is piecewise linear in time; a unit-rate point at u arrives when it reaches u.
+    The chain starts in its stationary law, and exponential sojourns have no memory: no warm-up.
+    """
+    fraction, factor = arrivals.burst_fraction, arrivals.burst_factor
+    calm_qps = arrivals.rate_qps / (1.0 - fraction + fraction * factor)
+    mean_calm_s = arrivals.mean_burst_s * (1.0 - fraction) / fraction
+    starts_in_burst = states.random() < fraction
+    order = slice(None, None, -1 if starts_in_burst else 1)
+    mean_s = np.array([mean_calm_s, arrivals.mean_burst_s])[order]
+    rate_qps = np.array([calm_qps, calm_qps * factor])[order]
+
+    target = unit_points[-1] if len(unit_points) else 0.0
+    expected_cycles = target / (arrivals.rate_qps * mean_s.sum())
+    if expected_cycles > MAX_BURSTS:
+        raise InputError(
+            f"traffic.arrivals.mean_burst_s: {arrivals.mean_burst_s:g} s makes {expected_cycles:.2g} bursts "
+            f"in one run; expected at most {MAX_BURSTS:.0e}: longer bursts, or process poisson"
+        )
+    sojourns_s, integrated = np.empty((0, 2)), np.zeros(1)
+    while integrated[-1] <= target:
+        more = states.standard_exponential((int(expected_cycles) + 16, 2)) * mean_s
+        sojourns_s = np.concatenate([sojourns_s, more])
+        integrated = np.concatenate([[0.0], np.cumsum(sojourns_s * rate_qps)])
+    clock_s = np.concatenate([[0.0], np.cumsum(sojourns_s)])
+    times_s: FloatArray = np.interp(unit_points, integrated, clock_s)
+    return times_s
+
+
+def _diurnal_s(arrivals: DiurnalArrivals, unit_points: FloatArray) -> FloatArray:
+    """Poisson points seen through the clock of the sine: solve x + a (1 - cos x) = u for the phase x.
+
+    A table of one period brackets each root and Newton's steps, kept inside the bracket, refine it.
+    Their number is fixed, since stopping on the whole array would break the prefix property.
+    """
+    amplitude = arrivals.amplitude
+    to_phase = tau / arrivals.period_s
+    periods, within = np.divmod(unit_points * (to_phase / arrivals.rate_qps), tau)
+    grid = np.linspace(0.0, tau, 1025)
+    integrated = grid + amplitude * (1.0 - np.cos(grid))
+    cell = np.clip(np.searchsorted(integrated, within, side="right") - 1, 0, len(grid) - 2)
+    low, high = grid[cell], grid[cell + 1]
+    phase = low + (high - low) * (within - integrated[cell]) / (integrated[cell + 1] - integrated[cell])
+    for _ in range(4):
+        residual = phase + amplitude * (1.0 - np.cos(phase)) - within
+        slope = np.maximum(1.0 + amplitude * np.sin(phase), 1e-9)  # 0 where the rate itself is 0
+        phase = np.clip(phase - residual / slope, low, high)
+    times_s = (periods * tau + phase) / to_phase
+    # Rounding may swap neighbours that a nearly vanishing rate places within one ulp of each other.
+    return np.maximum.accumulate(times_s)
+
+
+def _trace_s(arrivals: TraceArrivals, num_queries: int, trace_s: FloatArray | None) -> FloatArray:
+    """Recorded times, counted from the first; stretched where a rate is given."""
+    recorded_s = _checked_trace(trace_s)
+    if num_queries > len(recorded_s):
+        raise InputError(
+            f"traffic.arrivals.file: holds {len(recorded_s)} queries, fewer than the {num_queries} asked for"
+        )
+    since_first_s: FloatArray = recorded_s[:num_queries] - recorded_s[0]
+    if arrivals.rate_qps is None:
+        return since_first_s
+    return since_first_s * (_recorded_rate_qps(recorded_s) / arrivals.rate_qps)
+
+
+def _checked_trace(trace_s: FloatArray | None) -> FloatArray:
+    if trace_s is None or len(trace_s) < 2:
+        raise InputError("traffic.arrivals.file: expected a trace of at least two arrival times")
+    if not np.all(np.isfinite(trace_s)) or np.any(np.diff(trace_s) < 0):
+        raise InputError("traffic.arrivals.file: arrival_s: expected finite, ascending times")
+    if trace_s[-1] == trace_s[0]:
+        raise InputError("traffic.arrivals.file: arrival_s: all times are equal, so there is no rate")
+    return trace_s
+
+
+def _recorded_rate_qps(trace_s: FloatArray) -> float:
+    return (len(trace_s) - 1) / float(trace_s[-1] - trace_s[0])

@@ -1,0 +1,65 @@
+"""The choice of an engine: the compiled one where it applies, SimPy for every other policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perfmodel.errors import InputError
+from perfmodel.sim.policies import Policy, SplitAndOffload, check_covers
+from perfmodel.sim.records import RunRecord
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.traffic import Queries
+
+EngineName = Literal["auto", "compiled", "simpy"]
+
+
+def simulate(
+    queries: Queries,
+    service: ServiceTimes,
+    policy: Policy,
+    *,
+    engine: EngineName = "auto",
+    log_requests: bool = False,
+) -> RunRecord:
+    """Serve every query and return what happened; the engines agree to the last bit.
+
+    Parameters
+    ----------
+    queries : Queries
+        What arrives.
+    service : ServiceTimes
+        How long requests hold an executor.
+    policy : Policy
+        Where queries go.
+    engine : {"auto", "compiled", "simpy"}, default "auto"
+        "auto" is "compiled" where that can run the policy, and "simpy" otherwise.
+    log_requests : bool, default False
+        Whether to record every request; only SimPy can.
+
+    Raises
+    ------
+    InputError
+        If a service time is missing, or "compiled" cannot do what is asked.
+
+    Examples
+    --------
+    Two cores, 10 ms a request: the third request of a query of three waits for the first to end.
+
+    >>> import numpy as np
+    >>> queries = Queries(np.array([0.0]), np.array([300]))
+    >>> service = ServiceTimes(cpu_s=np.full((128, 2), 0.010))
+    >>> simulate(queries, service, SplitAndOffload(batch_size=128), engine="simpy").latency_s
+    array([0.02])
+    """
+    if isinstance(policy, SplitAndOffload) and len(queries):
+        check_covers(service, policy, int(queries.num_items.max()))
+    if engine != "simpy" and isinstance(policy, SplitAndOffload) and not log_requests:
+        # Imported on use: numba takes half a second, which most commands never need.
+        from perfmodel.sim.compiled_engine import simulate_compiled
+
+        return simulate_compiled(queries, service, policy)
+    if engine == "compiled":
+        raise InputError("engine compiled: knows the policy split only, and logs no requests; use simpy")
+    from perfmodel.sim.simpy_engine import simulate_simpy
+
+    return simulate_simpy(queries, service, policy, log_requests=log_requests)

@@ -1,0 +1,64 @@
+"""How long a request holds its executor, as the simulation is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.errors import InputError
+from perfmodel.sim.arrays import FloatArray, frozen_floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServiceTimes:
+    """Service times of one node: CPU cores under contention, and accelerator streams.
+
+    Attributes
+    ----------
+    cpu_s : (max_batch, num_executors) float
+        `cpu_s[b - 1, n - 1]`: a request of b items when n executors are busy, this one included.
+        Evaluated once, when the request starts. [s]
+    accelerator_s : (max_items,) float or None
+        `accelerator_s[s - 1]`: a whole query of s items. None: the node has no accelerator. [s]
+    num_accelerators : int
+        Streams: each serves one whole query at a time, all from one FIFO queue.
+    """
+
+    cpu_s: FloatArray
+    accelerator_s: FloatArray | None = None
+    num_accelerators: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=2))
+        if (self.accelerator_s is None) != (self.num_accelerators == 0) or self.num_accelerators < 0:
+            raise InputError("service times: expected accelerator_s exactly where num_accelerators >= 1")
+        if self.accelerator_s is not None:
+            checked = _checked(self.accelerator_s, "accelerator_s", dimensions=1)
+            object.__setattr__(self, "accelerator_s", checked)
+
+    @property
+    def num_executors(self) -> int:
+        """CPU executors of the node."""
+        return int(self.cpu_s.shape[1])
+
+    @property
+    def max_batch_items(self) -> int:
+        """Largest request that the CPU table covers. [items]"""
+        return int(self.cpu_s.shape[0])
+
+    @property
+    def max_offload_items(self) -> int:
+        """Largest query that the accelerator table covers; 0 without one. [items]"""
+        return 0 if self.accelerator_s is None else len(self.accelerator_s)
+
+
+def _checked(values: FloatArray, name: str, *, dimensions: int) -> FloatArray:
+    array = frozen_floats(values)
+    if array.ndim != dimensions or array.size == 0:
+        raise InputError(
+            f"service times: {name}: expected {dimensions} dimensions, none empty, got {array.shape}"
+        )
+    if not (np.all(np.isfinite(array)) and np.all(array > 0)):
+        raise InputError(f"service times: {name}: expected finite times > 0")
+    return array

@@ -1,0 +1,106 @@
+"""Traffic that can be drawn: the arrival process and the law of the sizes, together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfmodel.domain.workload import Arrivals
+from perfmodel.errors import InputError
+from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
+from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
+from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """What arrives in one run, in order of arrival.
+
+    Attributes
+    ----------
+    arrival_s : (num_queries,) float
+        Scheduled arrivals, ascending; they never wait for the system. [s]
+    num_items : (num_queries,) int
+        Sizes, each at least 1. [items]
+    """
+
+    arrival_s: FloatArray
+    num_items: IntArray
+
+    def __post_init__(self) -> None:
+        arrival_s, num_items = frozen_floats(self.arrival_s), frozen_ints(self.num_items)
+        if arrival_s.ndim != 1 or arrival_s.shape != num_items.shape:
+            raise InputError(
+                f"queries: expected one size for each arrival, got {num_items.shape} for {arrival_s.shape}"
+            )
+        if len(arrival_s):
+            if not (arrival_s[0] >= 0 and np.isfinite(arrival_s[-1])):
+                raise InputError("queries: expected finite arrival times from 0 on")
+            if not np.all(arrival_s[1:] >= arrival_s[:-1]):
+                raise InputError("queries: expected ascending arrival times")
+            if num_items.min() < 1:
+                raise InputError("queries: expected at least 1 item in every query")
+        object.__setattr__(self, "arrival_s", arrival_s)
+        object.__setattr__(self, "num_items", num_items)
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrafficSource:
+    """An arrival process with a law of sizes, ready to draw from.
+
+    Attributes
+    ----------
+    arrivals : Arrivals
+        The process and its rate.
+    sizes : SizePmf or None
+        The law of the sizes; None takes them from the trace, query by query.
+    trace_s, trace_num_items : (num_recorded,) arrays or None
+        The recorded arrival times and sizes of a trace. [s], [items]
+    """
+
+    arrivals: Arrivals
+    sizes: SizePmf | None = None
+    trace_s: FloatArray | None = None
+    trace_num_items: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.sizes is None and self.trace_num_items is None:
+            raise InputError("traffic.query_sizes: expected a distribution, or a trace that records sizes")
+
+    @property
+    def rate_qps(self) -> float:
+        """Mean arrival rate. [queries/s]"""
+        return mean_rate_qps(self.arrivals, self.trace_s)
+
+    @property
+    def num_recorded(self) -> int | None:
+        """How many queries a trace holds; None for a process that never ends."""
+        return None if self.trace_s is None else len(self.trace_s)
+
+    @property
+    def size_pmf(self) -> SizePmf:
+        """The law of the sizes; of recorded sizes, their frequencies."""
+        if self.sizes is not None:
+            return self.sizes
+        assert self.trace_num_items is not None
+        return pmf_of_list(self.trace_num_items)
+
+    def at_rate(self, rate_qps: float) -> TrafficSource:
+        """Return the same traffic at another mean rate, from the same random numbers."""
+        return replace(self, arrivals=self.arrivals.model_copy(update={"rate_qps": rate_qps}))
+
+    def draw(self, num_queries: int, *, seed: int, replication: int = 0) -> Queries:
+        """Draw the first `num_queries` queries; a longer draw begins with the same ones."""
+        arrival_s = draw_arrivals_s(
+            self.arrivals, num_queries, seed=seed, replication=replication, trace_s=self.trace_s
+        )
+        if self.sizes is not None:
+            return Queries(
+                arrival_s, draw_num_items(self.sizes, num_queries, seed=seed, replication=replication)
+            )
+        assert self.trace_num_items is not None
+        return Queries(arrival_s, self.trace_num_items[:num_queries])

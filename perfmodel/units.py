@@ -1,0 +1,12 @@
+"""Factors to SI. Files carry the unit in the key; inside, everything is SI."""
+
+KIB = 2**10
+MIB = 2**20
+GIB = 2**30
+GB = 1e9
+GHZ = 1e9
+GFLOP = 1e9
+TFLOP = 1e12
+MS = 1e-3
+US = 1e-6
+NS = 1e-9
