@@ -25,10 +25,10 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import shipped_directory
 
 RELATIVE_SCALE = 0.10
-SHARE_SCALE_POINTS = 2.0
+SHARE_SCALE_POINTS = 3.0
 LOADING_SCALE_POINTS = 8.0
-UNMOVED_SPREADS = 0.05
-"""A constant that stays this close to its start, in spreads, was not decided by the figures."""
+UNDECIDED = 0.9
+"""Where the figures leave this much of the spread that a constant had before, they say nothing about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +39,16 @@ class Fitted:
     stack: str
     costs: Costs
     parameters: dict[str, Parameter]
+    spreads: dict[str, float]
     figures: tuple[str, ...]
 
     def source(self, key: str) -> str:
-        """Where a cost comes from: the figures, or its start where they did not move it."""
-        parameter = self.parameters[key]
-        moved = abs(np.log(self.costs[key] / parameter.start))
-        if parameter.spread == 0.0 or moved < UNMOVED_SPREADS * parameter.spread:
+        """Where a cost comes from: the figures, or its start where they say nothing about it."""
+        parameter, spread = self.parameters[key], self.spreads[key]
+        if spread >= UNDECIDED * parameter.spread:
             return f"assumed: {parameter.reason}"
-        return f"fitted: {', '.join(self.figures)}; from {parameter.start:.3g}, {parameter.reason}"
+        percent = f"+-{100 * np.expm1(spread):.0f} %"
+        return f"fitted: {', '.join(self.figures)} ({percent}); expected {parameter.start:.3g}: {parameter.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,11 @@ def fit_stage(
     files: Sequence[str],
     models: Models,
     keep: Callable[[Point], bool],
-) -> dict[str, Costs]:
+) -> tuple[dict[str, Costs], dict[str, Costs]]:
     """Least squares over the logarithms of all free parameters of the groups.
 
     Residuals are errors over their scale, plus each parameter's distance from its start over its spread.
+    Returns the costs of each group, and their remaining spreads (from the curvature at the optimum).
     """
     names = [
         (group.name, key) for group in groups for key, value in group.parameters.items() if value.spread > 0
@@ -91,7 +93,13 @@ def fit_stage(
     solution = least_squares(
         residuals, start, method="trf", bounds=(-np.inf, upper), max_nfev=40, xtol=1e-4, ftol=1e-4
     )
-    return costs_at(solution.x)
+    left = np.sqrt(np.diag(np.linalg.inv(solution.jac.T @ solution.jac)))
+    remaining = dict(zip(names, map(float, left), strict=True))
+    spreads = {
+        group.name: {key: remaining.get((group.name, key), 0.0) for key in group.parameters}
+        for group in groups
+    }
+    return costs_at(solution.x), spreads
 
 
 def scaled_residual(point: Point) -> float:
@@ -118,8 +126,8 @@ def _fit_hpca(server: str, models: Models) -> Fitted:
         # Figures of the other servers need some device; their points are not kept.
         return {(name, HPCA): profile_of(name, {HPCA: costs["kernels"]}).device(HPCA) for name in PLATFORMS}
 
-    costs = fit_stage([group], assemble, files, models, keep=lambda point: server in point.label)
-    return Fitted(device=server, stack=HPCA, costs=costs["kernels"], parameters=group.parameters, figures=files)
+    costs, spreads = fit_stage([group], assemble, files, models, keep=lambda point: server in point.label)
+    return Fitted(device=server, stack=HPCA, costs=costs["kernels"], parameters=group.parameters, spreads=spreads["kernels"], figures=files)
 
 
 def _fit_repository(skylake: Costs, models: Models) -> tuple[Fitted, Fitted]:
@@ -149,13 +157,14 @@ def _fit_repository(skylake: Costs, models: Models) -> tuple[Fitted, Fitted]:
             ("gtx1080ti", REPOSITORY): profile_of("gtx1080ti", {REPOSITORY: on_gpu}).device(REPOSITORY),
         }
 
-    costs = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
+    costs, spreads = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
     return (
         Fitted(
             device="skylake",
             stack=REPOSITORY,
             costs={**costs["cpu"], **costs["input"]},
             parameters={**cpu.parameters, **host.parameters},
+            spreads={**spreads["cpu"], **spreads["input"]},
             figures=files,
         ),
         Fitted(
@@ -163,6 +172,7 @@ def _fit_repository(skylake: Costs, models: Models) -> tuple[Fitted, Fitted]:
             stack=REPOSITORY,
             costs={**costs["gpu"], **costs["input"], **costs["transfer"]},
             parameters={**gpu.parameters, **host.parameters, **feed.parameters},
+            spreads={**spreads["gpu"], **spreads["input"], **spreads["transfer"]},
             figures=files,
         ),
     )
@@ -192,13 +202,14 @@ def _fit_isca(broadwell: Costs, gpu_costs: Costs, models: Models) -> tuple[Fitte
             ("gtx1080ti", ISCA): profile_of("gtx1080ti", {ISCA: on_gpu}).device(ISCA),
         }
 
-    costs = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
+    costs, spreads = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
     return (
         Fitted(
             device="broadwell",
             stack=ISCA,
             costs={**costs["cpu"], **costs["input"]},
             parameters={**cpu.parameters, **host.parameters},
+            spreads={**spreads["cpu"], **spreads["input"]},
             figures=files,
         ),
         Fitted(
@@ -206,6 +217,7 @@ def _fit_isca(broadwell: Costs, gpu_costs: Costs, models: Models) -> tuple[Fitte
             stack=ISCA,
             costs={**costs["gpu"], **costs["input"], **costs["transfer"]},
             parameters={**gpu.parameters, **host.parameters, **feed.parameters},
+            spreads={**spreads["gpu"], **spreads["input"], **spreads["transfer"]},
             figures=files,
         ),
     )

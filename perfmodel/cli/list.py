@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
@@ -58,8 +59,6 @@ def _described(topic: Topic) -> dict[str, str]:
     if topic in _FILES:
         kind = _FILES[topic]
         return {name: _description(kind, name) for name in shipped_names(kind)}
-    from perfmodel.cli.choices import settings_choices  # pydantic: too slow to load for the files alone
-
     return settings_choices()[topic.value]
 
 

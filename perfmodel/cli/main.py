@@ -41,7 +41,21 @@ def _schema() -> Command:
     return schema
 
 
+def _predict() -> Command:
+    from perfmodel.cli.predict import predict
+
+    return predict
+
+
+def _latency() -> Command:
+    from perfmodel.cli.latency import latency
+
+    return latency
+
+
 COMMANDS: Mapping[str, LazyCommand] = {
+    "predict": LazyCommand("Predict tail latency, throughput and power of a scenario.", _predict),
+    "latency": LazyCommand("Predict the latency of one batch on one executor, operator by operator.", _latency),
     "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
     "schema": LazyCommand("Print the JSON Schema of a kind of YAML file.", _schema),
 }

@@ -7,7 +7,7 @@ traffic overlap (roofline); random rows, packing and conversion do not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,8 +48,9 @@ class KernelTime:
 
     Attributes
     ----------
-    overhead_s, compute_s, stream_s, lookup_s, input_s : array
-        Framework calls; arithmetic; streamed traffic; random rows; conversion and transfer.
+    overhead_s, compute_s, stream_s, weights_s, lookup_s, input_s : array
+        Framework calls; arithmetic; streamed traffic; weights that the caches do not hold; random
+        rows; conversion and transfer.
     memory_s : array
         How much of it waits for main memory, and so feels co-located work.
     """
@@ -57,6 +58,7 @@ class KernelTime:
     overhead_s: Floats
     compute_s: Floats
     stream_s: Floats
+    weights_s: Floats
     lookup_s: Floats
     input_s: Floats
     memory_s: Floats
@@ -65,7 +67,7 @@ class KernelTime:
     def seconds(self) -> Floats:
         """The kernel's time: arithmetic and streams overlap. [s]"""
         overlapped = np.maximum(self.compute_s, self.stream_s)
-        return self.overhead_s + overlapped + self.lookup_s + self.input_s
+        return self.overhead_s + overlapped + self.weights_s + self.lookup_s + self.input_s
 
 
 def _parts(
@@ -74,6 +76,7 @@ def _parts(
     overhead: Floats | float = 0.0,
     compute: Floats | float = 0.0,
     stream: Floats | float = 0.0,
+    weights: Floats | float = 0.0,
     lookup: Floats | float = 0.0,
     inputs: Floats | float = 0.0,
     memory: Floats | float = 0.0,
@@ -83,6 +86,7 @@ def _parts(
         overhead_s=zero + overhead,
         compute_s=zero + compute,
         stream_s=zero + stream,
+        weights_s=zero + weights,
         lookup_s=zero + lookup,
         input_s=zero + inputs,
         memory_s=zero + memory,
@@ -111,16 +115,16 @@ def _product(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions)
     from_caches = product.weight_bytes * (
         at.weights_in_l2 / costs.weight_l2_bytes_per_s + at.weights_in_l3 / costs.weight_l3_bytes_per_s
     )
-    packed = 2.0 * product.inner * product.outer * (rows + costs.half_rows) / rate + from_memory
-    streamed = rows * (from_caches + from_memory)
-    streams = streamed < packed
+    packed = 2.0 * product.inner * product.outer * (rows + costs.half_rows) / rate
+    streams = rows * (from_caches + from_memory) < packed + from_memory
     calls = kernel.calls * at.gemm_slowdown
     moved = (kernel.read_bytes_per_item + kernel.written_bytes_per_item) * batch_size
     return _parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
         compute=calls * np.where(streams, 0.0, packed),
-        stream=calls * np.maximum(np.where(streams, streamed, 0.0), moved / device.stream_bytes_per_s),
+        stream=calls * np.maximum(np.where(streams, rows * from_caches, 0.0), moved / device.stream_bytes_per_s),
+        weights=calls * np.where(streams, rows, 1.0) * from_memory,
         memory=calls * np.where(streams, rows, 1.0) * from_memory,
     )
 
@@ -128,16 +132,7 @@ def _product(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions)
 def _recurrent(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
     """Steps one after the other, each with its product and the calls of its gates."""
     time = _product(kernel, device, batch_size, at)
-    steps = kernel.calls if kernel.product and kernel.product.rows_per_item == 1.0 else 0
-    step_s = steps * device.calls.recurrent_step_s
-    return KernelTime(
-        overhead_s=time.overhead_s + step_s,
-        compute_s=time.compute_s,
-        stream_s=time.stream_s,
-        lookup_s=time.lookup_s,
-        input_s=time.input_s,
-        memory_s=time.memory_s,
-    )
+    return replace(time, overhead_s=time.overhead_s + kernel.steps * device.calls.recurrent_step_s)
 
 
 def _lookup(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:

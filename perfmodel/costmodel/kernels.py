@@ -100,6 +100,8 @@ class Kernel:
         Inputs that a concat joins, in one call.
     rows_per_item : float
         Rows that a softmax normalises, or small products that a batched product makes, in one call.
+    steps : int
+        Steps of a recurrent layer, in all calls.
     """
 
     operator: str
@@ -112,6 +114,7 @@ class Kernel:
     gather: Gather | None = None
     pieces: int = 0
     rows_per_item: float = 0.0
+    steps: int = 0
 
     @property
     def weight_bytes(self) -> float:
@@ -133,7 +136,7 @@ class Kernel:
 
     def work(self, batch_size: Floats) -> Work:
         """Work of all calls for one batch of `batch_size` items."""
-        rows = self.gather.rows_per_item if self.gather else 0.0
+        rows = self.gather.rows_per_item if self.gather and self.family == "embedding_bag" else 0.0
         return Work(
             flop=self.calls * self.flop_per_item * batch_size,
             bytes_read=self.calls * (self.read_bytes_per_item * batch_size + self.weight_bytes),

@@ -278,6 +278,7 @@ def _recurrent(op: ops.Recurrent, shapes: Mapping[str, Shape]) -> list[Kernel]:
         operator=op.name,
         family="recurrent",
         calls=steps,
+        steps=steps,
         flop_per_item=2.0 * op.hidden_size * gates + GATE_FLOP * gates,
         read_bytes_per_item=float(ELEMENT_BYTES * (op.hidden_size + gates)),
         written_bytes_per_item=float(ELEMENT_BYTES * (op.hidden_size + gates)),

@@ -204,7 +204,9 @@ class _Composer:
                 raise InputError(f"{key_place}: merge keys (<<) are not supported; write the keys out")
             if key in entries:
                 raise InputError(f"{key_place}: duplicate key {key!r}, first given at {key_places[key]}")
-            entries[key] = self.node(next(self.events), depth=depth + 1)
+            entry = self.node(next(self.events), depth=depth + 1)
+            is_left_out = isinstance(entry, Scalar) and entry.value is None and not entry.text
+            entries[key] = Scalar(None, "", key_place) if is_left_out else entry
             key_places[key] = key_place
         return Section(entries, key_places, place)
 

@@ -187,8 +187,8 @@ def label_of(path: KeyPath, place: Place) -> str:
     """Name a value in a message: its key, with list indices (`widths.2`); what an option says is left out."""
     if place.option_path is not None:
         path = path[len(place.option_path) :]
-    last_key = max((index for index, key in enumerate(path) if isinstance(key, str)), default=0)
-    return ".".join(str(key) for key in path[last_key:])
+    key_indices = [index for index, key in enumerate(path) if isinstance(key, str)]
+    return ".".join(str(key) for key in path[key_indices[-1] :]) if key_indices else ""
 
 
 def _replaced(node: Node, path: tuple[str, ...], new: Node, place: Place) -> Node:

@@ -78,7 +78,7 @@ def test_a_trace_may_or_may_not_record_sizes(file: Path) -> None:
         ("", ":1:1: expected a header with arrival_s, found an empty file"),
         ("0.5\n1\n", ":1:1: unknown column '0.5'; expected a header with arrival_s, num_items"),
         ("arrival_s,num_item\n", ":1:11: unknown column 'num_item'; did you mean 'num_items'?"),
-        ("arrival_s,arrival_s\n", ":1:1: column 'arrival_s' is given twice"),
+        ("arrival_s,arrival_s\n", ":1:11: column 'arrival_s' is given twice"),
         ("num_items\n3\n", ":1:1: missing column 'arrival_s'"),
         ("arrival_s,num_items\n1,2\n3\n", ":3:1: expected 2 values (arrival_s, num_items), got 1"),
         (
@@ -89,7 +89,7 @@ def test_a_trace_may_or_may_not_record_sizes(file: Path) -> None:
         ("arrival_s\n1\nsoon\n", ":3:1: arrival_s: expected a number, got 'soon'"),
         (
             "arrival_s,num_items\n1, \n",
-            ":2:4: num_items: expected a whole number from 1 to 1000000, got nothing",
+            ":2:3: num_items: expected a whole number from 1 to 1000000, got nothing",
         ),
         (
             "arrival_s,num_items\n1, -4\n",

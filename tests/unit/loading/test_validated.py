@@ -61,7 +61,7 @@ def error_of(kind: type, text: str) -> str:
         ("{process: poisson, rate_qps: .inf}", "a.yaml:1:40: rate_qps: expected a number > 0, got .inf"),
         ("{process: poisson, rate_qps: true}", "a.yaml:1:40: rate_qps: expected a number > 0, got true"),
         ("{process: poisson, rate_qps: yes}", "a.yaml:1:40: rate_qps: expected a number > 0, got 'yes'"),
-        ("{process: poisson, rate_qps: }", "a.yaml:1:39: rate_qps: expected a number > 0, got nothing"),
+        ("{process: poisson, rate_qps: }", "a.yaml:1:30: rate_qps: expected a number > 0, got nothing"),
         ("{process: poisson, rate_qps: [1]}", "a.yaml:1:40: rate_qps: expected a number > 0, got a list"),
         (
             "{process: poisson, rate_pqs: 3}",
@@ -118,7 +118,7 @@ def test_an_error_across_keys_points_at_the_key_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("bad-path", "a.yaml:2:28: widths: expected 4 inputs, got 3"),
+        ("bad-path", "a.yaml:2:30: widths: expected 4 inputs, got 3"),
         ("bad-text", "a.yaml:2:5: layers.0: expected 4 inputs, got 3"),
         ("bad-whole", "a.yaml:1:1: the layers do not fit"),
     ],
@@ -130,15 +130,15 @@ def test_a_validators_message_is_passed_through(name: str, error: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "error"),
     [
-        ("widths: [4]", "a.yaml:2:22: widths: expected a list of at least 2 entries, got a list of 1"),
-        ("widths: [4, x]", "a.yaml:2:26: widths.1: expected a whole number >= 1, got 'x'"),
-        ("widths: [4, 2.5]", "a.yaml:2:26: widths.1: expected a whole number >= 1, got 2.5"),
-        ("widths: [4, 1e3]", "a.yaml:2:26: widths.1: expected a whole number >= 1, got 1e3"),
-        ("widths: 4", "a.yaml:2:22: widths: expected a list of at least 2 entries, got 4"),
-        ("widths: [4, 2], bias: no", "a.yaml:2:36: bias: expected true or false, got 'no'"),
-        ("widths: [4, 2], scale: x", "a.yaml:2:37: scale: expected a number > 0 or a list of 2, got 'x'"),
-        ("widths: [4, 2], scale: [1, x]", "a.yaml:2:41: scale.1: expected a number, got 'x'"),
-        ("widths: [4, 2], file: 3", "a.yaml:2:36: file: expected a file name or null, got 3"),
+        ("widths: [4]", "a.yaml:2:23: widths: expected a list of at least 2 entries, got a list of 1"),
+        ("widths: [4, x]", "a.yaml:2:27: widths.1: expected a whole number >= 1, got 'x'"),
+        ("widths: [4, 2.5]", "a.yaml:2:27: widths.1: expected a whole number >= 1, got 2.5"),
+        ("widths: [4, 1e3]", "a.yaml:2:27: widths.1: expected a whole number >= 1, got 1e3"),
+        ("widths: 4", "a.yaml:2:23: widths: expected a list of at least 2 entries, got 4"),
+        ("widths: [4, 2], bias: no", "a.yaml:2:37: bias: expected true or false, got 'no'"),
+        ("widths: [4, 2], scale: x", "a.yaml:2:38: scale: expected a number > 0 or a list of 2, got 'x'"),
+        ("widths: [4, 2], scale: [1, x]", "a.yaml:2:42: scale.1: expected a number, got 'x'"),
+        ("widths: [4, 2], file: 3", "a.yaml:2:37: file: expected a file name or null, got 3"),
     ],
 )
 def test_mistakes_in_lists_name_the_entry(layer: str, error: str) -> None:
@@ -179,5 +179,5 @@ def test_a_file_becomes_a_value_with_lists_as_tuples_and_texts_as_paths(tmp_path
 
 def test_a_later_error_is_located_by_the_key_path_that_it_begins_with() -> None:
     source = parse_yaml("layers:\n  - {name: a, widths: [4, 2]}\n", "a.yaml")
-    assert str(at_leading_key("layers.0.widths: too narrow", source)) == "a.yaml:2:22: widths: too narrow"
+    assert str(at_leading_key("layers.0.widths: too narrow", source)) == "a.yaml:2:23: widths: too narrow"
     assert str(at_leading_key("too narrow", source)) == "a.yaml:1:1: too narrow"

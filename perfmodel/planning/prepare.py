@@ -1,0 +1,174 @@
+"""From a loaded scenario to what the questions need: node, traffic, policy, SLA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfmodel.costmodel.footprint import require_fit
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.serving import SimulationSettings, SlaTarget
+from perfmodel.domain.workload import (
+    FileSizes,
+    NamedSizes,
+    TraceArrivals,
+    TraceSizes,
+)
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.scenario_file import LoadedScenario
+from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
+from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
+from perfmodel.loading.validated import parse_file
+from perfmodel.planning.node import ServingNode
+from perfmodel.sim.policies import SplitAndOffload, policy_from
+from perfmodel.sim.query_sizes import SizePmf, pmf_of
+from perfmodel.sim.traffic import TrafficSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A scenario with every file read: what runs where, under what, and what is asked of it."""
+
+    name: str
+    node: ServingNode
+    traffic: TrafficSource
+    policy: SplitAndOffload
+    sla: SlaTarget
+    simulation: SimulationSettings
+
+    @property
+    def max_items(self) -> int:
+        """Largest query that can arrive. [items]"""
+        return self.traffic.size_pmf.max_items
+
+
+def prepare(loaded: LoadedScenario) -> Question:
+    """Read the model, the profiles and the traffic files that a scenario names.
+
+    Raises
+    ------
+    InputError
+        At the place in the scenario, or in the file it names, that cannot be used.
+    """
+    scenario = loaded.scenario
+    model = parse_file(loaded.model_path(), RecModel)
+    node_choice = scenario.node
+    try:
+        cpu = choose_device(loaded.cpu_profile(), model, wanted=node_choice.stack)
+    except InputError as error:
+        raise _at(loaded, error, "node", "stack" if node_choice.stack else "cpu") from None
+    if cpu.kind != "cpu":
+        raise loaded.error(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", "node", "cpu")
+    accelerators = _accelerators(loaded, model, cpu)
+    cores = node_choice.cores or cpu.num_cores
+    if cores > 2 * cpu.num_cores:
+        most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
+        raise loaded.error(f"expected {most}, got {cores}", "node", "cores")
+    for device, key in [(cpu, "cpu"), *((device, "accelerators") for device in accelerators)]:
+        try:
+            require_fit(model, device)
+        except InputError as error:
+            raise loaded.error(str(error), "node", key) from None
+    return Question(
+        name=loaded.name,
+        node=ServingNode(
+            model=model,
+            cpu=cpu,
+            cores=cores,
+            accelerator=accelerators[0] if accelerators else None,
+            num_accelerators=len(accelerators),
+        ),
+        traffic=_traffic(loaded),
+        policy=policy_from(scenario.policy),
+        sla=scenario.sla,
+        simulation=scenario.simulation,
+    )
+
+
+def choose_device(choice: ProfileChoice, model: RecModel, *, wanted: str | None = None) -> Device:
+    """Read a profile with the stack asked for, else the model's own, else the profile's default.
+
+    Raises
+    ------
+    InputError
+        If the profile has no such stack.
+    """
+    profile = parse_file(choice.path, ProfileFile)
+    asked = choice.stack or wanted
+    if asked is not None and asked not in profile.stacks:
+        known = ", ".join(profile.stacks)
+        raise InputError(f"{profile.name} has no stack {asked!r}; it has {known}")
+    own = model.stack if model.stack in profile.stacks else None
+    return profile.device(asked or own)
+
+
+def find_model(name: str) -> RecModel:
+    """Read a model by its shipped name or its path."""
+    return parse_file(find_file("model", name), RecModel)
+
+
+def find_device(name: str, model: RecModel) -> Device:
+    """Read a device by the name or path of its profile, perhaps with `@stack`."""
+    return choose_device(find_profile(name), model)
+
+
+def _accelerators(loaded: LoadedScenario, model: RecModel, cpu: Device) -> list[Device]:
+    """Read the accelerators; each takes the CPU's stack where its profile has it."""
+    devices: list[Device] = []
+    for index, choice in enumerate(loaded.accelerator_profiles()):
+        profile = parse_file(choice.path, ProfileFile)
+        stack = cpu.stack if choice.stack is None and cpu.stack in profile.stacks else None
+        try:
+            device = choose_device(choice, model, wanted=stack)
+        except InputError as error:
+            raise _at(loaded, error, "node", "accelerators", index) from None
+        if device.kind == "cpu":
+            got = f"expected an accelerator profile, got {device.name}, a cpu"
+            raise loaded.error(got, "node", "accelerators", index)
+        if devices and device.name != devices[0].name:
+            both = f"expected accelerators of one kind, got {devices[0].name} and {device.name}"
+            raise loaded.error(both, "node", "accelerators", index)
+        devices.append(device)
+    return devices
+
+
+def _at(loaded: LoadedScenario, error: InputError, *path: str | int) -> InputError:
+    """Locate an error about a stack; one from inside another file keeps its own place."""
+    message = str(error)
+    return loaded.error(message, *path) if " has no stack " in message else error
+
+
+def _traffic(loaded: LoadedScenario) -> TrafficSource:
+    arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
+    trace: Trace | None = None
+    if isinstance(arrivals, TraceArrivals):
+        trace = read_trace(_data_path(loaded, arrivals.file, "arrivals"))
+    if isinstance(sizes, TraceSizes):
+        if trace is None or trace.num_items is None:
+            raise loaded.error("the trace has no column num_items", "traffic", "query_sizes")
+        law = None
+    elif isinstance(sizes, NamedSizes):
+        law = _pmf(named_sizes(sizes.distribution))
+    elif isinstance(sizes, FileSizes):
+        law = _pmf(read_sizes(_data_path(loaded, sizes.file, "query_sizes")))
+    else:
+        try:
+            law = pmf_of(sizes)
+        except InputError as error:
+            raise loaded.located(error) from None
+    return TrafficSource(
+        arrivals=arrivals,
+        sizes=law,
+        trace_s=None if trace is None else trace.arrival_s,
+        trace_num_items=None if trace is None else trace.num_items,
+    )
+
+
+def _data_path(loaded: LoadedScenario, file: Path, key: str) -> Path:
+    return loaded.data_path(file, "traffic", key, "file")
+
+
+def _pmf(frequencies: SizeFrequencies) -> SizePmf:
+    return SizePmf(frequencies.num_items, frequencies.probabilities)

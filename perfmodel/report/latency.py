@@ -1,0 +1,40 @@
+"""The terminal page of `perfplan latency`."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from perfmodel.planning.breakdown import LatencyTable
+from perfmodel.report.tables import assumption_lines, number, operator_table
+from perfmodel.units import MS
+
+
+def latency_page(result: LatencyTable) -> RenderableType:
+    """Latency by batch, then where the largest batch's time goes."""
+    beside = f", {result.co_located} copies on one socket" if result.co_located > 1 else ""
+    table = Table(
+        title=f"{result.model} on {result.device} ({result.stack}){beside}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    for heading in ("batch", "ms", "us/item"):
+        table.add_column(heading, justify="right")
+    table.add_column("basis")
+    for row in result.rows:
+        per_item_us = 1e6 * row.seconds / row.batch_size
+        table.add_row(
+            str(row.batch_size), number(row.seconds / MS, 4), number(per_item_us, 4), row.basis.label
+        )
+    last = max(result.rows, key=lambda row: row.batch_size)
+    operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
+    return Group(table, "", operators, "", *assumption_lines(result.assumptions))
+
+
+def print_page(page: RenderableType) -> None:
+    """Print a page on stdout, as wide as the terminal, at least wide enough for the tables."""
+    console = Console(highlight=False)
+    console.width = max(console.width, 100)
+    console.print(page)

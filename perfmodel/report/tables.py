@@ -1,0 +1,51 @@
+"""Pieces that terminal reports share: numbers as people read them, and the operator table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from perfmodel.planning.breakdown import OperatorTime
+from perfmodel.units import GB, GFLOP, MS
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Round to significant digits, without an exponent; a value that does not exist is a dash."""
+    if value is None:
+        return "–"
+    if value == 0.0:
+        return "0"
+    if abs(value) < 1e-4:
+        return f"{value:.1e}"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if abs(value) >= 10**digits else text
+
+
+def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
+    """One row an operator and kernel family: time, share, work, and what bounds it."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("operator")
+    table.add_column("kind")
+    for heading in ("ms", "share", "GFLOP", "GB", "rows"):
+        table.add_column(heading, justify="right")
+    table.add_column("bound by")
+    table.add_column("basis")
+    for operator in operators:
+        table.add_row(
+            operator.name,
+            operator.kind,
+            number(operator.seconds / MS),
+            f"{100 * operator.share:.1f} %",
+            number(operator.flop / GFLOP),
+            number(operator.bytes_moved / GB),
+            number(operator.random_rows) if operator.random_rows else "–",
+            operator.bound,
+            operator.basis.label,
+        )
+    return table
+
+
+def assumption_lines(assumptions: Sequence[str]) -> list[str]:
+    """A line for each cost that no fit stands behind."""
+    return [f"assumed: {entry}" for entry in assumptions]
