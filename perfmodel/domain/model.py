@@ -98,12 +98,16 @@ class RecModel(Frozen):
     @property
     def embedding_bytes_per_item(self) -> float:
         """Embedding rows read for one item. [bytes/item]"""
-        return sum(table.bytes_per_item * table.count for op in self.embedding_operators for table in op.tables)
+        return sum(
+            table.bytes_per_item * table.count for op in self.embedding_operators for table in op.tables
+        )
 
     @property
     def lookups_per_item(self) -> float:
         """Embedding rows that one item looks up, over all tables. [lookups/item]"""
-        return sum(table.pooling_factor * table.count for op in self.embedding_operators for table in op.tables)
+        return sum(
+            table.pooling_factor * table.count for op in self.embedding_operators for table in op.tables
+        )
 
     @property
     def dense_parameter_bytes(self) -> int:

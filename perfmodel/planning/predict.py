@@ -10,6 +10,233 @@ from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.engines import EngineName
+from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult, run_until_precise
+from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
 Verdict = Literal["meets_sla", "misses_sla", "unstable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """The answer of `perfplan predict`: SI inside, the JSON document from `to_dict`.
+
+    Attributes
+    ----------
+    question : Question
+        What was asked.
+    verdict : {"meets_sla", "misses_sla", "unstable"}
+        Whether the SLA's percentile is within its bound; unstable: no percentile exists.
+    run : RunResult
+        What the simulation found, or why nothing was simulated.
+    latency_bounded_qps : float or None
+        Greatest rate that meets the SLA; None: no rate does. [queries/s]
+    mean_service_s : float or None
+        Mean time that a request holds a core under this load; None where none ran. [s]
+    cpu, accelerator : BatchBreakdown or None
+        Where a full batch (a mean offloaded query) spends its time at this load.
+    basis : Basis
+        How far to trust the service times.
+    """
+
+    question: Question
+    verdict: Verdict
+    run: RunResult
+    latency_bounded_qps: float | None
+    mean_service_s: float | None
+    cpu: BatchBreakdown | None
+    accelerator: BatchBreakdown | None
+    basis: Basis
+
+    @property
+    def cpu_utilisation(self) -> float:
+        """Of the cores; offered (from 1 up: an overload) where the load is unstable. [1]"""
+        if self.run.record is None or not self.run.is_stable:
+            return self.run.contended.cpu
+        return self.run.record.cpu_utilisation
+
+    @property
+    def accelerator_utilisation(self) -> float | None:
+        """Of the accelerators, likewise; None without any. [1]"""
+        if self.question.node.num_accelerators == 0:
+            return None
+        if self.run.record is None or not self.run.is_stable:
+            return self.run.contended.accelerator
+        return self.run.record.accelerator_utilisation
+
+    @property
+    def throughput_qps(self) -> float | None:
+        """Queries finished per second; None where unstable. [queries/s]"""
+        record = self.run.record
+        return record.throughput_qps if record is not None and self.run.is_stable else None
+
+    @property
+    def qps_per_w(self) -> float | None:
+        """Throughput over static TDP, as DeepRecSys counts it. [queries/s/W]"""
+        return None if self.throughput_qps is None else self.throughput_qps / self.question.node.tdp_w
+
+    @property
+    def load_power_w(self) -> float | None:
+        """Idle power + utilisation x (peak - idle); None where unstable. [W]"""
+        if self.throughput_qps is None:
+            return None
+        return self.question.node.power_w(self.cpu_utilisation, self.accelerator_utilisation)
+
+    @property
+    def sla_interval(self) -> Interval | None:
+        """Latency at the SLA's percentile with its interval. [s]"""
+        return self.run.percentiles.get(self.question.sla.percentile)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document; what does not exist is None."""
+        question, node, run = self.question, self.question.node, self.run
+        intervals = {percentile: run.percentiles.get(percentile) for percentile in REPORTED_PERCENTILES}
+        throughput = self.throughput_qps
+        load_power = self.load_power_w
+        return {
+            "scenario": question.name,
+            "model": node.model.name,
+            "node": {
+                "cpu": node.cpu.name,
+                "stack": node.cpu.stack,
+                "cores": node.cores,
+                "accelerator": node.accelerator.name if node.accelerator else None,
+                "num_accelerators": node.num_accelerators,
+            },
+            "verdict": self.verdict,
+            "offered_qps": question.traffic.rate_qps,
+            "throughput_qps": throughput,
+            "throughput_items_per_s": None
+            if throughput is None
+            else throughput * question.traffic.size_pmf.mean_items,
+            "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
+            "latency_ms": {
+                "mean": _ms(run.mean_latency and run.mean_latency.value_s),
+                **{_label(p): _ms(interval and interval.value_s) for p, interval in intervals.items()},
+            },
+            "latency_ci95_ms": {_label(p): _ci_ms(interval) for p, interval in intervals.items()},
+            "sla": {
+                "percentile": question.sla.percentile,
+                "latency_ms": question.sla.latency_ms,
+                "predicted_ms": _ms(self.sla_interval and self.sla_interval.value_s),
+                "ci95_ms": _ci_ms(self.sla_interval),
+            },
+            "latency_bounded_qps": self.latency_bounded_qps,
+            "power_w": node.tdp_w,
+            "qps_per_w": self.qps_per_w,
+            "power_model": "static TDP",
+            "power_at_load_w": load_power,
+            "qps_per_w_at_load": None if throughput is None or not load_power else throughput / load_power,
+            "power_at_load_model": "idle + utilisation x (peak - idle)",
+            "service_time_ms": _ms(self.mean_service_s),
+            "operators": [] if self.cpu is None else [row.to_dict() for row in self.cpu.operators],
+            "operators_batch_size": None if self.cpu is None else self.cpu.batch_size,
+            "accelerator_operators": []
+            if self.accelerator is None
+            else [row.to_dict() for row in self.accelerator.operators],
+            "accelerator_operators_batch_size": None if self.accelerator is None else self.accelerator.batch_size,
+            "basis": self.basis.label,
+            "relative_error_of_service_times": node.cpu.relative_error,
+            "assumptions": list(node.assumptions),
+            "simulated_queries": run.num_queries,
+            "precision_reached": run.precision_reached,
+            "notes": list(run.notes),
+        }
+
+
+def predict(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Prediction:
+    """Predict how a node serves a load.
+
+    Parameters
+    ----------
+    question : Question
+        A prepared scenario.
+    engine : {"auto", "compiled", "simpy"}
+        What simulates; both give the same answer.
+    extrapolate : bool
+        Answer outside the calibrated range too, marked.
+
+    Raises
+    ------
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    node, policy, sla = question.node, question.policy, question.sla
+    if not extrapolate:
+        node.require_calibrated(policy, question.max_items)
+    service = node.service_times(policy, question.max_items)
+    run = run_until_precise(
+        question.traffic, service, policy, question.simulation, percentile=sla.percentile, engine=engine
+    )
+    search = RateSearch(
+        traffic=question.traffic,
+        service=service,
+        policy=policy,
+        sla=sla,
+        seed=question.simulation.seed,
+        engine=engine,
+    )
+    return Prediction(
+        question=question,
+        verdict=_verdict(question, run),
+        run=run,
+        latency_bounded_qps=search.greatest_rate_qps(),
+        mean_service_s=_mean_service_s(question, run),
+        cpu=_cpu_breakdown(question, run),
+        accelerator=_accelerator_breakdown(question),
+        basis=node.basis(policy, question.max_items),
+    )
+
+
+def _verdict(question: Question, run: RunResult) -> Verdict:
+    if not run.is_stable:
+        return "unstable"
+    meets = run.percentiles[question.sla.percentile].value_s <= question.sla.latency_s
+    return "meets_sla" if meets else "misses_sla"
+
+
+def _mean_service_s(question: Question, run: RunResult) -> float | None:
+    """Mean time that a request holds a core, from the busy time of the run."""
+    if run.record is None or not run.is_stable:
+        return None
+    on_cpu = run.record.num_items[~run.record.offloaded]
+    requests = int((-(-on_cpu // question.policy.batch_size)).sum())
+    return run.record.cpu_busy_s / requests if requests else None
+
+
+def _cpu_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
+    """A full batch with as many busy cores as the load keeps busy on average."""
+    node, policy = question.node, question.policy
+    threshold = policy.offload_threshold_items
+    if threshold == 1:
+        return None
+    largest = question.max_items if threshold is None else min(question.max_items, threshold - 1)
+    used = run.record.cpu_utilisation if run.record is not None else 1.0
+    busy = max(1, round(used * node.cores))
+    return break_down(node.cpu_time(min(policy.batch_size, largest), busy))
+
+
+def _accelerator_breakdown(question: Question) -> BatchBreakdown | None:
+    """A query of the mean offloaded size."""
+    law, policy = question.traffic.size_pmf, question.policy
+    offloaded = [policy.offloads(int(num_items)) for num_items in law.values]
+    if not any(offloaded):
+        return None
+    weights = law.probabilities[offloaded]
+    mean_items = float(weights @ law.values[offloaded] / weights.sum())
+    time = question.node.accelerator_time(round(mean_items))
+    return None if time is None else break_down(time)
+
+
+def _label(percentile: float) -> str:
+    return f"p{100 * percentile:g}"
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / MS
+
+
+def _ci_ms(interval: Interval | None) -> list[float | None] | None:
+    if interval is None:
+        return None
+    return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]

@@ -19,6 +19,8 @@ from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_int
 from perfmodel.sim.streams import stream
 
 GUIDE_CELLS = 2**14
+# Draws at a time: what they need in between stays in the cache.
+CHUNK = 2**16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,17 +113,22 @@ def draw_num_items(pmf: SizePmf, num_queries: int, *, seed: int, replication: in
     The first sizes of a longer draw are the same. One uniform number a query, inverted: a law with
     larger sizes gives every query a size at least as large.
     """
-    uniform = stream(seed, "query sizes", replication).random(num_queries)
+    rng = stream(seed, "query sizes", replication)
     cdf = np.cumsum(pmf.probabilities)
     cdf[-1] = 1.0
     # A guide table [1]_ answers most draws with one look-up; only cells that hold an edge need a search.
     # [1] H.-C. Chen, Y. Asau, "On generating random variates from an empirical distribution", 1974.
     edges = np.searchsorted(cdf, np.arange(GUIDE_CELLS + 1) / GUIDE_CELLS, side="right")
-    cell = (uniform * GUIDE_CELLS).astype(np.int64)
-    index = edges[cell]
-    unsure = np.flatnonzero((edges[:-1] != edges[1:])[cell])
-    index[unsure] = np.searchsorted(cdf, uniform[unsure], side="right")
-    return pmf.values[index]
+    holds_edge = edges[:-1] != edges[1:]
+    num_items = np.empty(num_queries, dtype=np.int64)
+    for begin in range(0, num_queries, CHUNK):
+        uniform = rng.random(min(CHUNK, num_queries - begin))
+        cell = (uniform * GUIDE_CELLS).astype(np.int64)
+        index = edges[cell]
+        unsure = np.flatnonzero(holds_edge[cell])
+        index[unsure] = np.searchsorted(cdf, uniform[unsure], side="right")
+        num_items[begin : begin + len(index)] = pmf.values[index]
+    return num_items
 
 
 def mean_requests(pmf: SizePmf, batch_size: int) -> float:

@@ -1,0 +1,46 @@
+"""`perfplan predict`: what will this load look like?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.predict import predict as predict_question
+from perfmodel.planning.prepare import prepare
+from perfmodel.report.latency import print_page
+from perfmodel.report.predict import predict_page
+
+EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4}
+
+
+class Engine(StrEnum):
+    """What simulates; every engine gives the same answer."""
+
+    AUTO = "auto"
+    COMPILED = "compiled"
+    SIMPY = "simpy"
+
+
+def predict(
+    scenario: ScenarioOption,
+    overrides: SetOption = None,
+    engine: Annotated[Engine, typer.Option(help="What simulates; the answer is the same.")] = Engine.AUTO,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict tail latency, throughput and power of a scenario."""
+    question = prepare(load_scenario(scenario, overrides or ()))
+    result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        print_page(predict_page(result))
+    if result.verdict == "unstable":
+        print(f"unstable: {result.run.notes[0]}", file=sys.stderr)
+    raise typer.Exit(EXIT_CODES[result.verdict])

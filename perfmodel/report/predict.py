@@ -1,0 +1,103 @@
+"""The terminal page of `perfplan predict`."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from perfmodel.planning.predict import Prediction
+from perfmodel.report.tables import assumption_lines, number, operator_table
+from perfmodel.sim.statistics import Interval
+from perfmodel.units import MS
+
+VERDICTS = {
+    "meets_sla": "[bold green]meets the SLA[/]",
+    "misses_sla": "[bold red]misses the SLA[/]",
+    "unstable": "[bold red]unstable[/]",
+}
+
+
+def predict_page(result: Prediction) -> RenderableType:
+    """Verdict, latencies with intervals, throughput and power, then where the time goes."""
+    question, node = result.question, result.question.node
+    where = f"{node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+    if node.accelerator is not None:
+        where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
+    parts: list[RenderableType] = [
+        f"[bold]{node.model.name}[/] on {where}",
+        f"{VERDICTS[result.verdict]}: {_because(result)}",
+        "",
+        _figures(result),
+    ]
+    if result.cpu is not None:
+        title = f"where a core spends a batch of {result.cpu.batch_size}, at this load"
+        parts += ["", operator_table(title, result.cpu.operators)]
+    if result.accelerator is not None:
+        title = f"where the accelerator spends a query of {result.accelerator.batch_size} items"
+        parts += ["", operator_table(title, result.accelerator.operators)]
+    parts += ["", *_sources(result)]
+    parts += [f"note: {note}" for note in result.run.notes] + assumption_lines(node.assumptions)
+    return Group(*parts)
+
+
+def _because(result: Prediction) -> str:
+    sla = result.question.sla
+    bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
+    if result.sla_interval is None:
+        return f"utilisation would be {_utilisation(result)}; no latency exists ({bound} was asked)"
+    return f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+
+
+def _utilisation(result: Prediction) -> str:
+    text = f"{number(100 * result.cpu_utilisation)} % of the cores"
+    if result.accelerator_utilisation is not None:
+        text += f", {number(100 * result.accelerator_utilisation)} % of the accelerators"
+    return text
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
+    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+
+
+def _figures(result: Prediction) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    run, traffic = result.run, result.question.traffic
+    table.add_row("offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each")
+    table.add_row("mean latency", _interval(run.mean_latency))
+    for percentile, interval in run.percentiles.items():
+        table.add_row(f"p{100 * percentile:g}", _interval(interval))
+    throughput = result.throughput_qps
+    items = None if throughput is None else throughput * traffic.size_pmf.mean_items
+    table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
+    table.add_row("largest load within the SLA", _bounded(result.latency_bounded_qps))
+    table.add_row("utilisation", _utilisation(result))
+    service = None if result.mean_service_s is None else result.mean_service_s / MS
+    table.add_row("mean service time", f"{number(service)} ms a request on a core")
+    table.add_row("power, static TDP", f"{number(result.question.node.tdp_w)} W: {number(result.qps_per_w)} queries/s/W")
+    load_w = result.load_power_w
+    per_w = None if throughput is None or not load_w else throughput / load_w
+    table.add_row("power, by utilisation", f"{number(load_w)} W: {number(per_w)} queries/s/W")
+    return table
+
+
+def _bounded(rate_qps: float | None) -> str:
+    if rate_qps is None:
+        return "none: even an idle node is too slow"
+    return f"{number(rate_qps, 4)} queries/s"
+
+
+def _sources(result: Prediction) -> list[str]:
+    cpu, run = result.question.node.cpu, result.run
+    error = f"{100 * cpu.relative_error:.0f} %"
+    lines = [f"service times: {result.basis.label}, mean error of the calibration {error}"]
+    if run.num_queries:
+        lines.append(
+            f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
+            f"\\[low, high] are 95 % confidence intervals"
+        )
+    return lines

@@ -1,0 +1,54 @@
+"""Whether a backlog grew for as long as the run lasted: the sign of an overload.
+
+Utilisation computed beforehand is not enough: contention settles the service times while the run lasts.
+At exactly the critical load the backlog is a random walk and grows like sqrt(t), and so does a straight
+line fitted to it, with a slope that looks significant. Here growth has to beat what the random walk with
+the run's own steps would have done.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.policies import Pool
+from perfmodel.sim.records import RunRecord
+from perfmodel.sim.statistics import MIN_QUERIES, NUM_BATCHES, batch_means
+
+# Under overload executors idle only at the start, before a queue has formed.
+SATURATED_FROM = 0.97
+# Of a driftless walk, one in some thousand is this many standard deviations up.
+DRIFT_DEVIATIONS = 5.0
+# Growth that matters: from the first batch of queries to the last.
+GROWTH_FACTOR = 1.5
+
+
+def overloaded_pool(record: RunRecord) -> Pool | None:
+    """Return the pool whose backlog grew throughout the run, or None where neither did.
+
+    Waiting is backlog in a FIFO queue, so the latencies of 20 batches of queries tell it. A pool is
+    overloaded where its executors were busy all the time, latency grew by half at least, and the growth
+    is more than 5 sqrt(19) times the standard deviation of the 19 steps from batch to batch.
+    """
+    pools = (
+        (Pool.CPU, ~record.offloaded, record.cpu_utilisation),
+        (Pool.ACCELERATOR, record.offloaded, record.accelerator_utilisation or 0.0),
+    )
+    latency_s = record.latency_s
+    for pool, served, utilisation in pools:
+        if utilisation >= SATURATED_FROM and _grew(latency_s, served):
+            return pool
+    return None
+
+
+def _grew(latency_s: FloatArray, served: BoolArray) -> bool:
+    pool_s = latency_s[served]
+    if len(pool_s) < MIN_QUERIES:
+        return False
+    batches_s = batch_means(pool_s)
+    steps_s = np.diff(batches_s)
+    growth_s = float(batches_s[-1] - batches_s[0])
+    walk_s = float(steps_s.std(ddof=1)) * sqrt(NUM_BATCHES - 1)
+    return growth_s > (GROWTH_FACTOR - 1.0) * float(batches_s[0]) and growth_s > DRIFT_DEVIATIONS * walk_s

@@ -1,0 +1,211 @@
+"""A run that goes on until its tail latency is known well enough, or says that it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.workload import DiurnalArrivals
+from perfmodel.sim.backlog import overloaded_pool
+from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.policies import Policy, Pool
+from perfmodel.sim.records import RunRecord
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
+from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+
+REPORTED_PERCENTILES = (0.5, 0.95, 0.99)
+# A percentile with fewer queries beyond it is a statement about a handful of queries.
+MIN_QUERIES_BEYOND = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunResult:
+    """What a run found; an overload has no latencies.
+
+    Attributes
+    ----------
+    overloaded : Pool or None
+        The pool that cannot keep up; None: the run is stable.
+    mean_latency : Interval or None
+        None where overloaded. [s]
+    percentiles : mapping of float to Interval
+        Latency by percentile, a fraction; empty where overloaded. [s]
+    precision_reached : bool
+        Whether the interval at the SLA's percentile is as narrow as the settings ask.
+    num_queries, warm_up_queries : int
+        Queries simulated, and those of them left out of the statistics.
+    alone, contended : PoolLoads
+        Utilisation offered, with every request alone on the node and with all executors busy. [1]
+    record : RunRecord or None
+        The queries of the run, warm-up included; None where the load was refused beforehand.
+    notes : tuple of str
+        What a reader of the figures must know.
+    """
+
+    overloaded: Pool | None
+    mean_latency: Interval | None
+    percentiles: Mapping[float, Interval]
+    precision_reached: bool
+    num_queries: int
+    warm_up_queries: int
+    alone: PoolLoads
+    contended: PoolLoads
+    record: RunRecord | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether the executors can serve the load."""
+        return self.overloaded is None
+
+
+def run_until_precise(
+    traffic: TrafficSource,
+    service: ServiceTimes,
+    policy: Policy,
+    settings: SimulationSettings,
+    *,
+    percentile: float,
+    reported: Iterable[float] = REPORTED_PERCENTILES,
+    engine: EngineName = "auto",
+    replication: int = 0,
+) -> RunResult:
+    """Simulate until the relative half-width at `percentile` is at most `settings.precision`.
+
+    A run that is not precise enough is continued from the same random streams to at least twice its
+    length, up to `settings.max_queries`. A trace is replayed once, whole, from its first query on: there
+    is no warm-up to leave out, since what was recorded started that way too.
+
+    Parameters
+    ----------
+    traffic, service, policy
+        What arrives, how long it takes, where it goes.
+    settings : SimulationSettings
+        Seed, precision, and the bounds on the number of queries.
+    percentile : float
+        The SLA's, as a fraction.
+    reported : iterable of float
+        Further percentiles to report.
+    engine : {"auto", "compiled", "simpy"}
+        See `simulate`.
+    replication : int, default 0
+        Chooses an independent repetition.
+
+    Raises
+    ------
+    InputError
+        If a service time is missing, or a trace is too short for a confidence interval.
+    """
+    alone = offered_utilisation(traffic, service, policy, contended=False)
+    contended = offered_utilisation(traffic, service, policy, contended=True)
+    wanted = sorted({percentile, *reported})
+    if max(alone) >= 1.0:
+        busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
+        return _overload(busiest, alone, contended, record=None)
+    fewest, most = _bounds(traffic, settings, max(wanted))
+    num_queries = fewest
+    while True:
+        queries = traffic.draw(num_queries, seed=settings.seed, replication=replication)
+        record = simulate(queries, service, policy, engine=engine)
+        if (pool := overloaded_pool(record)) is not None:
+            return _overload(pool, alone, contended, record=record)
+        warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
+        mean, intervals = _statistics(record, warm_up, wanted)
+        excess = intervals[percentile].relative_half_width / settings.precision
+        if excess <= 1.0 or num_queries >= most:
+            break
+        # The half-width shrinks like 1 / sqrt(n); a tenth more, lest one more round be needed.
+        enough = min(float(most), 1.1 * num_queries * excess**2)
+        num_queries = min(most, max(2 * num_queries, ceil(enough)))
+    return RunResult(
+        overloaded=None,
+        mean_latency=mean,
+        percentiles=intervals,
+        precision_reached=excess <= 1.0,
+        num_queries=num_queries,
+        warm_up_queries=warm_up,
+        alone=alone,
+        contended=contended,
+        record=record,
+        notes=_notes(traffic, record, contended, intervals[percentile], percentile, settings),
+    )
+
+
+def _bounds(traffic: TrafficSource, settings: SimulationSettings, highest: float) -> tuple[int, int]:
+    """The fewest and the most queries to simulate."""
+    if traffic.num_recorded is not None:
+        return traffic.num_recorded, traffic.num_recorded
+    most = max(settings.min_queries, settings.max_queries)
+    beyond = ceil(MIN_QUERIES_BEYOND / (1.0 - highest) / 0.9)  # a tenth may be warm-up
+    return min(most, max(settings.min_queries, beyond)), most
+
+
+def _statistics(
+    record: RunRecord, warm_up: int, percentiles: Iterable[float]
+) -> tuple[Interval, dict[float, Interval]]:
+    latency_s = record.latency_s[warm_up:]
+    sorted_s = np.sort(latency_s)
+    rounding_s = 2.0 * float(np.spacing(record.makespan_s))
+    return mean_interval(latency_s), {
+        percentile: percentile_interval(latency_s, percentile, sorted_s=sorted_s, rounding_s=rounding_s)
+        for percentile in percentiles
+    }
+
+
+def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:
+    loads = [load.cpu if pool is Pool.CPU else load.accelerator for load in (alone, contended)]
+    name = pool.name.lower()
+    if record is None:
+        note = f"{name}: the load needs {loads[0]:.3g} times what it can serve, even without contention"
+    else:
+        note = (
+            f"{name}: the backlog grew throughout the run; "
+            f"with all executors busy, utilisation is {loads[1]:.3g}"
+        )
+    return RunResult(
+        overloaded=pool,
+        mean_latency=None,
+        percentiles={},
+        precision_reached=False,
+        num_queries=0 if record is None else record.num_queries,
+        warm_up_queries=0,
+        alone=alone,
+        contended=contended,
+        record=record,
+        notes=(note,),
+    )
+
+
+def _notes(
+    traffic: TrafficSource,
+    record: RunRecord,
+    contended: PoolLoads,
+    interval: Interval,
+    percentile: float,
+    settings: SimulationSettings,
+) -> tuple[str, ...]:
+    notes = []
+    reached = interval.relative_half_width
+    if reached > settings.precision:
+        end = "the trace" if traffic.num_recorded is not None else "max_queries"
+        notes.append(
+            f"p{100 * percentile:g} is known to ±{reached:.1%} only, not ±{settings.precision:.1%}: "
+            f"{end} ended the run after {record.num_queries} queries"
+        )
+    if max(contended) >= 1.0:
+        notes.append(
+            f"metastable: with all executors busy, utilisation is {max(contended):.3g}; no backlog grew in "
+            f"this run, but a burst that fills every executor would start one that never drains"
+        )
+    arrivals = traffic.arrivals
+    if isinstance(arrivals, DiurnalArrivals):
+        periods = float(record.arrival_s[-1]) / arrivals.period_s
+        if abs(periods - round(periods)) > 0.01 * periods:
+            notes.append(f"the run covers {periods:.2f} periods of the diurnal rate, not a whole number")
+    return tuple(notes)
