@@ -9,267 +9,159 @@ how much the serving stack's processes slow each other down, is `node_level`'s.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from scipy.optimize import least_squares
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from calibration.published import parameters as start_from
 from calibration.published.compare import comparison_table, shipped_models
-from calibration.published.figures import FIGURES, HPCA, ISCA, REPOSITORY, Models, Point, all_points
+from calibration.published.figures import FIGURES, HPCA, ISCA, REPOSITORY, Devices, Models, all_points
+from calibration.published.fitted import Fitted, device_of, profiles_from
+from calibration.published.node_level import SAME_STACK, SOURCE, node_slowdown
 from calibration.published.parameters import Parameter
-from calibration.published.profiles import HARDWARE, PLATFORMS, Costs, profile_of, write_profiles
-from perfmodel.domain.hardware import Device
-from perfmodel.loading.profile_file import ProfileFile
+from calibration.published.profiles import PLATFORMS, Costs, write_profiles
+from calibration.published.stages import Outcome, Parameters, Stage, fit_stage
 from perfmodel.loading.shipped import shipped_directory
 
-RELATIVE_SCALE = 0.10
-SHARE_SCALE_POINTS = 3.0
-LOADING_SCALE_POINTS = 8.0
-UNDECIDED = 0.9
-"""Where the figures leave this much of the spread that a constant had before, they say nothing about it."""
+HPCA_FIGURES = (
+    "cpu_latency_hpca2020_fig8.csv",
+    "cpu_latency_hpca2020_text.csv",
+    "colocation_hpca2020_fig9.csv",
+)
+REPOSITORY_FIGURES = (
+    "operator_share_repository_skylake.csv",
+    "operator_share_repository_gtx1080ti.csv",
+    "gpu_speedup_repository.csv",
+)
+ISCA_FIGURES = ("operator_share_isca2020_fig6.csv", "gpu_speedup_isca2020_fig9.csv")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """Costs of one stack on one device, the parameters they were fitted from, and the figures used."""
-
-    device: str
-    stack: str
-    costs: Costs
-    parameters: dict[str, Parameter]
-    spreads: dict[str, float]
-    figures: tuple[str, ...]
-
-    def source(self, key: str) -> str:
-        """Where a cost comes from: the figures, or its start where they say nothing about it."""
-        parameter, spread = self.parameters[key], self.spreads[key]
-        if spread >= UNDECIDED * parameter.spread:
-            return f"assumed: {parameter.reason}"
-        percent = f"+-{100 * np.expm1(spread):.0f} %"
-        return f"fitted: {', '.join(self.figures)} ({percent}); expected {parameter.start:.3g}: {parameter.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Parameters that a stage fits together: one set of names, shared by the device stacks that use it."""
-
-    name: str
-    parameters: dict[str, Parameter]
-
-
-def fit_stage(
-    groups: Sequence[Group],
-    assemble: Callable[[dict[str, Costs]], dict[tuple[str, str], Device]],
-    files: Sequence[str],
-    models: Models,
-    keep: Callable[[Point], bool],
-) -> tuple[dict[str, Costs], dict[str, Costs]]:
-    """Least squares over the logarithms of all free parameters of the groups.
-
-    Residuals are errors over their scale, plus each parameter's distance from its start over its spread.
-    Returns the costs of each group, and their remaining spreads (from the curvature at the optimum).
-    """
-    names = [
-        (group.name, key) for group in groups for key, value in group.parameters.items() if value.spread > 0
-    ]
-    table = {(group.name, key): value for group in groups for key, value in group.parameters.items()}
-    start = np.log([table[name].start for name in names])
-    spread = np.array([table[name].spread for name in names])
-
-    def costs_at(logs: np.ndarray) -> dict[str, Costs]:
-        values = {name: value.start for name, value in table.items()}
-        values.update({name: float(np.exp(log)) for name, log in zip(names, logs, strict=True)})
-        return {group.name: {key: values[group.name, key] for key in group.parameters} for group in groups}
-
-    def residuals(logs: np.ndarray) -> np.ndarray:
-        points = all_points(files, models, assemble(costs_at(logs)))
-        misses = [scaled_residual(point) for point in points if keep(point)]
-        return np.concatenate([misses, (logs - start) / spread])
-
-    # An efficiency is a fraction of a peak: its logarithm ends at 0.
-    upper = np.array([-1e-9 if key == "gemm_efficiency" else np.inf for _, key in names])
-    solution = least_squares(
-        residuals, start, method="trf", bounds=(-np.inf, upper), max_nfev=40, xtol=1e-4, ftol=1e-4
-    )
-    left = np.sqrt(np.diag(np.linalg.inv(solution.jac.T @ solution.jac)))
-    remaining = dict(zip(names, map(float, left), strict=True))
-    spreads = {
-        group.name: {key: remaining.get((group.name, key), 0.0) for key in group.parameters}
-        for group in groups
-    }
-    return costs_at(solution.x), spreads
-
-
-def scaled_residual(point: Point) -> float:
-    """Error over its scale: logarithms for times and ratios, points for percentages."""
-    if point.unit == "relative":
-        return point.weight * float(np.log(max(point.predicted, 1e-12) / point.published)) / RELATIVE_SCALE
-    return point.error / (SHARE_SCALE_POINTS if point.headline else LOADING_SCALE_POINTS)
+V = TypeVar("V")
 
 
 def fit_all(models: Models) -> list[Fitted]:
     """Run the stages in order and return the costs of every stack."""
-    fitted = [_fit_hpca(server, models) for server in ("haswell", "broadwell", "skylake")]
-    by_device = {entry.device: entry.costs for entry in fitted}
-    repository = _fit_repository(by_device["skylake"], models)
-    isca = _fit_isca(by_device["broadwell"], repository[1].costs, models)
-    return [*fitted, *repository, *isca]
+    bare = {server: _fit_bare_kernels(server, models) for server in PLATFORMS}
+    skylake, repository_card = _fit_host_and_card(
+        host="skylake",
+        stack=REPOSITORY,
+        figures=REPOSITORY_FIGURES,
+        groups=_repository_groups(bare["skylake"].costs),
+        models=models,
+    )
+    broadwell, isca_card = _fit_host_and_card(
+        host="broadwell",
+        stack=ISCA,
+        figures=ISCA_FIGURES,
+        groups=_isca_groups(bare["broadwell"].costs, repository_card.costs),
+        models=models,
+    )
+    return [*bare.values(), skylake, repository_card, broadwell, isca_card]
 
 
-def _fit_hpca(server: str, models: Models) -> Fitted:
-    files = ("cpu_latency_hpca2020_fig8.csv", "cpu_latency_hpca2020_text.csv", "colocation_hpca2020_fig9.csv")
-    group = Group(name="kernels", parameters=start_from.CPU_KERNELS)
+def _fit_bare_kernels(server: str, models: Models) -> Fitted:
+    """Fit one server generation to HPCA 2020, which measured kernels without a serving stack."""
+    groups = {"kernels": start_from.CPU_KERNELS}
 
-    def assemble(costs: dict[str, Costs]) -> dict[tuple[str, str], Device]:
+    def assemble(costs: Mapping[str, Costs]) -> Devices:
         # Figures of the other servers need some device; their points are not kept.
-        return {(name, HPCA): profile_of(name, {HPCA: costs["kernels"]}).device(HPCA) for name in PLATFORMS}
+        return dict(device_of(name, HPCA, costs["kernels"]) for name in PLATFORMS)
 
-    costs, spreads = fit_stage([group], assemble, files, models, keep=lambda point: server in point.label)
-    return Fitted(device=server, stack=HPCA, costs=costs["kernels"], parameters=group.parameters, spreads=spreads["kernels"], figures=files)
-
-
-def _fit_repository(skylake: Costs, models: Models) -> tuple[Fitted, Fitted]:
-    files = (
-        "operator_share_repository_skylake.csv",
-        "operator_share_repository_gtx1080ti.csv",
-        "gpu_speedup_repository.csv",
+    stage = Stage(
+        groups=groups, assemble=assemble, files=HPCA_FIGURES, keep=lambda point: server in point.label
     )
-    # Another library version: only what the silicon decides is tied to the HPCA stack.
-    cpu = Group(name="cpu", parameters=_from_silicon(start_from.CPU_KERNELS, skylake))
-    gpu = Group(name="gpu", parameters=start_from.GPU_KERNELS)
-    host = Group(name="input", parameters=start_from.REPOSITORY_INPUT)
-    feed = Group(
-        name="transfer",
-        parameters={
-            **start_from.GPU_TRANSFER,
-            "input_blob_us": Parameter(16, 0.7, "one tensor handed over and copied"),
-        },
-    )
+    return _fitted(server, HPCA, ["kernels"], stage, fit_stage(stage, models))
 
-    def assemble(costs: dict[str, Costs]) -> dict[tuple[str, str], Device]:
-        on_gpu = {**costs["gpu"], **costs["input"], **costs["transfer"]}
-        return {
-            ("skylake", REPOSITORY): profile_of(
-                "skylake", {REPOSITORY: {**costs["cpu"], **costs["input"]}}
-            ).device(REPOSITORY),
-            ("gtx1080ti", REPOSITORY): profile_of("gtx1080ti", {REPOSITORY: on_gpu}).device(REPOSITORY),
-        }
 
-    costs, spreads = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
+def _fit_host_and_card(
+    *,
+    host: str,
+    stack: str,
+    figures: tuple[str, ...],
+    groups: Mapping[str, Parameters],
+    models: Models,
+) -> tuple[Fitted, Fitted]:
+    """Fit a CPU and the 1080 Ti under one stack together: the figures compare them, and share the input."""
+    on_host, on_card = ["cpu", "input"], ["gpu", "input", "transfer"]
+
+    def assemble(costs: Mapping[str, Costs]) -> Devices:
+        return dict(
+            [
+                device_of(host, stack, _merged(costs, on_host)),
+                device_of("gtx1080ti", stack, _merged(costs, on_card)),
+            ]
+        )
+
+    stage = Stage(groups=groups, assemble=assemble, files=figures)
+    outcome = fit_stage(stage, models)
     return (
-        Fitted(
-            device="skylake",
-            stack=REPOSITORY,
-            costs={**costs["cpu"], **costs["input"]},
-            parameters={**cpu.parameters, **host.parameters},
-            spreads={**spreads["cpu"], **spreads["input"]},
-            figures=files,
-        ),
-        Fitted(
-            device="gtx1080ti",
-            stack=REPOSITORY,
-            costs={**costs["gpu"], **costs["input"], **costs["transfer"]},
-            parameters={**gpu.parameters, **host.parameters, **feed.parameters},
-            spreads={**spreads["gpu"], **spreads["input"], **spreads["transfer"]},
-            figures=files,
-        ),
+        _fitted(host, stack, on_host, stage, outcome),
+        _fitted("gtx1080ti", stack, on_card, stage, outcome),
     )
 
 
-def _fit_isca(broadwell: Costs, gpu_costs: Costs, models: Models) -> tuple[Fitted, Fitted]:
-    files = ("operator_share_isca2020_fig6.csv", "gpu_speedup_isca2020_fig9.csv")
-    cpu = Group(name="cpu", parameters=_from_silicon(start_from.CPU_KERNELS, broadwell))
+def _repository_groups(skylake: Costs) -> dict[str, Parameters]:
+    """Another library version than HPCA 2020's: only what the silicon decides is tied to that stack."""
+    feeding = Parameter(16, 0.7, "one tensor handed over and copied")
+    return {
+        "cpu": _from_silicon(start_from.CPU_KERNELS, skylake),
+        "gpu": start_from.GPU_KERNELS,
+        "input": start_from.REPOSITORY_INPUT,
+        "transfer": {**start_from.GPU_TRANSFER, "input_blob_us": feeding},
+    }
+
+
+def _isca_groups(broadwell: Costs, card: Costs) -> dict[str, Parameters]:
+    """The card as under the repository's stack, but for calls, and for the rate at which weights stream.
+
+    RMC3's GPU time hardly depends on the batch: its weights seem to travel with every batch, so that
+    rate is this stack's own, from PCIe to the card's memory.
+    """
     own = {"fc_call_us": 0.5, "embedding_bag_call_us": 0.5, "recurrent_step_us": 0.5, "gemm_efficiency": 0.1}
-    gpu_parameters = {
-        key: Parameter(gpu_costs[key], own.get(key, 0.0), "the repository's stack on the same card")
+    same_card = {
+        key: Parameter(card[key], own.get(key, 0.0), "the repository's stack on the same card")
         for key in start_from.GPU_KERNELS
     }
-    # RMC3's GPU time hardly depends on the batch: its weights seem to travel with every batch, so the
-    # rate at which they stream is this stack's own, from PCIe to the card's memory.
-    gpu_parameters["weight_memory_gb_per_s"] = Parameter(40, 1.5, "between PCIe and the card's memory")
-    gpu = Group(name="gpu", parameters=gpu_parameters)
-    host = Group(name="input", parameters=start_from.ISCA_INPUT)
-    feed = Group(name="transfer", parameters=start_from.GPU_TRANSFER)
-
-    def assemble(costs: dict[str, Costs]) -> dict[tuple[str, str], Device]:
-        on_gpu = {**costs["gpu"], **costs["input"], **costs["transfer"]}
-        return {
-            ("broadwell", ISCA): profile_of("broadwell", {ISCA: {**costs["cpu"], **costs["input"]}}).device(
-                ISCA
-            ),
-            ("gtx1080ti", ISCA): profile_of("gtx1080ti", {ISCA: on_gpu}).device(ISCA),
-        }
-
-    costs, spreads = fit_stage([cpu, gpu, host, feed], assemble, files, models, keep=lambda _: True)
-    return (
-        Fitted(
-            device="broadwell",
-            stack=ISCA,
-            costs={**costs["cpu"], **costs["input"]},
-            parameters={**cpu.parameters, **host.parameters},
-            spreads={**spreads["cpu"], **spreads["input"]},
-            figures=files,
-        ),
-        Fitted(
-            device="gtx1080ti",
-            stack=ISCA,
-            costs={**costs["gpu"], **costs["input"], **costs["transfer"]},
-            parameters={**gpu.parameters, **host.parameters, **feed.parameters},
-            spreads={**spreads["gpu"], **spreads["input"], **spreads["transfer"]},
-            figures=files,
-        ),
-    )
-
-
-def _from_silicon(parameters: dict[str, Parameter], silicon: Costs) -> dict[str, Parameter]:
-    """Start what the chip decides from its fit under another stack; calls and steps are the stack's own."""
-    tied = {
-        "gemm_efficiency",
-        "weight_l3_gb_per_s",
-        "weight_memory_gb_per_s",
-        "stream_gb_per_s",
-        "lookup_bag_ns",
-        "lookup_cached_line_ns",
-        "lookup_memory_line_ns",
-        "small_product_ns",
+    weights = Parameter(40, 1.5, "between PCIe and the card's memory")
+    return {
+        "cpu": _from_silicon(start_from.CPU_KERNELS, broadwell),
+        "gpu": {**same_card, "weight_memory_gb_per_s": weights},
+        "input": start_from.ISCA_INPUT,
+        "transfer": start_from.GPU_TRANSFER,
     }
+
+
+def _from_silicon(parameters: Parameters, silicon: Costs) -> dict[str, Parameter]:
+    """Start what the chip decides from its fit under another stack; calls and steps are the stack's own."""
     spread = start_from.SAME_SILICON_SPREAD
     return {
         key: Parameter(silicon[key], min(spread, value.spread), "the HPCA stack on the same chip")
-        if key in tied
+        if key in start_from.DECIDED_BY_SILICON
         else value
         for key, value in parameters.items()
     }
 
 
-def profiles_from(fitted: Sequence[Fitted], models: Models, node_slowdown: Mapping[str, tuple[float, str]]) -> list[ProfileFile]:
-    """Gather the stacks of each device into its profile, each cost with its source and mean error."""
-    devices = {
-        (entry.device, entry.stack): profile_of(entry.device, {entry.stack: entry.costs}).device(entry.stack)
-        for entry in fitted
-    }
-    points = all_points(list(FIGURES), models, devices)
-    profiles = []
-    for name in HARDWARE:
-        stacks, sources, errors = {}, {}, {}
-        for entry in (entry for entry in fitted if entry.device == name):
-            stacks[entry.stack] = dict(entry.costs)
-            sources[entry.stack] = {key: entry.source(key) for key in entry.costs}
-            if entry.stack != HPCA and name in node_slowdown:
-                stacks[entry.stack]["node_slowdown"] = node_slowdown[name][0]
-                sources[entry.stack]["node_slowdown"] = node_slowdown[name][1]
-            own = [
-                abs(point.error)
-                for point in points
-                if point.figure in entry.figures and point.headline and point.unit == "relative"
-                if entry.stack != HPCA or name in point.label
-            ]
-            error = float(np.mean(own))
-            errors[entry.stack] = (error, f"fitted: mean absolute error over {len(own)} published points")
-        profiles.append(profile_of(name, stacks, sources, errors))
-    return profiles
+def _fitted(device: str, stack: str, groups: Sequence[str], stage: Stage, outcome: Outcome) -> Fitted:
+    """Join the groups that make up a device's costs; where two hold a key, the later one has it."""
+    return Fitted(
+        device=device,
+        stack=stack,
+        costs=_merged(outcome.costs, groups),
+        parameters=_merged(stage.groups, groups),
+        spreads=_merged(outcome.spreads, groups),
+        figures=tuple(stage.files),
+    )
+
+
+def _merged(by_group: Mapping[str, Mapping[str, V]], groups: Sequence[str]) -> dict[str, V]:
+    return {key: value for group in groups for key, value in by_group[group].items()}
+
+
+def _loaded_level(fitted: Sequence[Fitted], models: Models) -> dict[str, tuple[float, str]]:
+    """Fit the serving stack's slow-down on Broadwell; Skylake takes it over."""
+    costs = next(entry.costs for entry in fitted if (entry.device, entry.stack) == ("broadwell", ISCA))
+    _, broadwell = device_of("broadwell", ISCA, costs)
+    factor = node_slowdown(broadwell, models["dlrm-rmc3"])
+    return {"broadwell": (factor, SOURCE), "skylake": (factor, SAME_STACK)}
 
 
 def main() -> None:
@@ -279,7 +171,7 @@ def main() -> None:
     arguments = parser.parse_args()
     models = shipped_models()
     fitted = fit_all(models)
-    profiles = profiles_from(fitted, models, {})
+    profiles = profiles_from(fitted, models, _loaded_level(fitted, models))
     devices = {
         (profile.name, stack): profile.device(stack) for profile in profiles for stack in profile.stacks
     }

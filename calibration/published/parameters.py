@@ -83,3 +83,17 @@ GPU_TRANSFER: dict[str, Parameter] = {
 
 SAME_SILICON_SPREAD = 0.3
 """How far a constant may differ between two stacks on the same chip. [ln]"""
+
+DECIDED_BY_SILICON = frozenset(
+    {
+        "gemm_efficiency",
+        "weight_l3_gb_per_s",
+        "weight_memory_gb_per_s",
+        "stream_gb_per_s",
+        "lookup_bag_ns",
+        "lookup_cached_line_ns",
+        "lookup_memory_line_ns",
+        "small_product_ns",
+    }
+)
+"""Constants of the CPU that the chip decides more than the software on it."""

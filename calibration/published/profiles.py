@@ -4,64 +4,112 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibration.published.figures import HPCA, ISCA, REPOSITORY
 from perfmodel.loading.profile_file import ProfileFile
 
 Costs = dict[str, float]
+"""Key of a profile's cost section to its value, in the unit that the key names."""
+Value = float | int | str
+Sourced = tuple[Value, str]
+"""A value and its source."""
 
-HYPER_THREADING = {
-    "hyper_thread_gemm_slowdown": (1.6, "published: HPCA 2020, text: FC 1.6x slower with hyper-threading"),
-    "hyper_thread_lookup_slowdown": (1.3, "published: HPCA 2020, text: lookups 1.3x slower"),
-}
 RECNMP = "fitted: memory_bandwidth_vs_threads_recnmp_fig6.csv (lookups on an 18-core Skylake)"
 TABLE_II = "published: HPCA 2020 Table II"
-TURBO = "datasheet: 32 fp32 FLOP a cycle (AVX2, two FMA) at the single-core turbo of 3.3 GHz of this generation's parts; clock and core count in HPCA 2020 Table II"
+SECTION_V = "published: ISCA 2020 section V"
+ONE_CARD = "datasheet: one card"
+AVX2_TURBO = (
+    "datasheet: 32 fp32 FLOP a cycle (AVX2, two FMA) at the single-core turbo of 3.3 GHz of this "
+    "generation's parts; clock and core count in HPCA 2020 Table II"
+)
+AVX512_TURBO = (
+    "datasheet: 64 fp32 FLOP a cycle (AVX-512, two FMA) at the single-core turbo of 3.5 GHz of this "
+    "generation's 20-core 2.0 GHz part; clock and core count in HPCA 2020 Table II"
+)
+CARD_PEAK = f"{SECTION_V}, 3584 CUDA cores; 2 FLOP a cycle at 1.48 GHz, the vendor's base clock"
 IDLE = "assumed: 40 % of TDP at idle, a common value for dual-socket servers of the time; no figure published"
+PEAK_IS_TDP = "assumed: peak is the TDP"
+
+PLATFORMS = ("haswell", "broadwell", "skylake")
 
 
-def _cpu(cores: int, peak: tuple[float, str], l2: float, l3: float, policy: str, bandwidth: float, tdp: tuple[float, str]) -> dict[str, tuple[Any, str]]:
+def _cpu(
+    *,
+    cores: int,
+    peak_gflop_per_s: Sourced,
+    l2_kib: float,
+    l3_mib: float,
+    l3_policy: str,
+    gb_per_s: float,
+    tdp_w: tuple[float, str],
+) -> dict[str, Sourced]:
+    """Two sockets of one server generation."""
     return {
         "sockets": (2, TABLE_II),
         "cores_per_socket": (cores, TABLE_II),
-        "peak_gflop_per_s": peak,
-        "l2_kib_per_core": (l2, TABLE_II),
-        "l3_mib_per_socket": (l3, TABLE_II),
-        "l3_policy": (policy, TABLE_II),
+        "peak_gflop_per_s": peak_gflop_per_s,
+        "l2_kib_per_core": (l2_kib, TABLE_II),
+        "l3_mib_per_socket": (l3_mib, TABLE_II),
+        "l3_policy": (l3_policy, TABLE_II),
         "memory_gib": (256.0, TABLE_II),
-        "memory_gb_per_s_per_socket": (bandwidth, TABLE_II),
+        "memory_gb_per_s_per_socket": (gb_per_s, TABLE_II),
         "memory_random_fraction": (0.77, RECNMP),
         "memory_saturation_sharpness": (1.3, RECNMP),
-        "tdp_w": tdp,
-        "idle_w": (0.4 * tdp[0], IDLE),
-        "peak_w": (tdp[0], "assumed: peak is the TDP"),
-        **HYPER_THREADING,
+        "tdp_w": tdp_w,
+        "idle_w": (0.4 * tdp_w[0], IDLE),
+        "peak_w": (tdp_w[0], PEAK_IS_TDP),
+        "hyper_thread_gemm_slowdown": (
+            1.6,
+            "published: HPCA 2020, text: FC 1.6x slower with hyper-threading",
+        ),
+        "hyper_thread_lookup_slowdown": (1.3, "published: HPCA 2020, text: lookups 1.3x slower"),
     }
 
 
-HARDWARE: dict[str, dict[str, tuple[Any, str]]] = {
-    "haswell": _cpu(12, (105.6, TURBO), 256, 30, "inclusive", 51,
-                    (240.0, "assumed: 2 x 120 W, as Broadwell; Table II gives none")),
-    "broadwell": _cpu(14, (105.6, TURBO), 256, 35, "inclusive", 77,
-                      (240.0, "published: ISCA 2020 section V, 120 W a socket")),
-    "skylake": _cpu(20, (224.0, "datasheet: 64 fp32 FLOP a cycle (AVX-512, two FMA) at the single-core turbo of 3.5 GHz of this generation's 20-core 2.0 GHz part; clock and core count in HPCA 2020 Table II"),
-                    1024, 27.5, "exclusive", 85, (250.0, "published: ISCA 2020 section V, 125 W a socket")),
+HARDWARE: dict[str, dict[str, Sourced]] = {
+    "haswell": _cpu(
+        cores=12,
+        peak_gflop_per_s=(105.6, AVX2_TURBO),
+        l2_kib=256,
+        l3_mib=30,
+        l3_policy="inclusive",
+        gb_per_s=51,
+        tdp_w=(240.0, "assumed: 2 x 120 W, as Broadwell; Table II gives none"),
+    ),
+    "broadwell": _cpu(
+        cores=14,
+        peak_gflop_per_s=(105.6, AVX2_TURBO),
+        l2_kib=256,
+        l3_mib=35,
+        l3_policy="inclusive",
+        gb_per_s=77,
+        tdp_w=(240.0, f"{SECTION_V}, 120 W a socket"),
+    ),
+    "skylake": _cpu(
+        cores=20,
+        peak_gflop_per_s=(224.0, AVX512_TURBO),
+        l2_kib=1024,
+        l3_mib=27.5,
+        l3_policy="exclusive",
+        gb_per_s=85,
+        tdp_w=(250.0, f"{SECTION_V}, 125 W a socket"),
+    ),
     "gtx1080ti": {
-        "sockets": (1, "datasheet: one card"),
-        "cores_per_socket": (1, "datasheet: one card; a forward pass has it to itself"),
-        "peak_gflop_per_s": (10600.0, "published: ISCA 2020 section V, 3584 CUDA cores; 2 FLOP a cycle at 1.48 GHz, the vendor's base clock"),
-        "memory_gib": (11.0, "published: ISCA 2020 section V"),
+        "sockets": (1, ONE_CARD),
+        "cores_per_socket": (1, f"{ONE_CARD}; a forward pass has it to itself"),
+        "peak_gflop_per_s": (10600.0, CARD_PEAK),
+        "memory_gib": (11.0, SECTION_V),
         "memory_gb_per_s_per_socket": (484.0, "datasheet: vendor's data sheet"),
         "memory_random_fraction": (1.0, "assumed: lookups are priced by their own rate"),
         "memory_saturation_sharpness": (4.0, "assumed: one forward pass at a time"),
-        "tdp_w": (250.0, "published: ISCA 2020 section V"),
+        "tdp_w": (250.0, SECTION_V),
         "idle_w": (55.0, "assumed: card at idle with a context open"),
-        "peak_w": (250.0, "assumed: peak is the TDP"),
+        "peak_w": (250.0, PEAK_IS_TDP),
     },
-}  # fmt: skip
-
-PLATFORMS = ("haswell", "broadwell", "skylake")
+}
 
 DESCRIPTIONS = {
     "haswell": "2 x 12-core Haswell, 2.5 GHz, AVX2",
@@ -70,49 +118,52 @@ DESCRIPTIONS = {
     "gtx1080ti": "NVIDIA GTX 1080 Ti",
 }
 STACKS = {
-    "hpca2020": "Caffe2 with MKL as the HPCA 2020 study ran it: bare kernels, no input conversion",
-    "deeprecsys-isca2020": "DeepRecInfra as ISCA 2020 measured it: Caffe2 kernels, input conversion, engine processes",
-    "deeprecsys-repository": "DeepRecSys's public repository, whose figures count input conversion on both sides",
+    HPCA: "Caffe2 with MKL as the HPCA 2020 study ran it: bare kernels, no input conversion",
+    ISCA: "DeepRecInfra as ISCA 2020 measured it: Caffe2 kernels, input conversion, engine processes",
+    REPOSITORY: "DeepRecSys's public repository, whose figures count input conversion on both sides",
 }
-DEFAULT_STACK = {
-    "haswell": "hpca2020",
-    "broadwell": "deeprecsys-isca2020",
-    "skylake": "deeprecsys-repository",
-    "gtx1080ti": "deeprecsys-isca2020",
-}
+DEFAULT_STACK = {"haswell": HPCA, "broadwell": ISCA, "skylake": REPOSITORY, "gtx1080ti": ISCA}
 
 
-def profile_of(
-    name: str,
-    stacks: Mapping[str, Costs],
-    sources: Mapping[str, Mapping[str, str]] | None = None,
-    relative_error: Mapping[str, tuple[float, str]] | None = None,
-) -> ProfileFile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackCosts:
+    """The costs of one stack, each with its source, and the stack's mean error over the figures."""
+
+    costs: Mapping[str, tuple[float, str]]
+    relative_error: tuple[float, str]
+
+
+def being_fitted(costs: Costs) -> StackCosts:
+    """Costs in the middle of a fit, which have no source yet."""
+    source = "assumed: being fitted"
+    return StackCosts(
+        costs={key: (value, source) for key, value in costs.items()}, relative_error=(0.0, source)
+    )
+
+
+def profile_of(name: str, stacks: Mapping[str, StackCosts]) -> ProfileFile:
     """Assemble a profile from data-sheet values and the costs of its stacks."""
-    hardware = {key: {"value": value, "source": source} for key, (value, source) in HARDWARE[name].items()}
-    sections = {}
-    for stack, costs in stacks.items():
-        notes = (sources or {}).get(stack, {})
-        error, error_source = (relative_error or {}).get(stack, (0.0, "assumed: being fitted"))
-        sections[stack] = {
-            "description": STACKS[stack],
-            "batch_range": [1, 1024],
-            "relative_error": {"value": error, "source": error_source},
-            "costs": {
-                key: {"value": value, "source": notes.get(key, "assumed: being fitted")}
-                for key, value in costs.items()
-            },
-        }
-    default = DEFAULT_STACK[name] if DEFAULT_STACK[name] in sections else next(iter(sections))
     document = {
         "name": name,
         "kind": "gpu" if name == "gtx1080ti" else "cpu",
         "description": DESCRIPTIONS[name],
-        "hardware": hardware,
-        "default_stack": default,
-        "stacks": sections,
+        "hardware": _with_sources(HARDWARE[name]),
+        "default_stack": DEFAULT_STACK[name] if DEFAULT_STACK[name] in stacks else next(iter(stacks)),
+        "stacks": {
+            stack: {
+                "description": STACKS[stack],
+                "batch_range": [1, 1024],
+                **_with_sources({"relative_error": fitted.relative_error}),
+                "costs": _with_sources(fitted.costs),
+            }
+            for stack, fitted in stacks.items()
+        },
     }
     return ProfileFile.model_validate_json(json.dumps(document))
+
+
+def _with_sources(values: Mapping[str, tuple[Any, str]]) -> dict[str, dict[str, Any]]:
+    return {key: {"value": value, "source": source} for key, (value, source) in values.items()}
 
 
 def profile_text(profile: ProfileFile) -> str:
@@ -148,7 +199,7 @@ def _entries(values: Mapping[str, Any], indent: str) -> list[str]:
     ]
 
 
-def _number(value: float | int | str) -> str:
+def _number(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TypeVar
+
 import numpy as np
 
-from perfmodel.costmodel.kernel_time import LINE_BYTES, Conditions
 from perfmodel.costmodel.footprint import cached_fraction, l3_share_bytes, table_hit_rates
 from perfmodel.costmodel.kernels import Floats, Gather, Kernel
+from perfmodel.costmodel.timing import LINE_BYTES, Conditions, RowKey
 from perfmodel.domain.hardware import Device
+
+T = TypeVar("T", float, Floats)
+
+PAGE_BYTES = 4096
+PAGE_ENTRY_BYTES = 8
+"""A page, and its entry in the last level of the page table: x86-64 without huge pages. [bytes]"""
 
 
 def conditions_alone(
@@ -15,8 +24,8 @@ def conditions_alone(
 ) -> Conditions:
     """Cache residency with `busy` workers, before memory bandwidth is shared out.
 
-    Weights and activations are private to a worker; embedding tables are one read-only copy, so the
-    rows that a socket's L3 holds serve all its workers.
+    Weights and activations are private to a worker. Embedding tables are one read-only copy, so the
+    rows that a socket's L3 holds serve all its workers; co-located copies each bring their own tables.
 
     Parameters
     ----------
@@ -24,30 +33,38 @@ def conditions_alone(
         The model's.
     weight_bytes : float
         All weights, which every batch streams through the caches once. [bytes]
+    device : Device
+        Caches, sockets, and what hyper-threading and the serving stack add.
     busy : (...) float array
         Busy workers on the node, this one included.
     copies : bool
         Workers are pinned to one socket (a co-location experiment) and not spread over all.
+
+    Returns
+    -------
+    Conditions
+        With a memory slow-down of 1.
     """
-    per_socket = busy if copies else np.maximum(1.0, busy / device.sockets)
+    per_socket = _per_socket(device, busy, copies=copies)
     share = l3_share_bytes(device, per_socket)
-    if device.caches is None:
-        in_l2 = in_l3 = np.zeros_like(busy)
-    else:
+    in_l2 = in_l3 = np.zeros_like(busy)
+    if device.caches is not None:
         in_l2 = cached_fraction(weight_bytes, np.full_like(busy, device.caches.l2_bytes))
         in_l3 = (1.0 - in_l2) * cached_fraction(weight_bytes, share)
     rows_capacity = np.maximum(0.0, share - weight_bytes * (in_l2 + in_l3)) * (1.0 if copies else per_socket)
-    slowdown = 1.0 + (device.interference.node_factor - 1.0) * np.clip(
-        (busy - 1.0) / max(1, device.num_cores - 1), 0.0, 1.0
-    )
+    entries_in_l2, entries_in_l3 = _entries_cached(kernels, device, rows_capacity)
+    interference = device.interference
+    stack = _stack_slowdown(device, busy)
     paired = _paired_fraction(device, busy, copies=copies)
     return Conditions(
         weights_in_l2=in_l2,
         weights_in_l3=in_l3,
         row_hit_rates=_row_hit_rates(kernels, rows_capacity),
+        entries_in_l2=entries_in_l2,
+        entries_in_l3=entries_in_l3,
         memory_slowdown=np.ones_like(busy),
-        gemm_slowdown=slowdown * (1.0 + (device.interference.hyper_thread_gemm - 1.0) * paired),
-        lookup_slowdown=slowdown * (1.0 + (device.interference.hyper_thread_lookup - 1.0) * paired),
+        gemm_slowdown=stack * (1.0 + (interference.hyper_thread_gemm - 1.0) * paired),
+        lookup_slowdown=stack * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
     )
 
 
@@ -55,16 +72,56 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
     """Time of a memory access with `busy` workers over its time alone. [1]
 
     Each of the others is at the memory for `memory_share` of its time. Their common demand x, over what
-    the socket's memory reaches with random rows, stretches an access by (1 + x^p)^(1/p) / (1 + x1^p)^(1/p),
-    x1 being one worker's: none while the memory keeps up, proportional when it is saturated.
+    the socket's memory reaches with random rows, stretches an access by s(x) / s(x1), x1 being one
+    worker's demand and s that of `saturation_stretch`.
+
+    Parameters
+    ----------
+    device : Device
+        Bandwidth B of a socket, its random fraction f, and the time t of a line: x1 = 64 B / (t f B).
+    busy : (...) float array
+        Busy workers on the node, this one included.
+    memory_share : (...) float array
+        Fraction of a worker's time that waits for memory. [1]
+    copies : bool
+        Workers are pinned to one socket.
     """
-    per_socket = busy if copies else np.maximum(1.0, busy / device.sockets)
+    per_socket = _per_socket(device, busy, copies=copies)
     reachable = device.memory.bandwidth_bytes_per_s * device.memory.random_fraction
     one = LINE_BYTES / device.lookup.memory_line_s / reachable
     demand = one * (1.0 + (per_socket - 1.0) * memory_share)
-    p = device.memory.saturation_sharpness
-    stretched = (1.0 + demand**p) ** (1.0 / p) / (1.0 + one**p) ** (1.0 / p)
-    return np.asarray(stretched)
+    sharpness = device.memory.saturation_sharpness
+    return np.asarray(saturation_stretch(demand, sharpness) / saturation_stretch(one, sharpness))
+
+
+def saturation_stretch(demand: T, sharpness: float) -> T:
+    """Time over time without demand: (1 + x^p)^(1/p), about 1 below saturation and x beyond. [1]
+
+    Parameters
+    ----------
+    demand : float or array
+        Traffic x asked for over the traffic that the memory reaches. [1]
+    sharpness : float
+        Exponent p: how abrupt the change is. [1]
+
+    Examples
+    --------
+    >>> [round(saturation_stretch(x, 4.0), 3) for x in (0.1, 1.0, 10.0)]
+    [1.0, 1.189, 10.0]
+    """
+    stretch: T = (1.0 + demand**sharpness) ** (1.0 / sharpness)
+    return stretch
+
+
+def _per_socket(device: Device, busy: Floats, *, copies: bool) -> Floats:
+    """Busy workers on this worker's socket: all of them, or their share where they spread out."""
+    return busy if copies else np.maximum(1.0, busy / device.sockets)
+
+
+def _stack_slowdown(device: Device, busy: Floats) -> Floats:
+    """What the serving stack's own processes add, linear in the other busy cores. [1]"""
+    others = np.clip((busy - 1.0) / max(1, device.num_cores - 1), 0.0, 1.0)
+    return np.asarray(1.0 + (device.interference.node_factor - 1.0) * others)
 
 
 def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
@@ -73,13 +130,32 @@ def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
     return np.clip(2.0 * (busy - cores) / busy, 0.0, 1.0)
 
 
-def _row_hit_rates(
-    kernels: tuple[Kernel, ...], capacity_bytes: Floats
-) -> dict[tuple[int, float, float], Floats]:
-    counts: dict[Gather, int] = {}
+def _entries_cached(
+    kernels: tuple[Kernel, ...], device: Device, capacity_bytes: Floats
+) -> tuple[Floats, Floats]:
+    """Where the page-table entries of the tables' pages are found: fractions in L2 and L3. [1]
+
+    A row in a table far beyond the TLB's reach needs its page's entry first, 8 bytes for each 4 KiB
+    page. A GPU maps pages of 2 MiB and more: its entries cost nothing here.
+    """
+    if device.caches is None:
+        return np.ones_like(capacity_bytes), np.zeros_like(capacity_bytes)
+    table_bytes = sum(
+        kernel.calls * kernel.gather.table_bytes
+        for kernel in kernels
+        if kernel.family == "embedding_bag" and kernel.gather is not None
+    )
+    entries_bytes = table_bytes * PAGE_ENTRY_BYTES / PAGE_BYTES
+    in_l2 = cached_fraction(entries_bytes, np.full_like(capacity_bytes, device.caches.l2_bytes))
+    return in_l2, (1.0 - in_l2) * cached_fraction(entries_bytes, capacity_bytes)
+
+
+def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[RowKey, Floats]:
+    """Hit rate of each kind of table, all tables sharing the capacity."""
+    counts: Counter[Gather] = Counter()
     for kernel in kernels:
         if kernel.family == "embedding_bag" and kernel.gather is not None:
-            counts[kernel.gather] = counts.get(kernel.gather, 0) + kernel.calls
+            counts[kernel.gather] += kernel.calls
     tables = list(counts.items())
     if not tables:
         return {}

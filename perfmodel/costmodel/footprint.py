@@ -12,6 +12,7 @@ from perfmodel.errors import InputError
 from perfmodel.units import GIB
 
 _ZIPF_BINS = 64
+"""Groups of rows of similar popularity; hit rates move by less than 1 % with more."""
 
 
 def require_fit(model: RecModel, device: Device) -> None:
@@ -42,7 +43,7 @@ def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:
     """Last-level cache that one of `busy_per_socket` busy cores has to itself. [bytes]
 
     An inclusive L3 holds copies of all L2 lines, so the private L2 adds nothing to it; an exclusive one
-    is filled by evictions, so each core has its L2 on top.
+    is filled by evictions, so each core has its L2 on top. 0 where a device has no caches (GPU).
     """
     if device.caches is None:
         return np.zeros_like(busy_per_socket)
@@ -51,7 +52,13 @@ def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:
 
 
 def cached_fraction(footprint_bytes: float, capacity_bytes: Floats) -> Floats:
-    """Fraction of a footprint, used over and over, that a cache of this capacity holds. [1]"""
+    """Fraction of a footprint, used over and over, that a cache of this capacity holds. [1]
+
+    Examples
+    --------
+    >>> cached_fraction(10e6, np.array([5e6, 35e6])).tolist()
+    [0.5, 1.0]
+    """
     if footprint_bytes <= 0.0:
         return np.ones_like(capacity_bytes)
     return np.minimum(1.0, capacity_bytes / footprint_bytes)
@@ -115,5 +122,5 @@ def _popularity_bins(table: Gather) -> tuple[Floats, Floats]:
     edges = np.unique(np.floor(np.geomspace(1, n + 1, _ZIPF_BINS)))
     rows = np.diff(edges)
     middle = np.sqrt(edges[:-1] * (edges[1:] - 1).clip(min=1))
-    weight = middle ** -table.zipf_exponent
+    weight = middle**-table.zipf_exponent
     return rows, table.rows_per_item * weight / np.sum(rows * weight)

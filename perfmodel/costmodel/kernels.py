@@ -26,9 +26,12 @@ Family = Literal[
     "recurrent",
     "elementwise",
 ]
+"""Kinds of framework calls: each has its own costs in a profile, and its own line in reports."""
 
 INDEX_BYTES = 8
+"""Bytes of one embedding index in memory: int64. [bytes]"""
 ELEMENT_BYTES = 4
+"""Bytes of an activation or a weight: fp32. [bytes]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ class Kernel:
         return self.product.weight_bytes if self.product else 0.0
 
     @property
+    def activation_bytes_per_item(self) -> float:
+        """What one call reads and writes, weights left out. [bytes/item]"""
+        return self.read_bytes_per_item + self.written_bytes_per_item
+
+    @property
     def signature(self) -> str:
         """What a measured curve is filed under: family and the sizes that its time depends on."""
         if self.product is not None:
@@ -135,7 +143,15 @@ class Kernel:
         return f"{self.family}:{shape}:{self.pieces}"
 
     def work(self, batch_size: Floats) -> Work:
-        """Work of all calls for one batch of `batch_size` items."""
+        """Work of all calls for one batch of `batch_size` items; weights are read once a call.
+
+        Examples
+        --------
+        >>> layer = Product(rows_per_item=1, inner=4, outer=8)
+        >>> fc = Kernel(operator="top", family="fc", product=layer, read_bytes_per_item=16.0)
+        >>> float(fc.work(np.array(10.0)).bytes_read)  # 10 rows of 16 bytes, and 4 x 8 weights
+        288.0
+        """
         rows = self.gather.rows_per_item if self.gather and self.family == "embedding_bag" else 0.0
         return Work(
             flop=self.calls * self.flop_per_item * batch_size,

@@ -8,10 +8,11 @@ import numpy as np
 
 from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
 from perfmodel.costmodel.footprint import require_fit
-from perfmodel.costmodel.kernel_time import Conditions, KernelTime, kernel_time
+from perfmodel.costmodel.kernel_time import kernel_time
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
+from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -40,7 +41,7 @@ class BatchTime:
     @property
     def seconds(self) -> Floats:
         """The whole pass: kernels follow each other. [s]"""
-        return np.sum([timed.seconds for timed in self.kernels], axis=0)
+        return np.asarray(np.sum([timed.seconds for timed in self.kernels], axis=0))
 
     @property
     def basis(self) -> Basis:
@@ -85,15 +86,19 @@ def batch_time(
     parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     if device.kind == "cpu" and np.any(workers > 1):
         for _ in range(_CONTENTION_STEPS):
-            total = np.sum([part.seconds for part in parts], axis=0)
-            share = np.sum([part.memory_s for part in parts], axis=0) / total
-            slowdown = memory_slowdown(device, workers, share, copies=copies)
+            slowdown = memory_slowdown(device, workers, _memory_share(parts), copies=copies)
             at = replace(at, memory_slowdown=slowdown)
             parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     timed = tuple(
         _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
     )
     return BatchTime(batch_size=batch, kernels=timed)
+
+
+def _memory_share(parts: list[KernelTime]) -> Floats:
+    """Fraction of a worker's time that waits for main memory. [1]"""
+    total = np.sum([part.seconds for part in parts], axis=0)
+    return np.asarray(np.sum([part.memory_s for part in parts], axis=0) / total)
 
 
 def _timed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -47,33 +48,31 @@ class RecModel(Frozen):
         return self
 
     def shapes(self) -> dict[str, Shape]:
-        """Work out the shape of one item's result of every operator, and check each on the way."""
-        shapes: dict[str, Shape] = {}
-        if self.dense_features:
-            shapes[DENSE] = Shape(1, self.dense_features)
-        unread = dict.fromkeys(shapes, -1)
+        """Work out the shape of one item's result of every operator, and check each on the way.
+
+        Raises
+        ------
+        ValueErrorAt
+            As the class says; `path` leads to the operator.
+        """
+        shapes = {DENSE: Shape(1, self.dense_features)} if self.dense_features else {}
         for index, operator in enumerate(self.operators):
-            path = ("operators", index)
-            if operator.name in shapes or operator.name == DENSE:
-                raise ValueErrorAt(f"{operator.name}: name is used twice", (*path, "name"))
-            for source in operator.reads():
-                if source not in shapes:
-                    known = ", ".join(shapes) or "nothing yet"
-                    raise ValueErrorAt(
-                        f"{operator.name}: reads {source}, which no earlier operator gives; known here: {known}",
-                        path,
-                    )
-                unread.pop(source, None)
+            _check_names(operator, index, shapes)
             try:
                 shapes[operator.name] = operator.output_shape(shapes)
             except ValueError as error:
-                raise ValueErrorAt(f"{operator.name}: {error}", path) from None
-            unread[operator.name] = index
-        unread.pop(self.operators[-1].name)
-        for name, index in unread.items():
-            path = ("operators", index) if index >= 0 else ("dense_features",)
-            raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)
+                raise ValueErrorAt(f"{operator.name}: {error}", ("operators", index)) from None
+        self._check_all_read()
         return shapes
+
+    def _check_all_read(self) -> None:
+        """Refuse results that nothing reads, the output apart: a forgotten input, most likely."""
+        read = {source for operator in self.operators for source in operator.reads()}
+        places: dict[str, tuple[str | int, ...]] = {DENSE: ("dense_features",)} if self.dense_features else {}
+        places |= {operator.name: ("operators", index) for index, operator in enumerate(self.operators[:-1])}
+        for name, path in places.items():
+            if name not in read:
+                raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)
 
     @property
     def output_width(self) -> int:
@@ -114,3 +113,16 @@ class RecModel(Frozen):
         """Memory of all weights and biases but the embedding tables, fp32. [bytes]"""
         shapes = self.shapes()
         return 4 * sum(operator.num_parameters(shapes) for operator in self.operators)
+
+
+def _check_names(operator: Operator, index: int, known: Mapping[str, Shape]) -> None:
+    """Refuse a name that is taken, and an input that no earlier operator gives."""
+    if operator.name in known or operator.name == DENSE:
+        raise ValueErrorAt(f"{operator.name}: name is used twice", ("operators", index, "name"))
+    for source in operator.reads():
+        if source not in known:
+            listed = ", ".join(known) or "nothing yet"
+            raise ValueErrorAt(
+                f"{operator.name}: reads {source}, which no earlier operator gives; known here: {listed}",
+                ("operators", index),
+            )

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from perfmodel.domain.base import Frozen
 from perfmodel.domain.sequence_operators import Attention, AttentionScores, LocalActivation, Recurrent
 from perfmodel.domain.shapes import (
-    EmbeddingTable,
     Function,
     ManyInputs,
     OneInput,
@@ -41,6 +41,44 @@ __all__ = [
     "Softmax",
     "Sum",
 ]
+
+
+class EmbeddingTable(Frozen):
+    """`count` equal tables; `pooling_factor` is the mean lookups per item in each of them.
+
+    Attributes
+    ----------
+    num_rows, dim, count : int
+        Rows and elements per row of one table; how many tables are like this one.
+    pooling_factor : float
+        Mean lookups per item in each table. [lookups/item]
+    element_bytes : int
+        Bytes of one element: 4 for fp32, 2 for fp16, 1 for int8. [bytes]
+    zipf_exponent : float
+        Skew of the indices: the r-th most popular row is drawn with weight r**-s; 0 is uniform. [1]
+    """
+
+    num_rows: PositiveInt
+    dim: PositiveInt
+    pooling_factor: Annotated[float, Field(gt=0)] = 1.0
+    count: PositiveInt = 1
+    element_bytes: Literal[1, 2, 4, 8] = 4
+    zipf_exponent: Annotated[float, Field(ge=0, le=3)] = 0.0
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row. [bytes]"""
+        return self.dim * self.element_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that one of the tables occupies. [bytes]"""
+        return self.num_rows * self.row_bytes
+
+    @property
+    def bytes_per_item(self) -> float:
+        """Rows read for one item in one of the tables. [bytes/item]"""
+        return self.pooling_factor * self.row_bytes
 
 
 class Mlp(OneInput):
@@ -163,7 +201,10 @@ class Softmax(OneInput):
 
 
 class Cross(OneInput):
-    """DCN-v2 cross layers: x' = x0 * (W x + b) + x, with W of low `rank`, or full where null (Wang et al., 2021)."""
+    """DCN-v2 cross layers: x' = x0 * (W x + b) + x, with W of low `rank`, or full where null.
+
+    Wang et al., "DCN V2", WWW 2021, eq. 1 and 2.
+    """
 
     kind: Literal["cross"]
     num_layers: PositiveInt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -36,11 +37,14 @@ class LocalActivation(OperatorBase):
     def num_parameters(self, shapes: Shapes) -> int:
         """Weights and biases of the one MLP that all units share. [elements]"""
         widths = self.unit_widths(shapes)
-        return sum(k * n + n for k, n in zip(widths, widths[1:], strict=False))
+        return sum(k * n + n for k, n in pairwise(widths))
 
 
 class AttentionScores(OperatorBase):
-    """DIEN's attention: softmax over the sequence of state x W x candidate (Zhou et al., AAAI 2019, eq. 4)."""
+    """DIEN's attention: softmax over the sequence of state x W x candidate.
+
+    Zhou et al., "Deep Interest Evolution Network", AAAI 2019, section 4.3.
+    """
 
     kind: Literal["attention_scores"]
     states: Name
@@ -108,7 +112,10 @@ class Attention(OperatorBase):
 
 
 class Recurrent(OneInput):
-    """A recurrent layer over a sequence: plain tanh RNN, GRU, or GRU with an attentional update gate (AUGRU)."""
+    """A recurrent layer over a sequence: plain tanh RNN, GRU, or AUGRU.
+
+    AUGRU is a GRU whose update gate the attention score scales (Zhou et al., AAAI 2019, section 4.3).
+    """
 
     kind: Literal["rnn", "gru", "augru"]
     hidden_size: PositiveInt

@@ -6,7 +6,7 @@ software stack that was measured on it; `broadwell@hpca2020` names a stack, `bro
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,117 +24,15 @@ from perfmodel.domain.hardware import (
     Memory,
     Power,
 )
+from perfmodel.loading.profile_sections import (
+    NO_SLOWDOWN,
+    NONE,
+    CostSection,
+    Curve,
+    HardwareSection,
+    StackSection,
+)
 from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
-
-T = TypeVar("T")
-
-Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
-
-
-class Sourced(Frozen, Generic[T]):
-    """A value and where it comes from: `datasheet|published|measured|fitted|assumed: ...`."""
-
-    value: T
-    source: Source
-
-
-Positive = Sourced[Annotated[float, Field(gt=0)]]
-NonNegative = Sourced[Annotated[float, Field(ge=0)]]
-Count = Sourced[Annotated[int, Field(ge=1)]]
-Fraction = Sourced[Annotated[float, Field(gt=0, le=1)]]
-Slowdown = Sourced[Annotated[float, Field(ge=1)]]
-
-NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
-NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
-
-
-class HardwareSection(Frozen):
-    """What the data sheet says; cache values are absent for a GPU."""
-
-    sockets: Count
-    cores_per_socket: Count
-    peak_gflop_per_s: Positive
-    l2_kib_per_core: Positive | None = None
-    l3_mib_per_socket: Positive | None = None
-    l3_policy: Sourced[Literal["inclusive", "exclusive"]] | None = None
-    memory_gib: Positive
-    memory_gb_per_s_per_socket: Positive
-    memory_random_fraction: Fraction
-    memory_saturation_sharpness: Positive
-    tdp_w: Positive
-    idle_w: NonNegative
-    peak_w: Positive
-    hyper_thread_gemm_slowdown: Slowdown = NO_SLOWDOWN
-    hyper_thread_lookup_slowdown: Slowdown = NO_SLOWDOWN
-
-    @model_validator(mode="after")
-    def _caches_come_together(self) -> HardwareSection:
-        caches = (self.l2_kib_per_core, self.l3_mib_per_socket, self.l3_policy)
-        if any(value is None for value in caches) and any(value is not None for value in caches):
-            raise ValueError("expected all of l2_kib_per_core, l3_mib_per_socket and l3_policy, or none")
-        if self.idle_w.value > self.peak_w.value:
-            raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("idle_w",))
-        return self
-
-
-class CostSection(Frozen):
-    """Costs of one stack on one executor; `domain.hardware` says what each means."""
-
-    gemm_efficiency: Fraction
-    gemm_half_width: NonNegative
-    gemm_half_rows: NonNegative
-    weight_l2_gb_per_s: Positive
-    weight_l3_gb_per_s: Positive
-    weight_memory_gb_per_s: Positive
-    stream_gb_per_s: Positive
-    lookup_bag_ns: NonNegative
-    lookup_cached_line_ns: NonNegative
-    lookup_memory_line_ns: Positive
-    lookup_serial_row_ns: NonNegative = NONE
-    fc_call_us: NonNegative
-    embedding_bag_call_us: NonNegative
-    concat_call_us: NonNegative
-    elementwise_call_us: NonNegative
-    concat_piece_us: NonNegative = NONE
-    concat_row_piece_ns: NonNegative = NONE
-    recurrent_step_us: NonNegative
-    softmax_row_ns: NonNegative
-    softmax_element_ns: NonNegative
-    small_product_ns: NonNegative
-    input_blob_us: NonNegative = NONE
-    input_bag_ns: NonNegative = NONE
-    input_index_ns: NonNegative = NONE
-    input_dense_element_ns: NonNegative = NONE
-    transfer_gb_per_s: Positive | None = None
-    node_slowdown: Slowdown = NO_SLOWDOWN
-
-
-class Curve(Frozen):
-    """Measured times of one kernel signature over batch sizes."""
-
-    signature: str
-    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-    time_us: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    source: Source
-
-    @model_validator(mode="after")
-    def _points_match(self) -> Curve:
-        if len(self.batch_sizes) != len(self.time_us):
-            given = f"{len(self.time_us)} times for {len(self.batch_sizes)} batch sizes"
-            raise ValueErrorAt(f"expected one time for each batch size, got {given}", ("time_us",))
-        if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
-            raise ValueErrorAt("expected ascending batch sizes", ("batch_sizes",))
-        return self
-
-
-class StackSection(Frozen):
-    """One software stack on this hardware."""
-
-    description: str
-    batch_range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-    relative_error: NonNegative
-    costs: CostSection
-    measured: tuple[Curve, ...] = ()
 
 
 class ProfileFile(Frozen):
@@ -165,13 +63,6 @@ class ProfileFile(Frozen):
 def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Device:
     """Convert a profile's values to a `Device`; sources stay in the file, assumptions are listed by key."""
     hardware, costs = profile.hardware, section.costs
-    call_s = {
-        "fc": costs.fc_call_us.value * US,
-        "embedding_bag": costs.embedding_bag_call_us.value * US,
-        "concat": costs.concat_call_us.value * US,
-        "elementwise": costs.elementwise_call_us.value * US,
-    }
-    transfer = costs.transfer_gb_per_s
     return Device(
         name=profile.name,
         kind=profile.kind,
@@ -181,43 +72,12 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         peak_flop_per_s=hardware.peak_gflop_per_s.value * GFLOP,
         stream_bytes_per_s=costs.stream_gb_per_s.value * GB,
         caches=_caches(hardware),
-        memory=Memory(
-            capacity_bytes=hardware.memory_gib.value * GIB,
-            bandwidth_bytes_per_s=hardware.memory_gb_per_s_per_socket.value * GB,
-            random_fraction=hardware.memory_random_fraction.value,
-            saturation_sharpness=hardware.memory_saturation_sharpness.value,
-        ),
+        memory=_memory(hardware),
         power=Power(tdp_w=hardware.tdp_w.value, idle_w=hardware.idle_w.value, peak_w=hardware.peak_w.value),
-        gemm=GemmCosts(
-            efficiency=costs.gemm_efficiency.value,
-            half_width=costs.gemm_half_width.value,
-            half_rows=costs.gemm_half_rows.value,
-            weight_l2_bytes_per_s=costs.weight_l2_gb_per_s.value * GB,
-            weight_l3_bytes_per_s=costs.weight_l3_gb_per_s.value * GB,
-            weight_memory_bytes_per_s=costs.weight_memory_gb_per_s.value * GB,
-        ),
-        lookup=LookupCosts(
-            bag_s=costs.lookup_bag_ns.value * NS,
-            cached_line_s=costs.lookup_cached_line_ns.value * NS,
-            memory_line_s=costs.lookup_memory_line_ns.value * NS,
-            serial_row_s=costs.lookup_serial_row_ns.value * NS,
-        ),
-        calls=CallCosts(
-            call_s=call_s,
-            concat_piece_s=costs.concat_piece_us.value * US,
-            concat_row_piece_s=costs.concat_row_piece_ns.value * NS,
-            recurrent_step_s=costs.recurrent_step_us.value * US,
-            softmax_row_s=costs.softmax_row_ns.value * NS,
-            softmax_element_s=costs.softmax_element_ns.value * NS,
-            small_product_s=costs.small_product_ns.value * NS,
-        ),
-        inputs=InputCosts(
-            blob_s=costs.input_blob_us.value * US,
-            bag_s=costs.input_bag_ns.value * NS,
-            index_s=costs.input_index_ns.value * NS,
-            dense_element_s=costs.input_dense_element_ns.value * NS,
-            transfer_bytes_per_s=float("inf") if transfer is None else transfer.value * GB,
-        ),
+        gemm=_gemm(costs),
+        lookup=_lookup(costs),
+        calls=_calls(costs),
+        inputs=_inputs(costs),
         interference=Interference(
             node_factor=costs.node_slowdown.value,
             hyper_thread_gemm=hardware.hyper_thread_gemm_slowdown.value,
@@ -225,13 +85,8 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         ),
         batch_range=section.batch_range,
         relative_error=section.relative_error.value,
-        measured={
-            curve.signature: MeasuredCurve(
-                batch_sizes=np.array(curve.batch_sizes, float), seconds=np.array(curve.time_us) * US
-            )
-            for curve in section.measured
-        },
-        assumptions=_assumptions(section),
+        measured={curve.signature: _measured(curve) for curve in section.measured},
+        assumptions=_assumptions(costs),
     )
 
 
@@ -242,11 +97,71 @@ def _caches(hardware: HardwareSection) -> Caches | None:
     return Caches(l2_bytes=l2.value * KIB, l3_bytes=l3.value * MIB, exclusive=policy.value == "exclusive")
 
 
-def _assumptions(section: StackSection) -> tuple[str, ...]:
+def _memory(hardware: HardwareSection) -> Memory:
+    return Memory(
+        capacity_bytes=hardware.memory_gib.value * GIB,
+        bandwidth_bytes_per_s=hardware.memory_gb_per_s_per_socket.value * GB,
+        random_fraction=hardware.memory_random_fraction.value,
+        saturation_sharpness=hardware.memory_saturation_sharpness.value,
+    )
+
+
+def _gemm(costs: CostSection) -> GemmCosts:
+    return GemmCosts(
+        efficiency=costs.gemm_efficiency.value,
+        half_width=costs.gemm_half_width.value,
+        half_rows=costs.gemm_half_rows.value,
+        weight_l2_bytes_per_s=costs.weight_l2_gb_per_s.value * GB,
+        weight_l3_bytes_per_s=costs.weight_l3_gb_per_s.value * GB,
+        weight_memory_bytes_per_s=costs.weight_memory_gb_per_s.value * GB,
+    )
+
+
+def _lookup(costs: CostSection) -> LookupCosts:
+    return LookupCosts(
+        bag_s=costs.lookup_bag_ns.value * NS,
+        cached_line_s=costs.lookup_cached_line_ns.value * NS,
+        memory_line_s=costs.lookup_memory_line_ns.value * NS,
+        serial_row_s=costs.lookup_serial_row_ns.value * NS,
+    )
+
+
+def _calls(costs: CostSection) -> CallCosts:
+    return CallCosts(
+        call_s={
+            "fc": costs.fc_call_us.value * US,
+            "embedding_bag": costs.embedding_bag_call_us.value * US,
+            "concat": costs.concat_call_us.value * US,
+            "elementwise": costs.elementwise_call_us.value * US,
+        },
+        concat_piece_s=costs.concat_piece_us.value * US,
+        concat_row_piece_s=costs.concat_row_piece_ns.value * NS,
+        recurrent_step_s=costs.recurrent_step_us.value * US,
+        softmax_row_s=costs.softmax_row_ns.value * NS,
+        softmax_element_s=costs.softmax_element_ns.value * NS,
+        small_product_s=costs.small_product_ns.value * NS,
+    )
+
+
+def _inputs(costs: CostSection) -> InputCosts:
+    transfer = costs.transfer_gb_per_s
+    return InputCosts(
+        blob_s=costs.input_blob_us.value * US,
+        bag_s=costs.input_bag_ns.value * NS,
+        index_s=costs.input_index_ns.value * NS,
+        dense_element_s=costs.input_dense_element_ns.value * NS,
+        transfer_bytes_per_s=float("inf") if transfer is None else transfer.value * GB,
+    )
+
+
+def _measured(curve: Curve) -> MeasuredCurve:
+    return MeasuredCurve(batch_sizes=np.array(curve.batch_sizes, float), seconds=np.array(curve.time_us) * US)
+
+
+def _assumptions(costs: CostSection) -> tuple[str, ...]:
     """Costs that no fit stands behind, as `key: why`; those that do nothing are left out."""
-    found = []
-    for key in CostSection.model_fields:
-        entry = getattr(section.costs, key)
-        if entry is not None and entry not in (NONE, NO_SLOWDOWN) and entry.source.startswith("assumed: "):
-            found.append(f"{key} {entry.value:g} ({entry.source.removeprefix('assumed: ')})")
-    return tuple(found)
+    return tuple(
+        f"{key} {entry.value:g} ({entry.source.removeprefix('assumed: ')})"
+        for key, entry in costs
+        if entry is not None and entry not in (NONE, NO_SLOWDOWN) and entry.source.startswith("assumed: ")
+    )

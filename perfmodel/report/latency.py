@@ -13,13 +13,8 @@ from perfmodel.units import MS
 def latency_page(result: LatencyTable) -> RenderableType:
     """Latency by batch, then where the largest batch's time goes."""
     beside = f", {result.co_located} copies on one socket" if result.co_located > 1 else ""
-    table = Table(
-        title=f"{result.model} on {result.device} ({result.stack}){beside}",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-    )
+    title = f"[bold]{result.model} on {result.device} ({result.stack}){beside}[/]"
+    table = Table(box=None, pad_edge=False)
     for heading in ("batch", "ms", "us/item"):
         table.add_column(heading, justify="right")
     table.add_column("basis")
@@ -30,7 +25,7 @@ def latency_page(result: LatencyTable) -> RenderableType:
         )
     last = max(result.rows, key=lambda row: row.batch_size)
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
-    return Group(table, "", operators, "", *assumption_lines(result.assumptions))
+    return Group(title, "", table, "", operators, "", *assumption_lines(result.assumptions))
 
 
 def print_page(page: RenderableType) -> None:

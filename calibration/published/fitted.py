@@ -1,0 +1,89 @@
+"""What a fit found, and the profiles it becomes: each cost with its source, each stack with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.published.figures import FIGURES, HPCA, Models, Point, all_points
+from calibration.published.profiles import HARDWARE, Costs, StackCosts, being_fitted, profile_of
+from calibration.published.stages import Parameters
+from perfmodel.domain.hardware import Device
+from perfmodel.loading.profile_file import ProfileFile
+
+UNDECIDED = 0.9
+"""Where the figures leave this much of the spread that a constant had before, they say nothing about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Costs of one stack on one device, the parameters they were fitted from, and the figures used."""
+
+    device: str
+    stack: str
+    costs: Costs
+    parameters: Parameters
+    spreads: Mapping[str, float]
+    figures: tuple[str, ...]
+
+    def source(self, key: str) -> str:
+        """Where a cost comes from: the figures, or its start where they say nothing about it."""
+        parameter, spread = self.parameters[key], self.spreads[key]
+        if spread >= UNDECIDED * parameter.spread:
+            return f"assumed: {parameter.reason}"
+        percent = f"+-{100 * np.expm1(spread):.0f} %"
+        return (
+            f"fitted: {', '.join(self.figures)} ({percent}); "
+            f"expected {parameter.start:.3g}: {parameter.reason}"
+        )
+
+
+def device_of(name: str, stack: str, costs: Costs) -> tuple[tuple[str, str], Device]:
+    """Build a device in the middle of a fit, with the key that `Devices` has it under."""
+    return (name, stack), profile_of(name, {stack: being_fitted(costs)}).device(stack)
+
+
+def profiles_from(
+    fitted: Sequence[Fitted], models: Models, node_slowdown: Mapping[str, tuple[float, str]]
+) -> list[ProfileFile]:
+    """Gather the stacks of each device into its profile, each cost with its source and mean error.
+
+    Parameters
+    ----------
+    fitted : sequence of Fitted
+        The costs of every stack.
+    models : mapping
+        The models that the figures were measured with, by name.
+    node_slowdown : mapping
+        By CPU: how much a serving stack slows its executors down, and its source; the bare kernels of
+        HPCA 2020 have none. [1]
+    """
+    devices = dict(device_of(entry.device, entry.stack, entry.costs) for entry in fitted)
+    points = all_points(list(FIGURES), models, devices)
+    profiles = []
+    for name in HARDWARE:
+        stacks = {
+            entry.stack: _stack_costs(entry, points, node_slowdown.get(name))
+            for entry in fitted
+            if entry.device == name
+        }
+        profiles.append(profile_of(name, stacks))
+    return profiles
+
+
+def _stack_costs(
+    entry: Fitted, points: Iterable[Point], node_slowdown: tuple[float, str] | None
+) -> StackCosts:
+    costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()}
+    if entry.stack != HPCA and node_slowdown is not None:
+        costs["node_slowdown"] = node_slowdown
+    own = [
+        abs(point.error)
+        for point in points
+        if point.figure in entry.figures and point.headline and point.unit == "relative"
+        if entry.stack != HPCA or entry.device in point.label
+    ]
+    source = f"fitted: mean absolute error over {len(own)} published points"
+    return StackCosts(costs=costs, relative_error=(float(np.mean(own)), source))

@@ -1,0 +1,104 @@
+"""Framework calls that several operators make: fully connected, elementwise, softmax, batched products."""
+
+from __future__ import annotations
+
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Family, Gather, Kernel, Product
+from perfmodel.domain.operators import EmbeddingTable, Function
+
+SOFTMAX_FLOP = 5.0
+"""FLOP of one element: maximum, subtraction, exponential, sum, division."""
+
+
+def fc(operator: str, rows_per_item: float, inner: int, outer: int) -> Kernel:
+    """One fully connected layer with bias over `rows_per_item` rows an item.
+
+    F = 2 r k n for each item, the bias left out as in the published counts; activations are read and
+    written once, weights come on top in `Kernel.work`.
+
+    Parameters
+    ----------
+    operator : str
+        Operator in the model file that the call belongs to.
+    rows_per_item : float
+        Rows r that each item brings: 1, or the vectors of a sequence.
+    inner, outer : int
+        Inputs k and outputs n of the layer. [elements]
+
+    Examples
+    --------
+    >>> layer = fc("top", 1, 352, 512)
+    >>> layer.flop_per_item, layer.weight_bytes
+    (360448.0, 720896.0)
+    """
+    return Kernel(
+        operator=operator,
+        family="fc",
+        flop_per_item=2.0 * rows_per_item * inner * outer,
+        read_bytes_per_item=ELEMENT_BYTES * rows_per_item * inner,
+        written_bytes_per_item=ELEMENT_BYTES * rows_per_item * outer,
+        product=Product(rows_per_item=rows_per_item, inner=inner, outer=outer),
+    )
+
+
+def elementwise(
+    operator: str, elements: float, *, family: Family = "elementwise", inputs: int = 1, calls: int = 1
+) -> Kernel:
+    """One call over `elements` an item that reads `inputs` operands and writes one."""
+    return Kernel(
+        operator=operator,
+        family=family,
+        calls=calls,
+        flop_per_item=elements * max(1, inputs - 1),
+        read_bytes_per_item=ELEMENT_BYTES * elements * inputs,
+        written_bytes_per_item=ELEMENT_BYTES * elements,
+    )
+
+
+def activation(operator: str, function: Function, elements: float) -> list[Kernel]:
+    """Activation of a layer, a call of its own as the papers count it; none for `none`."""
+    if function == "none":
+        return []
+    return [elementwise(f"{operator}.{function}", elements, family="activation")]
+
+
+def softmax(operator: str, rows: float, width: float) -> Kernel:
+    """Softmax over each of `rows` rows an item, `width` elements wide."""
+    elements = rows * width
+    return Kernel(
+        operator=operator,
+        family="softmax",
+        flop_per_item=SOFTMAX_FLOP * elements,
+        read_bytes_per_item=ELEMENT_BYTES * elements,
+        written_bytes_per_item=ELEMENT_BYTES * elements,
+        rows_per_item=rows,
+    )
+
+
+def batch_matmul(operator: str, products: float, rows: int, inner: int, outer: int) -> Kernel:
+    """`products` small products an item, (rows, inner) x (inner, outer) each; both sides are activations.
+
+    Examples
+    --------
+    >>> pairs = batch_matmul("pairs", 1, 6, 32, 6)
+    >>> pairs.flop_per_item, pairs.read_bytes_per_item, pairs.written_bytes_per_item
+    (2304.0, 1536, 144)
+    """
+    return Kernel(
+        operator=operator,
+        family="batch_matmul",
+        flop_per_item=2.0 * products * rows * inner * outer,
+        read_bytes_per_item=ELEMENT_BYTES * products * inner * (rows + outer),
+        written_bytes_per_item=ELEMENT_BYTES * products * rows * outer,
+        rows_per_item=products,
+    )
+
+
+def gather(table: EmbeddingTable, *, pooled: bool) -> Gather:
+    """Lookups of one item in one table: pooled to one vector, or each row a vector of its own."""
+    return Gather(
+        rows_per_item=table.pooling_factor,
+        bags_per_item=1.0 if pooled else table.pooling_factor,
+        row_bytes=float(table.row_bytes),
+        num_rows=table.num_rows,
+        zipf_exponent=table.zipf_exponent,
+    )

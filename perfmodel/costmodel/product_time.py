@@ -1,0 +1,99 @@
+"""Time of matrix products: with weights (GEMM), step by step (recurrent), and of activations alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import Floats, Kernel, Product
+from perfmodel.costmodel.timing import Conditions, KernelTime, kernel_parts, streamed_s
+from perfmodel.domain.hardware import Device
+
+
+def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+    """Multiply with packed weights, or stream them once for each row: whichever is faster.
+
+    For m rows and weights of k x n elements and W bytes::
+
+        t_packed   = max(2 k n (m + m_half) / (e(k, n) P), A / S) + W_memory / B_memory
+        t_streamed = max(m (W_l2 / B_l2 + W_l3 / B_l3), A / S) + m W_memory / B_memory
+        e(k, n)    = e k / (k + w) n / (n + w)
+
+    with P the peak, S the rate of streamed activations A, and W_x the weights found in level x: a
+    library packs the weights before it multiplies, which pays from a few rows on. On a GPU no level
+    but memory holds weights, and m_half is the rows that fill the chip.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A product with weights (family `fc` or `recurrent`).
+    device : Device
+        P, S [FLOP/s], [bytes/s]; `gemm` holds e [1], w [elements], m_half [rows], B [bytes/s].
+    batch_size : (...) float array
+        Items; m is the batch times the product's rows an item.
+    at : Conditions
+        Where the weights are found, and what co-located work adds.
+    """
+    product = _product_of(kernel)
+    rows = batch_size * product.rows_per_item
+    from_caches, from_memory = _weights_s(product, device, at)
+    packed = _packed_s(product, device, rows)
+    streams = rows * (from_caches + from_memory) < packed + from_memory
+    calls = kernel.calls * at.gemm_slowdown
+    waits = calls * np.where(streams, rows, 1.0) * from_memory
+    moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
+    return kernel_parts(
+        batch_size,
+        overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
+        compute=calls * np.where(streams, 0.0, packed),
+        stream=calls * np.maximum(np.where(streams, rows * from_caches, 0.0), moved),
+        weights=waits,
+        memory=waits,
+    )
+
+
+def recurrent_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+    """Steps one after the other, each with its product and the calls of its gates."""
+    time = product_time(kernel, device, batch_size, at)
+    return replace(time, overhead_s=time.overhead_s + kernel.steps * device.calls.recurrent_step_s)
+
+
+def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+    """A small product for each row: its own set-up, and arithmetic at the library's efficiency."""
+    rate = device.peak_flop_per_s * device.gemm.efficiency
+    per_item = kernel.rows_per_item * device.calls.small_product_s + kernel.flop_per_item / rate
+    moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
+    return kernel_parts(
+        batch_size,
+        overhead=kernel.calls * device.calls.call_s["elementwise"],
+        compute=kernel.calls * batch_size * per_item * at.gemm_slowdown,
+        stream=kernel.calls * moved * at.gemm_slowdown,
+    )
+
+
+def _product_of(kernel: Kernel) -> Product:
+    if kernel.product is None:
+        raise AssertionError(f"{kernel.operator}: family {kernel.family} without a product")
+    return kernel.product
+
+
+def _packed_s(product: Product, device: Device, rows: Floats) -> Floats:
+    """Arithmetic of one call, packing included. [s]"""
+    costs = device.gemm
+    narrow = (product.inner / (product.inner + costs.half_width)) * (
+        product.outer / (product.outer + costs.half_width)
+    )
+    rate = device.peak_flop_per_s * costs.efficiency * narrow
+    return 2.0 * product.inner * product.outer * (rows + costs.half_rows) / rate
+
+
+def _weights_s(product: Product, device: Device, at: Conditions) -> tuple[Floats, Floats]:
+    """Reading the weights once: what the caches hold, and what memory does. [s], [s]"""
+    costs = device.gemm
+    in_memory = 1.0 - at.weights_in_l2 - at.weights_in_l3
+    from_memory = product.weight_bytes * in_memory * at.memory_slowdown / costs.weight_memory_bytes_per_s
+    from_caches = product.weight_bytes * (
+        at.weights_in_l2 / costs.weight_l2_bytes_per_s + at.weights_in_l3 / costs.weight_l3_bytes_per_s
+    )
+    return from_caches, from_memory

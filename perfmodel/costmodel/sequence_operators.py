@@ -1,0 +1,83 @@
+"""Kernels of the operators that work on sequences: attention in its published forms, recurrent layers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from perfmodel.costmodel import calls
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Kernel, Product
+from perfmodel.domain import operators as ops
+from perfmodel.domain.operators import Shapes
+
+GATE_FLOP = 10
+"""Elementwise FLOP of one gate element in a recurrent step: two additions and a transcendental."""
+
+
+def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
+    """All units of an item share one batched MLP: rows are behaviours; then the weighted sum."""
+    length, width = shapes[op.behaviours]
+    kernels = [
+        calls.elementwise(op.name, length * width, inputs=2),
+        calls.elementwise(op.name, 3 * length * width, family="concat"),
+    ]
+    for inner, outer in pairwise(op.unit_widths(shapes)):
+        kernels.append(calls.fc(op.name, length, inner, outer))
+        if outer != 1:
+            kernels.append(calls.elementwise(op.name, length * outer, family="activation"))
+    return [*kernels, calls.batch_matmul(op.name, 1, 1, length, width)]
+
+
+def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
+    """Candidate through the bilinear form once, then one dot product a state, then softmax."""
+    length, width = shapes[op.states]
+    return [
+        calls.fc(op.name, 1, shapes[op.candidate].width, width),
+        calls.batch_matmul(op.name, 1, length, width, 1),
+        calls.softmax(op.name, 1, length),
+    ]
+
+
+def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
+    """Projections of query, key and value; scores, softmax and weighted sums by head; output projection."""
+    query, key = shapes[op.query], shapes[op.key or op.query]
+    inner = op.inner_width(shapes)
+    head = inner // op.num_heads
+    weigh = [
+        calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length),
+        calls.softmax(op.name, op.num_heads * query.length, key.length),
+        calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head),
+    ]
+    if not op.projected:
+        return weigh
+    return [
+        calls.fc(op.name, query.length, query.width, inner),
+        *[calls.fc(op.name, key.length, key.width, inner)] * 2,
+        *weigh,
+        calls.fc(op.name, query.length, inner, query.width),
+    ]
+
+
+def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
+    """Input products of all steps at once; then, step by step, the hidden product and the gates."""
+    steps, width = shapes[op.input]
+    gates = op.num_gates * op.hidden_size
+    projected = Kernel(
+        operator=op.name,
+        family="recurrent",
+        calls=1,
+        flop_per_item=2.0 * steps * width * gates,
+        read_bytes_per_item=float(ELEMENT_BYTES * steps * width),
+        written_bytes_per_item=float(ELEMENT_BYTES * steps * gates),
+        product=Product(rows_per_item=float(steps), inner=width, outer=gates),
+    )
+    hidden = Kernel(
+        operator=op.name,
+        family="recurrent",
+        calls=steps,
+        steps=steps,
+        flop_per_item=2.0 * op.hidden_size * gates + GATE_FLOP * gates,
+        read_bytes_per_item=float(ELEMENT_BYTES * (op.hidden_size + gates)),
+        written_bytes_per_item=float(ELEMENT_BYTES * (op.hidden_size + gates)),
+        product=Product(rows_per_item=1.0, inner=op.hidden_size, outer=gates),
+    )
+    return [projected, hidden]

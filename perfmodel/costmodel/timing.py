@@ -1,0 +1,101 @@
+"""What a kernel's time is made of, and the conditions it is worked out under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import Floats
+
+LINE_BYTES = 64
+"""A cache line. [bytes]"""
+
+RowKey = tuple[int, float, float]
+"""What tells tables apart for their hit rates: rows, row bytes, skew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the caches and the co-located work leave to this worker.
+
+    Attributes
+    ----------
+    weights_in_l2, weights_in_l3 : array
+        Fractions of the model's weights found there; the rest comes from memory. [1]
+    row_hit_rates : mapping
+        Fraction of a table's rows that the last-level cache holds, by (rows, row bytes, skew). [1]
+    entries_in_l2, entries_in_l3 : array
+        Fractions of the tables' page-table entries found there; the rest comes from memory. [1]
+    memory_slowdown : array
+        Time of a memory access over its time alone on the machine, >= 1. [1]
+    gemm_slowdown, lookup_slowdown : array
+        What hyper-threading and the serving stack add, >= 1. [1]
+    """
+
+    weights_in_l2: Floats
+    weights_in_l3: Floats
+    row_hit_rates: Mapping[RowKey, Floats]
+    entries_in_l2: Floats
+    entries_in_l3: Floats
+    memory_slowdown: Floats
+    gemm_slowdown: Floats
+    lookup_slowdown: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTime:
+    """Parts of a kernel's time, all calls together. [s]
+
+    Attributes
+    ----------
+    overhead_s, compute_s, stream_s, weights_s, lookup_s, input_s : array
+        Framework calls; arithmetic; streamed traffic; weights that the caches do not hold; random
+        rows; conversion and transfer.
+    memory_s : array
+        How much of it waits for main memory, and so feels co-located work.
+    """
+
+    overhead_s: Floats
+    compute_s: Floats
+    stream_s: Floats
+    weights_s: Floats
+    lookup_s: Floats
+    input_s: Floats
+    memory_s: Floats
+
+    @property
+    def seconds(self) -> Floats:
+        """The kernel's time: arithmetic and streams overlap. [s]"""
+        overlapped = np.maximum(self.compute_s, self.stream_s)
+        return self.overhead_s + overlapped + self.weights_s + self.lookup_s + self.input_s
+
+
+def kernel_parts(
+    batch_size: Floats,
+    *,
+    overhead: Floats | float = 0.0,
+    compute: Floats | float = 0.0,
+    stream: Floats | float = 0.0,
+    weights: Floats | float = 0.0,
+    lookup: Floats | float = 0.0,
+    inputs: Floats | float = 0.0,
+    memory: Floats | float = 0.0,
+) -> KernelTime:
+    """Gather the parts that a kernel has, each as an array of the batch's shape. [s]"""
+    zero = np.zeros_like(batch_size)
+    return KernelTime(
+        overhead_s=zero + overhead,
+        compute_s=zero + compute,
+        stream_s=zero + stream,
+        weights_s=zero + weights,
+        lookup_s=zero + lookup,
+        input_s=zero + inputs,
+        memory_s=zero + memory,
+    )
+
+
+def streamed_s(bytes_per_item: float, batch_size: Floats, bytes_per_s: float) -> Floats:
+    """Time to move what a batch reads and writes, one call. [s]"""
+    return bytes_per_item * batch_size / bytes_per_s

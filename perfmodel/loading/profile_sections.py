@@ -1,0 +1,119 @@
+"""Sections of a hardware profile: every value with its unit in the key, and with its source beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from perfmodel.domain.base import Frozen, ValueErrorAt
+
+T = TypeVar("T")
+
+Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
+
+
+class Sourced(Frozen, Generic[T]):
+    """A value and where it comes from: `datasheet|published|measured|fitted|assumed: ...`."""
+
+    value: T
+    source: Source
+
+
+Positive = Sourced[Annotated[float, Field(gt=0)]]
+NonNegative = Sourced[Annotated[float, Field(ge=0)]]
+Count = Sourced[Annotated[int, Field(ge=1)]]
+Fraction = Sourced[Annotated[float, Field(gt=0, le=1)]]
+Slowdown = Sourced[Annotated[float, Field(ge=1)]]
+
+NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
+NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
+
+
+class HardwareSection(Frozen):
+    """What the data sheet says; cache values are absent for a GPU."""
+
+    sockets: Count
+    cores_per_socket: Count
+    peak_gflop_per_s: Positive
+    l2_kib_per_core: Positive | None = None
+    l3_mib_per_socket: Positive | None = None
+    l3_policy: Sourced[Literal["inclusive", "exclusive"]] | None = None
+    memory_gib: Positive
+    memory_gb_per_s_per_socket: Positive
+    memory_random_fraction: Fraction
+    memory_saturation_sharpness: Positive
+    tdp_w: Positive
+    idle_w: NonNegative
+    peak_w: Positive
+    hyper_thread_gemm_slowdown: Slowdown = NO_SLOWDOWN
+    hyper_thread_lookup_slowdown: Slowdown = NO_SLOWDOWN
+
+    @model_validator(mode="after")
+    def _caches_come_together(self) -> HardwareSection:
+        caches = (self.l2_kib_per_core, self.l3_mib_per_socket, self.l3_policy)
+        if any(value is None for value in caches) and any(value is not None for value in caches):
+            raise ValueError("expected all of l2_kib_per_core, l3_mib_per_socket and l3_policy, or none")
+        if self.idle_w.value > self.peak_w.value:
+            raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("idle_w",))
+        return self
+
+
+class CostSection(Frozen):
+    """Costs of one stack on one executor; `domain.hardware` says what each means."""
+
+    gemm_efficiency: Fraction
+    gemm_half_width: NonNegative
+    gemm_half_rows: NonNegative
+    weight_l2_gb_per_s: Positive
+    weight_l3_gb_per_s: Positive
+    weight_memory_gb_per_s: Positive
+    stream_gb_per_s: Positive
+    lookup_bag_ns: NonNegative
+    lookup_cached_line_ns: NonNegative
+    lookup_memory_line_ns: Positive
+    lookup_serial_row_ns: NonNegative = NONE
+    fc_call_us: NonNegative
+    embedding_bag_call_us: NonNegative
+    concat_call_us: NonNegative
+    elementwise_call_us: NonNegative
+    concat_piece_us: NonNegative = NONE
+    concat_row_piece_ns: NonNegative = NONE
+    recurrent_step_us: NonNegative
+    softmax_row_ns: NonNegative
+    softmax_element_ns: NonNegative
+    small_product_ns: NonNegative
+    input_blob_us: NonNegative = NONE
+    input_bag_ns: NonNegative = NONE
+    input_index_ns: NonNegative = NONE
+    input_dense_element_ns: NonNegative = NONE
+    transfer_gb_per_s: Positive | None = None
+    node_slowdown: Slowdown = NO_SLOWDOWN
+
+
+class Curve(Frozen):
+    """Measured times of one kernel signature over batch sizes."""
+
+    signature: str
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    time_us: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    source: Source
+
+    @model_validator(mode="after")
+    def _points_match(self) -> Curve:
+        if len(self.batch_sizes) != len(self.time_us):
+            given = f"{len(self.time_us)} times for {len(self.batch_sizes)} batch sizes"
+            raise ValueErrorAt(f"expected one time for each batch size, got {given}", ("time_us",))
+        if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise ValueErrorAt("expected ascending batch sizes", ("batch_sizes",))
+        return self
+
+
+class StackSection(Frozen):
+    """One software stack on this hardware."""
+
+    description: str
+    batch_range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    relative_error: NonNegative
+    costs: CostSection
+    measured: tuple[Curve, ...] = ()
