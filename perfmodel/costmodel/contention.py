@@ -9,7 +9,7 @@ import numpy as np
 
 from perfmodel.costmodel.footprint import cached_fraction, l3_share_bytes, table_hit_rates
 from perfmodel.costmodel.kernels import Floats, Gather, Kernel
-from perfmodel.costmodel.timing import LINE_BYTES, Conditions, RowKey
+from perfmodel.costmodel.timing import LINE_BYTES, Conditions
 from perfmodel.domain.hardware import Device
 
 T = TypeVar("T", float, Floats)
@@ -46,12 +46,7 @@ def conditions_alone(
         With a memory slow-down of 1.
     """
     per_socket = _per_socket(device, busy, copies=copies)
-    share = l3_share_bytes(device, per_socket)
-    in_l2 = in_l3 = np.zeros_like(busy)
-    if device.caches is not None:
-        in_l2 = cached_fraction(weight_bytes, np.full_like(busy, device.caches.l2_bytes))
-        in_l3 = (1.0 - in_l2) * cached_fraction(weight_bytes, share)
-    rows_capacity = np.maximum(0.0, share - weight_bytes * (in_l2 + in_l3)) * (1.0 if copies else per_socket)
+    in_l2, in_l3, rows_capacity = _cached(device, weight_bytes, per_socket, copies=copies)
     entries_in_l2, entries_in_l3 = _entries_cached(kernels, device, rows_capacity)
     interference = device.interference
     stack = _stack_slowdown(device, busy)
@@ -66,6 +61,25 @@ def conditions_alone(
         gemm_slowdown=stack * (1.0 + (interference.hyper_thread_gemm - 1.0) * paired),
         lookup_slowdown=stack * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
     )
+
+
+def _cached(
+    device: Device, weight_bytes: float, per_socket: Floats, *, copies: bool
+) -> tuple[Floats, Floats, Floats]:
+    """Weights in L2 and, beyond those, in L3; and what both leave to embedding rows. [1], [1], [bytes]
+
+    An inclusive L3 repeats what the L2s hold. Rows of shared tables find the whole rest of the L3, and of
+    an exclusive cache's private L2 only the worker's own.
+    """
+    if device.caches is None:
+        return np.zeros_like(per_socket), np.zeros_like(per_socket), np.zeros_like(per_socket)
+    caches = device.caches
+    in_l2 = cached_fraction(weight_bytes, np.full_like(per_socket, caches.l2_bytes))
+    in_l3 = np.maximum(0.0, cached_fraction(weight_bytes, l3_share_bytes(device, per_socket)) - in_l2)
+    own_l2 = np.maximum(0.0, caches.l2_bytes - weight_bytes * in_l2) if caches.exclusive else 0.0
+    taken = weight_bytes * (in_l3 if caches.exclusive else in_l2 + in_l3)
+    rest = np.maximum(0.0, caches.l3_bytes - taken * per_socket)
+    return in_l2, in_l3, own_l2 + (rest / per_socket if copies else rest)
 
 
 def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copies: bool) -> Floats:
@@ -150,7 +164,7 @@ def _entries_cached(
     return in_l2, (1.0 - in_l2) * cached_fraction(entries_bytes, capacity_bytes)
 
 
-def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[RowKey, Floats]:
+def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[Gather, Floats]:
     """Hit rate of each kind of table, all tables sharing the capacity."""
     counts: Counter[Gather] = Counter()
     for kernel in kernels:
@@ -162,8 +176,6 @@ def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[
     capacities, inverse = np.unique(capacity_bytes, return_inverse=True)
     by_capacity = np.array([table_hit_rates(tables, float(capacity)) for capacity in capacities])
     return {
-        (gather.num_rows, gather.row_bytes, gather.zipf_exponent): by_capacity[:, column][inverse].reshape(
-            capacity_bytes.shape
-        )
+        gather: by_capacity[:, column][inverse].reshape(capacity_bytes.shape)
         for column, (gather, _) in enumerate(tables)
     }

@@ -28,15 +28,20 @@ def require_fit(model: RecModel, device: Device) -> None:
     needed = model.embedding_bytes + model.dense_parameter_bytes
     if needed <= device.memory.capacity_bytes:
         return
-    op, index, table = max(
-        ((op, index, table) for op in model.embedding_operators for index, table in enumerate(op.tables)),
-        key=lambda row: row[2].size_bytes,
-    )
-    raise InputError(
-        f"{model.name} does not fit {device.name}: needs {needed / GIB:.1f} GiB, "
-        f"memory has {device.memory.capacity_bytes / GIB:.1f} GiB; "
-        f"largest table: {op.name}.tables.{index} with {table.size_bytes / GIB:.2f} GiB"
-    )
+    missing = f"needs {needed / GIB:.1f} GiB, memory has {device.memory.capacity_bytes / GIB:.1f} GiB"
+    raise InputError(f"{model.name} does not fit {device.name}: {missing}{_largest_table(model)}")
+
+
+def _largest_table(model: RecModel) -> str:
+    sizes = {
+        f"{op.name}.tables.{index}": table.size_bytes
+        for op in model.embedding_operators
+        for index, table in enumerate(op.tables)
+    }
+    if not sizes:
+        return ""
+    name = max(sizes, key=sizes.__getitem__)
+    return f"; largest table: {name} with {sizes[name] / GIB:.2f} GiB"
 
 
 def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:

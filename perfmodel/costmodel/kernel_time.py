@@ -38,7 +38,8 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
     KernelTime
         Its parts, each of the batch's shape. [s]
     """
-    return _TIMES[kernel.family](kernel, device, batch_size, at)
+    time = _TIMES[kernel.family](kernel, device, batch_size, at)
+    return time.scaled(at.lookup_slowdown if kernel.family == "embedding_bag" else at.gemm_slowdown)
 
 
 def _lookup(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
@@ -49,7 +50,7 @@ def _lookup(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) 
     side, but the rows of one bag follow each other: few long bags are limited by that chain.
     """
     gather, costs = _gather_of(kernel), device.lookup
-    hit = at.row_hit_rates[gather.num_rows, gather.row_bytes, gather.zipf_exponent]
+    hit = at.row_hit_rates[gather]
     lines = batch_size * gather.rows_per_item * np.ceil(gather.row_bytes / LINE_BYTES)
     missed = batch_size * gather.rows_per_item * (1.0 - hit)
     far_entries = missed * (1.0 - at.entries_in_l2 - at.entries_in_l3)
@@ -57,12 +58,11 @@ def _lookup(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) 
     cached = (lines * hit + missed * at.entries_in_l3) * costs.cached_line_s
     bags = batch_size * gather.bags_per_item
     chain = costs.serial_row_s * gather.rows_per_item / gather.bags_per_item
-    calls = kernel.calls * at.lookup_slowdown
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
-        lookup=calls * np.maximum(memory + cached + bags * costs.bag_s, chain),
-        memory=calls * memory,
+        lookup=kernel.calls * np.maximum(memory + cached + bags * costs.bag_s, chain),
+        memory=kernel.calls * memory,
     )
 
 
@@ -72,7 +72,7 @@ def _gather_of(kernel: Kernel) -> Gather:
     return kernel.gather
 
 
-def _input(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+def _input(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """Conversion of a request's lists to tensors, and their way to a GPU."""
     costs, gather = device.inputs, kernel.gather
     if gather is None:
@@ -83,30 +83,30 @@ def _input(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -
         moved = gather.rows_per_item * costs.index_bytes + gather.bags_per_item * LENGTH_BYTES
     per_item = convert + moved / costs.transfer_bytes_per_s
     fixed = kernel.pieces * costs.blob_s
-    return kernel_parts(batch_size, inputs=kernel.calls * (fixed + batch_size * per_item) * at.gemm_slowdown)
+    return kernel_parts(batch_size, inputs=kernel.calls * (fixed + batch_size * per_item))
 
 
-def _elementwise(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+def _elementwise(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """Operands read and results written at the streaming rate."""
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s["elementwise"],
-        stream=_all_streamed_s(kernel, device, batch_size, at),
+        stream=_all_streamed_s(kernel, device, batch_size),
     )
 
 
-def _concat(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+def _concat(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """Streamed like an elementwise call, and a copy for each piece: by call (GPU), by row (CPU)."""
     costs = device.calls
     copies = kernel.pieces * (costs.concat_piece_s + batch_size * costs.concat_row_piece_s)
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * (costs.call_s["concat"] + copies),
-        stream=_all_streamed_s(kernel, device, batch_size, at),
+        stream=_all_streamed_s(kernel, device, batch_size),
     )
 
 
-def _softmax(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+def _softmax(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """A cost for each row and each element, or the streaming rate where that is slower."""
     costs = device.calls
     elements = kernel.read_bytes_per_item / ELEMENT_BYTES
@@ -114,14 +114,13 @@ def _softmax(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions)
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * costs.call_s["elementwise"],
-        compute=kernel.calls * batch_size * per_item * at.gemm_slowdown,
-        stream=_all_streamed_s(kernel, device, batch_size, at),
+        compute=kernel.calls * batch_size * per_item,
+        stream=_all_streamed_s(kernel, device, batch_size),
     )
 
 
-def _all_streamed_s(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> Floats:
-    moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
-    return kernel.calls * moved * at.gemm_slowdown
+def _all_streamed_s(kernel: Kernel, device: Device, batch_size: Floats) -> Floats:
+    return kernel.calls * streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
 
 
 _TIMES: Mapping[Family, Callable[[Kernel, Device, Floats, Conditions], KernelTime]] = {

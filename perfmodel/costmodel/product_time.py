@@ -17,11 +17,12 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
     For m rows and weights of k x n elements and W bytes::
 
         t_packed   = max(2 k n (m + m_half) / (e(k, n) P), A / S) + W_memory / B_memory
-        t_streamed = max(m (W_l2 / B_l2 + W_l3 / B_l3), A / S) + m W_memory / B_memory
+        t_streamed = max(m W_l2 / B_l2 + m W_l3 / B_l3 + (m - 1) W_memory / B_l3, A / S) + W_memory / B_memory
         e(k, n)    = e k / (k + w) n / (n + w)
 
     with P the peak, S the rate of streamed activations A, and W_x the weights found in level x: a
-    library packs the weights before it multiplies, which pays from a few rows on. On a GPU no level
+    library packs the weights before it multiplies, which pays from a few rows on. Memory is read once
+    for all rows either way, so that the choice does not depend on co-located work. On a GPU no level
     but memory holds weights, and m_half is the rows that fill the chip.
 
     Parameters
@@ -37,17 +38,15 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
     """
     product = _product_of(kernel)
     rows = batch_size * product.rows_per_item
-    from_caches, from_memory = _weights_s(product, device, at)
-    packed = _packed_s(product, device, rows)
-    streams = rows * (from_caches + from_memory) < packed + from_memory
-    calls = kernel.calls * at.gemm_slowdown
-    waits = calls * np.where(streams, rows, 1.0) * from_memory
+    packed, streamed = _packed_s(product, device, rows), _streamed_s(product, device, rows, at)
+    streams = streamed < packed
+    waits = kernel.calls * _from_memory_s(product, device, at)
     moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
-        compute=calls * np.where(streams, 0.0, packed),
-        stream=calls * np.maximum(np.where(streams, rows * from_caches, 0.0), moved),
+        compute=kernel.calls * np.where(streams, 0.0, packed),
+        stream=kernel.calls * np.maximum(np.where(streams, streamed, 0.0), moved),
         weights=waits,
         memory=waits,
     )
@@ -59,7 +58,7 @@ def recurrent_time(kernel: Kernel, device: Device, batch_size: Floats, at: Condi
     return replace(time, overhead_s=time.overhead_s + kernel.steps * device.calls.recurrent_step_s)
 
 
-def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """A small product for each row: its own set-up, and arithmetic at the library's efficiency."""
     rate = device.peak_flop_per_s * device.gemm.efficiency
     per_item = kernel.rows_per_item * device.calls.small_product_s + kernel.flop_per_item / rate
@@ -67,8 +66,8 @@ def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, at: Co
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s["elementwise"],
-        compute=kernel.calls * batch_size * per_item * at.gemm_slowdown,
-        stream=kernel.calls * moved * at.gemm_slowdown,
+        compute=kernel.calls * batch_size * per_item,
+        stream=kernel.calls * moved,
     )
 
 
@@ -88,12 +87,20 @@ def _packed_s(product: Product, device: Device, rows: Floats) -> Floats:
     return 2.0 * product.inner * product.outer * (rows + costs.half_rows) / rate
 
 
-def _weights_s(product: Product, device: Device, at: Conditions) -> tuple[Floats, Floats]:
-    """Reading the weights once: what the caches hold, and what memory does. [s], [s]"""
+def _streamed_s(product: Product, device: Device, rows: Floats, at: Conditions) -> Floats:
+    """Weights read anew for each row; what memory holds is in the L3 from the second row on. [s]"""
     costs = device.gemm
-    in_memory = 1.0 - at.weights_in_l2 - at.weights_in_l3
-    from_memory = product.weight_bytes * in_memory * at.memory_slowdown / costs.weight_memory_bytes_per_s
-    from_caches = product.weight_bytes * (
-        at.weights_in_l2 / costs.weight_l2_bytes_per_s + at.weights_in_l3 / costs.weight_l3_bytes_per_s
+    from_l3 = at.weights_in_l3 * rows + _in_memory(at) * (rows - 1.0)
+    return product.weight_bytes * (
+        at.weights_in_l2 * rows / costs.weight_l2_bytes_per_s + from_l3 / costs.weight_l3_bytes_per_s
     )
-    return from_caches, from_memory
+
+
+def _from_memory_s(product: Product, device: Device, at: Conditions) -> Floats:
+    """Weights that the caches do not hold, read once. [s]"""
+    rate = device.gemm.weight_memory_bytes_per_s
+    return product.weight_bytes * _in_memory(at) * at.memory_slowdown / rate
+
+
+def _in_memory(at: Conditions) -> Floats:
+    return 1.0 - at.weights_in_l2 - at.weights_in_l3

@@ -116,5 +116,5 @@ def _timed(
         return kernel_time(kernel, device, batch, alone).seconds
 
     seconds, basis = measured_seconds(curve, batch_size, formula)
-    stretch = parts.seconds / formula(batch_size)
+    stretch = kernel.calls * parts.seconds / formula(batch_size)
     return TimedKernel(kernel=kernel, parts=parts, seconds=seconds * stretch, basis=basis)

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats
+from perfmodel.costmodel.kernels import Floats, Gather
 
 LINE_BYTES = 64
 """A cache line. [bytes]"""
-
-RowKey = tuple[int, float, float]
-"""What tells tables apart for their hit rates: rows, row bytes, skew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,7 @@ class Conditions:
     weights_in_l2, weights_in_l3 : array
         Fractions of the model's weights found there; the rest comes from memory. [1]
     row_hit_rates : mapping
-        Fraction of a table's rows that the last-level cache holds, by (rows, row bytes, skew). [1]
+        Fraction of a table's rows that the last-level cache holds, by its lookups. [1]
     entries_in_l2, entries_in_l3 : array
         Fractions of the tables' page-table entries found there; the rest comes from memory. [1]
     memory_slowdown : array
@@ -36,7 +33,7 @@ class Conditions:
 
     weights_in_l2: Floats
     weights_in_l3: Floats
-    row_hit_rates: Mapping[RowKey, Floats]
+    row_hit_rates: Mapping[Gather, Floats]
     entries_in_l2: Floats
     entries_in_l3: Floats
     memory_slowdown: Floats
@@ -70,6 +67,18 @@ class KernelTime:
         """The kernel's time: arithmetic and streams overlap. [s]"""
         overlapped = np.maximum(self.compute_s, self.stream_s)
         return self.overhead_s + overlapped + self.weights_s + self.lookup_s + self.input_s
+
+    def scaled(self, factor: Floats) -> KernelTime:
+        """Every part longer by a factor: what hyper-threading and the serving stack do. [s]"""
+        return KernelTime(
+            overhead_s=self.overhead_s * factor,
+            compute_s=self.compute_s * factor,
+            stream_s=self.stream_s * factor,
+            weights_s=self.weights_s * factor,
+            lookup_s=self.lookup_s * factor,
+            input_s=self.input_s * factor,
+            memory_s=self.memory_s * factor,
+        )
 
 
 def kernel_parts(
