@@ -47,5 +47,11 @@ def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
 
 
 def assumption_lines(assumptions: Sequence[str]) -> list[str]:
-    """A line for each cost that no fit stands behind."""
-    return [f"assumed: {entry}" for entry in assumptions]
+    """One line that counts the costs without a fit behind them; the JSON lists each with its reason."""
+    if not assumptions:
+        return []
+    keys = ", ".join(
+        entry.partition(" (")[0].rpartition(": ")[2].partition(" ")[0] for entry in assumptions[:3]
+    )
+    more = ", ..." if len(assumptions) > 3 else ""
+    return [f"assumed, not fitted: {len(assumptions)} costs ({keys}{more}); --json lists them with reasons"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isinf
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class RunResult:
     mean_latency : Interval or None
         None where overloaded. [s]
     percentiles : mapping of float to Interval
-        Latency by percentile, a fraction; empty where overloaded. [s]
+        Latency by percentile, a fraction, of the queries that were served; empty where overloaded. [s]
     precision_reached : bool
         Whether the interval at the SLA's percentile is as narrow as the settings ask.
     num_queries, warm_up_queries : int
@@ -80,7 +80,8 @@ def run_until_precise(
 
     A run that is not precise enough is continued from the same random streams to at least twice its
     length, up to `settings.max_queries`. A trace is replayed once, whole, from its first query on: there
-    is no warm-up to leave out, since what was recorded started that way too.
+    is no warm-up to leave out, since what was recorded started that way too. A policy that sheds cannot be
+    overloaded: what it cannot serve it refuses.
 
     Parameters
     ----------
@@ -105,7 +106,8 @@ def run_until_precise(
     alone = offered_utilisation(traffic, service, policy, contended=False)
     contended = offered_utilisation(traffic, service, policy, contended=True)
     wanted = sorted({percentile, *reported})
-    if max(alone) >= 1.0:
+    sheds = policy.shedding is not None
+    if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
         return _overload(busiest, alone, contended, record=None)
     fewest, most = _bounds(traffic, settings, max(wanted))
@@ -113,7 +115,7 @@ def run_until_precise(
     while True:
         queries = traffic.draw(num_queries, seed=settings.seed, replication=replication)
         record = simulate(queries, service, policy, engine=engine)
-        if (pool := overloaded_pool(record)) is not None:
+        if not sheds and (pool := overloaded_pool(record)) is not None:
             return _overload(pool, alone, contended, record=record)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
         mean, intervals = _statistics(record, warm_up, wanted)
@@ -149,18 +151,19 @@ def _bounds(traffic: TrafficSource, settings: SimulationSettings, highest: float
 def _statistics(
     record: RunRecord, warm_up: int, percentiles: Iterable[float]
 ) -> tuple[Interval, dict[float, Interval]]:
-    latency_s = record.latency_s[warm_up:]
+    latency_s = record.latency_s[warm_up:][record.served[warm_up:]]
     sorted_s = np.sort(latency_s)
-    rounding_s = 2.0 * float(np.spacing(record.makespan_s))
     return mean_interval(latency_s), {
-        percentile: percentile_interval(latency_s, percentile, sorted_s=sorted_s, rounding_s=rounding_s)
+        percentile: percentile_interval(
+            latency_s, percentile, sorted_s=sorted_s, rounding_s=record.rounding_s
+        )
         for percentile in percentiles
     }
 
 
 def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:
-    loads = [load.cpu if pool is Pool.CPU else load.accelerator for load in (alone, contended)]
-    name = pool.name.lower()
+    loads = [load.accelerator if pool is Pool.ACCELERATOR else load.cpu for load in (alone, contended)]
+    name = pool.name.lower().replace("_", " ")
     if record is None:
         note = f"{name}: the load needs {loads[0]:.3g} times what it can serve, even without contention"
     else:
@@ -194,11 +197,16 @@ def _notes(
     reached = interval.relative_half_width
     if reached > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"
+        known = "has no upper bound" if isinf(reached) else f"is known to ±{reached:.1%} only"
         notes.append(
-            f"p{100 * percentile:g} is known to ±{reached:.1%} only, not ±{settings.precision:.1%}: "
+            f"p{100 * percentile:g} {known}, not to ±{settings.precision:.1%}: "
             f"{end} ended the run after {record.num_queries} queries"
         )
-    if max(contended) >= 1.0:
+    if record.shed is not None:
+        notes.append(
+            f"{record.shed_rate:.3%} of the queries were shed; latencies are those of the queries served"
+        )
+    elif max(contended) >= 1.0:
         notes.append(
             f"metastable: with all executors busy, utilisation is {max(contended):.3g}; no backlog grew in "
             f"this run, but a burst that fills every executor would start one that never drains"
