@@ -1,9 +1,9 @@
 """The errors that perfplan raises, by what the caller can do about them.
 
-    PerfplanError            exit code 1
-    ├── InputError           2   a file, an option or an argument says something we cannot accept
-    ├── UnstableError        4   the offered load exceeds what the executors can serve
-    └── ExtrapolationError   5   the question lies outside the calibrated range
+PerfplanError            exit code 1
+├── InputError           2   a file, an option or an argument says something we cannot accept
+├── UnstableError        4   the offered load exceeds what the executors can serve
+└── ExtrapolationError   5   the question lies outside the calibrated range
 """
 
 

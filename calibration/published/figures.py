@@ -10,23 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from calibration.published.observations import Case, Point, Row, read_rows
+from calibration.published.observations import RELATIVE_SCALE, Case, Point, Row, read_rows
 from calibration.published.predictions import Devices, Models, Predictions, Setup, part_s
-from perfmodel.costmodel.contention import saturation_stretch
-from perfmodel.domain.hardware import Memory
+from calibration.published.saturation import reached_gb_per_s
 
 __all__ = ["FIGURES", "HPCA", "ISCA", "REPOSITORY", "Devices", "Models", "Point", "all_points", "mean_error"]
 
 HPCA, ISCA, REPOSITORY = "hpca2020", "deeprecsys-isca2020", "deeprecsys-repository"
 
-RECNMP_PEAK_GB_PER_S = 76.8
-"""Peak of the machine in RecNMP Fig. 6. [GB/s]"""
-
 SCATTER_MS = 0.1
 """Scatter of one measured batch in HPCA 2020 Fig. 8. [ms]"""
-
-RELATIVE_SCALE = 0.10
-"""Relative error that counts as one standard deviation in a fit. [1]"""
 
 PointsOf = Callable[[str, Predictions], Iterator[Point]]
 
@@ -136,17 +129,11 @@ def bandwidth_points(file: str, predict: Predictions) -> Iterator[Point]:
         workload, threads = row["workload"], int(row["threads"])
         if threads > 1:
             case, published = Case(file, f"{workload}, {threads} threads"), float(row["bandwidth_gb_per_s"])
-            predicted = _reached_gb_per_s(one[workload], threads, memory)
+            predicted = reached_gb_per_s(
+                threads, one[workload], memory.random_fraction, memory.saturation_sharpness
+            )
             headline = workload.startswith("sls")
             yield case.ratio("bandwidth [GB/s]", published, predicted, headline=headline)
-
-
-def _reached_gb_per_s(one_gb_per_s: float, threads: int, memory: Memory) -> float:
-    """What the threads reach together, each asking for what one alone gets. [GB/s]"""
-    reachable, sharpness = RECNMP_PEAK_GB_PER_S * memory.random_fraction, memory.saturation_sharpness
-    demand = threads * one_gb_per_s
-    alone = saturation_stretch(one_gb_per_s / reachable, sharpness)
-    return demand * alone / saturation_stretch(demand / reachable, sharpness)
 
 
 def _batches(rows: Sequence[Row], **case: str) -> list[int]:

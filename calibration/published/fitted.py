@@ -31,7 +31,8 @@ class Fitted:
     def source(self, key: str) -> str:
         """Where a cost comes from: the figures, or its start where they say nothing about it."""
         parameter, spread = self.parameters[key], self.spreads[key]
-        if spread >= UNDECIDED * parameter.spread:
+        moved = abs(float(np.log(self.costs[key] / parameter.start)))
+        if spread >= UNDECIDED * parameter.spread and moved <= parameter.spread:
             return f"assumed: {parameter.reason}"
         percent = f"+-{100 * np.expm1(spread):.0f} %"
         return (

@@ -12,6 +12,9 @@ DATA = Path(__file__).parent
 Unit = Literal["relative", "percentage points"]
 Row = dict[str, str]
 
+RELATIVE_SCALE = 0.10
+"""Error of a time or a ratio that weighs as much as one spread of a parameter. [ln]"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:

@@ -17,7 +17,9 @@ Value = float | int | str
 Sourced = tuple[Value, str]
 """A value and its source."""
 
-RECNMP = "fitted: memory_bandwidth_vs_threads_recnmp_fig6.csv (lookups on an 18-core Skylake)"
+RECNMP = (
+    "fitted: memory_bandwidth_vs_threads_recnmp_fig6.csv (lookups on an 18-core Skylake)"  # saturation.py
+)
 TABLE_II = "published: HPCA 2020 Table II"
 SECTION_V = "published: ISCA 2020 section V"
 ONE_CARD = "datasheet: one card"
@@ -56,8 +58,8 @@ def _cpu(
         "l3_policy": (l3_policy, TABLE_II),
         "memory_gib": (256.0, TABLE_II),
         "memory_gb_per_s_per_socket": (gb_per_s, TABLE_II),
-        "memory_random_fraction": (0.77, RECNMP),
-        "memory_saturation_sharpness": (1.3, RECNMP),
+        "memory_random_fraction": (0.762, RECNMP),
+        "memory_saturation_sharpness": (1.105, RECNMP),
         "tdp_w": tdp_w,
         "idle_w": (0.4 * tdp_w[0], IDLE),
         "peak_w": (tdp_w[0], PEAK_IS_TDP),
@@ -122,6 +124,8 @@ STACKS = {
     ISCA: "DeepRecInfra as ISCA 2020 measured it: Caffe2 kernels, input conversion, engine processes",
     REPOSITORY: "DeepRecSys's public repository, whose figures count input conversion on both sides",
 }
+LARGEST_MEASURED_BATCH = {"hpca2020": 256, "deeprecsys-isca2020": 1024, "deeprecsys-repository": 1024}
+
 DEFAULT_STACK = {"haswell": HPCA, "broadwell": ISCA, "skylake": REPOSITORY, "gtx1080ti": ISCA}
 
 
@@ -152,7 +156,7 @@ def profile_of(name: str, stacks: Mapping[str, StackCosts]) -> ProfileFile:
         "stacks": {
             stack: {
                 "description": STACKS[stack],
-                "batch_range": [1, 1024],
+                "batch_range": [1, LARGEST_MEASURED_BATCH[stack]],
                 **_with_sources({"relative_error": fitted.relative_error}),
                 "costs": _with_sources(fitted.costs),
             }

@@ -9,14 +9,13 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from calibration.published.figures import Devices, Models, Point, all_points
+from calibration.published.observations import RELATIVE_SCALE
 from calibration.published.parameters import Parameter
 from calibration.published.profiles import Costs
 from perfmodel.costmodel.kernels import Floats
 
-RELATIVE_SCALE = 0.10
-"""Error of a time or a ratio that weighs as much as one spread of a parameter. [ln]"""
 SHARE_SCALE_POINTS = 3.0
-"""The same for a share. [percentage points]"""
+"""Error of a share that weighs as much as one spread of a parameter. [percentage points]"""
 LOADING_SCALE_POINTS = 8.0
 """The same for the share of data loading, which a figure gives beside its speed-ups. [percentage points]"""
 AT_MOST_ONE = "gemm_efficiency"

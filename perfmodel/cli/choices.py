@@ -9,6 +9,7 @@ from typing import get_args
 from perfmodel.domain.base import Frozen
 from perfmodel.domain.scenario import Policy
 from perfmodel.domain.workload import Arrivals, QuerySizes
+from perfmodel.loading.policy_class import installed_policies
 
 
 def settings_choices() -> dict[str, dict[str, str]]:
@@ -20,9 +21,17 @@ def settings_choices() -> dict[str, dict[str, str]]:
     'Equal gaps.'
     """
     return {
-        "policies": _named([Policy], "name"),
+        "policies": _named(_members(Policy), "name") | _installed(),
         "arrivals": _named(_members(Arrivals), "process"),
         "distributions": _named(_members(QuerySizes), "distribution"),
+    }
+
+
+def _installed() -> dict[str, str]:
+    """Policies of other packages, which `--policy` chooses; described without running their code."""
+    return {
+        name: f"Installed: {point.value}; chosen with --policy {name}."
+        for name, point in installed_policies().items()
     }
 
 

@@ -24,7 +24,8 @@ def latency(
         str, typer.Option("--batch", "-b", metavar="N,N,…", help="Batch sizes, separated by commas. [items]")
     ] = "1,16,64,256",
     co_located: Annotated[
-        int, typer.Option("--co-located", metavar="N", help="Copies at work on one socket, this one included.")
+        int,
+        typer.Option("--co-located", metavar="N", help="Copies at work on one socket, this one included."),
     ] = 1,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,

@@ -53,9 +53,18 @@ def _latency() -> Command:
     return latency
 
 
+def _fleet() -> Command:
+    from perfmodel.cli.fleet import fleet
+
+    return fleet
+
+
 COMMANDS: Mapping[str, LazyCommand] = {
     "predict": LazyCommand("Predict tail latency, throughput and power of a scenario.", _predict),
-    "latency": LazyCommand("Predict the latency of one batch on one executor, operator by operator.", _latency),
+    "latency": LazyCommand(
+        "Predict the latency of one batch on one executor, operator by operator.", _latency
+    ),
+    "fleet": LazyCommand("Predict tail latency and power of many nodes behind a router, over a day.", _fleet),
     "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
     "schema": LazyCommand("Print the JSON Schema of a kind of YAML file.", _schema),
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.latency import print_page
@@ -31,11 +33,21 @@ def predict(
     scenario: ScenarioOption,
     overrides: SetOption = None,
     engine: Annotated[Engine, typer.Option(help="What simulates; the answer is the same.")] = Engine.AUTO,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="An installed policy (entry-point group perfplan.policies)."),
+    ] = None,
+    policy_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
+    ] = None,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
-    question = prepare(load_scenario(scenario, overrides or ()))
+    question = with_own_policy(
+        prepare(load_scenario(scenario, overrides or ())), file=policy_file, name=policy, engine=engine.value
+    )
     result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, Kernel, Product
-from perfmodel.costmodel.timing import Conditions, KernelTime, kernel_parts, streamed_s
+from perfmodel.costmodel.timing import LINE_BYTES, Conditions, KernelTime, kernel_parts, streamed_s
 from perfmodel.domain.hardware import Device
 
 
@@ -48,7 +48,7 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
         compute=kernel.calls * np.where(streams, 0.0, packed),
         stream=kernel.calls * np.maximum(np.where(streams, streamed, 0.0), moved),
         weights=waits,
-        memory=waits,
+        memory=waits * _traffic_fraction(device),
     )
 
 
@@ -100,6 +100,11 @@ def _from_memory_s(product: Product, device: Device, at: Conditions) -> Floats:
     """Weights that the caches do not hold, read once. [s]"""
     rate = device.gemm.weight_memory_bytes_per_s
     return product.weight_bytes * _in_memory(at) * at.memory_slowdown / rate
+
+
+def _traffic_fraction(device: Device) -> float:
+    """Traffic of streamed weights over that of random rows, whose rate counts as one worker's demand. [1]"""
+    return min(1.0, device.gemm.weight_memory_bytes_per_s * device.lookup.memory_line_s / LINE_BYTES)
 
 
 def _in_memory(at: Conditions) -> Floats:

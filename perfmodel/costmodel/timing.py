@@ -51,7 +51,7 @@ class KernelTime:
         Framework calls; arithmetic; streamed traffic; weights that the caches do not hold; random
         rows; conversion and transfer.
     memory_s : array
-        How much of it waits for main memory, and so feels co-located work.
+        Time at main memory at the rate of random rows: what co-located work feels of this kernel.
     """
 
     overhead_s: Floats

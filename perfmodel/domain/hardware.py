@@ -143,8 +143,8 @@ class Interference:
     """
 
     node_factor: float = 1.0
-    hyper_thread_gemm: float = 1.6
-    hyper_thread_lookup: float = 1.3
+    hyper_thread_gemm: float = 1.0
+    hyper_thread_lookup: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

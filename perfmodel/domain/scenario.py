@@ -7,13 +7,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.serving import SimulationSettings, SlaTarget, SplitPolicy
+from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.workload import Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
 
-Policy = SplitPolicy
-"""The policies of a scenario, told apart by `name`; a union once there are more."""
+Policy = Annotated[PolicySettings, Field(discriminator="name")]
+"""The policies of a scenario, told apart by `name`."""
 
 
 class NodeChoice(Frozen):
@@ -59,10 +59,10 @@ class Scenario(Frozen):
 
     @model_validator(mode="after")
     def _offloading_needs_an_accelerator(self) -> Scenario:
-        threshold = self.policy.offload_threshold_items
-        if threshold is not None and not self.node.accelerators:
+        setting = self.policy.offloading
+        if setting is not None and not self.node.accelerators:
             raise ValueErrorAt(
-                f"expected null, since node.accelerators is empty, got {threshold}",
-                ("policy", "offload_threshold_items"),
+                f"expected {setting.without}, since node.accelerators is empty, got {setting.value}",
+                ("policy", setting.key),
             )
         return self

@@ -2,15 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from perfmodel.domain.base import Frozen
+from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.units import MS
 
+Items = Annotated[int, Field(ge=1)]
 
-class SplitPolicy(Frozen):
+
+class SheddingSettings(Frozen):
+    """Refuse or drop queries rather than serve them late; at least one of the two limits.
+
+    Attributes
+    ----------
+    queue_limit_requests : int or None
+        A query is refused at its arrival where this many requests would wait before it.
+    deadline_ms : float or None
+        What would start later than this after its arrival is dropped. [ms]
+    """
+
+    queue_limit_requests: Annotated[int, Field(ge=1)] | None = None
+    deadline_ms: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.queue_limit_requests is None and self.deadline_ms is None:
+            raise ValueErrorAt("expected a limit: queue_limit_requests, deadline_ms, or both", ())
+        return self
+
+    @property
+    def deadline_s(self) -> float | None:
+        """The deadline. [s]"""
+        return None if self.deadline_ms is None else self.deadline_ms * MS
+
+
+class OffloadSetting(NamedTuple):
+    """A setting that sends queries to an accelerator, and what it has to be on a node without one."""
+
+    key: str
+    value: str | int
+    without: str
+
+
+class PolicyBase(Frozen):
+    """What every policy may have."""
+
+    shedding: SheddingSettings | None = None
+
+    @property
+    def offloading(self) -> OffloadSetting | None:
+        """What sends queries to an accelerator; None: nothing does."""
+        return None
+
+
+class _Offloading(PolicyBase):
+    """A policy that may send large queries to an accelerator."""
+
+    offload_threshold_items: Items | None = None
+
+    @property
+    def offloading(self) -> OffloadSetting | None:
+        """The threshold, where there is one."""
+        threshold = self.offload_threshold_items
+        return None if threshold is None else OffloadSetting("offload_threshold_items", threshold, "null")
+
+
+class SplitPolicy(_Offloading):
     """Split a query into requests of at most `batch_size` items for the cores, or offload it whole.
 
     Attributes
@@ -22,8 +81,129 @@ class SplitPolicy(Frozen):
     """
 
     name: Literal["split"] = "split"
-    batch_size: Annotated[int, Field(ge=1)]
-    offload_threshold_items: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Items
+
+
+class SizePriorityPolicy(_Offloading):
+    """Like split, but the cores take requests of shorter queries first, and waiting counts as shortness.
+
+    Attributes
+    ----------
+    batch_size : int
+        Largest number of items in one forward pass. [items]
+    ageing_items_per_s : float
+        A second of waiting makes up for this many items; 0: shortest first, however long others wait.
+    offload_threshold_items : int or None
+        Queries of at least this size go whole to the accelerator, in order of arrival. [items]
+    """
+
+    name: Literal["size-priority"] = "size-priority"
+    batch_size: Items
+    ageing_items_per_s: Annotated[float, Field(ge=0)]
+
+
+class SeparateQueuesPolicy(_Offloading):
+    """Small and large queries have cores and queues of their own.
+
+    Attributes
+    ----------
+    large_from_items : int
+        Queries of at least this size are large. [items]
+    small_cores : int
+        Cores for small queries; the large ones have the rest.
+    small_batch_size, large_batch_size : int
+        Largest number of items in one forward pass of each. [items]
+    offload_threshold_items : int or None
+        Queries of at least this size, more than `large_from_items`, go whole to the accelerator. [items]
+    """
+
+    name: Literal["separate-queues"] = "separate-queues"
+    large_from_items: Annotated[int, Field(ge=2)]
+    small_cores: Annotated[int, Field(ge=1)]
+    small_batch_size: Items
+    large_batch_size: Items
+
+    @model_validator(mode="after")
+    def _thresholds_ascend(self) -> Self:
+        threshold = self.offload_threshold_items
+        if threshold is not None and threshold <= self.large_from_items:
+            raise ValueErrorAt(
+                f"expected more than large_from_items, {self.large_from_items}, got {threshold}",
+                ("offload_threshold_items",),
+            )
+        return self
+
+
+class DynamicBatchingPolicy(PolicyBase):
+    """Join queries into batches: start one when it is full, or its oldest query has waited for the timeout.
+
+    Attributes
+    ----------
+    pool : {"cpu", "accelerator"}
+        Where batches run.
+    max_batch_items : int
+        A full batch; a larger query is cut into full batches and a rest first. [items]
+    timeout_ms : float
+        How long an idle executor waits for a full batch. [ms]
+    """
+
+    name: Literal["dynamic-batching"] = "dynamic-batching"
+    pool: Literal["cpu", "accelerator"] = "cpu"
+    max_batch_items: Items
+    timeout_ms: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _deadline_leaves_time_to_wait(self) -> Self:
+        deadline_ms = None if self.shedding is None else self.shedding.deadline_ms
+        if deadline_ms is not None and deadline_ms <= self.timeout_ms:
+            raise ValueErrorAt(
+                f"expected more than timeout_ms, {self.timeout_ms:g}, got {deadline_ms:g}",
+                ("shedding", "deadline_ms"),
+            )
+        return self
+
+    @property
+    def timeout_s(self) -> float:
+        """The timeout. [s]"""
+        return self.timeout_ms * MS
+
+    @property
+    def offloading(self) -> OffloadSetting | None:
+        """The pool, where that is the accelerator."""
+        return OffloadSetting("pool", self.pool, "cpu") if self.pool == "accelerator" else None
+
+
+class FusionPolicy(PolicyBase):
+    """Like split, but an accelerator stream that becomes free takes several waiting queries in one launch.
+
+    Attributes
+    ----------
+    batch_size : int
+        Largest number of items in one forward pass of a core. [items]
+    offload_threshold_items : int
+        Queries of at least this size go to the accelerator. [items]
+    max_fused_items : int
+        Items in one launch; a larger query runs alone. [items]
+    streams : int
+        Launches side by side on one accelerator, each the slower for the others.
+    """
+
+    name: Literal["fusion"] = "fusion"
+    batch_size: Items
+    offload_threshold_items: Items
+    max_fused_items: Items
+    streams: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @property
+    def offloading(self) -> OffloadSetting | None:
+        """The name: the policy is about accelerators."""
+        return OffloadSetting("name", self.name, "another policy")
+
+
+PolicySettings = (
+    SplitPolicy | SizePriorityPolicy | SeparateQueuesPolicy | DynamicBatchingPolicy | FusionPolicy
+)
+"""The policies of a scenario, told apart by `name`."""
 
 
 class SlaTarget(Frozen):

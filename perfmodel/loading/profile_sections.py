@@ -117,3 +117,9 @@ class StackSection(Frozen):
     relative_error: NonNegative
     costs: CostSection
     measured: tuple[Curve, ...] = ()
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> StackSection:
+        if self.batch_range[0] > self.batch_range[1]:
+            raise ValueErrorAt(f"expected [lowest, highest], got {list(self.batch_range)}", ("batch_range",))
+        return self

@@ -109,9 +109,7 @@ def _operator(
 ) -> OperatorTime:
     seconds = sum(float(timed.seconds[0]) for timed in kernels)
     works = [timed.kernel.work(time.batch_size) for timed in kernels]
-    parts = {
-        part: sum(float(getattr(timed.parts, part)[0]) for timed in kernels) for part in BOUNDS
-    }
+    parts = {part: sum(float(getattr(timed.parts, part)[0]) for timed in kernels) for part in BOUNDS}
     return OperatorTime(
         name=name,
         kind=family,

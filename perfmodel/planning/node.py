@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import Policy, Pool, largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
 
 
@@ -49,35 +50,57 @@ class ServingNode:
             return None
         return batch_time(self.model, self.accelerator, np.array([float(num_items)]))
 
-    def service_times(self, policy: SplitAndOffload, max_items: int) -> ServiceTimes:
+    def service_times(self, policy: Policy, max_items: int) -> ServiceTimes:
         """Tabulate what the simulation needs for queries of up to `max_items` items.
 
         The CPU table has a row for each batch size that the policy can send and a column for each number
-        of busy cores; the accelerator's has an entry for each query size.
+        of busy cores; the accelerator's has a row for each launch size, and a column for each number of
+        busy streams of one accelerator.
         """
-        threshold = policy.offload_threshold_items
-        on_cpu = max_items if threshold is None else min(max_items, max(1, threshold - 1))
-        batches = np.arange(1.0, min(policy.batch_size, on_cpu) + 1)
+        batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
         busy = np.arange(1.0, self.cores + 1)
         cpu_s = batch_time(self.model, self.cpu, batches[:, None], busy[None, :]).seconds
         if self.accelerator is None or self.num_accelerators == 0:
             return ServiceTimes(cpu_s=cpu_s)
-        whole = batch_time(self.model, self.accelerator, np.arange(1.0, max_items + 1)).seconds
-        return ServiceTimes(cpu_s=cpu_s, accelerator_s=whole, num_accelerators=self.num_accelerators)
+        launches = np.arange(
+            1.0, max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items)) + 1
+        )
+        return ServiceTimes(
+            cpu_s=cpu_s,
+            accelerator_s=self._streamed_s(launches, policy.streams),
+            num_accelerators=self.num_accelerators,
+        )
 
-    def basis(self, policy: SplitAndOffload, max_items: int) -> Basis:
+    def _streamed_s(self, launches: npt.NDArray[np.float64], streams: int) -> npt.NDArray[np.float64]:
+        """Times of launches while 1 to `streams` streams of the accelerator are busy; 1-D for one stream. [s]
+
+        t(s, n) = t_fixed + n (t(s) - t_fixed): the calls' fixed part, which the host spends launching,
+        does not stretch; arithmetic, memory and transfers are shared out among the n busy streams. Assumed:
+        no fit stands behind it, and real kernels that leave part of the chip idle share better.
+        """
+        assert self.accelerator is not None
+        time = batch_time(self.model, self.accelerator, launches)
+        if streams == 1:
+            return time.seconds
+        fixed_s = sum(
+            (np.minimum(timed.parts.overhead_s, timed.seconds) for timed in time.kernels), np.zeros(1)
+        )
+        busy = np.arange(1.0, streams + 1)
+        return np.asarray(fixed_s[:, None] + busy * (time.seconds - fixed_s)[:, None])
+
+    def basis(self, policy: Policy, max_items: int) -> Basis:
         """How far the service times are to be trusted, over all batches that the policy can send."""
-        threshold = policy.offload_threshold_items
         bases = []
-        if threshold is None or threshold > 1:
-            largest = min(policy.batch_size, max_items if threshold is None else threshold - 1, max_items)
+        if largest := largest_cpu_launch_items(policy, max_items):
             bases += [self.cpu_time(size, self.cores).basis for size in (1, largest)]
-        if self.accelerator is not None and policy.offloads(max_items):
-            whole = batch_time(self.model, self.accelerator, np.array([float(max_items)]))
-            bases.append(whole.basis)
+        offloaded = policy.largest_launch_items(Pool.ACCELERATOR, max_items)
+        if self.accelerator is not None and offloaded:
+            bases.append(batch_time(self.model, self.accelerator, np.array([float(offloaded)])).basis)
+            if policy.streams > 1:
+                bases.append(Basis.ASSUMED)
         return max(bases)
 
-    def require_calibrated(self, policy: SplitAndOffload, max_items: int) -> None:
+    def require_calibrated(self, policy: Policy, max_items: int) -> None:
         """Refuse batches beyond the calibrated range.
 
         Raises
@@ -91,9 +114,9 @@ class ServingNode:
         if self.accelerator is not None:
             low, high = self.accelerator.batch_range
             ranges += f", {self.accelerator.name} {low} to {high}"
-        sent = f"requests of up to {min(policy.batch_size, max_items)} items"
-        if policy.offloads(max_items):
-            sent += f", offloaded queries of up to {max_items}"
+        sent = f"requests of up to {largest_cpu_launch_items(policy, max_items)} items"
+        if offloaded := policy.largest_launch_items(Pool.ACCELERATOR, max_items):
+            sent += f", launches of up to {offloaded} on the accelerator"
         raise ExtrapolationError(
             f"outside the calibrated range: {ranges}; this sends {sent} (--extrapolate answers, marked)"
         )

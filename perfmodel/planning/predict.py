@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.engines import EngineName
+from perfmodel.sim.policies import (
+    WHOLE,
+    Pool,
+    SizedPolicy,
+    SplitAndOffload,
+    largest_cpu_launch_items,
+)
 from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult, run_until_precise
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
@@ -71,6 +80,44 @@ class Prediction:
         return record.throughput_qps if record is not None and self.run.is_stable else None
 
     @property
+    def mean_served_items(self) -> float:
+        """Mean size of the queries; where some were shed, of those that were served. [items]"""
+        record = self.run.record
+        if record is None or record.shed is None or not record.num_served:
+            return self.question.traffic.size_pmf.mean_items
+        return float(record.num_items[record.served].mean())
+
+    @property
+    def goodput_qps(self) -> float | None:
+        """Queries served within the SLA's latency per second; None where unstable. [queries/s]"""
+        record = self.run.record
+        if record is None or not self.run.is_stable:
+            return None
+        return record.goodput_qps(self.question.sla.latency_s)
+
+    @property
+    def shed_rate(self) -> float | None:
+        """Fraction of the queries that were refused or dropped; None where unstable. [1]"""
+        record = self.run.record
+        return record.shed_rate if record is not None and self.run.is_stable else None
+
+    @property
+    def engine(self) -> str | None:
+        """What simulated: "compiled" or "simpy"; None where the load was refused beforehand."""
+        return None if self.run.record is None else self.run.record.engine
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        policy = self.question.policy
+        if self.engine == "simpy" and policy.why_not_compiled is not None:
+            return (
+                *self.run.notes,
+                f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}",
+            )
+        return self.run.notes
+
+    @property
     def qps_per_w(self) -> float | None:
         """Throughput over static TDP, as DeepRecSys counts it. [queries/s/W]"""
         return None if self.throughput_qps is None else self.throughput_qps / self.question.node.tdp_w
@@ -103,22 +150,24 @@ class Prediction:
                 "accelerator": node.accelerator.name if node.accelerator else None,
                 "num_accelerators": node.num_accelerators,
             },
+            "policy": question.policy.name,
+            "engine": self.engine,
             "verdict": self.verdict,
             "offered_qps": question.traffic.rate_qps,
             "throughput_qps": throughput,
-            "throughput_items_per_s": None
-            if throughput is None
-            else throughput * question.traffic.size_pmf.mean_items,
+            "throughput_items_per_s": None if throughput is None else throughput * self.mean_served_items,
+            "goodput_qps": self.goodput_qps,
+            "shed_rate": self.shed_rate,
             "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
             "latency_ms": {
-                "mean": _ms(run.mean_latency and run.mean_latency.value_s),
-                **{_label(p): _ms(interval and interval.value_s) for p, interval in intervals.items()},
+                "mean": _ms(_value_s(run.mean_latency)),
+                **{_label(p): _ms(_value_s(interval)) for p, interval in intervals.items()},
             },
             "latency_ci95_ms": {_label(p): _ci_ms(interval) for p, interval in intervals.items()},
             "sla": {
                 "percentile": question.sla.percentile,
                 "latency_ms": question.sla.latency_ms,
-                "predicted_ms": _ms(self.sla_interval and self.sla_interval.value_s),
+                "predicted_ms": _ms(_value_s(self.sla_interval)),
                 "ci95_ms": _ci_ms(self.sla_interval),
             },
             "latency_bounded_qps": self.latency_bounded_qps,
@@ -134,13 +183,15 @@ class Prediction:
             "accelerator_operators": []
             if self.accelerator is None
             else [row.to_dict() for row in self.accelerator.operators],
-            "accelerator_operators_batch_size": None if self.accelerator is None else self.accelerator.batch_size,
+            "accelerator_operators_batch_size": None
+            if self.accelerator is None
+            else self.accelerator.batch_size,
             "basis": self.basis.label,
             "relative_error_of_service_times": node.cpu.relative_error,
             "assumptions": list(node.assumptions),
             "simulated_queries": run.num_queries,
             "precision_reached": run.precision_reached,
-            "notes": list(run.notes),
+            "notes": list(self.notes),
         }
 
 
@@ -183,7 +234,7 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         latency_bounded_qps=search.greatest_rate_qps(),
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),
-        accelerator=_accelerator_breakdown(question),
+        accelerator=_accelerator_breakdown(question, run),
         basis=node.basis(policy, question.max_items),
     )
 
@@ -199,37 +250,56 @@ def _mean_service_s(question: Question, run: RunResult) -> float | None:
     """Mean time that a request holds a core, from the busy time of the run."""
     if run.record is None or not run.is_stable:
         return None
-    on_cpu = run.record.num_items[~run.record.offloaded]
-    requests = int((-(-on_cpu // question.policy.batch_size)).sum())
-    return run.record.cpu_busy_s / requests if requests else None
+    launches, policy = run.record.cpu_launches, question.policy
+    if launches is None:
+        assert isinstance(policy, SplitAndOffload), "every other policy's launches are counted"
+        on_cpu = run.record.num_items[~run.record.offloaded]
+        launches = int((-(-on_cpu // policy.batch_size)).sum())
+    return run.record.cpu_busy_s / launches if launches else None
 
 
 def _cpu_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
     """A full batch with as many busy cores as the load keeps busy on average."""
-    node, policy = question.node, question.policy
-    threshold = policy.offload_threshold_items
-    if threshold == 1:
+    node = question.node
+    full = largest_cpu_launch_items(question.policy, question.max_items)
+    if full == 0:
         return None
-    largest = question.max_items if threshold is None else min(question.max_items, threshold - 1)
     used = run.record.cpu_utilisation if run.record is not None else 1.0
-    busy = max(1, round(used * node.cores))
-    return break_down(node.cpu_time(min(policy.batch_size, largest), busy))
+    return break_down(node.cpu_time(full, max(1, round(used * node.cores))))
 
 
-def _accelerator_breakdown(question: Question) -> BatchBreakdown | None:
-    """A query of the mean offloaded size."""
-    law, policy = question.traffic.size_pmf, question.policy
-    offloaded = [policy.offloads(int(num_items)) for num_items in law.values]
-    if not any(offloaded):
+def _accelerator_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
+    """A launch of the mean offloaded size; where launches join queries, a full one."""
+    mean_items = _mean_offloaded_items(question, run)
+    if mean_items is None:
         return None
-    weights = law.probabilities[offloaded]
-    mean_items = float(weights @ law.values[offloaded] / weights.sum())
-    time = question.node.accelerator_time(round(mean_items))
+    lane = next(lane for lane in question.policy.lanes if lane.pool is Pool.ACCELERATOR)
+    full = 0 if lane.joining is None else lane.joining.max_items
+    time = question.node.accelerator_time(max(full, round(mean_items)))
     return None if time is None else break_down(time)
+
+
+def _mean_offloaded_items(question: Question, run: RunResult) -> float | None:
+    """Mean size of the queries that go to the accelerator, exact where the size decides; None: none do."""
+    policy, law = question.policy, question.traffic.size_pmf
+    if isinstance(policy, SizedPolicy):
+        thresholds = [lane.from_items for lane in policy.lanes if lane.pool is Pool.ACCELERATOR]
+        offloaded = law.values >= min(thresholds, default=WHOLE)
+        sizes, weights = law.values[offloaded], law.probabilities[offloaded]
+    elif run.record is not None:
+        sizes = run.record.num_items[run.record.offloaded]
+        weights = np.ones(len(sizes))
+    else:
+        return None
+    return float(weights @ sizes / weights.sum()) if len(sizes) else None
 
 
 def _label(percentile: float) -> str:
     return f"p{100 * percentile:g}"
+
+
+def _value_s(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.value_s
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -22,7 +22,8 @@ from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
-from perfmodel.sim.policies import SplitAndOffload, policy_from
+from perfmodel.sim.builtin_policies import policy_from
+from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.traffic import TrafficSource
 
@@ -34,7 +35,7 @@ class Question:
     name: str
     node: ServingNode
     traffic: TrafficSource
-    policy: SplitAndOffload
+    policy: Policy
     sla: SlaTarget
     simulation: SimulationSettings
 
@@ -71,6 +72,11 @@ def prepare(loaded: LoadedScenario) -> Question:
             require_fit(model, device)
         except InputError as error:
             raise loaded.error(str(error), "node", key) from None
+    policy = policy_from(scenario.policy)
+    try:
+        check_cores(policy, cores)
+    except InputError as error:
+        raise loaded.located(error) from None
     return Question(
         name=loaded.name,
         node=ServingNode(
@@ -81,7 +87,7 @@ def prepare(loaded: LoadedScenario) -> Question:
             num_accelerators=len(accelerators),
         ),
         traffic=_traffic(loaded),
-        policy=policy_from(scenario.policy),
+        policy=policy,
         sla=scenario.sla,
         simulation=scenario.simulation,
     )

@@ -19,7 +19,7 @@ VERDICTS = {
 
 def predict_page(result: Prediction) -> RenderableType:
     """Verdict, latencies with intervals, throughput and power, then where the time goes."""
-    question, node = result.question, result.question.node
+    node = result.question.node
     where = f"{node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
     if node.accelerator is not None:
         where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
@@ -33,10 +33,10 @@ def predict_page(result: Prediction) -> RenderableType:
         title = f"where a core spends a batch of {result.cpu.batch_size}, at this load"
         parts += ["", operator_table(title, result.cpu.operators)]
     if result.accelerator is not None:
-        title = f"where the accelerator spends a query of {result.accelerator.batch_size} items"
+        title = f"where the accelerator spends a launch of {result.accelerator.batch_size} items"
         parts += ["", operator_table(title, result.accelerator.operators)]
     parts += ["", *_sources(result)]
-    parts += [f"note: {note}" for note in result.run.notes] + assumption_lines(node.assumptions)
+    parts += [f"note: {note}" for note in result.notes] + assumption_lines(node.assumptions)
     return Group(*parts)
 
 
@@ -67,18 +67,27 @@ def _figures(result: Prediction) -> Table:
     table.add_column(style="dim")
     table.add_column()
     run, traffic = result.run, result.question.traffic
-    table.add_row("offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each")
+    table.add_row(
+        "offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each"
+    )
     table.add_row("mean latency", _interval(run.mean_latency))
     for percentile, interval in run.percentiles.items():
         table.add_row(f"p{100 * percentile:g}", _interval(interval))
     throughput = result.throughput_qps
-    items = None if throughput is None else throughput * traffic.size_pmf.mean_items
+    items = None if throughput is None else throughput * result.mean_served_items
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
+    if run.record is not None and run.record.shed is not None:
+        table.add_row("goodput", f"{number(result.goodput_qps, 4)} queries/s served within the SLA's latency")
+        table.add_row(
+            "shed", f"{number(100 * (result.shed_rate or 0.0))} % of the queries; latencies are of the others"
+        )
     table.add_row("largest load within the SLA", _bounded(result.latency_bounded_qps))
     table.add_row("utilisation", _utilisation(result))
     service = None if result.mean_service_s is None else result.mean_service_s / MS
     table.add_row("mean service time", f"{number(service)} ms a request on a core")
-    table.add_row("power, static TDP", f"{number(result.question.node.tdp_w)} W: {number(result.qps_per_w)} queries/s/W")
+    table.add_row(
+        "power, static TDP", f"{number(result.question.node.tdp_w)} W: {number(result.qps_per_w)} queries/s/W"
+    )
     load_w = result.load_power_w
     per_w = None if throughput is None or not load_w else throughput / load_w
     table.add_row("power, by utilisation", f"{number(load_w)} W: {number(per_w)} queries/s/W")
@@ -100,4 +109,5 @@ def _sources(result: Prediction) -> list[str]:
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
             f"\\[low, high] are 95 % confidence intervals"
         )
+        lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")
     return lines

@@ -9,7 +9,6 @@ from __future__ import annotations
 from math import tau
 
 import numpy as np
-from scipy.special import gammaln
 
 from perfmodel.domain.workload import (
     Arrivals,
@@ -104,6 +103,8 @@ def _integer_ms_s(
     Inversion, because the gaps of two rates are then ordered query by query; `rng.poisson` consumes
     a different number of draws at every rate.
     """
+    from scipy.special import gammaln  # a tenth of a second that other processes can spare
+
     mean_gap_ms = 1.0 / (arrivals.rate_qps * MS)
     # Twelve standard deviations hold all but 1e-30 of a Poisson law; small means need the extra 40.
     reach = 12.0 * mean_gap_ms**0.5 + 40.0

@@ -32,13 +32,8 @@ def overloaded_pool(record: RunRecord) -> Pool | None:
     overloaded where its executors were busy all the time, latency grew by half at least, and the growth
     is more than 5 sqrt(19) times the standard deviation of the 19 steps from batch to batch.
     """
-    pools = (
-        (Pool.CPU, ~record.offloaded, record.cpu_utilisation),
-        (Pool.ACCELERATOR, record.offloaded, record.accelerator_utilisation or 0.0),
-    )
-    latency_s = record.latency_s
-    for pool, served, utilisation in pools:
-        if utilisation >= SATURATED_FROM and _grew(latency_s, served):
+    for pool, queries, utilisation in record.shares:
+        if utilisation >= SATURATED_FROM and _grew(record.latency_s, queries):
             return pool
     return None
 

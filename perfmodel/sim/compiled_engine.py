@@ -11,28 +11,84 @@ pools never wait for each other, so each is a pass of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats
+from perfmodel.sim.completions import (
+    LANES,
+    all_idle,
+    blocks_for,
+    compiled,
+    count_after,
+    earliest_s,
+    next_start_s,
+    sorted_in,
+)
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
-# Up to here shifting completions in a sorted window beats sifting a heap (measured: benchmarks/engines.py).
-MAX_WINDOW_EXECUTORS = 128
+# Up to here sorting in vector registers beats sifting a heap (measured: benchmarks/engines.py).
+MAX_VECTOR_EXECUTORS = 256
 ANY_SIZE = 2**62
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+class PoolShare(NamedTuple):
+    """What a pool serves of the traffic, and how fast.
+
+    Attributes
+    ----------
+    smallest, largest : int
+        Sizes of the queries that it serves. [items]
+    batch_size : int
+        Largest request. [items]
+    table_s : (max_request * num_executors,) float
+        Time of a request of b items beside n - 1 busy executors, at (b - 1) num_executors + n - 1. [s]
+    num_executors : int
+        Executors of the pool.
+    blocks : tuple
+        See `blocks_for`.
+    """
+
+    smallest: int
+    largest: int
+    batch_size: int
+    table_s: FloatArray
+    num_executors: int
+    blocks: tuple[int, ...]
 
 
-def _compiled(function: Kernel) -> Kernel:
-    """Compile on first use, keep the machine code on disk, run without the GIL."""
-    return cast(Kernel, numba.njit(cache=True, nogil=True)(function))
+def is_fifo(service: ServiceTimes, policy: object) -> bool:
+    """Say whether a policy on a node is what the loops here compute.
+
+    Where several accelerators have several streams each, a launch is as fast as the streams of its own
+    accelerator let it be; the loops know one number of busy executors for the whole pool.
+    """
+    if not isinstance(policy, SplitAndOffload) or policy.shedding is not None:
+        return False
+    return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
+
+
+def pool_shares(service: ServiceTimes, policy: SplitAndOffload) -> tuple[PoolShare, ...]:
+    """Return what the cores serve, and the accelerators where a threshold sends them queries."""
+    threshold = policy.offload_threshold_items
+    largest_on_cpu = ANY_SIZE if threshold is None else threshold - 1
+    cores = _share(1, largest_on_cpu, policy.batch_size, service.cpu_s)
+    if threshold is None:
+        return (cores,)
+    table_s = service.accelerator_by_streams_s
+    if service.num_accelerators > 1:
+        table_s = frozen_floats(np.repeat(table_s, service.num_accelerators, axis=1))
+    return cores, _share(threshold, ANY_SIZE, ANY_SIZE, table_s)
+
+
+def _share(smallest: int, largest: int, batch_size: int, service_s: FloatArray) -> PoolShare:
+    num_executors = int(service_s.shape[1])
+    blocks = blocks_for(num_executors)
+    return PoolShare(smallest, largest, batch_size, service_s.ravel(), num_executors, blocks)
 
 
 def simulate_compiled(
@@ -53,63 +109,63 @@ def simulate_compiled(
     """
     finish_s = np.empty(len(queries)) if finish_s is None else finish_s
     threshold = policy.offload_threshold_items
-    largest_on_cpu = ANY_SIZE if threshold is None else threshold - 1
-    cpu_busy_s = _serve_pool(queries, (1, largest_on_cpu), policy.batch_size, service.cpu_s, finish_s)
-    accelerator_busy_s = 0.0
-    if threshold is None:
-        offloaded = np.zeros(len(queries), dtype=np.bool_)
-    else:
-        offloaded = queries.num_items >= threshold
-        assert service.accelerator_s is not None, "checked by simulate()"
-        table_s = np.repeat(service.accelerator_s[:, None], service.num_accelerators, axis=1)
-        accelerator_busy_s = _serve_pool(queries, (threshold, ANY_SIZE), ANY_SIZE, table_s, finish_s)
+    busy_s = [_serve_pool(queries, share, finish_s) for share in pool_shares(service, policy)]
     return RunRecord(
         arrival_s=queries.arrival_s,
         num_items=queries.num_items,
         finish_s=finish_s,
-        offloaded=offloaded,
-        cpu_busy_s=cpu_busy_s,
-        accelerator_busy_s=accelerator_busy_s,
+        offloaded=np.zeros(len(queries), dtype=np.bool_)
+        if threshold is None
+        else queries.num_items >= threshold,
+        cpu_busy_s=busy_s[0],
+        accelerator_busy_s=sum(busy_s[1:]),
         num_executors=service.num_executors,
-        num_accelerators=service.num_accelerators,
+        num_accelerators=service.num_streams,
     )
 
 
-def _serve_pool(
-    queries: Queries,
-    sizes_served: tuple[int, int],
-    batch_size: int,
-    service_s: FloatArray,
-    finish_s: FloatArray,
-) -> float:
+def _serve_pool(queries: Queries, share: PoolShare, finish_s: FloatArray) -> float:
     """Serve the queries of one pool; return the sum of its service times. [s]"""
-    num_executors = service_s.shape[1]
-    few = num_executors <= MAX_WINDOW_EXECUTORS
-    serve = _serve_with_window if few else _serve_with_heap
-    completions_s = np.empty(4 * num_executors + 512 if few else num_executors)
-    arrays = (queries.arrival_s, queries.num_items)
-    return float(serve(*arrays, *sizes_served, batch_size, service_s, completions_s, finish_s))
+    if share.num_executors <= MAX_VECTOR_EXECUTORS:
+        state_s = idle_state_s(share)
+        return float(serve_sorted(queries.arrival_s, queries.num_items, share, state_s, finish_s))
+    limits = (share.smallest, share.largest, share.batch_size)
+    heap_s = np.empty(share.num_executors)
+    return float(
+        _serve_with_heap(queries.arrival_s, queries.num_items, *limits, share.table_s, heap_s, finish_s)
+    )
 
 
-@_compiled
-def _serve_with_window(
-    arrival_s: FloatArray,
-    num_items: IntArray,
-    smallest: int,
-    largest: int,
-    batch_size: int,
-    service_s: FloatArray,
-    window_s: FloatArray,
-    finish_s: FloatArray,
+def idle_state_s(share: PoolShare) -> FloatArray:
+    """Return the state of a pool that has never worked: see `serve_sorted`."""
+    state_s = np.full(2 + share.num_executors, -np.inf)
+    state_s[0] = 0.0
+    return state_s
+
+
+@compiled
+def take_request(pool: Any, last_end_s: float, from_s: float, table_s: FloatArray, row: int) -> Any:
+    """Start a request from `from_s` on; return the completions without its own, its start, and its time."""
+    start_s = next_start_s(pool, last_end_s, from_s)
+    others = count_after(pool, start_s) + np.uintp(last_end_s > start_s)
+    return sorted_in(pool, last_end_s), start_s, table_s[np.uintp(row) + others]
+
+
+@compiled
+def serve_sorted(
+    arrival_s: FloatArray, num_items: IntArray, share: PoolShare, state_s: FloatArray, finish_s: FloatArray
 ) -> float:
-    """Serve with the pending completions sorted in `window_s[head:tail]`, which slides to the right.
+    """Serve with the completions sorted in vector registers; return the sum of the service times. [s]
 
-    The slots on both sides hold -inf or a past completion, and +inf: no loop needs to test its bounds.
+    `state_s` holds the last start, the last end, and the completions before that, ascending: `idle_state_s`
+    at first, and afterwards what the next queries of the same run go on from.
     """
-    num_executors = service_s.shape[1]
-    head, tail = 1, 1
-    window_s[0], window_s[1] = -np.inf, np.inf
-    start_s, busy_s = 0.0, 0.0
+    smallest, largest, batch_size, table_s, num_executors, blocks = share
+    pool = all_idle(blocks, num_executors)
+    for completion_s in state_s[2:]:
+        pool = sorted_in(pool, completion_s)
+    slots_beyond = len(blocks) * LANES - num_executors
+    start_s, end_s, busy_s = state_s[0], state_s[1], 0.0
     for query in range(len(arrival_s)):
         remaining = num_items[query]
         if remaining < smallest or remaining > largest:
@@ -119,45 +175,32 @@ def _serve_with_window(
         while remaining > 0:
             batch = min(remaining, batch_size)
             remaining -= batch
-            while window_s[head] <= start_s:
-                head += 1
-            if tail - head == num_executors:
-                start_s = window_s[head]
-                while window_s[head] <= start_s:
-                    head += 1
-            time_s = service_s[batch - 1, tail - head]
+            row = (batch - 1) * num_executors - slots_beyond
+            pool, start_s, time_s = take_request(pool, end_s, start_s, table_s, row)
             busy_s += time_s
             end_s = start_s + time_s
             last_s = max(last_s, end_s)
-            if tail + 2 > len(window_s):  # slide back to the left end, with the past completion
-                for slot in range(head - 1, tail):
-                    window_s[slot - head + 1] = window_s[slot]
-                tail -= head - 1
-                head = 1
-            slot = tail
-            while window_s[slot - 1] > end_s:  # nearly always the newest completion is the last
-                window_s[slot] = window_s[slot - 1]
-                slot -= 1
-            window_s[slot] = end_s
-            tail += 1
-            window_s[tail] = np.inf
         finish_s[query] = last_s
+    state_s[0], state_s[1] = start_s, end_s
+    for slot in range(2, len(state_s)):
+        state_s[slot] = earliest_s(pool)
+        pool = sorted_in(pool, np.inf)
     return busy_s
 
 
-@_compiled
+@compiled
 def _serve_with_heap(
     arrival_s: FloatArray,
     num_items: IntArray,
     smallest: int,
     largest: int,
     batch_size: int,
-    service_s: FloatArray,
+    table_s: FloatArray,
     heap_s: FloatArray,
     finish_s: FloatArray,
 ) -> float:
     """Serve with the pending completions in a binary heap."""
-    num_executors = service_s.shape[1]
+    num_executors = len(heap_s)
     pending = 0
     start_s, busy_s = 0.0, 0.0
     for query in range(len(arrival_s)):
@@ -173,7 +216,7 @@ def _serve_with_heap(
                 start_s = max(start_s, heap_s[0])
             while pending > 0 and heap_s[0] <= start_s:
                 pending = _pop(heap_s, pending)
-            time_s = service_s[batch - 1, pending]
+            time_s = table_s[(batch - 1) * num_executors + pending]
             busy_s += time_s
             end_s = start_s + time_s
             last_s = max(last_s, end_s)
@@ -182,7 +225,7 @@ def _serve_with_heap(
     return busy_s
 
 
-@_compiled
+@compiled
 def _push(heap_s: FloatArray, size: int, value_s: float) -> int:
     """Add a value to the heap; return the new size."""
     slot = size
@@ -193,7 +236,7 @@ def _push(heap_s: FloatArray, size: int, value_s: float) -> int:
     return size + 1
 
 
-@_compiled
+@compiled
 def _pop(heap_s: FloatArray, size: int) -> int:
     """Drop the smallest value of the heap; return the new size."""
     size -= 1

@@ -6,7 +6,7 @@ from typing import Literal
 
 from perfmodel.errors import InputError
 from perfmodel.sim.policies import Policy, SplitAndOffload, check_covers
-from perfmodel.sim.records import RunRecord
+from perfmodel.sim.records import RunRecord, broken_rules
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
@@ -51,15 +51,29 @@ def simulate(
     >>> simulate(queries, service, SplitAndOffload(batch_size=128), engine="simpy").latency_s
     array([0.02])
     """
-    if isinstance(policy, SplitAndOffload) and len(queries):
+    if len(queries):
         check_covers(service, policy, int(queries.num_items.max()))
-    if engine != "simpy" and isinstance(policy, SplitAndOffload) and not log_requests:
-        # Imported on use: numba takes half a second, which most commands never need.
-        from perfmodel.sim.compiled_engine import simulate_compiled
-
-        return simulate_compiled(queries, service, policy)
+    if engine != "simpy" and not log_requests and policy.why_not_compiled is None:
+        return _simulate_compiled(queries, service, policy)
     if engine == "compiled":
-        raise InputError("engine compiled: knows the policy split only, and logs no requests; use simpy")
+        what = "logs no requests" if log_requests else f"policy {policy.name}: {policy.why_not_compiled}"
+        raise InputError(f"engine compiled: {what}; use simpy, or auto")
     from perfmodel.sim.simpy_engine import simulate_simpy
 
-    return simulate_simpy(queries, service, policy, log_requests=log_requests)
+    record = simulate_simpy(queries, service, policy, log_requests=log_requests)
+    if broken := broken_rules(record):
+        raise InputError(f"policy {policy.name}: broke the rule that {broken[0]}")
+    return record
+
+
+def _simulate_compiled(queries: Queries, service: ServiceTimes, policy: Policy) -> RunRecord:
+    """Serve with the recursion where the policy is FIFO split and offload, else with the event loop."""
+    # Imported on use: numba takes half a second, which most commands never need.
+    if isinstance(policy, SplitAndOffload):
+        from perfmodel.sim.compiled_engine import is_fifo, simulate_compiled
+
+        if is_fifo(service, policy):
+            return simulate_compiled(queries, service, policy)
+    from perfmodel.sim.compiled_events import simulate_events
+
+    return simulate_events(queries, service, policy, policy.compiled_decision)

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, isinf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
+from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
+from perfmodel.sim.statistics import (
+    Interval,
+    SortedValues,
+    mean_interval,
+    percentile_interval,
+    warm_up_queries,
+)
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+
+if TYPE_CHECKING:
+    from perfmodel.sim.long_run import LongRun
 
 REPORTED_PERCENTILES = (0.5, 0.95, 0.99)
 # A percentile with fewer queries beyond it is a statement about a handful of queries.
 MIN_QUERIES_BEYOND = 100
+# By how much a run grows that is not precise enough: one that starts over, and one that goes on.
+GROWTH_AFRESH = (2.0, 8.0)
+GROWTH_CONTINUED = (1.25, 4.0)
+RECORDED_QUERIES = 2_000_000
+"""A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +60,8 @@ class RunResult:
     alone, contended : PoolLoads
         Utilisation offered, with every request alone on the node and with all executors busy. [1]
     record : RunRecord or None
-        The queries of the run, warm-up included; None where the load was refused beforehand.
+        The queries of the run, warm-up included, of a very long one the first `RECORDED_QUERIES`; None where
+        the load was refused beforehand.
     notes : tuple of str
         What a reader of the figures must know.
     """
@@ -78,10 +96,10 @@ def run_until_precise(
 ) -> RunResult:
     """Simulate until the relative half-width at `percentile` is at most `settings.precision`.
 
-    A run that is not precise enough is continued from the same random streams to at least twice its
-    length, up to `settings.max_queries`. A trace is replayed once, whole, from its first query on: there
-    is no warm-up to leave out, since what was recorded started that way too. A policy that sheds cannot be
-    overloaded: what it cannot serve it refuses.
+    A run that is not precise enough is continued from the same random streams, up to
+    `settings.max_queries`. A trace is replayed once, whole, from its first query on: there is no warm-up to
+    leave out, since what was recorded started that way too. A policy that sheds cannot be overloaded: what
+    it cannot serve it refuses.
 
     Parameters
     ----------
@@ -112,19 +130,32 @@ def run_until_precise(
         return _overload(busiest, alone, contended, record=None)
     fewest, most = _bounds(traffic, settings, max(wanted))
     num_queries = fewest
+    record: RunRecord | None = None
+    long_run: LongRun | None = None
     while True:
-        queries = traffic.draw(num_queries, seed=settings.seed, replication=replication)
-        record = simulate(queries, service, policy, engine=engine)
-        if not sheds and (pool := overloaded_pool(record)) is not None:
-            return _overload(pool, alone, contended, record=record)
+        if num_queries > RECORDED_QUERIES and long_run is None and engine != "simpy":
+            long_run = _long_run(traffic, service, policy, settings, replication, most)
+        if record is None or long_run is None:
+            recorded = num_queries if long_run is None else RECORDED_QUERIES
+            queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
+            record = simulate(queries, service, policy, engine=engine)
+            if not sheds and (pool := overloaded_pool(record)) is not None:
+                return _overload(pool, alone, contended, record=record)
+        latency_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
-        mean, intervals = _statistics(record, warm_up, wanted)
+        served_s = (
+            latency_s[warm_up:] if record.shed is None else latency_s[warm_up:][record.served[warm_up:]]
+        )
+        # Stamps of a longer run are larger, and so is what rounding does to them.
+        rounding_s = record.rounding_s * max(1.0, num_queries / max(1, record.num_queries))
+        mean, intervals = _statistics(served_s, rounding_s, wanted, sort=long_run is None)
         excess = intervals[percentile].relative_half_width / settings.precision
         if excess <= 1.0 or num_queries >= most:
             break
-        # The half-width shrinks like 1 / sqrt(n); a tenth more, lest one more round be needed.
-        enough = min(float(most), 1.1 * num_queries * excess**2)
-        num_queries = min(most, max(2 * num_queries, ceil(enough)))
+        # The half-width shrinks like 1 / sqrt(n); a tenth more, lest one more round be needed. How much
+        # more a short run asks for is itself uncertain by half: a longer one first, where it is a lot.
+        least, greatest = GROWTH_AFRESH if long_run is None else GROWTH_CONTINUED
+        num_queries = min(most, ceil(num_queries * max(least, min(greatest, 1.1 * excess**2))))
     return RunResult(
         overloaded=None,
         mean_latency=mean,
@@ -135,7 +166,7 @@ def run_until_precise(
         alone=alone,
         contended=contended,
         record=record,
-        notes=_notes(traffic, record, contended, intervals[percentile], percentile, settings),
+        notes=_notes(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
     )
 
 
@@ -148,17 +179,40 @@ def _bounds(traffic: TrafficSource, settings: SimulationSettings, highest: float
     return min(most, max(settings.min_queries, beyond)), most
 
 
+def _long_run(
+    traffic: TrafficSource,
+    service: ServiceTimes,
+    policy: Policy,
+    settings: SimulationSettings,
+    replication: int,
+    most: int,
+) -> LongRun | None:
+    """Return a run that keeps nothing but latencies; None where only whole runs can be simulated."""
+    # Imported on use, as the compiled engine is.
+    from perfmodel.sim.long_run import LongRun, can_be_long
+
+    if not can_be_long(traffic, service, policy):
+        return None
+    return LongRun(traffic, service, policy, seed=settings.seed, replication=replication, most=most)
+
+
 def _statistics(
-    record: RunRecord, warm_up: int, percentiles: Iterable[float]
+    latency_s: FloatArray, rounding_s: float, percentiles: Sequence[float], *, sort: bool
 ) -> tuple[Interval, dict[float, Interval]]:
-    latency_s = record.latency_s[warm_up:][record.served[warm_up:]]
-    sorted_s = np.sort(latency_s)
-    return mean_interval(latency_s), {
-        percentile: percentile_interval(
-            latency_s, percentile, sorted_s=sorted_s, rounding_s=record.rounding_s
-        )
-        for percentile in percentiles
-    }
+    sorted_s = np.sort(latency_s) if sort else _ranked(latency_s)
+
+    def interval(percentile: float) -> Interval:
+        return percentile_interval(latency_s, percentile, sorted_s=sorted_s, rounding_s=rounding_s)
+
+    with ThreadPoolExecutor() as threads:  # numpy runs without the GIL
+        found = threads.map(interval, percentiles)
+        return mean_interval(latency_s), dict(zip(percentiles, found, strict=True))
+
+
+def _ranked(latency_s: FloatArray) -> SortedValues:
+    from perfmodel.sim.selection import Ranked
+
+    return Ranked(latency_s)
 
 
 def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:
@@ -188,6 +242,7 @@ def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: Run
 def _notes(
     traffic: TrafficSource,
     record: RunRecord,
+    num_queries: int,
     contended: PoolLoads,
     interval: Interval,
     percentile: float,
@@ -200,7 +255,7 @@ def _notes(
         known = "has no upper bound" if isinf(reached) else f"is known to ±{reached:.1%} only"
         notes.append(
             f"p{100 * percentile:g} {known}, not to ±{settings.precision:.1%}: "
-            f"{end} ended the run after {record.num_queries} queries"
+            f"{end} ended the run after {num_queries} queries"
         )
     if record.shed is not None:
         notes.append(

@@ -19,10 +19,11 @@ class ServiceTimes:
     cpu_s : (max_batch, num_executors) float
         `cpu_s[b - 1, n - 1]`: a request of b items when n executors are busy, this one included.
         Evaluated once, when the request starts. [s]
-    accelerator_s : (max_items,) float or None
-        `accelerator_s[s - 1]`: a whole query of s items. None: the node has no accelerator. [s]
+    accelerator_s : (max_items,) or (max_items, streams) float, or None
+        `accelerator_s[s - 1, n - 1]`: a launch of s items when n streams of its accelerator are busy,
+        this one included; one dimension: an accelerator has one stream. None: the node has none. [s]
     num_accelerators : int
-        Streams: each serves one whole query at a time, all from one FIFO queue.
+        Accelerators; their streams take launches from one queue.
     """
 
     cpu_s: FloatArray
@@ -30,11 +31,11 @@ class ServiceTimes:
     num_accelerators: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=2))
+        object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=(2,)))
         if (self.accelerator_s is None) != (self.num_accelerators == 0) or self.num_accelerators < 0:
             raise InputError("service times: expected accelerator_s exactly where num_accelerators >= 1")
         if self.accelerator_s is not None:
-            checked = _checked(self.accelerator_s, "accelerator_s", dimensions=1)
+            checked = _checked(self.accelerator_s, "accelerator_s", dimensions=(1, 2))
             object.__setattr__(self, "accelerator_s", checked)
 
     @property
@@ -49,15 +50,33 @@ class ServiceTimes:
 
     @property
     def max_offload_items(self) -> int:
-        """Largest query that the accelerator table covers; 0 without one. [items]"""
+        """Largest launch that the accelerator table covers; 0 without one. [items]"""
         return 0 if self.accelerator_s is None else len(self.accelerator_s)
 
+    @property
+    def streams_per_accelerator(self) -> int:
+        """Launches that run side by side on one accelerator; 0 without one."""
+        return 0 if self.accelerator_s is None else self.accelerator_by_streams_s.shape[1]
 
-def _checked(values: FloatArray, name: str, *, dimensions: int) -> FloatArray:
+    @property
+    def num_streams(self) -> int:
+        """Executors of all accelerators together."""
+        return self.num_accelerators * self.streams_per_accelerator
+
+    @property
+    def accelerator_by_streams_s(self) -> FloatArray:
+        """The accelerator's table with a column for each number of busy streams; empty without one. [s]"""
+        if self.accelerator_s is None:
+            return np.empty((0, 0))
+        return self.accelerator_s.reshape(len(self.accelerator_s), -1)
+
+
+def _checked(values: FloatArray, name: str, *, dimensions: tuple[int, ...]) -> FloatArray:
     array = frozen_floats(values)
-    if array.ndim != dimensions or array.size == 0:
+    if array.ndim not in dimensions or array.size == 0:
+        expected = " or ".join(map(str, dimensions))
         raise InputError(
-            f"service times: {name}: expected {dimensions} dimensions, none empty, got {array.shape}"
+            f"service times: {name}: expected {expected} dimensions, none empty, got {array.shape}"
         )
     if not (np.all(np.isfinite(array)) and np.all(array > 0)):
         raise InputError(f"service times: {name}: expected finite times > 0")

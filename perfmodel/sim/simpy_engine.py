@@ -1,8 +1,9 @@
 """The reference engine: any policy, one event after another, on SimPy's event core.
 
 What happens at one instant, in this order: completions release their executors, arrivals join in index
-order, then idle executors take requests one at a time. The number of busy executors that a request
-sees counts itself and those whose completion lies later.
+order, then idle executors take requests one at a time, lane after lane. The number of busy executors that
+a launch sees counts itself and those whose completion lies later. A timer of a batch only wakes the
+dispatcher: what arrives at the very instant of a timeout is part of that batch.
 
 Callbacks on events rather than a process for each request: four times as fast, and a process reads the
 number of busy executors when it resumes, so all requests of one query would see the same number.
@@ -10,20 +11,22 @@ number of busy executors when it resumes, so all requests of one query would see
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
-import simpy
 
-from perfmodel.sim.policies import Placement, Policy, Pool, Request, RequestQueue
-from perfmodel.sim.records import RequestLog, RunRecord
+from perfmodel.errors import InputError
+from perfmodel.sim.policies import Lane, NodeView, Placement, Policy, Pool, PoolView, Request, executors_of
+from perfmodel.sim.records import LargeCores, RequestLog, RunRecord
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.simpy_clock import ARRIVE, RELEASE, Clock
 from perfmodel.sim.traffic import Queries
 
-# Order within an instant.
-RELEASE, ARRIVE = 0, 1
+# Order within an instant, after releases and arrivals.
+WAKE = 2
 
 
 def simulate_simpy(
@@ -41,43 +44,15 @@ def simulate_simpy(
         Where queries go, and in which order requests are taken.
     log_requests : bool, default False
         Whether to record every request too.
+
+    Raises
+    ------
+    InputError
+        If the policy breaks a rule: it loses items, serves them twice, or names what does not exist.
     """
-    run = _Run(queries, service, policy, log_requests=log_requests)
+    run = _Run(queries, service, policy.for_run(), log_requests=log_requests)
     run.execute()
     return run.record()
-
-
-class _Clock(simpy.Environment):
-    """SimPy's environment, with events at absolute times.
-
-    SimPy adds delays to the present time, and `now + (arrival - now)` is not always `arrival`.
-    """
-
-    def schedule_at(self, event: simpy.Event, time_s: float, order: int) -> None:
-        """Let the event happen at `time_s`; at one instant the lower order comes first."""
-        heappush(self._queue, (time_s, order, next(self._eid), event))  # type: ignore[misc]
-
-
-class _Happening(simpy.Event):
-    """An event that is certain to happen at a known time, like SimPy's `Timeout`."""
-
-    def __init__(
-        self, clock: _Clock, time_s: float, order: int, callback: Callable[[simpy.Event], None]
-    ) -> None:
-        self.env = clock
-        self.callbacks = [callback]
-        self._value = None
-        self._ok = True
-        self._defused = False
-        clock.schedule_at(self, time_s, order)
-
-
-class _Completion(_Happening):
-    """The end of a request."""
-
-    pool: _PoolState
-    executor: int
-    query: int
 
 
 class _LogEntry(NamedTuple):
@@ -88,27 +63,83 @@ class _LogEntry(NamedTuple):
     executor: int
     num_busy: int
     on_accelerator: bool
+    launch: int
 
 
-class _PoolState:
-    """The executors of one pool and their queue; policies see it as a `PoolView`."""
+class _Group:
+    """Executors that are alike in everything: the cores of a lane, the streams of one accelerator."""
 
-    def __init__(self, pool: Pool, service_s: list[list[float]], queue: RequestQueue) -> None:
-        self.pool = pool
+    def __init__(self, executors: range, contention: _Contention) -> None:
+        self.num_executors = len(executors)
+        self.idle = list(executors)  # a heap: the lowest idle executor is next
+        self.contention = contention
+
+
+class _Contention:
+    """Executors that slow each other down: the cores of the node, the streams of one accelerator."""
+
+    def __init__(self) -> None:
+        self.num_busy = 0
+
+
+class _LaneState:
+    """A lane's executors and its queue."""
+
+    def __init__(
+        self, lane: Lane, policy: Policy, groups: Sequence[_Group], service_s: list[list[float]]
+    ) -> None:
+        self.rules = lane
+        self.queue = policy.new_queue(lane.pool)
+        self.groups = groups
         self.service_s = service_s  # [items - 1][busy - 1]
-        self.num_executors = len(service_s[0])
-        self.idle = list(range(self.num_executors))  # a heap: the lowest idle executor is next
-        self.queue = queue
+        self.num_executors = sum(group.num_executors for group in groups)
+        self.num_idle = self.num_executors
+        self.head: Request | None = None  # taken from the queue, but not yet launched
+        self.queued_requests = 0
         self.queued_items = 0
         self.busy_s = 0.0
+        self.launches = 0
+        self.wakes_at_s = -1.0
 
-    @property
-    def num_busy(self) -> int:
-        return self.num_executors - len(self.idle)
+    def view(self) -> PoolView:
+        """What a policy may know."""
+        busy = self.num_executors - self.num_idle
+        return PoolView(self.num_executors, busy, self.queued_requests, self.queued_items)
 
-    @property
-    def queued_requests(self) -> int:
-        return len(self.queue)
+    def join(self, request: Request) -> None:
+        self.queue.append(request)
+        self.queued_requests += 1
+        self.queued_items += request.num_items
+
+    def next_request(self) -> Request | None:
+        """Look at the request that is next."""
+        if self.head is None and len(self.queue):
+            self.head = self.queue.popleft()
+        return self.head
+
+    def take(self) -> Request:
+        """Take the request that is next."""
+        request = self.next_request()
+        assert request is not None
+        self.head = None
+        self.queued_requests -= 1
+        self.queued_items -= request.num_items
+        return request
+
+
+class _Views:
+    """The node as policies see it: read-only, the present only."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, lanes: dict[Pool, _LaneState]) -> None:
+        def view(pool: Pool) -> PoolView:
+            return lanes[pool].view() if pool in lanes else PoolView(0)
+
+        self._view = view
+
+    def __getitem__(self, pool: Pool) -> PoolView:
+        return self._view(pool)
 
 
 class _Run:
@@ -117,98 +148,223 @@ class _Run:
     def __init__(
         self, queries: Queries, service: ServiceTimes, policy: Policy, *, log_requests: bool
     ) -> None:
-        self.clock = _Clock()
+        self.clock = Clock()
         self.queries = queries
+        self.service = service
         self.policy = policy
+        shedding = policy.shedding
+        self.queue_limit = None if shedding is None else shedding.queue_limit_requests
+        self.deadline_s = None if shedding is None else shedding.deadline_s
         self.arrival_s: list[float] = queries.arrival_s.tolist()
         self.num_items: list[int] = queries.num_items.tolist()
         self.arrived = 0
-        self.open_requests = [0] * len(queries)
-        self.finish_s = [float("nan")] * len(queries)
-        self.offloaded = [False] * len(queries)
+        self.open_items = list(self.num_items)  # not yet served or dropped
+        self.unstarted_items = list(self.num_items)
+        self.finish_s = [float("inf")] * len(queries)
+        self.pool: list[Pool] = [Pool.CPU] * len(queries)
+        self.shed = [False] * len(queries)
+        self.last_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
-        self.pools = {Pool.CPU: _PoolState(Pool.CPU, service.cpu_s.tolist(), policy.new_queue(Pool.CPU))}
-        if service.accelerator_s is not None:
-            rows = [[time_s] * service.num_accelerators for time_s in service.accelerator_s.tolist()]
-            self.pools[Pool.ACCELERATOR] = _PoolState(
-                Pool.ACCELERATOR, rows, policy.new_queue(Pool.ACCELERATOR)
-            )
+        self.lanes = _lanes(policy, service)
+        self.view: NodeView = _Views(self.lanes)
 
     def execute(self) -> None:
         """Let everything happen."""
         self._expect_next_arrival()
         self.clock.run()
+        lost = next((query for query, items in enumerate(self.open_items) if items), None)
+        if lost is not None:
+            raise self._broken(lost, f"{self.open_items[lost]} items were never served: a queue lost them")
 
     def _expect_next_arrival(self) -> None:
         if self.arrived < len(self.arrival_s):
-            _Happening(self.clock, self.arrival_s[self.arrived], ARRIVE, self._arrive)
+            self.clock.call_at(self.arrival_s[self.arrived], ARRIVE, self._arrive)
 
-    def _arrive(self, _: simpy.Event) -> None:
+    def _arrive(self) -> None:
         """A query arrives: the policy places it, its requests join the queue."""
         query = self.arrived
         self.arrived += 1
         self._expect_next_arrival()
-        self._enqueue(query, self.policy.place(self.num_items[query], self.pools))
+        self._enqueue(query, self.policy.place_query(query, self.num_items[query], self.clock.now, self.view))
         self._end_of_instant()
 
     def _enqueue(self, query: int, placement: Placement) -> None:
-        pool = self.pools[placement.pool]
-        self.offloaded[query] = placement.pool is Pool.ACCELERATOR
-        self.open_requests[query] = len(placement.request_items)
+        lane = self._checked_lane(query, placement)
+        self.pool[query] = placement.pool
+        waiting = lane.queued_requests - lane.num_idle
+        if self.queue_limit is not None and waiting >= self.queue_limit:
+            self.shed[query] = True
+            self.open_items[query] = self.unstarted_items[query] = 0
+            return
         for num_items in placement.request_items:
-            pool.queue.append(Request(query, num_items))
-            pool.queued_items += num_items
+            lane.join(Request(query, num_items, self.num_items[query], self.arrival_s[query]))
 
-    def _complete(self, event: simpy.Event) -> None:
-        """A request ends: its executor is idle again, and its query may be served."""
-        assert isinstance(event, _Completion)
-        heappush(event.pool.idle, event.executor)
-        self.open_requests[event.query] -= 1
-        if self.open_requests[event.query] == 0:
-            self.finish_s[event.query] = self.clock.now
+    def _checked_lane(self, query: int, placement: Placement) -> _LaneState:
+        """The lane of a placement, if that conserves the items and a service time exists."""
+        lane = self.lanes.get(placement.pool)
+        if lane is None or lane.num_executors == 0:
+            raise self._broken(query, f"sent to {placement.pool}, which the node does not have")
+        sizes = placement.request_items
+        if sum(sizes) != self.num_items[query] or min(sizes, default=0) < 1:
+            raise self._broken(
+                query, f"cut into requests of {sizes} items, expected {self.num_items[query]} in all"
+            )
+        if max(sizes) > len(lane.service_s):
+            raise self._broken(
+                query, f"a request of {max(sizes)} items, service times exist up to {len(lane.service_s)}"
+            )
+        return lane
+
+    def _complete(self, lane: _LaneState, group: _Group, executor: int, launched: Sequence[Request]) -> None:
+        """A launch ends: its executor is idle again, and queries may be served."""
+        heappush(group.idle, executor)
+        lane.num_idle += 1
+        group.contention.num_busy -= 1
+        for request in launched:
+            query = request.query
+            self.open_items[query] -= request.num_items
+            if self.open_items[query] == 0 and not self.shed[query]:
+                self.finish_s[query] = self.clock.now
+                self.policy.served(query, self.clock.now - self.arrival_s[query])
         self._end_of_instant()
 
     def _end_of_instant(self) -> None:
         """Dispatch once nothing else can happen at this instant."""
-        if self.clock.peek() > self.clock.now:
-            for pool in self.pools.values():
-                while pool.idle and pool.queue:
-                    self._start(pool, pool.queue.popleft())
+        if self.clock.instant_is_over():
+            for lane in self.lanes.values():
+                while lane.num_idle and lane.queued_requests and self._next_is_ready(lane):
+                    self._launch(lane)
 
-    def _start(self, pool: _PoolState, request: Request) -> None:
-        """The lowest idle executor takes a request; its service time is settled now."""
-        executor = heappop(pool.idle)
-        pool.queued_items -= request.num_items
-        service_s = pool.service_s[request.num_items - 1][pool.num_busy - 1]
-        pool.busy_s += service_s
+    def _next_is_ready(self, lane: _LaneState) -> bool:
+        """Say whether an idle executor should take what is next, once overdue requests are dropped."""
+        while (head := lane.next_request()) is not None:
+            if self.deadline_s is None or self.clock.now - self.arrival_s[head.query] <= self.deadline_s:
+                break
+            self._drop(lane.take())
+        joining = lane.rules.joining
+        if head is None or joining is None or joining.wait_s == 0.0 or lane.queued_items >= joining.max_items:
+            return head is not None
+        timeout_s = self.arrival_s[head.query] + joining.wait_s
+        if timeout_s > self.clock.now and timeout_s != lane.wakes_at_s:
+            lane.wakes_at_s = timeout_s
+            self.clock.call_at(timeout_s, WAKE, self._end_of_instant)
+        return timeout_s <= self.clock.now
+
+    def _drop(self, request: Request) -> None:
+        """A request is overdue: its query is shed, though other requests of it may have been served."""
+        self._start_items(request)
+        self.shed[request.query] = True
+        self.open_items[request.query] -= request.num_items
+
+    def _launch(self, lane: _LaneState) -> None:
+        """An idle executor takes what is next; its service time is settled now."""
+        launched = [lane.take()]
+        num_items = launched[0].num_items
+        joining = lane.rules.joining
+        if joining is not None:
+            while (more := lane.next_request()) and num_items + more.num_items <= joining.max_items:
+                launched.append(lane.take())
+                num_items += more.num_items
+        for request in launched:
+            self._start_items(request)
+        group = lane.groups[0]
+        if len(lane.groups) > 1:  # the accelerator with the fewest busy streams
+            group = max(lane.groups, key=lambda group: len(group.idle))
+        executor = heappop(group.idle)
+        lane.num_idle -= 1
+        group.contention.num_busy += 1
+        num_busy = group.contention.num_busy
+        service_s = lane.service_s[num_items - 1][num_busy - 1]
+        lane.busy_s += service_s
+        lane.launches += 1
         finish_s = self.clock.now + service_s
-        completion = _Completion(self.clock, finish_s, RELEASE, self._complete)
-        completion.pool, completion.executor, completion.query = pool, executor, request.query
+        self.last_end_s = max(self.last_end_s, finish_s)
+        self.clock.call_at(finish_s, RELEASE, partial(self._complete, lane, group, executor, launched))
         if self.log is not None:
-            on_accelerator = pool.pool is Pool.ACCELERATOR
+            self._log(lane, launched, finish_s, executor, num_busy)
+
+    def _start_items(self, request: Request) -> None:
+        """Count what leaves a queue, which may be a user's: never more than joined."""
+        query = request.query
+        self.unstarted_items[query] -= request.num_items
+        if self.unstarted_items[query] < 0 or request.num_items < 1:
+            raise self._broken(query, "a queue handed out a request twice, or one that never joined")
+
+    def _log(
+        self, lane: _LaneState, launched: Sequence[Request], finish_s: float, executor: int, num_busy: int
+    ) -> None:
+        assert self.log is not None
+        launch = sum(other.launches for other in self.lanes.values()) - 1
+        on_accelerator = lane.rules.pool is Pool.ACCELERATOR
+        for request in launched:
             self.log.append(
-                _LogEntry(*request, self.clock.now, finish_s, executor, pool.num_busy, on_accelerator)
+                _LogEntry(
+                    request.query,
+                    request.num_items,
+                    self.clock.now,
+                    finish_s,
+                    executor,
+                    num_busy,
+                    on_accelerator,
+                    launch,
+                )
             )
+
+    def _broken(self, query: int, what: str) -> InputError:
+        return InputError(f"policy {self.policy.name}: query {query}: {what}")
 
     def record(self) -> RunRecord:
         """Return what happened."""
-        accelerator = self.pools.get(Pool.ACCELERATOR)
+        cpu, large, accelerator = (self.lanes.get(pool) for pool in Pool)
+        on_cpu = [lane for lane in (cpu, large) if lane is not None]
+        in_large = None
+        if large is not None:
+            in_large = LargeCores(
+                serves=np.array([pool is Pool.CPU_LARGE for pool in self.pool], dtype=np.bool_),
+                busy_s=large.busy_s,
+                num_executors=large.num_executors,
+            )
         return RunRecord(
             arrival_s=self.queries.arrival_s,
             num_items=self.queries.num_items,
-            finish_s=np.array(self.finish_s),
-            offloaded=np.array(self.offloaded, dtype=np.bool_),
-            cpu_busy_s=self.pools[Pool.CPU].busy_s,
+            finish_s=np.array(self.finish_s, dtype=np.float64),
+            offloaded=np.array([pool is Pool.ACCELERATOR for pool in self.pool], dtype=np.bool_),
+            cpu_busy_s=sum(lane.busy_s for lane in on_cpu),
             accelerator_busy_s=accelerator.busy_s if accelerator else 0.0,
-            num_executors=self.pools[Pool.CPU].num_executors,
-            num_accelerators=accelerator.num_executors if accelerator else 0,
+            num_executors=self.service.num_executors,
+            num_accelerators=self.service.num_streams,
             requests=None if self.log is None else _request_log(self.log),
+            shed=None if self.policy.shedding is None else np.array(self.shed, dtype=np.bool_),
+            last_end_s=self.last_end_s,
+            cpu_launches=sum(lane.launches for lane in on_cpu),
+            large=in_large,
+            engine="simpy",
         )
+
+
+def _lanes(policy: Policy, service: ServiceTimes) -> dict[Pool, _LaneState]:
+    """The lanes of a policy on a node, in order; cores of different lanes slow each other down."""
+    lanes: dict[Pool, _LaneState] = {}
+    cores, first_core = _Contention(), 0
+    for lane in policy.lanes:
+        num_executors = executors_of(lane, policy, service)
+        if lane.pool is Pool.ACCELERATOR:
+            streams = service.streams_per_accelerator
+            groups = [
+                _Group(range(index * streams, (index + 1) * streams), _Contention())
+                for index in range(service.num_accelerators)
+            ]
+            lanes[lane.pool] = _LaneState(lane, policy, groups, service.accelerator_by_streams_s.tolist())
+        else:
+            group = _Group(range(first_core, first_core + num_executors), cores)
+            first_core += num_executors
+            lanes[lane.pool] = _LaneState(lane, policy, [group], service.cpu_s.tolist())
+    return lanes
 
 
 def _request_log(entries: list[_LogEntry]) -> RequestLog:
     columns = list(zip(*entries, strict=True)) or [()] * len(_LogEntry._fields)
-    query, num_items, start_s, finish_s, executor, num_busy, on_accelerator = columns
+    query, num_items, start_s, finish_s, executor, num_busy, on_accelerator, launch = columns
     return RequestLog(
         query=np.array(query, dtype=np.int64),
         num_items=np.array(num_items, dtype=np.int64),
@@ -217,4 +373,5 @@ def _request_log(entries: list[_LogEntry]) -> RequestLog:
         executor=np.array(executor, dtype=np.int64),
         num_busy=np.array(num_busy, dtype=np.int64),
         on_accelerator=np.array(on_accelerator, dtype=np.bool_),
+        launch=np.array(launch, dtype=np.int64),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,12 +96,17 @@ class TrafficSource:
 
     def draw(self, num_queries: int, *, seed: int, replication: int = 0) -> Queries:
         """Draw the first `num_queries` queries; a longer draw begins with the same ones."""
-        arrival_s = draw_arrivals_s(
-            self.arrivals, num_queries, seed=seed, replication=replication, trace_s=self.trace_s
-        )
-        if self.sizes is not None:
-            return Queries(
-                arrival_s, draw_num_items(self.sizes, num_queries, seed=seed, replication=replication)
+
+        def arrival_s() -> FloatArray:
+            return draw_arrivals_s(
+                self.arrivals, num_queries, seed=seed, replication=replication, trace_s=self.trace_s
             )
-        assert self.trace_num_items is not None
-        return Queries(arrival_s, self.trace_num_items[:num_queries])
+
+        if self.sizes is None:
+            assert self.trace_num_items is not None
+            return Queries(arrival_s(), self.trace_num_items[:num_queries])
+        # numpy draws without the GIL, and the two streams have nothing to do with each other.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            arrivals = thread.submit(arrival_s)
+            num_items = draw_num_items(self.sizes, num_queries, seed=seed, replication=replication)
+            return Queries(arrivals.result(), num_items)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.sim.arrays import FloatArray
-from perfmodel.sim.policies import NodeView, Policy, Pool, PoolView, SplitAndOffload, check_covers
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.policies import Lane, Policy, Pool, PoolView, SizedPolicy, check_covers, executors_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 
 
 class PoolLoads(NamedTuple):
-    """Utilisation that a load asks of each pool; 0 for an accelerator that gets no queries. [1]"""
+    """Utilisation that a load asks of each pool; 0 for an accelerator that gets no queries. [1]
+
+    Where a policy sets cores apart, `cpu` is that of the busier cores.
+    """
 
     cpu: float
     accelerator: float
@@ -26,8 +27,9 @@ def offered_utilisation(
 ) -> PoolLoads:
     """Arrival rate x mean service time of a query / executors, for each pool. [1]
 
-    Exact for a policy that looks at the size alone, by summing over the law of the sizes; a policy
-    that looks at the node too is asked as if the node were idle.
+    Exact for a policy that looks at the size alone, by summing over the law of the sizes. Requests that join
+    others count with their share of a launch of the most efficient size. Of a policy that looks at the node
+    too, the least that any placement asks: each query in the pool, and in requests, that serve it soonest.
 
     Parameters
     ----------
@@ -50,40 +52,52 @@ def offered_utilisation(
     0.75
     """
     law = traffic.size_pmf
-    if isinstance(policy, SplitAndOffload):
-        check_covers(service, policy, law.max_items)
-    node = _idle_node(service)
-    tables_s = {Pool.CPU: service.cpu_s[:, -1 if contended else 0]}
-    if service.accelerator_s is not None:
-        tables_s[Pool.ACCELERATOR] = service.accelerator_s
+    check_covers(service, policy, law.max_items)
+    if not isinstance(policy, SizedPolicy):
+        least = traffic.rate_qps * law.expect(lambda sizes: _least_shares_s(service, sizes, contended))
+        return PoolLoads(cpu=least, accelerator=least if service.num_streams else 0.0)
+    lanes = {lane.pool: lane for lane in policy.lanes}
+    executors = {pool: executors_of(lane, policy, service) for pool, lane in lanes.items()}
+    node = {pool: PoolView(executors.get(pool, 0)) for pool in Pool}
+    served_s = {pool: _ServedTimes(service, lane, contended=contended) for pool, lane in lanes.items()}
     mean_s = dict.fromkeys(Pool, 0.0)
     for num_items, probability in zip(law.values.tolist(), law.probabilities.tolist(), strict=True):
         pool, request_items = policy.place(num_items, node)
-        mean_s[pool] += probability * _served_s(tables_s[pool], request_items)
-    return PoolLoads(
-        cpu=traffic.rate_qps * mean_s[Pool.CPU] / service.num_executors,
-        accelerator=traffic.rate_qps * mean_s[Pool.ACCELERATOR] / max(1, service.num_accelerators),
-    )
+        mean_s[pool] += probability * served_s[pool].total_s(request_items)
+    loads = {pool: traffic.rate_qps * mean_s[pool] / max(1, executors.get(pool, 0)) for pool in Pool}
+    return PoolLoads(cpu=max(loads[Pool.CPU], loads[Pool.CPU_LARGE]), accelerator=loads[Pool.ACCELERATOR])
 
 
-def _served_s(table_s: FloatArray, request_items: list[int]) -> float:
-    """Service times of all requests of a query, summed. [s]"""
-    return float(table_s[np.array(request_items) - 1].sum())
+def _least_shares_s(service: ServiceTimes, num_items: IntArray, contended: bool) -> FloatArray:
+    """The least share of the node's time that queries of these sizes take. [s]
+
+    On the cores, at the most efficient batch size; on the accelerators, whole; each over the executors of
+    its pool. Queries of share x, wherever they go, fill two pools no sooner than at a rate of 2 / x.
+    """
+    column = -1 if contended else 0
+    cpu_s = service.cpu_s[:, column]
+    item_s = float((cpu_s / np.arange(1, len(cpu_s) + 1)).min())
+    on_cpu_s: FloatArray = num_items * item_s / service.num_executors
+    if service.num_streams == 0:
+        return on_cpu_s
+    on_accelerator_s = service.accelerator_by_streams_s[num_items - 1, column] / service.num_streams
+    least_s: FloatArray = 0.5 * np.minimum(on_cpu_s, on_accelerator_s)
+    return least_s
 
 
-@dataclass(frozen=True, slots=True)
-class _IdlePool:
-    """A pool as a dispatcher sees it when nothing is there."""
+class _ServedTimes:
+    """How long requests hold an executor of a lane, or their share of the launch that they join."""
 
-    num_executors: int
-    num_busy: int = 0
-    queued_requests: int = 0
-    queued_items: int = 0
+    def __init__(self, service: ServiceTimes, lane: Lane, *, contended: bool) -> None:
+        is_cpu = lane.pool is not Pool.ACCELERATOR
+        table_s = service.cpu_s if is_cpu else service.accelerator_by_streams_s
+        self._alone_s = table_s[:, -1 if contended else 0] if table_s.size else np.empty(0)
+        self._joined_items = 0 if lane.joining is None else lane.joining.max_items
+        sizes = np.arange(1, min(self._joined_items, len(self._alone_s)) + 1)
+        self._item_s = float((self._alone_s[: len(sizes)] / sizes).min()) if len(sizes) else 0.0
 
-
-def _idle_node(service: ServiceTimes) -> NodeView:
-    pools: Mapping[Pool, PoolView] = {
-        Pool.CPU: _IdlePool(service.num_executors),
-        Pool.ACCELERATOR: _IdlePool(service.num_accelerators),
-    }
-    return pools
+    def total_s(self, request_items: list[int]) -> float:
+        """Service times of all requests of a query, summed; joined at the best size where they join. [s]"""
+        sizes = np.array(request_items)
+        own_s = self._alone_s[sizes - 1]
+        return float(np.where(sizes <= self._joined_items, sizes * self._item_s, own_s).sum())

@@ -1,0 +1,70 @@
+"""`perfplan fleet`: what will this load look like on many nodes behind a router?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.cli.predict import EXIT_CODES
+from perfmodel.domain.fleet import Routing
+from perfmodel.errors import InputError
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
+from perfmodel.planning.fleet_simulation import predict_fleet
+from perfmodel.planning.prepare import prepare
+from perfmodel.report.fleet import fleet_page
+from perfmodel.report.latency import print_page
+
+
+def fleet(
+    scenario: ScenarioOption,
+    nodes: Annotated[
+        int, typer.Option("--nodes", "-n", metavar="N", min=1, help="Nodes of the scenario's kind.")
+    ],
+    routing: Annotated[Routing, typer.Option(help="How the router chooses a node.")] = Routing.RANDOM,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="SCENARIO=N",
+            help="Further nodes of another kind: that scenario's node and policy. Repeatable.",
+        ),
+    ] = None,
+    qps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Mean rate of the whole fleet; by default the scenario's rate for each node. [queries/s]",
+        ),
+    ] = None,
+    windows: Annotated[
+        int,
+        typer.Option(metavar="W", min=1, help="Windows of equal length that a diurnal period is cut into."),
+    ] = 96,
+    overrides: SetOption = None,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict tail latency and power of many nodes behind a router, over a day."""
+    members = [FleetMember(question=prepare(load_scenario(scenario, overrides or ())), num_nodes=nodes)]
+    members += [_member(text) for text in also or ()]
+    question = FleetQuestion(members=tuple(members), routing=routing, rate_qps=qps, num_windows=windows)
+    result = predict_fleet(question, extrapolate=extrapolate)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        print_page(fleet_page(result))
+    if result.verdict == "unstable":
+        print(f"unstable: {result.notes[0]}", file=sys.stderr)
+    raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+def _member(text: str) -> FleetMember:
+    name, equals, count = text.rpartition("=")
+    if not equals or not count.isdecimal() or int(count) < 1:
+        raise InputError(f"--also: expected SCENARIO=N with N >= 1, got {text!r}")
+    return FleetMember(question=prepare(load_scenario(name)), num_nodes=int(count))

@@ -1,0 +1,203 @@
+"""What a fleet does, window by window and as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.fleet import Window
+from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
+from perfmodel.planning.predict import Verdict
+from perfmodel.sim.fleet_window import Stretch
+from perfmodel.sim.run import REPORTED_PERCENTILES
+from perfmodel.sim.statistics import Interval
+from perfmodel.units import MS
+
+# Shorter windows, and one begins before the queue of the one before has settled.
+MIN_LATENCIES_PER_WINDOW = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FleetWindow:
+    """What one window shows; an unstable one has no latencies.
+
+    Attributes
+    ----------
+    window : Window
+        When, and the rate of the whole fleet.
+    verdict : {"meets_sla", "misses_sla", "unstable"}
+        Whether the SLA's percentile is within its bound.
+    percentiles : mapping of float to Interval
+        Latency by percentile, a fraction. [s]
+    stretch : Stretch
+        The simulation behind it; windows of one rate share it.
+    cpu_utilisation, accelerator_utilisation : float, float or None
+        Of all executors of the fleet; None without accelerators. [1]
+    load_power_w : float or None
+        Power of the fleet: idle + utilisation x (peak - idle); None where unstable. [W]
+    """
+
+    window: Window
+    verdict: Verdict
+    percentiles: Mapping[float, Interval]
+    stretch: Stretch
+    cpu_utilisation: float
+    accelerator_utilisation: float | None
+    load_power_w: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "start_s": self.window.start_s,
+            "end_s": self.window.end_s,
+            "offered_qps": self.window.rate_qps,
+            "verdict": self.verdict,
+            **_latencies(self.percentiles),
+            "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
+            "power_at_load_w": self.load_power_w,
+            "share_of_queries": list(self.stretch.shares),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FleetPrediction:
+    """The answer of `perfplan fleet`: SI inside, the JSON document from `to_dict`.
+
+    Attributes
+    ----------
+    question : FleetQuestion
+        What was asked.
+    windows : tuple of FleetWindow
+        In order of time.
+    percentiles : mapping of float to Interval
+        Latency over all queries of all windows; empty where one of them is unstable. [s]
+    basis : Basis
+        How far to trust the service times.
+    """
+
+    question: FleetQuestion
+    windows: tuple[FleetWindow, ...]
+    percentiles: Mapping[float, Interval]
+    basis: Basis
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the worst window: an SLA holds at all times."""
+        verdicts = {window.verdict for window in self.windows}
+        return next(v for v in ("unstable", "misses_sla", "meets_sla") if v in verdicts)
+
+    @property
+    def tdp_w(self) -> float:
+        """Static power of the fleet: the TDP of everything in it. [W]"""
+        return sum(member.num_nodes * member.question.node.tdp_w for member in self.question.members)
+
+    @property
+    def load_power_w(self) -> float | None:
+        """Mean power over the windows, which are equally long; None where one is unstable. [W]"""
+        powers_w = [window.load_power_w for window in self.windows if window.load_power_w is not None]
+        return sum(powers_w) / len(powers_w) if len(powers_w) == len(self.windows) else None
+
+    @property
+    def simulated_queries(self) -> int:
+        """Queries simulated, those of windows that share a simulation counted once."""
+        return sum({id(window.stretch): window.stretch.num_queries for window in self.windows}.values())
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Costs that no fit stands behind, each named once."""
+        lines = (line for member in self.question.members for line in member.question.node.assumptions)
+        return tuple(dict.fromkeys(lines))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        notes = []
+        unstable = sum(window.verdict == "unstable" for window in self.windows)
+        if unstable:
+            notes.append(f"{unstable} of {len(self.windows)} windows are unstable: no percentile exists")
+        imprecise = sum(not w.stretch.precision_reached for w in self.windows) - unstable
+        if imprecise:
+            precision = self.question.scenario.simulation.precision
+            notes.append(f"max_queries ended {imprecise} windows before a precision of ±{precision:.1%}")
+        metastable = sum(w.stretch.is_stable and w.stretch.contended >= 1.0 for w in self.windows)
+        if metastable:
+            notes.append(
+                f"metastable: in {metastable} windows the load is more than the nodes serve with all "
+                f"executors busy; no backlog grew in these runs, but a burst that fills them would start one"
+            )
+        slowest_s = max((i.value_s for w in self.windows for i in w.percentiles.values()), default=0.0)
+        length_s = self.windows[0].window.end_s - self.windows[0].window.start_s
+        if len(self.windows) > 1 and length_s < MIN_LATENCIES_PER_WINDOW * slowest_s:
+            notes.append(
+                f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
+                f"each is simulated as if its rate had lasted"
+            )
+        return tuple(notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document; what does not exist is None."""
+        question, sla = self.question, self.question.scenario.sla
+        load_power_w = self.load_power_w
+        windows = [window.to_dict() for window in self.windows]
+        return {
+            "scenario": question.scenario.name,
+            "model": question.scenario.node.model.name,
+            "routing": question.routing.value,
+            "num_nodes": question.num_nodes,
+            "nodes": [_member(member) for member in question.members],
+            "verdict": self.verdict,
+            "offered_qps": question.offered_qps,
+            **_latencies(self.percentiles),
+            "sla": {
+                "percentile": sla.percentile,
+                "latency_ms": sla.latency_ms,
+                "predicted_ms": _value_ms(self.percentiles.get(sla.percentile)),
+                "ci95_ms": _ci_ms(self.percentiles.get(sla.percentile)),
+                "windows_missed": sum(window.verdict != "meets_sla" for window in self.windows),
+            },
+            "windows": windows,
+            "power_w": self.tdp_w,
+            "qps_per_w": None if load_power_w is None else question.offered_qps / self.tdp_w,
+            "power_model": "static TDP",
+            "power_at_load_w": load_power_w,
+            "qps_per_w_at_load": None if load_power_w is None else question.offered_qps / load_power_w,
+            "power_at_load_model": "idle + utilisation x (peak - idle)",
+            "basis": self.basis.label,
+            "assumptions": list(self.assumptions),
+            "simulated_queries": self.simulated_queries,
+            "precision_reached": all(window.stretch.precision_reached for window in self.windows),
+            "notes": list(self.notes),
+        }
+
+
+def _member(member: FleetMember) -> dict[str, Any]:
+    node = member.question.node
+    return {
+        "scenario": member.question.name,
+        "num_nodes": member.num_nodes,
+        "cpu": node.cpu.name,
+        "stack": node.cpu.stack,
+        "cores": node.cores,
+        "accelerator": node.accelerator.name if node.accelerator else None,
+        "num_accelerators": node.num_accelerators,
+    }
+
+
+def _latencies(percentiles: Mapping[float, Interval]) -> dict[str, Any]:
+    intervals = {f"p{100 * p:g}": percentiles.get(p) for p in REPORTED_PERCENTILES}
+    return {
+        "latency_ms": {label: _value_ms(interval) for label, interval in intervals.items()},
+        "latency_ci95_ms": {label: _ci_ms(interval) for label, interval in intervals.items()},
+    }
+
+
+def _value_ms(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.value_s / MS
+
+
+def _ci_ms(interval: Interval | None) -> list[float | None] | None:
+    if interval is None:
+        return None
+    return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]

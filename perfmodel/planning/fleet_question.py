@@ -1,0 +1,82 @@
+"""What is asked of a fleet: its nodes, the routing, and the traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perfmodel.domain.fleet import Routing, Window, windows_of
+from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
+from perfmodel.errors import InputError
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.policies import SplitAndOffload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMember:
+    """Equal nodes: the node and the policy of a prepared scenario, and how many there are."""
+
+    question: Question
+    num_nodes: int
+
+    @property
+    def policy(self) -> SplitAndOffload:
+        """The policy of each node."""
+        policy = self.question.policy
+        if not isinstance(policy, SplitAndOffload):
+            raise InputError(f"{self.question.name}: policy.name: the nodes of a fleet run split only")
+        return policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetQuestion:
+    """What is asked of a fleet.
+
+    Attributes
+    ----------
+    members : tuple of FleetMember
+        The kinds of nodes, all with the same model. The first one's scenario gives the arrival process,
+        the query sizes, the SLA and the settings of the simulation.
+    routing : Routing
+        How the router chooses a node.
+    rate_qps : float or None
+        Mean rate of the whole fleet; None: the scenario's rate for each node. [queries/s]
+    num_windows : int
+        Into how many windows one period of a diurnal rate is cut.
+    """
+
+    members: tuple[FleetMember, ...]
+    routing: Routing
+    rate_qps: float | None = None
+    num_windows: int = 96
+
+    def __post_init__(self) -> None:
+        models = {member.question.node.model.name for member in self.members}
+        if len(models) > 1:
+            raise InputError(f"fleet: expected nodes that serve one model, got {', '.join(sorted(models))}")
+        if self.rate_qps is not None and not self.rate_qps > 0:
+            raise InputError(f"--qps: expected a rate > 0, got {self.rate_qps:g}")
+
+    @property
+    def scenario(self) -> Question:
+        """The scenario whose traffic, SLA and settings count."""
+        return self.members[0].question
+
+    @property
+    def num_nodes(self) -> int:
+        """All nodes."""
+        return sum(member.num_nodes for member in self.members)
+
+    @property
+    def offered_qps(self) -> float:
+        """Mean rate of the whole fleet. [queries/s]"""
+        return self.rate_qps or self.num_nodes * self.scenario.traffic.rate_qps
+
+    def windows(self) -> tuple[Window, ...]:
+        """Cut the arrival process, at the fleet's rate, into windows of constant rate."""
+        arrivals = self.scenario.traffic.at_rate(self.offered_qps).arrivals
+        if not isinstance(arrivals, DiurnalArrivals | PoissonArrivals):
+            raise InputError(
+                f"{self.scenario.name}: traffic.arrivals.process: "
+                f"a fleet expects poisson or diurnal, got {arrivals.process}"
+            )
+        return windows_of(arrivals, self.num_windows)

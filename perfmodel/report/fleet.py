@@ -1,0 +1,121 @@
+"""The terminal page of `perfplan fleet`."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
+from perfmodel.report.predict import VERDICTS
+from perfmodel.report.tables import assumption_lines, number
+from perfmodel.sim.statistics import Interval
+from perfmodel.units import MS
+
+# Of a longer day every so many windows are shown, and always the busiest.
+MOST_ROWS = 24
+
+
+def fleet_page(result: FleetPrediction) -> RenderableType:
+    """Verdict and the day as a whole, then its windows."""
+    question = result.question
+    parts: list[RenderableType] = [
+        f"[bold]{question.scenario.node.model.name}[/] on {_nodes(result)}, {question.routing.value} routing",
+        f"{VERDICTS[result.verdict]}: {_because(result)}",
+        "",
+        _figures(result),
+    ]
+    if len(result.windows) > 1:
+        parts += ["", _windows(result)]
+    parts += ["", *_sources(result)]
+    parts += [f"note: {note}" for note in result.notes] + assumption_lines(result.assumptions)
+    return Group(*parts)
+
+
+def _nodes(result: FleetPrediction) -> str:
+    texts = []
+    for member in result.question.members:
+        node = member.question.node
+        text = f"{member.num_nodes:,} x {node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+        if node.accelerator is not None:
+            text += f" with {node.num_accelerators} x {node.accelerator.name}"
+        texts.append(text)
+    return " and ".join(texts)
+
+
+def _because(result: FleetPrediction) -> str:
+    sla = result.question.scenario.sla
+    bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
+    worst = max(result.windows, key=lambda window: window.window.rate_qps)
+    if worst.verdict == "unstable":
+        return f"utilisation would be {number(100 * worst.cpu_utilisation)} % ({bound} was asked)"
+    text = f"p{100 * sla.percentile:g} is {_interval(worst.percentiles[sla.percentile])}, the SLA is {bound}"
+    return f"in the busiest window {text}" if len(result.windows) > 1 else text
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
+    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+
+
+def _figures(result: FleetPrediction) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    question = result.question
+    items = question.scenario.traffic.size_pmf.mean_items
+    mean = f"{number(question.offered_qps, 4)} queries/s"
+    if len(result.windows) > 1:
+        rates = [window.window.rate_qps for window in result.windows]
+        mean += f" on average, {number(min(rates), 4)} to {number(max(rates), 4)}"
+    table.add_row("offered", f"{mean}, {items:.0f} items each")
+    for percentile, interval in result.percentiles.items():
+        table.add_row(f"p{100 * percentile:g} of all queries", _interval(interval))
+    cpu = [window.cpu_utilisation for window in result.windows]
+    table.add_row("utilisation", f"{_range(cpu)} of the cores")
+    cards = [w.accelerator_utilisation for w in result.windows if w.accelerator_utilisation is not None]
+    if cards:
+        table.add_row("", f"{_range(cards)} of the accelerators")
+    table.add_row("power, static TDP", f"{number(result.tdp_w)} W")
+    table.add_row("power, by utilisation", f"{number(result.load_power_w)} W")
+    return table
+
+
+def _range(fractions: list[float]) -> str:
+    least, most = (number(100 * pick(fractions)) for pick in (min, max))
+    return f"{most} %" if least == most else f"{least} to {most} %"
+
+
+def _windows(result: FleetPrediction) -> Table:
+    table = Table(title="windows", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("from s", "queries/s", "cores busy", "p50 ms", "p95 ms", "p99 ms", "W"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for window in _shown(result.windows):
+        values = [window.percentiles.get(percentile) for percentile in (0.5, 0.95, 0.99)]
+        table.add_row(
+            number(window.window.start_s),
+            number(window.window.rate_qps, 4),
+            f"{100 * window.cpu_utilisation:.1f} %",
+            *(number(None if value is None else value.value_s / MS, 4) for value in values),
+            number(window.load_power_w),
+            VERDICTS[window.verdict],
+        )
+    return table
+
+
+def _shown(windows: tuple[FleetWindow, ...]) -> list[FleetWindow]:
+    step = -(-len(windows) // MOST_ROWS)
+    busiest = max(windows, key=lambda window: window.window.rate_qps)
+    return [window for index, window in enumerate(windows) if index % step == 0 or window is busiest]
+
+
+def _sources(result: FleetPrediction) -> list[str]:
+    cpus = {member.question.node.cpu.name: member.question.node.cpu for member in result.question.members}
+    errors = ", ".join(f"{100 * cpu.relative_error:.0f} % on {name}" for name, cpu in cpus.items())
+    return [
+        f"service times: {result.basis.label}, mean error of the calibration {errors}",
+        f"latencies: {result.simulated_queries:,} queries simulated; "
+        f"\\[low, high] are 95 % confidence intervals",
+    ]

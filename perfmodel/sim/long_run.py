@@ -1,0 +1,101 @@
+"""Runs of tens of millions of queries: drawn and served in chunks, of which only the latencies are kept.
+
+What a query leaves behind is 8 bytes, and a run that has to go on does so from where it stopped. The next
+chunk is drawn while the last one is served.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from perfmodel.domain.workload import PoissonArrivals
+from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
+from perfmodel.sim.compiled_engine import (
+    MAX_VECTOR_EXECUTORS,
+    idle_state_s,
+    is_fifo,
+    pool_shares,
+    serve_sorted,
+)
+from perfmodel.sim.policies import Policy, SplitAndOffload
+from perfmodel.sim.query_sizes import CHUNK, size_sampler
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.streams import stream
+from perfmodel.sim.traffic import TrafficSource
+
+Chunk = tuple[FloatArray, IntArray]
+
+
+def can_be_long(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> bool:
+    """Say whether `LongRun` knows the traffic, and the compiled recursion the policy."""
+    known = isinstance(traffic.arrivals, PoissonArrivals) and traffic.sizes is not None
+    few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
+    return known and few and is_fifo(service, policy)
+
+
+class LongRun:
+    """The run that `simulate` makes of `traffic.draw`, continued as far as asked for.
+
+    Parameters
+    ----------
+    traffic, service, policy
+        What `can_be_long` accepts.
+    seed, replication : int
+        Of the random streams.
+    most : int
+        Queries at most.
+    """
+
+    def __init__(
+        self,
+        traffic: TrafficSource,
+        service: ServiceTimes,
+        policy: Policy,
+        *,
+        seed: int,
+        replication: int,
+        most: int,
+    ) -> None:
+        assert isinstance(policy, SplitAndOffload)
+        assert traffic.sizes is not None
+        self._rate_qps = traffic.rate_qps
+        self._gaps = stream(seed, "arrivals", replication)
+        self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
+        self._last_point = 0.0
+        self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
+        self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
+        self._served = 0
+
+    def latency_s(self, num_queries: int) -> FloatArray:
+        """Return the latencies of the first queries, serving those that are still missing. [s]"""
+        chunks = max(0, -(-(num_queries - self._served) // CHUNK))
+        if chunks:
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                drawn = thread.submit(self._draw)
+                for chunk in range(chunks):
+                    queries = drawn.result()
+                    if chunk + 1 < chunks:
+                        drawn = thread.submit(self._draw)
+                    self._serve(*queries)
+        return self._latency_s[:num_queries]
+
+    def _draw(self) -> Chunk:
+        """Draw the next chunk; sums go on from the last, so that they round as those of one long array."""
+        points = self._gaps.standard_exponential(CHUNK)
+        points[0] += self._last_point
+        np.cumsum(points, out=points)
+        self._last_point = points[-1]
+        points /= self._rate_qps
+        num_items = np.empty(CHUNK, dtype=np.int64)
+        self._sizes(num_items)
+        return frozen_floats(points), frozen_ints(num_items)
+
+    def _serve(self, arrival_s: FloatArray, num_items: IntArray) -> None:
+        """Serve a chunk: finish times first, latencies in their place."""
+        latency_s = self._latency_s[self._served : self._served + CHUNK]
+        for share, state_s in self._pools:
+            serve_sorted(arrival_s, num_items, share, state_s, latency_s)
+        latency_s -= arrival_s
+        self._served += CHUNK

@@ -1,0 +1,170 @@
+"""The probes of a search side by side: one traffic at several arrival rates, only its late queries counted.
+
+Four rates share a compiled loop, since their requests are the same and only the times differ: the processor
+works on one rate while another waits for its arithmetic. More than four are shared out over threads. A loop
+ends early once all its rates have too many late queries to meet an SLA. Every count is that of `simulate`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.compiled_engine import (
+    MAX_VECTOR_EXECUTORS,
+    PoolShare,
+    is_fifo,
+    pool_shares,
+    simulate_compiled,
+    take_request,
+)
+from perfmodel.sim.completions import LANES, all_idle, compiled
+from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.traffic import Queries
+
+SIDE_BY_SIDE = 4
+
+
+class Probe(NamedTuple):
+    """Arrivals at one rate: query i arrives at `points[i] / rate_qps`.
+
+    Attributes
+    ----------
+    points : (num_queries,) float
+        Ascending; shared by the probes of traffic that only rescales.
+    rate_qps : float
+        1 where `points` are times. [queries/s]
+    """
+
+    points: FloatArray
+    rate_qps: float = 1.0
+
+
+class LateLimit(NamedTuple):
+    """Which queries count as late, and from how many on it does not matter.
+
+    Attributes
+    ----------
+    latency_s : float
+        A query is late where it takes longer. [s]
+    warm_up : int
+        The first queries, which do not count.
+    allowed : int
+        Counting may end beyond it.
+    """
+
+    latency_s: float
+    warm_up: int
+    allowed: int
+
+
+def count_late(
+    probes: Sequence[Probe],
+    num_items: IntArray,
+    service: ServiceTimes,
+    policy: SplitAndOffload,
+    limit: LateLimit,
+) -> list[int]:
+    """Count the late queries of each probe; a count beyond `limit.allowed` may be too small, but is beyond.
+
+    Parameters
+    ----------
+    probes : sequence of Probe
+        When queries arrive.
+    num_items : (num_queries,) int
+        Their sizes, the same in all probes. [items]
+    service, policy
+        A node and a policy that `is_fifo` accepts.
+    limit : LateLimit
+        What counts.
+    """
+    assert is_fifo(service, policy), "checked by the caller"
+    if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
+        return [_count_alone(probe, num_items, service, policy, limit) for probe in probes]
+    shares = pool_shares(service, policy)
+    groups = [probes[first : first + SIDE_BY_SIDE] for first in range(0, len(probes), SIDE_BY_SIDE)]
+    with ThreadPoolExecutor(max_workers=max(1, min(len(groups), usable_cores()))) as threads:
+        counts = threads.map(lambda group: _count_group(group, num_items, shares, limit), groups)
+        return [count for group in counts for count in group]
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count_group(
+    group: Sequence[Probe], num_items: IntArray, shares: Sequence[PoolShare], limit: LateLimit
+) -> list[int]:
+    """Count up to four probes in one loop; where there are fewer, the last one fills it up."""
+    filled = [*group, *[group[-1]] * (SIDE_BY_SIDE - len(group))]
+    points, rates_qps = zip(*filled, strict=True)
+    late = np.zeros(SIDE_BY_SIDE, dtype=np.int64)
+    for share in shares:
+        _count_four(points, rates_qps, num_items, share, limit, late)
+    return [int(count) for count in late[: len(group)]]
+
+
+def _count_alone(
+    probe: Probe, num_items: IntArray, service: ServiceTimes, policy: SplitAndOffload, limit: LateLimit
+) -> int:
+    queries = Queries(probe.points / probe.rate_qps, num_items)
+    latency_s = simulate_compiled(queries, service, policy).latency_s
+    return int(np.count_nonzero(latency_s[limit.warm_up :] > limit.latency_s))
+
+
+@compiled
+def _count_four(
+    points: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+    rates_qps: tuple[float, float, float, float],
+    num_items: IntArray,
+    share: PoolShare,
+    limit: LateLimit,
+    late: IntArray,
+) -> None:
+    """Serve one pool at four rates, a to d, in step, and add to `late` the queries that are."""
+    smallest, largest, batch_size, table_s, num_executors, blocks = share
+    latency_s, warm_up, allowed = limit
+    points_a, points_b, points_c, points_d = points
+    pool_a = pool_b = pool_c = pool_d = all_idle(blocks, num_executors)
+    start_a = start_b = start_c = start_d = 0.0
+    end_a = end_b = end_c = end_d = -np.inf
+    late_a, late_b, late_c, late_d = late[0], late[1], late[2], late[3]
+    slots_beyond = len(blocks) * LANES - num_executors
+    for query in range(len(num_items)):
+        remaining = num_items[query]
+        if remaining < smallest or remaining > largest:
+            continue
+        arrival_a = points_a[query] / rates_qps[0]
+        arrival_b = points_b[query] / rates_qps[1]
+        arrival_c = points_c[query] / rates_qps[2]
+        arrival_d = points_d[query] / rates_qps[3]
+        start_a, start_b = max(start_a, arrival_a), max(start_b, arrival_b)
+        start_c, start_d = max(start_c, arrival_c), max(start_d, arrival_d)
+        last_a = last_b = last_c = last_d = 0.0
+        while remaining > 0:
+            batch = min(remaining, batch_size)
+            remaining -= batch
+            row = (batch - 1) * num_executors - slots_beyond
+            pool_a, start_a, time_a = take_request(pool_a, end_a, start_a, table_s, row)
+            pool_b, start_b, time_b = take_request(pool_b, end_b, start_b, table_s, row)
+            pool_c, start_c, time_c = take_request(pool_c, end_c, start_c, table_s, row)
+            pool_d, start_d, time_d = take_request(pool_d, end_d, start_d, table_s, row)
+            end_a, end_b = start_a + time_a, start_b + time_b
+            end_c, end_d = start_c + time_c, start_d + time_d
+            last_a, last_b = max(last_a, end_a), max(last_b, end_b)
+            last_c, last_d = max(last_c, end_c), max(last_d, end_d)
+        if query >= warm_up:
+            late_a += last_a - arrival_a > latency_s
+            late_b += last_b - arrival_b > latency_s
+            late_c += last_c - arrival_c > latency_s
+            late_d += last_d - arrival_d > latency_s
+            if late_a > allowed and late_b > allowed and late_c > allowed and late_d > allowed:
+                break
+    late[0], late[1], late[2], late[3] = late_a, late_b, late_c, late_d

@@ -1,0 +1,104 @@
+"""`perfplan fleet`: exit codes, JSON keys, and where output goes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from perfmodel.cli.main import main
+
+QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.05"]
+FLEET = ["fleet", "--scenario", "rm3_skylake", "--nodes", "20", *QUICK]
+BEYOND = [
+    *["--set", "policy.batch_size=4096"],
+    *["--set", "traffic.query_sizes={distribution: fixed, num_items: 4096}"],
+]
+DAY = ["--set", "traffic.arrivals={process: diurnal, rate_qps: 300, amplitude: 0.5}", "--windows", "4"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main([*FLEET, *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *DAY, "--also", "rm3_broadwell=10", "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert list(document) == [
+        "scenario",
+        "model",
+        "routing",
+        "num_nodes",
+        "nodes",
+        "verdict",
+        "offered_qps",
+        "latency_ms",
+        "latency_ci95_ms",
+        "sla",
+        "windows",
+        "power_w",
+        "qps_per_w",
+        "power_model",
+        "power_at_load_w",
+        "qps_per_w_at_load",
+        "power_at_load_model",
+        "basis",
+        "assumptions",
+        "simulated_queries",
+        "precision_reached",
+        "notes",
+    ]
+    assert (document["num_nodes"], document["offered_qps"]) == (30, 9000.0)
+    assert [node["num_nodes"] for node in document["nodes"]] == [20, 10]
+    assert len(document["windows"]) == 4
+    for part in (document, *document["windows"]):
+        for percentile in ("p50", "p95", "p99"):
+            low, high = part["latency_ci95_ms"][percentile]
+            assert low <= part["latency_ms"][percentile] <= high
+        assert part["verdict"] == "meets_sla"
+    window = document["windows"][0]
+    assert window.keys() >= {"start_s", "end_s", "offered_qps", "utilisation", "power_at_load_w"}
+    assert window["utilisation"]["accelerator"] is None
+
+
+@pytest.mark.parametrize("routing", ["random", "round-robin", "join-shortest-queue", "power-of-two"])
+def test_every_routing_answers(routing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--routing", routing, "--json")
+    assert code == 0
+    assert json.loads(out)["routing"] == routing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], 0),
+        (["--set", "sla.latency_ms=5"], 3),
+        (["--qps", "100000"], 4),
+        (BEYOND, 5),
+        ([*BEYOND, "--extrapolate", "--qps", "20"], 3),
+        (["--set", "traffic.arrivals={process: constant, rate_qps: 5}"], 2),
+        (["--also", "rm3_broadwell"], 2),
+        (["--also", "rm3_broadwell=0"], 2),
+        (["--also", "nowhere=3"], 2),
+        (["--nodes", "0"], 2),
+        (["--routing", "nearest"], 2),
+    ],
+)
+def test_exit_codes_are_those_of_predict(
+    arguments: list[str], expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert code == expected
+    assert bool(err) == (expected in (2, 4, 5))
+    assert bool(out) == (expected not in (2, 5))
+
+
+def test_the_page_shows_the_day(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, *DAY)
+    assert code == 0
+    assert "20 x 40 cores of skylake" in out
+    assert "random routing" in out
+    assert out.count("meets the SLA") == 1 + 4

@@ -1,0 +1,74 @@
+"""Runs that keep latencies only, and order statistics that sort next to nothing: the same to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.workload import ConstantArrivals, LogNormalSizes, PoissonArrivals
+from perfmodel.sim import run
+from perfmodel.sim.engines import simulate
+from perfmodel.sim.long_run import LongRun, can_be_long
+from perfmodel.sim.policies import Shedding, SplitAndOffload
+from perfmodel.sim.query_sizes import CHUNK, pmf_of
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.selection import Ranked
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.traffic import TrafficSource
+
+TRAFFIC = TrafficSource(
+    arrivals=PoissonArrivals(rate_qps=1500.0), sizes=pmf_of(LogNormalSizes(mu=4.8, sigma=0.8, max_items=1024))
+)
+NODE = ServiceTimes(
+    cpu_s=np.linspace(1e-3, 2e-3, 64)[:, None] * np.linspace(1.0, 1.5, 12),
+    accelerator_s=np.linspace(1e-3, 2e-3, 1024),
+    num_accelerators=2,
+)
+
+
+@pytest.mark.parametrize("threshold", [None, 300])
+@pytest.mark.parametrize("stops", [(10,), (CHUNK,), (10, CHUNK + 1, 3 * CHUNK + 5)])
+def test_a_long_run_is_the_whole_run_wherever_it_stops(threshold: int | None, stops: tuple[int, ...]) -> None:
+    policy = SplitAndOffload(batch_size=64, offload_threshold_items=threshold)
+    long_run = LongRun(TRAFFIC, NODE, policy, seed=5, replication=2, most=stops[-1])
+    for stop in stops:
+        whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), NODE, policy)
+        np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
+
+
+def test_only_what_the_recursion_serves_can_be_long() -> None:
+    split = SplitAndOffload(batch_size=64)
+    sheds = SplitAndOffload(batch_size=64, shedding=Shedding(deadline_s=1.0))
+    constant = TrafficSource(arrivals=ConstantArrivals(rate_qps=1.0), sizes=TRAFFIC.sizes)
+    assert can_be_long(TRAFFIC, NODE, split)
+    assert not can_be_long(TRAFFIC, NODE, sheds)
+    assert not can_be_long(constant, NODE, split)
+
+
+def test_a_run_that_becomes_long_gives_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SimulationSettings(seed=1, precision=1e-4, min_queries=20_000, max_queries=300_000)
+    policy = SplitAndOffload(batch_size=64, offload_threshold_items=300)
+    whole = run_until_precise(TRAFFIC, NODE, policy, settings, percentile=0.95)
+    monkeypatch.setattr(run, "RECORDED_QUERIES", 50_000)
+    monkeypatch.setattr(run, "GROWTH_CONTINUED", run.GROWTH_AFRESH)
+    long = run_until_precise(TRAFFIC, NODE, policy, settings, percentile=0.95)
+    assert whole.record is not None
+    assert long.record is not None
+    assert long.record.num_queries < whole.record.num_queries == whole.num_queries == long.num_queries
+    assert long.notes == whole.notes
+    for percentile, interval in whole.percentiles.items():
+        assert long.percentiles[percentile].value_s == interval.value_s
+        assert long.percentiles[percentile].high_s == pytest.approx(interval.high_s, rel=1e-9)
+    assert long.mean_latency == whole.mean_latency
+
+
+@pytest.mark.parametrize("num_values", [1, 7, 10_000])
+def test_ranked_values_are_those_of_a_sorted_array(num_values: int) -> None:
+    rng = np.random.default_rng(num_values)
+    values = rng.lognormal(sigma=2.0, size=num_values) * (rng.random(num_values) > 0.2)  # zeros and all sizes
+    values[: num_values // 3] = 0.125
+    ranked, expected = Ranked(values), np.sort(values)
+    assert len(ranked) == num_values
+    for index in {0, num_values // 4, num_values // 2, int(0.99 * num_values), num_values - 1}:
+        assert ranked[index] == expected[index]

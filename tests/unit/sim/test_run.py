@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.workload import ConstantArrivals, DiurnalArrivals, PoissonArrivals, TraceArrivals
+from perfmodel.errors import InputError
+from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
+from perfmodel.sim.backlog import overloaded_pool
+from perfmodel.sim.engines import simulate
+from perfmodel.sim.policies import Pool, SplitAndOffload
+from perfmodel.sim.query_sizes import pmf_of_list
+from perfmodel.sim.records import RunRecord, broken_rules
+from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
+from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+
+ONE_ITEM = pmf_of_list([1])
+UNSPLIT = SplitAndOffload(batch_size=1)
+
+
+def settings(precision: float = 0.02, fewest: int = 20_000, most: int = 2_000_000) -> SimulationSettings:
+    return SimulationSettings(seed=1, precision=precision, min_queries=fewest, max_queries=most)
+
+
+def run(queue: TextbookQueue, how: SimulationSettings, percentile: float = 0.95) -> RunResult:
+    return run_until_precise(queue.traffic, queue.service, queue.policy, how, percentile=percentile)
+
+
+def test_a_run_goes_on_until_it_is_precise() -> None:
+    coarse, fine = (run(exponential_queue(0.7, 4), settings(precision)) for precision in (0.1, 0.01))
+    assert coarse.num_queries == 20_000
+    assert fine.num_queries >= 2 * coarse.num_queries
+    assert fine.precision_reached
+    assert fine.notes == ()
+    interval = fine.percentiles[0.95]
+    assert interval.relative_half_width <= 0.01
+    assert mmc_latency_percentile_s(0.95, 2.8, 1.0, 4) == pytest.approx(interval.value_s, rel=0.02)
+    assert fine.record is not None
+    assert fine.record.num_queries == fine.num_queries
+    assert broken_rules(fine.record) == []
+
+
+def test_the_cap_ends_a_run_with_a_note_and_its_true_precision() -> None:
+    result = run(exponential_queue(0.9, 4), settings(0.001, most=50_000))
+    assert result.num_queries == 50_000
+    assert not result.precision_reached
+    assert "max_queries ended the run after 50000 queries" in result.notes[0]
+    assert result.percentiles[0.95].relative_half_width > 0.001
+
+
+def test_at_least_a_hundred_queries_lie_beyond_every_percentile_reported() -> None:
+    result = run(exponential_queue(0.5, 4), settings(0.5, fewest=1000))
+    assert (result.num_queries - result.warm_up_queries) * 0.01 >= 100
+
+
+def test_the_sla_percentile_is_reported_with_the_usual_ones() -> None:
+    result = run(exponential_queue(0.5, 4), settings(0.5), percentile=0.9)
+    assert list(result.percentiles) == [0.5, 0.9, 0.95, 0.99]
+    values_s = [interval.value_s for interval in result.percentiles.values()]
+    assert values_s == sorted(values_s)
+
+
+def test_same_seed_same_result() -> None:
+    first, second = (run(exponential_queue(0.7, 4), settings()) for _ in range(2))
+    assert first.percentiles == second.percentiles
+    assert first.mean_latency == second.mean_latency
+
+
+def test_an_overload_is_refused_before_anything_is_simulated() -> None:
+    result = run(deterministic_queue(1.25, 4), settings())
+    assert result.overloaded is Pool.CPU
+    assert not result.is_stable
+    assert result.percentiles == {}
+    assert result.mean_latency is None
+    assert result.record is None
+    assert "1.25 times" in result.notes[0]
+
+
+def contended_queue(alone: float, contended: float) -> TextbookQueue:
+    """Four executors at the given utilisations with one and with all of them busy."""
+    cpu_s = np.linspace(alone, contended, 4)[None, :]
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=4.0), sizes=ONE_ITEM)
+    return TextbookQueue(traffic=traffic, service=ServiceTimes(cpu_s=cpu_s), policy=UNSPLIT)
+
+
+def test_contention_that_overloads_the_node_is_found_by_its_backlog() -> None:
+    result = run(contended_queue(0.8, 1.1), settings())
+    assert result.overloaded is Pool.CPU
+    assert result.alone.cpu == pytest.approx(0.8)
+    assert result.contended.cpu == pytest.approx(1.1)
+    assert "backlog grew" in result.notes[0]
+    assert result.percentiles == {}
+    assert result.record is not None
+
+
+def test_a_run_that_only_a_burst_would_tip_over_is_called_metastable() -> None:
+    traffic = TrafficSource(arrivals=ConstantArrivals(rate_qps=2.0), sizes=ONE_ITEM)
+    service = ServiceTimes(cpu_s=np.array([[0.4, 1.5]]))
+    result = run_until_precise(traffic, service, UNSPLIT, settings(), percentile=0.95)
+    assert result.is_stable
+    assert result.percentiles[0.95].value_s == pytest.approx(0.4)
+    assert "metastable" in result.notes[0]
+
+
+@pytest.mark.parametrize("utilisation", [0.9, 0.98])
+def test_a_heavy_but_stable_load_is_no_overload(utilisation: float) -> None:
+    for replication in range(20):
+        queue = exponential_queue(utilisation, 4)
+        queries = queue.traffic.draw(50_000, seed=5, replication=replication)
+        assert overloaded_pool(simulate(queries, queue.service, queue.policy)) is None
+
+
+def test_a_clear_overload_is_always_found() -> None:
+    for replication in range(20):
+        queue = exponential_queue(1.1, 4)
+        queries = queue.traffic.draw(50_000, seed=5, replication=replication)
+        assert overloaded_pool(simulate(queries, queue.service, queue.policy)) is Pool.CPU
+
+
+def test_an_overloaded_accelerator_is_found_beside_an_idle_cpu() -> None:
+    sizes = pmf_of_list([1] * 19 + [2])
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=10.0), sizes=sizes)
+    service = ServiceTimes(cpu_s=np.full((1, 4), 0.1), accelerator_s=np.array([1.0, 2.2]), num_accelerators=1)
+    policy = SplitAndOffload(batch_size=1, offload_threshold_items=2)
+    record = simulate(traffic.draw(50_000, seed=1), service, policy)
+    assert overloaded_pool(record) is Pool.ACCELERATOR
+    refused = run_until_precise(traffic, service, policy, settings(), percentile=0.95)
+    assert refused.overloaded is Pool.ACCELERATOR
+
+
+def test_offered_utilisation_adds_up_requests_of_each_pool() -> None:
+    # 3 items: 2 + 1 of 0.2 + 0.1 s; 1 item: 0.1 s; 4 items: the accelerator, 0.5 s; a third each.
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=6.0), sizes=pmf_of_list([3, 1, 4]))
+    service = ServiceTimes(
+        cpu_s=np.array([[0.1, 0.2], [0.2, 0.4]]), accelerator_s=np.full(4, 0.5), num_accelerators=2
+    )
+    policy = SplitAndOffload(batch_size=2, offload_threshold_items=4)
+    alone = offered_utilisation(traffic, service, policy, contended=False)
+    assert alone == pytest.approx(PoolLoads(cpu=6 * (0.3 + 0.1) / 3 / 2, accelerator=6 * 0.5 / 3 / 2))
+    contended = offered_utilisation(traffic, service, policy, contended=True)
+    assert contended.cpu == pytest.approx(2 * alone.cpu)
+    assert contended.accelerator == alone.accelerator
+
+
+def test_offered_utilisation_refuses_queries_without_a_service_time() -> None:
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=pmf_of_list([3]))
+    with pytest.raises(InputError, match="no accelerator"):
+        offered_utilisation(
+            traffic,
+            ServiceTimes(cpu_s=np.ones((3, 1))),
+            SplitAndOffload(batch_size=3, offload_threshold_items=2),
+            contended=True,
+        )
+
+
+def test_a_trace_is_replayed_once_and_whole() -> None:
+    trace_s = np.cumsum(np.random.default_rng(1).exponential(1.0, 2000))
+    traffic = TrafficSource(arrivals=TraceArrivals(file=Path("trace.csv")), sizes=ONE_ITEM, trace_s=trace_s)
+    service = ServiceTimes(cpu_s=np.full((1, 1), 0.8))
+    result = run_until_precise(traffic, service, UNSPLIT, settings(), percentile=0.95)
+    assert result.num_queries == 2000
+    assert result.warm_up_queries == 0
+    assert "the trace ended the run" in result.notes[0]
+
+
+def test_a_diurnal_run_says_how_much_of_the_day_it_covers() -> None:
+    day = DiurnalArrivals(rate_qps=2.0, amplitude=0.5, period_s=86400.0)
+    traffic = TrafficSource(arrivals=day, sizes=ONE_ITEM)
+    service = ServiceTimes(cpu_s=np.full((1, 4), 0.5))
+    result = run_until_precise(traffic, service, UNSPLIT, settings(0.5), percentile=0.95)
+    assert any("periods of the diurnal rate" in note for note in result.notes)
+
+
+def test_a_broken_record_names_the_rules_it_breaks() -> None:
+    queries = Queries(np.array([0.0, 1.0]), np.array([1, 1]))
+    lost = RunRecord(
+        arrival_s=queries.arrival_s,
+        num_items=queries.num_items,
+        finish_s=np.array([0.5, np.nan]),
+        offloaded=np.zeros(2, dtype=np.bool_),
+        cpu_busy_s=0.5,
+        accelerator_busy_s=0.0,
+        num_executors=1,
+        num_accelerators=0,
+    )
+    assert "every query is served" in broken_rules(lost)

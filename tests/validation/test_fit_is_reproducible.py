@@ -1,0 +1,42 @@
+"""Fitting anew gives the profiles that are shipped: their values have no other origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from calibration.published.compare import shipped_devices, shipped_models
+from calibration.published.figures import ISCA
+from calibration.published.fit import fit_all
+from calibration.published.node_level import node_slowdown
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.validated import parse_file
+
+pytestmark = pytest.mark.slow
+
+ROUNDING = 0.01
+"""Profiles hold four digits, and the fit stops within 1e-4. [1]"""
+
+
+def shipped_costs() -> dict[tuple[str, str], dict[str, float]]:
+    profiles = [parse_file(find_file("profile", name), ProfileFile) for name in shipped_names("profile")]
+    return {
+        (profile.name, stack): {key: entry.value for key, entry in section.costs if entry is not None}
+        for profile in profiles
+        for stack, section in profile.stacks.items()
+    }
+
+
+def test_refitting_gives_the_shipped_costs() -> None:
+    shipped = shipped_costs()
+    fitted = fit_all(shipped_models())
+    assert {(entry.device, entry.stack) for entry in fitted} <= shipped.keys()
+    for entry in fitted:
+        costs = {key: shipped[entry.device, entry.stack][key] for key in entry.costs}
+        assert entry.costs == pytest.approx(costs, rel=ROUNDING), f"{entry.device}@{entry.stack}"
+
+
+def test_refitting_the_loaded_level_gives_the_shipped_slowdown() -> None:
+    broadwell = shipped_devices()["broadwell", ISCA]
+    factor = node_slowdown(broadwell, shipped_models()["dlrm-rmc3"])
+    assert factor == pytest.approx(broadwell.interference.node_factor, rel=0.02)

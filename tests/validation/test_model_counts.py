@@ -1,0 +1,140 @@
+"""The shipped models have the sizes that were published: tables, arithmetic, bytes, parameters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+
+from perfmodel.costmodel.lowering import gemm_flop_per_item
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import Cross, LocalActivation, Mlp, Recurrent
+from perfmodel.loading.shipped import find_file
+from perfmodel.loading.validated import parse_file
+
+
+class Published(NamedTuple):
+    """One line of the table; lookups are the same in every table of a model."""
+
+    tables: dict[int, int]  # rows: how many tables have them
+    dim: int
+    lookups_per_table: int
+    dense_features: int
+    gemm_flop: int
+    embedding_bytes_read: int
+    dense_parameter_bytes: int
+    output_width: int
+
+
+PUBLISHED = {
+    # Counts for one candidate item, fp32, a multiply-add is 2 FLOP. Source: the DeepRecSys repository's code
+    # and configs, as it runs the models (sizes: ISCA 2020 Table I).
+    "dlrm-rmc1": Published({4_000_000: 8}, 32, 80, 128, 200_832, 81_920, 403_332, 1),
+    "dlrm-rmc2": Published({500_000: 32}, 64, 120, 256, 639_104, 983_040, 1_279_748, 1),
+    "dlrm-rmc3": Published({2_000_000: 10}, 32, 20, 2560, 6_406_656, 25_600, 12_821_636, 1),
+    "ncf": Published({140_000: 2, 28_000: 2}, 64, 1, 0, 294_912, 1_024, 592_896, 64),
+    "wnd": Published({1_000_000: 27}, 32, 1, 512, 4_129_280, 3_456, 8_265_732, 1),
+    "mt-wnd": Published({500_000: 41, 5_000_000: 2}, 32, 1, 512, 5_242_880, 5_504, 10_493_440, 128),
+    "din": Published({1_000_000: 1, 100_000: 1, 10_000_000: 2}, 32, 3, 0, 83_776, 1_536, 168_812, 2),
+    "dien": Published({500_000: 41, 5_000_000: 2}, 32, 1, 0, 1_570_880, 5_504, 268_776, 2),
+}
+every_model = pytest.mark.parametrize("name", PUBLISHED)
+
+
+def shipped(name: str) -> RecModel:
+    return parse_file(find_file("model", name), RecModel)
+
+
+@every_model
+def test_tables_and_rows_are_as_published(name: str) -> None:
+    rows: Counter[int] = Counter()
+    for operator in shipped(name).embedding_operators:
+        for table in operator.tables:
+            rows[table.num_rows] += table.count
+    assert rows == PUBLISHED[name].tables
+
+
+@every_model
+def test_every_table_has_the_published_dim_and_lookups(name: str) -> None:
+    tables = [table for operator in shipped(name).embedding_operators for table in operator.tables]
+    assert {table.dim for table in tables} == {PUBLISHED[name].dim}
+    assert {table.pooling_factor for table in tables} == {PUBLISHED[name].lookups_per_table}
+
+
+@every_model
+def test_inputs_and_outputs_are_as_wide_as_published(name: str) -> None:
+    model = shipped(name)
+    assert model.dense_features == PUBLISHED[name].dense_features
+    assert model.output_width == PUBLISHED[name].output_width
+
+
+@every_model
+def test_arithmetic_is_as_published(name: str) -> None:
+    assert gemm_flop_per_item(shipped(name)) == PUBLISHED[name].gemm_flop
+
+
+@every_model
+def test_embedding_bytes_are_as_published(name: str) -> None:
+    assert shipped(name).embedding_bytes_per_item == PUBLISHED[name].embedding_bytes_read
+
+
+@every_model
+def test_dense_parameters_are_as_published(name: str) -> None:
+    assert shipped(name).dense_parameter_bytes == PUBLISHED[name].dense_parameter_bytes
+
+
+# MLPerf inference, DLRM-v2: lookups and rows of its 26 tables, in order.
+DLRM_V2_LOOKUPS = [3, 2, 1, 2, 6, 1, 1, 1, 1, 7, 3, 8, 1, 6, 9, 5, 1, 1, 1, 12, 100, 27, 10, 3, 1, 1]
+DLRM_V2_ROWS = [40000000, 39060, 17295, 7424, 20265, 3, 7122, 1543, 63, 40000000, 3067956, 405282, 10]
+DLRM_V2_ROWS += [2209, 11938, 155, 4, 976, 14, 40000000, 40000000, 40000000, 590152, 12973, 108, 36]
+
+
+def test_dlrm_v2_has_the_tables_of_mlperf() -> None:
+    model = shipped("dlrm-v2")
+    (bags,) = model.embedding_operators
+    assert [table.pooling_factor for table in bags.tables] == DLRM_V2_LOOKUPS
+    assert [table.num_rows for table in bags.tables] == DLRM_V2_ROWS
+    assert {(table.dim, table.count) for table in bags.tables} == {(128, 1)}
+    assert (model.num_tables, model.lookups_per_item) == (26, 214)
+
+
+def test_dlrm_v2_has_the_layers_of_mlperf() -> None:
+    model = shipped("dlrm-v2")
+    widths = {op.name: op.widths for op in model.operators if isinstance(op, Mlp)}
+    (cross,) = (op for op in model.operators if isinstance(op, Cross))
+    assert model.dense_features == 13
+    assert widths["bottom"] == (13, 512, 256, 128)
+    assert widths["over_arch"] == (27 * 128, 1024, 1024, 512, 256, 1)
+    assert (cross.num_layers, cross.rank) == (3, 512)
+
+
+def test_dlrm_v2_does_the_arithmetic_of_its_layers() -> None:
+    bottom = 13 * 512 + 512 * 256 + 256 * 128
+    cross = 3 * 2 * 3456 * 512
+    over = 3456 * 1024 + 1024 * 1024 + 1024 * 512 + 512 * 256 + 256 * 1
+    assert gemm_flop_per_item(shipped("dlrm-v2")) == 2 * (bottom + cross + over)
+
+
+def test_din_of_the_paper_weighs_250_behaviours() -> None:
+    # ISCA 2020 Table I: hundreds of lookups; one attention unit each
+    model = shipped("din-paper")
+    (unit,) = (op for op in model.operators if isinstance(op, LocalActivation))
+    assert model.shapes()[unit.behaviours] == (250, 32)
+    assert model.shapes()[unit.name] == (1, 32)
+
+
+def test_dien_of_the_paper_steps_through_250_behaviours_with_gru_and_augru() -> None:
+    # Zhou et al., AAAI 2019: a GRU, attention over its states, and an AUGRU
+    model = shipped("dien-paper")
+    layers = [op for op in model.operators if isinstance(op, Recurrent)]
+    assert [op.kind for op in layers] == ["gru", "augru"]
+    assert [model.shapes()[op.name].length for op in layers] == [250, 1]
+    assert layers[1].attention is not None
+    assert model.shapes()[layers[1].attention] == (250, 1)
+
+
+@pytest.mark.parametrize(("name", "gigabytes"), [("hpca-rmc1", 0.1), ("hpca-rmc2", 10.0), ("hpca-rmc3", 1.0)])
+def test_hpca_models_are_about_as_large_as_published(name: str, gigabytes: float) -> None:
+    # HPCA 2020, text: embeddings total about 100 MB, 10 GB and 1 GB
+    assert shipped(name).embedding_bytes / 1e9 == pytest.approx(gigabytes, rel=0.4)
