@@ -176,7 +176,7 @@ def latency_table(
     most = 2 * device.cores_per_socket if device.kind == "cpu" else 1
     if not 1 <= co_located <= most:
         raise InputError(
-            f"--co-located: expected 1 to {most}, the threads of one socket of {device.name}, got {co_located}"
+            f"--co-located: expected 1 to {most}, the threads of a socket of {device.name}, got {co_located}"
         )
     rows = []
     for batch_size in batch_sizes:

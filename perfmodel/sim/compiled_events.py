@@ -263,6 +263,78 @@ def _drop_first(key, query, left, piece, lane, size):  # type: ignore[no-untyped
     _move(key, query, left, piece, lane, size, slot)
 
 
+@_compiled()
+def _next_dispatch_s(  # type: ignore[no-untyped-def]
+    arrival_s, lanes, rates, queue_query, lane_states, group_states, window_s
+):
+    """When an executor can next take what waits: a full lane's first completion, or a timeout."""
+    next_s = np.inf
+    for lane in range(len(lanes)):
+        if lane_states[lane, WAITING] > 0:
+            if lane_states[lane, IDLE] > 0:  # waits for a full launch
+                oldest_s = arrival_s[queue_query[lane, lane_states[lane, HEAD]]]
+                next_s = min(next_s, oldest_s + rates[lane, WAIT_S])
+            else:
+                for group in range(lanes[lane, FIRST_GROUP], lanes[lane, END_GROUP]):
+                    next_s = min(next_s, window_s[group, group_states[group, BEGIN]])
+    return next_s
+
+
+@_compiled()
+def _release(now_s, lanes, lane_states, group_states, window_s):  # type: ignore[no-untyped-def]
+    """Let what has been completed go; return how many cores that were."""
+    cores = 0
+    for group in range(len(group_states)):
+        first = group_states[group, BEGIN]
+        if window_s[group, first] <= now_s:
+            begin = first
+            while window_s[group, first] <= now_s:
+                first += 1
+            group_states[group, BEGIN] = first
+            lane = group_states[group, LANE]
+            lane_states[lane, IDLE] += first - begin
+            if not lanes[lane, ON_ACCELERATOR]:
+                cores += first - begin
+    return cores
+
+
+@_compiled()
+def _joined_items(join, size, left, lefts, pieces, at, waiting):  # type: ignore[no-untyped-def]
+    """Items of the requests that fit one launch, from the one of `size` items at the head of a ring on."""
+    mask = len(lefts) - 1
+    joined, ahead, ahead_left = size, 0, left - size
+    while True:
+        if ahead_left == 0:
+            ahead += 1
+            if ahead == waiting:
+                return joined
+            ahead_left = lefts[(at + ahead) & mask]
+        more = min(ahead_left, pieces[(at + ahead) & mask])
+        if joined + more > join:
+            return joined
+        joined += more
+        ahead_left -= more
+
+
+@_compiled()
+def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no-untyped-def]
+    """Put a completion in its place, which nearly always is one of the last."""
+    tail = group_states[group, END]
+    if tail + 2 > window_s.shape[1]:  # slide back to the left end, with a past completion
+        shift = group_states[group, BEGIN] - 1
+        for slot in range(shift, tail):
+            window_s[group, slot - shift] = window_s[group, slot]
+        group_states[group, BEGIN] = 1
+        tail -= shift
+    slot = tail
+    while window_s[group, slot - 1] > end_s:
+        window_s[group, slot] = window_s[group, slot - 1]
+        slot -= 1
+    window_s[group, slot] = end_s
+    window_s[group, tail + 1] = np.inf
+    group_states[group, END] = tail + 1
+
+
 @_compiled(
     types.int64(
         *(_FLOATS, _INTS, _FLOATS_2D, _FLOATS_2D, _INTS_2D, _FLOATS_2D),
@@ -303,14 +375,14 @@ def _serve(  # type: ignore[no-untyped-def]  # one loop, so that its state stays
     Completions of a group are sorted in `window_s[group, begin:end]`, which slides to the right; what lies
     beside is a past completion and inf, so that no loop has to test its bounds.
     """
-    num_queries, num_lanes, num_groups = len(arrival_s), len(lanes), len(group_states)
-    mask, width = queue_query.shape[1] - 1, window_s.shape[1]
+    num_queries, num_lanes = len(arrival_s), len(lanes)
+    mask = queue_query.shape[1] - 1
     last_lane = num_lanes - 1
     num_cores = num_streams = 0
     if decides:
         num_cores = len(cpu_s[0])
         if num_lanes > 1:
-            num_streams = accelerator_s.shape[1] * (num_groups - lanes[last_lane, FIRST_GROUP])
+            num_streams = accelerator_s.shape[1] * (len(group_states) - lanes[last_lane, FIRST_GROUP])
     arrived, cores_busy = run_states[ARRIVED], run_states[CORES_BUSY]
     now_s, last_end_s = run_times[NOW_S], run_times[LAST_END_S]
     waits = False  # whether any lane has a queue
@@ -320,27 +392,12 @@ def _serve(  # type: ignore[no-untyped-def]  # one loop, so that its state stays
         # The next event. It is not before the last one, which may have been interrupted by a full queue.
         next_s = arrival_s[arrived] if arrived < num_queries else np.inf
         if waits:
-            for lane in range(num_lanes):
-                if lane_states[lane, WAITING] > 0:
-                    if lane_states[lane, IDLE] > 0:  # waits for a full launch
-                        oldest_s = arrival_s[queue_query[lane, lane_states[lane, HEAD]]]
-                        next_s = min(next_s, oldest_s + rates[lane, WAIT_S])
-                    else:
-                        for group in range(lanes[lane, FIRST_GROUP], lanes[lane, END_GROUP]):
-                            next_s = min(next_s, window_s[group, group_states[group, BEGIN]])
+            next_s = min(
+                next_s,
+                _next_dispatch_s(arrival_s, lanes, rates, queue_query, lane_states, group_states, window_s),
+            )
         now_s = max(now_s, next_s)
-        # Completions release their executors.
-        for group in range(num_groups):
-            first = group_states[group, BEGIN]
-            if window_s[group, first] <= now_s:
-                begin = first
-                while window_s[group, first] <= now_s:
-                    first += 1
-                group_states[group, BEGIN] = first
-                lane = group_states[group, LANE]
-                lane_states[lane, IDLE] += first - begin
-                if not lanes[lane, ON_ACCELERATOR]:
-                    cores_busy -= first - begin
+        cores_busy -= _release(now_s, lanes, lane_states, group_states, window_s)
         # Arrivals join.
         while arrived < num_queries and arrival_s[arrived] == now_s:
             query = arrived
@@ -430,18 +487,7 @@ def _serve(  # type: ignore[no-untyped-def]  # one loop, so that its state stays
                 size = min(left, piece)
                 joined = size
                 if join > 0:
-                    ahead, ahead_left = 0, left - size
-                    while True:
-                        if ahead_left == 0:
-                            ahead += 1
-                            if ahead == waiting:
-                                break
-                            ahead_left = queue_left[lane, (at + ahead) & mask]
-                        more = min(ahead_left, queue_piece[lane, (at + ahead) & mask])
-                        if joined + more > join:
-                            break
-                        joined += more
-                        ahead_left -= more
+                    joined = _joined_items(join, size, left, queue_left[lane], queue_piece[lane], at, waiting)
                 # Which executor, and beside how many others.
                 group = first_group
                 if on_accelerator:
@@ -459,21 +505,7 @@ def _serve(  # type: ignore[no-untyped-def]  # one loop, so that its state stays
                 busy_s[lane] += time_s
                 end_s = now_s + time_s
                 last_end_s = max(last_end_s, end_s)
-                # The completion goes to its place in the window.
-                tail = group_states[group, END]
-                if tail + 2 > width:  # slide back to the left end, with a past completion
-                    shift = group_states[group, BEGIN] - 1
-                    for slot in range(shift, tail):
-                        window_s[group, slot - shift] = window_s[group, slot]
-                    group_states[group, BEGIN] = 1
-                    tail -= shift
-                slot = tail
-                while window_s[group, slot - 1] > end_s:
-                    window_s[group, slot] = window_s[group, slot - 1]
-                    slot -= 1
-                window_s[group, slot] = end_s
-                window_s[group, tail + 1] = np.inf
-                group_states[group, END] = tail + 1
+                _expect_completion(group_states, window_s, group, end_s)
                 # The requests leave the queue.
                 items -= joined
                 while True:

@@ -168,7 +168,8 @@ def test_cores_that_a_policy_sets_apart_are_counted_where_the_file_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (Path(__file__).parents[2] / "scenarios" / "rm1_broadwell.yaml").read_text(encoding="utf-8")
-    settings = "{name: separate-queues, large_from_items: 9, small_batch_size: 9, large_batch_size: 64, small_cores: 28}"
+    batches = "small_batch_size: 9, large_batch_size: 64"
+    settings = f"{{name: separate-queues, large_from_items: 9, {batches}, small_cores: 28}}"
     file = tmp_path / "a.yaml"
     file.write_text(
         "\n".join(
