@@ -103,7 +103,9 @@ def _bounded(rate_qps: float | None) -> str:
 def _sources(result: Prediction) -> list[str]:
     cpu, run = result.question.node.cpu, result.run
     error = f"{100 * cpu.relative_error:.0f} %"
-    lines = [f"service times: {result.basis.label}; mean error {error} over the figures the profile was fitted to"]
+    lines = [
+        f"service times: {result.basis.label}; mean error {error} over the figures the profile was fitted to"
+    ]
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "

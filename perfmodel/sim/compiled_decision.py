@@ -10,7 +10,7 @@ import numba
 from numba import types
 from numba.core.errors import NumbaWarning
 
-from perfmodel.sim.compiled_events import DECISION
+from perfmodel.sim.compiled_loop import DECISION
 from perfmodel.sim.user_policy import NodeState, QueryView, shown
 
 _njit: Any = numba.njit  # whose own types know nothing of what it returns

@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.errors import InputError
-from perfmodel.sim.policies import Lane, NodeView, Placement, Policy, Pool, PoolView, Request, executors_of
+from perfmodel.sim.policies import NodeView, Placement, Policy, Pool, Request
 from perfmodel.sim.records import LargeCores, RequestLog, RunRecord
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.simpy_clock import ARRIVE, RELEASE, Clock
+from perfmodel.sim.simpy_lanes import Group, LaneState, Views, lay_out
 from perfmodel.sim.traffic import Queries
 
 # Order within an instant, after releases and arrivals.
@@ -66,82 +67,6 @@ class _LogEntry(NamedTuple):
     launch: int
 
 
-class _Group:
-    """Executors that are alike in everything: the cores of a lane, the streams of one accelerator."""
-
-    def __init__(self, executors: range, contention: _Contention) -> None:
-        self.num_executors = len(executors)
-        self.idle = list(executors)  # a heap: the lowest idle executor is next
-        self.contention = contention
-
-
-class _Contention:
-    """Executors that slow each other down: the cores of the node, the streams of one accelerator."""
-
-    def __init__(self) -> None:
-        self.num_busy = 0
-
-
-class _LaneState:
-    """A lane's executors and its queue."""
-
-    def __init__(
-        self, lane: Lane, policy: Policy, groups: Sequence[_Group], service_s: list[list[float]]
-    ) -> None:
-        self.rules = lane
-        self.queue = policy.new_queue(lane.pool)
-        self.groups = groups
-        self.service_s = service_s  # [items - 1][busy - 1]
-        self.num_executors = sum(group.num_executors for group in groups)
-        self.num_idle = self.num_executors
-        self.head: Request | None = None  # taken from the queue, but not yet launched
-        self.queued_requests = 0
-        self.queued_items = 0
-        self.busy_s = 0.0
-        self.launches = 0
-        self.wakes_at_s = -1.0
-
-    def view(self) -> PoolView:
-        """What a policy may know."""
-        busy = self.num_executors - self.num_idle
-        return PoolView(self.num_executors, busy, self.queued_requests, self.queued_items)
-
-    def join(self, request: Request) -> None:
-        self.queue.append(request)
-        self.queued_requests += 1
-        self.queued_items += request.num_items
-
-    def next_request(self) -> Request | None:
-        """Look at the request that is next."""
-        if self.head is None and len(self.queue):
-            self.head = self.queue.popleft()
-        return self.head
-
-    def take(self) -> Request:
-        """Take the request that is next."""
-        request = self.next_request()
-        assert request is not None
-        self.head = None
-        self.queued_requests -= 1
-        self.queued_items -= request.num_items
-        return request
-
-
-class _Views:
-    """The node as policies see it: read-only, the present only."""
-
-    __slots__ = ("_view",)
-
-    def __init__(self, lanes: dict[Pool, _LaneState]) -> None:
-        def view(pool: Pool) -> PoolView:
-            return lanes[pool].view() if pool in lanes else PoolView(0)
-
-        self._view = view
-
-    def __getitem__(self, pool: Pool) -> PoolView:
-        return self._view(pool)
-
-
 class _Run:
     """The one owner of the state while a run lasts."""
 
@@ -165,8 +90,8 @@ class _Run:
         self.shed = [False] * len(queries)
         self.last_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
-        self.lanes = _lanes(policy, service)
-        self.view: NodeView = _Views(self.lanes)
+        self.lanes = lay_out(policy, service)
+        self.view: NodeView = Views(self.lanes)
 
     def execute(self) -> None:
         """Let everything happen."""
@@ -199,7 +124,7 @@ class _Run:
         for num_items in placement.request_items:
             lane.join(Request(query, num_items, self.num_items[query], self.arrival_s[query]))
 
-    def _checked_lane(self, query: int, placement: Placement) -> _LaneState:
+    def _checked_lane(self, query: int, placement: Placement) -> LaneState:
         """The lane of a placement, if that conserves the items and a service time exists."""
         lane = self.lanes.get(placement.pool)
         if lane is None or lane.num_executors == 0:
@@ -215,7 +140,7 @@ class _Run:
             )
         return lane
 
-    def _complete(self, lane: _LaneState, group: _Group, executor: int, launched: Sequence[Request]) -> None:
+    def _complete(self, lane: LaneState, group: Group, executor: int, launched: Sequence[Request]) -> None:
         """A launch ends: its executor is idle again, and queries may be served."""
         heappush(group.idle, executor)
         lane.num_idle += 1
@@ -235,7 +160,7 @@ class _Run:
                 while lane.num_idle and lane.queued_requests and self._next_is_ready(lane):
                     self._launch(lane)
 
-    def _next_is_ready(self, lane: _LaneState) -> bool:
+    def _next_is_ready(self, lane: LaneState) -> bool:
         """Say whether an idle executor should take what is next, once overdue requests are dropped."""
         while (head := lane.next_request()) is not None:
             if self.deadline_s is None or self.clock.now - self.arrival_s[head.query] <= self.deadline_s:
@@ -256,7 +181,7 @@ class _Run:
         self.shed[request.query] = True
         self.open_items[request.query] -= request.num_items
 
-    def _launch(self, lane: _LaneState) -> None:
+    def _launch(self, lane: LaneState) -> None:
         """An idle executor takes what is next; its service time is settled now."""
         launched = [lane.take()]
         num_items = launched[0].num_items
@@ -291,7 +216,7 @@ class _Run:
             raise self._broken(query, "a queue handed out a request twice, or one that never joined")
 
     def _log(
-        self, lane: _LaneState, launched: Sequence[Request], finish_s: float, executor: int, num_busy: int
+        self, lane: LaneState, launched: Sequence[Request], finish_s: float, executor: int, num_busy: int
     ) -> None:
         assert self.log is not None
         launch = sum(other.launches for other in self.lanes.values()) - 1
@@ -340,26 +265,6 @@ class _Run:
             large=in_large,
             engine="simpy",
         )
-
-
-def _lanes(policy: Policy, service: ServiceTimes) -> dict[Pool, _LaneState]:
-    """The lanes of a policy on a node, in order; cores of different lanes slow each other down."""
-    lanes: dict[Pool, _LaneState] = {}
-    cores, first_core = _Contention(), 0
-    for lane in policy.lanes:
-        num_executors = executors_of(lane, policy, service)
-        if lane.pool is Pool.ACCELERATOR:
-            streams = service.streams_per_accelerator
-            groups = [
-                _Group(range(index * streams, (index + 1) * streams), _Contention())
-                for index in range(service.num_accelerators)
-            ]
-            lanes[lane.pool] = _LaneState(lane, policy, groups, service.accelerator_by_streams_s.tolist())
-        else:
-            group = _Group(range(first_core, first_core + num_executors), cores)
-            first_core += num_executors
-            lanes[lane.pool] = _LaneState(lane, policy, [group], service.cpu_s.tolist())
-    return lanes
 
 
 def _request_log(entries: list[_LogEntry]) -> RequestLog:

@@ -70,11 +70,11 @@ def test_a_compiled_decision_is_the_same_decision(gaps: list[int], seed: int, st
 
 
 def test_the_compiled_loop_is_compiled_once_for_all_policies() -> None:
-    from perfmodel.sim.compiled_events import _serve
+    from perfmodel.sim.compiled_loop import serve_events
 
     simulate(QUERIES, SERVICE, BY_LOAD)
     simulate(QUERIES, SERVICE, prepared(type("Other", (), {"decide": staticmethod(lambda query, node: 2)})))
-    assert len(_serve.signatures) == 1
+    assert len(serve_events.signatures) == 1
 
 
 def test_what_a_policy_sees_is_the_present() -> None:
