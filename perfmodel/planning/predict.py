@@ -60,8 +60,10 @@ class Prediction:
     @property
     def cpu_utilisation(self) -> float:
         """Of the cores; offered (from 1 up: an overload) where the load is unstable. [1]"""
-        if self.run.record is None or not self.run.is_stable:
+        if self.run.record is None:
             return self.run.contended.cpu
+        if not self.run.is_stable:
+            return max(self.run.contended.cpu, self.run.record.cpu_utilisation)
         return self.run.record.cpu_utilisation
 
     @property
@@ -69,8 +71,10 @@ class Prediction:
         """Of the accelerators, likewise; None without any. [1]"""
         if self.question.node.num_accelerators == 0:
             return None
-        if self.run.record is None or not self.run.is_stable:
+        if self.run.record is None:
             return self.run.contended.accelerator
+        if not self.run.is_stable:
+            return max(self.run.contended.accelerator, self.run.record.accelerator_utilisation or 0.0)
         return self.run.record.accelerator_utilisation
 
     @property

@@ -67,7 +67,7 @@ def is_fifo(service: ServiceTimes, policy: object) -> bool:
     Where several accelerators have several streams each, a launch is as fast as the streams of its own
     accelerator let it be; the loops know one number of busy executors for the whole pool.
     """
-    if not isinstance(policy, SplitAndOffload) or policy.shedding is not None:
+    if type(policy) is not SplitAndOffload or policy.shedding is not None:  # a subclass may place otherwise
         return False
     return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
 

@@ -221,10 +221,9 @@ def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: Run
     if record is None:
         note = f"{name}: the load needs {loads[0]:.3g} times what it can serve, even without contention"
     else:
-        note = (
-            f"{name}: the backlog grew throughout the run; "
-            f"with all executors busy, utilisation is {loads[1]:.3g}"
-        )
+        note = f"{name}: the backlog grew throughout the run"
+        if loads[1] >= 1.0:  # less only where a policy chooses worse than the best placement
+            note += f"; with all executors busy, utilisation is {loads[1]:.3g}"
     return RunResult(
         overloaded=pool,
         mean_latency=None,
