@@ -174,8 +174,8 @@ def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[
     if not tables:
         return {}
     capacities, inverse = np.unique(capacity_bytes, return_inverse=True)
-    by_capacity = np.array([table_hit_rates(tables, float(capacity)) for capacity in capacities])
+    by_capacity = table_hit_rates(tables, capacities)
     return {
-        gather: by_capacity[:, column][inverse].reshape(capacity_bytes.shape)
-        for column, (gather, _) in enumerate(tables)
+        gather: by_capacity[row][inverse].reshape(capacity_bytes.shape)
+        for row, (gather, _) in enumerate(tables)
     }

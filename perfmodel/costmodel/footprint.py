@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.optimize import brentq
 
 from perfmodel.costmodel.kernels import Floats, Gather
 from perfmodel.domain.hardware import Device
@@ -13,6 +14,9 @@ from perfmodel.units import GIB
 
 _ZIPF_BINS = 64
 """Groups of rows of similar popularity; hit rates move by less than 1 % with more."""
+_LOG_TIME_BOUND = 60.0
+_BISECTIONS = 45
+"""Of the characteristic time's logarithm, bracketed by its bound: to 1e-11."""
 
 
 def require_fit(model: RecModel, device: Device) -> None:
@@ -69,23 +73,23 @@ def cached_fraction(footprint_bytes: float, capacity_bytes: Floats) -> Floats:
     return np.minimum(1.0, capacity_bytes / footprint_bytes)
 
 
-def table_hit_rates(tables: list[tuple[Gather, int]], capacity_bytes: float) -> list[float]:
-    """LRU hit rate of each table's rows when all tables share a cache, by Che's approximation.
+def table_hit_rates(tables: Sequence[tuple[Gather, int]], capacity_bytes: Floats) -> Floats:
+    """LRU hit rate of each table's rows when all tables share a cache, by Che's approximation. [1]
 
     A row of popularity p stays cached with probability 1 - exp(-p T), where T, the cache's
     characteristic time, is such that the expected cached bytes fill the capacity [1]_.
 
     Parameters
     ----------
-    tables : list of (Gather, int)
+    tables : sequence of (Gather, int)
         Tables and how many are like each.
-    capacity_bytes : float
-        Cache for all of them. [bytes]
+    capacity_bytes : (n,) float array
+        Cache for all of them; each entry is a case of its own. [bytes]
 
     Returns
     -------
-    list of float
-        Hit rate of each entry. [1]
+    (len(tables), n) float array
+        Hit rate of each entry in each case. [1]
 
     References
     ----------
@@ -94,29 +98,33 @@ def table_hit_rates(tables: list[tuple[Gather, int]], capacity_bytes: float) -> 
     Examples
     --------
     >>> table = Gather(rows_per_item=1, bags_per_item=1, row_bytes=128, num_rows=1000, zipf_exponent=0)
-    >>> [round(rate, 3) for rate in table_hit_rates([(table, 1)], 32_000)]
-    [0.25]
+    >>> table_hit_rates([(table, 1)], np.array([0.0, 32_000.0, 1e6])).round(3).tolist()
+    [[0.0, 0.25, 1.0]]
     """
     total_bytes = sum(table.table_bytes * count for table, count in tables)
-    if capacity_bytes >= total_bytes:
-        return [1.0] * len(tables)
-    if capacity_bytes <= 0.0:
-        return [0.0] * len(tables)
     bins = [_popularity_bins(table) for table, _ in tables]
 
-    def excess_bytes(log_time: float) -> float:
-        time = np.exp(log_time)
-        cached = 0.0
-        for (table, count), (rows, rate) in zip(tables, bins, strict=True):
-            cached += count * table.row_bytes * float(np.sum(rows * -np.expm1(-rate * time)))
-        return cached - capacity_bytes
+    def cached_bytes(log_time: Floats) -> Floats:
+        return np.asarray(
+            sum(
+                count * table.row_bytes * (rows @ _cached_probability(rate, log_time))
+                for (table, count), (rows, rate) in zip(tables, bins, strict=True)
+            )
+        )
 
-    time = float(np.exp(brentq(excess_bytes, -60.0, 60.0, xtol=1e-9)))
-    hits = []
-    for rows, rate in bins:
-        weight = rows * rate
-        hits.append(float(np.sum(weight * -np.expm1(-rate * time)) / np.sum(weight)))
-    return hits
+    low, high = np.full_like(capacity_bytes, -_LOG_TIME_BOUND), np.full_like(capacity_bytes, _LOG_TIME_BOUND)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        is_short = cached_bytes(middle) < capacity_bytes
+        low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
+    hits = [(rows * rate) @ _cached_probability(rate, high) / (rows @ rate) for rows, rate in bins]
+    rates = np.where(capacity_bytes >= total_bytes, 1.0, np.where(capacity_bytes <= 0.0, 0.0, hits))
+    return np.asarray(rates, dtype=np.float64)
+
+
+def _cached_probability(rate: Floats, log_time: Floats) -> Floats:
+    """1 - exp(-p T) for each row bin and each case. [1]"""
+    return np.asarray(-np.expm1(-np.outer(rate, np.exp(log_time))))
 
 
 def _popularity_bins(table: Gather) -> tuple[Floats, Floats]:

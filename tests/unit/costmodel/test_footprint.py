@@ -24,7 +24,7 @@ def table(*, zipf: float = 0.0, rows: int = 1_000_000, lookups: float = 1.0) -> 
 
 
 def hit_rate(gather: Gather, capacity_bytes: float) -> float:
-    return table_hit_rates([(gather, 1)], capacity_bytes)[0]
+    return float(table_hit_rates([(gather, 1)], np.array([capacity_bytes]))[0, 0])
 
 
 def test_a_model_beyond_memory_is_refused_with_its_largest_table(cpu: Device, model_of: MakeModel) -> None:
@@ -120,10 +120,10 @@ def test_more_skew_hits_more() -> None:
 
 
 def test_tables_share_the_cache() -> None:
-    assert table_hit_rates([(table(), 4)], 32e6) == pytest.approx([32 / 512])
+    assert table_hit_rates([(table(), 4)], np.array([32e6])) == pytest.approx(32 / 512)
 
 
 def test_the_busier_of_two_tables_holds_more_of_the_cache() -> None:
-    busy, quiet = table_hit_rates([(table(lookups=10.0), 1), (table(), 1)], 64e6)
+    busy, quiet = table_hit_rates([(table(lookups=10.0), 1), (table(), 1)], np.array([64e6]))
     assert busy > quiet
     assert (busy + quiet) / 2 == pytest.approx(64 / 256)  # equal tables: their cached fractions
