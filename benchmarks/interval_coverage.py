@@ -1,6 +1,6 @@
 """How often do the 95 % confidence intervals hold the truth? Prints a table.
 
-    python benchmarks/interval_coverage.py --repetitions 1000
+    python -m benchmarks.interval_coverage --repetitions 1000
 
 Two systems: M/M/8, whose truth is a closed form, and a split-join of heavy-tailed queries over 40 cores,
 whose truth comes from a run of 100 million queries. "naive" is the interval for independent samples.
