@@ -47,6 +47,12 @@ def _predict() -> Command:
     return predict
 
 
+def _capacity() -> Command:
+    from perfmodel.cli.capacity import capacity
+
+    return capacity
+
+
 def _latency() -> Command:
     from perfmodel.cli.latency import latency
 
@@ -61,6 +67,7 @@ def _fleet() -> Command:
 
 COMMANDS: Mapping[str, LazyCommand] = {
     "predict": LazyCommand("Predict tail latency, throughput and power of a scenario.", _predict),
+    "capacity": LazyCommand("Find the largest load that a node carries within its SLA.", _capacity),
     "latency": LazyCommand(
         "Predict the latency of one batch on one executor, operator by operator.", _latency
     ),

@@ -43,6 +43,7 @@ class RateSearch:
     seed: int
     engine: EngineName = "auto"
     tolerance: float = RATE_TOLERANCE
+    probe_queries: int = PROBE_QUERIES
 
     def meets(self, rate_qps: float) -> bool:
         """Say whether the SLA's percentile of one probe is within its bound at this rate."""
@@ -97,7 +98,8 @@ class _Prober:
         self._search = search
         traffic, sla = search.traffic, search.sla
         recorded = traffic.num_recorded
-        plain = PROBE_QUERIES if search.policy.why_not_compiled is None else INTERPRETED_PROBE_QUERIES
+        compiles = search.policy.why_not_compiled is None
+        plain = search.probe_queries if compiles else INTERPRETED_PROBE_QUERIES
         wanted = ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - sla.percentile))))
         self._num_queries = wanted if recorded is None else min(wanted, recorded)
         self._warm_up = warm_up_queries(self._num_queries) if recorded is None else 0

@@ -56,6 +56,7 @@ def contended_search(
         sla=SlaTarget(percentile=0.95, latency_ms=latency_ms),
         seed=3,
         engine=engine,
+        probe_queries=throughput.PROBE_QUERIES,  # as it stands now: some tests change it
     )
 
 

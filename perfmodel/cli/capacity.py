@@ -1,0 +1,32 @@
+"""`perfplan capacity`: the largest load that meets the SLA."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.capacity import capacity as capacity_of
+from perfmodel.planning.prepare import prepare
+from perfmodel.report.capacity import capacity_page
+from perfmodel.report.latency import print_page
+
+SLA_MISSED = 3
+
+
+def capacity(
+    scenario: ScenarioOption,
+    overrides: SetOption = None,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the largest load that a node carries within its SLA."""
+    result = capacity_of(prepare(load_scenario(scenario, overrides or ())), extrapolate=extrapolate)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        print_page(capacity_page(result))
+    if result.latency_bounded_qps is None:
+        raise typer.Exit(SLA_MISSED)

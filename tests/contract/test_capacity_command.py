@@ -1,0 +1,61 @@
+"""`perfplan capacity`: its keys, its exit codes, and that the load it names is the largest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from perfmodel.cli.main import main
+
+QUICK = ["--set", "simulation.min_queries=50000", "--set", "simulation.precision=0.1"]
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = main([*arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_load_it_names_is_the_largest(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "capacity", "--scenario", "ncf_broadwell", *QUICK)
+    rate, (low, high) = answer["latency_bounded_qps"], answer["latency_bounded_qps_ci95"]
+    assert code == 0
+    assert low < rate < high < 1.02 * low, "known to about a percent"
+    assert answer["latency_ms"]["p95"] == pytest.approx(5, rel=0.1)
+    assert answer["items_per_s"] == pytest.approx(223 * rate, rel=0.01)
+    assert answer["qps_per_w"] == pytest.approx(rate / 240)
+    assert 0.5 < answer["fraction_of_saturation"] < 1
+    beyond = ["--set", f"traffic.arrivals.rate_qps={1.03 * high}"]
+    assert main(["predict", "--scenario", "ncf_broadwell", *beyond, "--json"]) in (3, 4)
+    within = ["--set", f"traffic.arrivals.rate_qps={0.97 * low}"]
+    assert main(["predict", "--scenario", "ncf_broadwell", *within, "--json"]) == 0
+    capsys.readouterr()
+
+
+def test_a_looser_sla_is_met_at_a_larger_load(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = []
+    for bound_ms in (4, 5, 8):
+        change = ["--set", f"sla.latency_ms={bound_ms}"]
+        rates.append(
+            ask(capsys, "capacity", "-s", "ncf_broadwell", *change, *QUICK)[1]["latency_bounded_qps"]
+        )
+    assert rates == sorted(set(rates))
+
+
+def test_an_sla_below_the_unloaded_latency_is_met_by_no_load(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "capacity", "--scenario", "rm3_skylake", "--set", "sla.latency_ms=1")
+    assert (code, answer["latency_bounded_qps"], answer["latency_ms"]) == (3, None, None)
+    assert "already take longer" in answer["reason"]
+
+
+def test_a_replayed_trace_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "capacity", "--scenario", "wnd_broadwell_trace", *QUICK)
+    assert (code, answer["latency_bounded_qps_ci95"]) == (0, None)
+
+
+def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capacity", "--scenario", "ncf_broadwell", *QUICK]) == 0
+    page = capsys.readouterr().out
+    assert "largest load" in page
+    assert "fill the cpu" in page
