@@ -39,7 +39,14 @@ def search_of(
     queue: TextbookQueue, latency_s: float, percentile: float = 0.95, *, seed: int = 1
 ) -> RateSearch:
     sla = SlaTarget(percentile=percentile, latency_ms=latency_s / MS)
-    return RateSearch(traffic=queue.traffic, service=queue.service, policy=queue.policy, sla=sla, seed=seed)
+    return RateSearch(
+        traffic=queue.traffic,
+        service=queue.service,
+        policy=queue.policy,
+        sla=sla,
+        seed=seed,
+        probe_queries=throughput.PROBE_QUERIES,  # as it stands now: some tests change it
+    )
 
 
 def contended_search(
