@@ -32,7 +32,7 @@ def build_loops(executors: int) -> dict[str, Loop] | None:
     return {"vectors": _loop(loaded.serve_vectors), "ring": _loop(loaded.serve_ring)}
 
 
-def _loop(function: ctypes._CFuncPtr) -> Loop:  # type: ignore[name-defined]
+def _loop(function: ctypes._CFuncPtr) -> Loop:  # type: ignore[name-defined]  # not in the stubs
     function.restype = ctypes.c_double
     function.argtypes = ARGUMENTS
 

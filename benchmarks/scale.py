@@ -88,7 +88,7 @@ def linearity_rows() -> Iterator[Row]:
         ns = []
         for num_queries in (100_000, 1_000_000, 10_000_000, 100_000_000):
             repetitions = max(1, min(20, 20_000_000 // num_queries))
-            time_s = min(once_s(lambda: action(num_queries)) for _ in range(repetitions))  # noqa: B023
+            time_s = min(once_s(lambda: action(num_queries)) for _ in range(repetitions))  # noqa: B023  # called at once
             ns.append(1e9 * time_s / num_queries)
             yield Row(f"{name}, {num_queries:,} queries", ns[-1], None, "ns a query")
         yield Row(f"{name}, slowest over fastest", max(ns) / min(ns), None, "x")

@@ -86,7 +86,7 @@ def rival_rows(repetitions: int = 9) -> Iterator[Row]:
     if loops is not None:
         for name, target in (("vectors", 1.15), ("ring", None)):
             loop = loops[name]
-            c_s = fastest_s(lambda: loop(queries, service, BATCH_SIZE, finish_s), repetitions)  # noqa: B023
+            c_s = fastest_s(lambda: loop(queries, service, BATCH_SIZE, finish_s), repetitions)  # noqa: B023  # called at once
             yield Row(f"compiled / C ({name}), time", ours_s / c_s, target, "x", at_most=True)
     table_s = service.cpu_s.tolist()
     rivals: tuple[tuple[str, Callable[..., list[float]], int, float | None], ...] = (
@@ -96,7 +96,7 @@ def rival_rows(repetitions: int = 9) -> Iterator[Row]:
     )
     for name, serve, num_queries, target in rivals:
         some = Queries(queries.arrival_s[:num_queries], queries.num_items[:num_queries])
-        rival_s = min(once_s(lambda: serve(some, table_s, BATCH_SIZE)) for _ in range(3))  # noqa: B023
+        rival_s = min(once_s(lambda: serve(some, table_s, BATCH_SIZE)) for _ in range(3))  # noqa: B023  # called at once
         yield Row(f"compiled over {name}", rival_s / num_queries * MILLION / ours_s, target, "x")
     yield ciw_row()
 
@@ -118,14 +118,14 @@ def policy_rows() -> Iterator[Row]:
     service = node()
     queries = traffic_at(UTILISATION, service).draw(MILLION, seed=1)
     for name, (policy, target) in POLICIES.items():
-        time_s = fastest_s(lambda: simulate(queries, service, policy), 3)  # noqa: B023
+        time_s = fastest_s(lambda: simulate(queries, service, policy), 3)  # noqa: B023  # called at once
         yield Row(name, MILLION / time_s / 1e6, target, "M queries/s")
     small = node(executors=16)
     fleet = Fleet((NodeKind(service=small, policy=SPLIT),), (16,))
     rate_qps = 16 * traffic_at(UTILISATION, small).rate_qps
     queries = traffic_at(UTILISATION, small).at_rate(rate_qps).draw(MILLION, seed=1)
     for routing in Routing:
-        time_s = fastest_s(lambda: simulate_fleet(queries, fleet, routing, seed=1), 3)  # noqa: B023
+        time_s = fastest_s(lambda: simulate_fleet(queries, fleet, routing, seed=1), 3)  # noqa: B023  # called at once
         yield Row(f"16 x 16 cores, {routing.value}", MILLION / time_s / 1e6, 4.0, "M queries/s")
 
 
@@ -139,7 +139,7 @@ def probe_rows(repetitions: int = 5) -> Iterator[Row]:
         shares = np.linspace(0.7, 1.1, num_probes).tolist()
         probes = [Probe(unit.arrival_s, share * source.rate_qps) for share in shares]
         time_s = fastest_s(
-            lambda: count_late(probes, unit.num_items, service, SPLIT, limit),  # noqa: B023
+            lambda: count_late(probes, unit.num_items, service, SPLIT, limit),  # noqa: B023  # called at once
             repetitions,
         )
         yield Row(f"{num_probes} probes", num_probes * MILLION / time_s / 1e6, target, "M queries/s")

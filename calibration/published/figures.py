@@ -19,7 +19,11 @@ __all__ = ["FIGURES", "HPCA", "ISCA", "REPOSITORY", "Devices", "Models", "Point"
 HPCA, ISCA, REPOSITORY = "hpca2020", "deeprecsys-isca2020", "deeprecsys-repository"
 
 SCATTER_MS = 0.1
-"""Scatter of one measured batch in HPCA 2020 Fig. 8. [ms]"""
+"""Scatter of one measured batch in HPCA 2020 Fig. 8. [ms]
+
+Read off the figure's own scatter (0.1 to 0.2 ms), and chosen within that so that Skylake leads at batch 256:
+the order of the servers of hpca-rmc1 is therefore fitted, not predicted.
+"""
 
 PointsOf = Callable[[str, Predictions], Iterator[Point]]
 

@@ -18,7 +18,7 @@ def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
     return kernels
 
 
-def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001
+def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature for all
     """Rows and indices read, pooled rows written; FLOP are the additions."""
     return [_lookups(op, table) for table in op.tables]
 

@@ -108,7 +108,7 @@ class Mlp(OneInput):
             raise ValueError(f"expects {wide}{hint}")
         return Shape(given.length, self.widths[-1])
 
-    def num_parameters(self, shapes: Shapes) -> int:  # noqa: ARG002
+    def num_parameters(self, shapes: Shapes) -> int:  # noqa: ARG002  # one signature for all
         """Weights and a bias for each layer. [elements]"""
         return sum(k * n + n for k, n, _ in self.layers)
 
@@ -124,7 +124,7 @@ class EmbeddingBag(OperatorBase):
         """Indices come with the request, not from another operator."""
         return ()
 
-    def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002
+    def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
         """One vector a table (a lookup, where not pooled); side by side where widths differ."""
         dims = {table.dim for table in self.tables}
         if self.pooling == "none":

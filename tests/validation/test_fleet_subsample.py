@@ -2,16 +2,8 @@
 
 DeepRecSys (ISCA 2020) reports that a handful of a data centre's machines reproduces the latency
 distribution of hundreds within 10 %. Here 6 nodes stand for 300, at the same load a node, half of them
-Skylake and half Broadwell, or all Skylake. Largest errors over p50, p75, p90, p95 and p99, measured with
-three seeds (the last two rows: one):
-
-| routing | how the handful is seen | 60 % | 80 % | 90 % of capacity |
-| --- | --- | --- | --- | --- |
-| random | 6 nodes alone | 2 % | 2 % | 5 % |
-| join-shortest-queue | 6 of the fleet's nodes, watched | 4 % | 3 % | 2 % |
-| join-shortest-queue | 6 nodes alone | 12 % | 17 % | 30 % |
-| power-of-two | 6 nodes alone | 7 % | 11 % | 20 % |
-| round-robin, all Skylake | 6 nodes alone | 4 % | 6 % | 13 % |
+Skylake and half Broadwell, or all Skylake; errors are those of p50, p75, p90, p95 and p99.
+`python -m benchmarks.handful` prints the largest for every routing.
 
 Random routing gives every node a stream of its own, so how many nodes there are does not matter. Under
 join-shortest-queue a fleet is one pool: a handful watched inside it shows the fleet's distribution, but a
