@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from benchmarks.capacity import capacity_rows
 from benchmarks.scale import linearity_rows, memory_rows, precision_rows, predict_rows
 from benchmarks.speed import Row, policy_rows, probe_rows, rival_rows
 
@@ -22,6 +23,7 @@ SECTIONS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "policies": policy_rows,
     "probes": probe_rows,
     "predict": predict_rows,
+    "capacity": capacity_rows,
     "precision": precision_rows,
     "memory": memory_rows,
     "linearity": linearity_rows,

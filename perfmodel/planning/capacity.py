@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any, Literal
 
-import numpy as np
-from scipy.special import stdtrit
-
-from perfmodel.planning.predict import Prediction, predict
+from perfmodel.planning.error_budget import rate_band, rate_ci95
+from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
+from perfmodel.planning.predict import Prediction, describe
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.sensitivity import RateBudget, calibration_errors, rate_budget
 from perfmodel.planning.throughput import RateSearch
-from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.engines import EngineName
+from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
+
+PRECISION = 0.0075
+"""Half-width of the interval over the rate at which runs stop growing: within 1 %, and some to spare. [1]"""
+
+FIRST_QUERIES = 600_000
+MOST_QUERIES = 10_000_000
+"""Close to saturation a run has to be long, or its start, with an empty node, flatters the percentile."""
+
+INTERPRETED_QUERIES = 100_000
+"""Of the run that shows the load found, where no engine compiles the policy."""
 
 REPETITIONS = 4
 INTERPRETED_REPETITIONS = 3
-"""Independent searches behind the interval; fewer for a policy that no engine compiles."""
-
-PROBE_QUERIES = 1_000_000
-"""Close to saturation a run has to be long, or its start, with an empty node, flatters the percentile."""
+"""Independent searches where one long run cannot tell its own error."""
 
 SEARCH_TOLERANCE = 0.002
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,11 +41,10 @@ class Capacity:
     ----------
     question : Question
         What was asked; its arrival rate plays no part.
-    latency_bounded_qps : float or None
-        Mean greatest rate of independent searches; None: no rate meets the SLA. [queries/s]
-    ci95_qps : (float, float) or None
-        Its 95 % confidence interval, by Student's t over the searches; None where nothing is drawn, as
-        with a trace that records sizes. [queries/s]
+    greatest : GreatestRate or None
+        The rate with its interval; None: no rate meets the SLA.
+    budget : RateBudget or None
+        What the calibration's error does to the rate; None where only SimPy could search again.
     saturation_qps : float
         Rate from which a pool with all executors busy cannot keep up, contention included. [queries/s]
     bottleneck : {"cpu", "accelerator"}
@@ -49,11 +54,16 @@ class Capacity:
     """
 
     question: Question
-    latency_bounded_qps: float | None
-    ci95_qps: tuple[float, float] | None
+    greatest: GreatestRate | None
+    budget: RateBudget | None
     saturation_qps: float
     bottleneck: Literal["cpu", "accelerator"]
     at_capacity: Prediction | None
+
+    @property
+    def latency_bounded_qps(self) -> float | None:
+        """The largest load; None: no rate meets the SLA. [queries/s]"""
+        return None if self.greatest is None else self.greatest.rate_qps
 
     @property
     def reason(self) -> str | None:
@@ -73,7 +83,8 @@ class Capacity:
             "model": self.question.node.model.name,
             "sla": {"percentile": self.question.sla.percentile, "latency_ms": self.question.sla.latency_ms},
             "latency_bounded_qps": rate,
-            "latency_bounded_qps_ci95": None if self.ci95_qps is None else list(self.ci95_qps),
+            "latency_bounded_qps_ci95": rate_ci95(self.greatest),
+            "latency_bounded_qps_calibration_band": rate_band(self.budget),
             "items_per_s": None if rate is None else rate * self.question.traffic.size_pmf.mean_items,
             "power_w": self.question.node.tdp_w,
             "qps_per_w": None if rate is None else rate / self.question.node.tdp_w,
@@ -82,20 +93,21 @@ class Capacity:
             "qps_per_w_at_load": at and at["qps_per_w_at_load"],
             "latency_ms": at and at["latency_ms"],
             "latency_ci95_ms": at and at["latency_ci95_ms"],
+            "calibration_band_ms": at and at["calibration_band_ms"],
+            "sensitivity": at and at["sensitivity"],
+            "relative_error_of_service_times": at and at["relative_error_of_service_times"],
             "utilisation": at and at["utilisation"],
             "saturation_qps": self.saturation_qps,
             "fraction_of_saturation": None if rate is None else rate / self.saturation_qps,
             "bottleneck": self.bottleneck,
             "basis": None if self.at_capacity is None else self.at_capacity.basis.label,
+            "simulated_queries": None if self.greatest is None else self.greatest.num_queries,
             "reason": self.reason,
         }
 
 
 def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Capacity:
-    """Find the largest arrival rate whose percentile meets the SLA.
-
-    Independent searches, each with random numbers of its own, give the rate and its interval; the load is
-    then predicted at that rate.
+    """Find the largest arrival rate whose percentile meets the SLA, and show that load.
 
     Raises
     ------
@@ -107,43 +119,60 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         node.require_calibrated(policy, question.max_items)
     service = node.service_times(policy, question.max_items)
     loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
-    compiles = policy.why_not_compiled is None
-    searches = [
-        RateSearch(
-            traffic=question.traffic,
-            service=service,
-            policy=policy,
-            sla=question.sla,
-            seed=question.simulation.seed + repetition,
-            engine=engine,
-            tolerance=SEARCH_TOLERANCE,
-            probe_queries=PROBE_QUERIES,
-        )
-        for repetition in range(REPETITIONS if compiles else INTERPRETED_REPETITIONS)
-    ]
-    first = searches[0].greatest_rate_qps()
-    rates = [] if first is None else [first, *(search.greatest_rate_qps() for search in searches[1:])]
-    found = np.array([rate for rate in rates if rate is not None])
-    rate, ci95 = (None, None) if len(found) == 0 else _mean_and_interval(found)
-    at = None
-    if rate is not None:
-        loaded = replace(question, traffic=question.traffic.at_rate(rate))
-        at = predict(loaded, engine=engine, extrapolate=extrapolate)
+    search = RateSearch(
+        traffic=question.traffic,
+        service=service,
+        policy=policy,
+        sla=question.sla,
+        seed=question.simulation.seed,
+        engine=engine,
+        tolerance=SEARCH_TOLERANCE,
+    )
+    greatest = greatest_rate(
+        search,
+        num_queries=FIRST_QUERIES,
+        precision=PRECISION,
+        most_queries=MOST_QUERIES,
+        repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
+    )
+    budget = rate_budget(search, greatest, calibration_errors(node))
     return Capacity(
         question=question,
-        latency_bounded_qps=rate,
-        ci95_qps=ci95,
+        greatest=greatest,
+        budget=budget,
         saturation_qps=1.0 / max(loads),
         bottleneck="cpu" if loads.cpu >= loads.accelerator else "accelerator",
-        at_capacity=at,
+        at_capacity=_at_capacity(question, service, greatest, budget, engine),
     )
 
 
-def _mean_and_interval(rates_qps: FloatArray) -> tuple[float, tuple[float, float] | None]:
-    """Mean of independent rates with Student's interval; equal ones were not drawn at random. [queries/s]"""
-    mean = float(rates_qps.mean())
-    if len(rates_qps) < 2 or np.ptp(rates_qps) == 0.0:
-        return mean, None
-    error = float(rates_qps.std(ddof=1)) / sqrt(len(rates_qps))
-    half = float(stdtrit(len(rates_qps) - 1, 0.5 + 0.5 * CONFIDENCE)) * error
-    return mean, (mean - half, mean + half)
+def _at_capacity(
+    question: Question,
+    service: ServiceTimes,
+    greatest: GreatestRate | None,
+    budget: RateBudget | None,
+    engine: EngineName,
+) -> Prediction | None:
+    """Show the load found in one run: its percentile at the SLA is known to be where it should be."""
+    if greatest is None:
+        return None
+    compiles = question.policy.why_not_compiled is None
+    # As many queries as the search had: the percentile of these is what the SLA asks for.
+    num_queries = min(RECORDED_QUERIES, greatest.num_queries) if compiles else INTERPRETED_QUERIES
+    settings = {"min_queries": num_queries, "max_queries": num_queries, "precision": 0.99}
+    loaded = replace(
+        question,
+        traffic=question.traffic.at_rate(greatest.rate_qps),
+        simulation=question.simulation.model_copy(update=settings),
+    )
+    run = run_until_precise(
+        loaded.traffic,
+        service,
+        loaded.policy,
+        loaded.simulation,
+        percentile=loaded.sla.percentile,
+        engine=engine,
+    )
+    # How well a percentile is known this close to the cliff says nothing about the rate.
+    notes = tuple(note for note in run.notes if " ended the run after " not in note)
+    return describe(loaded, replace(run, notes=notes), service, greatest, budget)

@@ -9,7 +9,17 @@ import numpy as np
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
+from perfmodel.planning.error_budget import latency_bands_ms, rate_band, rate_ci95, sensitivity
+from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.sensitivity import (
+    RATE_QUERIES,
+    LatencyBudget,
+    RateBudget,
+    calibration_errors,
+    latency_budget,
+    rate_budget,
+)
 from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
@@ -20,6 +30,7 @@ from perfmodel.sim.policies import (
     largest_cpu_launch_items,
 )
 from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult, run_until_precise
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
@@ -38,8 +49,11 @@ class Prediction:
         Whether the SLA's percentile is within its bound; unstable: no percentile exists.
     run : RunResult
         What the simulation found, or why nothing was simulated.
-    latency_bounded_qps : float or None
-        Greatest rate that meets the SLA; None: no rate does. [queries/s]
+    greatest : GreatestRate or None
+        Greatest rate that meets the SLA; None: no rate does.
+    latency_budget, rate_budget : LatencyBudget, RateBudget or None
+        What the calibration's error does to the latencies, and to the greatest rate; None where there are
+        none, or where it would take too long.
     mean_service_s : float or None
         Mean time that a request holds a core under this load; None where none ran. [s]
     cpu, accelerator : BatchBreakdown or None
@@ -51,7 +65,9 @@ class Prediction:
     question: Question
     verdict: Verdict
     run: RunResult
-    latency_bounded_qps: float | None
+    greatest: GreatestRate | None
+    latency_budget: LatencyBudget | None
+    rate_budget: RateBudget | None
     mean_service_s: float | None
     cpu: BatchBreakdown | None
     accelerator: BatchBreakdown | None
@@ -134,6 +150,11 @@ class Prediction:
         return self.question.node.power_w(self.cpu_utilisation, self.accelerator_utilisation)
 
     @property
+    def latency_bounded_qps(self) -> float | None:
+        """Greatest rate that meets the SLA; None: no rate does. [queries/s]"""
+        return None if self.greatest is None else self.greatest.rate_qps
+
+    @property
     def sla_interval(self) -> Interval | None:
         """Latency at the SLA's percentile with its interval. [s]"""
         return self.run.percentiles.get(self.question.sla.percentile)
@@ -142,6 +163,7 @@ class Prediction:
         """Return the JSON document; what does not exist is None."""
         question, node, run = self.question, self.question.node, self.run
         intervals = {percentile: run.percentiles.get(percentile) for percentile in REPORTED_PERCENTILES}
+        bands = latency_bands_ms(self.latency_budget)
         throughput = self.throughput_qps
         load_power = self.load_power_w
         return {
@@ -173,8 +195,13 @@ class Prediction:
                 "latency_ms": question.sla.latency_ms,
                 "predicted_ms": _ms(_value_s(self.sla_interval)),
                 "ci95_ms": _ci_ms(self.sla_interval),
+                "calibration_band_ms": bands.get(question.sla.percentile),
             },
+            "calibration_band_ms": {_label(p): bands.get(p) for p in REPORTED_PERCENTILES},
             "latency_bounded_qps": self.latency_bounded_qps,
+            "latency_bounded_qps_ci95": rate_ci95(self.greatest),
+            "latency_bounded_qps_calibration_band": rate_band(self.rate_budget),
+            "sensitivity": sensitivity(self.latency_budget, self.rate_budget),
             "power_w": node.tdp_w,
             "qps_per_w": self.qps_per_w,
             "power_model": "static TDP",
@@ -231,11 +258,33 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         seed=question.simulation.seed,
         engine=engine,
     )
+    greatest = greatest_rate(search, num_queries=RATE_QUERIES)
+    return describe(question, run, service, greatest, rate_budget(search, greatest, calibration_errors(node)))
+
+
+def describe(
+    question: Question,
+    run: RunResult,
+    service: ServiceTimes,
+    greatest: GreatestRate | None,
+    budget: RateBudget | None,
+) -> Prediction:
+    """Say what a run of a load found: the verdict, what the calibration leaves open, where the time goes."""
+    node, policy = question.node, question.policy
     return Prediction(
         question=question,
         verdict=_verdict(question, run),
         run=run,
-        latency_bounded_qps=search.greatest_rate_qps(),
+        greatest=greatest,
+        latency_budget=latency_budget(
+            question.traffic,
+            service,
+            policy,
+            run,
+            calibration_errors(node),
+            seed=question.simulation.seed,
+        ),
+        rate_budget=budget,
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),
         accelerator=_accelerator_breakdown(question, run),

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import ConstantArrivals, PoissonArrivals
+from perfmodel.sim.arrays import IntArray
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation
+
+if TYPE_CHECKING:
+    from perfmodel.sim.probes import Probe
 
 PROBE_QUERIES = 200_000
 """Queries in each probe up to p95, beyond it up to five times as many: 0.6 % standard error of the rate."""
@@ -91,29 +96,70 @@ class RateSearch:
         return low
 
 
+class DrawnTraffic:
+    """Queries drawn once, and what they are at any rate: the same random numbers (common random numbers)."""
+
+    def __init__(self, traffic: TrafficSource, num_queries: int, *, seed: int) -> None:
+        self._traffic = traffic
+        self._seed = seed
+        recorded = traffic.num_recorded
+        self.num_queries = num_queries if recorded is None else min(num_queries, recorded)
+        # Other processes have a time scale of their own, which a rate does not stretch.
+        rescales = isinstance(traffic.arrivals, PoissonArrivals | ConstantArrivals)
+        self._unit = self._draw(1.0) if rescales else None
+
+    def at(self, rate_qps: float) -> Queries:
+        """Return the queries as they arrive at this mean rate."""
+        if self._unit is None:
+            return self._draw(rate_qps)
+        return Queries(self._unit.arrival_s / rate_qps, self._unit.num_items)
+
+    def probes(self, rates_qps: Sequence[float]) -> tuple[list[Probe], IntArray]:
+        """Return probes of these rates, and the sizes that they share."""
+        # Imported on use, as the engines are: numba takes a third of a second.
+        from perfmodel.sim.probes import Probe
+
+        if self._unit is not None:
+            return [Probe(self._unit.arrival_s, rate_qps) for rate_qps in rates_qps], self._unit.num_items
+        drawn = [self._draw(rate_qps) for rate_qps in rates_qps]
+        return [Probe(queries.arrival_s) for queries in drawn], drawn[0].num_items
+
+    def _draw(self, rate_qps: float) -> Queries:
+        return self._traffic.at_rate(rate_qps).draw(self.num_queries, seed=self._seed)
+
+
+def queries_in_a_probe(search: RateSearch) -> int:
+    """Queries that a probe draws: more beyond p95, fewer where only SimPy can serve them."""
+    compiles = search.policy.why_not_compiled is None
+    plain = search.probe_queries if compiles else INTERPRETED_PROBE_QUERIES
+    return ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - search.sla.percentile))))
+
+
+def runs_side_by_side(search: RateSearch) -> bool:
+    """Say whether the compiled recursion can try several rates in step."""
+    if search.engine == "simpy" or not isinstance(search.policy, SplitAndOffload):
+        return False
+    from perfmodel.sim.compiled_engine import is_fifo
+
+    return is_fifo(search.service, search.policy)
+
+
 class _Prober:
     """Traffic drawn once, and what it takes to try it at any rate."""
 
     def __init__(self, search: RateSearch) -> None:
         self._search = search
         traffic, sla = search.traffic, search.sla
-        recorded = traffic.num_recorded
-        compiles = search.policy.why_not_compiled is None
-        plain = search.probe_queries if compiles else INTERPRETED_PROBE_QUERIES
-        wanted = ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - sla.percentile))))
-        self._num_queries = wanted if recorded is None else min(wanted, recorded)
-        self._warm_up = warm_up_queries(self._num_queries) if recorded is None else 0
-        counted = self._num_queries - self._warm_up
+        self._drawn = DrawnTraffic(traffic, queries_in_a_probe(search), seed=search.seed)
+        num_queries = self._drawn.num_queries
+        self._warm_up = warm_up_queries(num_queries) if traffic.num_recorded is None else 0
+        counted = num_queries - self._warm_up
         self._allowed = counted - ceil(sla.percentile * counted)
-        # Other processes have a time scale of their own, which a rate does not stretch.
-        rescales = isinstance(traffic.arrivals, PoissonArrivals | ConstantArrivals)
-        self._unit = self._draw(1.0) if rescales else None
 
     def meets(self, rate_qps: float) -> bool:
         """Simulate one rate."""
         search = self._search
-        queries = self._draw(rate_qps) if self._unit is None else _rescaled(self._unit, rate_qps)
-        record = simulate(queries, search.service, search.policy, engine=search.engine)
+        record = simulate(self._drawn.at(rate_qps), search.service, search.policy, engine=search.engine)
         late = record.latency_s[self._warm_up :] > search.sla.latency_s
         return int(np.count_nonzero(late)) <= self._allowed
 
@@ -132,31 +178,15 @@ class _Prober:
     def _tried_together(self, rates_qps: Sequence[float]) -> Callable[[int], bool] | None:
         """Look-up of what all rates gave, or None where they cannot be tried side by side."""
         search = self._search
-        if search.engine == "simpy" or not isinstance(search.policy, SplitAndOffload):
+        if not runs_side_by_side(search):
             return None
-        # Imported on use, as the engines are: numba takes a third of a second.
-        from perfmodel.sim.compiled_engine import is_fifo
-        from perfmodel.sim.probes import LateLimit, Probe, count_late
+        from perfmodel.sim.probes import LateLimit, count_late
 
-        if not is_fifo(search.service, search.policy):
-            return None
-        if self._unit is not None:
-            probes = [Probe(self._unit.arrival_s, rate_qps) for rate_qps in rates_qps]
-            num_items = self._unit.num_items
-        else:
-            drawn = [self._draw(rate_qps) for rate_qps in rates_qps]
-            probes = [Probe(queries.arrival_s) for queries in drawn]
-            num_items = drawn[0].num_items
+        assert isinstance(search.policy, SplitAndOffload)
+        probes, num_items = self._drawn.probes(rates_qps)
         limit = LateLimit(search.sla.latency_s, self._warm_up, self._allowed)
         late = count_late(probes, num_items, search.service, search.policy, limit)
         return lambda index: late[index] <= self._allowed
-
-    def _draw(self, rate_qps: float) -> Queries:
-        return self._search.traffic.at_rate(rate_qps).draw(self._num_queries, seed=self._search.seed)
-
-
-def _rescaled(unit: Queries, rate_qps: float) -> Queries:
-    return Queries(unit.arrival_s / rate_qps, unit.num_items)
 
 
 def _grid(low: float, high: float, intervals: int) -> list[float]:

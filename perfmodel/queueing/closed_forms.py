@@ -152,6 +152,29 @@ def mmc_latency_percentile_s(
     return high_s
 
 
+def mmc_greatest_rate_qps(
+    percentile: float, latency_s: float, mean_service_s: float, executors: int
+) -> float | None:
+    """Rate at which the percentile of the latency in M/M/c is `latency_s`; None: an idle node is slower.
+
+    The root of `mmc_latency_exceeds` = 1 - p in the rate, by bisection: it grows with the rate.
+
+    Examples
+    --------
+    >>> round(mmc_greatest_rate_qps(0.95, 5.9915, 1.0, 1), 4)  # M/M/1: mu + ln(0.05) / t
+    0.5
+    """
+    _require_fraction(percentile)
+    if exp(-latency_s / mean_service_s) > 1.0 - percentile:
+        return None
+    low_qps, high_qps = 0.0, executors / mean_service_s
+    while high_qps - low_qps > 1e-9 * high_qps:
+        middle_qps = 0.5 * (low_qps + high_qps)
+        late = mmc_latency_exceeds(latency_s, middle_qps, mean_service_s, executors) > 1.0 - percentile
+        low_qps, high_qps = (low_qps, middle_qps) if late else (middle_qps, high_qps)
+    return low_qps
+
+
 def mg1_mean_wait_s(arrival_rate_qps: float, mean_service_s: float, service_scv: float) -> float:
     """Mean wait in M/G/1: the Pollaczek-Khinchine formula [1]_. [s]
 

@@ -14,6 +14,7 @@ from perfmodel.queueing.closed_forms import stable_utilisation
 
 # States beyond the truncation hold less than this probability.
 NEGLIGIBLE = 1e-14
+MOST_UTILISED = 0.98
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +112,36 @@ def solve_mdc(arrival_rate_qps: float, service_s: float, executors: int) -> MDc:
     right_side[-1] = 1.0
     number_pmf = np.maximum(np.linalg.solve(system, right_side), 0.0)
     return MDc(arrival_rate_qps, service_s, executors, number_pmf / number_pmf.sum())
+
+
+def mdc_greatest_rate_qps(
+    percentile: float, latency_s: float, service_s: float, executors: int
+) -> float | None:
+    """Rate at which the percentile of the latency in M/D/c is `latency_s`; None: an idle node is slower.
+
+    Examples
+    --------
+    The share that waits at all in M/D/1 is the utilisation: 5 % of the queries may, at 0.05 queries/s.
+
+    >>> round(mdc_greatest_rate_qps(0.95, 1.0, 1.0, 1), 6)
+    0.05
+    """
+    if not 0 < percentile < 1:
+        raise InputError(f"percentile: expected a fraction between 0 and 1, got {percentile}")
+    if latency_s < service_s:
+        return None
+    low_qps, high_qps = 0.0, MOST_UTILISED * executors / service_s
+    if solve_mdc(high_qps, service_s, executors).wait_exceeds(latency_s - service_s) <= 1.0 - percentile:
+        raise InputError(
+            f"queueing: M/D/c: {latency_s} s are met beyond {MOST_UTILISED:.0%} utilisation; expected less: "
+            f"nearer to saturation the law takes too many states to solve"
+        )
+    while high_qps - low_qps > 1e-7 * high_qps:
+        middle_qps = 0.5 * (low_qps + high_qps)
+        exceeds = solve_mdc(middle_qps, service_s, executors).wait_exceeds(latency_s - service_s)
+        late = exceeds > 1.0 - percentile
+        low_qps, high_qps = (low_qps, middle_qps) if late else (middle_qps, high_qps)
+    return low_qps
 
 
 def _states_needed(load: float, executors: int) -> int:

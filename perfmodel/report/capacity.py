@@ -6,6 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity import Capacity
+from perfmodel.planning.sensitivity import calibration_errors
+from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
 from perfmodel.report.tables import assumption_lines, number
 from perfmodel.units import MS
 
@@ -16,14 +18,17 @@ def capacity_page(result: Capacity) -> RenderableType:
     sla = question.sla
     bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
     head = f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
-    rate, interval, at = result.latency_bounded_qps, result.ci95_qps, result.at_capacity
-    if rate is None or at is None:
+    greatest, at = result.greatest, result.at_capacity
+    if greatest is None or at is None:
         return Group(head, f"[bold red]{result.reason}[/]")
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    known = "" if interval is None else f" \\[{number(interval[0], 4)}, {number(interval[1], 4)}]"
-    table.add_row("largest load", f"{number(rate, 4)} queries/s{known}, {bound}")
+    rate = greatest.rate_qps
+    table.add_row("largest load", f"{rate_interval(greatest)}, {bound}")
+    errors = calibration_errors(node)
+    if result.budget is not None:
+        table.add_row("calibration", rate_band(result.budget, errors))
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
     for percentile, latency in at.run.percentiles.items():
         table.add_row(f"p{100 * percentile:g} there", f"{number(latency.value_s / MS, 4)} ms")
@@ -31,6 +36,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     if at.accelerator_utilisation is not None:
         used += f", {number(100 * at.accelerator_utilisation)} % of the accelerators"
     table.add_row("utilisation there", used)
+    table.add_row("sensitivity there", sensitivity(at.latency_budget, result.budget))
     limit = (
         f"{number(result.saturation_qps, 4)} queries/s fill the {result.bottleneck} with all executors busy"
     )
@@ -40,5 +46,7 @@ def capacity_page(result: Capacity) -> RenderableType:
         per_w = number(rate / at.load_power_w)
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")
     notes = [f"note: {note}" for note in at.notes]
-    interval_note = "\\[low, high]: 95 % confidence of the simulation; the calibration's error comes on top"
+    interval_note = (
+        f"\\[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
+    )
     return Group(head, "", table, "", interval_note, *notes, *assumption_lines(node.assumptions))

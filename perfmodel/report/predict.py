@@ -6,6 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.predict import Prediction
+from perfmodel.planning.sensitivity import calibration_errors
+from perfmodel.report.error_budget import latency_band, rate_interval, sensitivity, service_errors
 from perfmodel.report.tables import assumption_lines, number, operator_table
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
@@ -72,7 +74,9 @@ def _figures(result: Prediction) -> Table:
     )
     table.add_row("mean latency", _interval(run.mean_latency))
     for percentile, interval in run.percentiles.items():
-        table.add_row(f"p{100 * percentile:g}", _interval(interval))
+        band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
+        known = "" if band is None else f"; calibration {latency_band(band)}"
+        table.add_row(f"p{100 * percentile:g}", f"{_interval(interval)}{known}")
     throughput = result.throughput_qps
     items = None if throughput is None else throughput * result.mean_served_items
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
@@ -81,7 +85,8 @@ def _figures(result: Prediction) -> Table:
         table.add_row(
             "shed", f"{number(100 * (result.shed_rate or 0.0))} % of the queries; latencies are of the others"
         )
-    table.add_row("largest load within the SLA", _bounded(result.latency_bounded_qps))
+    table.add_row("largest load within the SLA", _bounded(result))
+    table.add_row("sensitivity", sensitivity(result.latency_budget, result.rate_budget))
     table.add_row("utilisation", _utilisation(result))
     service = None if result.mean_service_s is None else result.mean_service_s / MS
     table.add_row("mean service time", f"{number(service)} ms a request on a core")
@@ -94,10 +99,14 @@ def _figures(result: Prediction) -> Table:
     return table
 
 
-def _bounded(rate_qps: float | None) -> str:
-    if rate_qps is None:
+def _bounded(result: Prediction) -> str:
+    if result.greatest is None:
         return "none: even an idle node is too slow"
-    return f"{number(rate_qps, 4)} queries/s"
+    text, budget = rate_interval(result.greatest), result.rate_budget
+    if budget is None:
+        return text
+    low, high = ("none" if end is None else number(end, 4) for end in budget.band_qps)
+    return f"{text}; calibration {low} to {high}"
 
 
 def _sources(result: Prediction) -> list[str]:
@@ -111,5 +120,9 @@ def _sources(result: Prediction) -> list[str]:
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
             f"\\[low, high] are 95 % confidence intervals"
         )
+    if result.latency_budget is not None:
+        off = service_errors(calibration_errors(result.question.node))
+        lines.append(f"calibration: the same queries with {off}, either way")
+    if run.num_queries:
         lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")
     return lines

@@ -84,13 +84,45 @@ def count_late(
     limit : LateLimit
         What counts.
     """
+    whole = max(1, len(num_items) - limit.warm_up)
+    return [int(counts.sum()) for counts in _counts(probes, num_items, service, policy, limit, whole)]
+
+
+def count_late_by_batch(
+    probes: Sequence[Probe],
+    num_items: IntArray,
+    service: ServiceTimes,
+    policy: SplitAndOffload,
+    limit: LateLimit,
+    num_batches: int,
+) -> list[IntArray]:
+    """Count the late queries of each probe in batches of successive queries, equally many in each.
+
+    As `count_late`, with `num_batches` counts a probe, of which the queries that count are a multiple.
+    """
+    counted = len(num_items) - limit.warm_up
+    assert counted % num_batches == 0, "the caller's warm-up leaves whole batches"
+    return _counts(probes, num_items, service, policy, limit, counted // num_batches)
+
+
+def _counts(
+    probes: Sequence[Probe],
+    num_items: IntArray,
+    service: ServiceTimes,
+    policy: SplitAndOffload,
+    limit: LateLimit,
+    batch_queries: int,
+) -> list[IntArray]:
+    """Late queries of each probe in each batch after the warm-up."""
     assert is_fifo(service, policy), "checked by the caller"
     if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
-        return [_count_alone(probe, num_items, service, policy, limit) for probe in probes]
+        return [_count_alone(probe, num_items, service, policy, limit, batch_queries) for probe in probes]
     shares = pool_shares(service, policy)
     groups = [probes[first : first + SIDE_BY_SIDE] for first in range(0, len(probes), SIDE_BY_SIDE)]
     with ThreadPoolExecutor(max_workers=max(1, min(len(groups), usable_cores()))) as threads:
-        counts = threads.map(lambda group: _count_group(group, num_items, shares, limit), groups)
+        counts = threads.map(
+            lambda group: _count_group(group, num_items, shares, limit, batch_queries), groups
+        )
         return [count for group in counts for count in group]
 
 
@@ -100,23 +132,34 @@ def usable_cores() -> int:
 
 
 def _count_group(
-    group: Sequence[Probe], num_items: IntArray, shares: Sequence[PoolShare], limit: LateLimit
-) -> list[int]:
+    group: Sequence[Probe],
+    num_items: IntArray,
+    shares: Sequence[PoolShare],
+    limit: LateLimit,
+    batch_queries: int,
+) -> list[IntArray]:
     """Count up to four probes in one loop; where there are fewer, the last one fills it up."""
     filled = [*group, *[group[-1]] * (SIDE_BY_SIDE - len(group))]
     points, rates_qps = zip(*filled, strict=True)
-    late = np.zeros(SIDE_BY_SIDE, dtype=np.int64)
+    num_batches = max(1, (len(num_items) - limit.warm_up) // batch_queries)
+    late = np.zeros((num_batches, SIDE_BY_SIDE), dtype=np.int64)
     for share in shares:
-        _count_four(points, rates_qps, num_items, share, limit, late)
-    return [int(count) for count in late[: len(group)]]
+        _count_four(points, rates_qps, num_items, share, limit, batch_queries, late)
+    return [late[:, lane].copy() for lane in range(len(group))]
 
 
 def _count_alone(
-    probe: Probe, num_items: IntArray, service: ServiceTimes, policy: SplitAndOffload, limit: LateLimit
-) -> int:
+    probe: Probe,
+    num_items: IntArray,
+    service: ServiceTimes,
+    policy: SplitAndOffload,
+    limit: LateLimit,
+    batch_queries: int,
+) -> IntArray:
     queries = Queries(probe.points / probe.rate_qps, num_items)
-    latency_s = simulate_compiled(queries, service, policy).latency_s
-    return int(np.count_nonzero(latency_s[limit.warm_up :] > limit.latency_s))
+    late = simulate_compiled(queries, service, policy).latency_s[limit.warm_up :] > limit.latency_s
+    counts: IntArray = np.count_nonzero(late.reshape(-1, batch_queries), axis=1)
+    return counts
 
 
 @compiled
@@ -126,18 +169,29 @@ def _count_four(
     num_items: IntArray,
     share: PoolShare,
     limit: LateLimit,
+    batch_queries: int,
     late: IntArray,
 ) -> None:
-    """Serve one pool at four rates, a to d, in step, and add to `late` the queries that are."""
+    """Serve one pool at four rates, a to d, in step, and add to `late`, batch by batch, the queries that are.
+
+    A loop that ends early leaves the counts of the batches it did not reach as they were.
+    """
     smallest, largest, batch_size, table_s, num_executors, blocks = share
     latency_s, warm_up, allowed = limit
     points_a, points_b, points_c, points_d = points
     pool_a = pool_b = pool_c = pool_d = all_idle(blocks, num_executors)
     start_a = start_b = start_c = start_d = 0.0
     end_a = end_b = end_c = end_d = -np.inf
-    late_a, late_b, late_c, late_d = late[0], late[1], late[2], late[3]
+    # Totals, those of the pools before included, and what they were at the start of the batch.
+    totals = late.sum(axis=0)
+    late_a, late_b, late_c, late_d = totals[0], totals[1], totals[2], totals[3]
+    batch_index, batch_end = 0, warm_up + batch_queries
     slots_beyond = len(blocks) * LANES - num_executors
     for query in range(len(num_items)):
+        if query == batch_end:
+            _close_batch(late[batch_index], totals, late_a, late_b, late_c, late_d)
+            batch_index += 1
+            batch_end += batch_queries
         remaining = num_items[query]
         if remaining < smallest or remaining > largest:
             continue
@@ -167,4 +221,16 @@ def _count_four(
             late_d += last_d - arrival_d > latency_s
             if late_a > allowed and late_b > allowed and late_c > allowed and late_d > allowed:
                 break
-    late[0], late[1], late[2], late[3] = late_a, late_b, late_c, late_d
+    _close_batch(late[batch_index], totals, late_a, late_b, late_c, late_d)
+
+
+@compiled
+def _close_batch(
+    counts: IntArray, totals: IntArray, late_a: int, late_b: int, late_c: int, late_d: int
+) -> None:
+    """Add to a batch's counts what the totals have grown by, and remember the totals."""
+    counts[0] += late_a - totals[0]
+    counts[1] += late_b - totals[1]
+    counts[2] += late_c - totals[2]
+    counts[3] += late_d - totals[3]
+    totals[0], totals[1], totals[2], totals[3] = late_a, late_b, late_c, late_d

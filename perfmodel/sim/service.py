@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,17 @@ class ServiceTimes:
         if self.accelerator_s is not None:
             checked = _checked(self.accelerator_s, "accelerator_s", dimensions=(1, 2))
             object.__setattr__(self, "accelerator_s", checked)
+
+    def scaled(self, cpu: float, accelerator: float) -> ServiceTimes:
+        """Return the same node with every time on the cores, and on the accelerators, so many times as long.
+
+        Examples
+        --------
+        >>> ServiceTimes(cpu_s=np.full((1, 2), 0.010)).scaled(1.5, 1.0).cpu_s.tolist()
+        [[0.015, 0.015]]
+        """
+        accelerator_s = None if self.accelerator_s is None else self.accelerator_s * accelerator
+        return replace(self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s)
 
     @property
     def num_executors(self) -> int:

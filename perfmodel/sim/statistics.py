@@ -116,10 +116,10 @@ def percentile_interval(
     value_s = order_statistic(ordered_s, percentile)
 
     def faster_error(time_s: float) -> float:
-        return _error_of(_share_means(latency_s, lambda batch_s: batch_s < time_s - rounding_s))
+        return error_of_mean(_share_means(latency_s, lambda batch_s: batch_s < time_s - rounding_s))
 
     def slower_error(time_s: float) -> float:
-        return _error_of(_share_means(latency_s, lambda batch_s: batch_s > time_s + rounding_s))
+        return error_of_mean(_share_means(latency_s, lambda batch_s: batch_s > time_s + rounding_s))
 
     error = max(faster_error(value_s), slower_error(value_s))
     low_error = max(error, faster_error(order_statistic(ordered_s, percentile - error)))
@@ -135,7 +135,7 @@ def percentile_interval(
 def mean_interval(latency_s: FloatArray) -> Interval:
     """Mean of stationary, autocorrelated latencies with its 95 % confidence interval. [s]"""
     _require_enough(latency_s)
-    mean_s, error_s = float(latency_s.mean()), _error_of(batch_means(latency_s))
+    mean_s, error_s = float(latency_s.mean()), error_of_mean(batch_means(latency_s))
     return Interval(mean_s, mean_s - error_s, mean_s + error_s)
 
 
@@ -153,7 +153,7 @@ def _share_means(values: FloatArray, holds: Callable[[FloatArray], BoolArray]) -
     return np.array([np.count_nonzero(holds(batch)) for batch in batches]) / length
 
 
-def _error_of(means: FloatArray) -> float:
+def error_of_mean(means: FloatArray) -> float:
     """Half-width of the 95 % confidence interval of the mean: Student's t times the standard error.
 
     Batches too short to be independent understate the error. What their first autocorrelation r shows

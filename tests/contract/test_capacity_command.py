@@ -33,6 +33,47 @@ def test_the_load_it_names_is_the_largest(capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
 
 
+def test_the_answer_comes_with_its_error_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, "capacity", "--scenario", "ncf_broadwell", *QUICK)
+    rate, error = answer["latency_bounded_qps"], answer["relative_error_of_service_times"]
+    low, high = answer["latency_bounded_qps_calibration_band"]
+    # Times 1 + e longer cost at least that much of the rate, since the SLA does not grow with them.
+    assert low < rate / (1.0 + error) * 1.001
+    assert high > rate / (1.0 - error) * 0.999
+    assert answer["sensitivity"]["capacity_percent_per_percent_service_time"] < -0.99
+    assert answer["sensitivity"]["p99_percent_per_percent_service_time"] > 2.0, "close to the cliff"
+    cliff = 1.0 / answer["fraction_of_saturation"] - 1.0
+    assert answer["sensitivity"]["service_time_percent_to_saturation"] == pytest.approx(100 * cliff, rel=0.01)
+    shorter, longer = answer["calibration_band_ms"]["p95"]
+    assert shorter < answer["latency_ms"]["p95"]
+    assert longer is None, "19 % longer service times, and the load is unstable"
+
+
+def test_percentiles_of_a_prediction_come_with_a_band(capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, "predict", "--scenario", "rm3_skylake", *QUICK)
+    for name, (low, high) in answer["calibration_band_ms"].items():
+        assert low < answer["latency_ms"][name] < high
+    low, high = answer["latency_bounded_qps_calibration_band"]
+    assert low < answer["latency_bounded_qps_ci95"][0] < answer["latency_bounded_qps"] < high
+    assert answer["sla"]["calibration_band_ms"] == answer["calibration_band_ms"]["p95"]
+
+
+def test_an_unstable_load_has_no_bands(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "predict", "--scenario", "rm1_broadwell_overloaded", *QUICK)
+    assert code == 4
+    assert answer["calibration_band_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert answer["sensitivity"]["p99_percent_per_percent_service_time"] is None
+    assert answer["latency_bounded_qps_calibration_band"] is not None
+
+
+def test_any_percentile_can_be_the_sla(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = []
+    for percentile in (0.5, 0.9, 0.99):
+        change = ["--set", f"sla.percentile={percentile}"]
+        rates.append(ask(capsys, "capacity", "-s", "ncf_broadwell", *change)[1]["latency_bounded_qps"])
+    assert rates == sorted(set(rates), reverse=True)
+
+
 def test_a_looser_sla_is_met_at_a_larger_load(capsys: pytest.CaptureFixture[str]) -> None:
     rates = []
     for bound_ms in (4, 5, 8):
@@ -59,3 +100,5 @@ def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixtur
     page = capsys.readouterr().out
     assert "largest load" in page
     assert "fill the cpu" in page
+    assert "for each 1 % of service time" in page
+    assert "with service times off by 19 %" in page

@@ -22,13 +22,13 @@ from perfmodel.planning.throughput import RateSearch
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import solve_mdc
 from perfmodel.sim.builtin_policies import SizePriority
-from perfmodel.sim.engines import EngineName
+from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
-from perfmodel.sim.probes import LateLimit, Probe, count_late
+from perfmodel.sim.probes import LateLimit, Probe, count_late, count_late_by_batch
 from perfmodel.sim.query_sizes import pmf_of, pmf_of_list
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
-from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.units import MS
 
 LAW = pmf_of(LogNormalSizes(mu=log(120), sigma=0.8, max_items=1024))
@@ -208,8 +208,6 @@ def test_probes_count_what_single_runs_count(num_probes: int, executors: int, th
 
 
 def late_alone(source: TrafficSource, rate_qps: float, service: ServiceTimes, policy: SplitAndOffload) -> int:
-    from perfmodel.sim.engines import simulate
-
     record = simulate(source.at_rate(rate_qps).draw(5_000, seed=2), service, policy)
     return int((record.latency_s[500:] > 6e-3).sum())
 
@@ -223,3 +221,24 @@ def test_probes_stop_early_only_where_all_have_too_many_late_queries() -> None:
     together = count_late(probes, unit.num_items, queue.service, queue.policy, limit)
     assert together[0] == alone[0] <= limit.allowed
     assert together[1] >= alone[1] > limit.allowed
+
+
+@pytest.mark.parametrize("executors", [8, 300])
+def test_late_queries_by_batch_are_those_of_single_runs(executors: int) -> None:
+    service = ServiceTimes(
+        cpu_s=np.linspace(1e-3, 2e-3, 64)[:, None] * np.linspace(1.0, 1.5, executors),
+        accelerator_s=1e-3 + 1e-6 * np.arange(1, 1025),
+        num_accelerators=1,
+    )
+    policy = SplitAndOffload(batch_size=64, offload_threshold_items=300)
+    source = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=LAW)
+    unit = source.draw(5_000, seed=2)
+    rates_qps = (250.0 * executors, 150.0 * executors)
+    probes = [Probe(unit.arrival_s, rate_qps) for rate_qps in rates_qps]
+    limit = LateLimit(6e-3, 500, 5_000)
+    counts = count_late_by_batch(probes, unit.num_items, service, policy, limit, 20)
+    for rate_qps, by_batch in zip(rates_qps, counts, strict=True):
+        queries = Queries(unit.arrival_s / rate_qps, unit.num_items)
+        late = simulate(queries, service, policy).latency_s[500:] > 6e-3
+        np.testing.assert_array_equal(by_batch, late.reshape(20, -1).sum(axis=1))
+    assert counts[0].sum() > 0

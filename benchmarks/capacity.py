@@ -1,0 +1,133 @@
+"""The largest load within an SLA: how long the command takes, and how often its interval holds the truth.
+
+    python -m benchmarks.engines capacity                    wall time, process start included
+    python -m benchmarks.capacity --repetitions 200          errors and coverage
+
+Systems: M/M/c and M/D/c, whose truth is a closed form, and shipped scenarios, whose truth is the mean of
+some runs of ten million queries each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cases import once_s
+from benchmarks.speed import Row
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.capacity import FIRST_QUERIES, MOST_QUERIES, PRECISION
+from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.throughput import RateSearch
+from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
+from perfmodel.queueing.deterministic import solve_mdc
+from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
+from perfmodel.units import MS
+
+REPOSITORY = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "perfmodel.cli.main", "capacity", "--json", "--scenario"]
+SCENARIOS = ("rm3_skylake", "ncf_broadwell", "rm1_broadwell_gtx1080ti")
+TRUTH_RUNS, TRUTH_QUERIES = 8, 10_000_000
+
+
+def capacity_rows(repetitions: int = 5) -> Iterator[Row]:
+    """Wall time of `perfplan capacity`, and half the width of the interval that it states."""
+    for scenario in SCENARIOS:
+        _ask(scenario)
+        times_s = [once_s(lambda: _ask(scenario)) for _ in range(repetitions)]  # noqa: B023  # called at once
+        yield Row(f"capacity {scenario}, warm", min(times_s), 1.0, "s", at_most=True)
+        answer = json.loads(_ask(scenario))
+        low, high = answer["latency_bounded_qps_ci95"]
+        half_percent = 50.0 * (high - low) / answer["latency_bounded_qps"]
+        yield Row(f"capacity {scenario}, known to +-", half_percent, 1.0, "%", at_most=True)
+
+
+def _ask(scenario: str) -> bytes:
+    path = f"scenarios/{scenario}.yaml"
+    return subprocess.run([*COMMAND, path], cwd=REPOSITORY, capture_output=True, check=True).stdout
+
+
+def textbook_search(queue: TextbookQueue, latency_s: float) -> RateSearch:
+    """The search for the rate at which p95 is this latency."""
+    return RateSearch(
+        traffic=queue.traffic,
+        service=queue.service,
+        policy=queue.policy,
+        sla=SlaTarget(percentile=0.95, latency_ms=latency_s / MS),
+        seed=1,
+    )
+
+
+def systems() -> Iterator[tuple[str, RateSearch, float | None]]:
+    """Name, search, and true rate; None where only long runs tell it. [queries/s]"""
+    for executors, utilisation in ((4, 0.7), (40, 0.9)):
+        rate_qps = utilisation * executors
+        latency_s = mmc_latency_percentile_s(0.95, rate_qps, 1.0, executors)
+        yield f"M/M/{executors}", textbook_search(exponential_queue(0.5, executors), latency_s), rate_qps
+    for executors, utilisation in ((1, 0.7), (4, 0.9)):
+        rate_qps = utilisation * executors
+        latency_s = 1.0 + solve_mdc(rate_qps, 1.0, executors).wait_percentile_s(0.95)
+        yield f"M/D/{executors}", textbook_search(deterministic_queue(0.5, executors), latency_s), rate_qps
+    for name in SCENARIOS:
+        question = prepare(load_scenario(name))
+        service = question.node.service_times(question.policy, question.max_items)
+        search = RateSearch(
+            traffic=question.traffic, service=service, policy=question.policy, sla=question.sla, seed=1
+        )
+        yield name, search, None
+
+
+def coverage_row(name: str, search: RateSearch, truth_qps: float | None, repetitions: int) -> str:
+    """One line: errors of the rate, the width of its interval, and how often that holds the truth."""
+    if truth_qps is None:
+        truth_qps = float(np.mean([_rate(search, 1000 + run).rate_qps for run in range(TRUTH_RUNS)]))
+    found = [
+        greatest_rate(
+            replace(search, seed=seed),
+            num_queries=FIRST_QUERIES,
+            precision=PRECISION,
+            most_queries=MOST_QUERIES,
+        )
+        for seed in range(1, repetitions + 1)
+    ]
+    known = [rate for rate in found if rate is not None and rate.ci95_qps is not None]
+    errors = 100.0 * (np.array([rate.rate_qps for rate in known]) / truth_qps - 1.0)
+    held = [rate.ci95_qps[0] <= truth_qps <= rate.ci95_qps[1] for rate in known if rate.ci95_qps is not None]
+    return (
+        f"{name:<24}{truth_qps:>10,.4g} {errors.mean():>+8.2f} {errors.std(ddof=1):>8.2f} "
+        f"{np.abs(errors).max():>8.2f} {100 * np.mean(np.abs(errors) <= 1.0):>9.1f} "
+        f"{100 * np.median([rate.relative_half_width for rate in known]):>10.2f} {100 * np.mean(held):>9.1f} "
+        f"{np.median([rate.num_queries for rate in known]) / 1e6:>9.2f}"
+    )
+
+
+def _rate(search: RateSearch, seed: int) -> GreatestRate:
+    found = greatest_rate(replace(search, seed=seed), num_queries=TRUTH_QUERIES, precision=inf)
+    assert found is not None, "every system here has a load that meets its SLA"
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--only", nargs="+", help="names of systems")
+    options = parser.parse_args()
+    headings = ("queries/s", "bias %", "std %", "worst %", "within 1%", "half-width", "holds %", "M queries")
+    print(f"{'system':<24}" + " ".join(f"{heading:>9}" for heading in headings))
+    for name, search, truth_qps in systems():
+        if not options.only or name in options.only:
+            print(coverage_row(name, search, truth_qps, options.repetitions), flush=True)
+
+
+if __name__ == "__main__":
+    main()

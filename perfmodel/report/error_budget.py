@@ -1,0 +1,55 @@
+"""The error budget in words: intervals, bands of the calibration, and what 1 % of service time costs."""
+
+from __future__ import annotations
+
+from perfmodel.planning.greatest_rate import GreatestRate
+from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
+from perfmodel.report.tables import number
+from perfmodel.units import MS
+
+
+def rate_interval(greatest: GreatestRate) -> str:
+    """The greatest rate with the simulation's interval."""
+    text = f"{number(greatest.rate_qps, 4)} queries/s"
+    if greatest.ci95_qps is None:
+        return text
+    low, high = greatest.ci95_qps
+    return f"{text} \\[{number(low, 4)}, {number(high, 4)}]"
+
+
+def rate_band(budget: RateBudget, errors: Errors) -> str:
+    """The greatest rate at both ends of the calibration's error."""
+    low, high = ("no load" if end is None else number(end, 4) for end in budget.band_qps)
+    return f"{low} to {high} queries/s with {service_errors(errors)}"
+
+
+def latency_band(band: Band) -> str:
+    """A percentile at both ends of the calibration's error."""
+    low, high = ("unstable" if end is None else f"{number(end / MS, 4)}" for end in band)
+    return f"{low} to {high}" + ("" if band[1] is None else " ms")
+
+
+def service_errors(errors: Errors) -> str:
+    """How far off the service times may be, by device where two profiles differ."""
+    cores = f"{100 * errors.cpu:.2g} %"
+    if errors.accelerator is None or errors.accelerator == errors.cpu:
+        return f"service times off by {cores}"
+    return f"service times off by {cores} on the cores, {100 * errors.accelerator:.2g} % on the accelerator"
+
+
+def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> str:
+    """What 1 % of service time costs in p99 and in capacity, and how far the cliff is."""
+    said = []
+    p99 = None if latency is None else latency.responses.get(0.99)
+    if p99 is not None:
+        said.append(f"p99 rises {number(p99)} %")
+    if rate is not None and rate.response is not None:
+        said.append(f"capacity falls {number(-rate.response)} %")
+    text = f"{' and '.join(said)} for each 1 % of service time" if said else ""
+    if latency is None:
+        return text or "–"
+    if latency.to_saturation < 0.0:
+        cliff = "beyond the cliff: with all executors busy the node could not keep up"
+    else:
+        cliff = f"{number(100 * latency.to_saturation)} % from the cliff"
+    return f"{text}: {cliff}" if text else cliff
