@@ -27,6 +27,9 @@ class NodeChoice(Frozen):
         Cores that serve requests; None: all that the profile has.
     accelerators : tuple of str
         Profiles of the accelerators, if any.
+    threads : int
+        Threads of each worker process, which serves one request at a time with that many cores; more than
+        one where the profile knows how they scale.
     stack : str or None
         Software stack of the profiles to use; None: the model's own where the profile has it, else
         the profile's default.
@@ -34,6 +37,7 @@ class NodeChoice(Frozen):
 
     cpu: FileOrName
     cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     accelerators: tuple[FileOrName, ...] = ()
     stack: FileOrName | None = None
 

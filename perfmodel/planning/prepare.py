@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfmodel.costmodel.footprint import require_fit
+from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import (
     FileSizes,
+    LogNormalSizes,
     NamedSizes,
+    NormalSizes,
+    QuerySizes,
     TraceArrivals,
     TraceSizes,
 )
-from perfmodel.errors import InputError
+from perfmodel.errors import CalibrationWarning, InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
+from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
@@ -26,6 +32,9 @@ from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.traffic import TrafficSource
+
+PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
+"""ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +47,17 @@ class Question:
     policy: Policy
     sla: SlaTarget
     simulation: SimulationSettings
+    stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
 
     @property
     def max_items(self) -> int:
         """Largest query that can arrive. [items]"""
         return self.traffic.size_pmf.max_items
+
+    @property
+    def largest_query_items(self) -> int:
+        """Largest query to be ready for: as stated, else the largest that arrives. [items]"""
+        return self.stated_max_items or self.max_items
 
 
 def prepare(loaded: LoadedScenario) -> Question:
@@ -67,6 +82,12 @@ def prepare(loaded: LoadedScenario) -> Question:
     if cores > 2 * cpu.num_cores:
         most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
         raise loaded.error(f"expected {most}, got {cores}", "node", "cores")
+    threads = node_choice.threads
+    if threads > cores:
+        raise loaded.error(f"expected at most the {cores} cores, got {threads}", "node", "threads")
+    if threads > 1 and not cpu.thread_scaling:
+        unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
+        raise loaded.error(unknown, "node", "threads")
     for device, key in [(cpu, "cpu"), *((device, "accelerators") for device in accelerators)]:
         try:
             require_fit(model, device)
@@ -74,7 +95,7 @@ def prepare(loaded: LoadedScenario) -> Question:
             raise loaded.error(str(error), "node", key) from None
     policy = policy_from(scenario.policy)
     try:
-        check_cores(policy, cores)
+        check_cores(policy, cores // threads)
     except InputError as error:
         raise loaded.located(error) from None
     return Question(
@@ -83,6 +104,7 @@ def prepare(loaded: LoadedScenario) -> Question:
             model=model,
             cpu=cpu,
             cores=cores,
+            threads=threads,
             accelerator=accelerators[0] if accelerators else None,
             num_accelerators=len(accelerators),
         ),
@@ -90,6 +112,7 @@ def prepare(loaded: LoadedScenario) -> Question:
         policy=policy,
         sla=scenario.sla,
         simulation=scenario.simulation,
+        stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
     )
 
 
@@ -100,14 +123,33 @@ def choose_device(choice: ProfileChoice, model: RecModel, *, wanted: str | None 
     ------
     InputError
         If the profile has no such stack.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the profile was calibrated on a machine that differs from this one.
     """
     profile = parse_file(choice.path, ProfileFile)
+    if profile.fingerprint is not None:
+        note = _other_machine_note(profile.name, profile.fingerprint.machine, read_machine())
+        if note:
+            warnings.warn(note, CalibrationWarning, stacklevel=2)
     asked = choice.stack or wanted
     if asked is not None and asked not in profile.stacks:
         known = ", ".join(profile.stacks)
         raise InputError(f"{profile.name} has no stack {asked!r}; it has {known}")
     own = model.stack if model.stack in profile.stacks else None
     return profile.device(asked or own)
+
+
+def _other_machine_note(profile: str, calibrated: Machine, here: Machine) -> str | None:
+    """Say in a line what differs from the machine calibrated; where the CPU does, nothing else counts."""
+    if calibrated.cpu != here.cpu:
+        return f"{profile} was calibrated on {calibrated.cpu}; this machine has {here.cpu}"
+    differing = machine_differences(calibrated, here)
+    if not differing:
+        return None
+    return f"{profile} was calibrated on a machine that differs from this one: {'; '.join(differing)}"
 
 
 def find_model(name: str) -> RecModel:
@@ -118,6 +160,15 @@ def find_model(name: str) -> RecModel:
 def find_device(name: str, model: RecModel) -> Device:
     """Read a device by the name or path of its profile, perhaps with `@stack`."""
     return choose_device(find_profile(name), model)
+
+
+def find_companion(name: str, model: RecModel, cpu: Device) -> Device:
+    """Read an accelerator by its profile's name or path, with the CPU's stack where it has that."""
+    choice = find_profile(name)
+    stacks = parse_file(choice.path, ProfileFile).stacks
+    return choose_device(
+        choice, model, wanted=cpu.stack if choice.stack is None and cpu.stack in stacks else None
+    )
 
 
 def _accelerators(loaded: LoadedScenario, model: RecModel, cpu: Device) -> list[Device]:
@@ -170,6 +221,13 @@ def _traffic(loaded: LoadedScenario) -> TrafficSource:
         trace_s=None if trace is None else trace.arrival_s,
         trace_num_items=None if trace is None else trace.num_items,
     )
+
+
+def _stated_max_items(sizes: QuerySizes) -> int | None:
+    """Size of the largest query as published, or as the distribution is clipped; None: not stated. [items]"""
+    if isinstance(sizes, NamedSizes):
+        return PUBLISHED_MAX_ITEMS.get(sizes.distribution)
+    return sizes.max_items if isinstance(sizes, LogNormalSizes | NormalSizes) else None
 
 
 def _data_path(loaded: LoadedScenario, file: Path, key: str) -> Path:

@@ -1,0 +1,105 @@
+"""`perfplan tune`: which batch size and offload threshold carry the most load?"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.deeprecsys import show_deeprecsys_mode
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.errors import InputError
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.tune import TuneOptions
+from perfmodel.planning.tune import tune as tune_question
+from perfmodel.report.latency import print_page
+from perfmodel.report.tune import tune_page
+
+SLA_MISSED = 3
+
+
+class Wanted(StrEnum):
+    """What is best."""
+
+    QPS = "qps"
+    QPS_PER_WATT = "qps-per-watt"
+
+
+def tune(
+    scenario: ScenarioOption,
+    overrides: SetOption = None,
+    sla_levels: Annotated[
+        bool,
+        typer.Option(
+            "--sla-levels", help="Tune at low (/ 1.5) and high (x 1.5) SLA too; the scenario's is medium."
+        ),
+    ] = False,
+    objective: Annotated[Wanted, typer.Option(help="What is best; power is static TDP.")] = Wanted.QPS,
+    static_batch: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ITEMS", help="Batch size of the baseline [largest query / cores]."),
+    ] = None,
+    batch_sizes: Annotated[
+        str, typer.Option(metavar="1,2,...", help="Batch sizes to try, ascending [doubling from 1].")
+    ] = "",
+    thresholds: Annotated[
+        str,
+        typer.Option(
+            metavar="1,96,...", help="Offload thresholds to try, ascending [equal steps of the items' share]."
+        ),
+    ] = "",
+    deeprecsys_mode: Annotated[
+        bool,
+        typer.Option(
+            "--deeprecsys-mode",
+            help="Run the published controller, shortcuts and mistakes included, beside the exact answer.",
+        ),
+    ] = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the batch size and offload threshold that carry the most load."""
+    options = TuneOptions(
+        sla_levels=sla_levels,
+        objective=objective.value,
+        static_batch=static_batch,
+        batch_sizes=_ascending("--batch-sizes", batch_sizes),
+        thresholds=_ascending("--thresholds", thresholds),
+        extrapolate=extrapolate,
+    )
+    if deeprecsys_mode:
+        if options != TuneOptions(extrapolate=extrapolate):
+            raise InputError(
+                "--deeprecsys-mode: expected no other options of tune than --extrapolate, --json"
+            )
+        show_deeprecsys_mode(
+            prepare(load_scenario(scenario, overrides or ())), extrapolate=extrapolate, as_json=as_json
+        )
+        return
+    loaded = load_scenario(scenario, overrides or ())
+    try:
+        answer = tune_question(prepare(loaded), options)
+    except InputError as error:
+        raise loaded.located(error) from None
+    if as_json:
+        print(json.dumps(answer.to_dict(), indent=2))
+    else:
+        print_page(tune_page(answer))
+    if answer.tuning.exhaustive.latency_bounded_qps is None:
+        raise typer.Exit(SLA_MISSED)
+
+
+def _ascending(option: str, text: str) -> tuple[int, ...]:
+    """Read ascending whole numbers from 1 up, separated by commas."""
+    try:
+        values = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        values = (0,)
+    if any(value < 1 for value in values) or list(values) != sorted(set(values)):
+        raise InputError(
+            f"{option}: expected ascending whole numbers from 1 up, such as 16,32,64, got {text}"
+        )
+    return values

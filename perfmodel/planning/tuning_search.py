@@ -1,0 +1,175 @@
+"""DeepRecSched: the search for the batch size and threshold with the greatest latency-bounded throughput.
+
+The published hill climb and an exhaustive search of the same grid, which shows whether the climb found the
+optimum. Exhaustive is cheap: what cannot reach the best so far even without queueing is never simulated, and
+most of the rest takes one short probe at the best rate so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perfmodel.planning.load_test import Configuration, LoadTest
+from perfmodel.planning.tuning import PLATEAU, Grid, Objective, OperatingPoint, Tried, Tuning, threshold_key
+
+CONTENDERS = 0.02
+"""Configurations within this of the best short sample are tried on the long one. [1]"""
+
+MAX_CONTENDERS = 4
+
+TIE = 0.01
+"""Of configurations this close, the one with the smallest batch is set: noise does not choose. [1]"""
+
+
+class Tuner:
+    """The searches on one load test; what one has found, the others reuse.
+
+    Parameters
+    ----------
+    test : LoadTest
+        A node under a traffic and an SLA.
+    grid : Grid
+        What is searched.
+    static : Configuration
+        The baseline; the exhaustive search tries it too.
+    objective : {"qps", "qps-per-watt"}
+        What is best: throughput, or throughput over static TDP.
+    """
+
+    def __init__(
+        self, test: LoadTest, grid: Grid, static: Configuration, objective: Objective = "qps"
+    ) -> None:
+        self._test, self._grid, self._static, self._objective = test, grid, static, objective
+        self._candidates = sorted({*grid.configurations, static}, key=_order)
+        self._tried: dict[Configuration, Tried] = {}
+        self._points: dict[Configuration, OperatingPoint] = {}
+
+    def knows_from(self, cpu_only: Tuner) -> None:
+        """Take over what was found of the same cores without an accelerator, under the same SLA."""
+        self._tried.update(cpu_only._tried)
+        self._points.update(cpu_only._points)
+
+    def tune(self, *, curves: bool = False, promising: Sequence[Configuration] = ()) -> Tuning:
+        """Answer all three: static baseline, hill climb, exhaustive search.
+
+        Parameters
+        ----------
+        curves : bool
+            Whether to find the rate of all configurations that share the optimum's batch size or threshold;
+            otherwise of those only that are about as good as the best.
+        promising : sequence of Configuration
+            What to try first, such as the optimum under a tighter SLA.
+        """
+        climbed = self._climb()
+        best = self._search_all(promising)
+        if curves:
+            self._find_curves(best)
+        return Tuning(
+            node=self._test.node,
+            sla=self._test.sla,
+            objective=self._objective,
+            static=self.point(self._static),
+            climb=self.point(self._chosen(climbed).configuration),
+            exhaustive=best,
+            climbed=tuple(climbed),
+            tried=tuple(self._tried[configuration] for configuration in self._candidates),
+            simulated_queries=self._test.simulated_queries,
+        )
+
+    def point(self, configuration: Configuration) -> OperatingPoint:
+        """Find what a configuration carries by the long sample."""
+        if configuration not in self._points:
+            pilot_qps = self._try(configuration, above=0.0).latency_bounded_qps
+            qps = None if pilot_qps is None else self._test.final_qps(configuration, pilot_qps)
+            self._points[configuration] = OperatingPoint(
+                configuration=configuration,
+                latency_bounded_qps=qps,
+                power_w=self._power_w(configuration),
+                num_queries=self._test.final_queries,
+            )
+        return self._points[configuration]
+
+    def _climb(self) -> list[Tried]:
+        """Batch size from the smallest upward until the objective falls; then the threshold likewise."""
+        climbed = self._climb_along([Configuration(batch_size) for batch_size in self._grid.batch_sizes])
+        batch_size = self._chosen(climbed).configuration.batch_size
+        return climbed + self._climb_along(
+            [Configuration(batch_size, threshold) for threshold in self._grid.thresholds]
+        )
+
+    def _climb_along(self, configurations: Sequence[Configuration]) -> list[Tried]:
+        best = 0.0
+        climbed: list[Tried] = []
+        for configuration in configurations:
+            tried = self._try(configuration, above=(1.0 - PLATEAU) * best)
+            climbed.append(tried)
+            if self._score(tried) < (1.0 - PLATEAU) * best:
+                break
+            best = max(best, self._score(tried))
+        return climbed
+
+    def _search_all(self, promising: Sequence[Configuration]) -> OperatingPoint:
+        """Try everything against the best so far, the most promising first; the long sample decides."""
+        best = max((self._score(tried) for tried in self._tried.values()), default=0.0)
+        others = sorted(self._candidates, key=self._limit, reverse=True)
+        for configuration in (*promising, *others):
+            best = max(best, self._score(self._try(configuration, above=(1.0 - CONTENDERS) * best)))
+        ranked = sorted(self._tried.values(), key=self._score, reverse=True)
+        contenders = [tried for tried in ranked if self._score(tried) >= (1.0 - CONTENDERS) * best]
+        points = [self.point(tried.configuration) for tried in contenders[:MAX_CONTENDERS]]
+        scores = [self._point_score(point) for point in points]
+        tied = [
+            point for point, score in zip(points, scores, strict=True) if score >= (1 - TIE) * max(scores)
+        ]
+        return min(tied, key=lambda point: _order(point.configuration))
+
+    def _find_curves(self, best: OperatingPoint) -> None:
+        """Find the rates along both axes through the optimum."""
+        for configuration in self._candidates:
+            if best.batch_size == configuration.batch_size or (
+                best.offload_threshold_items == configuration.offload_threshold_items
+            ):
+                self._try(configuration, above=0.0)
+
+    def _try(self, configuration: Configuration, *, above: float) -> Tried:
+        """Find what a configuration carries by the short sample, unless its score is below `above`."""
+        above_qps = above * self._power_w(configuration) if self._objective == "qps-per-watt" else above
+        known = self._tried.get(configuration)
+        if known is None or (known.below_qps is not None and known.below_qps > above_qps):
+            qps = self._test.pilot_qps(configuration, above_qps=above_qps)
+            below_qps = above_qps if qps is None and above_qps > 0.0 else None
+            known = Tried(configuration=configuration, latency_bounded_qps=qps, below_qps=below_qps)
+            self._tried[configuration] = known
+        return known
+
+    def _chosen(self, tried: Sequence[Tried]) -> Tried:
+        """Return the best, or what ties with it at a smaller batch."""
+        best = max(self._score(one) for one in tried)
+        tied = [one for one in tried if self._score(one) >= (1.0 - TIE) * best]
+        return min(tied, key=lambda one: _order(one.configuration))
+
+    def _score(self, tried: Tried) -> float:
+        """Objective of what was tried; 0 where nothing is carried, or not enough to matter."""
+        return self._scored(tried.configuration, tried.latency_bounded_qps)
+
+    def _point_score(self, point: OperatingPoint) -> float:
+        return self._scored(point.configuration, point.latency_bounded_qps)
+
+    def _limit(self, configuration: Configuration) -> float:
+        """Objective at the rate that fills the loaded node: what a configuration promises."""
+        return self._scored(configuration, self._test.saturation_qps(configuration, contended=True))
+
+    def _scored(self, configuration: Configuration, qps: float | None) -> float:
+        if qps is None:
+            return 0.0
+        return qps / self._power_w(configuration) if self._objective == "qps-per-watt" else qps
+
+    def _power_w(self, configuration: Configuration) -> float:
+        """Static TDP; a node that offloads nothing needs no accelerator. [W]"""
+        node = self._test.node
+        return node.cpu.power.tdp_w if configuration.offload_threshold_items is None else node.tdp_w
+
+
+def _order(configuration: Configuration) -> tuple[int, float]:
+    """Ascending batch sizes; within one, ascending thresholds, no offload last."""
+    return configuration.batch_size, threshold_key(configuration)

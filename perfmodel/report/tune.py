@@ -1,0 +1,200 @@
+"""The terminal page of `perfplan tune`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from perfmodel.planning.tune import TuneAnswer
+from perfmodel.planning.tuning import OperatingPoint, Tried, Tuning
+from perfmodel.report.tables import number
+
+BAR_CELLS = 40
+FLAT = 0.05
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def tune_page(answer: TuneAnswer) -> RenderableType:
+    """What to set and what it gains, the curves through the optimum, and whether the climb finds it."""
+    node, tuning = answer.question.node, answer.tuning
+    with_cards = f" with {node.num_accelerators} x {node.accelerator.name}" if node.accelerator else ""
+    head = (
+        f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack}){with_cards}"
+    )
+    if tuning.exhaustive.latency_bounded_qps is None:
+        return Group(head, f"[bold red]no configuration meets {_bound(tuning)} at any load[/]")
+    parts: list[RenderableType] = [head, _verdict(tuning), f"  {_paste(answer)}", "", _points(tuning), ""]
+    parts += [_curve("queries/s by batch size", tuning.by_batch, tuning, by_batch=True)]
+    parts += [_flatness(tuning.by_batch, "batch sizes", by_batch=True)]
+    if answer.grid.thresholds:
+        parts += ["", _curve("queries/s by offload threshold", tuning.by_threshold, tuning, by_batch=False)]
+        parts += [_flatness(tuning.by_threshold, "thresholds", by_batch=False)]
+    if len(answer.by_threads) > 1:
+        parts += ["", _workers(answer)]
+    if len(answer.levels) > 1:
+        parts += ["", _levels(answer)]
+    parts += ["", *_notes(answer)]
+    return Group(*parts)
+
+
+def _bound(tuning: Tuning) -> str:
+    return f"p{100 * tuning.sla.percentile:g} within {number(tuning.sla.latency_ms)} ms"
+
+
+def _setting(point: OperatingPoint) -> str:
+    threshold = point.offload_threshold_items
+    offload = "" if threshold is None else f", queries of {threshold} items and more to the accelerator"
+    return f"batch size {point.batch_size}{offload}"
+
+
+def _workers_setting(tuning: Tuning) -> str:
+    node = tuning.node
+    return f", {node.num_workers} workers of {node.threads} threads" if node.threads > 1 else ""
+
+
+def _verdict(tuning: Tuning) -> str:
+    best = tuning.exhaustive
+    gain = "" if tuning.gain is None else f", {number(tuning.gain)} x the static baseline"
+    carried = f"{number(best.latency_bounded_qps, 4)} queries/s"
+    return f"[bold green]{_setting(best)}{_workers_setting(tuning)}[/]: {carried}{gain}, {_bound(tuning)}"
+
+
+def _paste(answer: TuneAnswer) -> str:
+    return " ".join(f"--set {setting}" for setting in answer.settings)
+
+
+def _points(tuning: Tuning) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "batch", "threshold", "queries/s", "queries/s/W", "gain", "gain per W"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    rows = (("static", tuning.static), ("hill climb", tuning.climb), ("exhaustive", tuning.exhaustive))
+    for name, point in rows:
+        threshold = point.offload_threshold_items
+        table.add_row(
+            name,
+            str(point.batch_size),
+            "–" if threshold is None else str(threshold),
+            number(point.latency_bounded_qps, 4),
+            number(point.qps_per_w),
+            number(_over(point.latency_bounded_qps, tuning.static.latency_bounded_qps)),
+            number(_over(point.qps_per_w, tuning.static.qps_per_w)),
+        )
+    return table
+
+
+def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, by_batch: bool) -> Table:
+    """One bar a configuration, the optimum marked."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("batch" if by_batch else "threshold", justify="right")
+    table.add_column("queries/s", justify="right")
+    table.add_column("")
+    most = max(tried.latency_bounded_qps or 0.0 for tried in curve)
+    for tried in curve:
+        qps = tried.latency_bounded_qps
+        best = tried.configuration == tuning.exhaustive.configuration
+        bar = Text(_bar((qps or 0.0) / most), style="green" if best else "blue")
+        meaning = "no load meets the SLA" if qps is None and tried.below_qps is None else number(qps, 4)
+        table.add_row(_axis_label(tried, by_batch=by_batch), meaning, bar)
+    return table
+
+
+def _bar(fraction: float) -> str:
+    eighths = round(8 * BAR_CELLS * fraction)
+    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
+def _axis_label(tried: Tried, *, by_batch: bool) -> str:
+    configuration = tried.configuration
+    if by_batch:
+        return str(configuration.batch_size)
+    threshold = configuration.offload_threshold_items
+    return "none" if threshold is None else str(threshold)
+
+
+def _flatness(curve: Sequence[Tried], what: str, *, by_batch: bool) -> str:
+    """Say which settings are nearly as good: how much a mistake costs."""
+    most = max(tried.latency_bounded_qps or 0.0 for tried in curve)
+    near = [
+        _axis_label(tried, by_batch=by_batch)
+        for tried in curve
+        if (tried.latency_bounded_qps or 0.0) >= (1.0 - FLAT) * most
+    ]
+    if len(near) == 1:
+        return f"a sharp optimum: every other of these {what} loses more than {100 * FLAT:g} %"
+    return f"within {100 * FLAT:g} % of the best: {what} {', '.join(near)}"
+
+
+def _workers(answer: TuneAnswer) -> Table:
+    title = "by processes x threads"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("workers", "batch", "queries/s"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    most = max(tuning.exhaustive.latency_bounded_qps or 0.0 for tuning in answer.by_threads.values())
+    for threads, tuning in answer.by_threads.items():
+        best, chosen = tuning.exhaustive, threads == answer.tuning.node.threads
+        bar = Text(_bar((best.latency_bounded_qps or 0.0) / most), style="green" if chosen else "blue")
+        workers = f"{tuning.node.num_workers} x {threads}"
+        table.add_row(workers, str(best.batch_size), number(best.latency_bounded_qps, 4), bar)
+    return table
+
+
+def _levels(answer: TuneAnswer) -> Table:
+    table = Table(title="by SLA", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in (
+        "SLA",
+        "ms",
+        "batch",
+        "threshold",
+        "queries/s",
+        "static",
+        "gain",
+        "gain per W",
+        "climb misses",
+    ):
+        table.add_column(heading, justify="left" if heading == "SLA" else "right")
+    for level, tuning in answer.levels.items():
+        best = tuning.exhaustive
+        threshold = best.offload_threshold_items
+        table.add_row(
+            level,
+            number(tuning.sla.latency_ms),
+            str(best.batch_size),
+            "–" if threshold is None else str(threshold),
+            number(best.latency_bounded_qps, 4),
+            number(tuning.static.latency_bounded_qps, 4),
+            number(tuning.gain),
+            number(tuning.gain_per_w),
+            "–" if tuning.climb_shortfall is None else f"{100 * tuning.climb_shortfall:.1f} %",
+        )
+    return table
+
+
+def _notes(answer: TuneAnswer) -> list[str]:
+    tuning = answer.tuning
+    found = (
+        "found the optimum"
+        if tuning.climb_found_optimum
+        else (
+            "ended elsewhere"
+            if tuning.climb_shortfall is None
+            else f"missed {100 * tuning.climb_shortfall:.1f} % of the optimum's queries/s"
+        )
+    )
+    queries = f"{number(answer.simulated_queries / 1e6)} million queries simulated"
+    return [
+        f"hill climb: {len(tuning.climbed)} steps, {found}; exhaustive: {len(tuning.tried)} configurations, "
+        f"the same arrivals for all",
+        f"{queries}; {tuning.exhaustive.num_queries:,} behind each of the three results, "
+        "fewer behind the curves",
+        f"static baseline: batch {tuning.static.batch_size}, CPU only; power is static TDP, "
+        "the accelerator's only where it is used",
+        *answer.notes,
+    ]
+
+
+def _over(value: float | None, base: float | None) -> float | None:
+    return None if value is None or not base else value / base

@@ -1,0 +1,114 @@
+"""`perfplan tune`: its keys, its exit codes, and that what it says to set carries what it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from perfmodel.cli.main import main
+
+FEW = ["--batch-sizes", "128,256,1024", "--static-batch", "64"]
+QUICK = ["--set", "simulation.min_queries=50000", "--set", "simulation.precision=0.1"]
+POINT = {"batch_size", "offload_threshold_items", "latency_bounded_qps", "qps_per_w"}
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = main([*arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_what_it_says_to_set_carries_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "tune", "-s", "ncf_broadwell", *FEW)
+    assert code == 0
+    rate = answer["tuned"]["latency_bounded_qps"]
+    settings = [part for setting in answer["set"] for part in ("--set", setting)]
+    for factor, expected in ((0.97, [0]), (1.03, [3, 4])):
+        load = ["--set", f"traffic.arrivals.rate_qps={factor * rate}"]
+        assert main(["predict", "-s", "ncf_broadwell", *QUICK, *settings, *load]) in expected
+    capsys.readouterr()
+
+
+def test_the_document_has_the_keys_that_scripts_rely_on(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "tune", "-s", "rm3_broadwell_gtx1080ti", *FEW, "--thresholds", "1,200,400")
+    assert code == 0
+    assert set(answer["static"]) >= POINT
+    assert set(answer["tuned"]) >= POINT
+    assert all(set(tried) >= POINT - {"qps_per_w"} for tried in answer["tried"])
+    assert len(answer["tried"]) == 3 * 4 + 1, "the grid, and the static baseline, which is not in it"
+    static, tuned = answer["static"], answer["tuned"]
+    assert static["offload_threshold_items"] is None
+    assert answer["gain"] == pytest.approx(tuned["latency_bounded_qps"] / static["latency_bounded_qps"])
+    assert (static["power_w"], tuned["power_w"]) == (240, 490)
+    assert tuned["simulated_queries"] == 1_000_000
+    assert answer["climb"]["found_optimum"]
+
+
+def test_three_sla_levels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "tune", "-s", "ncf_broadwell", *FEW, "--sla-levels")
+    levels = {level["level"]: level for level in answer["sla_levels"]}
+    assert code == 0
+    bounds_ms = [levels[name]["sla"]["latency_ms"] for name in ("low", "medium", "high")]
+    assert bounds_ms == pytest.approx([5 / 1.5, 5, 7.5])
+    rates = [levels[name]["tuned"]["latency_bounded_qps"] for name in ("low", "medium", "high")]
+    assert rates == sorted(rates)
+    assert levels["medium"]["tuned"] == answer["tuned"]
+
+
+def test_the_same_question_gets_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = []
+    for _ in range(2):
+        main(["tune", "-s", "ncf_broadwell", *FEW])
+        pages.append(capsys.readouterr().out)
+    assert pages[0] == pages[1]
+
+
+def test_the_page_says_what_to_paste_and_how_flat_the_optimum_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "-s", "rm3_broadwell", *FEW]) == 0
+    page = capsys.readouterr().out
+    assert "--set policy.batch_size=" in page
+    assert "--set policy.offload_threshold_items=null" in page
+    assert "within 5 % of the best" in page
+    assert "does not know how threads scale" in page
+
+
+def test_where_no_load_meets_the_sla_there_is_nothing_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    impossible = ["--set", "sla.latency_ms=1"]
+    code, answer = ask(capsys, "tune", "-s", "rm3_skylake", *FEW, *impossible)
+    assert (code, answer["tuned"]["latency_bounded_qps"], answer["gain"], answer["set"]) == (
+        3,
+        None,
+        None,
+        [],
+    )
+    assert main(["tune", "-s", "rm3_skylake", *FEW, *impossible]) == 3
+    assert "no configuration meets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["wnd_broadwell_gtx1080ti_fusion"], "yaml:11:9: name: expected split"),
+        (["rm1_broadwell_overloaded_shedding"], "shedding: expected null"),
+        (["rm3_skylake", "--batch-sizes", "16,8"], "expected ascending whole numbers"),
+        (["rm3_skylake", "--batch-sizes", "a"], "expected ascending whole numbers"),
+        (["rm3_skylake", "--thresholds", "1"], "rm3_skylake has no accelerator"),
+    ],
+)
+def test_what_cannot_be_tuned_is_one_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", "-s", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_batches_beyond_the_calibrated_range_need_to_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    change = ["--set", "node.stack=hpca2020", "--set", "model=hpca-rmc1"]
+    code, answer = ask(capsys, "tune", "-s", "rm1_broadwell", *change)
+    assert max(tried["batch_size"] for tried in answer["tried"]) == 256, "where the profile ends"
+    assert (code, answer["basis"]) == (0, "fitted")
+    assert main(["tune", "-s", "rm1_broadwell", *change, "--batch-sizes", "64,512"]) == 5
+    capsys.readouterr()
