@@ -7,6 +7,7 @@ random numbers), and draws element by element, so that a longer run begins with 
 from __future__ import annotations
 
 from math import tau
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,13 @@ from perfmodel.units import MS
 
 # Beyond this the states would not fit in memory, and such short bursts average out within a gap.
 MAX_BURSTS = 10_000_000
+
+
+class WholeMsLaw(NamedTuple):
+    """The law of a gap of whole milliseconds: `cdf[j]` is the probability of at most `first_ms + j`."""
+
+    first_ms: int
+    cdf: FloatArray
 
 
 def draw_arrivals_s(
@@ -103,17 +111,22 @@ def _integer_ms_s(
     Inversion, because the gaps of two rates are then ordered query by query; `rng.poisson` consumes
     a different number of draws at every rate.
     """
+    law = whole_ms_law(1.0 / (arrivals.rate_qps * MS))
+    gaps_ms: IntArray = law.first_ms + np.searchsorted(law.cdf, rng.random(num_queries), side="right")
+    return np.cumsum(gaps_ms) / 1000.0
+
+
+def whole_ms_law(mean_gap_ms: float) -> WholeMsLaw:
+    """Return the Poisson law of a gap, over all the whole milliseconds that ever occur."""
     from scipy.special import gammaln  # a tenth of a second that other processes can spare
 
-    mean_gap_ms = 1.0 / (arrivals.rate_qps * MS)
     # Twelve standard deviations hold all but 1e-30 of a Poisson law; small means need the extra 40.
     reach = 12.0 * mean_gap_ms**0.5 + 40.0
     gap_ms = np.arange(max(0, int(mean_gap_ms - reach)), int(mean_gap_ms + reach) + 1)
     log_pmf = gap_ms * np.log(mean_gap_ms) - mean_gap_ms - gammaln(gap_ms + 1.0)
     cdf = np.cumsum(np.exp(log_pmf))
     cdf /= cdf[-1]
-    gaps_ms: IntArray = gap_ms[np.searchsorted(cdf, rng.random(num_queries), side="right")]
-    return np.cumsum(gaps_ms) / 1000.0
+    return WholeMsLaw(int(gap_ms[0]), cdf)
 
 
 def _bursty_s(arrivals: BurstyArrivals, unit_points: FloatArray, states: np.random.Generator) -> FloatArray:

@@ -1,0 +1,26 @@
+"""`perfplan tune --deeprecsys-mode` from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from perfmodel.cli.main import main
+
+HOPELESS = ["tune", "--scenario", "rm3_broadwell", "--deeprecsys-mode", "--set", "sla.latency_ms=0.01"]
+
+
+def test_an_sla_that_no_load_meets_is_one_json_document_and_exit_code_3(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*HOPELESS, "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["latency_bounded_qps"] is None
+    assert document["rows"] == []
+    assert document["climb"]["climbs"] == 32
+
+
+def test_options_of_the_other_search_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*HOPELESS, "--sla-levels"]) == 2
+    assert capsys.readouterr().err.startswith("--deeprecsys-mode: ")
