@@ -13,6 +13,9 @@ from calibration.published.stages import Parameters
 from perfmodel.domain.hardware import Device
 from perfmodel.loading.profile_file import ProfileFile
 
+LoadedLevel = Mapping[tuple[str, str], Mapping[str, tuple[float, str]]]
+"""Costs that show in a loaded node only, by device and stack: each value with its source."""
+
 UNDECIDED = 0.9
 """Where the figures leave this much of the spread that a constant had before, they say nothing about it."""
 
@@ -46,9 +49,7 @@ def device_of(name: str, stack: str, costs: Costs) -> tuple[tuple[str, str], Dev
     return (name, stack), profile_of(name, {stack: being_fitted(costs)}).device(stack)
 
 
-def profiles_from(
-    fitted: Sequence[Fitted], models: Models, node_slowdown: Mapping[str, tuple[float, str]]
-) -> list[ProfileFile]:
+def profiles_from(fitted: Sequence[Fitted], models: Models, loaded: LoadedLevel) -> list[ProfileFile]:
     """Gather the stacks of each device into its profile, each cost with its source and mean error.
 
     Parameters
@@ -57,16 +58,15 @@ def profiles_from(
         The costs of every stack.
     models : mapping
         The models that the figures were measured with, by name.
-    node_slowdown : mapping
-        By CPU: how much a serving stack slows its executors down, and its source; the bare kernels of
-        HPCA 2020 have none. [1]
+    loaded : mapping
+        By device and stack: costs that show in a loaded node only; bare kernels of HPCA 2020 have none.
     """
     devices = dict(device_of(entry.device, entry.stack, entry.costs) for entry in fitted)
     points = all_points(list(FIGURES), models, devices)
     profiles = []
     for name in HARDWARE:
         stacks = {
-            entry.stack: _stack_costs(entry, points, node_slowdown.get(name))
+            entry.stack: _stack_costs(entry, points, loaded.get((name, entry.stack), {}))
             for entry in fitted
             if entry.device == name
         }
@@ -75,11 +75,9 @@ def profiles_from(
 
 
 def _stack_costs(
-    entry: Fitted, points: Iterable[Point], node_slowdown: tuple[float, str] | None
+    entry: Fitted, points: Iterable[Point], loaded: Mapping[str, tuple[float, str]]
 ) -> StackCosts:
-    costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()}
-    if entry.stack != HPCA and node_slowdown is not None:
-        costs["node_slowdown"] = node_slowdown
+    costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()} | dict(loaded)
     own = [
         abs(point.error)
         for point in points

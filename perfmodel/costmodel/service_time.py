@@ -12,6 +12,7 @@ from perfmodel.costmodel.kernel_time import kernel_time
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
+from perfmodel.costmodel.surface_times import surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -42,6 +43,11 @@ class BatchTime:
     def seconds(self) -> Floats:
         """The whole pass: kernels follow each other. [s]"""
         return np.asarray(np.sum([timed.seconds for timed in self.kernels], axis=0))
+
+    def family_s(self, family: str) -> Floats:
+        """All kernels of one family, such as the input conversion. [s]"""
+        own = [timed.seconds for timed in self.kernels if timed.kernel.family == family]
+        return np.asarray(np.sum(own, axis=0)) if own else np.zeros_like(self.batch_size)
 
     @property
     def basis(self) -> Basis:
@@ -89,10 +95,33 @@ def batch_time(
             slowdown = memory_slowdown(device, workers, _memory_share(parts), copies=copies)
             at = replace(at, memory_slowdown=slowdown)
             parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
-    timed = tuple(
-        _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
-    )
+    if device.surfaces:
+        times = surface_times(kernels, device, batch, workers, alone.row_hit_rates)
+        timed = tuple(
+            _from_surface(kernel, part, *time, device, batch, alone)
+            for kernel, part, time in zip(kernels, parts, times, strict=True)
+        )
+    else:
+        timed = tuple(
+            _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
+        )
     return BatchTime(batch_size=batch, kernels=timed)
+
+
+def _from_surface(
+    kernel: Kernel,
+    parts: KernelTime,
+    seconds: Floats | None,
+    basis: Basis,
+    device: Device,
+    batch_size: Floats,
+    alone: Conditions,
+) -> TimedKernel:
+    """Take a measured surface's time, its parts in the formula's proportions; the formula without one."""
+    if seconds is None:
+        return _timed(kernel, parts, device, batch_size, alone)
+    scaled = parts.scaled(seconds / np.maximum(parts.seconds, 1e-30))
+    return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
 
 
 def _memory_share(parts: list[KernelTime]) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.costmodel.service_time import BatchTime, batch_time
+from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -32,6 +33,8 @@ class ServingNode:
         The kind of accelerator.
     num_accelerators : int
         How many of them; 0 without.
+    threads : int
+        Cores that work together on a request: threads of a worker process.
     """
 
     model: RecModel
@@ -39,10 +42,17 @@ class ServingNode:
     cores: int
     accelerator: Device | None = None
     num_accelerators: int = 0
+    threads: int = 1
+
+    @property
+    def num_workers(self) -> int:
+        """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
+        return self.cores // self.threads
 
     def cpu_time(self, batch_size: float, busy: float) -> BatchTime:
-        """Time of one batch on one core with `busy` cores at work."""
-        return batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy)
+        """Time of one batch on one worker with `busy` cores at work."""
+        alone = batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy)
+        return with_threads(alone, self.cpu.thread_scaling, self.threads)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
         """Time of one whole query on an accelerator."""
@@ -54,12 +64,13 @@ class ServingNode:
         """Tabulate what the simulation needs for queries of up to `max_items` items.
 
         The CPU table has a row for each batch size that the policy can send and a column for each number
-        of busy cores; the accelerator's has a row for each launch size, and a column for each number of
-        busy streams of one accelerator.
+        of busy workers; the accelerator's has a row for each launch size, and a column for each number of
+        busy streams of one accelerator, or of requests in flight on one that overlaps them.
         """
         batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
-        busy = np.arange(1.0, self.cores + 1)
-        cpu_s = batch_time(self.model, self.cpu, batches[:, None], busy[None, :]).seconds
+        busy = self.threads * np.arange(1.0, self.num_workers + 1)
+        time = batch_time(self.model, self.cpu, batches[:, None], busy[None, :])
+        cpu_s = self._anchored_s(with_threads(time, self.cpu.thread_scaling, self.threads).seconds)
         if self.accelerator is None or self.num_accelerators == 0:
             return ServiceTimes(cpu_s=cpu_s)
         launches = np.arange(
@@ -67,12 +78,40 @@ class ServingNode:
         )
         return ServiceTimes(
             cpu_s=cpu_s,
-            accelerator_s=self._streamed_s(launches, policy.streams),
+            accelerator_s=self._in_flight_s(launches)
+            if policy.streams == 1
+            else self._streamed_s(launches, policy.streams),
             num_accelerators=self.num_accelerators,
         )
 
+    def _anchored_s(self, cpu_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Correct a table of times by what the profile knows of the whole model, where it was run. [s]"""
+        anchor = self.cpu.anchors.get(self.model.name)
+        if anchor is None:
+            return cpu_s
+        batches, workers = (np.arange(1.0, length + 1) for length in cpu_s.shape)
+        others = (workers - 1) / max(1, len(workers) - 1)
+        return cpu_s * anchor.factor(batches[:, None], others[None, :])
+
+    def _in_flight_s(self, launches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Times of launches on an accelerator without streams of its own; 2-D where two may be in flight. [s]
+
+        Alone a launch takes t = c + k: its input converted, then its kernels. With a second in flight, each
+        has every other turn, and one is converted while the other's kernels run:
+        t(s, 2) = 2 (t - o min(c, k)), o being the profile's overlap. Two in flight thus complete one launch
+        every max(c, k) where o = 1, and one alone still waits for the sum.
+        """
+        assert self.accelerator is not None
+        time = batch_time(self.model, self.accelerator, launches)
+        overlap = self.accelerator.inputs.overlap
+        if overlap == 0.0:
+            return time.seconds
+        converting_s = time.family_s("input")
+        hidden_s = overlap * np.minimum(converting_s, time.seconds - converting_s)
+        return np.stack([time.seconds, 2.0 * (time.seconds - hidden_s)], axis=1)
+
     def _streamed_s(self, launches: npt.NDArray[np.float64], streams: int) -> npt.NDArray[np.float64]:
-        """Times of launches while 1 to `streams` streams of the accelerator are busy; 1-D for one stream. [s]
+        """Times of launches while 1 to `streams` streams of the accelerator are busy. [s]
 
         t(s, n) = t_fixed + n (t(s) - t_fixed): the calls' fixed part, which the host spends launching,
         does not stretch; arithmetic, memory and transfers are shared out among the n busy streams. Assumed:
@@ -80,8 +119,6 @@ class ServingNode:
         """
         assert self.accelerator is not None
         time = batch_time(self.model, self.accelerator, launches)
-        if streams == 1:
-            return time.seconds
         fixed_s = sum(
             (np.minimum(timed.parts.overhead_s, timed.seconds) for timed in time.kernels), np.zeros(1)
         )

@@ -30,7 +30,9 @@ class NodeKind:
         if self.policy.shedding is not None:
             raise InputError("policy.shedding: the nodes of a fleet serve every query; expected null")
         if self.service.num_accelerators > 1 and self.service.streams_per_accelerator > 1:
-            raise InputError("fleet: expected one accelerator a node where it has several streams")
+            raise InputError(
+                "fleet: expected one accelerator a node where it serves several requests at once"
+            )
 
     @property
     def streams_s(self) -> FloatArray:

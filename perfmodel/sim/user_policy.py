@@ -50,7 +50,8 @@ class NodeState(NamedTuple):
     queued_requests, queued_items : int
         Requests that wait for a core, and the items in them.
     streams, streams_busy : int
-        Streams of all accelerators together, and how many are busy; 0 without any.
+        Streams of all accelerators together, and how many are busy; 0 without any. An accelerator that
+        overlaps two requests has two.
     offloaded_requests, offloaded_items : int
         Queries that wait for a stream, and the items in them.
     """

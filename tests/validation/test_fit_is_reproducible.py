@@ -7,7 +7,7 @@ import pytest
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
 from calibration.published.fit import fit_all
-from calibration.published.node_level import node_slowdown
+from calibration.published.node_level import input_overlap, node_slowdown
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
@@ -40,3 +40,10 @@ def test_refitting_the_loaded_level_gives_the_shipped_slowdown() -> None:
     broadwell = shipped_devices()["broadwell", ISCA]
     factor = node_slowdown(broadwell, shipped_models()["dlrm-rmc3"])
     assert factor == pytest.approx(broadwell.interference.node_factor, rel=0.02)
+
+
+def test_refitting_the_loaded_level_gives_the_shipped_overlap() -> None:
+    devices = shipped_devices()
+    card = devices["gtx1080ti", ISCA]
+    overlap = input_overlap(devices["broadwell", ISCA], card, shipped_models()["dlrm-rmc3"])
+    assert overlap == pytest.approx(card.inputs.overlap, abs=0.02)

@@ -1,0 +1,1 @@
+"""`perfplan reproduce`: published evaluations, recomputed on the shipped profiles."""

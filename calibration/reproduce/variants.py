@@ -1,0 +1,197 @@
+"""What stays apart from the published gains: the gains again, with one part of the prediction changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibration.published.node_level import overlapped, slowed
+from calibration.reproduce.gains import GAINS, published_gains
+from calibration.reproduce.scope import CARD, CPU, Progress, Scope
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.reproduction import Compared, Section
+from perfmodel.planning.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
+from perfmodel.planning.tuning import (
+    SLA_LEVELS,
+    Grid,
+    doubling_batch_sizes,
+    share_thresholds,
+    static_batch_size,
+)
+from perfmodel.planning.tuning_search import Tuner
+from perfmodel.sim.service import ServiceTimes
+
+LARGEST_QUERY_ITEMS = 1000
+HAND_OVER_S = 0.1e-3
+"""One item through a queue between processes: 60 to 130 us where it was measured; no figure gives it. [s]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The prediction with one part changed.
+
+    Attributes
+    ----------
+    name : str
+        What is changed.
+    part : str
+        Which part of the prediction: service times, contention, the study's definitions.
+    static_batch : int
+        Of the baseline. [items]
+    node : callable
+        Changes the node.
+    service : callable
+        Changes its service times, given the node too.
+    """
+
+    name: str
+    part: str
+    static_batch: int = PUBLISHED_STATIC_BATCH
+    node: Callable[[ServingNode], ServingNode] = lambda node: node
+    service: Callable[[ServingNode, ServiceTimes], ServiceTimes] = lambda _, service: service
+
+
+def variants(cores: int) -> tuple[Variant, ...]:
+    """Everything that is changed, on a node with so many cores; the first changes nothing."""
+    own_static = static_batch_size(LARGEST_QUERY_ITEMS, cores)
+    return (
+        Variant(name="as shipped", part=""),
+        Variant(
+            name=f"baseline of {own_static} items, 1000 over this node's {cores} cores",
+            part="baseline",
+            static_batch=own_static,
+        ),
+        Variant(name="no slow-down by the serving stack", part="contention", node=_without_slowdown),
+        Variant(name="no contention at all", part="contention", service=_uncontended),
+        Variant(
+            name="each request handed over twice, 0.1 ms each",
+            part="service times, not in the profiles",
+            service=_handed_over,
+        ),
+        Variant(name="cores slower by the profile's error", part="service times", service=_cpu_scaled(+1.0)),
+        Variant(name="cores faster by the profile's error", part="service times", service=_cpu_scaled(-1.0)),
+        Variant(name="card faster by the profile's error", part="service times", service=_card_faster),
+        Variant(name="card serves one query after the other", part="loaded card", node=_without_overlap),
+        Variant(name="card hides all of the shorter part", part="loaded card", node=_with_whole_overlap),
+    )
+
+
+Gains = dict[tuple[str, str], float | None]
+"""By key of the published file and SLA level: geometric mean over the models. [1]"""
+
+
+def variants_section(scope: Scope, traffic: SharedTraffic, progress: Progress) -> Section:
+    """The geometric means under each variant, beside the published ones."""
+    rows = list[Compared]()
+    for variant in variants(study_node(next(iter(scope.targets_ms)), CPU, None).cores):
+        progress(f"the gains again: {variant.name}")
+        rows += _rows(variant, gains_of(variant, scope.targets_ms, traffic))
+    return Section(
+        title="What stays apart",
+        prose=(
+            "The geometric means again, each time with one part of the prediction changed: the differences "
+            f"to the first rows say what that part is worth. {traffic.num_queries:,} queries behind a rate."
+        ),
+        rows=tuple(rows),
+    )
+
+
+def gains_of(
+    variant: Variant, targets_ms: Mapping[str, float], traffic: SharedTraffic, *, threads: int = 2
+) -> Gains:
+    """Tune every model at every SLA level on Broadwell under a variant."""
+
+    def of_model(entry: tuple[str, float]) -> dict[tuple[str, str], float | None]:
+        return dict(_gains_of_model(variant, *entry, traffic))
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        found = list(pool.map(of_model, targets_ms.items()))
+    return {key: geometric_mean(gains[key] for gains in found) for key in found[0]}
+
+
+def _gains_of_model(
+    variant: Variant, model: str, target_ms: float, traffic: SharedTraffic
+) -> Iterator[tuple[tuple[str, str], float | None]]:
+    law = traffic.source.size_pmf
+    node = variant.node(study_node(model, CPU, CARD))
+    alone = replace(node, accelerator=None, num_accelerators=0)
+    sizes, thresholds = doubling_batch_sizes(law.max_items), share_thresholds(law)
+    service = variant.service(node, service_of(node, law.max_items))
+    cores_only = ServiceTimes(cpu_s=service.cpu_s)
+    static = Configuration(variant.static_batch)
+    for level, factor in SLA_LEVELS.items():
+        sla = SlaTarget(percentile=0.95, latency_ms=factor * target_ms)
+        cpu = Tuner(LoadTest(alone, traffic, sla, service=cores_only), Grid(batch_sizes=sizes), static)
+        both = Tuner(
+            LoadTest(node, traffic, sla, service=service),
+            Grid(batch_sizes=sizes, thresholds=thresholds),
+            static,
+        )
+        on_cores = cpu.tune()
+        both.knows_from(cpu)
+        with_card = both.tune(promising=[on_cores.exhaustive.configuration])
+        yield ("qps_gain_cpu", level), on_cores.gain
+        yield ("qps_gain_gpu", level), with_card.gain
+        yield ("qps_per_w_gain_gpu", level), with_card.gain_per_w
+
+
+def _rows(variant: Variant, gains: Gains) -> list[Compared]:
+    """The rows of a variant, cores alone first; of the SLA levels only the medium one is no detail."""
+    published = published_gains()
+    return [
+        Compared(
+            case=variant.name,
+            quantity=f"{name}, {level} SLA",
+            predicted=gains[key, level],
+            setting=f"published {published[key, level]:g}",
+            cause=variant.part,
+            detail=level != "medium",
+        )
+        for key, name, _, _ in GAINS
+        for level in SLA_LEVELS
+    ]
+
+
+def _without_slowdown(node: ServingNode) -> ServingNode:
+    return replace(node, cpu=slowed(node.cpu, 1.0))
+
+
+def _without_overlap(node: ServingNode) -> ServingNode:
+    return _overlapping(node, 0.0)
+
+
+def _with_whole_overlap(node: ServingNode) -> ServingNode:
+    return _overlapping(node, 1.0)
+
+
+def _overlapping(node: ServingNode, overlap: float) -> ServingNode:
+    assert node.accelerator is not None
+    return replace(node, accelerator=overlapped(node.accelerator, overlap))
+
+
+def _uncontended(_: ServingNode, service: ServiceTimes) -> ServiceTimes:
+    alone_s = service.cpu_s[:, :1]
+    return replace(service, cpu_s=np.repeat(alone_s, service.num_executors, axis=1))
+
+
+def _handed_over(_: ServingNode, service: ServiceTimes) -> ServiceTimes:
+    """A request goes to its process through a queue, and its result comes back through another."""
+    return replace(service, cpu_s=service.cpu_s + 2.0 * HAND_OVER_S)
+
+
+def _cpu_scaled(sign: float) -> Callable[[ServingNode, ServiceTimes], ServiceTimes]:
+    def scaled(node: ServingNode, service: ServiceTimes) -> ServiceTimes:
+        return replace(service, cpu_s=service.cpu_s * (1.0 + sign * node.cpu.relative_error))
+
+    return scaled
+
+
+def _card_faster(node: ServingNode, service: ServiceTimes) -> ServiceTimes:
+    assert node.accelerator is not None
+    assert service.accelerator_s is not None
+    return replace(service, accelerator_s=service.accelerator_s * (1.0 - node.accelerator.relative_error))

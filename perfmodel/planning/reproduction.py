@@ -1,0 +1,142 @@
+"""A published evaluation, recomputed: every figure beside the published one, and what it is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One figure.
+
+    Attributes
+    ----------
+    case : str
+        Of what: a model, a server, an SLA.
+    quantity : str
+        What was computed, its unit in square brackets.
+    predicted : float or None
+        By the shipped profiles; None: it does not exist, as where no load meets the SLA.
+    published : float or None
+        None: nothing was published.
+    setting : str
+        What goes with the prediction, such as the batch size behind a gain; may be empty.
+    cause : str
+        Why it deviates, as far as that is known; may be empty.
+    detail : bool
+        Whether it is part of another figure or stands behind one: left out where space is short.
+    """
+
+    case: str
+    quantity: str
+    predicted: float | None
+    published: float | None = None
+    setting: str = ""
+    cause: str = ""
+    detail: bool = False
+
+    @property
+    def deviation(self) -> float | None:
+        """Predicted over published, less 1; None where either does not exist. [1]"""
+        if self.predicted is None or self.published is None:
+            return None
+        return self.predicted / self.published - 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of the JSON document."""
+        deviation = self.deviation
+        return {
+            "case": self.case,
+            "quantity": self.quantity,
+            "predicted": self.predicted,
+            "published": self.published,
+            "deviation_percent": None if deviation is None else 100.0 * deviation,
+            "setting": self.setting or None,
+            "cause": self.cause or None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Points of one line in a plot; those without a value are left out."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinePlot:
+    """Lines over one quantity."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarPlot:
+    """Bars side by side in each group; `heights` has a name for each bar."""
+
+    title: str
+    y_label: str
+    groups: tuple[str, ...]
+    heights: dict[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the evaluation: what it asks, what was found, how it looks."""
+
+    title: str
+    prose: str
+    rows: tuple[Compared, ...]
+    plots: tuple[LinePlot | BarPlot, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of the JSON document."""
+        rows = [row.to_dict() for row in self.rows]
+        return {"title": self.title, "prose": self.prose, "rows": rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """A whole evaluation.
+
+    Attributes
+    ----------
+    name : str
+        As `perfplan reproduce` knows it.
+    title, source : str
+        What was recomputed, and where it was published.
+    sections : tuple of Section
+        In the order of the page.
+    simulated_queries : int
+        In all searches; 0 where nothing was simulated.
+    """
+
+    name: str
+    title: str
+    source: str
+    sections: tuple[Section, ...]
+    simulated_queries: int = 0
+
+    @property
+    def compared(self) -> tuple[Compared, ...]:
+        """All figures that have a published one, details left out."""
+        rows = (row for section in self.sections for row in section.rows)
+        return tuple(row for row in rows if row.published is not None and not row.detail)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "evaluation": self.name,
+            "source": self.source,
+            "sections": [section.to_dict() for section in self.sections],
+            "simulated_queries": self.simulated_queries,
+        }
