@@ -19,6 +19,10 @@ class InputError(PerfplanError, ValueError):
     exit_code = 2
 
 
+class CalibrationWarning(UserWarning):
+    """The answer stands, but what it was calibrated on differs from where it is asked for."""
+
+
 class UnstableError(PerfplanError):
     """The offered load exceeds what the executors can serve; no percentile exists.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.main import get_command
 
-from perfmodel.errors import PerfplanError
+from perfmodel.errors import CalibrationWarning, PerfplanError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -53,6 +56,12 @@ def _capacity() -> Command:
     return capacity
 
 
+def _tune() -> Command:
+    from perfmodel.cli.tune import tune
+
+    return tune
+
+
 def _latency() -> Command:
     from perfmodel.cli.latency import latency
 
@@ -65,16 +74,51 @@ def _fleet() -> Command:
     return fleet
 
 
+def _calibration(module: str, function: str) -> Callable[[], Command]:
+    """Load a command that measures or runs models: it lives outside the library, by name only."""
+
+    def load() -> Command:
+        found: Command = vars(import_module(f"calibration.commands.{module}"))[function]
+        return found
+
+    return load
+
+
 COMMANDS: Mapping[str, LazyCommand] = {
     "predict": LazyCommand("Predict tail latency, throughput and power of a scenario.", _predict),
     "capacity": LazyCommand("Find the largest load that a node carries within its SLA.", _capacity),
+    "tune": LazyCommand("Find the batch size and offload threshold that carry the most load.", _tune),
     "latency": LazyCommand(
         "Predict the latency of one batch on one executor, operator by operator.", _latency
     ),
     "fleet": LazyCommand("Predict tail latency and power of many nodes behind a router, over a day.", _fleet),
+    "calibrate": LazyCommand(
+        "Measure what operators cost on this machine, and write a hardware profile.",
+        _calibration("calibrate", "calibrate"),
+    ),
+    "import": LazyCommand(
+        "Turn a PyTorch module into a model file, and say what was not recognised.",
+        _calibration("import_model", "import_model"),
+    ),
+    "reproduce": LazyCommand(
+        "Recompute a published evaluation, beside its published figures.",
+        _calibration("reproduce", "reproduce"),
+    ),
+    "validate": LazyCommand(
+        "Compare the prediction of a scenario with a real server on this machine.",
+        _calibration("validate", "validate"),
+    ),
+    "doctor": LazyCommand(
+        "Say what would disturb a calibration on this machine, and how to fix it.",
+        _calibration("doctor", "doctor"),
+    ),
     "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
     "schema": LazyCommand("Print the JSON Schema of a kind of YAML file.", _schema),
 }
+
+
+GARBAGE_THRESHOLD = 100_000
+"""Objects made since the last collection that start the next one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,8 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         calibrated range; 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Imports make some hundred thousand objects that stay: looking among them for garbage again and again
+    # takes a tenth of the time of a short command.
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
-        return _run(arguments or ["--help"])
+        with warnings.catch_warnings():
+            _show_calibration_warnings_in_a_line()
+            return _run(arguments or ["--help"])
     except PerfplanError as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return error.exit_code
@@ -103,6 +152,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone. The interpreter flushes stdout once more at its end: let that succeed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _show_calibration_warnings_in_a_line() -> None:
+    """Print each of perfplan's own warnings once, as a line on stderr; the others stay as they are."""
+    otherwise, shown = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if not issubclass(category, CalibrationWarning):
+            otherwise(message, category, *place, **options)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"note: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", CalibrationWarning)
 
 
 def _run(arguments: list[str]) -> int:

@@ -41,7 +41,13 @@ def fc(operator: str, rows_per_item: float, inner: int, outer: int) -> Kernel:
 
 
 def elementwise(
-    operator: str, elements: float, *, family: Family = "elementwise", inputs: int = 1, calls: int = 1
+    operator: str,
+    elements: float,
+    *,
+    family: Family = "elementwise",
+    inputs: int = 1,
+    calls: int = 1,
+    variant: str = "",
 ) -> Kernel:
     """One call over `elements` an item that reads `inputs` operands and writes one."""
     return Kernel(
@@ -51,6 +57,7 @@ def elementwise(
         flop_per_item=elements * max(1, inputs - 1),
         read_bytes_per_item=ELEMENT_BYTES * elements * inputs,
         written_bytes_per_item=ELEMENT_BYTES * elements,
+        variant=variant,
     )
 
 
@@ -58,7 +65,7 @@ def activation(operator: str, function: Function, elements: float) -> list[Kerne
     """Activation of a layer, a call of its own as the papers count it; none for `none`."""
     if function == "none":
         return []
-    return [elementwise(f"{operator}.{function}", elements, family="activation")]
+    return [elementwise(f"{operator}.{function}", elements, family="activation", variant=function)]
 
 
 def softmax(operator: str, rows: float, width: float) -> Kernel:
@@ -74,7 +81,9 @@ def softmax(operator: str, rows: float, width: float) -> Kernel:
     )
 
 
-def batch_matmul(operator: str, products: float, rows: int, inner: int, outer: int) -> Kernel:
+def batch_matmul(
+    operator: str, products: float, rows: int, inner: int, outer: int, *, variant: str = ""
+) -> Kernel:
     """`products` small products an item, (rows, inner) x (inner, outer) each; both sides are activations.
 
     Examples
@@ -90,6 +99,8 @@ def batch_matmul(operator: str, products: float, rows: int, inner: int, outer: i
         read_bytes_per_item=ELEMENT_BYTES * products * inner * (rows + outer),
         written_bytes_per_item=ELEMENT_BYTES * products * rows * outer,
         rows_per_item=products,
+        variant=variant,
+        shape=(rows, inner, outer),
     )
 
 

@@ -105,6 +105,11 @@ class Kernel:
         Rows that a softmax normalises, or small products that a batched product makes, in one call.
     steps : int
         Steps of a recurrent layer, in all calls.
+    variant : str
+        Which function of its family it calls, such as `relu` or `gru`; measured costs differ by it.
+    shape : tuple of int
+        Rows, inner and outer size of each small product of a batched product; steps, input and hidden
+        size of a recurrent layer.
     """
 
     operator: str
@@ -118,6 +123,8 @@ class Kernel:
     pieces: int = 0
     rows_per_item: float = 0.0
     steps: int = 0
+    variant: str = ""
+    shape: tuple[int, ...] = ()
 
     @property
     def weight_bytes(self) -> float:

@@ -20,11 +20,13 @@ from perfmodel.domain.operators import Shapes
 _LOWERINGS: Mapping[type, Callable[[Any, Shapes], list[Kernel]]] = {
     ops.Mlp: simple.mlp,
     ops.EmbeddingBag: simple.embedding_bag,
-    ops.Sum: simple.add,
     ops.DotInteraction: simple.dot_interaction,
     ops.Activation: simple.activation,
     ops.Softmax: simple.softmax,
     ops.Cross: simple.cross,
+    ops.View: simple.view,
+    ops.Elementwise: simple.elementwise,
+    ops.BatchMatmul: simple.batch_matmul,
     ops.LocalActivation: sequence.local_activation,
     ops.AttentionScores: sequence.attention_scores,
     ops.Attention: sequence.attention,
@@ -59,6 +61,8 @@ def lower(model: RecModel) -> tuple[Kernel, ...]:
         if isinstance(operator, ops.Concat):
             joined = sum(pieces.get(name, 1) for name in operator.inputs)
             kernels.append(simple.concat(operator, shapes, joined))
+        elif isinstance(operator, ops.Sum):
+            kernels.append(simple.add(operator, shapes, sum(pieces.get(name, 1) for name in operator.inputs)))
         else:
             kernels += _LOWERINGS[type(operator)](operator, shapes)
     return tuple(kernels)

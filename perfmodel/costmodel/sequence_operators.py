@@ -17,14 +17,14 @@ def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
     """All units of an item share one batched MLP: rows are behaviours; then the weighted sum."""
     length, width = shapes[op.behaviours]
     kernels = [
-        calls.elementwise(op.name, length * width, inputs=2),
-        calls.elementwise(op.name, 3 * length * width, family="concat"),
+        calls.elementwise(op.name, length * width, inputs=2, variant="mul"),
+        calls.elementwise(op.name, 3 * length * width, family="concat", variant="sequence"),
     ]
     for inner, outer in pairwise(op.unit_widths(shapes)):
         kernels.append(calls.fc(op.name, length, inner, outer))
         if outer != 1:
-            kernels.append(calls.elementwise(op.name, length * outer, family="activation"))
-    return [*kernels, calls.batch_matmul(op.name, 1, 1, length, width)]
+            kernels.append(calls.elementwise(op.name, length * outer, family="activation", variant="relu"))
+    return [*kernels, calls.batch_matmul(op.name, 1, 1, length, width, variant="weigh")]
 
 
 def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
@@ -32,7 +32,7 @@ def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
     length, width = shapes[op.states]
     return [
         calls.fc(op.name, 1, shapes[op.candidate].width, width),
-        calls.batch_matmul(op.name, 1, length, width, 1),
+        calls.batch_matmul(op.name, 1, length, width, 1, variant="match"),
         calls.softmax(op.name, 1, length),
     ]
 
@@ -43,9 +43,9 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     inner = op.inner_width(shapes)
     head = inner // op.num_heads
     weigh = [
-        calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length),
+        calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length, variant="scores"),
         calls.softmax(op.name, op.num_heads * query.length, key.length),
-        calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head),
+        calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head, variant="values"),
     ]
     if not op.projected:
         return weigh
@@ -64,6 +64,7 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
     projected = Kernel(
         operator=op.name,
         family="recurrent",
+        variant=f"{op.kind}_inputs",
         calls=1,
         flop_per_item=2.0 * steps * width * gates,
         read_bytes_per_item=float(ELEMENT_BYTES * steps * width),
@@ -73,6 +74,8 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
     hidden = Kernel(
         operator=op.name,
         family="recurrent",
+        variant=op.kind,
+        shape=(steps, width, op.hidden_size),
         calls=steps,
         steps=steps,
         flop_per_item=2.0 * op.hidden_size * gates + GATE_FLOP * gates,

@@ -34,6 +34,7 @@ def _lookups(op: ops.EmbeddingBag, table: ops.EmbeddingTable) -> Kernel:
         read_bytes_per_item=lookups * (table.row_bytes + INDEX_BYTES),
         written_bytes_per_item=gather.bags_per_item * table.dim * ELEMENT_BYTES,
         gather=gather,
+        variant="pooled" if op.pooling == "sum" else "sequence",
     )
 
 
@@ -46,22 +47,23 @@ def concat(op: ops.Concat, shapes: Shapes, pieces: int) -> Kernel:
         read_bytes_per_item=moved,
         written_bytes_per_item=moved,
         pieces=pieces,
+        variant="stack" if op.along == "length" else "features",
     )
 
 
-def add(op: ops.Sum, shapes: Shapes) -> list[Kernel]:
-    """All inputs read, one result written; an addition for each element that goes."""
+def add(op: ops.Sum, shapes: Shapes, pieces: int) -> Kernel:
+    """All inputs read, one result written; an addition for each element that goes. `pieces` tensors go in."""
     read = sum(shapes[name].elements for name in op.inputs)
     written = shapes[op.name].elements
-    return [
-        Kernel(
-            operator=op.name,
-            family="sum",
-            flop_per_item=float(read - written),
-            read_bytes_per_item=float(ELEMENT_BYTES * read),
-            written_bytes_per_item=float(ELEMENT_BYTES * written),
-        )
-    ]
+    return Kernel(
+        operator=op.name,
+        family="sum",
+        flop_per_item=float(read - written),
+        read_bytes_per_item=float(ELEMENT_BYTES * read),
+        written_bytes_per_item=float(ELEMENT_BYTES * written),
+        pieces=pieces,
+        variant="tensors" if pieces > 1 else "vectors",
+    )
 
 
 def dot_interaction(op: ops.DotInteraction, shapes: Shapes) -> list[Kernel]:
@@ -75,16 +77,22 @@ def dot_interaction(op: ops.DotInteraction, shapes: Shapes) -> list[Kernel]:
         read_bytes_per_item=stacked,
         written_bytes_per_item=stacked,
         pieces=n,
+        variant="stack",
     )
     keep = Kernel(
-        operator=op.name, family="elementwise", read_bytes_per_item=kept, written_bytes_per_item=kept
+        operator=op.name,
+        family="elementwise",
+        read_bytes_per_item=kept,
+        written_bytes_per_item=kept,
+        variant="take",
     )
-    return [stack, calls.batch_matmul(op.name, 1, n, width, n), keep]
+    return [stack, calls.batch_matmul(op.name, 1, n, width, n, variant="pairs"), keep]
 
 
 def activation(op: ops.Activation, shapes: Shapes) -> list[Kernel]:
     """One call over all elements."""
-    return [calls.elementwise(op.name, float(shapes[op.input].elements), family="activation")]
+    elements = float(shapes[op.input].elements)
+    return [calls.elementwise(op.name, elements, family="activation", variant=op.function)]
 
 
 def softmax(op: ops.Softmax, shapes: Shapes) -> list[Kernel]:
@@ -102,5 +110,31 @@ def cross(op: ops.Cross, shapes: Shapes) -> list[Kernel]:
             kernels.append(calls.fc(op.name, 1, width, width))
         else:
             kernels += [calls.fc(op.name, 1, width, op.rank), calls.fc(op.name, 1, op.rank, width)]
-        kernels.append(calls.elementwise(op.name, width, inputs=3))
+        kernels.append(calls.elementwise(op.name, width, inputs=3, variant="addcmul"))
     return kernels
+
+
+def view(op: ops.View, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature for all
+    """No call: only the shape is written down anew."""
+    return []
+
+
+def elementwise(op: ops.Elementwise, shapes: Shapes) -> list[Kernel]:
+    """One call: every input read once however often it repeats, the result written."""
+    written = float(shapes[op.name].elements)
+    return [
+        Kernel(
+            operator=op.name,
+            family="elementwise",
+            flop_per_item=written * max(1, len(op.inputs) - 1),
+            read_bytes_per_item=float(ELEMENT_BYTES * sum(shapes[name].elements for name in op.inputs)),
+            written_bytes_per_item=ELEMENT_BYTES * written,
+            variant="mul",
+        )
+    ]
+
+
+def batch_matmul(op: ops.BatchMatmul, shapes: Shapes) -> list[Kernel]:
+    """One call for all products."""
+    rows, outer = op.sizes(shapes)
+    return [calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant="weigh")]

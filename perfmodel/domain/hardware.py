@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.domain.surface import Surface
+
 DeviceKind = Literal["cpu", "gpu"]
 
 
@@ -106,6 +108,9 @@ class InputCosts:
         Host to device; infinite for a CPU. [bytes/s]
     index_bytes : int
         Bytes of one index as handed over. [bytes]
+    overlap : float
+        Of a GPU that has two requests in flight, one being converted by the host while the other's kernels
+        run: fraction of the shorter of the two that this hides. 0: one request at a time. [1]
     """
 
     blob_s: float = 0.0
@@ -114,6 +119,7 @@ class InputCosts:
     dense_element_s: float = 0.0
     transfer_bytes_per_s: float = float("inf")
     index_bytes: int = 8
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +171,47 @@ class MeasuredCurve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnchor:
+    """What a whole model takes over what its operators, measured one by one, add up to.
+
+    Attributes
+    ----------
+    batch_sizes : (n,) float
+        Ascending. [items]
+    factors : (n,) float
+        Measured over predicted time of a request, with no other worker busy. [1]
+    all_busy : float
+        Further factor with all workers busy. [1]
+    """
+
+    batch_sizes: npt.NDArray[np.float64]
+    factors: npt.NDArray[np.float64]
+    all_busy: float = 1.0
+
+    def factor(
+        self, batch_size: npt.NDArray[np.float64], busy_share: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Factor on the service time; linear in logarithms between sizes, constant beyond them. [1]
+
+        Parameters
+        ----------
+        batch_size : (...) float
+            Items in the request.
+        busy_share : (...) float
+            Share of the other workers that are busy; broadcasts with `batch_size`. [1]
+
+        Examples
+        --------
+        >>> sizes, factors = np.array([1.0, 16.0]), np.array([1.0, 4.0])
+        >>> anchor = ModelAnchor(batch_sizes=sizes, factors=factors, all_busy=1.1)
+        >>> anchor.factor(np.array([1.0, 4.0, 99.0]), np.array([0.0, 0.0, 1.0])).round(6).tolist()
+        [1.0, 2.0, 4.4]
+        """
+        logs = np.interp(np.log(batch_size), np.log(self.batch_sizes), np.log(self.factors))
+        return np.asarray(np.exp(logs) * self.all_busy**busy_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One processor kind with one software stack; rates and costs are those of one executor.
 
@@ -182,6 +229,14 @@ class Device:
         Mean relative error of the calibration, for bands. [1]
     measured : mapping
         Kernel signature to its measured curve.
+    thread_scaling : mapping of str to float
+        Share of a kernel family's time that a worker's threads share out; empty: not known. [1]
+    surfaces : mapping
+        Kind of call to its measured surface; where there is one, its times come from it.
+    anchors : mapping
+        Model to its anchor, for those that were run as a whole.
+    co_located : mapping
+        Kernel family to its measured slow-down by the number of busy workers, this one included. [1]
     assumptions : tuple of str
         Costs that no fit stands behind, for reports.
     """
@@ -204,6 +259,10 @@ class Device:
     batch_range: tuple[int, int] = (1, 1024)
     relative_error: float = 0.0
     measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
+    thread_scaling: Mapping[str, float] = field(default_factory=dict)
+    surfaces: Mapping[str, Surface] = field(default_factory=dict)
+    co_located: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
 
     @property

@@ -21,14 +21,17 @@ from perfmodel.domain.shapes import (
     Shape,
     Shapes,
 )
+from perfmodel.domain.tensor_operators import BatchMatmul, Elementwise, View
 
 __all__ = [
     "Activation",
     "Attention",
     "AttentionScores",
+    "BatchMatmul",
     "Concat",
     "Cross",
     "DotInteraction",
+    "Elementwise",
     "EmbeddingBag",
     "EmbeddingTable",
     "Function",
@@ -40,6 +43,7 @@ __all__ = [
     "Shapes",
     "Softmax",
     "Sum",
+    "View",
 ]
 
 
@@ -236,6 +240,9 @@ Operator = Annotated[
     | AttentionScores
     | Attention
     | Recurrent
-    | Cross,
+    | Cross
+    | View
+    | Elementwise
+    | BatchMatmul,
     Field(discriminator="kind"),
 ]

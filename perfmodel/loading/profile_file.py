@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import (
     Caches,
     CallCosts,
@@ -42,6 +43,7 @@ class ProfileFile(Frozen):
     kind: Literal["cpu", "gpu"]
     description: str
     hardware: HardwareSection
+    fingerprint: Fingerprint | None = None
     default_stack: str
     stacks: Annotated[dict[str, StackSection], Field(min_length=1)]
 
@@ -86,7 +88,39 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         batch_range=section.batch_range,
         relative_error=section.relative_error.value,
         measured={curve.signature: _measured(curve) for curve in section.measured},
+        thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
+        surfaces={entry.call: entry.surface() for entry in section.surfaces},
+        co_located={family: counts for family, counts in section.co_located.items()},
+        anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
+    )
+
+
+def bare_device(hardware: HardwareSection) -> Device:
+    """A CPU whose costs are not known yet: what calibration starts from."""
+    nothing = GemmCosts(
+        efficiency=1.0,
+        half_width=0.0,
+        half_rows=0.0,
+        weight_l2_bytes_per_s=float("inf"),
+        weight_l3_bytes_per_s=float("inf"),
+        weight_memory_bytes_per_s=float("inf"),
+    )
+    return Device(
+        name="uncalibrated",
+        kind="cpu",
+        stack="none",
+        sockets=hardware.sockets.value,
+        cores_per_socket=hardware.cores_per_socket.value,
+        peak_flop_per_s=hardware.peak_gflop_per_s.value * GFLOP,
+        stream_bytes_per_s=float("inf"),
+        caches=_caches(hardware),
+        memory=_memory(hardware),
+        power=Power(tdp_w=hardware.tdp_w.value, idle_w=hardware.idle_w.value, peak_w=hardware.peak_w.value),
+        gemm=nothing,
+        lookup=LookupCosts(bag_s=0.0, cached_line_s=0.0, memory_line_s=0.0),
+        calls=CallCosts(call_s={}),
+        inputs=InputCosts(),
     )
 
 
@@ -144,13 +178,14 @@ def _calls(costs: CostSection) -> CallCosts:
 
 
 def _inputs(costs: CostSection) -> InputCosts:
-    transfer = costs.transfer_gb_per_s
+    transfer, overlap = costs.transfer_gb_per_s, costs.input_overlap
     return InputCosts(
         blob_s=costs.input_blob_us.value * US,
         bag_s=costs.input_bag_ns.value * NS,
         index_s=costs.input_index_ns.value * NS,
         dense_element_s=costs.input_dense_element_ns.value * NS,
         transfer_bytes_per_s=float("inf") if transfer is None else transfer.value * GB,
+        overlap=0.0 if overlap is None else overlap.value,
     )
 
 

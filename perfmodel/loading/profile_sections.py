@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Generic, Literal, TypeVar
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.hardware import ModelAnchor
+from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 
 T = TypeVar("T")
 
-Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
+WorkerCount = Annotated[int, Field(ge=2)]
+KernelFamily = Literal[
+    "input",
+    "fc",
+    "embedding_bag",
+    "concat",
+    "sum",
+    "activation",
+    "softmax",
+    "batch_matmul",
+    "recurrent",
+    "elementwise",
+]
 
 
 class Sourced(Frozen, Generic[T]):
@@ -88,6 +103,7 @@ class CostSection(Frozen):
     input_index_ns: NonNegative = NONE
     input_dense_element_ns: NonNegative = NONE
     transfer_gb_per_s: Positive | None = None
+    input_overlap: Fraction | None = None
     node_slowdown: Slowdown = NO_SLOWDOWN
 
 
@@ -109,14 +125,53 @@ class Curve(Frozen):
         return self
 
 
+class AnchorSection(Frozen):
+    """What a whole model took over the sum of its operators, by batch size (`perfplan validate --anchor`)."""
+
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    all_busy_factor: Annotated[float, Field(gt=0)] = 1.0
+    source: Source
+
+    @model_validator(mode="after")
+    def _points_match(self) -> AnchorSection:
+        if len(self.batch_sizes) != len(self.factors):
+            given = f"{len(self.factors)} factors for {len(self.batch_sizes)} batch sizes"
+            raise ValueErrorAt(f"expected one factor for each batch size, got {given}", ("factors",))
+        if list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise ValueErrorAt("expected ascending batch sizes", ("batch_sizes",))
+        return self
+
+    def anchor(self) -> ModelAnchor:
+        """The anchor as the planning sees it."""
+        return ModelAnchor(
+            batch_sizes=np.array(self.batch_sizes, float),
+            factors=np.array(self.factors),
+            all_busy=self.all_busy_factor,
+        )
+
+
 class StackSection(Frozen):
-    """One software stack on this hardware."""
+    """One software stack on this hardware.
+
+    `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
+    their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
+    model's name. `thread_scaling` is optional: the share of a
+    kernel family's time that a worker's threads share out.
+    """
 
     description: str
     batch_range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     relative_error: NonNegative
     costs: CostSection
     measured: tuple[Curve, ...] = ()
+    thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)
+    surfaces: tuple[SurfaceSection, ...] = ()
+    co_located: dict[KernelFamily, dict[WorkerCount, Annotated[float, Field(ge=1)]]] = Field(
+        default_factory=dict
+    )
+
+    anchors: dict[str, AnchorSection] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _range_ascends(self) -> StackSection:

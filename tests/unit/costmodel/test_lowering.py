@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from typing import Any
 
 import numpy as np
@@ -185,7 +187,9 @@ def test_an_augru_costs_what_a_gru_costs(model_of: MakeModel) -> None:
     gru = op("gru", input="history", hidden_size=6)
     with_scores = kernels_of(model_of(*MEMBERS, scores, augru))
     plain = kernels_of(model_of(HISTORY, gru))
-    assert with_scores == plain
+    assert [replace(kernel, variant="") for kernel in with_scores] == [
+        replace(kernel, variant="") for kernel in plain
+    ]
 
 
 @pytest.mark.parametrize(("rank", "flop"), [(None, 2 * 8 * 8), (2, 2 * 8 * 2 + 2 * 2 * 8)])

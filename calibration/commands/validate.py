@@ -1,0 +1,151 @@
+"""`perfplan validate`: is the prediction right, on this machine?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from calibration.commands.torch_needed import require_torch
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
+from perfmodel.errors import InputError
+from perfmodel.report.latency import print_page
+
+SLA_MISSED = 3
+INTERRUPTED = 130
+SINGLE_S = 30.0
+SUITE_POINT_S = 10.0
+UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def validate(
+    scenario: Annotated[
+        str,
+        typer.Option(
+            "--scenario", "-s", metavar="NAME|FILE", help="The scenario; of a suite, its traffic and policy."
+        ),
+    ] = "rm1_skylake",
+    overrides: SetOption = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME|FILE", help="This machine's profile, in place of node.cpu."),
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long to measure each load: 30s, 2m.")
+    ] = None,
+    utilisation: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=0.99, help="Choose the rate by its predicted utilisation."),
+    ] = None,
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Refine the profile with short paced runs of the whole model.")
+    ] = False,
+    capacity: Annotated[
+        bool, typer.Option(help="Also measure the largest load within the SLA: four more runs.")
+    ] = True,
+    records: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every query's arrival, start and end as CSV.")
+    ] = None,
+    refined: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the profile with the anchor in it; needs --anchor."),
+    ] = None,
+    shrink_tables: Annotated[
+        bool, typer.Option("--shrink-tables", help="Scale embedding tables down until they fit this machine.")
+    ] = False,
+    suite: Annotated[
+        bool, typer.Option("--suite", help="All shipped models at several utilisations; writes a report.")
+    ] = False,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Models of the suite; by default all shipped ones.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Report of the suite: this page, and JSON beside it.")
+    ] = Path("validation.html"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what the report of an earlier suite holds already.")
+    ] = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the prediction of a scenario with a real server on this machine."""
+    require_torch()
+    if refined is not None and not anchor:
+        raise InputError("--refined: expected --anchor too, which measures what it writes")
+    from calibration.runtime.settings import apply_settings  # before anything allocates a tensor
+
+    settings = apply_settings().describe()
+    from calibration.validation.question import Options
+
+    options = Options(
+        profile=profile,
+        overrides=tuple(overrides or ()),
+        anchor=anchor,
+        capacity=capacity,
+        shrink_tables=shrink_tables,
+        extrapolate=extrapolate,
+        settings=settings,
+    )
+    if suite:
+        from calibration.validation.suite import SuitePlan, run_suite
+        from calibration.validation.suite_page import suite_page
+
+        plan = SuitePlan(
+            scenario=scenario,
+            models=None if models is None else tuple(models.split(",")),
+            duration_s=SUITE_POINT_S if duration is None else seconds_of(duration),
+            options=options,
+        )
+        report = run_suite(plan, out, resume=resume, say=_say)
+        _print(report, suite_page(report, out), as_json=as_json)
+        return
+    from calibration.validation.single import SinglePlan, validate_scenario
+
+    one = SinglePlan(
+        scenario=scenario,
+        duration_s=SINGLE_S if duration is None else seconds_of(duration),
+        utilisation=utilisation,
+        records=records,
+        refined=refined,
+        options=options,
+    )
+    result = validate_scenario(one, say=_say)
+    _print(result.to_dict(), result.page(), as_json=as_json)
+    if result.comparison.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if not result.meets_sla:
+        raise typer.Exit(SLA_MISSED)
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration such as 30s, 1.5m or 500ms. [s]
+
+    Examples
+    --------
+    >>> seconds_of("30s"), seconds_of("1.5m")
+    (30.0, 90.0)
+    """
+    digits = text.rstrip("mshMSH")
+    unit = text[len(digits) :].lower()
+    try:
+        seconds = float(digits) * UNITS_S[unit]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise InputError(f"--duration: expected a time such as 30s or 2m, got {text!r}")
+    return seconds
+
+
+def _print(document: dict[str, Any], page: RenderableType, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_page(page)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,259 @@
+"""What on this machine would disturb a measurement: what is found, why it matters, and what helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from calibration.power import nvml_meter, rapl_domains, rapl_meter
+from perfmodel.domain.fingerprint import Machine
+from perfmodel.loading.this_machine import read_machine, read_text
+
+SPIN_S = 0.3
+_BUSY_LOAD = 0.3
+_FREE_GIB = 4.0
+_NOISE = 0.02
+_STEAL = 0.01
+_COARSE_NS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: fine, or what follows from it and what to do."""
+
+    name: str
+    value: str
+    consequence: str = ""
+    remedy: str = ""
+    blocks: bool = False
+
+    @property
+    def is_ok(self) -> bool:
+        """Nothing to do."""
+        return not self.consequence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return {
+            "name": self.name,
+            "status": "ok" if self.is_ok else "blocks" if self.blocks else "warn",
+            "value": self.value,
+            "consequence": self.consequence or None,
+            "remedy": self.remedy or None,
+        }
+
+
+def examine(
+    root: Path = Path("/"), *, spin_s: float = SPIN_S, machine: Machine | None = None
+) -> list[Finding]:
+    """Run every check, most of them by reading; one spins on a core for `spin_s`. [s]"""
+    here = machine or read_machine(root)
+    return [
+        _load(root, here),
+        _governor(here),
+        _turbo(here),
+        _siblings(here),
+        _quota(here),
+        _virtual(here),
+        _steal(root),
+        _huge_pages(here),
+        _swap(root),
+        _free_memory(root),
+        _timer(),
+        _torch(),
+        _power(root),
+        scheduling_noise(spin_s),
+    ]
+
+
+def _finding(
+    name: str, value: str, bad: bool, consequence: str, remedy: str, *, blocks: bool = False
+) -> Finding:
+    if not bad:
+        return Finding(name=name, value=value)
+    return Finding(name=name, value=value, consequence=consequence, remedy=remedy, blocks=blocks)
+
+
+def _load(root: Path, here: Machine) -> Finding:
+    words = (read_text(root / "proc/loadavg") or "").split()
+    if not words:
+        return Finding(name="load", value="not readable")
+    return _finding(
+        "load",
+        f"{words[0]} runnable over the last minute, {here.threads} hardware threads",
+        float(words[0]) > _BUSY_LOAD,
+        "other work takes time and cache from what is measured",
+        "stop other processes (top shows them), or wait a minute",
+    )
+
+
+def _governor(here: Machine) -> Finding:
+    return _finding(
+        "frequency governor",
+        here.governor or "not shown",
+        here.governor not in (None, "performance"),
+        "clocks ramp up while short runs are measured",
+        "sudo cpupower frequency-set -g performance",
+    )
+
+
+def _turbo(here: Machine) -> Finding:
+    return _finding(
+        "turbo",
+        {None: "not shown", True: "on", False: "off"}[here.turbo],
+        here.turbo is True,
+        "clocks fall as more cores work: contention measured includes it, and it drifts with temperature",
+        "leave it on if production has it on; else echo 0 > /sys/devices/system/cpu/cpufreq/boost "
+        "(Intel: echo 1 > .../intel_pstate/no_turbo)",
+    )
+
+
+def _siblings(here: Machine) -> Finding:
+    return _finding(
+        "hyper-threads",
+        f"{here.threads} threads on {here.cores} cores",
+        here.threads > here.cores,
+        "two workers may share a core and slow each other down by up to half",
+        "pin to one thread of each core: taskset -c with the first of each "
+        "/sys/devices/system/cpu/cpu*/topology/thread_siblings_list",
+    )
+
+
+def _quota(here: Machine) -> Finding:
+    quota = here.quota_cores
+    return _finding(
+        "processor quota",
+        "none" if quota is None else f"{quota:g} cores",
+        quota is not None and quota < here.threads,
+        f"{here.threads} busy workers are stopped for part of every 100 ms",
+        "raise the container's limit (docker --cpus, Kubernetes limits.cpu) or calibrate with fewer cores",
+    )
+
+
+def _virtual(here: Machine) -> Finding:
+    return _finding(
+        "virtualisation",
+        "none" if here.hypervisor is None else f"a virtual machine ({here.hypervisor})",
+        here.hypervisor is not None,
+        "neighbours share caches and memory bandwidth: seconds differ by up to 15 %",
+        "expect a wider error, or calibrate on a dedicated host",
+    )
+
+
+def _steal(root: Path) -> Finding:
+    first = (read_text(root / "proc/stat") or "").partition("\n")[0].split()[1:]
+    ticks = [int(word) for word in first]
+    total = sum(ticks)
+    share = ticks[7] / total if len(ticks) > 7 and total else 0.0
+    return _finding(
+        "steal time",
+        f"{100 * share:.2f} % since boot",
+        share > _STEAL,
+        "the hypervisor gave this machine's time to others",
+        "use a machine with dedicated cores",
+    )
+
+
+def _huge_pages(here: Machine) -> Finding:
+    return _finding(
+        "huge pages",
+        here.huge_pages or "not shown",
+        here.huge_pages == "never",
+        "embedding lookups are 20 to 36 % slower with small pages",
+        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled, if production has it",
+    )
+
+
+def _swap(root: Path) -> Finding:
+    areas = (read_text(root / "proc/swaps") or "").splitlines()[1:]
+    used_mib = sum(int(area.split()[3]) for area in areas) / 1024
+    return _finding(
+        "swap",
+        f"{used_mib:.0f} MiB used" if areas else "none",
+        used_mib > 0,
+        "tables that were swapped out are read from disk",
+        "free memory, then sudo swapoff -a",
+    )
+
+
+def _free_memory(root: Path) -> Finding:
+    lines = (read_text(root / "proc/meminfo") or "").splitlines()
+    found = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    free_gib = int(found) / 2**20 if found else 0.0
+    return _finding(
+        "free memory",
+        f"{free_gib:.1f} GiB",
+        found is not None and free_gib < _FREE_GIB,
+        "large tables cannot be measured at full size",
+        f"free at least {_FREE_GIB:g} GiB",
+    )
+
+
+def _timer() -> Finding:
+    steps = [_timer_step_ns() for _ in range(50)]
+    step = min(steps)
+    return _finding(
+        "timer",
+        f"steps of {step} ns",
+        step > _COARSE_NS,
+        "short calls cannot be timed one by one",
+        "use a kernel clock source of tsc or kvm-clock",
+    )
+
+
+def _timer_step_ns() -> int:
+    start = now = time.perf_counter_ns()
+    while now == start:
+        now = time.perf_counter_ns()
+    return now - start
+
+
+def _torch() -> Finding:
+    if find_spec("torch") is None:
+        return Finding(
+            name="torch",
+            value="not installed",
+            consequence="nothing can be measured",
+            remedy="pip install 'perfplan[calibration]'",
+            blocks=True,
+        )
+    return Finding(
+        name="torch", value=f"installed; OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}"
+    )
+
+
+def _power(root: Path) -> Finding:
+    meters = [meter.source for meter in (rapl_meter(root), nvml_meter()) if meter is not None]
+    hidden = bool(rapl_domains(root)) and not meters
+    return _finding(
+        "power",
+        ", ".join(meters) or ("counters are not readable" if hidden else "no counters"),
+        not meters,
+        "power is assumed from the TDP",
+        "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj" if hidden else "a host with RAPL or NVML",
+    )
+
+
+def scheduling_noise(
+    spin_s: float = SPIN_S,
+    *,
+    wall: Callable[[], float] = time.perf_counter,
+    own: Callable[[], float] = time.thread_time,
+) -> Finding:
+    """Spin, and compare the time that passed with the time that the thread was given."""
+    wall_start, own_start = wall(), own()
+    while (passed := wall() - wall_start) < spin_s:
+        pass
+    lost = max(0.0, 1.0 - (own() - own_start) / passed)
+    return _finding(
+        "scheduling noise",
+        f"{100 * lost:.1f} % of {1e3 * passed:.0f} ms lost",
+        lost > _NOISE,
+        "other threads interrupt what is measured",
+        "stop other processes, or pin to an idle core with taskset",
+    )

@@ -1,0 +1,167 @@
+"""Run the user's factory, and make sure of a module, its example inputs and their batch size."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from perfmodel.errors import InputError
+
+DEFAULT_BATCH = 4
+"""Items in a batch that is made here; 1 would hide which dimension is the batch. [items]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A module in evaluation mode, with inputs that it accepts, for `batch_size` items."""
+
+    target: str
+    module: nn.Module
+    inputs: tuple[Any, ...]
+    batch_size: int
+
+
+def load_example(target: str, *, batch_size: int | None = None) -> Example:
+    """Import `MODULE:FACTORY`, call the factory, and run the module once on its example inputs.
+
+    Parameters
+    ----------
+    target : str
+        An importable module or the path of a Python file, a colon, and a function without arguments in it
+        that returns the module or (module, inputs).
+    batch_size : int, optional
+        Items in the example inputs; by default read off the output's first dimension.
+
+    Raises
+    ------
+    InputError
+        If there is no such module or function, if it fails, or if the module rejects the inputs.
+    """
+    made = _call_factory(target)
+    module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        got = type(module).__name__
+        raise InputError(f"{target}: expected a torch.nn.Module or (module, example inputs), got {got}")
+    module = module.eval()
+    if inputs is None:
+        inputs = _made_inputs(module, target, batch_size or DEFAULT_BATCH)
+    elif not isinstance(inputs, tuple):
+        inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
+    with torch.no_grad(), _one_line(f"{target}: the module fails on its example inputs"):
+        output = module(*inputs)
+    return Example(
+        target=target,
+        module=module,
+        inputs=inputs,
+        batch_size=_batch_size(target, inputs, output, batch_size),
+    )
+
+
+def _call_factory(target: str) -> Any:
+    """What the factory returns, with anything it raises as one line."""
+    where, colon, path = target.rpartition(":")
+    if not colon or not where or not path:
+        raise InputError(
+            f"expected MODULE:FACTORY, such as my_models:dlrm or my_models.py:dlrm, got {target!r}"
+        )
+    found: Any = _import(where)
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise InputError(f"{target}: {where} has no {name!r}") from None
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise InputError(f"{target}: expected a function or a module, got {type(found).__name__}")
+    with _one_line(f"{target}: the factory failed"):
+        return found()
+
+
+def _import(where: str) -> Any:
+    """Import by module name, from the working directory too, or by the path of a file."""
+    if where.endswith(".py"):
+        return _import_file(Path(where))
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.util.find_spec(where)
+    except ModuleNotFoundError:
+        found = None
+    except Exception as error:
+        raise InputError(f"{where}: importing failed: {_described(error)}") from error
+    if found is None:
+        raise InputError(f"no module named {where!r} here or among the installed packages")
+    with _one_line(f"{where}: importing failed"):
+        return importlib.import_module(where)
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputError(f"no Python file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses and pickles look their module up there
+    with _one_line(f"{path}: importing failed"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _made_inputs(module: nn.Module, target: str, batch_size: int) -> tuple[Any, ...]:
+    """Inputs from the module's own `example_inputs(batch_size)`, or for a chain that begins with a layer."""
+    own: Callable[[int], Any] | None = getattr(module, "example_inputs", None)
+    if callable(own):
+        with _one_line(f"{target}: example_inputs({batch_size}) failed"):
+            inputs = own(batch_size)
+        return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    first = next((layer for layer in module.modules() if isinstance(layer, (nn.Linear, nn.Embedding))), None)
+    if isinstance(module, (nn.Sequential, nn.Linear)) and isinstance(first, nn.Linear):
+        return (torch.rand(batch_size, first.in_features),)
+    raise InputError(
+        f"{target}: the module came without example inputs; return (module, inputs) from the factory, "
+        f"or give the module a method example_inputs(batch_size)"
+    )
+
+
+def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int | None) -> int:
+    """Items in the inputs: as said, else the output's first dimension; some input must have it too."""
+    leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor) and leaf.dim()]
+    outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    if not leaves or not outputs:
+        raise InputError(f"{target}: expected tensors as inputs and output of forward")
+    if wanted is None and outputs[0].dim() == 0:
+        raise InputError(
+            f"{target}: the output has no batch dimension; say the batch size: --batch-example N"
+        )
+    size = int(outputs[0].shape[0]) if wanted is None else wanted
+    if not any(size in leaf.shape for leaf in leaves):
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
+        raise InputError(
+            f"{target}: no input of the example has a dimension of {size}, its batch size: {shapes}; "
+            f"say their batch size: --batch-example N"
+        )
+    return size
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Turn anything that the user's code raises into one line; the cause stays attached."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what}: {_described(error)}") from error
+
+
+def _described(error: BaseException) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,0 +1,175 @@
+"""How well a profile predicts whole models: `python -m calibration.measure.accuracy --profile FILE`.
+
+Every model runs in a process of its own, as a server would run it, and is visited in several rounds:
+a single visit of a shared machine is off by up to 15 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.runtime.programme import build_programme
+from calibration.runtime.settings import apply_settings
+from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
+from perfmodel.costmodel.service_time import batch_time
+from perfmodel.costmodel.surfaces import surface_key
+from perfmodel.domain.model import RecModel
+from perfmodel.errors import InputError
+from perfmodel.loading.written import write_atomically
+from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.units import MS
+
+DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "din", "dien")
+"""The eight models of the DeepRecSys study."""
+BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
+_WARM_S, _TIMED_S = 0.04, 0.2
+_FEWEST, _MOST = 5, 25
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTimes:
+    """Measured times of one model.
+
+    Attributes
+    ----------
+    seconds : (rounds, batches) array
+        Whole passes, median of each round. [s]
+    by_kernel : (kernels, batches) array
+        Of each kernel, median over the rounds. [s]
+    """
+
+    model: RecModel
+    batches: tuple[int, ...]
+    seconds: Floats
+    by_kernel: Floats
+
+
+def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
+    """Run a model at each batch size, round by round, in this process."""
+    programme = build_programme(model)
+    whole, parts = np.zeros((rounds, len(batches))), []
+    for number in range(rounds):
+        columns = []
+        for index, batch_size in enumerate(batches):
+            inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, number)))
+            once = float(pass_seconds(programme, inputs, 3)[-1])
+            pass_seconds(programme, inputs[3:] or inputs, int(np.clip(_WARM_S / once, 1, 20)))
+            repeats = int(np.clip(_TIMED_S / once, _FEWEST, _MOST))
+            whole[number, index] = np.median(pass_seconds(programme, inputs[len(inputs) // 3 :], repeats))
+            calls = call_seconds(programme, inputs[len(inputs) // 2 :], repeats)
+            columns.append(np.median(kernel_seconds(programme, calls), axis=0))
+        parts.append(np.array(columns).T)
+    return ModelTimes(
+        model=programme.model,
+        batches=tuple(batches),
+        seconds=whole,
+        by_kernel=np.asarray(np.median(parts, axis=0)),
+    )
+
+
+def measured_apart(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
+    """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, initializer=apply_settings) as pool:
+        return pool.apply(measure_model, (model, tuple(batches), rounds))
+
+
+def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
+    """Predicted and measured latency of a model, whole and by kind of call."""
+    device = find_device(profile, times.model)
+    predicted = batch_time(times.model, device, np.array(times.batches, float))
+    measured_s = np.median(times.seconds, axis=0)
+    kinds: dict[str, list[float]] = {}
+    for timed, seconds in zip(predicted.kernels, times.by_kernel, strict=True):
+        if np.any(seconds > 0.0):
+            sums = kinds.setdefault(surface_key(timed.kernel), [0.0, 0.0])
+            share = 1.0 / measured_s  # each batch size counts the same
+            sums[0] += float(np.mean(timed.seconds * share))
+            sums[1] += float(np.mean(seconds * share))
+    errors = 100.0 * (predicted.seconds / measured_s - 1.0)
+    return {
+        "model": times.model.name,
+        "rows": [
+            {
+                "batch_size": batch_size,
+                "predicted_ms": float(there / MS),
+                "measured_ms": float(here / MS),
+                "error_percent": float(error),
+                "rounds_ms": [float(one / MS) for one in rounds],
+            }
+            for batch_size, there, here, error, rounds in zip(
+                times.batches, predicted.seconds, measured_s, errors, times.seconds.T, strict=True
+            )
+        ],
+        "calls": {
+            kind: {"share_percent": 100.0 * measured, "error_percent": 100.0 * (expected / measured - 1.0)}
+            for kind, (expected, measured) in kinds.items()
+        },
+        "between_rounds_percent": _between_rounds(times.seconds),
+    }
+
+
+def _between_rounds(seconds: Floats) -> float:
+    """Mean distance of a round from the median of all. [%]"""
+    return float(100.0 * np.mean(np.abs(seconds / np.median(seconds, axis=0) - 1.0)))
+
+
+def summary(compared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean, 90th percentile and worst of the absolute errors. [%]"""
+    errors = np.abs([row["error_percent"] for model in compared for row in model["rows"]])
+    return {
+        "mean_error_percent": float(errors.mean()),
+        "p90_error_percent": float(np.quantile(errors, 0.9)),
+        "worst_error_percent": float(errors.max()),
+        "between_rounds_percent": float(np.mean([model["between_rounds_percent"] for model in compared])),
+    }
+
+
+def main() -> None:
+    """Measure the models, compare, print a table; the JSON document goes where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", "-p", required=True, help="a calibrated profile")
+    parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
+    parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
+    parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
+    parser.add_argument("--json", type=Path, help="file to write the comparison to")
+    given = parser.parse_args()
+    batches = [int(text) for text in given.batch.split(",")]
+    compared = []
+    for name in given.models.split(","):
+        try:
+            times = measured_apart(find_model(name), batches, given.rounds)
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        compared.append(comparison(times, given.profile))
+        _print_model(compared[-1])
+    found = summary(compared)
+    print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
+    if given.json:
+        write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
+
+
+def _print_model(compared: Mapping[str, Any]) -> None:
+    errors = " ".join(f"{row['batch_size']}:{row['error_percent']:+.0f}" for row in compared["rows"])
+    print(f"{compared['model']:14} {errors}   (between rounds {compared['between_rounds_percent']:.1f} %)")
+    for kind, part in compared["calls"].items():
+        if part["share_percent"] > 8.0:
+            print(
+                f"    {kind:24} {part['share_percent']:5.1f} % of the time, {part['error_percent']:+5.1f} %"
+            )
+
+
+if __name__ == "__main__":
+    main()

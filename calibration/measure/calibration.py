@@ -1,0 +1,197 @@
+"""A calibration from start to end: measure within a budget, fit, and give the profile's values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.fingerprint import fingerprint
+from calibration.measure.fit import fit_surface, held_out_seconds
+from calibration.measure.points import points_by_call
+from calibration.measure.probes import co_located_slowdowns, read_bandwidth_bytes_per_s
+from calibration.measure.profile import hardware_values, peak_flop_per_s, profile_values
+from calibration.measure.records import Records
+from calibration.measure.visits import Pool, Visit, allocate_pool, visits
+from calibration.runtime.memory import available_bytes
+from calibration.runtime.settings import RuntimeSettings
+from perfmodel.domain.fingerprint import Fingerprint
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.surface import Surface
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import bare_device
+from perfmodel.loading.profile_sections import HardwareSection
+
+_POOL_BYTES = 2.5e9
+_POOL_SHARE = 0.4
+_REPEATED = 0.12
+"""Share of the time for visiting sequences again: the spread between passes."""
+_CO_LOCATED = 0.15
+"""Share of the time for contention."""
+_SAVED_EVERY_S = 10.0
+_FEWEST_CALLS = 12
+
+Progress = Callable[[str, float], None]
+"""Told the phase and the seconds of the budget that are used."""
+
+
+@dataclass(slots=True)
+class Calibration:
+    """The run: its clock, its records, and where they are kept."""
+
+    budget_s: float
+    settings: RuntimeSettings
+    raw: Path
+    records: Records
+    progress: Progress
+    started_s: float = field(default_factory=time.monotonic)
+    saved_s: float = field(default_factory=time.monotonic)
+    co_located: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """Spend the budget; what was measured is on disk, also if interrupted."""
+        pool = allocate_pool(min(_POOL_BYTES, _POOL_SHARE * available_bytes()))
+        room = pool.most_table_bytes
+        if self.records.facts.setdefault("most_table_bytes", room) > room:
+            raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
+        try:
+            self._measure(pool)
+        finally:
+            self.records.write(self.raw)
+
+    def _measure(self, pool: Pool) -> None:
+        facts, cores = self.records.facts, fingerprint().machine.cores
+        facts["bandwidth_bytes_per_s"] = read_bandwidth_bytes_per_s(pool)
+        contention_s = self.budget_s * _CO_LOCATED if cores > 1 else 0.0
+        alone_s = self.budget_s - contention_s
+        self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
+        self._visit_again(pool, until_s=alone_s)
+        counts = [count for count in (2, 4, 8, 16, 32, 64, 128) if count < cores] + [cores]
+        for number, count in enumerate(counts if cores > 1 else []):
+            until_s = alone_s + contention_s * (number + 1) / len(counts)
+            self._measure_neighbours(pool, count, until_s)
+
+    def _visit_new(self, pool: Pool, *, until_s: float) -> None:
+        done = self.records.seeds(0)
+        seed = max(done, default=-1) + 1
+        while self._spent_s() < until_s:
+            self._keep(0, "operators", list(visits([seed], pool)))
+            seed += 1
+
+    def _visit_again(self, pool: Pool, *, until_s: float) -> None:
+        first = sorted(self.records.seeds(0) - self.records.seeds(1))
+        order = np.random.default_rng(0).permutation(len(first))
+        for index in order:
+            if self._spent_s() >= until_s:
+                return
+            self._keep(1, "spread between passes", list(visits([first[index]], pool)))
+
+    def _measure_neighbours(self, pool: Pool, workers: int, until_s: float) -> None:
+        self.progress(f"{workers} busy workers", self._spent_s())
+        left_s = until_s - self._spent_s()
+        ratios = co_located_slowdowns(pool, left_s, workers)
+        for family, ratio in ratios.items():
+            self.records.facts[f"co_located.{family}.{workers}"] = ratio
+
+    def _keep(self, number: int, phase: str, found: list[Visit]) -> None:
+        self.records.visits += [(number, visit) for visit in found]
+        self.progress(phase, self._spent_s())
+        if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
+            self.records.write(self.raw)
+            self.saved_s = time.monotonic()
+
+    def _spent_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Surfaces of every kind of call, how many calls are behind each, and the error of whole sequences."""
+
+    surfaces: Mapping[str, Surface]
+    calls: Mapping[str, int]
+    relative_error: float
+
+
+def fit_records(records: Records, device: Device) -> Fitted:
+    """Fit a surface to each kind of call that was measured often enough; errors are cross-validated."""
+    points = points_by_call(
+        (visit for number, visit in records.visits if number == 0),
+        device,
+        most_table_bytes=records.facts["most_table_bytes"],
+    )
+    often = {call: found for call, found in points.items() if len(found.seconds) >= _FEWEST_CALLS}
+    if "fc" not in often:
+        raise InputError("too little was measured to fit anything; give calibrate a larger --budget")
+    surfaces: dict[str, Surface] = {}
+    totals = np.zeros((2, 1 + max(int(found.passes.max()) for found in often.values())))
+    for call, found in often.items():
+        surface = fit_surface(found)
+        held_out = held_out_seconds(surface, found)
+        error = float(np.mean(np.abs(held_out / found.seconds - 1.0)))
+        surfaces[call] = replace(surface, relative_error=error)
+        for row, seconds in enumerate((held_out, found.seconds)):
+            np.add.at(totals[row], found.passes, found.counts * seconds)
+    expected, measured = totals[:, totals[1] > 0.0]
+    return Fitted(
+        surfaces=surfaces,
+        calls={call: len(found.seconds) for call, found in often.items()},
+        relative_error=float(np.mean(np.abs(expected / measured - 1.0))),
+    )
+
+
+def spread_between_passes(records: Records) -> float:
+    """Median distance of two visits of the same sequence, relative to the first, by call. [1]"""
+    first = {(visit.seed, visit.batch_size): visit for number, visit in records.visits if number == 0}
+    ratios = [
+        visit.seconds[same] / first[key].seconds[same]
+        for number, visit in records.visits
+        if number == 1
+        and (key := (visit.seed, visit.batch_size)) in first
+        and len(same := np.flatnonzero(visit.seconds))
+        and len(first[key].seconds) == len(visit.seconds)
+    ]
+    return float(np.median(np.abs(np.concatenate(ratios) - 1.0))) if ratios else 0.0
+
+
+def calibrated_values(records: Records, settings: RuntimeSettings, *, name: str, raw: str) -> dict[str, Any]:
+    """Fit the records and give the profile's plain values."""
+    taken = fingerprint(settings=(settings.describe(),))
+    fitted = fit_records(records, draft_device(taken, records.facts))
+    facts = dict(records.facts)
+    facts |= {
+        "peak_flop_per_s": peak_flop_per_s(fitted.surfaces),
+        "relative_error": fitted.relative_error,
+    }
+    return profile_values(
+        name=name,
+        taken=taken,
+        surfaces=fitted.surfaces,
+        calls=fitted.calls,
+        co_located=_co_located(facts),
+        facts=facts,
+        raw=raw,
+    )
+
+
+def draft_device(taken: Fingerprint, facts: Mapping[str, float]) -> Device:
+    """The device before its costs are known: its caches are what fitting needs."""
+    section = HardwareSection.model_validate(
+        hardware_values(taken.machine, dict(facts) | {"peak_flop_per_s": 1e9}, "measured: here")
+    )
+    return bare_device(section)
+
+
+def _co_located(facts: Mapping[str, float]) -> dict[str, dict[int, float]]:
+    """Slow-downs by family and count, from their flat names; noise below 1 is no speed-up."""
+    found: dict[str, dict[int, float]] = {}
+    for key, ratio in facts.items():
+        word, _, rest = key.partition(".")
+        if word == "co_located":
+            family, _, count = rest.rpartition(".")
+            found.setdefault(family, {})[int(count)] = round(max(1.0, ratio), 4)
+    return found

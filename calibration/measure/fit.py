@@ -1,0 +1,194 @@
+"""Fitting a surface: a law with non-negative coefficients, and a residual interpolated between points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize, nnls
+
+from perfmodel.costmodel.surfaces import Place, matern, residual
+from perfmodel.domain.surface import Surface
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_MOST_CENTRES = 500
+"""Points that a residual is interpolated from: more cost time at prediction and change little."""
+_MOST_TUNED = 700
+_JITTER = 1e-6
+_FOLDS = 5
+_REWEIGHTED = 3
+_FAR_OFF = 0.5
+"""Logarithm of a ratio to the law beyond which a point counts less and less. [1]"""
+_FARTHEST = 3.0
+"""Standard deviations from the residual beyond which a point counts less and less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """Measured calls of one surface: `(n, terms)` amounts, `(n, dims)` coordinates, seconds of one call.
+
+    `groups` are the sequences that they were measured in: a cross-validation holds out whole ones.
+    `passes` number the visits, `counts` say how many equal calls a pass makes.
+    """
+
+    amounts: Floats
+    coordinates: Floats
+    seconds: Floats
+    groups: Integers
+    passes: Integers
+    counts: Integers
+
+    def subset(self, chosen: npt.NDArray[np.bool_]) -> Points:
+        """The chosen points."""
+        return Points(
+            amounts=self.amounts[chosen],
+            coordinates=self.coordinates[chosen],
+            seconds=self.seconds[chosen],
+            groups=self.groups[chosen],
+            passes=self.passes[chosen],
+            counts=self.counts[chosen],
+        )
+
+
+class Seen(NamedTuple):
+    """One kernel of one visit: where it lies, the time of a call [s], its sequence, visit and calls."""
+
+    at: Place
+    seconds: float
+    group: int
+    visit: int
+    calls: int
+
+
+def gather_points(seen: Sequence[Seen]) -> Points:
+    """Points of one kind of call."""
+    return Points(
+        amounts=np.array([one.at.amounts[:, 0] for one in seen]),
+        coordinates=np.array([one.at.coordinates[:, 0] for one in seen]),
+        seconds=np.array([one.seconds for one in seen]),
+        groups=np.array([one.group for one in seen]),
+        passes=np.array([one.visit for one in seen]),
+        counts=np.array([one.calls for one in seen]),
+    )
+
+
+def fit_law(points: Points) -> Floats:
+    """Coefficients c >= 0 that minimise the relative error of sum_j c_j f_j. [s]
+
+    Reweighted a few times towards the error of the logarithm, which the residual then continues.
+    """
+    weights = 1.0 / points.seconds
+    for _ in range(4):
+        law, _ = nnls(points.amounts * weights[:, None], points.seconds * weights)
+        predicted = np.maximum(points.amounts @ law, 1e-3 * points.seconds)
+        ratio = points.seconds / predicted
+        weights = np.sqrt(np.abs(np.log(ratio)) / np.maximum(np.abs(ratio - 1.0), 1e-9)) / predicted
+        weights = np.where(np.abs(ratio - 1.0) < 1e-6, 1.0 / predicted, weights)
+        weights /= np.sqrt(1.0 + (np.log(ratio) / _FAR_OFF) ** 2)  # a few calls were disturbed, by far
+    return np.asarray(law)
+
+
+def fit_surface(points: Points, *, seed: int = 0) -> Surface:
+    """Law, then residual; its length scales by maximum likelihood. The error is left for cross-validation."""
+    law = fit_law(points)
+    logs = np.log(points.seconds / (points.amounts @ law))
+    spread = np.maximum(np.std(points.coordinates, axis=0), 1e-3)
+    rng = np.random.default_rng(seed)
+    tuned = rng.permutation(len(logs))[:_MOST_TUNED]
+    sizes = _hyperparameters(points.coordinates[tuned], logs[tuned], points.seconds[tuned], spread)
+    centres = points.coordinates[rng.permutation(len(logs))[:_MOST_CENTRES]]
+    return Surface(
+        law=law,
+        scales=sizes.scales,
+        amplitude=sizes.amplitude,
+        noise=sizes.noise,
+        noise_s=sizes.noise_s,
+        points=centres,
+        weights=_weights(points, logs, centres, sizes),
+        low=points.coordinates.min(axis=0),
+        high=points.coordinates.max(axis=0),
+        relative_error=0.0,
+    )
+
+
+def held_out_seconds(surface: Surface, points: Points, *, seed: int = 0) -> Floats:
+    """Each point's time by a law and residual that have not seen its sequence; length scales stay. [s]"""
+    shuffled = np.random.default_rng(seed).permutation(int(points.groups.max()) + 1)
+    fold = shuffled[points.groups] % _FOLDS
+    seconds = np.empty_like(points.seconds)
+    for number in np.unique(fold):
+        seen, held_out = points.subset(fold != number), fold == number
+        if not len(seen.seconds):
+            return np.full_like(points.seconds, np.nan)
+        law = fit_law(seen)
+        logs = np.log(seen.seconds / (seen.amounts @ law))
+        sizes = _Sizes(surface.scales, surface.amplitude, surface.noise, surface.noise_s)
+        partial = replace(surface, law=law, weights=_weights(seen, logs, surface.points, sizes))
+        seconds[held_out] = predicted_seconds(partial, points.subset(held_out))
+    return seconds
+
+
+class _Sizes(NamedTuple):
+    """Length scales, amplitude and noise of a residual: `noise` of large calls, `noise_s` of small ones."""
+
+    scales: Floats
+    amplitude: float
+    noise: float
+    noise_s: float
+
+    def variance(self, seconds: Floats) -> Floats:
+        """What a call's logarithm is off by: a fraction, and a time that large calls do not feel. [1]"""
+        return np.asarray(self.noise**2 + (self.noise_s / seconds) ** 2)
+
+
+def _weights(points: Points, logs: Floats, centres: Floats, sizes: _Sizes) -> Floats:
+    """Weights of the centres by the subset of regressors: all points count, not only the centres.
+
+    w = (K_cc / a^2 + K_cx D^-1 K_xc)^-1 K_cx D^-1 y / a^2, with correlations K and variances D; then again
+    with greater variances for points that lie far off.
+    """
+    expected = sizes.variance(points.seconds)
+    variance = expected + np.maximum(np.abs(logs) - _FAR_OFF, 0.0) ** 2
+    k_cc = matern(centres, centres, sizes.scales) + _JITTER * np.eye(len(centres))
+    k_xc = matern(points.coordinates, centres, sizes.scales)
+    for _ in range(_REWEIGHTED):
+        inner = k_cc / sizes.amplitude**2 + k_xc.T @ (k_xc / variance[:, None])
+        inner[np.diag_indices_from(inner)] *= 1.0 + _JITTER
+        weights = cho_solve(cho_factor(inner), k_xc.T @ (logs / variance))
+        variance = expected * (1.0 + ((logs - k_xc @ weights) / _FARTHEST) ** 2 / expected)
+    return np.asarray(weights / sizes.amplitude**2)
+
+
+def _hyperparameters(x: Floats, y: Floats, seconds: Floats, spread: Floats) -> _Sizes:
+    """Sizes of greatest likelihood, with weak expectations of each."""
+    dims = len(spread)
+    expected = np.concatenate([np.log(1.5 * spread), np.log([0.2, 0.03, 5e-7])])
+    trust = np.concatenate([np.full(dims, 1.0), [1.0, 0.7, 1.0]])
+
+    def sizes(logs: Floats) -> _Sizes:
+        values = np.exp(logs)
+        return _Sizes(values[:dims], float(values[dims]), float(values[dims + 1]), float(values[dims + 2]))
+
+    def loss(logs: Floats) -> float:
+        tried = sizes(logs)
+        k = tried.amplitude**2 * matern(x, x, tried.scales)
+        k[np.diag_indices_from(k)] += tried.variance(seconds) + _JITTER
+        factor = cholesky(k, lower=True)
+        z = solve_triangular(factor, y, lower=True)
+        penalty = 0.5 * np.sum(((logs - expected) / trust) ** 2)
+        return float(0.5 * z @ z + np.sum(np.log(np.diag(factor))) + penalty)
+
+    bounds = [(centre - 3.0, centre + 3.0) for centre in expected]
+    best = minimize(loss, expected, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
+    return sizes(best.x)
+
+
+def predicted_seconds(surface: Surface, points: Points) -> Floats:
+    """Times that a surface gives for points. [s]"""
+    return np.asarray((points.amounts @ surface.law) * np.exp(residual(surface, points.coordinates.T)))

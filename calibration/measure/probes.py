@@ -1,0 +1,93 @@
+"""What calibration measures once: memory bandwidth, and the slow-down of operators beside busy workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+
+import numpy as np
+import torch
+
+from calibration.measure.visits import Pool, Visit, sequence_of, visits
+from perfmodel.costmodel.lowering import lower
+
+_READ_BYTES = 256e6
+_READS = 5
+_FIRST_SEED = 10**6  # of sequences for contention: others than those of the surfaces
+
+
+def read_bandwidth_bytes_per_s(pool: Pool) -> float:
+    """Rate at which one worker reads memory that no cache holds. [bytes/s]"""
+    count = int(min(_READ_BYTES / 4, pool.memory.numel()))
+    rates = []
+    for _ in range(_READS):
+        start = time.perf_counter()
+        pool.memory[:count].sum()
+        rates.append(4.0 * count / (time.perf_counter() - start))
+    return float(np.median(rates))
+
+
+def co_located_slowdowns(pool: Pool, duration_s: float, workers: int) -> dict[str, float]:
+    """Time of each kernel family with `workers` busy, over its time alone: the median over calls. [1]
+
+    The others run sequences of their own on their own cores, over the same pool. Each sequence is timed
+    alone and beside them in turn, so that drift meets both.
+    """
+    ratios: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    seed, end_s = _FIRST_SEED, time.monotonic() + duration_s
+    with _busy_neighbours(pool, workers - 1) as running:
+        while time.monotonic() < end_s:
+            seed += 1
+            alone = list(visits([seed], pool))
+            running.set()
+            time.sleep(0.02)
+            beside = list(visits([seed], pool))
+            running.clear()
+            families = [kernel.family for kernel in lower(sequence_of(seed, pool))]
+            for one, other in zip(alone, beside, strict=True):
+                _add_ratios(ratios, families, one, other)
+    return {family: _weighted_median(pairs) for family, pairs in ratios.items()}
+
+
+def _add_ratios(
+    ratios: dict[str, list[tuple[float, float]]], families: Sequence[str], alone: Visit, beside: Visit
+) -> None:
+    for family, before, after in zip(families, alone.seconds, beside.seconds, strict=True):
+        if before > 0.0 and after > 0.0:
+            ratios[family].append((after / before, before))
+
+
+def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """The ratio below which half of the time lies."""
+    ratios, weights = np.array(sorted(pairs)).T
+    return float(ratios[np.searchsorted(np.cumsum(weights), 0.5 * weights.sum())])
+
+
+@contextmanager
+def _busy_neighbours(pool: Pool, count: int) -> Iterator[Event]:
+    """Processes that run sequences while the event is set; forked, so that they share the pool."""
+    context = multiprocessing.get_context("fork")
+    running = context.Event()
+    processes = [
+        context.Process(target=_keep_busy, args=(pool, running, _FIRST_SEED * (index + 2)), daemon=True)
+        for index in range(count)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        yield running
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _keep_busy(pool: Pool, running: Event, first_seed: int) -> None:
+    torch.set_num_threads(1)
+    for seed in range(first_seed, first_seed + _FIRST_SEED):
+        for _ in visits([seed], pool):
+            running.wait()

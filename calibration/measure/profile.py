@@ -1,0 +1,151 @@
+"""Writing down a calibration as a hardware profile: plain values of every section, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perfmodel.domain.fingerprint import Fingerprint, Machine
+from perfmodel.domain.surface import Surface
+from perfmodel.loading.profile_surfaces import surface_section
+from perfmodel.units import GB, GFLOP, NS, US
+
+_ASSUMED_W_PER_CORE = 5.0
+_ASSUMED_IDLE = 0.35
+_FASTEST_GB_PER_S = 1000.0  # where a law charges nothing for traffic
+_CALIBRATED_BATCHES = [1, 1280]
+_NO_COUNTER = "no energy counter can be read here"
+_CACHE_KIB, _L3_MIB = 1024.0, 32.0
+
+
+def profile_values(
+    *,
+    name: str,
+    taken: Fingerprint,
+    surfaces: Mapping[str, Surface],
+    calls: Mapping[str, int],
+    co_located: Mapping[str, Mapping[int, float]],
+    facts: Mapping[str, float],
+    raw: str,
+) -> dict[str, Any]:
+    """Plain values of the profile file.
+
+    Parameters
+    ----------
+    name : str
+        Of the profile.
+    taken : Fingerprint
+        What it holds for.
+    surfaces : mapping
+        Kind of call to its surface; `calls` says how many calls are behind each.
+    co_located : mapping
+        Kernel family to slow-down by busy workers. [1]
+    facts : mapping
+        Measured once: `bandwidth_bytes_per_s`, and `idle_w` and `busy_w` where energy can be read.
+    raw : str
+        Name of the file with the raw measurements.
+    """
+    source, software = f"measured: {raw}", taken.software
+    version = software.torch if software else "of unknown version"
+    return {
+        "name": name,
+        "kind": "cpu",
+        "description": f"{taken.machine.cpu}, calibrated {taken.date[:10]} with PyTorch {version}",
+        "hardware": hardware_values(taken.machine, facts, source),
+        "fingerprint": taken.model_dump(mode="json", exclude_none=True),
+        "default_stack": "pytorch",
+        "stacks": {
+            "pytorch": {
+                "description": "PyTorch eager, fp32, one thread a worker: the calls of calibration/runtime",
+                "batch_range": _CALIBRATED_BATCHES,
+                "relative_error": {"value": _rounded(facts["relative_error"]), "source": source},
+                "costs": _costs(surfaces, source),
+                "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
+                "surfaces": [
+                    surface_section(call, surface, calls=calls[call], source=source)
+                    for call, surface in surfaces.items()
+                ],
+            }
+        },
+    }
+
+
+def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -> dict[str, Any]:
+    """The hardware section: what the operating system says, and what was measured once."""
+    cores = machine.cores
+    system = "measured: as the operating system reports it"
+    bandwidth = facts.get("node_bandwidth_bytes_per_s", facts["bandwidth_bytes_per_s"]) / GB
+    busy_w = facts.get("busy_w", _ASSUMED_W_PER_CORE * cores)
+    idle_w = facts.get("idle_w", _ASSUMED_IDLE * busy_w)
+    power = (
+        "measured: RAPL" if "busy_w" in facts else f"assumed: {_ASSUMED_W_PER_CORE:g} W a core; {_NO_COUNTER}"
+    )
+    idle = "measured: RAPL" if "idle_w" in facts else f"assumed: {_ASSUMED_IDLE:g} of peak; {_NO_COUNTER}"
+    return {
+        "sockets": _entry(1, "assumed: all cores of this process share their last-level cache"),
+        "cores_per_socket": _entry(cores, system),
+        "peak_gflop_per_s": _entry(_rounded(facts["peak_flop_per_s"] / GFLOP), source),
+        "l2_kib_per_core": _entry(
+            machine.l2_kib or _CACHE_KIB, system if machine.l2_kib else "assumed: unknown"
+        ),
+        "l3_mib_per_socket": _entry(
+            machine.l3_mib or _L3_MIB, system if machine.l3_mib else "assumed: unknown"
+        ),
+        "l3_policy": _entry("exclusive", "assumed: as in the servers since Skylake-SP and Zen"),
+        "memory_gib": _entry(_rounded(machine.memory_gib), system),
+        "memory_gb_per_s_per_socket": _entry(_rounded(bandwidth), source),
+        "memory_random_fraction": _entry(1.0, "assumed: contention is measured by operator"),
+        "memory_saturation_sharpness": _entry(4.0, "assumed: contention is measured by operator"),
+        "tdp_w": _entry(_rounded(busy_w), power),
+        "idle_w": _entry(_rounded(idle_w), idle),
+        "peak_w": _entry(_rounded(busy_w), power),
+    }
+
+
+def _costs(surfaces: Mapping[str, Surface], source: str) -> dict[str, Any]:
+    """The formulas' constants, read off the laws: for reports of what bounds a call, and as a fallback."""
+
+    def law(call: str, term: int, default: float = 0.0) -> float:
+        surface = surfaces.get(call)
+        return default if surface is None else float(surface.law[term])
+
+    def rate(seconds_per_byte: float) -> float:
+        return min(_FASTEST_GB_PER_S, 1.0 / max(seconds_per_byte, 1e-15) / GB)
+
+    weights = rate(law("fc", 3) / 4.0)
+    values = {
+        "gemm_efficiency": 1.0,
+        "gemm_half_width": 0.0,
+        "gemm_half_rows": law("fc", 3) / max(law("fc", 2), 1e-15),
+        "weight_l2_gb_per_s": weights,
+        "weight_l3_gb_per_s": weights,
+        "weight_memory_gb_per_s": weights,
+        "stream_gb_per_s": rate(law("activation.relu", 1) / 8.0),
+        "lookup_bag_ns": law("embedding_bag.pooled", 1) / NS,
+        "lookup_cached_line_ns": law("embedding_bag.pooled", 3) / NS,
+        "lookup_memory_line_ns": max(law("embedding_bag.pooled", 4) / NS, 0.01),
+        "fc_call_us": law("fc", 0) / US,
+        "embedding_bag_call_us": law("embedding_bag.pooled", 0) / US,
+        "concat_call_us": law("concat.features", 0) / US,
+        "elementwise_call_us": law("activation.relu", 0) / US,
+        "concat_piece_us": law("concat.features", 1) / US,
+        "concat_row_piece_ns": law("concat.features", 3) / NS,
+        "recurrent_step_us": law("recurrent.gru", 1) / US,
+        "softmax_row_ns": law("softmax", 1) / NS,
+        "softmax_element_ns": law("softmax", 2) / NS,
+        "small_product_ns": law("batch_matmul.pairs", 1) / NS,
+    }
+    return {key: _entry(_rounded(value), source) for key, value in values.items()}
+
+
+def peak_flop_per_s(surfaces: Mapping[str, Surface]) -> float:
+    """Rate of large products, from the law's cost of a multiply-add. [FLOP/s]"""
+    return 2.0 / max(float(surfaces["fc"].law[2]), 1e-15)
+
+
+def _entry(value: object, source: str) -> dict[str, object]:
+    return {"value": value, "source": source}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")

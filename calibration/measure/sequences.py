@@ -1,0 +1,187 @@
+"""Random sequences of operators: what calibration times, with each call among others as in a model.
+
+Sizes are drawn over the ranges that recommendation models live in, not from any model. A call in a
+sequence finds its operands as a model's calls do: results hot, weights as cold as a pass is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from perfmodel.domain.model import RecModel
+
+Operator = dict[str, Any]
+
+_FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
+
+
+def random_sequence(rng: np.random.Generator, *, most_table_bytes: float) -> RecModel:
+    """Draw one sequence of operators; its tables take at most `most_table_bytes` together."""
+    shape = rng.choice(len(_SHAPES), p=[share for share, _ in _SHAPES])
+    draw = _Draw(rng, most_table_bytes)
+    operators = _SHAPES[shape][1](draw)
+    return RecModel.model_validate(
+        {"name": "sequence", "dense_features": draw.dense, "operators": tuple(operators)}
+    )
+
+
+class _Draw:
+    """Draws sizes and operators; remembers the dense input and the memory that tables may still take."""
+
+    def __init__(self, rng: np.random.Generator, room_bytes: float) -> None:
+        self.rng = rng
+        self.room_bytes = room_bytes
+        self.dense = 0
+
+    def log_int(self, low: float, high: float) -> int:
+        """A whole number, log-uniform."""
+        return round(float(np.exp(self.rng.uniform(np.log(low), np.log(high)))))
+
+    def width(self, low: float, high: float) -> int:
+        """A layer's width: mostly as people choose them, powers of 2 or multiples of 8, else any."""
+        drawn, kind = self.log_int(low, high), self.rng.random()
+        if kind < 0.4:
+            return int(2 ** round(np.log2(drawn)))
+        return max(8, round(drawn / 8) * 8) if kind < 0.7 and drawn >= 4 else drawn
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < probability)
+
+    def mlp(self, name: str, source: str, width: int, *, low: float, high: float, depth: int) -> Operator:
+        """Layers of random widths, the last one often narrow."""
+        widths = [width, *(self.width(low, high) for _ in range(depth))]
+        if self.chance(0.3):
+            widths[-1] = int(self.rng.integers(1, 4))
+        function, last = self.rng.choice(_FUNCTIONS), self.rng.choice(_FUNCTIONS)
+        kind = {"name": name, "kind": "mlp", "input": source}
+        return kind | {"widths": tuple(widths), "activation": str(function), "final_activation": str(last)}
+
+    def table(self, dim: int, *, lookups: int, count: int = 1) -> Operator:
+        """Tables of random rows, skewed now and then."""
+        most = min(2e7, self.room_bytes / (4 * dim * count))
+        rows = self.log_int(min(50, most), max(most, 51))
+        self.room_bytes -= rows * dim * 4 * count
+        skew = float(self.rng.uniform(0.3, 1.4)) if self.chance(0.25) else 0.0
+        sizes = {"num_rows": rows, "dim": dim, "count": count}
+        return sizes | {"pooling_factor": lookups, "zipf_exponent": skew}
+
+    def dim(self) -> int:
+        """Width of an embedding."""
+        return int(self.rng.choice((8, 16, 24, 32, 32, 48, 64, 64, 96, 128, 192, 256)))
+
+    def pooled(self, name: str, dim: int | None = None) -> tuple[Operator, int, int]:
+        """Pooled lookups in some tables; the operator, its vectors, and its elements."""
+        tables = []
+        for _ in range(int(self.rng.integers(1, 4))):
+            lookups = 1 if self.chance(0.3) else self.log_int(2, 200)
+            count = self.log_int(1, 40 if lookups < 10 else 12)
+            tables.append(self.table(dim or self.dim(), lookups=lookups, count=count))
+        vectors = sum(table["count"] for table in tables)
+        elements = sum(table["count"] * table["dim"] for table in tables)
+        return {"name": name, "kind": "embedding_bag", "tables": tuple(tables)}, vectors, elements
+
+
+def _layers(draw: _Draw) -> list[Operator]:
+    """Fully connected layers alone, up to large ones; a cross network now and then."""
+    draw.dense = draw.width(1 if draw.chance(0.1) else 8, 4096)
+    depth = int(draw.rng.integers(2, 6))
+    operators = [
+        draw.mlp("layers", "dense", draw.dense, low=2 if draw.chance(0.1) else 12, high=4096, depth=depth)
+    ]
+    width = operators[0]["widths"][-1]
+    if draw.chance(0.25):
+        rank = None if draw.chance(0.4) else draw.width(4, 512)
+        operators.append({"name": "cross", "kind": "cross", "input": "layers", "num_layers": 2, "rank": rank})
+    if draw.chance(0.3):
+        operators.append({"name": "softmax", "kind": "softmax", "input": operators[-1]["name"]})
+    if draw.chance(0.2):
+        other = {"name": "again", "kind": "activation", "input": operators[-1]["name"]}
+        operators.append(other | {"function": str(draw.rng.choice(("relu", "sigmoid", "tanh")))})
+    if width > 7 and draw.chance(0.5):
+        operators.append(draw.mlp("end", operators[-1]["name"], width, low=8, high=512, depth=1))
+    return operators
+
+
+def _lookups(draw: _Draw) -> list[Operator]:
+    """Pooled lookups beside dense layers, joined side by side or by dot products, and layers on top."""
+    draw.dense = draw.width(4, 2560) if draw.chance(0.7) else 0
+    dots = bool(draw.dense) and draw.chance(0.35)
+    dim = draw.dim()
+    lookups, vectors, elements = draw.pooled("lookups", dim if dots else None)
+    operators, joined = [lookups], ["lookups"]
+    if draw.dense:
+        bottom = draw.mlp(
+            "bottom", "dense", draw.dense, low=16, high=1024, depth=int(draw.rng.integers(1, 4))
+        )
+        if dots:
+            bottom["widths"] = (*bottom["widths"][:-1], dim)
+        operators, joined = [bottom, lookups], ["bottom", "lookups"]
+        elements += bottom["widths"][-1]
+    if dots:
+        operators.append({"name": "dots", "kind": "dot_interaction", "inputs": tuple(joined)})
+        joined = ["bottom", "dots"]
+        elements = dim + vectors * (vectors + 1) // 2
+    operators.append({"name": "joined", "kind": "concat", "inputs": tuple(joined)})
+    if draw.chance(0.3):
+        return operators
+    top = draw.mlp("top", "joined", elements, low=8, high=1024, depth=int(draw.rng.integers(1, 4)))
+    return [*operators, top]
+
+
+def _sums(draw: _Draw) -> list[Operator]:
+    """Pooled lookups that are stacked or added."""
+    dim = draw.dim()
+    lookups, vectors, _ = draw.pooled("lookups", dim)
+    operators = [lookups]
+    if vectors > 1 and draw.chance(0.5):
+        operators.append({"name": "stacked", "kind": "concat", "along": "length", "inputs": ("lookups",)})
+        operators.append({"name": "total", "kind": "sum", "inputs": ("stacked",)})
+    else:
+        operators.append({"name": "total", "kind": "sum", "inputs": ("lookups",)})
+    return [*operators, draw.mlp("top", "total", dim, low=8, high=512, depth=2)]
+
+
+def _behaviours(draw: _Draw) -> list[Operator]:
+    """A sequence of rows, and one of the operators that work on sequences."""
+    dim, length = draw.dim(), draw.log_int(4, 300)
+    tables = (draw.table(dim, lookups=length),)
+    operators: list[Operator] = [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": tables},
+    ]
+    which = int(draw.rng.integers(0, 6))
+    if which in (0, 1):
+        candidate = draw.table(dim, lookups=1)
+        operators.append({"name": "item", "kind": "embedding_bag", "tables": (candidate,)})
+    if which == 0:
+        unit = {"name": "unit", "kind": "local_activation", "behaviours": "rows", "candidate": "item"}
+        return [*operators, unit | {"hidden_widths": (draw.width(8, 128),)}]
+    if which == 1:
+        hidden = draw.width(8, 256)
+        scores = {"name": "scores", "kind": "attention_scores", "states": "states", "candidate": "item"}
+        augru = {"name": "evolution", "kind": "augru", "input": "states", "attention": "scores"}
+        gru = {"name": "states", "kind": "gru", "input": "rows", "hidden_size": hidden}
+        returns = "last" if draw.chance(0.7) else "sequence"
+        return [*operators, gru, scores, augru | {"hidden_size": draw.width(8, 256), "returns": returns}]
+    if which in (2, 3):
+        kind, returns = ("rnn", "gru")[which - 2], "last" if draw.chance(0.4) else "sequence"
+        layer = {"name": "states", "kind": kind, "input": "rows", "hidden_size": draw.width(8, 256)}
+        operators.append(layer | {"returns": returns})
+        return operators
+    if which == 4:
+        heads = int(draw.rng.choice((1, 2, 4, 8)))
+        attend = {"name": "attend", "kind": "attention", "query": "rows", "num_heads": heads}
+        return [*operators, attend, {"name": "pooled", "kind": "sum", "inputs": ("attend",)}]
+    layers = draw.mlp("each", "rows", dim, low=8, high=128, depth=int(draw.rng.integers(1, 3)))
+    return [*operators, layers, {"name": "weights", "kind": "softmax", "input": "each"}]
+
+
+_SHAPES: tuple[tuple[float, Callable[[_Draw], list[Operator]]], ...] = (
+    (0.30, _layers),
+    (0.42, _lookups),
+    (0.06, _sums),
+    (0.22, _behaviours),
+)

@@ -1,0 +1,133 @@
+"""Visiting sequences of operators: each call's time at a few batch sizes, medians over passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from calibration.measure.sequences import random_sequence
+from calibration.runtime.memory import pooled_weights
+from calibration.runtime.programme import Programme, programme_with
+from calibration.runtime.timing import Floats, call_seconds, fresh_inputs, kernel_seconds, pass_seconds
+from perfmodel.costmodel.lowering import lower
+from perfmodel.domain.model import RecModel
+
+LARGEST_BATCH = 1280
+"""Beyond the largest query of the published distributions (1024), so that it lies inside. [items]"""
+_BATCHES = 3
+"""Batch sizes of each sequence: a sequence costs more to build than to run."""
+_LONGEST_PASS_S = 0.05
+_PASSES = 9
+_WARM_PASSES = 12
+_WARM_S = 0.03
+"""The first passes of a programme are slower by half: they stop mattering after ten or a few milliseconds."""
+_SWEPT_BYTES = 80e6
+"""Tables that may stay in a cache are read once before they are timed."""
+_PAGE_ELEMENTS = 1024
+"""Of all others each page is touched: hypervisors take a microsecond for one that rested for long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """Times of one sequence at one batch size.
+
+    Attributes
+    ----------
+    seed : int
+        Of the sequence.
+    seconds, spread : (kernels,) arrays
+        Median time of all calls of each kernel [s], and half the distance of its quartiles over it [1].
+    """
+
+    seed: int
+    batch_size: int
+    seconds: Floats
+    spread: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A block of filled memory that sequences cut their weights out of."""
+
+    memory: torch.Tensor
+
+    @property
+    def most_table_bytes(self) -> float:
+        """What the tables of one sequence may take, with as much again for its layers. [bytes]"""
+        return 0.4 * 4.0 * self.memory.numel()
+
+
+def allocate_pool(size_bytes: float) -> Pool:
+    """A pool of random values, repeated."""
+    memory = torch.empty(int(size_bytes / 4))
+    block = torch.rand(2**22).sub_(0.5).mul_(0.05)
+    for start in range(0, memory.numel(), block.numel()):
+        part = memory[start : start + block.numel()]
+        part.copy_(block[: part.numel()])
+    return Pool(memory)
+
+
+def sequence_of(seed: int, pool: Pool) -> RecModel:
+    """The sequence of a seed."""
+    return random_sequence(np.random.default_rng(seed), most_table_bytes=pool.most_table_bytes)
+
+
+def visit(seed: int, pool: Pool) -> Iterator[Visit]:
+    """Build the sequence of a seed and time it at its batch sizes."""
+    rng = np.random.default_rng((seed, 1))
+    model = sequence_of(seed, pool)
+    batches = batch_sizes(model, rng)
+    if not batches:
+        return
+    elements = int((model.embedding_bytes + model.dense_parameter_bytes) / 4)
+    start = int(rng.integers(0, (pool.memory.numel() - elements) // 32)) * 16
+    programme = programme_with(model, pooled_weights(pool.memory, start))
+    pool.memory[start : start + elements : _PAGE_ELEMENTS].sum()
+    if model.embedding_bytes < _SWEPT_BYTES:
+        pool.memory[start : start + elements].sum()
+    for batch_size in batches:
+        yield _visit_at(programme, seed, batch_size, rng)
+
+
+def batch_sizes(model: RecModel, rng: np.random.Generator) -> list[int]:
+    """Sizes spread log-uniformly from 1 to the largest whose pass stays short."""
+    per_item = expected_seconds(model)
+    largest = min(LARGEST_BATCH, _LONGEST_PASS_S / per_item)
+    if largest < 1.0:
+        return []
+    parts = (rng.permutation(_BATCHES) + rng.random(_BATCHES)) / _BATCHES
+    return sorted({round(float(np.exp(part * np.log(largest)))) for part in parts})
+
+
+def expected_seconds(model: RecModel) -> float:
+    """Rough time of an item, to keep passes short: 50 GFLOP/s, 5 GB/s, 20 ns a row. [s]"""
+    one = np.array(1.0)
+    works = [(kernel.work(one), kernel) for kernel in lower(model) if kernel.family != "input"]
+    return float(
+        sum(
+            w.flop / 50e9 + (w.bytes_moved - k.calls * k.weight_bytes) / 5e9 + w.random_rows * 20e-9
+            for w, k in works
+        )
+    )
+
+
+def _visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
+    inputs = fresh_inputs(programme, batch_size, rng)
+    first = pass_seconds(programme, inputs, 2)
+    warm = int(np.clip(_WARM_S / first[-1], 2, _WARM_PASSES))
+    pass_seconds(programme, inputs[2:] or inputs, warm)
+    timed = inputs[2 + warm :] if len(inputs) > 2 + warm + _PASSES else inputs
+    by_kernel = kernel_seconds(programme, call_seconds(programme, timed, _PASSES))
+    low, middle, high = np.percentile(by_kernel, (25, 50, 75), axis=0)
+    spread = (high - low) / 2.0 / np.maximum(middle, 1e-9)
+    return Visit(seed=seed, batch_size=batch_size, seconds=middle, spread=spread)
+
+
+def visits(seeds: Sequence[int], pool: Pool) -> Iterator[Visit]:
+    """Visit sequences one after the other."""
+    with torch.inference_mode():
+        for seed in seeds:
+            yield from visit(seed, pool)

@@ -1,0 +1,279 @@
+"""A model's graph as a flat list of steps: which call reads what, writes where, carries out which kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from calibration.runtime import operators as calls
+from calibration.runtime.memory import Weights
+from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.lowering import lower
+from perfmodel.domain import operators as ops
+from perfmodel.domain.model import DENSE, RecModel
+from perfmodel.domain.operators import Shapes
+from perfmodel.errors import InputError
+
+Pieces = tuple[int, ...]
+"""Slots of a result: one, or one for each pooled table, which a concat then joins one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call: its function, the slots that it reads and writes, and the kernels that it carries out.
+
+    `kernels` index `lower(model)`: one for most calls, two for a recurrent layer (its input products and
+    its steps). Several calls share a kernel where a model has several equal tables.
+    """
+
+    function: calls.Function
+    reads: Pieces
+    writes: int
+    kernels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Inputs of one table: the slots of its indices and, where it pools, of its offsets."""
+
+    table: ops.EmbeddingTable
+    indices: int
+    offsets: int | None
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The steps so far."""
+
+    model: RecModel
+    shapes: Shapes
+    weights: Weights
+    kernels: tuple[Kernel, ...]
+    remaining: Iterator[int]
+    results: dict[str, Pieces] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
+    num_slots: int = 0
+    dense: int | None = None
+
+    def slot(self) -> int:
+        """A new slot."""
+        self.num_slots += 1
+        return self.num_slots - 1
+
+    def take_kernel(self, family: str) -> int:
+        """The next kernel of the lowered model, which must be of the family that the call is of."""
+        index = next(self.remaining)
+        if self.kernels[index].family != family:
+            raise AssertionError(f"{self.kernels[index]}: the runtime makes a call of family {family} here")
+        return index
+
+    def step(self, function: calls.Function, reads: Pieces, family: str, *more: str) -> int:
+        """Append a call that carries out the next kernel, or several; the slot of its result."""
+        kernels = tuple(self.take_kernel(name) for name in (family, *more))
+        return self.append(function, reads, kernels)
+
+    def append(self, function: calls.Function, reads: Pieces, kernels: tuple[int, ...]) -> int:
+        """Append a call; the slot of its result."""
+        self.steps.append(Step(function, reads, self.slot(), kernels))
+        return self.steps[-1].writes
+
+    def one(self, name: str) -> int:
+        """The slot of a result as one tensor; separate vectors are stacked, in their reader's time."""
+        pieces = self.results[name]
+        if len(pieces) > 1:
+            upcoming = self.steps[-1].kernels[-1] + 1  # the kernel that reads it
+            pieces = (self.append(calls.concat_length, pieces, (upcoming,)),)
+            self.results[name] = pieces
+        return pieces[0]
+
+    def linear(self, x: int, inner: int, outer: int) -> int:
+        """A fully connected layer."""
+        return self.step(calls.linear(self.weights(outer, inner), self.weights(outer)), (x,), "fc")
+
+    def activate(self, x: int, function: str, *, own: bool) -> int:
+        """An activation, in place where the input is the layer's own."""
+        if function == "prelu":
+            return self.step(calls.prelu(torch.full((1,), 0.25)), (x,), "activation")
+        table = calls.IN_PLACE if own else calls.ACTIVATIONS
+        return self.step(table[function], (x,), "activation")
+
+
+def assemble(model: RecModel, weights: Weights) -> Assembly:
+    """Turn a model into steps, in the order of its kernels.
+
+    Raises
+    ------
+    InputError
+        If a table's elements are not fp32.
+    """
+    kernels = lower(model)
+    first = sum(kernel.family == "input" for kernel in kernels)
+    assembly = Assembly(model, model.shapes(), weights, kernels, iter(range(first, len(kernels))))
+    if model.dense_features:
+        assembly.dense = assembly.slot()
+        assembly.results[DENSE] = (assembly.dense,)
+    for operator in model.operators:
+        assembly.results[operator.name] = _ASSEMBLERS[type(operator)](operator, assembly)
+    return assembly
+
+
+def _mlp(op: ops.Mlp, to: Assembly) -> Pieces:
+    x = to.one(op.input)
+    for inner, outer, function in op.layers:
+        x = to.linear(x, inner, outer)
+        if function != "none":
+            x = to.activate(x, function, own=True)
+    return (x,)
+
+
+def _embedding_bag(op: ops.EmbeddingBag, to: Assembly) -> Pieces:
+    pieces: list[int] = []
+    for table in op.tables:
+        if table.element_bytes != 4:
+            got = f"got {table.element_bytes} bytes an element"
+            raise InputError(f"{to.model.name}: {op.name}: the runtime runs fp32 tables only, {got}")
+        kernel = to.take_kernel("embedding_bag")
+        pieces += [_lookup(op, table, kernel, to) for _ in range(table.count)]
+    if op.pooling == "none" and len(pieces) > 1:
+        return (to.append(calls.concat_length, tuple(pieces), (kernel,)),)
+    return tuple(pieces)
+
+
+def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: Assembly) -> int:
+    rows = to.weights(table.num_rows, table.dim)
+    if op.pooling == "none":
+        to.lookups.append(Lookup(table, to.slot(), None))
+        return to.append(calls.embedding(rows), (to.lookups[-1].indices,), (kernel,))
+    lookup = Lookup(table, to.slot(), to.slot())
+    to.lookups.append(lookup)
+    return to.append(calls.embedding_bag(rows), (lookup.indices, lookup.indices + 1), (kernel,))
+
+
+def _concat(op: ops.Concat, to: Assembly) -> Pieces:
+    pieces = tuple(slot for name in op.inputs for slot in to.results[name])
+    function = calls.concat_features if op.along == "features" else calls.concat_length
+    return (to.step(function, pieces, "concat"),)
+
+
+def _sum(op: ops.Sum, to: Assembly) -> Pieces:
+    if len(op.inputs) > 1:
+        return (to.step(calls.add, tuple(to.one(name) for name in op.inputs), "sum"),)
+    pieces = to.results[op.inputs[0]]
+    return (to.step(calls.add if len(pieces) > 1 else calls.sum_vectors, pieces, "sum"),)
+
+
+def _dot_interaction(op: ops.DotInteraction, to: Assembly) -> Pieces:
+    pieces = tuple(slot for name in op.inputs for slot in to.results[name])
+    stacked = to.step(calls.concat_length, pieces, "concat")
+    pairs = to.step(calls.all_pairs, (stacked,), "batch_matmul")
+    n = op.num_vectors(to.shapes)
+    row, column = torch.tril_indices(n, n, offset=0 if op.with_self else -1)
+    return (to.step(calls.take(row * n + column), (pairs,), "elementwise"),)
+
+
+def _activation(op: ops.Activation, to: Assembly) -> Pieces:
+    return (to.activate(to.one(op.input), op.function, own=False),)
+
+
+def _softmax(op: ops.Softmax, to: Assembly) -> Pieces:
+    return (to.step(calls.softmax, (to.one(op.input),), "softmax"),)
+
+
+def _cross(op: ops.Cross, to: Assembly) -> Pieces:
+    width = to.shapes[op.input].width
+    first = x = to.one(op.input)
+    for _ in range(op.num_layers):
+        product = x
+        for inner, outer in pairwise((width, width) if op.rank is None else (width, op.rank, width)):
+            product = to.linear(product, inner, outer)
+        x = to.step(calls.cross_residual, (x, first, product), "elementwise")
+    return (x,)
+
+
+def _local_activation(op: ops.LocalActivation, to: Assembly) -> Pieces:
+    behaviours, candidate = to.one(op.behaviours), to.one(op.candidate)
+    matched = to.step(calls.match, (behaviours, candidate), "elementwise")
+    x = to.step(calls.join_unit_inputs, (behaviours, matched, candidate), "concat")
+    for inner, outer in pairwise(op.unit_widths(to.shapes)):
+        x = to.linear(x, inner, outer)
+        if outer != 1:
+            x = to.activate(x, "relu", own=True)
+    return (to.step(calls.weigh, (x, behaviours), "batch_matmul"),)
+
+
+def _attention_scores(op: ops.AttentionScores, to: Assembly) -> Pieces:
+    states = to.one(op.states)
+    mapped = to.linear(to.one(op.candidate), to.shapes[op.candidate].width, to.shapes[op.states].width)
+    scores = to.step(calls.state_scores, (states, mapped), "batch_matmul")
+    return (to.step(calls.softmax_scores, (scores,), "softmax"),)
+
+
+def _attention(op: ops.Attention, to: Assembly) -> Pieces:
+    query, key = to.one(op.query), to.one(op.key or op.query)
+    width, key_width = to.shapes[op.query].width, to.shapes[op.key or op.query].width
+    inner, value = op.inner_width(to.shapes), key
+    if op.projected:
+        query, key, value = (
+            to.linear(query, width, inner),
+            to.linear(key, key_width, inner),
+            to.linear(value, key_width, inner),
+        )
+    scores = to.step(calls.attention_scores(op.num_heads), (query, key), "batch_matmul")
+    weights = to.step(calls.softmax, (scores,), "softmax")
+    weighed = to.step(calls.attention_values(op.num_heads), (weights, value), "batch_matmul")
+    return (to.linear(weighed, inner, width) if op.projected else weighed,)
+
+
+def _recurrent(op: ops.Recurrent, to: Assembly) -> Pieces:
+    gates = op.num_gates * op.hidden_size
+    width, last = to.shapes[op.input].width, op.returns == "last"
+    shapes = ((gates, width), (gates, op.hidden_size), (gates,), (gates,))
+    weights = [to.weights(*shape) for shape in shapes]
+    x = to.one(op.input)
+    if op.attention is None:
+        layer = calls.recurrent(op.kind, weights, last=last)
+        return (to.step(layer, (x,), "recurrent", "recurrent"),)
+    layer = calls.augru(weights, last=last)
+    return (to.step(layer, (x, to.one(op.attention)), "recurrent", "recurrent"),)
+
+
+def _view(op: ops.View, to: Assembly) -> Pieces:
+    """No kernel stands for it: its time, next to nothing, goes to the call before it."""
+    source = to.one(op.input)
+    before = to.steps[-1].kernels[-1:] if to.steps else (0,)
+    return (to.append(calls.view(op.length, op.width), (source,), before),)
+
+
+def _elementwise(op: ops.Elementwise, to: Assembly) -> Pieces:
+    length, width = to.shapes[op.name]
+    function = calls.elementwise(length, width, len(op.inputs))
+    return (to.step(function, tuple(to.one(name) for name in op.inputs), "elementwise"),)
+
+
+def _batch_matmul(op: ops.BatchMatmul, to: Assembly) -> Pieces:
+    sides = (to.one(op.left), to.one(op.right))
+    return (to.step(calls.batch_matmul(op.products, op.inner), sides, "batch_matmul"),)
+
+
+_ASSEMBLERS: Mapping[type, Callable[[Any, Assembly], Pieces]] = {
+    ops.Mlp: _mlp,
+    ops.EmbeddingBag: _embedding_bag,
+    ops.Concat: _concat,
+    ops.Sum: _sum,
+    ops.DotInteraction: _dot_interaction,
+    ops.Activation: _activation,
+    ops.Softmax: _softmax,
+    ops.Cross: _cross,
+    ops.LocalActivation: _local_activation,
+    ops.AttentionScores: _attention_scores,
+    ops.Attention: _attention,
+    ops.Recurrent: _recurrent,
+    ops.View: _view,
+    ops.Elementwise: _elementwise,
+    ops.BatchMatmul: _batch_matmul,
+}

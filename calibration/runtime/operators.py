@@ -1,0 +1,242 @@
+"""The PyTorch calls of each kernel: one function for each kind, with its weights bound.
+
+These are the calls that the runtime makes and that calibration times; each is one framework call where
+PyTorch has one, and says so where it is more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+Tensor = torch.Tensor
+Function = Callable[..., Tensor]
+
+ACTIVATIONS: Mapping[str, Function] = {
+    "none": torch.clone,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+IN_PLACE: Mapping[str, Function] = {
+    "relu": torch.relu_,
+    "sigmoid": torch.sigmoid_,
+    "tanh": torch.tanh_,
+}
+"""Where a layer's result has no other reader: no second buffer, as a serving engine would do it."""
+
+
+def linear(weight: Tensor, bias: Tensor) -> Function:
+    """A fully connected layer over the last dimension."""
+
+    def call(x: Tensor) -> Tensor:
+        return torch._C._nn.linear(x, weight, bias)
+
+    return call
+
+
+def prelu(slope: Tensor) -> Function:
+    """A PReLU with one slope; it has no form that works in place."""
+
+    def call(x: Tensor) -> Tensor:
+        return torch.prelu(x, slope)
+
+    return call
+
+
+def embedding_bag(table: Tensor) -> Function:
+    """Rows of each bag summed; int64 indices and offsets."""
+
+    def call(indices: Tensor, offsets: Tensor) -> Tensor:
+        return torch.embedding_bag(table, indices, offsets)[0]
+
+    return call
+
+
+def embedding(table: Tensor) -> Function:
+    """Rows of each item as a sequence; int64 indices of shape (batch, lookups)."""
+
+    def call(indices: Tensor) -> Tensor:
+        return torch.embedding(table, indices)
+
+    return call
+
+
+def concat_features(*pieces: Tensor) -> Tensor:
+    """All elements of each item side by side."""
+    return torch.cat([piece if piece.dim() == 2 else piece.flatten(1) for piece in pieces], 1)
+
+
+def concat_length(*pieces: Tensor) -> Tensor:
+    """All vectors of each item one after the other."""
+    return torch.cat([piece if piece.dim() == 3 else piece.unsqueeze(1) for piece in pieces], 1)
+
+
+def add(*inputs: Tensor) -> Tensor:
+    """Sum of tensors of one shape: one call for two of them, one more for each further one."""
+    total = torch.add(inputs[0], inputs[1])
+    for other in inputs[2:]:
+        total.add_(other)
+    return total
+
+
+def sum_vectors(x: Tensor) -> Tensor:
+    """The vectors of each item, summed to one."""
+    return x if x.dim() == 2 else x.sum(1)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Over the elements of each vector."""
+    return torch.softmax(x, -1)
+
+
+def all_pairs(x: Tensor) -> Tensor:
+    """Dot products of all vectors of each item, (batch, n, n)."""
+    return torch.bmm(x, x.transpose(1, 2))
+
+
+def take(positions: Tensor) -> Function:
+    """The elements at flat positions of each item: the triangle of a dot interaction."""
+
+    def call(x: Tensor) -> Tensor:
+        return torch.index_select(x.flatten(1), 1, positions)
+
+    return call
+
+
+def cross_residual(x: Tensor, first: Tensor, product: Tensor) -> Tensor:
+    """DCN's elementwise half of a cross layer: x0 * (W x + b) + x."""
+    return torch.addcmul(x, first, product)
+
+
+def match(behaviours: Tensor, candidate: Tensor) -> Tensor:
+    """DIN: each behaviour times the candidate."""
+    return torch.mul(behaviours, candidate.unsqueeze(1))
+
+
+def join_unit_inputs(behaviours: Tensor, matched: Tensor, candidate: Tensor) -> Tensor:
+    """DIN: [behaviour, behaviour x candidate, candidate] for each behaviour."""
+    return torch.cat((behaviours, matched, candidate.unsqueeze(1).expand_as(behaviours)), 2)
+
+
+def weigh(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Weighted sum of each item's vectors; weights as (batch, length, 1)."""
+    return torch.bmm(weights.transpose(1, 2), vectors).squeeze(1)
+
+
+def state_scores(states: Tensor, candidate: Tensor) -> Tensor:
+    """Dot product of each state with the candidate, (batch, length)."""
+    return torch.bmm(states, candidate.unsqueeze(2)).squeeze(2)
+
+
+def softmax_scores(x: Tensor) -> Tensor:
+    """Over an item's scores, as (batch, length, 1)."""
+    return torch.softmax(x, -1).unsqueeze(2)
+
+
+def attention_scores(num_heads: int) -> Function:
+    """Scaled dot products of query and key by head, (batch, heads, queries, keys)."""
+
+    def call(query: Tensor, key: Tensor) -> Tensor:
+        q, k = _by_head(query, num_heads), _by_head(key, num_heads)
+        return torch.matmul(q, k.transpose(2, 3))
+
+    return call
+
+
+def attention_values(num_heads: int) -> Function:
+    """Weighted sums of values by head, heads side by side again."""
+
+    def call(weights: Tensor, value: Tensor) -> Tensor:
+        heads: Tensor = torch.matmul(weights, _by_head(value, num_heads))
+        return heads.transpose(1, 2).flatten(2)
+
+    return call
+
+
+def _by_head(x: Tensor, num_heads: int) -> Tensor:
+    return x.view(x.shape[0], x.shape[1], num_heads, -1).transpose(1, 2)
+
+
+def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
+    """A plain RNN or a GRU over a sequence, all steps in one framework call; zero initial state."""
+    hidden = weights[1].shape[1]
+    layers: Mapping[str, Callable[..., tuple[Tensor, Tensor]]] = {"rnn": torch.rnn_tanh, "gru": torch.gru}
+    layer, params = layers[kind], list(weights)
+
+    def call(x: Tensor) -> Tensor:
+        start = x.new_zeros(1, x.shape[0], hidden)
+        states, final = layer(x, start, params, True, 1, 0.0, False, False, True)
+        return final[0] if last else states.contiguous()
+
+    return call
+
+
+def augru(weights: Sequence[Tensor], *, last: bool) -> Function:
+    """A GRU whose update gate the attention score scales: six framework calls a step."""
+    w_input, w_hidden, b_input, b_hidden = weights
+    hidden = w_hidden.shape[1]
+
+    def call(x: Tensor, scores: Tensor) -> Tensor:
+        inputs = torch._C._nn.linear(x, w_input, b_input)
+        state = x.new_zeros(x.shape[0], hidden)
+        states = []
+        for step in range(x.shape[1]):
+            given = inputs[:, step]
+            own = torch._C._nn.linear(state, w_hidden, b_hidden)
+            gates = torch.add(given[:, : 2 * hidden], own[:, : 2 * hidden]).sigmoid_()
+            update = gates[:, :hidden] * scores[:, step]
+            fresh = torch.addcmul(given[:, 2 * hidden :], gates[:, hidden:], own[:, 2 * hidden :]).tanh_()
+            state = torch.lerp(state, fresh, update)
+            if not last:
+                states.append(state)
+        return state if last else torch.stack(states, 1)
+
+    return call
+
+
+def view(length: int, width: int) -> Function:
+    """Another shape of the elements, the first of them, or all of them repeated."""
+
+    def call(x: Tensor) -> Tensor:
+        flat, wanted = x.flatten(1), length * width
+        if wanted > flat.shape[1]:
+            repeats = -(-wanted // flat.shape[1])
+            flat = flat.unsqueeze(1).expand(-1, repeats, -1).flatten(1)
+        flat = flat.narrow(1, 0, wanted)
+        return flat if length == 1 else flat.view(flat.shape[0], length, width)
+
+    return call
+
+
+def elementwise(length: int, width: int, num_inputs: int) -> Function:
+    """A product of all inputs, repeated to `length` vectors of `width` elements; of one input, its square."""
+
+    def call(*inputs: Tensor) -> Tensor:
+        parts = [x if x.dim() == 3 else x.unsqueeze(1) for x in inputs]
+        longest = max(part.shape[1] for part in parts)
+        parts = [
+            part if part.shape[1] in (1, longest) else part.repeat(1, longest // part.shape[1], 1)
+            for part in parts
+        ]
+        result = torch.mul(parts[0], parts[1 if num_inputs > 1 else 0])
+        for part in parts[2:]:
+            result = result.mul_(part)
+        result = result if result.shape[1:] == (length, width) else result.expand(-1, length, width)
+        return result.squeeze(1) if length == 1 else result
+
+    return call
+
+
+def batch_matmul(products: int, inner: int) -> Function:
+    """`products` products an item, (rows, inner) x (inner, outer) each."""
+
+    def call(left: Tensor, right: Tensor) -> Tensor:
+        batch = left.shape[0]
+        result = torch.bmm(
+            left.reshape(batch * products, -1, inner), right.reshape(batch * products, inner, -1)
+        )
+        return result.view(batch, -1, result.shape[-1])
+
+    return call

@@ -1,0 +1,198 @@
+"""A runnable model: random weights, inputs that honour its tables' lookups, and the calls of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from calibration.runtime.assembly import Lookup, Step, assemble
+from calibration.runtime.indices import bag_offsets, lookup_indices
+from calibration.runtime.memory import Weights, fit_to_memory, random_weights
+from perfmodel.costmodel.kernels import Kernel
+from perfmodel.domain.model import RecModel
+
+Slots = list["torch.Tensor | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One batch, ready to run: its tensors by slot."""
+
+    batch_size: int
+    tensors: tuple[tuple[int, torch.Tensor], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One framework call: what it carries out, and how to run it on the slots of a pass.
+
+    Attributes
+    ----------
+    kernels : tuple of int
+        The lowered kernels that it carries out, or (with other calls) a part of one.
+    run : callable
+        Reads and writes slots.
+    frees : tuple of int
+        Slots that nothing reads afterwards: their memory is reused at once, as an engine would.
+    """
+
+    kernels: tuple[int, ...]
+    run: Callable[[Slots], None]
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programme:
+    """A model as a flat list of calls.
+
+    Attributes
+    ----------
+    model : RecModel
+        What runs: the model asked for, with fewer rows where its tables were shrunk.
+    kernels : tuple of Kernel
+        `lower(model)`.
+    calls : tuple of Call
+        In execution order.
+    """
+
+    model: RecModel
+    kernels: tuple[Kernel, ...]
+    calls: tuple[Call, ...]
+    lookups: tuple[Lookup, ...]
+    num_slots: int
+    dense: int | None
+    output: int
+
+    def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
+        """Draw a batch: dense features, and indices with each table's lookups and skew."""
+        return self.many_inputs(batch_size, 1, rng)[0]
+
+    def many_inputs(self, batch_size: int, count: int, rng: np.random.Generator) -> list[Inputs]:
+        """Draw several batches at once, which is faster; all of them read the same dense features."""
+        by_slot: dict[int, Sequence[torch.Tensor]] = {}
+        if self.dense is not None:
+            features = rng.random((batch_size, self.model.dense_features), dtype=np.float32)
+            by_slot[self.dense] = [torch.from_numpy(features)] * count
+        for lookup in self.lookups:
+            by_slot |= _lookup_inputs(lookup, batch_size, count, rng)
+        slots = tuple(by_slot)
+        columns = zip(*by_slot.values(), strict=True)
+        return [Inputs(batch_size, tuple(zip(slots, tensors, strict=True))) for tensors in columns]
+
+    def slots(self, inputs: Inputs) -> Slots:
+        """The slots of one pass, inputs filled in."""
+        slots: Slots = [None] * self.num_slots
+        for slot, tensor in inputs.tensors:
+            slots[slot] = tensor
+        return slots
+
+    def run(self, inputs: Inputs) -> torch.Tensor:
+        """One forward pass; the model's output."""
+        with torch.inference_mode():
+            slots = self.slots(inputs)
+            for call in self.calls:
+                call.run(slots)
+                for slot in call.frees:
+                    slots[slot] = None
+        result = slots[self.output]
+        if result is None:
+            raise AssertionError("the output is never freed")
+        return result
+
+
+def build_programme(model: RecModel, *, seed: int = 0, shrink_tables: bool | None = None) -> Programme:
+    """Give a model random weights and turn it into calls.
+
+    Parameters
+    ----------
+    model : RecModel
+        Any model file's content.
+    seed : int, default 0
+        Of the weights; the same seed gives the same weights.
+    shrink_tables : bool, optional
+        Scale the rows of all tables down by one factor where they do not fit into memory. The
+        programme's `model` says what rows are left.
+
+    Raises
+    ------
+    InputError
+        If the weights do not fit into the memory that this machine has left, or a table is not fp32.
+    """
+    fitting = fit_to_memory(model, shrink_tables=bool(shrink_tables))
+    return programme_with(fitting, random_weights(seed))
+
+
+def programme_with(model: RecModel, weights: Weights) -> Programme:
+    """Turn a model into calls, with weights from where the caller says."""
+    with torch.inference_mode():
+        assembly = assemble(model, weights)
+    output = assembly.steps[-1].writes
+    frees = _last_reads(assembly.steps, output)
+    return Programme(
+        model=model,
+        kernels=assembly.kernels,
+        calls=tuple(
+            Call(step.kernels, _runner(step), freed)
+            for step, freed in zip(assembly.steps, frees, strict=True)
+        ),
+        lookups=tuple(assembly.lookups),
+        num_slots=assembly.num_slots,
+        dense=assembly.dense,
+        output=output,
+    )
+
+
+def _runner(step: Step) -> Callable[[Slots], None]:
+    """The step as a function of the slots, with the fewest lookups: glue is half of a small model's time."""
+    function, writes, reads = step.function, step.writes, step.reads
+    if len(reads) == 1:
+        (only,) = reads
+
+        def run_one(slots: Slots) -> None:
+            slots[writes] = function(slots[only])
+
+        return run_one
+    if len(reads) == 2:
+        first, second = reads
+
+        def run_two(slots: Slots) -> None:
+            slots[writes] = function(slots[first], slots[second])
+
+        return run_two
+
+    def run(slots: Slots) -> None:
+        slots[writes] = function(*[slots[slot] for slot in reads])
+
+    return run
+
+
+def _last_reads(steps: Sequence[Step], output: int) -> list[tuple[int, ...]]:
+    """For each step the slots that no later step reads."""
+    last: dict[int, int] = {}
+    for index, step in enumerate(steps):
+        last |= dict.fromkeys((*step.reads, step.writes), index)
+    del last[output]
+    return [tuple(slot for slot in last if last[slot] == index) for index in range(len(steps))]
+
+
+def _lookup_inputs(
+    lookup: Lookup, batch_size: int, count: int, rng: np.random.Generator
+) -> dict[int, Sequence[torch.Tensor]]:
+    """Indices of one table and, where it pools, the offsets of its bags; for each of `count` batches."""
+    table = lookup.table
+    if lookup.offsets is None:
+        per_item = int(table.pooling_factor)
+        drawn = lookup_indices(table, count * batch_size * per_item, rng)
+        return {lookup.indices: torch.from_numpy(drawn.reshape(count, batch_size, per_item)).unbind()}
+    if table.pooling_factor == int(table.pooling_factor):
+        offsets, per_batch = bag_offsets(table, batch_size, rng)
+        bags, sizes = [torch.from_numpy(offsets)] * count, [per_batch] * count
+    else:
+        drawn_bags = [bag_offsets(table, batch_size, rng) for _ in range(count)]
+        bags = [torch.from_numpy(offsets) for offsets, _ in drawn_bags]
+        sizes = [size for _, size in drawn_bags]
+    indices = np.split(lookup_indices(table, sum(sizes), rng), np.cumsum(sizes[:-1]))
+    return {lookup.indices: [torch.from_numpy(part) for part in indices], lookup.offsets: bags}

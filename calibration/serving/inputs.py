@@ -1,0 +1,87 @@
+"""Inputs drawn before the run, so that workers spend their time on the model alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from perfmodel.domain.model import RecModel
+from perfmodel.sim.arrays import IntArray
+
+INDEX_BYTES = 8
+FLOAT_BYTES = 4
+MAX_VARIANTS = 64
+"""Different inputs of one size. A repeated one finds its rows in the cache, which fresh users do not."""
+
+BUDGET_BYTES = 1 << 30
+
+
+class Servable(Protocol):
+    """A model that can be run: what `calibration.runtime.programme` builds, or a stand-in."""
+
+    def inputs(self, batch_size: int, rng: np.random.Generator) -> Any:
+        """Draw the inputs of one batch."""
+
+    def run(self, inputs: Any) -> Any:
+        """Run one forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputPool:
+    """Inputs of every request size; requests of one size take them in turn."""
+
+    by_size: Mapping[int, Sequence[Any]]
+
+    def of(self, num_items: int, turn: int) -> Any:
+        """Return the inputs of the `turn`-th request."""
+        variants = self.by_size[num_items]
+        return variants[turn % len(variants)]
+
+
+def draw_inputs(
+    servable: Servable,
+    num_items: IntArray,
+    rng: np.random.Generator,
+    *,
+    bytes_per_item: float,
+    budget_bytes: float = BUDGET_BYTES,
+) -> InputPool:
+    """Draw inputs for requests of these sizes: as many different ones as the budget allows.
+
+    Parameters
+    ----------
+    servable : Servable
+        What will run them.
+    num_items : (num_requests,) int
+        Sizes of all requests. [items]
+    rng : numpy Generator
+        Where indices and features come from.
+    bytes_per_item : float
+        What an item's inputs occupy. [bytes]
+    budget_bytes : float
+        What all inputs may occupy. [bytes]
+    """
+    sizes, counts = np.unique(num_items, return_counts=True)
+    variants = MAX_VARIANTS
+    while variants > 1 and _items(sizes, counts, variants) * bytes_per_item > budget_bytes:
+        variants //= 2
+    return InputPool(
+        {
+            size: [servable.inputs(size, rng) for _ in range(min(count, variants))]
+            for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
+        }
+    )
+
+
+def input_bytes_per_item(model: RecModel) -> float:
+    """Memory of one item's inputs: an index for each lookup and table, a float for each dense feature."""
+    indices = model.lookups_per_item + model.num_tables
+    return INDEX_BYTES * indices + FLOAT_BYTES * model.dense_features
+
+
+def _items(sizes: IntArray, counts: IntArray, variants: int) -> float:
+    """Items in all inputs, for `variants` different ones of each size. [items]"""
+    return float((sizes * np.minimum(counts, variants)).sum())

@@ -1,0 +1,109 @@
+"""The loop of one worker process: take the next request, wait for its arrival, run it, note the times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass
+from time import perf_counter, sleep, thread_time
+from typing import cast
+
+from calibration.serving.board import Board
+from calibration.serving.inputs import InputPool, Servable
+from calibration.serving.processes import prepare_process, wait_until
+from perfmodel.sim.arrays import FloatArray, IntArray
+
+READY_POLL_S = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Load:
+    """What the workers of one queue serve, and when.
+
+    Attributes
+    ----------
+    order : (n,) int
+        Indices of the queue's requests, in FIFO order.
+    num_items : (num_requests,) int
+        Size of every request. [items]
+    due_s : (num_requests,) float, or None
+        Open loop: the scheduled arrivals. None: paced closed loop. [s]
+    pause_s : (num_requests,) float, or None
+        Paced closed loop: how long the worker pauses before each request. [s]
+    """
+
+    order: IntArray
+    num_items: IntArray
+    due_s: FloatArray | None = None
+    pause_s: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Who a worker is: its number, its queue, its cores, and how long it warms up. [s]"""
+
+    worker: int
+    queue: int
+    cores: list[int]
+    warm_up_s: float
+    set_threads: Callable[[int], None]
+
+
+def work(role: Role, board: Board, load: Load, servable: Servable, pool: InputPool) -> None:
+    """Serve until the queue is empty, or the board says stop."""
+    prepare_process(role.cores)
+    role.set_threads(len(role.cores))
+    _warm_up(role, servable, pool, load)
+    board.report_ready()
+    while board.origin_s[0] == 0.0:
+        sleep(READY_POLL_S)
+        if board.is_stopped():
+            return
+    _serve(role, board, load, servable, pool)
+
+
+def _warm_up(role: Role, servable: Servable, pool: InputPool, load: Load) -> None:
+    """Run requests of the load's own sizes, the largest first: pages touched, caches and branches warm."""
+    if len(load.order) == 0:
+        return
+    end_s = perf_counter() + role.warm_up_s
+    sizes = load.num_items[load.order]
+    servable.run(pool.of(int(sizes.max()), role.worker))
+    for turn, size in enumerate(sizes.tolist()):
+        if perf_counter() > end_s:
+            return
+        servable.run(pool.of(size, turn + role.worker))
+
+
+def _serve(role: Role, board: Board, load: Load, servable: Servable, pool: InputPool) -> None:
+    """The measured loop; everything it needs is looked up beforehand.
+
+    A request holds its worker from the moment at which both are there, the worker free and the request
+    due, until the model has run: the hand-over of some microseconds is part of the service time.
+    """
+    origin_s, take, run = float(board.origin_s[0]), board.take, servable.run
+    order, num_items = load.order.tolist(), load.num_items.tolist()
+    due = None if load.due_s is None else load.due_s.tolist()
+    pause = None if load.pause_s is None else load.pause_s.tolist()
+    columns = (board.start_s, board.finish_s, board.cpu_s, board.worker)
+    starts, finishes, cpus, workers = (cast(MutableSequence[float], column.data) for column in columns)
+    stopped, worker, queue = board.is_stopped, role.worker, role.queue
+    free_s = origin_s
+    while not stopped():
+        position = take(queue)
+        if position >= len(order):
+            return
+        request = order[position]
+        inputs = pool.of(num_items[request], position)
+        due_s = origin_s + due[request] if due is not None else free_s
+        if pause is not None:
+            due_s += pause[request]
+        if not wait_until(due_s, stopped):
+            return
+        begun_s = thread_time()
+        run(inputs)
+        finish_s = perf_counter()
+        cpus[request] = thread_time() - begun_s
+        starts[request] = max(free_s, due_s) - origin_s
+        finishes[request] = finish_s - origin_s
+        workers[request] = worker
+        free_s = finish_s

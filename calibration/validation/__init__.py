@@ -1,0 +1,1 @@
+"""Prediction against measurement on this machine: errors, anchors, capacity, the suite over all models."""

@@ -1,0 +1,188 @@
+"""One short run of the whole model corrects what its operators, measured apart, do not add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibration.serving.served import Served
+from perfmodel.errors import InputError
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.service import ServiceTimes
+
+SHAPE_SPREAD = 0.15
+"""Prior: how far the factor of one batch size may lie from that of a quite different one, as a logarithm."""
+
+SHAPE_REACH = 0.8
+"""Prior: sizes nearer than this share their factor, as a logarithm of their ratio (a factor of 2.2)."""
+
+LEVEL_SPREAD = 2.0
+CONTENTION_SPREAD = 0.2
+BIN_ERROR = 0.01
+BINS_PER_OCTAVE = 4
+MIN_REQUESTS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """Requests on the cores: their sizes, who else was busy, how long they took."""
+
+    num_items: IntArray
+    num_busy: IntArray
+    service_s: FloatArray
+
+    @classmethod
+    def of(cls, runs: Sequence[Served]) -> Samples:
+        """Put the requests of several runs together."""
+        return cls(
+            num_items=np.concatenate([run.requests.num_items[run.on_cores] for run in runs]),
+            num_busy=np.concatenate([run.num_busy[run.on_cores] for run in runs]),
+            service_s=np.concatenate([run.service_s[run.on_cores] for run in runs]),
+        )
+
+    def predicted_s(self, service: ServiceTimes) -> FloatArray:
+        """Service times of these very requests by a table. [s]"""
+        busy = np.clip(self.num_busy, 1, service.num_executors)
+        return service.cpu_s[self.num_items - 1, busy - 1]
+
+    def where(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Samples:
+        """Some of the requests."""
+        return Samples(
+            num_items=self.num_items[chosen],
+            num_busy=self.num_busy[chosen],
+            service_s=self.service_s[chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Anchor:
+    """What the whole model takes over what its operators predict.
+
+    t'(b, n) = t(b, n) x shape(b) x exp(contention (n - 1) / (k - 1)), with n of k executors busy: a
+    smooth factor of the batch size, which holds the level, and one number for co-located work.
+
+    Attributes
+    ----------
+    shape : (max_batch,) float
+        Factor for requests of 1, 2, ... items when nothing else runs. [1]
+    contention : float
+        Logarithm of the further factor with all executors busy. [1]
+    level : float
+        Measured over predicted time of all requests together, before the correction. [1]
+    num_requests : int
+        How many requests it rests on.
+    drift : float
+        Standard deviation of the level between the pieces of the run, relative. [1]
+    """
+
+    shape: FloatArray
+    contention: float
+    level: float
+    num_requests: int
+    drift: float
+
+    def refine(self, service: ServiceTimes) -> ServiceTimes:
+        """Apply the correction to the table that it was fitted to."""
+        executors = service.num_executors
+        share = np.arange(executors) / max(1, executors - 1)
+        factors = self.shape[: service.max_batch_items, None] * np.exp(self.contention * share)[None, :]
+        return replace(service, cpu_s=service.cpu_s * factors)
+
+    def to_dict(self) -> dict[str, object]:
+        """The correction as JSON."""
+        sizes = [size for size in (2**power for power in range(20)) if size <= len(self.shape)]
+        return {
+            "level": self.level,
+            "shape": {str(size): float(self.shape[size - 1]) for size in sizes},
+            "contention": float(np.exp(self.contention)),
+            "requests": self.num_requests,
+            "drift_percent": 100.0 * self.drift,
+        }
+
+
+def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
+    """Fit the correction to paced runs of mixed sizes.
+
+    The logarithms of measured over predicted time, in bins of a quarter octave, are smoothed by a Gaussian
+    process: a level, plus deviations that neighbouring sizes share. A bin of few requests follows its
+    neighbours; one of many stands for itself. Bins weigh the time in them, as a queue does.
+
+    Raises
+    ------
+    InputError
+        If there are too few requests to say anything.
+    """
+    samples = Samples.of(runs)
+    if len(samples.service_s) < MIN_REQUESTS:
+        got = len(samples.service_s)
+        raise InputError(
+            f"--anchor: {got} requests are too few, expected {MIN_REQUESTS}; a longer --duration"
+        )
+    predicted_s = samples.predicted_s(service)
+    level = float(samples.service_s.sum() / predicted_s.sum())
+    contention = _contention(samples, predicted_s, service.num_executors)
+    share = (samples.num_busy - 1) / max(1, service.num_executors - 1)
+    predicted_s = predicted_s * np.exp(contention * share)
+    shape = _shape(samples, predicted_s, service.max_batch_items)
+    remaining = float(samples.service_s.sum() / (predicted_s * shape[samples.num_items - 1]).sum())
+    return Anchor(
+        shape=shape * remaining,
+        contention=contention,
+        level=level,
+        num_requests=len(samples.service_s),
+        drift=level_drift(runs, service),
+    )
+
+
+def levels(runs: Sequence[Served], service: ServiceTimes) -> list[float]:
+    """Measured over predicted time of each run. [1]"""
+    every = [Samples.of([run]) for run in runs]
+    return [
+        float(one.service_s.sum() / one.predicted_s(service).sum()) for one in every if len(one.service_s)
+    ]
+
+
+def level_drift(runs: Sequence[Served], service: ServiceTimes) -> float:
+    """Relative standard deviation of the level between runs; 0 for a single one. [1]"""
+    each = np.array(levels(runs, service))
+    return float(each.std(ddof=1) / each.mean()) if len(each) > 1 else 0.0
+
+
+def _contention(samples: Samples, predicted_s: FloatArray, executors: int) -> float:
+    """Slope of the logarithm of measured over predicted time against the share of other busy executors."""
+    if executors == 1:
+        return 0.0
+    # Sizes are told apart first: queries of several requests are both larger and more crowded.
+    shape = _shape(samples, predicted_s, int(samples.num_items.max()))
+    expected_s = predicted_s * shape[samples.num_items - 1]
+    share = np.clip(samples.num_busy - 1, 0, executors - 1) / (executors - 1)
+    ratio = np.log(samples.service_s / expected_s)
+    weight = expected_s / expected_s.sum()
+    mean_share, mean_ratio = float(weight @ share), float(weight @ ratio)
+    variance = float(weight @ (share - mean_share) ** 2)
+    scatter = float(weight @ (ratio - mean_ratio) ** 2)
+    prior = scatter / (len(ratio) * CONTENTION_SPREAD**2)
+    return float(weight @ ((share - mean_share) * (ratio - mean_ratio))) / max(variance + prior, 1e-12)
+
+
+def _shape(samples: Samples, predicted_s: FloatArray, largest: int) -> FloatArray:
+    """Smooth factor by size, as `fit_anchor` describes. [1]"""
+    bins = np.floor(BINS_PER_OCTAVE * np.log2(samples.num_items)).astype(np.int64)
+    _, place = np.unique(bins, return_inverse=True)
+    counts = np.bincount(place).astype(float)
+    measured, expected = np.bincount(place, samples.service_s), np.bincount(place, predicted_s)
+    centre = np.bincount(place, np.log(samples.num_items)) / counts
+    value = np.log(measured / expected)
+    scatter = np.log(samples.service_s / predicted_s) - value[place]
+    error = float(np.mean(np.minimum(scatter**2, 1.0))) / counts + BIN_ERROR**2
+    prior = float(np.average(value, weights=expected))
+    weights = np.linalg.solve(_covariance(centre, centre) + np.diag(error), value - prior)
+    sizes = np.log(np.arange(1, largest + 1))
+    return np.asarray(np.exp(prior + _covariance(sizes, centre) @ weights))
+
+
+def _covariance(left: FloatArray, right: FloatArray) -> FloatArray:
+    apart = (left[:, None] - right[None, :]) / SHAPE_REACH
+    return np.asarray(LEVEL_SPREAD**2 + SHAPE_SPREAD**2 * np.exp(-0.5 * apart**2))

@@ -1,0 +1,115 @@
+"""The real server of one scenario: the built model, its inputs, and what can be measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+
+from calibration.serving.inputs import InputPool, Servable, draw_inputs, input_bytes_per_item
+from calibration.serving.paced import paced_requests
+from calibration.serving.requests import requests_of
+from calibration.serving.served import Served, ServedQueries, queries_of
+from calibration.serving.server import Workers, serve
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.streams import stream
+from perfmodel.sim.traffic import Queries
+
+POOL_QUERIES = 10_000
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """Measures; nothing but the number of the next anchor changes.
+
+    Attributes
+    ----------
+    question : Question
+        Model, traffic and policy.
+    workers : Workers
+        What serves.
+    pool : InputPool
+        Inputs of every request size that the traffic can bring.
+    say : callable
+        Takes a line of progress.
+    """
+
+    question: Question
+    workers: Workers
+    pool: InputPool
+    say: Say
+    anchors: int = field(default=0)
+
+    def run(self, queries: Queries) -> tuple[Served, ServedQueries]:
+        """Serve a trace, open loop."""
+        served = serve(self.workers, requests_of(queries, self.question.policy), self.pool)
+        if served.interrupted:
+            raise Interrupted(first_queries(served, queries))
+        return served, queries_of(served, queries)
+
+    def anchor(self, duration_s: float, *, utilisation: float, mean_service_s: float) -> Served:
+        """Serve mixed sizes in a paced closed loop; each call draws other ones."""
+        question, workers = self.question, self.workers.num_workers
+        wanted = ceil(workers * duration_s * utilisation / mean_service_s)
+        self.anchors += 1
+        requests, pause_s = paced_requests(
+            question.traffic,
+            question.policy,
+            wanted,
+            utilisation=utilisation,
+            mean_service_s=mean_service_s,
+            seed=question.simulation.seed,
+            replication=self.anchors,
+        )
+        served = serve(self.workers, requests, self.pool, pause_s=pause_s, limit_s=3.0 * duration_s)
+        if served.interrupted:
+            raise Interrupted(None)
+        return served
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a trace and what became of it."""
+
+    queries: Queries
+    served: Served
+    latencies: ServedQueries
+
+
+class Interrupted(Exception):
+    """The user ended a measurement; the queries served until then, where it was a piece of the trace."""
+
+    def __init__(self, piece: Piece | None) -> None:
+        super().__init__("interrupted")
+        self.piece = piece
+
+
+def first_queries(served: Served, queries: Queries) -> Piece | None:
+    """The queries before the first that was not served in full: later ones cannot have delayed them."""
+    whole = queries_of(served, queries).index
+    number = int(np.count_nonzero(whole == np.arange(len(whole))))
+    if number == 0:
+        return None
+    beginning = Queries(queries.arrival_s[:number], queries.num_items[:number])
+    kept = served.only(served.requests.query < number)
+    return Piece(beginning, kept, queries_of(kept, beginning))
+
+
+def pool_for(question: Question, servable: Servable) -> InputPool:
+    """Draw inputs for every request size that the scenario's queries are split into."""
+    law, seed = question.traffic.size_pmf, question.simulation.seed
+    count = POOL_QUERIES if question.traffic.num_recorded is None else question.traffic.num_recorded
+    drawn = question.traffic.draw(min(POOL_QUERIES, count), seed=seed).num_items
+    # Every size of the law at least once: another run may draw the rare ones.
+    sizes = np.concatenate([drawn, law.values])
+    every = requests_of(Queries(np.zeros(len(sizes)), sizes), question.policy)
+    return draw_inputs(
+        servable,
+        every.num_items,
+        stream(seed, "inputs"),
+        bytes_per_item=input_bytes_per_item(question.node.model),
+    )

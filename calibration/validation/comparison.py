@@ -1,0 +1,139 @@
+"""Prediction against measurement of one scenario on one trace: the result that `perfplan validate` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.serving.served import Served
+from calibration.validation.anchor import Anchor, Samples, fit_anchor, level_drift
+from calibration.validation.measuring import Measured
+from calibration.validation.prediction import Trace, level_factor, own_service_times, scaled
+from calibration.validation.summary import Summary, errors_percent, summary_of_runs
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.units import MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One trace, predicted and measured.
+
+    Attributes
+    ----------
+    predicted : Summary
+        By the profile, with the anchor where there is one.
+    unanchored : Summary or None
+        By the profile alone; None: the load is unstable by it.
+    equal_utilisation : Summary
+        The prediction with all service times scaled to the measured mean: the shape at the run's level.
+    own_times : Summary
+        With the mean service times measured in the run itself: the queueing half alone.
+    level_factor : float
+        What the service times were scaled by for `equal_utilisation`. [1]
+    by_batch : sequence of mapping
+        Measured and predicted mean service time by request size.
+    drift : float
+        Standard deviation of the level of service times between the pieces of the run, relative. [1]
+    repeated_pieces, longest_stall_s
+        Pieces repeated because of other programs, and how long they still took a core in those kept. [s]
+    """
+
+    question: Question
+    offered_qps: float
+    num_queries: int
+    measured: Summary
+    predicted: Summary
+    unanchored: Summary | None
+    equal_utilisation: Summary
+    own_times: Summary
+    level_factor: float
+    by_batch: Sequence[Mapping[str, float]]
+    drift: float
+    anchor: Anchor | None
+    repeated_pieces: int
+    longest_stall_s: float
+    interrupted: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """The comparison as JSON, with the keys of the interface."""
+        equal = errors_percent(self.equal_utilisation, self.measured)
+        return {
+            "offered_qps": self.offered_qps,
+            "queries": self.num_queries,
+            "predicted": self.predicted.to_dict(),
+            "measured": self.measured.to_dict(),
+            "error_percent": errors_percent(self.predicted, self.measured),
+            "error_percent_without_anchor": None
+            if self.unanchored is None
+            else errors_percent(self.unanchored, self.measured),
+            "equal_utilisation": {
+                "service_time_factor": self.level_factor,
+                "predicted": self.equal_utilisation.to_dict(),
+                "error_percent": equal,
+            },
+            "own_service_times": {"error_percent": errors_percent(self.own_times, self.measured)},
+            "service_time_by_batch": [dict(row) for row in self.by_batch],
+            "drift_percent": 100.0 * self.drift,
+            "repeated_pieces": self.repeated_pieces,
+            "longest_stall_ms": self.longest_stall_s / MS,
+            "interrupted": self.interrupted,
+            "anchor": None if self.anchor is None else self.anchor.to_dict(),
+        }
+
+
+def compare(question: Question, service: ServiceTimes, measured: Measured) -> Comparison:
+    """Compare what was measured with what the service times predict for the same traces."""
+    trace, policy = Trace(measured.segments), question.policy
+    served = [run for run, _ in measured.runs]
+    figures = summary_of_runs(list(measured.runs))
+    anchor = fit_anchor(measured.anchors, service) if measured.anchors else None
+    refined = service if anchor is None else anchor.refine(service)
+    factor = level_factor(trace, refined, policy, figures.service_time_s)
+    return Comparison(
+        question=question,
+        offered_qps=question.traffic.rate_qps,
+        num_queries=sum(len(queries) for queries in measured.segments),
+        measured=figures,
+        predicted=trace.predict(refined, policy),
+        unanchored=trace.predict(service, policy) if is_stable(question, service) else None,
+        equal_utilisation=trace.predict(scaled(refined, factor), policy),
+        own_times=trace.predict(own_service_times(served, service), policy),
+        level_factor=factor,
+        by_batch=by_batch(served, refined),
+        drift=level_drift(served, refined),
+        anchor=anchor,
+        repeated_pieces=measured.repeated,
+        longest_stall_s=max(run.longest_stall_s for run in served),
+        interrupted=measured.interrupted,
+    )
+
+
+def is_stable(question: Question, service: ServiceTimes) -> bool:
+    """Say whether the executors can carry the load, by these service times."""
+    return max(offered_utilisation(question.traffic, service, question.policy, contended=True)) < 1.0
+
+
+def by_batch(runs: Sequence[Served], service: ServiceTimes) -> list[dict[str, float]]:
+    """Mean service time of requests by size, in octaves, with the largest size on its own."""
+    samples = Samples.of(runs)
+    largest = int(samples.num_items.max())
+    bins = np.where(samples.num_items == largest, 99, np.log2(samples.num_items).astype(np.int64))
+    rows = []
+    for place in np.unique(bins).tolist():
+        some = samples.where(bins == place)
+        mean_s, predicted_s = float(some.service_s.mean()), float(some.predicted_s(service).mean())
+        rows.append(
+            {
+                "from_items": int(some.num_items.min()),
+                "to_items": int(some.num_items.max()),
+                "requests": len(some.service_s),
+                "measured_ms": mean_s / MS,
+                "predicted_ms": predicted_s / MS,
+                "error_percent": 100.0 * (predicted_s / mean_s - 1.0),
+            }
+        )
+    return rows

@@ -1,0 +1,105 @@
+"""The terminal page of `perfplan validate`."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from calibration.validation.capacity import CapacityCheck
+from calibration.validation.comparison import Comparison
+from calibration.validation.summary import PERCENTILES, Summary, errors_percent
+from perfmodel.report.tables import number
+from perfmodel.units import MS
+
+
+def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings: str) -> RenderableType:
+    """Predicted, measured, signed errors; then service times by size, and how still the machine was."""
+    node = result.question.node
+    head = (
+        f"[bold]{node.model.name}[/] on {node.num_workers} workers here, predicted by {node.cpu.name} "
+        f"({node.cpu.stack}): {result.num_queries} queries at {number(result.offered_qps, 4)}/s"
+    )
+    lines = [_capacity_line(capacity)] if capacity is not None else []
+    lines += [*_state_lines(result), settings]
+    return Group(head, "", _figures(result), "", _batches(result), "", *lines)
+
+
+def signed(percent: float | None) -> str:
+    """An error with its sign, in per cent."""
+    return "–" if percent is None else f"{percent:+.1f} %"
+
+
+def _figures(result: Comparison) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for heading in ("measured", "predicted", "error", "at equal utilisation", "error"):
+        table.add_column(heading, justify="right")
+    plain = errors_percent(result.predicted, result.measured)
+    equal = errors_percent(result.equal_utilisation, result.measured)
+    rows = [_values(one) for one in (result.measured, result.predicted, result.equal_utilisation)]
+    for key, label in _LABELS.items():
+        table.add_row(label, rows[0][key], rows[1][key], signed(plain[key]), rows[2][key], signed(equal[key]))
+    return table
+
+
+_LABELS = {
+    **{f"p{100 * share:g}": f"p{100 * share:g} [ms]" for share in PERCENTILES},
+    "throughput": "throughput [queries/s]",
+    "service_time": "mean service time [ms]",
+    "utilisation": "utilisation [%]",
+}
+
+
+def _values(summary: Summary) -> dict[str, str]:
+    latencies = {f"p{100 * share:g}": number(value / MS, 4) for share, value in summary.percentiles_s.items()}
+    return latencies | {
+        "throughput": number(summary.throughput_qps, 4),
+        "service_time": number(summary.service_time_s / MS, 4),
+        "utilisation": number(100.0 * summary.utilisation),
+    }
+
+
+def _batches(result: Comparison) -> Table:
+    table = Table(title="service time by request size", title_justify="left", box=None, pad_edge=False)
+    for heading in ("items", "requests", "measured [ms]", "predicted [ms]", "error"):
+        table.add_column(heading, justify="right")
+    for row in result.by_batch:
+        low, high = int(row["from_items"]), int(row["to_items"])
+        table.add_row(
+            f"{low}" if low == high else f"{low} to {high}",
+            f"{int(row['requests'])}",
+            number(row["measured_ms"]),
+            number(row["predicted_ms"]),
+            signed(row["error_percent"]),
+        )
+    return table
+
+
+def _capacity_line(capacity: CapacityCheck) -> str:
+    bound = f"p{100 * capacity.percentile:g} within {number(capacity.latency_s / MS)} ms"
+    if capacity.predicted_qps is None or capacity.measured_qps is None:
+        return f"largest load with {bound}: none, predicted"
+    return (
+        f"largest load with {bound}: {number(capacity.measured_qps, 4)} queries/s measured, "
+        f"{number(capacity.predicted_qps, 4)} predicted ({signed(capacity.error_percent)})"
+    )
+
+
+def _state_lines(result: Comparison) -> list[str]:
+    own = errors_percent(result.own_times, result.measured)
+    queue = ", ".join(f"p{100 * share:g} {signed(own[f'p{100 * share:g}'])}" for share in PERCENTILES)
+    lines = [f"the queue alone, given the run's own mean service times: {queue}"]
+    if result.anchor is not None:
+        anchor = result.anchor
+        lines.append(
+            f"anchor: the whole model takes {number(anchor.level)} times what its operators add up to "
+            f"({anchor.num_requests} requests; pieces differ by {number(100 * anchor.drift, 2)} %)"
+        )
+    lines.append(
+        f"the machine: service times drift by {number(100 * result.drift, 2)} % between pieces; "
+        f"{result.repeated_pieces} disturbed pieces repeated; longest loss of a core "
+        f"{number(result.longest_stall_s / MS, 2)} ms"
+    )
+    if result.interrupted:
+        lines.append("interrupted: these are the pieces measured until then")
+    return lines

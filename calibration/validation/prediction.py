@@ -1,0 +1,129 @@
+"""Predictions for the very trace that is measured: simulated, rescaled to a level, or replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+
+import numpy as np
+
+from calibration.serving.requests import requests_of
+from calibration.serving.served import Served
+from calibration.validation.summary import Summary, summary_of_records
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.engines import simulate
+from perfmodel.sim.policies import Policy
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import order_statistic
+from perfmodel.sim.traffic import Queries, TrafficSource
+
+ENOUGH = 20
+"""Requests whose mean stands for a size; fewer are averaged with their neighbours."""
+
+LEVEL_STEPS = 4
+"""Fixed-point steps: contention, and so the mean service time, moves a little with the level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The traffic of one validation: one or several runs, each from an empty server."""
+
+    segments: tuple[Queries, ...]
+
+    def predict(self, service: ServiceTimes, policy: Policy) -> Summary:
+        """Simulate every segment."""
+        records = [
+            (simulate(queries, service, policy), _on_cores(queries, policy)) for queries in self.segments
+        ]
+        return summary_of_records(records)
+
+    def percentile_s(self, service: ServiceTimes, policy: Policy, percentile: float) -> float:
+        """A percentile over the queries of all segments, as simulated. [s]"""
+        latencies = [simulate(queries, service, policy).latency_s for queries in self.segments]
+        return order_statistic(np.sort(np.concatenate(latencies)), percentile)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTrace:
+    """The same traffic at any rate: Poisson pieces are stretched, others drawn anew from the same numbers."""
+
+    traffic: TrafficSource
+    pieces: int
+    per_piece: int
+    seed: int
+
+    def at_rate(self, rate_qps: float) -> Trace:
+        """The pieces at a mean rate."""
+        traffic = self.traffic.at_rate(rate_qps)
+        return Trace(
+            tuple(
+                traffic.draw(self.per_piece, seed=self.seed, replication=piece)
+                for piece in range(self.pieces)
+            )
+        )
+
+
+def scaled(service: ServiceTimes, factor: float) -> ServiceTimes:
+    """All times on the cores multiplied by a factor."""
+    return replace(service, cpu_s=service.cpu_s * factor)
+
+
+def level_factor(trace: Trace, service: ServiceTimes, policy: Policy, mean_service_s: float) -> float:
+    """Factor on the service times with which the simulated mean service time is the one given. [1]"""
+    factor = 1.0
+    for _ in range(LEVEL_STEPS):
+        factor *= mean_service_s / trace.predict(scaled(service, factor), policy).service_time_s
+    return factor
+
+
+def own_service_times(runs: Sequence[Served], like: ServiceTimes) -> ServiceTimes:
+    """The mean service time of each batch size in the runs themselves, whoever else was busy."""
+    sizes = np.concatenate([served.requests.num_items[served.on_cores] for served in runs])
+    service_s = np.concatenate([served.service_s[served.on_cores] for served in runs])
+    mean_s = smoothed_means_s(sizes, service_s, like.max_batch_items)
+    return replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1))
+
+
+def smoothed_means_s(num_items: IntArray, service_s: FloatArray, largest: int) -> FloatArray:
+    """Mean of service times for each size, from a window of neighbours that holds enough requests. [s]
+
+    Within a wider window the time is taken to grow with the square root of the size, halfway between
+    calls that cost the same for any batch and arithmetic that grows with it.
+    """
+    order = np.argsort(num_items, kind="stable")
+    sizes, times_s = num_items[order].astype(float), service_s[order]
+    means_s = np.empty(largest)
+    for size in range(1, largest + 1):
+        width = 0
+        window = _window(sizes, size, width)
+        while window.stop - window.start < min(ENOUGH, len(sizes)):
+            width = max(1, 2 * width)
+            window = _window(sizes, size, width)
+        growth = (size / float(sizes[window].mean())) ** 0.5
+        means_s[size - 1] = float(times_s[window].mean()) * growth
+    return means_s
+
+
+def _window(sizes: FloatArray, size: int, width: int) -> slice:
+    """Where sorted sizes lie within `width` of one."""
+    first, last = np.searchsorted(sizes, [size - width, size + width + 1])
+    return slice(int(first), int(last))
+
+
+def replayed_s(served: Served) -> FloatArray:
+    """Ends of requests under exact FIFO, given each one's own measured service time. [s]
+
+    What the runtime adds to it is the cost of hand-over and waking up: a check of the runtime itself.
+    """
+    finish_s, free = np.empty(len(served.start_s)), [0.0] * served.num_workers
+    arrivals = served.requests.arrival_s.tolist()
+    for index, (arrival_s, service_s) in enumerate(zip(arrivals, served.service_s.tolist(), strict=True)):
+        finish_s[index] = max(arrival_s, heappop(free)) + service_s
+        heappush(free, float(finish_s[index]))
+    return finish_s
+
+
+def _on_cores(queries: Queries, policy: Policy) -> int:
+    """How many requests of a trace go to the cores."""
+    return int((~requests_of(queries, policy).offloaded).sum())

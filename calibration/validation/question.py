@@ -1,0 +1,132 @@
+"""From the options of `perfplan validate` to a question about this machine, and the server for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from calibration.runtime.programme import build_programme
+from calibration.serving.processes import cores_for
+from calibration.serving.requests import require_servable
+from calibration.serving.server import Workers
+from calibration.validation.bench import Bench, Say, pool_for
+from perfmodel.errors import InputError, UnstableError
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.prepare import Question, prepare
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.units import GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What holds for every load of a validation.
+
+    Attributes
+    ----------
+    profile : str or None
+        This machine's profile; None: what the scenario names.
+    overrides : tuple of str
+        Values of the scenario to change.
+    anchor, capacity : bool
+        Whether to refine the profile, and to search for the largest load.
+    shrink_tables, extrapolate : bool
+        Whether tables may be scaled down, and batches lie outside the calibrated range.
+    settings : str
+        What the process was set to, in words.
+    """
+
+    profile: str | None
+    overrides: tuple[str, ...]
+    anchor: bool
+    capacity: bool
+    shrink_tables: bool
+    extrapolate: bool
+    settings: str
+
+
+def question_of(scenario: str, overrides: Sequence[str], profile: str | None) -> Question:
+    """Load a scenario, on `profile` with all cores that this process may use where one is given.
+
+    Raises
+    ------
+    InputError
+        If the scenario is wrong, asks for more cores than this machine has, or for another policy than
+        the runtime serves.
+    """
+    question = prepare(load_scenario(scenario, _here(overrides, profile)))
+    require_servable(question.policy)
+    cores_for(question.node.num_workers, question.node.threads)
+    if question.node.accelerator is not None:
+        raise InputError(
+            f"node.accelerators: {question.node.accelerator.name}, but the runtime serves on cores only; "
+            "--set node.accelerators=[] --set policy.offload_threshold_items=null"
+        )
+    return question
+
+
+def profile_path(scenario: str, overrides: Sequence[str], profile: str | None) -> Path:
+    """The file of the CPU's profile."""
+    return load_scenario(scenario, _here(overrides, profile)).cpu_profile().path
+
+
+def _here(overrides: Sequence[str], profile: str | None) -> list[str]:
+    """Overrides that move a scenario to this machine's profile and all its cores; the user's follow."""
+    here = [] if profile is None else [f"node.cpu={profile}", f"node.cores={len(os.sched_getaffinity(0))}"]
+    return [*here, *overrides]
+
+
+def at_utilisation(question: Question, service: ServiceTimes, utilisation: float) -> Question:
+    """The same traffic at the rate whose predicted utilisation is the one given."""
+    unit = offered_utilisation(question.traffic.at_rate(1.0), service, question.policy, contended=True)
+    return replace(question, traffic=question.traffic.at_rate(utilisation / max(unit)))
+
+
+def require_stable(question: Question, service: ServiceTimes) -> None:
+    """Refuse a load that this machine cannot carry: its queue would grow for as long as one measures.
+
+    Raises
+    ------
+    UnstableError
+        Saying by how much, and what load it could be.
+    """
+    load = max(offered_utilisation(question.traffic, service, question.policy, contended=True))
+    if load >= 1.0:
+        rate = question.traffic.rate_qps
+        raise UnstableError(
+            f"unstable: {rate:.4g} queries/s fill {100 * load:.0f} % of this machine, as predicted; "
+            f"--utilisation 0.7 would be {0.7 * rate / load:.4g} queries/s",
+            utilisation=load,
+        )
+
+
+def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Bench, Question]:
+    """Build the model with random weights and draw its inputs; the question is then about the model built."""
+    model = question.node.model
+    say(f"building {model.name}: {(model.embedding_bytes + model.dense_parameter_bytes) / GIB:.2f} GiB")
+    programme = build_programme(model, seed=question.simulation.seed, shrink_tables=shrink_tables)
+    question = replace(question, node=replace(question.node, model=programme.model))
+    workers = Workers(
+        servable=programme,
+        num_workers=question.node.num_workers,
+        threads=question.node.threads,
+        set_threads=torch.set_num_threads,
+    )
+    return Bench(question=question, workers=workers, pool=pool_for(question, programme), say=say), question
+
+
+def service_of(question: Question, *, extrapolate: bool = False) -> ServiceTimes:
+    """The profile's service times.
+
+    Raises
+    ------
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    if not extrapolate:
+        question.node.require_calibrated(question.policy, question.max_items)
+    return question.node.service_times(question.policy, question.max_items)

@@ -1,0 +1,55 @@
+"""A profile with the anchor of a model in it, so that every other command predicts with it too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from calibration.validation.anchor import Anchor
+from perfmodel.loading.profile_text import profile_text
+from perfmodel.loading.written import write_atomically
+from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.service import ServiceTimes
+
+DIGITS = 4
+
+
+def write_refined_profile(
+    source: Path, target: Path, question: Question, service: ServiceTimes, anchor: Anchor
+) -> None:
+    """Write the profile at `source` with what was anchored, for the question's model, in its stack.
+
+    An anchor that the profile has already for this model is replaced by the two together.
+
+    Raises
+    ------
+    InputError
+        If the profile cannot be read, or `target` not be written.
+    """
+    document = cast(dict[str, Any], read_yaml(source).data())
+    stack: dict[str, Any] = document["stacks"][question.node.cpu.stack]
+    entry = anchor_entry(question, anchor.refine(service), anchor.num_requests)
+    stack["anchors"] = {**stack.get("anchors", {}), question.node.model.name: entry}
+    write_atomically(target, profile_text(document))
+
+
+def anchor_entry(question: Question, refined: ServiceTimes, num_requests: int) -> dict[str, Any]:
+    """The refined times over those of the operators alone, at powers of two and the largest size."""
+    node = question.node
+    bare = replace(node, cpu=replace(node.cpu, anchors={}), accelerator=None, num_accelerators=0)
+    largest = refined.max_batch_items
+    operators = bare.service_times(SplitAndOffload(batch_size=largest), largest)
+    factors = refined.cpu_s / operators.cpu_s
+    sizes = sorted({2**power for power in range(largest.bit_length())} | {largest})
+    crowded = float(np.exp(np.mean(np.log(factors[:, -1] / factors[:, 0]))))
+    return {
+        "batch_sizes": sizes,
+        "factors": [round(float(factors[size - 1, 0]), DIGITS) for size in sizes],
+        "all_busy_factor": round(crowded, DIGITS),
+        "source": f"measured: {num_requests} requests of mixed sizes on {node.num_workers} workers, paced",
+    }

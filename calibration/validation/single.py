@@ -1,0 +1,164 @@
+"""One scenario on this machine: anchor, measurement, comparison, capacity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import RenderableType
+
+from calibration.fingerprint import fingerprint, to_dict
+from calibration.serving.processes import priority_here
+from calibration.serving.served import ServedQueries, write_queries
+from calibration.validation.anchor import fit_anchor
+from calibration.validation.bench import Bench, Interrupted, Say
+from calibration.validation.capacity import CapacityCheck, check_capacity
+from calibration.validation.comparison import Comparison, compare
+from calibration.validation.measuring import Measured, measure, segments_of
+from calibration.validation.page import comparison_page
+from calibration.validation.question import (
+    Options,
+    at_utilisation,
+    bench_for,
+    profile_path,
+    question_of,
+    require_stable,
+    service_of,
+)
+from calibration.validation.refined_profile import write_refined_profile
+from perfmodel.errors import PerfplanError
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.service import ServiceTimes
+
+PILOT_S = 2.0
+"""Of a first paced run, which says roughly how fast the model is here: it chooses rates, and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinglePlan:
+    """What to validate, and how.
+
+    Attributes
+    ----------
+    duration_s : float
+        Of the measured run; anchors add half of it, and the capacity four such runs. [s]
+    utilisation : float or None
+        Choose the rate by it; None: the scenario's rate. [1]
+    records, refined : Path or None
+        Where to write every query, and the profile with the anchor in it.
+    """
+
+    scenario: str
+    duration_s: float
+    utilisation: float | None
+    records: Path | None
+    refined: Path | None
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What `perfplan validate` answers."""
+
+    comparison: Comparison
+    capacity: CapacityCheck | None
+    settings: str
+
+    @property
+    def meets_sla(self) -> bool:
+        """Whether the measured run was within the scenario's SLA."""
+        sla, measured = self.comparison.question.sla, self.comparison.measured
+        return measured.percentiles_s[sla.percentile] <= sla.latency_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        question = self.comparison.question
+        return {
+            "scenario": question.name,
+            "model": question.node.model.name,
+            "profile": question.node.cpu.name,
+            "workers": question.node.num_workers,
+            "threads": question.node.threads,
+            "verdict": "meets_sla" if self.meets_sla else "misses_sla",
+            **self.comparison.to_dict(),
+            "capacity": None if self.capacity is None else self.capacity.to_dict(),
+            "settings": self.settings,
+            "fingerprint": to_dict(fingerprint(settings=(self.settings,))),
+        }
+
+    def page(self) -> RenderableType:
+        """The answer for a terminal."""
+        return comparison_page(self.comparison, self.capacity, self.settings)
+
+
+def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
+    """Measure a scenario on this machine and compare it with its prediction.
+
+    Raises
+    ------
+    InputError
+        If the scenario is wrong, or this machine cannot run it.
+    UnstableError
+        If the load exceeds what this machine can carry, as predicted.
+    """
+    options = plan.options
+    question = question_of(plan.scenario, options.overrides, options.profile)
+    bench, question = bench_for(question, say, shrink_tables=options.shrink_tables)
+    service = service_of(question, extrapolate=options.extrapolate)
+    try:
+        expected = pilot(bench, service) if options.anchor else service
+        if plan.utilisation is not None:
+            question = at_utilisation(question, expected, plan.utilisation)
+        require_stable(question, expected)
+        measured = run(bench, question, expected, duration_s=plan.duration_s, with_anchor=options.anchor)
+        if plan.records is not None:
+            write_queries(plan.records, _joined(measured))
+        comparison = compare(question, service, measured)
+        if plan.refined is not None and comparison.anchor is not None:
+            source = profile_path(plan.scenario, options.overrides, options.profile)
+            write_refined_profile(source, plan.refined, question, service, comparison.anchor)
+        capacity = None
+        if options.capacity and not measured.interrupted:
+            capacity = check_capacity(
+                bench, question, service, duration_s=plan.duration_s, anchors=measured.anchors
+            )
+    except Interrupted:
+        raise PerfplanError("interrupted before anything was measured") from None
+    return Validation(
+        comparison=comparison, capacity=capacity, settings=f"{options.settings}; {priority_here()}"
+    )
+
+
+def pilot(bench: Bench, service: ServiceTimes) -> ServiceTimes:
+    """The profile's service times at about the level that the model has here."""
+    bench.say("pilot")
+    guess_s = float(service.cpu_s.mean())
+    first = bench.anchor(0.25 * PILOT_S, utilisation=0.7, mean_service_s=guess_s)
+    mean_s = float(first.service_s.mean())
+    second = bench.anchor(PILOT_S, utilisation=0.7, mean_service_s=mean_s)
+    return fit_anchor([second], service).refine(service)
+
+
+def run(
+    bench: Bench, question: Question, service: ServiceTimes, *, duration_s: float, with_anchor: bool
+) -> Measured:
+    """Measure the scenario's traffic for about `duration_s`."""
+    rate_qps = question.traffic.rate_qps
+    segments = segments_of(question, duration_s, rate_qps=rate_qps).at_rate(rate_qps).segments
+    return measure(bench, question, segments, duration_s=duration_s, service=service, with_anchor=with_anchor)
+
+
+def _joined(measured: Measured) -> ServedQueries:
+    """The queries of all pieces, numbered on; each piece counts its time from its own start."""
+    firsts = np.cumsum([0, *(len(queries) for queries in measured.segments)])
+    parts = [queries for _, queries in measured.runs]
+    return ServedQueries(
+        index=np.concatenate([part.index + first for part, first in zip(parts, firsts, strict=False)]),
+        arrival_s=np.concatenate([part.arrival_s for part in parts]),
+        num_items=np.concatenate([part.num_items for part in parts]),
+        start_s=np.concatenate([part.start_s for part in parts]),
+        finish_s=np.concatenate([part.finish_s for part in parts]),
+        offloaded=np.concatenate([part.offloaded for part in parts]),
+    )

@@ -1,0 +1,257 @@
+"""All shipped models at several utilisations: measured one by one, kept after each, summarised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.fingerprint import fingerprint, to_dict
+from calibration.serving.processes import priority_here
+from calibration.serving.requests import trace_of
+from calibration.validation.bench import Bench, Interrupted, Say
+from calibration.validation.capacity import check_capacity
+from calibration.validation.comparison import compare
+from calibration.validation.measuring import ANCHOR_SHARE
+from calibration.validation.prediction import Trace
+from calibration.validation.question import Options, at_utilisation, bench_for, question_of, service_of
+from calibration.validation.single import PILOT_S, pilot, run
+from calibration.validation.suite_page import suite_html
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.shipped import shipped_names
+from perfmodel.loading.written import write_atomically
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.units import MS
+
+UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
+MODERATE = 0.7
+"""Up to here the accuracy that the project aims at is claimed."""
+
+CAPACITY_LOADS = 2
+LONG_S = 120.0
+"""Of traffic, simulated, to choose an SLA by."""
+
+SETUP_S = 1.5
+"""Forking and warming up, for each piece of a run or an anchor."""
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuitePlan:
+    """What to measure.
+
+    Attributes
+    ----------
+    scenario : str
+        Whose traffic and policy every model gets.
+    models : tuple of str or None
+        None: all shipped ones.
+    duration_s : float
+        Of each load. [s]
+    """
+
+    scenario: str
+    models: tuple[str, ...] | None
+    duration_s: float
+    options: Options
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models to measure."""
+        return tuple(shipped_names("model")) if self.models is None else self.models
+
+    @property
+    def expected_s(self) -> float:
+        """How long it takes, building the models apart. [s]"""
+        loads = len(UTILISATIONS) + (CAPACITY_LOADS if self.options.capacity else 0)
+        share = 1.0 + (ANCHOR_SHARE if self.options.anchor else 0.0)
+        return len(self.names) * loads * (share * self.duration_s + 4.0 * SETUP_S)
+
+
+def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> Report:
+    """Measure every model, and write the page and the JSON beside it after each load.
+
+    Parameters
+    ----------
+    out : Path
+        The page; the JSON has its name with the suffix `.json`.
+    resume : bool
+        Keep the loads that the JSON holds already, of a suite that was interrupted.
+
+    Raises
+    ------
+    InputError
+        If no model can be run, or what is to be resumed was measured in another way.
+    """
+    beside = out.with_suffix(".json")
+    report = _resumed(plan, beside) if resume and beside.is_file() else _new_report(plan)
+    say(
+        f"{len(plan.names)} models, about {plan.expected_s / 60.0:.0f} minutes; "
+        "--resume goes on where it ended"
+    )
+    try:
+        for name in plan.names:
+            say(name)
+            for entry, where in _measure_model(plan, name, report, say):
+                report[where][name if where != "points" else f"{name} {entry['aimed_utilisation']:g}"] = entry
+                report["summary"] = summary_of(report)
+                write_atomically(beside, json.dumps(report, indent=2) + "\n")
+                write_atomically(out, suite_html(report))
+    except Interrupted:
+        raise PerfplanError(f"interrupted; {beside} holds what was measured, --resume goes on") from None
+    if not report["points"]:
+        raise InputError(f"no model could be measured: {next(iter(report['left_out'].values()))['reason']}")
+    return report
+
+
+def _measure_model(
+    plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say
+) -> Iterator[tuple[Report, str]]:
+    """Measure what is missing of one model; each entry with the part of the report that it belongs to."""
+    missing = [u for u in UTILISATIONS if f"{name} {u:g}" not in report["points"]]
+    wants_capacity = plan.options.capacity and name not in report["capacity"]
+    if not missing and not wants_capacity:
+        return
+    try:
+        options = plan.options
+        overrides = (f"model={name}", "node.accelerators=[]", *options.overrides)
+        question = question_of(plan.scenario, overrides, options.profile)
+        bench, question = bench_for(question, say, shrink_tables=options.shrink_tables)
+    except InputError as error:
+        say(f"left out: {error}")
+        yield {"reason": str(error)}, "left_out"
+        return
+    service = service_of(question, extrapolate=options.extrapolate)
+    expected = pilot(bench, service) if options.anchor else service
+    for utilisation in missing:
+        yield (
+            _point(plan, bench, at_utilisation(question, expected, utilisation), service, expected)
+            | {
+                "model": name,
+                "aimed_utilisation": utilisation,
+            },
+            "points",
+        )
+    if wants_capacity:
+        yield _capacity(plan, bench, question, service, expected), "capacity"
+
+
+def _point(
+    plan: SuitePlan, bench: Bench, question: Question, service: ServiceTimes, expected: ServiceTimes
+) -> Report:
+    """One load of one model."""
+    measured = run(bench, question, expected, duration_s=plan.duration_s, with_anchor=plan.options.anchor)
+    if measured.interrupted:
+        raise Interrupted(None)
+    return compare(question, service, measured).to_dict()
+
+
+def _capacity(
+    plan: SuitePlan, bench: Bench, question: Question, service: ServiceTimes, expected: ServiceTimes
+) -> Report:
+    """The largest load of one model within the p95 that is predicted at a moderate load, to two digits."""
+    moderate = at_utilisation(question, expected, MODERATE)
+    long_trace = Trace((trace_of(moderate.traffic, LONG_S, seed=question.simulation.seed),))
+    ahead = long_trace.predict(expected, question.policy)
+    sla = SlaTarget(percentile=0.95, latency_ms=float(f"{ahead.percentiles_s[0.95] / MS:.2g}"))
+    question = replace(question, sla=sla)
+    anchors = []
+    if plan.options.anchor:
+        anchors = [bench.anchor(PILOT_S, utilisation=MODERATE, mean_service_s=ahead.service_time_s)]
+    return check_capacity(
+        bench,
+        question,
+        service,
+        duration_s=plan.duration_s,
+        anchors=anchors,
+        loads=CAPACITY_LOADS,
+    ).to_dict()
+
+
+def summary_of(report: Mapping[str, Any]) -> Report:
+    """Mean absolute errors over the models, for each utilisation and for all up to the moderate one. [%]"""
+    points: Sequence[Mapping[str, Any]] = list(report["points"].values())
+    by_utilisation = {
+        f"{u:g}": _means([point for point in points if point["aimed_utilisation"] == u])
+        for u in UTILISATIONS
+        if any(point["aimed_utilisation"] == u for point in points)
+    }
+    errors = [entry["error_percent"] for entry in report["capacity"].values()]
+    known = [abs(error) for error in errors if error is not None]
+    return {
+        "by_utilisation": by_utilisation,
+        "up_to_moderate": _means([point for point in points if point["aimed_utilisation"] <= MODERATE]),
+        "capacity_percent": float(np.mean(known)) if known else None,
+    }
+
+
+def _means(points: Sequence[Mapping[str, Any]]) -> Report:
+    """Mean absolute errors of some loads. [%]"""
+    ways = {
+        "fixed_qps": [point["error_percent"] for point in points],
+        "equal_utilisation": [point["equal_utilisation"]["error_percent"] for point in points],
+        "own_service_times": [point["own_service_times"]["error_percent"] for point in points],
+        "without_anchor": [
+            error for point in points if (error := point["error_percent_without_anchor"]) is not None
+        ],
+    }
+    return {
+        way: {
+            key: float(np.mean([abs(error[key]) for error in errors]))
+            for key in ("p50", "p95", "p99", "throughput", "service_time")
+        }
+        for way, errors in ways.items()
+        if errors
+    }
+
+
+def _new_report(plan: SuitePlan) -> Report:
+    settings = f"{plan.options.settings}; {priority_here()}"
+    return {
+        "measured_as": _identity(plan),
+        "settings": settings,
+        "fingerprint": to_dict(fingerprint(settings=(settings,))),
+        "points": {},
+        "capacity": {},
+        "left_out": {},
+        "summary": {},
+    }
+
+
+def _identity(plan: SuitePlan) -> Report:
+    """What two parts of one report must have in common."""
+    return {
+        "scenario": plan.scenario,
+        "overrides": list(plan.options.overrides),
+        "profile": plan.options.profile,
+        "anchor": plan.options.anchor,
+        "duration_s": plan.duration_s,
+    }
+
+
+def _resumed(plan: SuitePlan, path: Path) -> Report:
+    """Read the report of an earlier suite.
+
+    Raises
+    ------
+    InputError
+        If it is none, or was measured with other options.
+    """
+    try:
+        report: Report = json.loads(path.read_text(encoding="utf-8"))
+        before = report["measured_as"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: expected the report of an earlier suite; measure anew without --resume"
+        ) from None
+    for key, value in _identity(plan).items():
+        if before.get(key) != value:
+            raise InputError(f"{path}: was measured with {key} {before.get(key)!r}, not {value!r}")
+    return report

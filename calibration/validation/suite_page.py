@@ -1,0 +1,151 @@
+"""The report of a suite: a page of HTML, and a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as TerminalTable
+
+from calibration.validation.page import signed
+from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
+from perfmodel.report.plots import Series, lines_svg
+from perfmodel.report.tables import number
+
+KEYS = ("p50", "p95", "p99")
+
+
+def suite_page(report: Mapping[str, Any], out: Path) -> RenderableType:
+    """Mean absolute errors, then every load."""
+    parts: list[RenderableType] = [
+        _terminal("mean absolute errors over the models", _SUMMARY_HEADS, _summary_rows(report)),
+        _terminal(
+            "every load: signed errors [%] at fixed QPS, at equal utilisation (=)",
+            _POINT_HEADS,
+            _point_rows(report),
+        ),
+    ]
+    if report["capacity"]:
+        parts.append(_terminal("largest load within a p95", _CAPACITY_HEADS, _capacity_rows(report)))
+    parts += [f"left out: {name}: {entry['reason']}" for name, entry in report["left_out"].items()]
+    return Group(*parts, f"written: {out} and {out.with_suffix('.json')}")
+
+
+def suite_html(report: Mapping[str, Any]) -> str:
+    """Write the report as one page that needs no other file."""
+    how, machine = report["measured_as"], report["fingerprint"]["machine"]
+    blocks: list[Block] = [
+        Prose(
+            f"Every model was built with random weights and served on this machine under open-loop traffic "
+            f"({how['scenario']}), {how['duration_s']:g} s at each load; the simulation was given the same "
+            f"arrivals and sizes. Profile: {how['profile'] or 'of the scenario'}"
+            f"{', refined with short paced runs of the whole model' if how['anchor'] else ''}."
+        ),
+        Prose(f"Machine: {machine.get('cpu_model')}, {machine.get('cores')} cores. {report['settings']}."),
+        Heading("Mean absolute errors"),
+        Table(_SUMMARY_HEADS, _summary_rows(report), caption=_EXPLAINED),
+        Heading("Every load"),
+        Table(_POINT_HEADS, _point_rows(report), caption=_POINTS_EXPLAINED),
+    ]
+    if report["points"]:
+        blocks.append(Figure(_curves(report), caption="p95, measured (whole lines) and predicted (broken)."))
+    if report["capacity"]:
+        rows = _capacity_rows(report)
+        caption = "The SLA is the p95 predicted at 70 % utilisation, to two digits."
+        blocks += [Heading("Largest load within an SLA"), Table(_CAPACITY_HEADS, rows, caption=caption)]
+    if report["left_out"]:
+        rows = [[name, entry["reason"]] for name, entry in report["left_out"].items()]
+        blocks += [Heading("Left out"), Table(["model", "why"], rows)]
+    return page("Prediction and measurement", blocks)
+
+
+_EXPLAINED = (
+    "Fixed QPS: the prediction as it is. Equal utilisation: all service times scaled to the mean of the run, "
+    "which leaves the shape. Own service times: with the run's own means, which leaves the queue."
+)
+_POINTS_EXPLAINED = (
+    "Signed errors of the prediction [%]: at fixed QPS, then (=) at equal utilisation; of the mean service "
+    "time; and how much the level of service times drifted during the run [%]."
+)
+_SUMMARY_HEADS = ["utilisation", "compared", "p50 [%]", "p95 [%]", "p99 [%]", "service time [%]"]
+_POINT_HEADS = [
+    "model",
+    "busy",
+    "queries/s",
+    "p95 [ms]",
+    *KEYS,
+    *(f"={key}" for key in KEYS),
+    "service",
+    "drift",
+]
+_CAPACITY_HEADS = ["model", "p95 SLA [ms]", "measured [queries/s]", "predicted", "error"]
+
+
+def _summary_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    summary = report["summary"]
+    levels = {**summary.get("by_utilisation", {}), "up to 0.7": summary.get("up_to_moderate", {})}
+    rows = [
+        [level, way.replace("_", " "), *(f"{errors[key]:.1f}" for key in (*KEYS, "service_time"))]
+        for level, ways in levels.items()
+        for way, errors in ways.items()
+    ]
+    if summary.get("capacity_percent") is not None:
+        rows.append(["", "capacity", "", number(summary["capacity_percent"], 2), "", ""])
+    return rows
+
+
+def _point_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            point["model"],
+            number(point["measured"]["utilisation"]),
+            number(point["offered_qps"], 4),
+            number(point["measured"]["latency_ms"]["p95"]),
+            *(f"{point['error_percent'][key]:+.1f}" for key in KEYS),
+            *(f"{point['equal_utilisation']['error_percent'][key]:+.1f}" for key in KEYS),
+            f"{point['error_percent']['service_time']:+.1f}",
+            number(point["drift_percent"], 2),
+        ]
+        for point in report["points"].values()
+    ]
+
+
+def _capacity_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            name,
+            number(entry["sla"]["latency_ms"]),
+            number(entry["measured_qps"], 4),
+            number(entry["predicted_qps"], 4),
+            signed(entry["error_percent"]),
+        ]
+        for name, entry in report["capacity"].items()
+    ]
+
+
+def _curves(report: Mapping[str, Any]) -> str:
+    """p95 against utilisation, in units of the mean service time, so that all models share an axis."""
+    series = []
+    for name in dict.fromkeys(point["model"] for point in report["points"].values()):
+        points = [point for point in report["points"].values() if point["model"] == name]
+        points.sort(key=lambda point: float(point["aimed_utilisation"]))
+        x = [100.0 * point["aimed_utilisation"] for point in points]
+        for side, dashed in (("measured", False), ("predicted", True)):
+            y = [_p95_in_services(point, side) for point in points]
+            series.append(Series(name=f"{name}, {side}", x=x, y=y, dashed=dashed))
+    return lines_svg(series, x_label="utilisation [%]", y_label="p95 / mean service time", log_y=True)
+
+
+def _p95_in_services(point: Mapping[str, Any], side: str) -> float:
+    return float(point[side]["latency_ms"]["p95"] / point["measured"]["service_time_ms"])
+
+
+def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> TerminalTable:
+    table = TerminalTable(title=title, title_justify="left", box=None, pad_edge=False)
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table

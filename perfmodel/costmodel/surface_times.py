@@ -1,0 +1,89 @@
+"""Times of a model's kernels from a calibrated device's surfaces, alone and beside busy workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import Floats, Gather, Kernel
+from perfmodel.costmodel.surfaces import is_part_of_another, moments, place, surface_key, surface_seconds
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.surface import Surface
+
+_EVERY_SIZE_UP_TO = 16
+_KNOTS = 48
+"""Batch sizes at which many others are interpolated: between them times are smooth to 0.1 %."""
+_MARGIN = np.log(2.0)
+"""Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
+
+Timed = tuple[Floats | None, Basis]
+
+
+def surface_times(
+    kernels: tuple[Kernel, ...],
+    device: Device,
+    batch_size: Floats,
+    busy: Floats,
+    hit_rates: Mapping[Gather, Floats],
+) -> list[Timed]:
+    """Time of all calls of each kernel [s], and its basis; None for kernels that no surface times.
+
+    Parameters
+    ----------
+    kernels : tuple of Kernel
+        Of one pass.
+    device : Device
+        With surfaces.
+    batch_size, busy : (...) float arrays
+        Items, and busy workers, of one shape.
+    hit_rates : mapping
+        Of tables' rows in the last-level cache, alone on the machine. [1]
+    """
+    sizes, inverse = np.unique(batch_size, return_inverse=True)
+    knots = _knots(sizes)
+    alone = {gather: np.full_like(knots, np.ravel(rate)[0]) for gather, rate in hit_rates.items()}
+    outside = sizes[0] < device.batch_range[0] or sizes[-1] > device.batch_range[1]
+    known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
+    timed: list[Timed] = []
+    for kernel, moment in zip(kernels, moments(kernels, knots, alone), strict=True):
+        surface = device.surfaces.get(surface_key(kernel))
+        if is_part_of_another(kernel):
+            timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))
+        elif surface is None:
+            timed.append((None, Basis.EXTRAPOLATED))
+        else:
+            at = place(kernel, knots, moment)
+            once = (surface_key(kernel), at.coordinates.tobytes(), at.amounts.tobytes())
+            if once not in known:
+                known[once] = surface_seconds(surface, at), _is_outside(surface, at.coordinates)
+            seconds, is_far = known[once]
+            basis = Basis.EXTRAPOLATED if outside or is_far else Basis.INTERPOLATED
+            by_size = np.exp(np.interp(np.log(sizes), np.log(knots), np.log(seconds)))
+            at_batch = by_size[inverse].reshape(batch_size.shape)
+            timed.append((kernel.calls * at_batch * _slowdown(kernel, device, busy), basis))
+    return timed
+
+
+def _knots(sizes: Floats) -> Floats:
+    """The sizes themselves where they are few; else all small ones and some of the others."""
+    if len(sizes) <= _KNOTS:
+        return sizes
+    small = sizes[sizes <= _EVERY_SIZE_UP_TO]
+    return np.union1d(small, np.geomspace(sizes[0], sizes[-1], _KNOTS))
+
+
+def _is_outside(surface: Surface, coordinates: Floats) -> bool:
+    low, high = surface.low[:, None] - _MARGIN, surface.high[:, None] + _MARGIN
+    return bool(np.any((coordinates < low) | (coordinates > high)))
+
+
+def _slowdown(kernel: Kernel, device: Device, busy: Floats) -> Floats:
+    """Measured slow-down of the kernel's family beside busy workers. [1]"""
+    measured = device.co_located.get(kernel.family)
+    if not measured:
+        return np.ones_like(busy)
+    workers = sorted(measured)
+    factors = [1.0, *(measured[count] for count in workers)]
+    return np.interp(busy, [1, *workers], factors)

@@ -1,0 +1,262 @@
+"""Measured surfaces: the time of one call anywhere, from what was measured around it.
+
+A surface is filed under a kernel's family and variant. `amounts` are the work that its law charges for,
+`coordinates` where its residual is looked up; calibration fits both with these very functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Gather, Kernel
+from perfmodel.costmodel.timing import LINE_BYTES
+from perfmodel.domain.surface import Surface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """How cold a kernel's calls find the caches, in the pass that they are part of.
+
+    Attributes
+    ----------
+    reuse_bytes : (n,) array
+        What a pass touches: a call finds its weights as cold as this is large. [bytes]
+    since_bytes : (n,) array
+        Touched since a call of this kind last ran: how cold its code is. [bytes]
+    before_bytes : (n,) array
+        Touched by the kernel before this one: how cold the interpreter and the framework are. [bytes]
+    hit_rate : (n,) array
+        Fraction of the table's rows that the last-level cache holds. [1]
+    """
+
+    reuse_bytes: Floats
+    since_bytes: Floats
+    before_bytes: Floats
+    hit_rate: Floats
+
+
+COLD_BYTES = 64e3
+"""Traffic below which nothing that matters is evicted: about a first-level cache. [bytes]"""
+
+
+NEAR_BYTES = 1e6
+FAR_BYTES = 32e6
+"""Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
+VECTOR, ROW_BLOCK = 16.0, 8.0
+"""Outputs and rows that a library multiplies at once: what is left over costs as much. [elements], [rows]"""
+
+
+class Place(NamedTuple):
+    """Where a call lies: `(terms, n)` amounts of work, `(dims, n)` coordinates."""
+
+    amounts: Floats
+    coordinates: Floats
+
+
+def surface_key(kernel: Kernel) -> str:
+    """Name of the surface that a kernel's time is read from."""
+    return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
+
+
+def is_part_of_another(kernel: Kernel) -> bool:
+    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call."""
+    return kernel.family == "input" or kernel.variant.endswith("_inputs")
+
+
+def moments(
+    kernels: Sequence[Kernel], batch_size: Floats, hit_rates: Mapping[Gather, Floats]
+) -> list[Moment]:
+    """The moment of each kernel in a pass that follows another pass of the same kernels.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Of one pass, in execution order.
+    batch_size : (n,) float array
+        Items.
+    hit_rates : mapping
+        Fraction of each table's rows that the last-level cache holds. [1]
+    """
+    touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
+    reuse = np.sum(touched, axis=0)
+    found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
+    for index in range(-len(kernels), len(kernels)):
+        kernel = kernels[index]
+        if index >= 0:
+            key = surface_key(kernel)
+            between = [touched[i % len(kernels)] for i in range(last[key] + 1, index)]
+            hit = hit_rates[kernel.gather] if kernel.gather and kernel.family != "input" else 0.0
+            found.append(
+                Moment(
+                    reuse_bytes=reuse,
+                    since_bytes=np.sum(between, axis=0) + np.zeros_like(reuse),
+                    before_bytes=touched[index - 1],
+                    hit_rate=hit + np.zeros_like(reuse),
+                )
+            )
+        last[surface_key(kernel)] = index
+    return found
+
+
+def _touched_bytes(kernel: Kernel, batch_size: Floats) -> Floats:
+    """Operands and results of all calls; inputs are prepared before the pass. [bytes]"""
+    if kernel.family == "input":
+        return np.zeros_like(batch_size)
+    touched = kernel.weight_bytes + batch_size * kernel.activation_bytes_per_item
+    if kernel.gather is not None:
+        rows = batch_size * kernel.gather.rows_per_item * kernel.gather.row_bytes
+        touched = touched - np.maximum(rows - kernel.gather.table_bytes, 0.0)
+    return np.asarray(kernel.calls * touched)
+
+
+def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
+    """Amounts and coordinates of one call of a kernel.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    batch_size : (n,) float array
+        Items.
+    at : Moment
+        When; arrays as long as `batch_size`.
+    """
+    amounts, coordinates = _PLACES[kernel.family](kernel, batch_size, at)
+    full = np.ones_like(batch_size)
+    since = at.since_bytes / kernel.calls
+    amounts += [_beyond(since, NEAR_BYTES), _beyond(since, FAR_BYTES)]
+    amounts += [_beyond(at.before_bytes / kernel.calls, NEAR_BYTES)]
+    coordinates += [np.log(COLD_BYTES + since), np.log(COLD_BYTES + at.before_bytes / kernel.calls)]
+    return Place(
+        np.array([full * amount for amount in amounts]),
+        np.array([full * coordinate for coordinate in coordinates]),
+    )
+
+
+def surface_seconds(surface: Surface, at: Place) -> Floats:
+    """Time of one call: the surface's law and residual. [s]"""
+    return np.asarray((surface.law @ at.amounts) * np.exp(residual(surface, at.coordinates)))
+
+
+def residual(surface: Surface, coordinates: Floats) -> Floats:
+    """Logarithm of measured time over the law's. [1]"""
+    correlation = matern(coordinates.T, surface.points, surface.scales)
+    return np.asarray(surface.amplitude**2 * (correlation @ surface.weights))
+
+
+def matern(left: Floats, right: Floats, scales: Floats) -> Floats:
+    """Matern correlation of smoothness 5/2 between `(n, dims)` and `(m, dims)` points, `(n, m)`.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [1.0], [100.0]])
+    >>> matern(x, x[:1], np.array([1.0])).round(3).ravel().tolist()
+    [1.0, 0.524, 0.0]
+    """
+    a, b = left / scales, right / scales
+    squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :] - 2.0 * (a @ b.T)
+    d = np.sqrt(5.0 * np.maximum(squared, 0.0))
+    return np.asarray((1.0 + d + d**2 / 3.0) * np.exp(-d))
+
+
+def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
+    """How much of what was used before so much else was touched has left a cache: 0 to 1. [1]"""
+    return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
+
+
+_Lists = tuple[list[Floats | float], list[Floats | float]]
+
+
+def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    if kernel.product is None:
+        raise AssertionError(f"{kernel.operator}: a layer without a product")
+    k, n = float(kernel.product.inner), float(kernel.product.outer)
+    m = batch_size * kernel.product.rows_per_item
+    reuse, padded = at.reuse_bytes, np.ceil(n / VECTOR) * VECTOR
+    amounts: list[Floats | float] = [1.0, m, m * k * padded, k * n, m * k, m * n]
+    amounts += [k * n * _beyond(reuse, NEAR_BYTES), k * n * _beyond(reuse, FAR_BYTES)]
+    tails = [np.log(padded / n), np.log(np.ceil(m / ROW_BLOCK) * ROW_BLOCK / m)]
+    single = [(m == 1.0).astype(float), float(n == 1.0)]
+    return amounts, [np.log(m), np.log(k), np.log(n), np.log(reuse), *single, *tails]
+
+
+def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    gather = kernel.gather
+    if gather is None:
+        raise AssertionError(f"{kernel.operator}: lookup without a table")
+    missed = 1.0 - at.hit_rate
+    rows, bags = batch_size * gather.rows_per_item, batch_size * gather.bags_per_item
+    lines = rows * np.ceil(gather.row_bytes / LINE_BYTES)
+    amounts: list[Floats | float] = [1.0, bags, rows, lines * (1.0 - missed), lines * missed, rows * missed]
+    sizes = [np.log(bags), np.log(gather.rows_per_item / gather.bags_per_item), np.log(gather.row_bytes)]
+    return amounts, [*sizes, missed, np.log(gather.table_bytes), np.log(at.reuse_bytes)]
+
+
+def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    pieces = float(max(kernel.pieces, 1))
+    moved = batch_size * kernel.read_bytes_per_item
+    amounts: list[Floats | float] = [1.0, pieces, moved, batch_size * pieces]
+    piece = np.log(kernel.read_bytes_per_item / pieces)
+    return amounts, [np.log(batch_size), np.log(pieces), piece, np.log(at.reuse_bytes)]
+
+
+def _sum(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    pieces = float(kernel.pieces) if kernel.variant == "tensors" else _ratio(kernel)
+    moved = batch_size * kernel.activation_bytes_per_item
+    written = batch_size * kernel.written_bytes_per_item
+    return [1.0, pieces, moved, written], [np.log(written), np.log(pieces), np.log(at.reuse_bytes)]
+
+
+def _ratio(kernel: Kernel) -> float:
+    return kernel.read_bytes_per_item / kernel.written_bytes_per_item
+
+
+def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    elements = batch_size * kernel.written_bytes_per_item / ELEMENT_BYTES
+    return [1.0, elements], [np.log(elements), np.log(at.reuse_bytes)]
+
+
+def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
+    rows = batch_size * kernel.rows_per_item
+    width = kernel.read_bytes_per_item / ELEMENT_BYTES / kernel.rows_per_item
+    return [1.0, rows, rows * width], [np.log(rows), np.log(width), np.log(at.reuse_bytes)]
+
+
+def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
+    r, k, n = (float(size) for size in kernel.shape)
+    p = batch_size * kernel.rows_per_item
+    amounts: list[Floats | float] = [1.0, p, p * r * k * n, p * k * (r + n), p * r * n]
+    return amounts, [np.log(p), np.log(r), np.log(k), np.log(n)]
+
+
+def _recurrent(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
+    """The whole layer: its input products and its steps are one call."""
+    steps, width, hidden = (float(size) for size in kernel.shape)
+    b, row_steps = batch_size, batch_size * steps
+    amounts: list[Floats | float] = [
+        1.0,
+        steps,
+        row_steps * hidden * hidden,
+        row_steps * width * hidden,
+        row_steps * hidden,
+        steps * hidden * hidden,
+        row_steps * width,
+    ]
+    return amounts, [np.log(b), np.log(steps), np.log(width), np.log(hidden)]
+
+
+_PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Lists]] = {
+    "fc": _fc,
+    "embedding_bag": _lookup,
+    "concat": _concat,
+    "sum": _sum,
+    "activation": _elementwise,
+    "elementwise": _elementwise,
+    "softmax": _softmax,
+    "batch_matmul": _batch_matmul,
+    "recurrent": _recurrent,
+}

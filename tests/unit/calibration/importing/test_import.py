@@ -1,0 +1,151 @@
+"""Modules written like published ones become model files: shapes by hand, FLOP as torch counts them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calibration.importing.factory import load_example
+from calibration.importing.importer import Imported, import_example
+from perfmodel.cli.main import main
+from perfmodel.costmodel.lowering import lower
+from perfmodel.domain.model import RecModel
+from perfmodel.errors import InputError
+from perfmodel.loading.model_file import model_text
+from perfmodel.loading.validated import parse_file, validate
+from perfmodel.loading.yaml_source import parse_yaml
+
+MODULES = Path(__file__).with_name("modules.py")
+COMPLETE = (
+    *("dlrm", "dcn", "dcn_full", "cross_v1", "din", "gru", "factorization_machine", "sequential"),
+    *("transformer", "transformer_length_first", "explicit_attention", "shared_attention"),
+)
+
+
+@functools.cache
+def imported(factory: str) -> Imported:
+    return import_example(load_example(f"{MODULES}:{factory}"), factory.replace("_", "-"))
+
+
+def operators(factory: str) -> dict[str, dict[str, Any]]:
+    model = imported(factory).model
+    return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
+
+
+@pytest.mark.parametrize("factory", COMPLETE)
+def test_products_are_those_that_torch_counts(factory: str) -> None:
+    result = imported(factory)
+    assert result.counted_flop_per_item > 0
+    assert result.product_flop_per_item == pytest.approx(result.counted_flop_per_item, rel=1e-9)
+    assert result.unrecognised == ()
+    assert result.method == "torch.export"
+
+
+@pytest.mark.parametrize("factory", [*COMPLETE, "convolution"])
+def test_the_file_reads_back_as_the_same_model(factory: str) -> None:
+    model = imported(factory).model
+    assert validate(parse_yaml(model_text(model), Path("imported.yaml")), RecModel) == model
+    assert lower(model)
+
+
+def test_dlrm_becomes_mlps_bags_and_an_interaction() -> None:
+    found = operators("dlrm")
+    assert list(found) == ["bottom", "tables", "bmm", "cat_1", "top"]
+    assert found["bottom"] == {"kind": "mlp", "input": "dense", "widths": (13, 16, 8)}
+    assert [table.get("pooling_factor", 1) for table in found["tables"]["tables"]] == [1, 4, 2]
+    assert found["bmm"] == {"kind": "dot_interaction", "inputs": ("bottom", "tables")}
+    assert found["top"] == {
+        "kind": "mlp",
+        "input": "cat_1",
+        "widths": (14, 16, 1),
+        "final_activation": "sigmoid",
+    }
+
+
+@pytest.mark.parametrize(("factory", "rank"), [("dcn", {"rank": 4}), ("dcn_full", {})])
+def test_cross_layers_become_one_operator(factory: str, rank: dict[str, int]) -> None:
+    assert operators(factory)["cross"] == {"kind": "cross", "input": "cat", "num_layers": 3, **rank}
+
+
+@pytest.mark.parametrize("factory", ["transformer", "transformer_length_first"])
+def test_encoder_layers_become_attention_and_mlps(factory: str) -> None:
+    found = operators(factory)
+    attention = found["encoder.layers.0.self_attn"]
+    assert (attention["kind"], attention["num_heads"], attention["head_dim"]) == ("attention", 4, 4)
+    assert found["encoder.layers.0.linear1"]["widths"] == (16, 32)
+    assert found["encoder.layers.1.norm2"]["function"] == "layer_norm"
+    assert found["gelu"]["function"] == "gelu"
+
+
+def test_attention_by_hand_keeps_its_scale_and_mask() -> None:
+    kinds = [operator["kind"] for operator in operators("explicit_attention").values()]
+    assert kinds.count("batch_matmul") == 2
+    assert kinds.count("softmax") == 1
+    assert kinds.count("elementwise") == 3, "division, mask, and the copy that joins the heads"
+    assert operators("shared_attention")["out"]["kind"] == "attention"
+
+
+def test_a_recurrent_layer_and_its_last_state() -> None:
+    found = operators("gru")
+    assert found["gru"] == {"kind": "gru", "input": "items", "hidden_size": 6}
+    assert found["items"]["tables"][0]["pooling_factor"] == 9
+
+
+def test_what_no_operator_stands_for_is_named_with_its_share() -> None:
+    result = imported("convolution")
+    (row,) = result.unrecognised
+    # 5 x 3 x 3 weights at 2 places: 180 FLOP, beside layers of 2 x 10 x 12 and 2 x 10.
+    assert (row.call, row.flop_share) == ("conv1d", pytest.approx(180 / 440))
+    assert result.counted_flop_per_item - result.product_flop_per_item == pytest.approx(180)
+    assert "unmodelled operators: 40.9 % of FLOP" in result.model.description
+
+
+def test_the_command_writes_a_file_that_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.yaml"
+    assert main(["import", f"{MODULES}:dlrm", "--out", str(out), "--name", "mine", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["name"] == parse_file(out, RecModel).name == "mine"
+    assert answer["product_flop_per_item"] == answer["counted_flop_per_item"] == 1408
+    assert answer["unmodelled"] == {"flop_share": 0, "bytes_share": 0, "calls": []}
+    assert main(["latency", "--model", str(out), "--on", "broadwell", "--batch", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["latency_ms"] > 0
+
+
+def test_the_page_shows_what_became_of_the_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", f"{MODULES}:convolution", "--out", str(tmp_path / "c.yaml")]) == 0
+    page = capsys.readouterr().out
+    assert "unmodelled operators: 40.9 % of FLOP" in page
+    assert "conv1d x 1" in page
+    assert "260 FLOP an item in the model, 440 as torch counts the module: -40.9 %" in page
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nowhere_at_all:model", "no module named 'nowhere_at_all'"),
+        ("nowhere.py:model", "no Python file nowhere.py"),
+        ("just_a_name", "expected MODULE:FACTORY"),
+        (f"{MODULES}:missing", "has no 'missing'"),
+        (f"{MODULES}:failing", "the factory failed: RuntimeError: the checkpoint is missing"),
+        (f"{MODULES}:wrong_inputs", "the module fails on its example inputs: RuntimeError"),
+        (f"{MODULES}:not_a_module", "expected a torch.nn.Module or (module, example inputs), got int"),
+        (f"{MODULES}:without_inputs", "the module came without example inputs"),
+        (f"{MODULES}:branching", "its control flow depends on the values of tensors"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(
+    target: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", target, "--out", str(tmp_path / "x.yaml")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_size_that_no_input_has_is_refused() -> None:
+    with pytest.raises(InputError, match="has a dimension of 5, its batch size"):
+        load_example(f"{MODULES}:dlrm", batch_size=5)

@@ -1,0 +1,57 @@
+"""Fits recover what the points were made of, and fall back to the law where there are no points."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration.measure.fit import Points, fit_law, fit_surface, held_out_seconds, predicted_seconds
+
+
+def made_points(count: int, *, bend: float, disturbed: int = 0) -> Points:
+    """Calls of 2 us and 3 ns a unit, times a bend that depends on the size; a few of them disturbed."""
+    rng = np.random.default_rng(3)
+    size = np.exp(rng.uniform(0.0, 10.0, count))
+    seconds = (2e-6 + 3e-9 * size) * np.exp(bend * np.sin(np.log(size)))
+    seconds[:disturbed] *= 20.0
+    return Points(
+        amounts=np.column_stack([np.ones(count), size]),
+        coordinates=np.log(size)[:, None],
+        seconds=seconds,
+        groups=np.arange(count),
+        passes=np.arange(count),
+        counts=np.ones(count, int),
+    )
+
+
+def test_the_law_finds_the_coefficients_it_was_made_with() -> None:
+    assert fit_law(made_points(60, bend=0.0)) == pytest.approx([2e-6, 3e-9], rel=1e-6)
+
+
+def test_the_law_hardly_notices_a_few_disturbed_calls() -> None:
+    assert fit_law(made_points(60, bend=0.0, disturbed=3)) == pytest.approx([2e-6, 3e-9], rel=0.1)
+
+
+def test_the_residual_follows_what_the_law_cannot() -> None:
+    points = made_points(150, bend=0.3)
+    surface = fit_surface(points)
+    law_alone = points.amounts @ surface.law
+    assert np.mean(np.abs(law_alone / points.seconds - 1.0)) > 0.1
+    assert np.mean(np.abs(predicted_seconds(surface, points) / points.seconds - 1.0)) < 0.02
+
+
+def test_held_out_errors_are_larger_than_those_of_the_fit_and_small_where_points_are_dense() -> None:
+    points = made_points(150, bend=0.3)
+    surface = fit_surface(points)
+    held_out = np.abs(held_out_seconds(surface, points) / points.seconds - 1.0)
+    fitted = np.abs(predicted_seconds(surface, points) / points.seconds - 1.0)
+    assert fitted.mean() < held_out.mean() < 0.05
+
+
+def test_far_from_all_points_the_law_remains() -> None:
+    points = made_points(80, bend=0.3)
+    surface = fit_surface(points)
+    far = replace(points, coordinates=points.coordinates + 1000.0)
+    assert predicted_seconds(surface, far) == pytest.approx(far.amounts @ surface.law)

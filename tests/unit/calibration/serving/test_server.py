@@ -1,0 +1,163 @@
+"""Real worker processes: what they serve, in which order, and how a run ends. No claim about precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from signal import SIGINT
+from threading import Timer
+
+import numpy as np
+import pytest
+
+from calibration.serving import server
+from calibration.serving.inputs import InputPool, draw_inputs
+from calibration.serving.processes import cores_for
+from calibration.serving.requests import RequestList, requests_of
+from calibration.serving.served import QUERY_COLUMNS, Served, queries_of, write_queries
+from calibration.serving.server import Workers, serve
+from calibration.validation.bench import first_queries
+from calibration.validation.prediction import replayed_s
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.traffic import Queries
+from tests.unit.calibration.serving.stubs import Failing, Spinner
+
+
+@pytest.fixture(autouse=True)
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "WARM_UP_S", 0.01)
+
+
+POLICY = SplitAndOffload(batch_size=10)
+SPIN = Spinner(fixed_s=1e-3)
+
+
+def pool_of(servable: Spinner, requests: RequestList) -> InputPool:
+    return draw_inputs(servable, requests.num_items, np.random.default_rng(0), bytes_per_item=0.0)
+
+
+def served(queries: Queries, servable: Spinner = SPIN, **options: object) -> Served:
+    requests = requests_of(queries, POLICY)
+    return serve(Workers(servable=servable, num_workers=1), requests, pool_of(servable, requests), **options)  # type: ignore[arg-type]
+
+
+def test_every_request_is_served_once_and_in_order() -> None:
+    queries = Queries(np.linspace(0.0, 0.05, 30), np.tile([5, 25], 15))
+    run = served(queries)
+    assert run.requests.num_items.tolist() == requests_of(queries, POLICY).num_items.tolist()
+    assert np.all(np.diff(run.start_s) >= 0)
+    assert np.all(run.service_s >= 1e-3)
+    assert len(queries_of(run, queries).latency_s) == 30
+
+
+def test_no_request_starts_before_its_scheduled_arrival_or_waits_for_a_free_worker() -> None:
+    queries = Queries(np.array([0.02, 0.04, 0.041]), np.array([5, 5, 5]))
+    run = served(queries)
+    previous_s = np.concatenate([[0.0], run.finish_s[:-1]])
+    np.testing.assert_allclose(run.start_s, np.maximum(run.requests.arrival_s, previous_s), atol=1e-9)
+
+
+def test_latency_counts_from_the_scheduled_arrival_even_when_the_server_is_behind() -> None:
+    queries = Queries(np.zeros(20), np.full(20, 10))  # 20 requests of 1 ms at once
+    latency_s = queries_of(served(queries), queries).latency_s
+    assert latency_s[-1] >= 20e-3
+    assert np.all(np.diff(latency_s) >= 1e-3)
+
+
+def test_replaying_the_measured_service_times_gives_the_measured_ends() -> None:
+    rng = np.random.default_rng(4)
+    queries = Queries(np.sort(rng.uniform(0.0, 0.2, 150)), rng.integers(1, 40, 150))
+    run = served(queries, Spinner(fixed_s=2e-4, item_s=2e-5))
+    np.testing.assert_allclose(replayed_s(run), run.finish_s, atol=1e-6)
+
+
+def test_a_run_that_is_cut_short_keeps_the_requests_that_ended() -> None:
+    queries = Queries(np.linspace(0.0, 60.0, 600), np.full(600, 5))
+    run = served(queries, limit_s=0.4)
+    whole = queries_of(run, queries)
+    assert 0 < len(whole.latency_s) < 60
+    assert whole.index.tolist() == list(range(len(whole.latency_s)))
+
+
+def test_an_interrupted_run_keeps_the_requests_that_ended_and_says_so() -> None:
+    queries = Queries(np.linspace(0.0, 60.0, 600), np.full(600, 5))
+    interrupt = Timer(0.5, os.kill, (os.getpid(), SIGINT))
+    interrupt.start()
+    run = served(queries)
+    interrupt.join()
+    assert run.interrupted
+    piece = first_queries(run, queries)
+    assert piece is not None
+    assert 0 < len(piece.queries) == len(piece.latencies.latency_s) < 60
+
+
+def test_a_query_with_a_request_that_was_not_served_is_left_out() -> None:
+    queries = Queries(np.array([0.0, 0.1]), np.array([20, 20]))
+    every = requests_of(queries, POLICY)
+    three = RequestList(
+        query=every.query[:3],
+        num_items=every.num_items[:3],
+        arrival_s=every.arrival_s[:3],
+        offloaded=every.offloaded[:3],
+    )
+    run = Served(
+        requests=three,
+        start_s=np.array([0.0, 0.01, 0.1]),
+        finish_s=np.array([0.01, 0.02, 0.11]),
+        cpu_s=np.full(3, 0.01),
+        worker=np.zeros(3, dtype=np.int64),
+        num_workers=1,
+    )
+    assert queries_of(run, queries).index.tolist() == [0]
+
+
+def test_busy_workers_are_counted_one_after_the_other_when_requests_start_together() -> None:
+    queries = Queries(np.array([0.0, 5.0]), np.array([20, 10]))
+    run = Served(
+        requests=requests_of(queries, POLICY),
+        start_s=np.array([0.0, 0.0, 5.0]),
+        finish_s=np.array([1.0, 5.0, 6.0]),
+        cpu_s=np.ones(3),
+        worker=np.array([0, 1, 0]),
+        num_workers=2,
+    )
+    assert run.num_busy.tolist() == [1, 2, 1]
+    assert run.utilisation == pytest.approx((1.0 + 5.0 + 1.0) / (2 * 6.0))
+
+
+def test_what_a_worker_raises_is_one_line_for_the_user(capfd: pytest.CaptureFixture[str]) -> None:
+    queries = Queries(np.array([0.0]), np.array([7]))
+    with pytest.raises(PerfplanError, match="ValueError: no batch of 7"):
+        served(queries, Failing())
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_more_workers_than_cores_are_refused_with_the_number_there_is() -> None:
+    there = len(os.sched_getaffinity(0))
+    with pytest.raises(InputError, match=f"this machine has {there}"):
+        cores_for(there + 1, 1)
+
+
+def test_inputs_of_a_size_repeat_only_where_the_budget_is_too_small() -> None:
+    sizes = np.full(50, 100)
+    rng = np.random.default_rng(0)
+
+    def variants(budget: float) -> Sequence[object]:
+        return draw_inputs(SPIN, sizes, rng, bytes_per_item=10.0, budget_bytes=budget).by_size[100]
+
+    assert len(variants(1e9)) == 50
+    assert len(variants(8_000.0)) == 8
+
+
+def test_records_are_written_whole_with_one_line_a_query(tmp_path: Path) -> None:
+    queries = Queries(np.array([0.0, 0.01]), np.array([5, 15]))
+    write_queries(tmp_path / "q.csv", queries_of(served(queries), queries))
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[0] == QUERY_COLUMNS
+    assert [line.split(",")[:4] for line in lines[1:]] == [
+        ["0", "5", "0", "0.000000"],
+        ["1", "15", "0", "0.010000"],
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]

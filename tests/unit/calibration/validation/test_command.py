@@ -1,0 +1,135 @@
+"""`perfplan validate` from end to end on a small model; what it measures is not judged, only that it does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from calibration.commands.validate import seconds_of
+from calibration.serving import server
+from perfmodel.cli.main import main
+from perfmodel.errors import InputError
+
+pytest.importorskip("torch")
+from calibration.validation import single  # needs torch
+
+CORES = len(os.sched_getaffinity(0))
+SMALL_MODEL = """\
+name: small
+description: a small model
+source: made up for a test
+dense_features: 16
+operators:
+  - {name: bottom, kind: mlp, input: dense, widths: [16, 8], activation: relu}
+  - {name: embeddings, kind: embedding_bag, tables: [{count: 2, num_rows: 1000, dim: 8, pooling_factor: 4}]}
+  - {name: joined, kind: concat, inputs: [bottom, embeddings]}
+  - {name: top, kind: mlp, input: joined, widths: [24, 1], activation: relu, final_activation: sigmoid}
+"""
+SCENARIO = f"""\
+model: small.yaml
+node: {{cpu: skylake, cores: {CORES}}}
+traffic:
+  arrivals: {{process: poisson, rate_qps: 300}}
+  query_sizes: {{distribution: deeprecsys-production}}
+policy: {{name: split, batch_size: 128}}
+sla: {{percentile: 0.95, latency_ms: 100}}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(server, "WARM_UP_S", 0.02)
+    monkeypatch.setattr(single, "PILOT_S", 0.3)
+    (tmp_path / "small.yaml").write_text(SMALL_MODEL)
+    (tmp_path / "here.yaml").write_text(SCENARIO)
+    return tmp_path / "here.yaml"
+
+
+def test_durations_are_read_with_their_unit() -> None:
+    assert [seconds_of(text) for text in ("30s", "2m", "500ms", "1.5h")] == [30.0, 120.0, 0.5, 5400.0]
+
+
+@pytest.mark.parametrize("text", ["30", "s", "-3s", "0s", "fast", "1d", "infs"])
+def test_a_duration_without_a_unit_or_a_positive_number_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--duration"):
+        seconds_of(text)
+
+
+def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = scenario.parent / "queries.csv"
+    options = ["--duration", "500ms", "--anchor", "--no-capacity", "--records", str(records), "--json"]
+    code = main(["validate", "-s", str(scenario), *options])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == {"meets_sla": 0, "misses_sla": 3}[answer["verdict"]]
+    for key in ("predicted", "measured"):
+        assert set(answer[key]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
+        assert answer[key]["throughput_qps"] > 0
+    assert {"p50", "p95", "p99", "throughput", "service_time"} <= set(answer["error_percent"])
+    assert answer["queries"] == 150
+    assert len(records.read_text().splitlines()) == 151
+    assert answer["anchor"]["requests"] >= 50
+
+
+@pytest.mark.slow
+def test_a_refined_profile_predicts_what_the_anchor_measured(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refined = scenario.parent / "refined.yaml"
+    options = ["--duration", "500ms", "--anchor", "--no-capacity", "--refined", str(refined), "--json"]
+    assert main(["validate", "-s", str(scenario), *options]) in (0, 3)
+    validated = json.loads(capsys.readouterr().out)["predicted"]["service_time_ms"]
+    assert main(["predict", "-s", str(scenario), "--set", f"node.cpu={refined}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["service_time_ms"] == pytest.approx(validated, rel=0.05)
+
+
+def test_a_refined_profile_needs_an_anchor(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", str(scenario), "--refined", "x.yaml"]) == 2
+    assert "--anchor" in capsys.readouterr().err
+
+
+def test_a_load_beyond_this_machine_is_unstable_and_says_what_would_not_be(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["validate", "-s", str(scenario), "--set", "traffic.arrivals.rate_qps=1e6"])
+    assert code == 4
+    assert "--utilisation 0.7 would be" in capsys.readouterr().err
+
+
+def test_more_cores_than_this_machine_has_are_refused(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["validate", "-s", str(scenario), "--set", f"node.cores={CORES + 1}"])
+    assert code == 2
+    assert f"this machine has {CORES}" in capsys.readouterr().err
+
+
+def test_a_node_with_an_accelerator_is_refused_and_says_what_would_not_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main(["validate", "-s", "rm1_broadwell_gtx1080ti", "--set", f"node.cores={CORES}"])
+    assert code == 2
+    assert "--set node.accelerators=[]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_suite_writes_its_report_after_each_load_and_goes_on_from_it(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    out = scenario.parent / "report.html"
+    model = str(scenario.parent / "small.yaml")
+    options = ["--models", model, "--duration", "200ms", "--no-capacity", "--out", str(out), "--json"]
+    assert main(["validate", "--suite", "-s", str(scenario), *options]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [point["aimed_utilisation"] for point in first["points"].values()] == [0.3, 0.5, 0.7, 0.85]
+    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert main(["validate", "--suite", "-s", str(scenario), *options, "--resume"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again == first
+    assert main(["validate", "--suite", "-s", str(scenario), *options, "--resume", "--anchor"]) == 2
+    assert "was measured with anchor False, not True" in capsys.readouterr().err
