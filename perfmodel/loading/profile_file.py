@@ -90,7 +90,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         measured={curve.signature: _measured(curve) for curve in section.measured},
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
         surfaces={entry.call: entry.surface() for entry in section.surfaces},
-        co_located={family: counts for family, counts in section.co_located.items()},
+        co_located={str(family): counts for family, counts in section.co_located.items()},
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
     )

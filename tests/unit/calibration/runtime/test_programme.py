@@ -116,7 +116,7 @@ def test_skewed_indices_visit_few_rows_and_uniform_ones_all() -> None:
 
 def test_a_table_too_large_says_what_is_missing_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 2.0**30)
-    with pytest.raises(InputError, match=r"2.9 GiB are missing; --shrink-tables"):
+    with pytest.raises(InputError, match=r"3.0 GiB are missing; --shrink-tables"):
         build_programme(find_model("dlrm-rmc1"))
 
 
