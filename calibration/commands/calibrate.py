@@ -28,7 +28,7 @@ def calibrate(
     device: Annotated[str, typer.Option("--device", help="What to measure: cpu or cuda.")] = "cpu",
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="Time for measuring, such as 90s or 2m.")
-    ] = "2m",
+    ] = "140s",
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the profile; by default that of the file.")
     ] = None,
@@ -57,11 +57,13 @@ def calibrate(
 
 
 def _calibrate_cpu(out: Path, name: str, budget_s: float, *, resume: bool) -> dict[str, Any]:
+    from calibration.fingerprint import fingerprint
     from calibration.measure.calibration import Calibration, calibrated_values, spread_between_passes
+    from calibration.measure.one_thread import in_one_thread
     from calibration.measure.records import Records, read_records
     from calibration.runtime.settings import apply_settings
 
-    settings = apply_settings()
+    taken = fingerprint(settings=(apply_settings().describe(),))
     raw = out.with_name(out.stem + ".measured.csv")
     records = read_records(raw) if resume and raw.exists() else Records()
     bar = Progress(
@@ -73,11 +75,9 @@ def _calibrate_cpu(out: Path, name: str, budget_s: float, *, resume: bool) -> di
         def progress(phase: str, spent_s: float) -> None:
             bar.update(task, description=phase, completed=min(spent_s, budget_s))
 
-        Calibration(
-            budget_s=budget_s, settings=settings, raw=raw, records=records, progress=progress
-        ).measure()
+        Calibration(budget_s=budget_s, raw=raw, records=records, progress=progress).measure()
     print("fitting", file=sys.stderr)
-    values = calibrated_values(records, settings, name=name, raw=raw.name)
+    values = in_one_thread(calibrated_values, records, taken, name=name, raw=raw.name)
     ProfileFile.model_validate_json(json.dumps(values))  # a file that loads, or none
     write_atomically(out, profile_text(values))
     stack = values["stacks"]["pytorch"]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.measure.unseen import unseen_models
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
@@ -34,7 +35,9 @@ DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "di
 BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
-_SETTLED_S, _SETTLING_BATCH = 3.0, 512
+_SETTLING_BATCH = 512
+_SHORTEST_S, _LONGEST_S, _SETTLED = 3.0, 15.0, 0.02
+"""Settling goes on until a second's passes are not faster than those before by more than a share."""
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -83,9 +86,14 @@ def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> Model
 
 def _settle(programme: Programme) -> None:
     """Look up rows all over the tables, as a server that has run for a while: first touches are slow."""
-    rng, end_s = np.random.default_rng(0), time.monotonic() + _SETTLED_S
-    while time.monotonic() < end_s:
-        programme.run(programme.inputs(_SETTLING_BATCH, rng))
+    rng, started_s, before = np.random.default_rng(0), time.monotonic(), np.inf
+    while (spent_s := time.monotonic() - started_s) < _LONGEST_S:
+        inputs = fresh_inputs(programme, _SETTLING_BATCH, rng)
+        once = float(pass_seconds(programme, inputs, 1)[0])
+        now = float(np.median(pass_seconds(programme, inputs, int(np.clip(1.0 / once, 3, 500)))))
+        if spent_s > _SHORTEST_S and now > before * (1.0 - _SETTLED):
+            return
+        before = now
 
 
 def measured_apart(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
@@ -151,15 +159,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", "-p", required=True, help="a calibrated profile")
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
+    parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
+    parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     given = parser.parse_args()
     batches = [int(text) for text in given.batch.split(",")]
+    names = given.models.split(",")
+    models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
     compared = []
-    for name in given.models.split(","):
+    for model in models:
         try:
-            times = measured_apart(find_model(name), batches, given.rounds)
+            times = measured_apart(model, batches, given.rounds)
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue

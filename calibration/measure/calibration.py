@@ -13,12 +13,13 @@ import numpy as np
 from calibration.fingerprint import fingerprint
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.points import points_by_call
-from calibration.measure.probes import co_located_slowdowns, read_bandwidth_bytes_per_s
+from calibration.measure.probes import co_located_slowdowns, power_w, read_bandwidth_bytes_per_s
 from calibration.measure.profile import hardware_values, peak_flop_per_s, profile_values
 from calibration.measure.records import Records
+from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import Pool, Visit, allocate_pool, visits
+from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
-from calibration.runtime.settings import RuntimeSettings
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.surface import Surface
@@ -26,12 +27,15 @@ from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import bare_device
 from perfmodel.loading.profile_sections import HardwareSection
 
-_POOL_BYTES = 2.5e9
+_POOL_BYTES = 5e9
+_POOL_BYTES_PER_S = 5e7  # of the budget: filling the pool is not what it is for
 _POOL_SHARE = 0.4
 _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
 _CO_LOCATED = 0.15
 """Share of the time for contention."""
+_POWER_SHARE = 0.015
+"""Share of the time for power at rest, and for power at work, where a counter can be read."""
 _SAVED_EVERY_S = 10.0
 _FEWEST_CALLS = 12
 
@@ -44,7 +48,6 @@ class Calibration:
     """The run: its clock, its records, and where they are kept."""
 
     budget_s: float
-    settings: RuntimeSettings
     raw: Path
     records: Records
     progress: Progress
@@ -54,10 +57,13 @@ class Calibration:
 
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
-        pool = allocate_pool(min(_POOL_BYTES, _POOL_SHARE * available_bytes()))
+        room_bytes = _POOL_BYTES_PER_S * self.budget_s
+        pool = allocate_pool(min(_POOL_BYTES, _POOL_SHARE * available_bytes(), room_bytes))
         room = pool.most_table_bytes
         if self.records.facts.setdefault("most_table_bytes", room) > room:
             raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
+        self.records.facts.setdefault("drawn_by", DRAWN_BY)
+        _require_this_draw(self.records)
         try:
             self._measure(pool)
         finally:
@@ -66,6 +72,8 @@ class Calibration:
     def _measure(self, pool: Pool) -> None:
         facts, cores = self.records.facts, fingerprint().machine.cores
         facts["bandwidth_bytes_per_s"] = read_bandwidth_bytes_per_s(pool)
+        if (meter := rapl_meter()) is not None:
+            facts |= power_w(meter, pool, cores, _POWER_SHARE * self.budget_s)
         contention_s = self.budget_s * _CO_LOCATED if cores > 1 else 0.0
         alone_s = self.budget_s - contention_s
         self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
@@ -119,6 +127,7 @@ class Fitted:
 
 def fit_records(records: Records, device: Device) -> Fitted:
     """Fit a surface to each kind of call that was measured often enough; errors are cross-validated."""
+    _require_this_draw(records)
     points = points_by_call(
         (visit for number, visit in records.visits if number == 0),
         device,
@@ -144,6 +153,11 @@ def fit_records(records: Records, device: Device) -> Fitted:
     )
 
 
+def _require_this_draw(records: Records) -> None:
+    if records.facts.get("drawn_by") != DRAWN_BY:
+        raise InputError("measurements: expected sequences as this version draws them; calibrate anew")
+
+
 def spread_between_passes(records: Records) -> float:
     """Median distance of two visits of the same sequence, relative to the first, by call. [1]"""
     first = {(visit.seed, visit.batch_size): visit for number, visit in records.visits if number == 0}
@@ -158,9 +172,8 @@ def spread_between_passes(records: Records) -> float:
     return float(np.median(np.abs(np.concatenate(ratios) - 1.0))) if ratios else 0.0
 
 
-def calibrated_values(records: Records, settings: RuntimeSettings, *, name: str, raw: str) -> dict[str, Any]:
-    """Fit the records and give the profile's plain values."""
-    taken = fingerprint(settings=(settings.describe(),))
+def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: str) -> dict[str, Any]:
+    """Fit the records and give the profile's plain values; `taken` is where they were measured."""
     fitted = fit_records(records, draft_device(taken, records.facts))
     facts = dict(records.facts)
     facts |= {

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize, nnls
 
 from perfmodel.costmodel.surfaces import Place, matern, residual
 from perfmodel.domain.surface import Surface
+from perfmodel.loading.profile_surfaces import COORDINATE_DECIMALS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_MOST_CENTRES = 500
+_MOST_CENTRES = 600
 """Points that a residual is interpolated from: more cost time at prediction and change little."""
 _MOST_TUNED = 700
 _JITTER = 1e-6
@@ -102,7 +103,8 @@ def fit_surface(points: Points, *, seed: int = 0) -> Surface:
     rng = np.random.default_rng(seed)
     tuned = rng.permutation(len(logs))[:_MOST_TUNED]
     sizes = _hyperparameters(points.coordinates[tuned], logs[tuned], points.seconds[tuned], spread)
-    centres = points.coordinates[rng.permutation(len(logs))[:_MOST_CENTRES]]
+    chosen = rng.permutation(len(logs))[:_MOST_CENTRES]
+    centres = np.unique(points.coordinates[chosen].round(COORDINATE_DECIMALS), axis=0)
     return Surface(
         law=law,
         scales=sizes.scales,
@@ -159,10 +161,22 @@ def _weights(points: Points, logs: Floats, centres: Floats, sizes: _Sizes) -> Fl
     k_xc = matern(points.coordinates, centres, sizes.scales)
     for _ in range(_REWEIGHTED):
         inner = k_cc / sizes.amplitude**2 + k_xc.T @ (k_xc / variance[:, None])
-        inner[np.diag_indices_from(inner)] *= 1.0 + _JITTER
-        weights = cho_solve(cho_factor(inner), k_xc.T @ (logs / variance))
+        weights = _solved(inner, k_xc.T @ (logs / variance))
         variance = expected * (1.0 + ((logs - k_xc @ weights) / _FARTHEST) ** 2 / expected)
     return np.asarray(weights / sizes.amplitude**2)
+
+
+def _solved(matrix: Floats, right: Floats) -> Floats:
+    """Solution for a matrix that is positive definite but for rounding: its diagonal grows until it is."""
+    diagonal = np.diag_indices_from(matrix)
+    for power in range(6):
+        raised = matrix.copy()
+        raised[diagonal] *= 1.0 + _JITTER * 10.0**power
+        try:
+            return np.asarray(cho_solve(cho_factor(raised), right))
+        except LinAlgError:
+            continue
+    raise AssertionError("a matrix of correlations is far from positive definite")
 
 
 def _hyperparameters(x: Floats, y: Floats, seconds: Floats, spread: Floats) -> _Sizes:

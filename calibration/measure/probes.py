@@ -1,4 +1,4 @@
-"""What calibration measures once: memory bandwidth, and the slow-down of operators beside busy workers."""
+"""What calibration measures once: memory bandwidth, power, and the slow-down beside busy workers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from calibration.measure.visits import Pool, Visit, sequence_of, visits
+from calibration.power import EnergyMeter, energy_of
 from perfmodel.costmodel.lowering import lower
 
 _READ_BYTES = 256e6
 _READS = 5
+_STARTED_S = 0.3
 _FIRST_SEED = 10**6  # of sequences for contention: others than those of the surfaces
 
 
@@ -29,6 +31,19 @@ def read_bandwidth_bytes_per_s(pool: Pool) -> float:
         pool.memory[:count].sum()
         rates.append(4.0 * count / (time.perf_counter() - start))
     return float(np.median(rates))
+
+
+def power_w(meter: EnergyMeter, pool: Pool, workers: int, duration_s: float) -> dict[str, float]:
+    """Mean power at rest and with `workers` busy, each over `duration_s`: `idle_w` and `busy_w`. [W]"""
+    with energy_of(meter) as idle:
+        time.sleep(duration_s)
+    with _busy_neighbours(pool, workers) as running:
+        running.set()
+        time.sleep(_STARTED_S)
+        with energy_of(meter) as busy:
+            time.sleep(duration_s)
+    found = {"idle_w": idle.mean_w, "busy_w": busy.mean_w}
+    return {name: watts for name, watts in found.items() if watts}
 
 
 def co_located_slowdowns(pool: Pool, duration_s: float, workers: int) -> dict[str, float]:

@@ -19,9 +19,12 @@ LARGEST_BATCH = 1280
 """Beyond the largest query of the published distributions (1024), so that it lies inside. [items]"""
 _BATCHES = 3
 """Batch sizes of each sequence: a sequence costs more to build than to run."""
-_LONGEST_PASS_S = 0.05
-_PASSES = 9
-_WARM_PASSES = 12
+_LONGEST_PASS_S, _LONGEST_OF_LOOKUPS_S = 0.05, 0.15
+"""Lookups of a large batch take a server's longest passes: a million rows, and as long as they take."""
+_SINGLE = 0.3
+"""How often a sequence is also timed at batch 1, where a call's fixed cost is all there is."""
+_FEWEST, _MOST, _TIMED_S = 5, 21, 0.03
+_WARM_PASSES = 40
 _WARM_S = 0.03
 """The first passes of a programme are slower by half: they stop mattering after ten or a few milliseconds."""
 _SWEPT_BYTES = 80e6
@@ -94,24 +97,23 @@ def visit(seed: int, pool: Pool) -> Iterator[Visit]:
 
 def batch_sizes(model: RecModel, rng: np.random.Generator) -> list[int]:
     """Sizes spread log-uniformly from 1 to the largest whose pass stays short."""
-    per_item = expected_seconds(model)
-    largest = min(LARGEST_BATCH, _LONGEST_PASS_S / per_item)
+    per_item, of_rows = expected_seconds(model)
+    longest = _LONGEST_OF_LOOKUPS_S if of_rows > 0.5 * per_item else _LONGEST_PASS_S
+    largest = min(LARGEST_BATCH, longest / per_item)
     if largest < 1.0:
         return []
     parts = (rng.permutation(_BATCHES) + rng.random(_BATCHES)) / _BATCHES
-    return sorted({round(float(np.exp(part * np.log(largest)))) for part in parts})
+    sizes = {round(float(np.exp(part * np.log(largest)))) for part in parts}
+    return sorted(sizes | {1} if rng.random() < _SINGLE else sizes)
 
 
-def expected_seconds(model: RecModel) -> float:
-    """Rough time of an item, to keep passes short: 50 GFLOP/s, 5 GB/s, 20 ns a row. [s]"""
+def expected_seconds(model: RecModel) -> tuple[float, float]:
+    """Rough time of an item, to keep passes short, and of its rows: 50 GFLOP/s, 5 GB/s, 20 ns a row. [s]"""
     one = np.array(1.0)
     works = [(kernel.work(one), kernel) for kernel in lower(model) if kernel.family != "input"]
-    return float(
-        sum(
-            w.flop / 50e9 + (w.bytes_moved - k.calls * k.weight_bytes) / 5e9 + w.random_rows * 20e-9
-            for w, k in works
-        )
-    )
+    rows_s = float(sum(w.random_rows * 20e-9 for w, _ in works))
+    rest_s = float(sum(w.flop / 50e9 + (w.bytes_moved - k.calls * k.weight_bytes) / 5e9 for w, k in works))
+    return rows_s + rest_s, rows_s
 
 
 def _visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
@@ -119,8 +121,9 @@ def _visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.G
     first = pass_seconds(programme, inputs, 2)
     warm = int(np.clip(_WARM_S / first[-1], 2, _WARM_PASSES))
     pass_seconds(programme, inputs[2:] or inputs, warm)
-    timed = inputs[2 + warm :] if len(inputs) > 2 + warm + _PASSES else inputs
-    by_kernel = kernel_seconds(programme, call_seconds(programme, timed, _PASSES))
+    passes = int(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST))
+    timed = inputs[2 + warm :] if len(inputs) > 2 + warm + passes else inputs
+    by_kernel = kernel_seconds(programme, call_seconds(programme, timed, passes))
     low, middle, high = np.percentile(by_kernel, (25, 50, 75), axis=0)
     spread = (high - low) / 2.0 / np.maximum(middle, 1e-9)
     return Visit(seed=seed, batch_size=batch_size, seconds=middle, spread=spread)

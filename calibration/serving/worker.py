@@ -50,7 +50,7 @@ class Role:
 
 def work(role: Role, board: Board, load: Load, servable: Servable, pool: InputPool) -> None:
     """Serve until the queue is empty, or the board says stop."""
-    prepare_process(role.cores)
+    real_time = prepare_process(role.cores)
     role.set_threads(len(role.cores))
     _warm_up(role, servable, pool, load)
     board.report_ready()
@@ -58,7 +58,7 @@ def work(role: Role, board: Board, load: Load, servable: Servable, pool: InputPo
         sleep(READY_POLL_S)
         if board.is_stopped():
             return
-    _serve(role, board, load, servable, pool)
+    _serve(role, board, load, servable, pool, real_time=real_time)
 
 
 def _warm_up(role: Role, servable: Servable, pool: InputPool, load: Load) -> None:
@@ -74,7 +74,9 @@ def _warm_up(role: Role, servable: Servable, pool: InputPool, load: Load) -> Non
         servable.run(pool.of(size, turn + role.worker))
 
 
-def _serve(role: Role, board: Board, load: Load, servable: Servable, pool: InputPool) -> None:
+def _serve(
+    role: Role, board: Board, load: Load, servable: Servable, pool: InputPool, *, real_time: bool
+) -> None:
     """The measured loop; everything it needs is looked up beforehand.
 
     A request holds its worker from the moment at which both are there, the worker free and the request
@@ -97,7 +99,7 @@ def _serve(role: Role, board: Board, load: Load, servable: Servable, pool: Input
         due_s = origin_s + due[request] if due is not None else free_s
         if pause is not None:
             due_s += pause[request]
-        if not wait_until(due_s, stopped):
+        if not wait_until(due_s, stopped, real_time=real_time):
             return
         begun_s = thread_time()
         run(inputs)

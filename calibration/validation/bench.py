@@ -10,14 +10,18 @@ import numpy as np
 
 from calibration.serving.inputs import InputPool, Servable, draw_inputs, input_bytes_per_item
 from calibration.serving.paced import paced_requests
-from calibration.serving.requests import requests_of
+from calibration.serving.requests import RequestList, requests_of, trace_of
 from calibration.serving.served import Served, ServedQueries, queries_of
 from calibration.serving.server import Workers, serve
 from perfmodel.planning.prepare import Question
+from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries
 
 POOL_QUERIES = 10_000
+
+ANCHOR_DRAWS = 1_000
+"""Replications of the traffic from here on are the anchors'; those below are measured and predicted."""
 
 Say = Callable[[str], None]
 
@@ -51,20 +55,46 @@ class Bench:
             raise Interrupted(first_queries(served, queries))
         return served, queries_of(served, queries)
 
-    def anchor(self, duration_s: float, *, utilisation: float, mean_service_s: float) -> Served:
-        """Serve mixed sizes in a paced closed loop; each call draws other ones."""
+    def pilot(self, duration_s: float, *, utilisation: float, mean_service_s: float) -> Served:
+        """Serve mixed sizes in a paced closed loop, which no rate can overload; each time others."""
         question, workers = self.question, self.workers.num_workers
-        wanted = ceil(workers * duration_s * utilisation / mean_service_s)
         self.anchors += 1
         requests, pause_s = paced_requests(
             question.traffic,
             question.policy,
-            wanted,
+            ceil(workers * duration_s * utilisation / mean_service_s),
             utilisation=utilisation,
             mean_service_s=mean_service_s,
             seed=question.simulation.seed,
             replication=self.anchors,
         )
+        return self._paced(requests, pause_s, duration_s)
+
+    def anchor(self, duration_s: float, *, utilisation: float, mean_service_s: float) -> Served:
+        """Serve another draw of the traffic, at the rate that fills this share of the cores.
+
+        What a request takes depends on whether it follows another at once or finds a core that has waited,
+        and the requests of one query follow each other: only the traffic itself has both in proportion.
+        A recorded trace has no other draw: then the loop is closed and paced, as in `pilot`.
+        """
+        question = self.question
+        if question.traffic.num_recorded is not None:
+            return self.pilot(duration_s, utilisation=utilisation, mean_service_s=mean_service_s)
+        self.anchors += 1
+        probe = requests_of(
+            question.traffic.draw(_probed(question), seed=question.simulation.seed), question.policy
+        )
+        per_query = float((~probe.offloaded).sum()) / _probed(question)
+        rate_qps = utilisation * self.workers.num_workers / (mean_service_s * per_query)
+        queries = trace_of(
+            question.traffic.at_rate(rate_qps),
+            duration_s,
+            seed=question.simulation.seed,
+            replication=ANCHOR_DRAWS + self.anchors,
+        )
+        return self._paced(requests_of(queries, question.policy), None, duration_s)
+
+    def _paced(self, requests: RequestList, pause_s: FloatArray | None, duration_s: float) -> Served:
         served = serve(self.workers, requests, self.pool, pause_s=pause_s, limit_s=3.0 * duration_s)
         if served.interrupted:
             raise Interrupted(None)
@@ -102,8 +132,7 @@ def first_queries(served: Served, queries: Queries) -> Piece | None:
 def pool_for(question: Question, servable: Servable) -> InputPool:
     """Draw inputs for every request size that the scenario's queries are split into."""
     law, seed = question.traffic.size_pmf, question.simulation.seed
-    count = POOL_QUERIES if question.traffic.num_recorded is None else question.traffic.num_recorded
-    drawn = question.traffic.draw(min(POOL_QUERIES, count), seed=seed).num_items
+    drawn = question.traffic.draw(_probed(question), seed=seed).num_items
     # Every size of the law at least once: another run may draw the rare ones.
     sizes = np.concatenate([drawn, law.values])
     every = requests_of(Queries(np.zeros(len(sizes)), sizes), question.policy)
@@ -113,3 +142,9 @@ def pool_for(question: Question, servable: Servable) -> InputPool:
         stream(seed, "inputs"),
         bytes_per_item=input_bytes_per_item(question.node.model),
     )
+
+
+def _probed(question: Question) -> int:
+    """How many queries stand for the traffic."""
+    recorded = question.traffic.num_recorded
+    return POOL_QUERIES if recorded is None else min(POOL_QUERIES, recorded)

@@ -35,7 +35,7 @@ SLOW = 1.25
 """A window whose service times are this much above the piece's median met a busy neighbour on the host: a
 core shared with one is slowed 1.3 to 1.7 times, and no counter inside a virtual machine shows it."""
 
-ATTEMPTS = 3
+ATTEMPTS = 2
 """How often a disturbed piece is measured before it is taken as it is."""
 PACES = (0.2, 0.95)
 """Utilisations at which the anchor may be paced."""

@@ -135,9 +135,9 @@ def pilot(bench: Bench, service: ServiceTimes) -> ServiceTimes:
     """The profile's service times at about the level that the model has here."""
     bench.say("pilot")
     guess_s = float(service.cpu_s.mean())
-    first = bench.anchor(0.25 * PILOT_S, utilisation=0.7, mean_service_s=guess_s)
+    first = bench.pilot(0.25 * PILOT_S, utilisation=0.7, mean_service_s=guess_s)
     mean_s = float(first.service_s.mean())
-    second = bench.anchor(PILOT_S, utilisation=0.7, mean_service_s=mean_s)
+    second = bench.pilot(PILOT_S, utilisation=0.7, mean_service_s=mean_s)
     return fit_anchor([second], service).refine(service)
 
 

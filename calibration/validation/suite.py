@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,43 +115,55 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> Report:
 def _measure_model(
     plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say
 ) -> Iterator[tuple[Report, str]]:
-    """Measure what is missing of one model; each entry with the part of the report that it belongs to."""
+    """Measure what is missing of one model; each entry with the part of the report that it belongs to.
+
+    Whatever is wrong with a model, or with measuring it, is said in its place: the others are measured.
+    """
+    report["left_out"].pop(name, None)
+    gc.collect()  # the tables of the model before
+    try:
+        yield from _entries(plan, name, report, say)
+    except Interrupted:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, PerfplanError) else f"{type(error).__name__}: {error}"
+        say(f"left out: {reason}")
+        yield {"reason": reason}, "left_out"
+
+
+def _entries(plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say) -> Iterator[tuple[Report, str]]:
+    """The loads of one model that are missing, then its capacity."""
     missing = [u for u in UTILISATIONS if f"{name} {u:g}" not in report["points"]]
     wants_capacity = plan.options.capacity and name not in report["capacity"]
     if not missing and not wants_capacity:
         return
-    try:
-        options = plan.options
-        overrides = (f"model={name}", "node.accelerators=[]", *options.overrides)
-        question = question_of(plan.scenario, overrides, options.profile)
-        bench, question = bench_for(question, say, shrink_tables=options.shrink_tables)
-    except InputError as error:
-        say(f"left out: {error}")
-        yield {"reason": str(error)}, "left_out"
-        return
+    options = plan.options
+    overrides = (f"model={name}", "node.accelerators=[]", *options.overrides)
+    question = question_of(plan.scenario, overrides, options.profile)
     service = service_of(question, extrapolate=options.extrapolate)
+    bench, question = bench_for(question, say, shrink_tables=options.shrink_tables)
+    if options.shrink_tables:
+        service = service_of(question, extrapolate=options.extrapolate)  # of the tables that were built
     expected = pilot(bench, service) if options.anchor else service
     for utilisation in missing:
-        yield (
-            _point(plan, bench, at_utilisation(question, expected, utilisation), service, expected)
-            | {
-                "model": name,
-                "aimed_utilisation": utilisation,
-            },
-            "points",
+        point, expected = _point(
+            plan, bench, at_utilisation(question, expected, utilisation), service, expected
         )
+        yield point | {"model": name, "aimed_utilisation": utilisation}, "points"
     if wants_capacity:
         yield _capacity(plan, bench, question, service, expected), "capacity"
 
 
 def _point(
     plan: SuitePlan, bench: Bench, question: Question, service: ServiceTimes, expected: ServiceTimes
-) -> Report:
-    """One load of one model."""
+) -> tuple[Report, ServiceTimes]:
+    """One load of one model, and the service times that the next load's rate is chosen by."""
     measured = run(bench, question, expected, duration_s=plan.duration_s, with_anchor=plan.options.anchor)
     if measured.interrupted:
         raise Interrupted(None)
-    return compare(question, service, measured).to_dict()
+    comparison = compare(question, service, measured)
+    anchor = comparison.anchor
+    return comparison.to_dict(), expected if anchor is None else anchor.refine(service)
 
 
 def _capacity(

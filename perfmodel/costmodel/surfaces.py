@@ -46,6 +46,8 @@ COLD_BYTES = 64e3
 NEAR_BYTES = 1e6
 FAR_BYTES = 32e6
 """Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
+ALL_EVICTED_BYTES = 256e6
+"""Traffic beyond which more of it changes nothing."""
 VECTOR, ROW_BLOCK = 16.0, 8.0
 """Outputs and rows that a library multiplies at once: what is left over costs as much. [elements], [rows]"""
 
@@ -130,7 +132,8 @@ def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
     since = at.since_bytes / kernel.calls
     amounts += [_beyond(since, NEAR_BYTES), _beyond(since, FAR_BYTES)]
     amounts += [_beyond(at.before_bytes / kernel.calls, NEAR_BYTES)]
-    coordinates += [np.log(COLD_BYTES + since), np.log(COLD_BYTES + at.before_bytes / kernel.calls)]
+    before = at.before_bytes / kernel.calls
+    coordinates += [_log_touched(COLD_BYTES + since), _log_touched(COLD_BYTES + before)]
     return Place(
         np.array([full * amount for amount in amounts]),
         np.array([full * coordinate for coordinate in coordinates]),
@@ -168,6 +171,11 @@ def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
     return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
 
 
+def _log_touched(touched_bytes: Floats) -> Floats:
+    """Logarithm of what was touched, level where nothing is left to evict: large models lie in range."""
+    return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
+
+
 _Lists = tuple[list[Floats | float], list[Floats | float]]
 
 
@@ -181,7 +189,7 @@ def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     amounts += [k * n * _beyond(reuse, NEAR_BYTES), k * n * _beyond(reuse, FAR_BYTES)]
     tails = [np.log(padded / n), np.log(np.ceil(m / ROW_BLOCK) * ROW_BLOCK / m)]
     single = [(m == 1.0).astype(float), float(n == 1.0)]
-    return amounts, [np.log(m), np.log(k), np.log(n), np.log(reuse), *single, *tails]
+    return amounts, [np.log(m), np.log(k), np.log(n), _log_touched(reuse), *single, *tails]
 
 
 def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
@@ -192,8 +200,9 @@ def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     rows, bags = batch_size * gather.rows_per_item, batch_size * gather.bags_per_item
     lines = rows * np.ceil(gather.row_bytes / LINE_BYTES)
     amounts: list[Floats | float] = [1.0, bags, rows, lines * (1.0 - missed), lines * missed, rows * missed]
+    amounts += [bags * missed]  # the first rows of a bag: nothing was fetched ahead
     sizes = [np.log(bags), np.log(gather.rows_per_item / gather.bags_per_item), np.log(gather.row_bytes)]
-    return amounts, [*sizes, missed, np.log(gather.table_bytes), np.log(at.reuse_bytes)]
+    return amounts, [*sizes, missed, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
 
 
 def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
@@ -201,14 +210,14 @@ def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     moved = batch_size * kernel.read_bytes_per_item
     amounts: list[Floats | float] = [1.0, pieces, moved, batch_size * pieces]
     piece = np.log(kernel.read_bytes_per_item / pieces)
-    return amounts, [np.log(batch_size), np.log(pieces), piece, np.log(at.reuse_bytes)]
+    return amounts, [np.log(batch_size), np.log(pieces), piece, _log_touched(at.reuse_bytes)]
 
 
 def _sum(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     pieces = float(kernel.pieces) if kernel.variant == "tensors" else _ratio(kernel)
     moved = batch_size * kernel.activation_bytes_per_item
     written = batch_size * kernel.written_bytes_per_item
-    return [1.0, pieces, moved, written], [np.log(written), np.log(pieces), np.log(at.reuse_bytes)]
+    return [1.0, pieces, moved, written], [np.log(written), np.log(pieces), _log_touched(at.reuse_bytes)]
 
 
 def _ratio(kernel: Kernel) -> float:
@@ -217,13 +226,13 @@ def _ratio(kernel: Kernel) -> float:
 
 def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     elements = batch_size * kernel.written_bytes_per_item / ELEMENT_BYTES
-    return [1.0, elements], [np.log(elements), np.log(at.reuse_bytes)]
+    return [1.0, elements], [np.log(elements), _log_touched(at.reuse_bytes)]
 
 
 def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     rows = batch_size * kernel.rows_per_item
     width = kernel.read_bytes_per_item / ELEMENT_BYTES / kernel.rows_per_item
-    return [1.0, rows, rows * width], [np.log(rows), np.log(width), np.log(at.reuse_bytes)]
+    return [1.0, rows, rows * width], [np.log(rows), np.log(width), _log_touched(at.reuse_bytes)]
 
 
 def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:

@@ -15,6 +15,9 @@ Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|publ
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+COORDINATE_DECIMALS = 3
+"""Of the residual's centres: a fit puts them where the file says that they are."""
+
 
 class SurfaceSection(Frozen):
     """Times of one kind of call; `domain.surface` says how they are read.
@@ -88,8 +91,11 @@ def surface_section(call: str, surface: Surface, *, calls: int, source: str) -> 
     def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], digits: int = 5) -> list[float]:
         return [float(f"{value:.{digits}g}") for value in values]
 
-    table = np.column_stack([surface.points, surface.weights])
-    lines = [" ".join(f"{value:.6g}" for value in row) for row in table]
+    centres = surface.points.round(COORDINATE_DECIMALS)
+    lines = [
+        " ".join(f"{value:g}" for value in (*centre, float(f"{weight:.5g}")))
+        for centre, weight in zip(centres, surface.weights, strict=True)
+    ]
     return {
         "call": call,
         "law_ns": rounded(surface.law / NS),

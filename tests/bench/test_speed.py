@@ -53,7 +53,9 @@ def test_the_case_has_as_many_requests_as_its_law_says() -> None:
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize("section", ["rivals", "policies", "probes", "predict", "capacity", "precision", "memory"])
+@pytest.mark.parametrize(
+    "section", ["rivals", "policies", "probes", "predict", "capacity", "precision", "memory"]
+)
 def test_every_target_of_speed_is_met(section: str) -> None:
     missed = [row for row in SECTIONS[section]() if not row.meets]
     assert missed == []

@@ -7,23 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.fingerprint import fingerprint
 from calibration.measure.calibration import calibrated_values, spread_between_passes
 from calibration.measure.records import Records, read_records
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import DRAWN_BY, random_sequence
 from calibration.measure.visits import Visit
-from calibration.runtime.settings import RuntimeSettings
 from perfmodel.cli.main import main
 from perfmodel.costmodel.lowering import lower
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_text import profile_text
 
 ROOM_BYTES = 1e8
-SETTINGS = RuntimeSettings(threads=1, allocator="plain", huge_pages="none")
 
 
 def made_records(sequences: int) -> Records:
     """Visits whose calls take 1 us and 1 ns a kilobyte and a kiloFLOP: made up, to be fitted."""
-    records = Records(facts={"most_table_bytes": ROOM_BYTES, "bandwidth_bytes_per_s": 1e10})
+    records = Records(
+        facts={"drawn_by": DRAWN_BY, "most_table_bytes": ROOM_BYTES, "bandwidth_bytes_per_s": 1e10}
+    )
     for seed in range(sequences):
         kernels = lower(random_sequence(np.random.default_rng(seed), most_table_bytes=ROOM_BYTES))
         for batch_size in (1, 30):
@@ -58,7 +59,7 @@ def test_the_spread_between_passes_is_that_of_repeated_visits() -> None:
 
 
 def test_a_calibrated_profile_loads_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = calibrated_values(made_records(25), SETTINGS, name="made", raw="raw.csv")
+    values = calibrated_values(made_records(25), fingerprint(), name="made", raw="raw.csv")
     profile = tmp_path / "made.yaml"
     profile.write_text(profile_text(values), encoding="utf-8")
     assert main(["latency", "--model", "ncf", "--on", str(profile), "--batch", "1,64", "--extrapolate"]) == 0

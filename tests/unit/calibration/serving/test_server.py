@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGINT
-from threading import Timer
+from time import perf_counter
 
 import numpy as np
 import pytest
 
 from calibration.serving import server
 from calibration.serving.inputs import InputPool, draw_inputs
-from calibration.serving.processes import cores_for
+from calibration.serving.processes import cores_for, wait_until
 from calibration.serving.requests import RequestList, requests_of
 from calibration.serving.served import QUERY_COLUMNS, Served, queries_of, write_queries
 from calibration.serving.server import Workers, serve
@@ -83,10 +83,12 @@ def test_a_run_that_is_cut_short_keeps_the_requests_that_ended() -> None:
 
 def test_an_interrupted_run_keeps_the_requests_that_ended_and_says_so() -> None:
     queries = Queries(np.linspace(0.0, 60.0, 600), np.full(600, 5))
-    interrupt = Timer(0.5, os.kill, (os.getpid(), SIGINT))
-    interrupt.start()
-    run = served(queries)
-    interrupt.join()
+
+    def interrupt(elapsed_s: float) -> None:
+        if elapsed_s > 0.3:
+            os.kill(os.getpid(), SIGINT)
+
+    run = served(queries, notify=interrupt)
     assert run.interrupted
     piece = first_queries(run, queries)
     assert piece is not None
@@ -132,6 +134,24 @@ def test_what_a_worker_raises_is_one_line_for_the_user(capfd: pytest.CaptureFixt
     with pytest.raises(PerfplanError, match="ValueError: no batch of 7"):
         served(queries, Failing())
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("real_time", [False, True])
+def test_a_wait_ends_when_due_and_a_stopped_one_before(real_time: bool) -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        if real_time:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        pytest.skip("real-time priority needs the right to it")
+    try:
+        due_s = perf_counter() + 3e-3
+        assert wait_until(due_s, lambda: False, real_time=real_time)
+        assert perf_counter() >= due_s
+        assert (os.sched_getscheduler(0) == os.SCHED_FIFO) == real_time  # has it while it serves
+        assert not wait_until(perf_counter() + 3600.0, lambda: True, real_time=real_time)
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def test_more_workers_than_cores_are_refused_with_the_number_there_is() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,18 @@ from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 
 pytest.importorskip("torch")
-from calibration.validation import single  # needs torch
+from calibration.validation import single, suite  # these need torch
+from calibration.validation.question import Options
 
+OPTIONS = Options(
+    profile=None,
+    overrides=(),
+    anchor=False,
+    capacity=True,
+    shrink_tables=False,
+    extrapolate=False,
+    settings="",
+)
 CORES = len(os.sched_getaffinity(0))
 SMALL_MODEL = """\
 name: small
@@ -133,3 +145,24 @@ def test_a_suite_writes_its_report_after_each_load_and_goes_on_from_it(
     assert again == first
     assert main(["validate", "--suite", "-s", str(scenario), *options, "--resume", "--anchor"]) == 2
     assert "was measured with anchor False, not True" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_measured_is_said_in_its_place_and_the_next_one_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def entries(_plan: object, name: str, *_: object) -> Iterator[tuple[dict[str, object], str]]:
+        if name == "broken":
+            raise ValueError("no such shape")
+        yield {"error_percent": 1.0}, "capacity"
+
+    monkeypatch.setattr(suite, "_entries", entries)
+    report: dict[str, Any] = {
+        "points": {},
+        "capacity": {},
+        "left_out": {"sound": {"reason": "an earlier one"}},
+    }
+    plan = suite.SuitePlan(scenario="s", models=("broken", "sound"), duration_s=1.0, options=OPTIONS)
+    found = {name: list(suite._measure_model(plan, name, report, lambda _: None)) for name in plan.names}
+    assert found["broken"] == [({"reason": "ValueError: no such shape"}, "left_out")]
+    assert found["sound"] == [({"error_percent": 1.0}, "capacity")]
+    assert report["left_out"] == {}

@@ -1,0 +1,30 @@
+"""What is measured once, on a meter that the test advances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from calibration.measure.probes import power_w
+from calibration.measure.visits import allocate_pool
+
+
+@dataclass
+class Stairs:
+    """A meter that has used 1 J more at the second reading and 9 J more at the fourth."""
+
+    source: str = "stairs"
+    readings_j: list[float] = field(default_factory=lambda: [0.0, 1.0, 1.0, 10.0])
+
+    def read_j(self) -> tuple[float, ...]:
+        return (self.readings_j.pop(0),)
+
+    def used_j(self, start_j: tuple[float, ...], end_j: tuple[float, ...]) -> float:
+        return end_j[0] - start_j[0]
+
+
+def test_power_at_rest_and_at_work_are_the_energy_of_each_phase_over_its_time() -> None:
+    power = power_w(Stairs(), allocate_pool(1e6), 0, 0.2)
+    assert power["busy_w"] == pytest.approx(9.0 * power["idle_w"], rel=0.2)
+    assert power["idle_w"] == pytest.approx(1.0 / 0.2, rel=0.2)

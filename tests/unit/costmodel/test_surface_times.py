@@ -1,0 +1,85 @@
+"""Times read from surfaces: law times residual, contention, and where an answer is an extrapolation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.surface_times import Timed, surface_times
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.surface import Surface
+
+LAYER = RecModel.model_validate(
+    {
+        "name": "layer",
+        "dense_features": 8,
+        "operators": (
+            {"name": "layer", "kind": "mlp", "input": "dense", "widths": (8, 20), "final_activation": "none"},
+        ),
+    }
+)
+DIMS = 10
+FLAT = Surface(
+    law=np.array([1e-6, 0.0, 1e-9, *[0.0] * 8]),  # 1 us a call, 1 ns a multiply-add of whole vectors
+    scales=np.ones(DIMS),
+    amplitude=0.5,
+    noise=0.1,
+    noise_s=0.0,
+    points=np.zeros((1, DIMS)),
+    weights=np.zeros(1),
+    low=np.full(DIMS, -100.0),
+    high=np.full(DIMS, 100.0),
+    relative_error=0.05,
+)
+
+
+def layer_on(device: Device, surface: Surface, batch_size: float, busy: float = 1.0) -> Timed:
+    calibrated = replace(device, surfaces={"fc": surface}, co_located={"fc": {2: 1.2, 4: 1.4}})
+    kernels = lower(LAYER)
+    timed = surface_times(kernels, calibrated, np.array([batch_size]), np.array([busy]), {})
+    return next(one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc")
+
+
+def test_a_layer_takes_what_its_law_charges_with_outputs_rounded_up_to_vectors(cpu: Device) -> None:
+    seconds, basis = layer_on(cpu, FLAT, 4)
+    assert seconds == pytest.approx([1e-6 + 4 * 8 * 32 * 1e-9])
+    assert basis is Basis.INTERPOLATED
+
+
+def test_a_residual_far_wider_than_the_distance_scales_the_time(cpu: Device) -> None:
+    wide = replace(FLAT, scales=np.full(DIMS, 1e9), weights=np.array([4.0 * np.log(1.5)]))
+    seconds, _ = layer_on(cpu, wide, 4)
+    assert seconds == pytest.approx([1.5 * 2.024e-6])  # exp(0.5^2 * 4 ln 1.5) = 1.5
+
+
+def test_a_residual_far_away_leaves_the_law(cpu: Device) -> None:
+    narrow = replace(FLAT, scales=np.full(DIMS, 1e-3), weights=np.array([100.0]))
+    assert layer_on(cpu, narrow, 4)[0] == pytest.approx([2.024e-6])
+
+
+@pytest.mark.parametrize(("busy", "factor"), [(1, 1.0), (2, 1.2), (3, 1.3), (4, 1.4), (9, 1.4)])
+def test_busy_workers_slow_a_family_down_as_measured(cpu: Device, busy: int, factor: float) -> None:
+    assert layer_on(cpu, FLAT, 4, busy)[0] == pytest.approx([factor * 2.024e-6])
+
+
+def test_beyond_twice_the_measured_range_is_an_extrapolation(cpu: Device) -> None:
+    up_to_16_rows = replace(FLAT, high=np.array([np.log(16.0), *[100.0] * (DIMS - 1)]))
+    assert layer_on(cpu, up_to_16_rows, 31)[1] is Basis.INTERPOLATED
+    assert layer_on(cpu, up_to_16_rows, 33)[1] is Basis.EXTRAPOLATED
+
+
+def test_beyond_the_calibrated_batches_is_an_extrapolation(cpu: Device) -> None:
+    assert layer_on(replace(cpu, batch_range=(1, 8)), FLAT, 9)[1] is Basis.EXTRAPOLATED
+
+
+def test_a_kind_of_call_without_a_surface_has_no_time(cpu: Device) -> None:
+    kernels = lower(LAYER)
+    bare = replace(cpu, surfaces={"softmax": FLAT})
+    timed = surface_times(kernels, bare, np.array([4.0]), np.array([1.0]), {})
+    found = [one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc"]
+    assert found == [(None, Basis.EXTRAPOLATED)]
