@@ -14,14 +14,14 @@ from calibration.fingerprint import fingerprint
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, power_w, read_bandwidth_bytes_per_s
-from calibration.measure.profile import hardware_values, peak_flop_per_s, profile_values
+from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import Pool, Visit, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
 from perfmodel.domain.fingerprint import Fingerprint
-from perfmodel.domain.hardware import Device
+from perfmodel.domain.hardware import Caches
 from perfmodel.domain.surface import Surface
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import bare_device
@@ -125,12 +125,12 @@ class Fitted:
     relative_error: float
 
 
-def fit_records(records: Records, device: Device) -> Fitted:
+def fit_records(records: Records, caches: Caches) -> Fitted:
     """Fit a surface to each kind of call that was measured often enough; errors are cross-validated."""
     _require_this_draw(records)
     points = points_by_call(
         (visit for number, visit in records.visits if number == 0),
-        device,
+        caches,
         most_table_bytes=records.facts["most_table_bytes"],
     )
     often = {call: found for call, found in points.items() if len(found.seconds) >= _FEWEST_CALLS}
@@ -174,10 +174,10 @@ def spread_between_passes(records: Records) -> float:
 
 def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: str) -> dict[str, Any]:
     """Fit the records and give the profile's plain values; `taken` is where they were measured."""
-    fitted = fit_records(records, draft_device(taken, records.facts))
+    fitted = fit_records(records, caches_of(taken, records.facts))
     facts = dict(records.facts)
     facts |= {
-        "peak_flop_per_s": peak_flop_per_s(fitted.surfaces),
+        "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
     }
     return profile_values(
@@ -191,12 +191,15 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     )
 
 
-def draft_device(taken: Fingerprint, facts: Mapping[str, float]) -> Device:
-    """The device before its costs are known: its caches are what fitting needs."""
+def caches_of(taken: Fingerprint, facts: Mapping[str, float]) -> Caches:
+    """The caches that the profile will state: what fitting needs to know of the machine."""
     section = HardwareSection.model_validate(
         hardware_values(taken.machine, dict(facts) | {"peak_flop_per_s": 1e9}, "measured: here")
     )
-    return bare_device(section)
+    caches = bare_device(section).caches
+    if caches is None:
+        raise AssertionError("a CPU without caches")
+    return caches
 
 
 def _co_located(facts: Mapping[str, float]) -> dict[str, dict[int, float]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky
 from scipy.optimize import minimize, nnls
 
 from perfmodel.costmodel.surfaces import Place, matern, residual
@@ -18,7 +18,7 @@ from perfmodel.loading.profile_surfaces import COORDINATE_DECIMALS
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_MOST_CENTRES = 600
+_MOST_CENTRES = 900
 """Points that a residual is interpolated from: more cost time at prediction and change little."""
 _MOST_TUNED = 700
 _JITTER = 1e-6
@@ -101,8 +101,10 @@ def fit_surface(points: Points, *, seed: int = 0) -> Surface:
     logs = np.log(points.seconds / (points.amounts @ law))
     spread = np.maximum(np.std(points.coordinates, axis=0), 1e-3)
     rng = np.random.default_rng(seed)
-    tuned = rng.permutation(len(logs))[:_MOST_TUNED]
-    sizes = _hyperparameters(points.coordinates[tuned], logs[tuned], points.seconds[tuned], spread)
+    tuned = _whole_sequences(points.groups, rng)
+    sizes = _hyperparameters(
+        points.coordinates[tuned], logs[tuned], points.groups[tuned], points.seconds[tuned], spread
+    )
     chosen = rng.permutation(len(logs))[:_MOST_CENTRES]
     centres = np.unique(points.coordinates[chosen].round(COORDINATE_DECIMALS), axis=0)
     return Surface(
@@ -117,6 +119,12 @@ def fit_surface(points: Points, *, seed: int = 0) -> Surface:
         high=points.coordinates.max(axis=0),
         relative_error=0.0,
     )
+
+
+def _whole_sequences(groups: Integers, rng: np.random.Generator) -> Integers:
+    """Points of sequences drawn at random, as many as a tuning can take."""
+    order = rng.permutation(int(groups.max()) + 1)[groups]
+    return np.argsort(order, kind="stable")[:_MOST_TUNED]
 
 
 def held_out_seconds(surface: Surface, points: Points, *, seed: int = 0) -> Floats:
@@ -137,7 +145,7 @@ def held_out_seconds(surface: Surface, points: Points, *, seed: int = 0) -> Floa
 
 
 class _Sizes(NamedTuple):
-    """Length scales, amplitude and noise of a residual: `noise` of large calls, `noise_s` of small ones."""
+    """Length scales and amplitude of a residual, and what it leaves: of large calls, and of small ones."""
 
     scales: Floats
     amplitude: float
@@ -179,28 +187,48 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
     raise AssertionError("a matrix of correlations is far from positive definite")
 
 
-def _hyperparameters(x: Floats, y: Floats, seconds: Floats, spread: Floats) -> _Sizes:
-    """Sizes of greatest likelihood, with weak expectations of each."""
+def _hyperparameters(x: Floats, y: Floats, groups: Integers, seconds: Floats, spread: Floats) -> _Sizes:
+    """Sizes of greatest likelihood, with weak expectations of each.
+
+    The calls of a sequence may all be off alike, for reasons that no coordinate tells, such as where its
+    memory lies. Without a variance for that (its size is fitted too, and not used afterwards) its batch
+    sizes, off alike, would pass for a detail of the surface, and length scales would come out too short.
+    """
     dims = len(spread)
-    expected = np.concatenate([np.log(1.5 * spread), np.log([0.2, 0.03, 5e-7])])
-    trust = np.concatenate([np.full(dims, 1.0), [1.0, 0.7, 1.0]])
+    expected = np.concatenate([np.log(1.5 * spread), np.log([0.2, 0.05, 0.03, 5e-7])])
+    trust = np.concatenate([np.full(dims, 1.0), [1.0, 1.0, 0.7, 1.0]])
+    same = (groups[:, None] == groups[None, :]).astype(float)
+    squares = [(x[:, dim, None] - x[None, :, dim]) ** 2 for dim in range(dims)]
 
-    def sizes(logs: Floats) -> _Sizes:
-        values = np.exp(logs)
-        return _Sizes(values[:dims], float(values[dims]), float(values[dims + 1]), float(values[dims + 2]))
-
-    def loss(logs: Floats) -> float:
-        tried = sizes(logs)
-        k = tried.amplitude**2 * matern(x, x, tried.scales)
-        k[np.diag_indices_from(k)] += tried.variance(seconds) + _JITTER
+    def loss(logs: Floats) -> tuple[float, Floats]:
+        """Minus the logarithm of likelihood and expectations, and its gradient."""
+        scales, (a2, g2, n2, s2) = np.exp(logs[:dims]), np.exp(2.0 * logs[dims:])
+        distance = np.sqrt(
+            5.0 * sum(square / scale**2 for square, scale in zip(squares, scales, strict=True))
+        )
+        decay = np.exp(-distance)
+        smooth = a2 * (1.0 + distance + distance**2 / 3.0) * decay
+        k = smooth + g2 * same
+        k[np.diag_indices_from(k)] += n2 + s2 / seconds**2 + _JITTER
         factor = cholesky(k, lower=True)
-        z = solve_triangular(factor, y, lower=True)
-        penalty = 0.5 * np.sum(((logs - expected) / trust) ** 2)
-        return float(0.5 * z @ z + np.sum(np.log(np.diag(factor))) + penalty)
+        inverse = cho_solve((factor, True), np.eye(len(y)))
+        z = inverse @ y
+        pull = inverse - np.outer(z, z)  # gradient of the loss by k, times two
+        slope = a2 * (5.0 / 3.0) * (1.0 + distance) * decay * pull
+        by_scale = [
+            0.5 * np.sum(slope * square) / scale**2 for square, scale in zip(squares, scales, strict=True)
+        ]
+        on_diagonal = np.diag(pull)
+        by_size = [np.sum(pull * smooth), g2 * np.sum(pull * same), n2 * np.sum(on_diagonal)]
+        by_size.append(s2 * np.sum(on_diagonal / seconds**2))
+        off = (logs - expected) / trust
+        value = 0.5 * y @ z + np.sum(np.log(np.diag(factor))) + 0.5 * np.sum(off**2)
+        return float(value), np.concatenate([by_scale, by_size]) + off / trust
 
     bounds = [(centre - 3.0, centre + 3.0) for centre in expected]
-    best = minimize(loss, expected, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
-    return sizes(best.x)
+    best = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40})
+    amplitude, _, noise, noise_s = np.exp(best.x[dims:]).tolist()
+    return _Sizes(np.exp(best.x[:dims]), amplitude, noise, noise_s)
 
 
 def predicted_seconds(surface: Surface, points: Points) -> Floats:

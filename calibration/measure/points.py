@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from calibration.measure.fit import Points, Seen, gather_points
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit
-from perfmodel.costmodel.contention import conditions_alone
-from perfmodel.costmodel.kernels import Floats, Gather, Kernel
+from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.surfaces import is_part_of_another, moments, place, surface_key
-from perfmodel.domain.hardware import Device
-from perfmodel.domain.model import RecModel
+from perfmodel.domain.hardware import Caches
 
 
-def points_by_call(visits: Iterable[Visit], device: Device, *, most_table_bytes: float) -> dict[str, Points]:
+def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes: float) -> dict[str, Points]:
     """Points of every kind of call, in the order of their names.
 
     Parameters
     ----------
     visits : iterable of Visit
         Each sequence's visits follow each other.
-    device : Device
-        Its caches say how many rows they hold.
+    caches : Caches
+        What rows may be found in.
     most_table_bytes : float
         What the sequences were drawn with. [bytes]
     """
     found: dict[str, list[Seen]] = defaultdict(list)
     seed: int | None = None
     kernels: tuple[Kernel, ...] = ()
-    rates: Mapping[Gather, Floats] = {}
     for number, visit in enumerate(visits):
         if visit.seed != seed:
             seed = visit.seed
             model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)
             kernels = lower(model)
-            rates = hit_rates(model, kernels, device)
         batch = np.array([float(visit.batch_size)])
         times = np.zeros(len(kernels))
         times[: len(visit.seconds)] = visit.seconds
-        for kernel, seconds, moment in zip(kernels, times, moments(kernels, batch, rates), strict=True):
+        for kernel, seconds, moment in zip(kernels, times, moments(kernels, batch, caches), strict=True):
             if not is_part_of_another(kernel) and seconds > 0.0:
                 at = place(kernel, batch, moment)
                 one = Seen(at, seconds / kernel.calls, visit.seed, number, kernel.calls)
                 found[surface_key(kernel)].append(one)
     return {call: gather_points(found[call]) for call in sorted(found)}
-
-
-def hit_rates(model: RecModel, kernels: tuple[Kernel, ...], device: Device) -> Mapping[Gather, Floats]:
-    """Fraction of each table's rows that the last-level cache holds, alone on the machine. [1]"""
-    weight_bytes = float(model.dense_parameter_bytes)
-    return conditions_alone(kernels, weight_bytes, device, np.ones(1), copies=False).row_hit_rates

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
 from perfmodel.domain.surface import Surface
 from perfmodel.loading.profile_surfaces import surface_section
@@ -112,18 +113,21 @@ def _costs(surfaces: Mapping[str, Surface], source: str) -> dict[str, Any]:
     def rate(seconds_per_byte: float) -> float:
         return min(_FASTEST_GB_PER_S, 1.0 / max(seconds_per_byte, 1e-15) / GB)
 
-    weights = rate(law("fc", 3) / 4.0)
+    weights, multiply_add_s = rate(law("fc", 6) / 4.0), multiply_add_seconds(surfaces)
+    pooled = [law("embedding_bag.pooled", term) for term in range(10)]
+    cached_line_s = pooled[3] + sum(pooled[4:7])
+    memory_line_s = cached_line_s + sum(pooled[7:10])
     values = {
         "gemm_efficiency": 1.0,
         "gemm_half_width": 0.0,
-        "gemm_half_rows": law("fc", 3) / max(law("fc", 2), 1e-15),
+        "gemm_half_rows": law("fc", 6) / multiply_add_s,
         "weight_l2_gb_per_s": weights,
         "weight_l3_gb_per_s": weights,
         "weight_memory_gb_per_s": weights,
         "stream_gb_per_s": rate(law("activation.relu", 1) / 8.0),
         "lookup_bag_ns": law("embedding_bag.pooled", 1) / NS,
-        "lookup_cached_line_ns": law("embedding_bag.pooled", 3) / NS,
-        "lookup_memory_line_ns": max(law("embedding_bag.pooled", 4) / NS, 0.01),
+        "lookup_cached_line_ns": cached_line_s / NS,
+        "lookup_memory_line_ns": max(memory_line_s / NS, 0.01),
         "fc_call_us": law("fc", 0) / US,
         "embedding_bag_call_us": law("embedding_bag.pooled", 0) / US,
         "concat_call_us": law("concat.features", 0) / US,
@@ -138,9 +142,11 @@ def _costs(surfaces: Mapping[str, Surface], source: str) -> dict[str, Any]:
     return {key: _entry(_rounded(value), source) for key, value in values.items()}
 
 
-def peak_flop_per_s(surfaces: Mapping[str, Surface]) -> float:
-    """Rate of large products, from the law's cost of a multiply-add. [FLOP/s]"""
-    return 2.0 / max(float(surfaces["fc"].law[2]), 1e-15)
+def multiply_add_seconds(surfaces: Mapping[str, Surface]) -> float:
+    """Time of a multiply-add in a large product, from what the law charges for elements and strips. [s]"""
+    law = surfaces["fc"].law
+    per_element = law[2] + law[3] / VECTOR + law[4] / ROW_BLOCK + law[5] / (VECTOR * ROW_BLOCK)
+    return max(float(per_element), 1e-15)
 
 
 def _entry(value: object, source: str) -> dict[str, object]:

@@ -102,7 +102,7 @@ def table_hit_rates(tables: Sequence[tuple[Gather, int]], capacity_bytes: Floats
     [[0.0, 0.25, 1.0]]
     """
     total_bytes = sum(table.table_bytes * count for table, count in tables)
-    bins = [_popularity_bins(table) for table, _ in tables]
+    bins = [popularity_bins(table) for table, _ in tables]
 
     def cached_bytes(log_time: Floats) -> Floats:
         return np.asarray(
@@ -127,7 +127,7 @@ def _cached_probability(rate: Floats, log_time: Floats) -> Floats:
     return np.asarray(-np.expm1(-np.outer(rate, np.exp(log_time))))
 
 
-def _popularity_bins(table: Gather) -> tuple[Floats, Floats]:
+def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
     """Rows of similar popularity together: rows in each bin, and lookups per item of one row in it."""
     n = table.num_rows
     if table.zipf_exponent == 0.0:

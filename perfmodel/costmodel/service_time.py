@@ -96,7 +96,7 @@ def batch_time(
             at = replace(at, memory_slowdown=slowdown)
             parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     if device.surfaces:
-        times = surface_times(kernels, device, batch, workers, alone.row_hit_rates)
+        times = surface_times(kernels, device, batch, workers)
         timed = tuple(
             _from_surface(kernel, part, *time, device, batch, alone)
             for kernel, part, time in zip(kernels, parts, times, strict=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Gather, Kernel
+from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.surfaces import is_part_of_another, moments, place, surface_key, surface_seconds
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -26,7 +24,6 @@ def surface_times(
     device: Device,
     batch_size: Floats,
     busy: Floats,
-    hit_rates: Mapping[Gather, Floats],
 ) -> list[Timed]:
     """Time of all calls of each kernel [s], and its basis; None for kernels that no surface times.
 
@@ -35,19 +32,18 @@ def surface_times(
     kernels : tuple of Kernel
         Of one pass.
     device : Device
-        With surfaces.
+        With surfaces, and caches.
     batch_size, busy : (...) float arrays
         Items, and busy workers, of one shape.
-    hit_rates : mapping
-        Of tables' rows in the last-level cache, alone on the machine. [1]
     """
     sizes, inverse = np.unique(batch_size, return_inverse=True)
     knots = _knots(sizes)
-    alone = {gather: np.full_like(knots, np.ravel(rate)[0]) for gather, rate in hit_rates.items()}
+    if device.caches is None:
+        raise AssertionError(f"{device.name}: surfaces without caches")
     outside = sizes[0] < device.batch_range[0] or sizes[-1] > device.batch_range[1]
     known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
     timed: list[Timed] = []
-    for kernel, moment in zip(kernels, moments(kernels, knots, alone), strict=True):
+    for kernel, moment in zip(kernels, moments(kernels, knots, device.caches), strict=True):
         surface = device.surfaces.get(surface_key(kernel))
         if is_part_of_another(kernel):
             timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))

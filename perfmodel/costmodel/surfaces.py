@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Gather, Kernel
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
+from perfmodel.costmodel.residency import missed_rows
 from perfmodel.costmodel.timing import LINE_BYTES
+from perfmodel.domain.hardware import Caches
 from perfmodel.domain.surface import Surface
 
 
@@ -25,18 +27,21 @@ class Moment:
     ----------
     reuse_bytes : (n,) array
         What a pass touches: a call finds its weights as cold as this is large. [bytes]
+    evicted : (2, n) array
+        Fraction of the weights that are not in L2, and that are not in the last-level cache either. [1]
     since_bytes : (n,) array
         Touched since a call of this kind last ran: how cold its code is. [bytes]
     before_bytes : (n,) array
         Touched by the kernel before this one: how cold the interpreter and the framework are. [bytes]
-    hit_rate : (n,) array
-        Fraction of the table's rows that the last-level cache holds. [1]
+    missed : (2, n) array
+        Fraction of a lookup's rows that are not in L2, and that are not in the last-level cache either. [1]
     """
 
     reuse_bytes: Floats
+    evicted: Floats
     since_bytes: Floats
     before_bytes: Floats
-    hit_rate: Floats
+    missed: Floats
 
 
 COLD_BYTES = 64e3
@@ -48,8 +53,13 @@ FAR_BYTES = 32e6
 """Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
 ALL_EVICTED_BYTES = 256e6
 """Traffic beyond which more of it changes nothing."""
-VECTOR, ROW_BLOCK = 16.0, 8.0
-"""Outputs and rows that a library multiplies at once: what is left over costs as much. [elements], [rows]"""
+VECTOR, ROW_BLOCK = 16, 4
+"""Outputs and rows that a library multiplies at once; a rest is cut into halves, quarters, ... of that, and
+each piece costs almost as much as a whole: 31 outputs, in strips of 16, 8, 4, 2 and 1, three times 16.
+[elements], [rows]"""
+LEAST_LINES = (1.0, 2.0, 4.0)
+"""Rows of fewer lines take as long as ones of so many: first lines come one after the other, the next ones of
+a row are fetched ahead. [cache lines]"""
 
 
 class Place(NamedTuple):
@@ -69,9 +79,7 @@ def is_part_of_another(kernel: Kernel) -> bool:
     return kernel.family == "input" or kernel.variant.endswith("_inputs")
 
 
-def moments(
-    kernels: Sequence[Kernel], batch_size: Floats, hit_rates: Mapping[Gather, Floats]
-) -> list[Moment]:
+def moments(kernels: Sequence[Kernel], batch_size: Floats, caches: Caches) -> list[Moment]:
     """The moment of each kernel in a pass that follows another pass of the same kernels.
 
     Parameters
@@ -80,9 +88,12 @@ def moments(
         Of one pass, in execution order.
     batch_size : (n,) float array
         Items.
-    hit_rates : mapping
-        Fraction of each table's rows that the last-level cache holds. [1]
+    caches : Caches
+        That the worker has to itself.
     """
+    all_bytes = caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0)
+    levels = (caches.l2_bytes, all_bytes)
+    missed = [missed_rows(kernels, batch_size, level) for level in levels]
     touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
     reuse = np.sum(touched, axis=0)
     found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
@@ -91,13 +102,14 @@ def moments(
         if index >= 0:
             key = surface_key(kernel)
             between = [touched[i % len(kernels)] for i in range(last[key] + 1, index)]
-            hit = hit_rates[kernel.gather] if kernel.gather and kernel.family != "input" else 0.0
+            table = kernel.gather if kernel.family != "input" else None
             found.append(
                 Moment(
                     reuse_bytes=reuse,
+                    evicted=np.array([_evicted(reuse, level) for level in levels]),
                     since_bytes=np.sum(between, axis=0) + np.zeros_like(reuse),
                     before_bytes=touched[index - 1],
-                    hit_rate=hit + np.zeros_like(reuse),
+                    missed=np.array([level[table] if table else np.zeros_like(reuse) for level in missed]),
                 )
             )
         last[surface_key(kernel)] = index
@@ -171,6 +183,17 @@ def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
     return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
 
 
+_HALF_EVICTED, _EVICTION_SHARPNESS = 0.75, 3.0
+"""Weights that are read once a pass are lost at once where the pass outgrows an ideal cache; one of limited
+associativity, with neighbours, starts earlier: half is lost at this share of its size. [1]"""
+
+
+def _evicted(reuse_bytes: Floats, capacity_bytes: float) -> Floats:
+    """Fraction that has left a cache when it is read again, after a whole pass. [1]"""
+    ratio = (reuse_bytes / (_HALF_EVICTED * capacity_bytes)) ** _EVICTION_SHARPNESS
+    return np.asarray(ratio / (1.0 + ratio))
+
+
 def _log_touched(touched_bytes: Floats) -> Floats:
     """Logarithm of what was touched, level where nothing is left to evict: large models lie in range."""
     return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
@@ -183,26 +206,53 @@ def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     if kernel.product is None:
         raise AssertionError(f"{kernel.operator}: a layer without a product")
     k, n = float(kernel.product.inner), float(kernel.product.outer)
-    m = batch_size * kernel.product.rows_per_item
-    reuse, padded = at.reuse_bytes, np.ceil(n / VECTOR) * VECTOR
-    amounts: list[Floats | float] = [1.0, m, m * k * padded, k * n, m * k, m * n]
-    amounts += [k * n * _beyond(reuse, NEAR_BYTES), k * n * _beyond(reuse, FAR_BYTES)]
-    tails = [np.log(padded / n), np.log(np.ceil(m / ROW_BLOCK) * ROW_BLOCK / m)]
-    single = [(m == 1.0).astype(float), float(n == 1.0)]
-    return amounts, [np.log(m), np.log(k), np.log(n), _log_touched(reuse), *single, *tails]
+    m, beyond_l2, beyond_l3 = batch_size * kernel.product.rows_per_item, *at.evicted
+    row_strips, strips = _strips(m, ROW_BLOCK), float(_strips(np.array([n]), VECTOR)[0])
+    thin, column = (m < ROW_BLOCK).astype(float), float(n == 1.0)
+    wide, each = (
+        (1.0 - thin) * k,
+        thin * m * k * n,
+    )  # fewer rows than a block: weights are read for each of them
+    amounts: list[Floats | float] = [1.0, m, wide * m * n, wide * m * strips, wide * row_strips * n]
+    amounts += [
+        wide * row_strips * strips,
+        wide * n,
+        wide * n * beyond_l2,
+        wide * n * beyond_l3,
+        m * k,
+        m * n,
+    ]
+    amounts += [thin, thin * m, each, each * beyond_l2, each * beyond_l3, column, column * m * k]
+    tails = [float(np.log(VECTOR * strips / n)), np.log(ROW_BLOCK * row_strips / m)]
+    return amounts, [np.log(m), np.log(k), np.log(n), _log_touched(at.reuse_bytes), thin, column, *tails]
+
+
+def _strips(sizes: Floats, block: int) -> Floats:
+    """Pieces that a size is cut into: whole blocks, then powers of two.
+
+    Examples
+    --------
+    >>> _strips(np.array([1.0, 15.0, 16.0, 31.0, 48.0]), 16).tolist()
+    [1.0, 4.0, 1.0, 5.0, 3.0]
+    """
+    whole, rest = np.divmod(np.round(sizes).astype(np.int64), block)
+    return np.asarray(whole + sum((rest >> bit) & 1 for bit in range(block.bit_length())), dtype=float)
 
 
 def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     gather = kernel.gather
     if gather is None:
         raise AssertionError(f"{kernel.operator}: lookup without a table")
-    missed = 1.0 - at.hit_rate
+    beyond_l2, beyond_l3 = at.missed
     rows, bags = batch_size * gather.rows_per_item, batch_size * gather.bags_per_item
-    lines = rows * np.ceil(gather.row_bytes / LINE_BYTES)
-    amounts: list[Floats | float] = [1.0, bags, rows, lines * (1.0 - missed), lines * missed, rows * missed]
-    amounts += [bags * missed]  # the first rows of a bag: nothing was fetched ahead
+    lines = np.ceil(gather.row_bytes / LINE_BYTES)
+    amounts: list[Floats | float] = [1.0, bags, rows, rows * lines]
+    for missed in (beyond_l2, beyond_l3):  # short rows wait for their first line, long ones for bandwidth
+        amounts += [rows * missed * max(lines, least) for least in LEAST_LINES]
+    amounts += [bags * beyond_l3]  # the first rows of a bag: nothing was fetched ahead
     sizes = [np.log(bags), np.log(gather.rows_per_item / gather.bags_per_item), np.log(gather.row_bytes)]
-    return amounts, [*sizes, missed, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
+    cold = [beyond_l2, beyond_l3, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
+    return amounts, [*sizes, *cold]
 
 
 def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:

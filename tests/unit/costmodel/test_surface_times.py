@@ -25,7 +25,7 @@ LAYER = RecModel.model_validate(
 )
 DIMS = 10
 FLAT = Surface(
-    law=np.array([1e-6, 0.0, 1e-9, *[0.0] * 8]),  # 1 us a call, 1 ns a multiply-add of whole vectors
+    law=np.array([1e-6, 0.0, 0.0, 16e-9, *[0.0] * 17]),  # 1 us a call, 16 ns a row, input and strip
     scales=np.ones(DIMS),
     amplitude=0.5,
     noise=0.1,
@@ -41,7 +41,7 @@ FLAT = Surface(
 def layer_on(device: Device, surface: Surface, batch_size: float, busy: float = 1.0) -> Timed:
     calibrated = replace(device, surfaces={"fc": surface}, co_located={"fc": {2: 1.2, 4: 1.4}})
     kernels = lower(LAYER)
-    timed = surface_times(kernels, calibrated, np.array([batch_size]), np.array([busy]), {})
+    timed = surface_times(kernels, calibrated, np.array([batch_size]), np.array([busy]))
     return next(one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc")
 
 
