@@ -27,9 +27,9 @@ from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import bare_device
 from perfmodel.loading.profile_sections import HardwareSection
 
-_POOL_BYTES = 5e9
-_POOL_BYTES_PER_S = 5e7  # of the budget: filling the pool is not what it is for
-_POOL_SHARE = 0.4
+_POOL_BYTES = 8e9
+_POOL_BYTES_PER_S = 6e7  # of the budget: filling the pool is not what it is for
+_POOL_SHARE = 0.5
 _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
 _CO_LOCATED = 0.15

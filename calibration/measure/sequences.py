@@ -15,7 +15,7 @@ from perfmodel.domain.model import RecModel
 
 Operator = dict[str, Any]
 
-DRAWN_BY = 2
+DRAWN_BY = 3
 """Version of the draw: measurements name their sequences by seed, which means nothing to another."""
 
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
@@ -66,7 +66,8 @@ class _Draw:
     def table(self, dim: int, *, lookups: int, count: int = 1) -> Operator:
         """Tables of random rows, skewed now and then."""
         most = min(2e7, self.room_bytes / (4 * dim * count))
-        rows = self.log_int(min(50, most), max(most, 51))
+        least = most / 8 if self.chance(0.2) else min(50, most)  # some tables are beyond what a TLB reaches
+        rows = self.log_int(max(least, 1), max(most, 51))
         self.room_bytes -= rows * dim * 4 * count
         skew = float(self.rng.uniform(0.3, 1.4)) if self.chance(0.25) else 0.0
         sizes = {"num_rows": rows, "dim": dim, "count": count}

@@ -29,6 +29,8 @@ _WARM_S = 0.03
 """The first passes of a programme are slower by half: they stop mattering after ten or a few milliseconds."""
 _SWEPT_BYTES = 80e6
 """Tables that may stay in a cache are read once before they are timed."""
+_WITH_PADDING = 1.01
+"""Of tensors to whole cache lines: an upper bound of what it adds to a sequence. [1]"""
 _PAGE_ELEMENTS = 1024
 """Of all others each page is touched: hypervisors take a microsecond for one that rested for long."""
 
@@ -59,8 +61,8 @@ class Pool:
 
     @property
     def most_table_bytes(self) -> float:
-        """What the tables of one sequence may take, with as much again for its layers. [bytes]"""
-        return 0.4 * 4.0 * self.memory.numel()
+        """What the tables of one sequence may take, with a third of that for its layers. [bytes]"""
+        return 0.75 * 4.0 * self.memory.numel()
 
 
 def allocate_pool(size_bytes: float) -> Pool:
@@ -85,7 +87,9 @@ def visit(seed: int, pool: Pool) -> Iterator[Visit]:
     batches = batch_sizes(model, rng)
     if not batches:
         return
-    elements = int((model.embedding_bytes + model.dense_parameter_bytes) / 4)
+    elements = int(_WITH_PADDING * (model.embedding_bytes + model.dense_parameter_bytes) / 4)
+    if elements >= pool.memory.numel():
+        return
     start = int(rng.integers(0, (pool.memory.numel() - elements) // 32)) * 16
     programme = programme_with(model, pooled_weights(pool.memory, start))
     pool.memory[start : start + elements : _PAGE_ELEMENTS].sum()

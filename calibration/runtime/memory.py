@@ -45,19 +45,16 @@ def random_weights(seed: int) -> Weights:
 def pooled_weights(pool: torch.Tensor, start: int) -> Weights:
     """Weights cut one after the other out of a filled pool, from an element on: no time to fill them.
 
-    The pool is gone round; a model larger than it would share weights, so that is refused.
+    Weights that do not fit between there and the pool's end are refused: no two may share memory.
     """
-    position, used = start, 0
+    position = start
 
     def cut(*shape: int) -> torch.Tensor:
-        nonlocal position, used
+        nonlocal position
         count = math.prod(shape)
         padded = -(-count // _ALIGNED_ELEMENTS) * _ALIGNED_ELEMENTS
-        used += padded
-        if used > pool.numel() // 2:
-            raise InputError(f"expected weights of at most {pool.numel() // 2} elements, got {used} or more")
         if position + padded > pool.numel():
-            position = 0
+            raise InputError(f"expected weights of at most {pool.numel() - start} elements, got more")
         taken = pool[position : position + count].view(shape)
         position += padded
         return taken

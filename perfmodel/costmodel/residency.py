@@ -1,9 +1,11 @@
-"""Which embedding rows a call finds in its worker's cache, when passes of a model follow each other."""
+"""Which embedding rows, and their pages, a call finds cached when passes of a model follow each other."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from perfmodel.costmodel.footprint import popularity_bins
 from perfmodel.costmodel.kernels import INDEX_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.timing import LINE_BYTES
 
+PAGE_BYTES = 2.0**21
+"""Of the pages that the runtime asks for: x86-64's huge ones. [bytes]"""
 _LOG_TIME_BOUND = 40.0
 _BISECTIONS = 34
 """Of a logarithm between -40 and 40: to 5e-9."""
@@ -37,29 +41,66 @@ def missed_rows(
     capacity_bytes : float
         Cache that the worker has to itself. [bytes]
     """
+    tables, streamed = _tables(kernels), np.zeros_like(batch_size)
+    for kernel in kernels:  # weights, activations and indices: touched once in each pass
+        per_item = kernel.activation_bytes_per_item
+        if kernel.family == "embedding_bag" and kernel.gather is not None:
+            per_item = INDEX_BYTES * kernel.gather.rows_per_item + kernel.written_bytes_per_item
+        if kernel.family != "input":
+            streamed = streamed + kernel.calls * (kernel.weight_bytes + batch_size * per_item)
+    return _missed(tables, batch_size, streamed, capacity_bytes)
+
+
+def missed_pages(
+    kernels: Sequence[Kernel], batch_size: Floats, reach_bytes: float
+) -> Mapping[Gather, Floats]:
+    """Fraction of each table's lookups whose page is not in a TLB of this reach. [1]
+
+    As `missed_rows`, with huge pages in the place of lines. Popular rows are taken to lie all over a table.
+
+    Parameters
+    ----------
+    kernels, batch_size
+        As for `missed_rows`.
+    reach_bytes : float
+        Entries times the size of a page. [bytes]
+    """
+    pages = {
+        gather: replace(
+            gather, row_bytes=PAGE_BYTES, num_rows=ceil(gather.table_bytes / PAGE_BYTES), zipf_exponent=0.0
+        )
+        for gather in _tables(kernels)
+    }
+    counts: Counter[Gather] = Counter()
+    for gather, count in _tables(kernels).items():
+        counts[pages[gather]] += count
+    missed = _missed(counts, batch_size, np.zeros_like(batch_size), reach_bytes)
+    return {gather: missed[page] for gather, page in pages.items()}
+
+
+def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
+    """Tables of a pass, and how many are like each."""
     tables: Counter[Gather] = Counter()
-    streamed = np.zeros_like(batch_size)  # weights, activations and indices: touched once in each pass
     for kernel in kernels:
         if kernel.family == "embedding_bag" and kernel.gather is not None:
             tables[kernel.gather] += kernel.calls
-            per_item = INDEX_BYTES * kernel.gather.rows_per_item + kernel.written_bytes_per_item
-            streamed = streamed + kernel.calls * batch_size * per_item
-        elif kernel.family != "input":
-            per_item = kernel.activation_bytes_per_item
-            streamed = streamed + kernel.calls * (kernel.weight_bytes + batch_size * per_item)
-    if not tables:
-        return {}
+    return tables
+
+
+def _missed(
+    tables: Mapping[Gather, int], batch_size: Floats, streamed_bytes: Floats, capacity_bytes: float
+) -> Mapping[Gather, Floats]:
     bins = {gather: popularity_bins(gather) for gather in tables}
 
     def cached_bytes(log_passes: Floats) -> Floats:
         passes = np.exp(log_passes)
-        held = streamed * np.minimum(1.0, passes)
+        held = streamed_bytes * np.minimum(1.0, passes)
         for gather, count in tables.items():
             rows, rate = bins[gather]
             held = held + count * _line_bytes(gather) * (rows @ _touched(rate, batch_size * passes))
         return held
 
-    passes = _filling_time(cached_bytes, capacity_bytes, len(batch_size))
+    passes = _filling_time(cached_bytes, capacity_bytes, len(batch_size)) if tables else batch_size
     missed = {}
     for gather in tables:
         rows, rate = bins[gather]

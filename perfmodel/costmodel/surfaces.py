@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
-from perfmodel.costmodel.residency import missed_rows
+from perfmodel.costmodel.residency import PAGE_BYTES, missed_pages, missed_rows
 from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.domain.hardware import Caches
 from perfmodel.domain.surface import Surface
@@ -35,6 +35,8 @@ class Moment:
         Touched by the kernel before this one: how cold the interpreter and the framework are. [bytes]
     missed : (2, n) array
         Fraction of a lookup's rows that are not in L2, and that are not in the last-level cache either. [1]
+    pages_missed : (2, n) array
+        Fraction of a lookup's rows whose page is not in the first TLB, and not in the second either. [1]
     """
 
     reuse_bytes: Floats
@@ -42,6 +44,7 @@ class Moment:
     since_bytes: Floats
     before_bytes: Floats
     missed: Floats
+    pages_missed: Floats
 
 
 COLD_BYTES = 64e3
@@ -53,6 +56,8 @@ FAR_BYTES = 32e6
 """Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
 ALL_EVICTED_BYTES = 256e6
 """Traffic beyond which more of it changes nothing."""
+TLB_REACH_BYTES = (96 * PAGE_BYTES, 2048 * PAGE_BYTES)
+"""Huge pages that TLBs of servers reach: some 100 in the first, 1024 to 4096 in the second. [bytes]"""
 VECTOR, ROW_BLOCK = 16, 4
 """Outputs and rows that a library multiplies at once; a rest is cut into halves, quarters, ... of that, and
 each piece costs almost as much as a whole: 31 outputs, in strips of 16, 8, 4, 2 and 1, three times 16.
@@ -94,6 +99,7 @@ def moments(kernels: Sequence[Kernel], batch_size: Floats, caches: Caches) -> li
     all_bytes = caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0)
     levels = (caches.l2_bytes, all_bytes)
     missed = [missed_rows(kernels, batch_size, level) for level in levels]
+    pages_missed = [missed_pages(kernels, batch_size, reach) for reach in TLB_REACH_BYTES]
     touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
     reuse = np.sum(touched, axis=0)
     found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
@@ -109,7 +115,8 @@ def moments(kernels: Sequence[Kernel], batch_size: Floats, caches: Caches) -> li
                     evicted=np.array([_evicted(reuse, level) for level in levels]),
                     since_bytes=np.sum(between, axis=0) + np.zeros_like(reuse),
                     before_bytes=touched[index - 1],
-                    missed=np.array([level[table] if table else np.zeros_like(reuse) for level in missed]),
+                    missed=np.array([level[table] if table else 0.0 * reuse for level in missed]),
+                    pages_missed=np.array([tlb[table] if table else 0.0 * reuse for tlb in pages_missed]),
                 )
             )
         last[surface_key(kernel)] = index
@@ -183,7 +190,7 @@ def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
     return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
 
 
-_HALF_EVICTED, _EVICTION_SHARPNESS = 0.75, 3.0
+_HALF_EVICTED, _EVICTION_SHARPNESS = 0.7, 5.0
 """Weights that are read once a pass are lost at once where the pass outgrows an ideal cache; one of limited
 associativity, with neighbours, starts earlier: half is lost at this share of its size. [1]"""
 
@@ -249,9 +256,10 @@ def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     amounts: list[Floats | float] = [1.0, bags, rows, rows * lines]
     for missed in (beyond_l2, beyond_l3):  # short rows wait for their first line, long ones for bandwidth
         amounts += [rows * missed * max(lines, least) for least in LEAST_LINES]
+    amounts += [rows * pages for pages in at.pages_missed]
     amounts += [bags * beyond_l3]  # the first rows of a bag: nothing was fetched ahead
     sizes = [np.log(bags), np.log(gather.rows_per_item / gather.bags_per_item), np.log(gather.row_bytes)]
-    cold = [beyond_l2, beyond_l3, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
+    cold = [beyond_l2, beyond_l3, *at.pages_missed, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
     return amounts, [*sizes, *cold]
 
 

@@ -80,6 +80,6 @@ def test_beyond_the_calibrated_batches_is_an_extrapolation(cpu: Device) -> None:
 def test_a_kind_of_call_without_a_surface_has_no_time(cpu: Device) -> None:
     kernels = lower(LAYER)
     bare = replace(cpu, surfaces={"softmax": FLAT})
-    timed = surface_times(kernels, bare, np.array([4.0]), np.array([1.0]), {})
+    timed = surface_times(kernels, bare, np.array([4.0]), np.array([1.0]))
     found = [one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc"]
     assert found == [(None, Basis.EXTRAPOLATED)]

@@ -1,0 +1,85 @@
+"""Rows found in a cache: limits, and an LRU cache simulated line by line."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from perfmodel.costmodel.kernels import Gather, Kernel, Product
+from perfmodel.costmodel.residency import missed_rows
+
+
+def lookup(rows: int, *, lookups: float = 20.0, skew: float = 0.0) -> Kernel:
+    gather = Gather(
+        rows_per_item=lookups, bags_per_item=1.0, row_bytes=64.0, num_rows=rows, zipf_exponent=skew
+    )
+    return Kernel(operator="rows", family="embedding_bag", gather=gather)
+
+
+def layer(weight_bytes: int) -> Kernel:
+    return Kernel(
+        operator="layer", family="fc", product=Product(rows_per_item=1, inner=weight_bytes // 4, outer=1)
+    )
+
+
+def missed(kernels: list[Kernel], batch_size: float, capacity_bytes: float) -> float:
+    found = missed_rows(kernels, np.array([batch_size]), capacity_bytes)
+    gather = kernels[0].gather
+    assert gather is not None
+    return float(found[gather][0])
+
+
+def test_tables_that_fit_are_found_and_tables_far_larger_are_not() -> None:
+    assert missed([lookup(1_000)], 4, 1e6) == pytest.approx(0.0, abs=1e-6)
+    assert missed([lookup(10_000_000)], 4, 1e6) == pytest.approx(1.0, abs=0.01)
+
+
+def test_weights_that_pass_through_a_cache_leave_no_rows_of_the_last_pass() -> None:
+    alone = missed([lookup(4_000)], 4, 1e6)
+    assert alone < 0.01
+    assert missed([lookup(4_000), layer(8_000_000)], 4, 1e6) > 0.95
+
+
+def test_rows_looked_up_again_in_the_same_call_are_found_whatever_else_the_pass_reads() -> None:
+    many = missed([lookup(4_000), layer(8_000_000)], 4_000, 1e6)  # each row 20 times
+    assert many == pytest.approx(1.0 / 20.0, rel=0.05)
+
+
+def test_popular_rows_are_found_more_often() -> None:
+    rates = [missed([lookup(100_000, skew=skew)], 16, 1e6) for skew in (0.0, 0.6, 1.2)]
+    assert rates[0] > rates[1] > rates[2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "weight_lines", "skew"),
+    [
+        (3_000, 10, 0, 0.0),
+        (3_000, 10, 500, 0.0),
+        (3_000, 200, 1_500, 0.0),
+        (600, 50, 0, 0.0),
+        (5_000, 40, 200, 0.9),
+    ],
+)
+def test_agrees_with_an_lru_cache_simulated_line_by_line(
+    rows: int, batch_size: int, weight_lines: int, skew: float
+) -> None:
+    capacity_lines, rng = 1_000, np.random.default_rng(0)
+    weights = np.arange(1, rows + 1, dtype=float) ** -skew
+    cached: OrderedDict[int, None] = OrderedDict()
+    lookups = misses = 0
+    for number in range(30):
+        drawn = rng.choice(rows, size=20 * batch_size, p=weights / weights.sum()).tolist()
+        # indices are read, and nobody reads them again: 8 in a line, as the model counts them
+        streamed = [-1 - rows - number * 10_000_000 - line for line in range(len(drawn) // 8)]
+        for line in [*drawn, *streamed, *(-1 - line for line in range(weight_lines))]:
+            hit = line in cached
+            cached[line] = None
+            cached.move_to_end(line)
+            if len(cached) > capacity_lines:
+                cached.popitem(last=False)
+            if line >= 0 and number >= 10:
+                lookups, misses = lookups + 1, misses + (not hit)
+    expected = missed([lookup(rows, skew=skew), layer(64 * weight_lines)], batch_size, 64.0 * capacity_lines)
+    assert expected == pytest.approx(misses / lookups, abs=0.08)
