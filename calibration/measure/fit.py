@@ -22,6 +22,8 @@ _MOST_CENTRES = 900
 """Points that a residual is interpolated from: more cost time at prediction and change little."""
 _MOST_TUNED = 700
 _JITTER = 1e-6
+_CONSTANT = 1e-3
+"""Standard deviation of a coordinate that was the same in all sequences, but for rounding."""
 _FOLDS = 5
 _REWEIGHTED = 3
 _FAR_OFF = 0.5
@@ -99,7 +101,8 @@ def fit_surface(points: Points, *, seed: int = 0) -> Surface:
     """Law, then residual; its length scales by maximum likelihood. The error is left for cross-validation."""
     law = fit_law(points)
     logs = np.log(points.seconds / (points.amounts @ law))
-    spread = np.maximum(np.std(points.coordinates, axis=0), 1e-3)
+    spread = np.std(points.coordinates, axis=0)
+    spread = np.where(spread < _CONSTANT, 1.0, spread)  # nothing is known of it: neighbours are alike
     rng = np.random.default_rng(seed)
     tuned = _whole_sequences(points.groups, rng)
     sizes = _hyperparameters(

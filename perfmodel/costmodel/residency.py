@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 
@@ -28,9 +28,9 @@ def missed_rows(
 ) -> Mapping[Gather, Floats]:
     """Fraction of each table's lookups whose row is not in a cache of this capacity. [1]
 
-    A lookup is the first of its row in this call, or not. The first one finds the row if it was cached since
-    an earlier pass: LRU over everything that a pass touches, by Che's approximation. The others find it if
-    the table alone, which is all that the call reads at random, has kept it.
+    A call fills the cache with its own rows, beside those that earlier passes have left: LRU over everything
+    that a pass touches, by Che's approximation. A row is missed with the probability that it was not looked
+    up since the call began, or within the last rows that fill the cache, and that no earlier pass left it.
 
     Parameters
     ----------
@@ -104,12 +104,13 @@ def _missed(
     missed = {}
     for gather in tables:
         rows, rate = bins[gather]
-        first = rows[:, None] * _touched(rate, batch_size)
-        again = np.maximum(0.0, np.outer(rows * rate, batch_size) - first)
         kept = _touched(rate, batch_size * passes) * np.minimum(1.0, passes) ** _CYCLE_SHARPNESS
-        lost_again = _lost_alone(gather, rows, rate, capacity_bytes)
-        lookups = batch_size * gather.rows_per_item
-        missed[gather] = (np.sum(first * (1.0 - kept), axis=0) + lost_again @ again) / lookups
+        alone = _filling_items(gather, rows, rate, capacity_bytes)
+        within = _touched(rate, np.minimum(batch_size, alone)) / rate[:, None]
+        beyond = np.outer(np.exp(-rate * alone), np.maximum(0.0, batch_size - alone))
+        missed[gather] = (
+            (rows * rate) @ ((1.0 - kept) * within + beyond) / (batch_size * gather.rows_per_item)
+        )
     return missed
 
 
@@ -123,17 +124,16 @@ def _line_bytes(gather: Gather) -> float:
     return float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES)
 
 
-def _lost_alone(gather: Gather, rows: Floats, rate: Floats, capacity_bytes: float) -> Floats:
-    """Probability that a row of each bin has left a cache that only this table uses, `(bins,)`."""
+def _filling_items(gather: Gather, rows: Floats, rate: Floats, capacity_bytes: float) -> float:
+    """Items after which one call's rows fill the cache; infinite where the whole table fits."""
     line_bytes = _line_bytes(gather)
     if line_bytes * rows.sum() <= capacity_bytes:
-        return np.zeros_like(rate)
+        return inf
 
     def cached_bytes(log_items: Floats) -> Floats:
         return np.asarray(line_bytes * (rows @ _touched(rate, np.exp(log_items))))
 
-    items = _filling_time(cached_bytes, capacity_bytes, 1)
-    return np.asarray(np.exp(-rate * items))
+    return float(_filling_time(cached_bytes, capacity_bytes, 1)[0])
 
 
 def _filling_time(cached_bytes: Callable[[Floats], Floats], capacity_bytes: float, cases: int) -> Floats:

@@ -15,6 +15,8 @@ _KNOTS = 48
 """Batch sizes at which many others are interpolated: between them times are smooth to 0.1 %."""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
+_NEGLIGIBLE = 0.05
+"""Share of a pass below which a call may be extrapolated: off by half, it moves the pass by 2.5 %. [1]"""
 
 Timed = tuple[Floats | None, Basis]
 
@@ -59,7 +61,16 @@ def surface_times(
             by_size = np.exp(np.interp(np.log(sizes), np.log(knots), np.log(seconds)))
             at_batch = by_size[inverse].reshape(batch_size.shape)
             timed.append((kernel.calls * at_batch * _slowdown(kernel, device, busy), basis))
-    return timed
+    return [one if one[1] is not Basis.EXTRAPOLATED or outside else _judged(one, timed) for one in timed]
+
+
+def _judged(one: Timed, timed: list[Timed]) -> Timed:
+    """A call outside the measured range: an extrapolation, unless it hardly matters to the pass."""
+    seconds, _ = one
+    whole = np.sum([other for other, _ in timed if other is not None], axis=0)
+    if seconds is None or np.any(seconds > _NEGLIGIBLE * whole):
+        return one
+    return seconds, Basis.INTERPOLATED
 
 
 def _knots(sizes: Floats) -> Floats:

@@ -73,6 +73,22 @@ def test_beyond_twice_the_measured_range_is_an_extrapolation(cpu: Device) -> Non
     assert layer_on(cpu, up_to_16_rows, 33)[1] is Basis.EXTRAPOLATED
 
 
+def test_a_call_outside_the_range_that_hardly_matters_leaves_the_pass_interpolated(cpu: Device) -> None:
+    tiny = replace(FLAT, law=1e-3 * FLAT.law, high=np.array([np.log(16.0), *[100.0] * (DIMS - 1)]))
+    beside = LAYER.model_copy(
+        update={"operators": (LAYER.operators[0].model_copy(update={"final_activation": "relu"}),)}
+    )
+    activation = replace(FLAT, law=np.array([1e-3, *[0.0] * 4]), **_of_dims(4))
+    calibrated = replace(cpu, surfaces={"fc": tiny, "activation.relu": activation})
+    timed = surface_times(lower(beside), calibrated, np.array([33.0]), np.array([1.0]))
+    assert all(basis is Basis.INTERPOLATED for seconds, basis in timed if seconds is not None)
+
+
+def _of_dims(dims: int) -> dict[str, np.ndarray]:
+    flat = {"scales": np.ones(dims), "points": np.zeros((1, dims)), "weights": np.zeros(1)}
+    return flat | {"low": np.full(dims, -100.0), "high": np.full(dims, 100.0)}
+
+
 def test_beyond_the_calibrated_batches_is_an_extrapolation(cpu: Device) -> None:
     assert layer_on(replace(cpu, batch_range=(1, 8)), FLAT, 9)[1] is Basis.EXTRAPOLATED
 
