@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import numpy as np
 from calibration.fingerprint import fingerprint
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.points import points_by_call
-from calibration.measure.probes import co_located_slowdowns, power_w, read_bandwidth_bytes_per_s
+from calibration.measure.probes import (
+    co_located_slowdowns,
+    l3_lifetime_s,
+    power_w,
+    read_bandwidth_bytes_per_s,
+)
 from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
-from calibration.measure.visits import Pool, Visit, allocate_pool, visits
+from calibration.measure.visits import Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
 from perfmodel.domain.fingerprint import Fingerprint
@@ -37,6 +43,8 @@ _CO_LOCATED = 0.15
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
 _SAVED_EVERY_S = 10.0
+_PROBED_EVERY_S = 1.5
+"""Neighbours' use of the L3 changes within seconds; a probe takes 0.05 s."""
 _FEWEST_CALLS = 12
 
 Progress = Callable[[str, float], None]
@@ -53,7 +61,8 @@ class Calibration:
     progress: Progress
     started_s: float = field(default_factory=time.monotonic)
     saved_s: float = field(default_factory=time.monotonic)
-    co_located: dict[str, dict[int, float]] = field(default_factory=dict)
+    l3_lifetime_s: float = inf
+    probed_s: float = -inf
 
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
@@ -87,7 +96,7 @@ class Calibration:
         done = self.records.seeds(0)
         seed = max(done, default=-1) + 1
         while self._spent_s() < until_s:
-            self._keep(0, "operators", list(visits([seed], pool)))
+            self._visit(0, "operators", seed, pool)
             seed += 1
 
     def _visit_again(self, pool: Pool, *, until_s: float) -> None:
@@ -96,7 +105,7 @@ class Calibration:
         for index in order:
             if self._spent_s() >= until_s:
                 return
-            self._keep(1, "spread between passes", list(visits([first[index]], pool)))
+            self._visit(1, "spread between passes", first[index], pool)
 
     def _measure_neighbours(self, pool: Pool, workers: int, until_s: float) -> None:
         self.progress(f"{workers} busy workers", self._spent_s())
@@ -105,8 +114,12 @@ class Calibration:
         for family, ratio in ratios.items():
             self.records.facts[f"co_located.{family}.{workers}"] = ratio
 
-    def _keep(self, number: int, phase: str, found: list[Visit]) -> None:
-        self.records.visits += [(number, visit) for visit in found]
+    def _visit(self, number: int, phase: str, seed: int, pool: Pool) -> None:
+        if time.monotonic() - self.probed_s > _PROBED_EVERY_S:
+            self.l3_lifetime_s, self.probed_s = l3_lifetime_s(pool), time.monotonic()
+        self.records.visits += [
+            (number, replace(visit, l3_lifetime_s=self.l3_lifetime_s)) for visit in visits([seed], pool)
+        ]
         self.progress(phase, self._spent_s())
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
             self.records.write(self.raw)
@@ -179,6 +192,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
+        "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
     }
     return profile_values(
         name=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +40,9 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
         batch = np.array([float(visit.batch_size)])
         times = np.zeros(len(kernels))
         times[: len(visit.seconds)] = visit.seconds
-        for kernel, seconds, moment in zip(kernels, times, moments(kernels, batch, caches), strict=True):
+        then = replace(caches, l3_lifetime_s=visit.l3_lifetime_s)
+        found_at = moments(kernels, batch, then, np.array([times.sum()]))
+        for kernel, seconds, moment in zip(kernels, times, found_at, strict=True):
             if not is_part_of_another(kernel) and seconds > 0.0:
                 at = place(kernel, batch, moment)
                 one = Seen(at, seconds / kernel.calls, visit.seed, number, kernel.calls)

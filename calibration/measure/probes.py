@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from multiprocessing.synchronize import Event
 
 import numpy as np
@@ -19,6 +20,11 @@ from perfmodel.costmodel.lowering import lower
 _READ_BYTES = 256e6
 _READS = 5
 _STARTED_S = 0.3
+_KEPT_BYTES, _LINE_ELEMENTS = 4e6, 16
+_WAITS_S = tuple(0.5e-3 * 2.0**power for power in range(10))
+_WAITED = 5
+_SLOWER = 1.5
+"""How much longer than cached lines others take, at the least, for the difference to tell anything. [1]"""
 _FIRST_SEED = 10**6  # of sequences for contention: others than those of the surfaces
 
 
@@ -31,6 +37,51 @@ def read_bandwidth_bytes_per_s(pool: Pool) -> float:
         pool.memory[:count].sum()
         rates.append(4.0 * count / (time.perf_counter() - start))
     return float(np.median(rates))
+
+
+def l3_lifetime_s(pool: Pool) -> float:
+    """Time after which half of some lines that nobody read have left the last-level cache. [s]
+
+    Infinite where they stay: a quiet host. Lines are read in random order, once more, and again after a
+    while in which the worker computes within its first-level cache.
+    """
+    count = int(_KEPT_BYTES / 4 / _LINE_ELEMENTS)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(count) * _LINE_ELEMENTS)
+    read = torch.empty(count)
+    regions = iter(torch.split(pool.memory, count * _LINE_ELEMENTS))
+
+    def seconds(memory: torch.Tensor) -> float:
+        start = time.thread_time()
+        torch.index_select(memory, 0, order, out=read)
+        return time.thread_time() - start
+
+    def after(wait_s: float, memory: torch.Tensor) -> float:
+        times = []
+        for _ in range(_WAITED):
+            seconds(memory), seconds(memory)
+            _compute(wait_s)
+            times.append(seconds(memory))
+        return float(np.median(times))
+
+    kept = next(regions)
+    cold_s = float(np.median([seconds(next(regions)) for _ in range(_WAITED)]))
+    hot_s = after(0.0, kept)
+    if cold_s < _SLOWER * hot_s:
+        return inf
+    before_s, before = 0.0, 0.0
+    for wait_s in _WAITS_S:
+        lost = (after(wait_s, kept) - hot_s) / (cold_s - hot_s)
+        if lost > 0.5:
+            return before_s + (wait_s - before_s) * (0.5 - before) / (lost - before)
+        before_s, before = wait_s, lost
+    return inf
+
+
+def _compute(duration_s: float) -> None:
+    """Keep the core busy with next to no memory."""
+    end_s, few = time.perf_counter() + duration_s, torch.ones(1000)
+    while time.perf_counter() < end_s:
+        few.sum()
 
 
 def power_w(meter: EnergyMeter, pool: Pool, workers: int, duration_s: float) -> dict[str, float]:

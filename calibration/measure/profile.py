@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf, isfinite
 from typing import Any
 
 from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
 from perfmodel.domain.surface import Surface
 from perfmodel.loading.profile_surfaces import surface_section
-from perfmodel.units import GB, GFLOP, NS, US
+from perfmodel.units import GB, GFLOP, MS, NS, US
 
 _ASSUMED_W_PER_CORE = 5.0
 _ASSUMED_IDLE = 0.35
@@ -82,7 +83,9 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
         "measured: RAPL" if "busy_w" in facts else f"assumed: {_ASSUMED_W_PER_CORE:g} W a core; {_NO_COUNTER}"
     )
     idle = "measured: RAPL" if "idle_w" in facts else f"assumed: {_ASSUMED_IDLE:g} of peak; {_NO_COUNTER}"
-    return {
+    lifetime_ms = facts.get("l3_lifetime_s", inf) / MS
+    lifetime = {"l3_lifetime_ms": _entry(_rounded(lifetime_ms), source)} if isfinite(lifetime_ms) else {}
+    return lifetime | {
         "sockets": _entry(1, "assumed: all cores of this process share their last-level cache"),
         "cores_per_socket": _entry(cores, system),
         "peak_gflop_per_s": _entry(_rounded(facts["peak_flop_per_s"] / GFLOP), source),

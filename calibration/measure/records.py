@@ -15,7 +15,7 @@ from calibration.measure.visits import Visit
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
 
-_COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread")
+_COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
 
 
 @dataclass(slots=True)
@@ -67,17 +67,21 @@ def read_records(path: Path) -> Records:
 def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
     for kernel, (seconds, spread) in enumerate(zip(visit.seconds, visit.spread, strict=True)):
         if seconds:
-            yield visit.seed, number, visit.batch_size, kernel, f"{seconds:.5g}", f"{spread:.3g}"
+            measured = f"{seconds:.5g}", f"{spread:.3g}", f"{visit.l3_lifetime_s:.3g}"
+            yield visit.seed, number, visit.batch_size, kernel, *measured
 
 
 def _visits(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, Visit]]:
     """Rows of one visit follow each other; kernels without a row took no time of their own."""
-    gathered: dict[tuple[int, int, int], dict[int, tuple[float, float]]] = {}
+    gathered: dict[tuple[int, int, int, float], dict[int, tuple[float, float]]] = {}
     for row in rows:
-        key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]))
+        key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]), float(row["l3_lifetime_s"]))
         gathered.setdefault(key, {})[int(row["kernel"])] = (float(row["seconds"]), float(row["spread"]))
-    for (seed, number, batch_size), kernels in gathered.items():
+    for (seed, number, batch_size, lifetime_s), kernels in gathered.items():
         seconds, spread = np.zeros((2, max(kernels) + 1))
         for kernel, (time, deviation) in kernels.items():
             seconds[kernel], spread[kernel] = time, deviation
-        yield number, Visit(seed=seed, batch_size=batch_size, seconds=seconds, spread=spread)
+        visit = Visit(
+            seed=seed, batch_size=batch_size, seconds=seconds, spread=spread, l3_lifetime_s=lifetime_s
+        )
+        yield number, visit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -45,12 +46,15 @@ class Visit:
         Of the sequence.
     seconds, spread : (kernels,) arrays
         Median time of all calls of each kernel [s], and half the distance of its quartiles over it [1].
+    l3_lifetime_s : float
+        Of lines that nobody reads, at that time: neighbours come and go. [s]
     """
 
     seed: int
     batch_size: int
     seconds: Floats
     spread: Floats
+    l3_lifetime_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)

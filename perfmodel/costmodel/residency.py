@@ -1,36 +1,78 @@
-"""Which embedding rows, and their pages, a call finds cached when passes of a model follow each other."""
+"""Which embedding rows, and page-table entries, a call finds cached when passes of a model follow."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import ceil, inf
+from typing import NamedTuple
 
 import numpy as np
 
+from perfmodel.costmodel.contention import PAGE_BYTES, PAGE_ENTRY_BYTES
 from perfmodel.costmodel.footprint import popularity_bins
 from perfmodel.costmodel.kernels import INDEX_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.timing import LINE_BYTES
 
-PAGE_BYTES = 2.0**21
+HUGE_PAGE_BYTES = 2.0**21
 """Of the pages that the runtime asks for: x86-64's huge ones. [bytes]"""
+_MAPPED_BYTES = LINE_BYTES / PAGE_ENTRY_BYTES * PAGE_BYTES
+"""Table whose page-table entries share a cache line. Hypervisors map huge pages by small ones. [bytes]"""
 _LOG_TIME_BOUND = 40.0
 _BISECTIONS = 34
 """Of a logarithm between -40 and 40: to 5e-9."""
+_UNUSED_SHARE = 0.2
+"""Space that a line takes up until it is looked up a second time: last-level caches resist scans, and drop
+first what was read only once. From lookups in tables whose page-table entries compete with their rows. [1]"""
 _CYCLE_SHARPNESS = 3.0
 """How fast rows of the last pass are gone where a pass no longer fits: an LRU cache loses all at once, one
 of limited associativity some. [1]"""
 
 
+class Missed(NamedTuple):
+    """Fractions of a table's lookups, `(n,)` arrays.
+
+    Attributes
+    ----------
+    rows : (n,) array
+        Whose row is not in the cache. [1]
+    entries : (n,) array
+        For whose page the page-table entry is not in the cache: it is read before the row. [1]
+    """
+
+    rows: Floats
+    entries: Floats
+
+
+class _Lines(NamedTuple):
+    """Pieces of memory that lookups read: how many of each popularity, lookups per item of each, bytes."""
+
+    number: Floats
+    rate: Floats
+    bytes_each: float
+
+
+class _Cache(NamedTuple):
+    """A cache's size, and the space that a line takes until it is looked up again."""
+
+    capacity_bytes: float
+    unused_share: float
+
+
 def missed_rows(
-    kernels: Sequence[Kernel], batch_size: Floats, capacity_bytes: float
-) -> Mapping[Gather, Floats]:
-    """Fraction of each table's lookups whose row is not in a cache of this capacity. [1]
+    kernels: Sequence[Kernel],
+    batch_size: Floats,
+    capacity_bytes: float,
+    others_bytes: Floats,
+    *,
+    unused_share: float = _UNUSED_SHARE,
+) -> Mapping[Gather, Missed]:
+    """Fraction of each table's lookups whose row, or its page's entry, is not in a cache of this capacity.
 
     A call fills the cache with its own rows, beside those that earlier passes have left: LRU over everything
     that a pass touches, by Che's approximation. A row is missed with the probability that it was not looked
     up since the call began, or within the last rows that fill the cache, and that no earlier pass left it.
+    The entries of page tables are cached like any other data.
 
     Parameters
     ----------
@@ -39,7 +81,11 @@ def missed_rows(
     batch_size : (n,) float array
         Items.
     capacity_bytes : float
-        Cache that the worker has to itself. [bytes]
+        Of the cache. [bytes]
+    others_bytes : (n,) float array
+        What others put into it from one pass to the next. [bytes]
+    unused_share : float, default 0.2
+        Space that a line takes up until it is looked up again; 1 is a plain LRU cache. [1]
     """
     tables, streamed = _tables(kernels), np.zeros_like(batch_size)
     for kernel in kernels:  # weights, activations and indices: touched once in each pass
@@ -48,7 +94,30 @@ def missed_rows(
             per_item = INDEX_BYTES * kernel.gather.rows_per_item + kernel.written_bytes_per_item
         if kernel.family != "input":
             streamed = streamed + kernel.calls * (kernel.weight_bytes + batch_size * per_item)
-    return _missed(tables, batch_size, streamed, capacity_bytes)
+    lines = [(_rows(gather), count) for gather, count in tables.items()]
+    lines += [(_entries(gather), count) for gather, count in tables.items()]
+    cache = _Cache(capacity_bytes, unused_share)
+    missed = _missed(lines, batch_size, streamed, others_bytes, cache)
+    pairs = zip(missed[: len(tables)], missed[len(tables) :], strict=True)
+    return {gather: Missed(*pair) for gather, pair in zip(tables, pairs, strict=True)}
+
+
+def _rows(gather: Gather) -> _Lines:
+    """A table's rows, in whole cache lines."""
+    return _Lines(*popularity_bins(gather), float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES))
+
+
+def _entries(gather: Gather) -> _Lines:
+    """The page-table entries of a table, in whole cache lines; popular rows lie scattered over the table."""
+    rows, rate = popularity_bins(gather)
+    number = max(1.0, gather.table_bytes / _MAPPED_BYTES)
+    alone = np.cumsum(rows) < number
+    lookups = np.sum(rows[~alone] * rate[~alone])
+    return _Lines(
+        np.append(rows[alone], number - rows[alone].sum()),
+        np.append(rate[alone], 0.0) + lookups / number,
+        LINE_BYTES,
+    )
 
 
 def missed_pages(
@@ -56,7 +125,7 @@ def missed_pages(
 ) -> Mapping[Gather, Floats]:
     """Fraction of each table's lookups whose page is not in a TLB of this reach. [1]
 
-    As `missed_rows`, with huge pages in the place of lines. Popular rows are taken to lie all over a table.
+    As `missed_rows`, with huge pages in the place of rows. Popular rows are taken to lie all over a table.
 
     Parameters
     ----------
@@ -65,17 +134,17 @@ def missed_pages(
     reach_bytes : float
         Entries times the size of a page. [bytes]
     """
-    pages = {
-        gather: replace(
-            gather, row_bytes=PAGE_BYTES, num_rows=ceil(gather.table_bytes / PAGE_BYTES), zipf_exponent=0.0
-        )
-        for gather in _tables(kernels)
-    }
-    counts: Counter[Gather] = Counter()
-    for gather, count in _tables(kernels).items():
-        counts[pages[gather]] += count
-    missed = _missed(counts, batch_size, np.zeros_like(batch_size), reach_bytes)
-    return {gather: missed[page] for gather, page in pages.items()}
+    tables = _tables(kernels)
+    pages = [(_pages(gather), count) for gather, count in tables.items()]
+    nothing = np.zeros_like(batch_size)
+    missed = _missed(pages, batch_size, nothing, nothing, _Cache(reach_bytes, 1.0))
+    return dict(zip(tables, missed, strict=True))
+
+
+def _pages(gather: Gather) -> _Lines:
+    """A table's huge pages."""
+    number = float(ceil(gather.table_bytes / HUGE_PAGE_BYTES))
+    return _Lines(np.array([number]), np.array([gather.rows_per_item / number]), HUGE_PAGE_BYTES)
 
 
 def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
@@ -88,29 +157,30 @@ def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
 
 
 def _missed(
-    tables: Mapping[Gather, int], batch_size: Floats, streamed_bytes: Floats, capacity_bytes: float
-) -> Mapping[Gather, Floats]:
-    bins = {gather: popularity_bins(gather) for gather in tables}
+    tables: Sequence[tuple[_Lines, int]],
+    batch_size: Floats,
+    streamed_bytes: Floats,
+    others_bytes: Floats,
+    cache: _Cache,
+) -> list[Floats]:
+    """Fraction of the lookups that miss, for each kind of line and how many tables have such ones. [1]"""
 
     def cached_bytes(log_passes: Floats) -> Floats:
         passes = np.exp(log_passes)
-        held = streamed_bytes * np.minimum(1.0, passes)
-        for gather, count in tables.items():
-            rows, rate = bins[gather]
-            held = held + count * _line_bytes(gather) * (rows @ _touched(rate, batch_size * passes))
+        held = streamed_bytes * np.minimum(1.0, passes) + others_bytes * passes
+        for lines, count in tables:
+            held = held + count * _held_bytes(lines, batch_size * passes, cache)
         return held
 
-    passes = _filling_time(cached_bytes, capacity_bytes, len(batch_size)) if tables else batch_size
-    missed = {}
-    for gather in tables:
-        rows, rate = bins[gather]
-        kept = _touched(rate, batch_size * passes) * np.minimum(1.0, passes) ** _CYCLE_SHARPNESS
-        alone = _filling_items(gather, rows, rate, capacity_bytes)
-        within = _touched(rate, np.minimum(batch_size, alone)) / rate[:, None]
-        beyond = np.outer(np.exp(-rate * alone), np.maximum(0.0, batch_size - alone))
-        missed[gather] = (
-            (rows * rate) @ ((1.0 - kept) * within + beyond) / (batch_size * gather.rows_per_item)
-        )
+    passes = _filling_time(cached_bytes, cache.capacity_bytes, len(batch_size)) if tables else batch_size
+    missed = []
+    for lines, _ in tables:
+        kept = _touched(lines.rate, batch_size * passes) * np.minimum(1.0, passes) ** _CYCLE_SHARPNESS
+        alone = _filling_items(lines, cache)
+        within = _touched(lines.rate, np.minimum(batch_size, alone)) / lines.rate[:, None]
+        beyond = np.outer(np.exp(-lines.rate * alone), np.maximum(0.0, batch_size - alone))
+        looked_up = lines.number * lines.rate
+        missed.append(looked_up @ ((1.0 - kept) * within + beyond) / (batch_size * looked_up.sum()))
     return missed
 
 
@@ -119,21 +189,22 @@ def _touched(rate: Floats, items: Floats) -> Floats:
     return np.asarray(-np.expm1(-np.outer(rate, items)))
 
 
-def _line_bytes(gather: Gather) -> float:
-    """Cache that a row takes: whole lines. [bytes]"""
-    return float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES)
+def _held_bytes(lines: _Lines, items: Floats, cache: _Cache) -> Floats:
+    """Space that the lines looked up within each number of items take, `(n,)`. [bytes]"""
+    lookups = np.outer(lines.rate, items)
+    unused = (1.0 - cache.unused_share) * lookups * np.exp(-lookups)
+    return np.asarray(lines.bytes_each * (lines.number @ (-np.expm1(-lookups) - unused)))
 
 
-def _filling_items(gather: Gather, rows: Floats, rate: Floats, capacity_bytes: float) -> float:
-    """Items after which one call's rows fill the cache; infinite where the whole table fits."""
-    line_bytes = _line_bytes(gather)
-    if line_bytes * rows.sum() <= capacity_bytes:
+def _filling_items(lines: _Lines, cache: _Cache) -> float:
+    """Items after which one call's lines fill the cache; infinite where all of them fit."""
+    if lines.bytes_each * lines.number.sum() <= cache.capacity_bytes:
         return inf
 
     def cached_bytes(log_items: Floats) -> Floats:
-        return np.asarray(line_bytes * (rows @ _touched(rate, np.exp(log_items))))
+        return _held_bytes(lines, np.exp(log_items), cache)
 
-    return float(_filling_time(cached_bytes, capacity_bytes, 1)[0])
+    return float(_filling_time(cached_bytes, cache.capacity_bytes, 1)[0])
 
 
 def _filling_time(cached_bytes: Callable[[Floats], Floats], capacity_bytes: float, cases: int) -> Floats:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import NamedTuple
+
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, Kernel
-from perfmodel.costmodel.surfaces import is_part_of_another, moments, place, surface_key, surface_seconds
+from perfmodel.costmodel.surfaces import (
+    Moment,
+    is_part_of_another,
+    moments,
+    place,
+    surface_key,
+    surface_seconds,
+)
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.surface import Surface
@@ -13,6 +23,8 @@ from perfmodel.domain.surface import Surface
 _EVERY_SIZE_UP_TO = 16
 _KNOTS = 48
 """Batch sizes at which many others are interpolated: between them times are smooth to 0.1 %."""
+_ROUNDS = 3
+"""How cold a pass finds the L3 depends on how long it takes, and that on how cold: settled after so many."""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
 _NEGLIGIBLE = 0.05
@@ -43,25 +55,52 @@ def surface_times(
     if device.caches is None:
         raise AssertionError(f"{device.name}: surfaces without caches")
     outside = sizes[0] < device.batch_range[0] or sizes[-1] > device.batch_range[1]
-    known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
+    rounds = _ROUNDS if isfinite(device.caches.l3_lifetime_s) else 1
+    pass_seconds, at_knots = np.zeros_like(knots), list[_AtKnots | None]()
+    for _ in range(rounds):
+        found = moments(kernels, knots, device.caches, pass_seconds)
+        at_knots = _at_knots(kernels, device, knots, found)
+        pass_seconds = np.sum(
+            [k.calls * one.seconds for k, one in zip(kernels, at_knots, strict=True) if one], axis=0
+        ) + np.zeros_like(knots)
     timed: list[Timed] = []
-    for kernel, moment in zip(kernels, moments(kernels, knots, device.caches), strict=True):
-        surface = device.surfaces.get(surface_key(kernel))
+    for kernel, one in zip(kernels, at_knots, strict=True):
         if is_part_of_another(kernel):
             timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))
-        elif surface is None:
+        elif one is None:
             timed.append((None, Basis.EXTRAPOLATED))
         else:
-            at = place(kernel, knots, moment)
-            once = (surface_key(kernel), at.coordinates.tobytes(), at.amounts.tobytes())
-            if once not in known:
-                known[once] = surface_seconds(surface, at), _is_outside(surface, at.coordinates)
-            seconds, is_far = known[once]
-            basis = Basis.EXTRAPOLATED if outside or is_far else Basis.INTERPOLATED
-            by_size = np.exp(np.interp(np.log(sizes), np.log(knots), np.log(seconds)))
+            basis = Basis.EXTRAPOLATED if outside or one.is_far else Basis.INTERPOLATED
+            by_size = np.exp(np.interp(np.log(sizes), np.log(knots), np.log(one.seconds)))
             at_batch = by_size[inverse].reshape(batch_size.shape)
             timed.append((kernel.calls * at_batch * _slowdown(kernel, device, busy), basis))
     return [one if one[1] is not Basis.EXTRAPOLATED or outside else _judged(one, timed) for one in timed]
+
+
+class _AtKnots(NamedTuple):
+    """One call's seconds at some batch sizes, and whether it lies far outside of what was measured."""
+
+    seconds: Floats
+    is_far: bool
+
+
+def _at_knots(
+    kernels: tuple[Kernel, ...], device: Device, knots: Floats, found: list[Moment]
+) -> list[_AtKnots | None]:
+    """Times of the kernels that have a surface; alike kernels are looked up once."""
+    known: dict[tuple[object, ...], _AtKnots] = {}
+    times: list[_AtKnots | None] = []
+    for kernel, moment in zip(kernels, found, strict=True):
+        surface = device.surfaces.get(surface_key(kernel))
+        if is_part_of_another(kernel) or surface is None:
+            times.append(None)
+            continue
+        at = place(kernel, knots, moment)
+        once = (surface_key(kernel), at.coordinates.tobytes(), at.amounts.tobytes())
+        if once not in known:
+            known[once] = _AtKnots(surface_seconds(surface, at), _is_outside(surface, at.coordinates))
+        times.append(known[once])
+    return times
 
 
 def _judged(one: Timed, timed: list[Timed]) -> Timed:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
-from perfmodel.costmodel.residency import PAGE_BYTES, missed_pages, missed_rows
+from perfmodel.costmodel.residency import HUGE_PAGE_BYTES, missed_pages, missed_rows
 from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.domain.hardware import Caches
 from perfmodel.domain.surface import Surface
@@ -35,6 +35,8 @@ class Moment:
         Touched by the kernel before this one: how cold the interpreter and the framework are. [bytes]
     missed : (2, n) array
         Fraction of a lookup's rows that are not in L2, and that are not in the last-level cache either. [1]
+    entries_missed : (2, n) array
+        Fraction whose page's entry in the page tables is not in L2, and not in the last-level cache. [1]
     pages_missed : (2, n) array
         Fraction of a lookup's rows whose page is not in the first TLB, and not in the second either. [1]
     """
@@ -44,6 +46,7 @@ class Moment:
     since_bytes: Floats
     before_bytes: Floats
     missed: Floats
+    entries_missed: Floats
     pages_missed: Floats
 
 
@@ -56,7 +59,7 @@ FAR_BYTES = 32e6
 """Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
 ALL_EVICTED_BYTES = 256e6
 """Traffic beyond which more of it changes nothing."""
-TLB_REACH_BYTES = (96 * PAGE_BYTES, 2048 * PAGE_BYTES)
+TLB_REACH_BYTES = (96 * HUGE_PAGE_BYTES, 2048 * HUGE_PAGE_BYTES)
 """Huge pages that TLBs of servers reach: some 100 in the first, 1024 to 4096 in the second. [bytes]"""
 VECTOR, ROW_BLOCK = 16, 4
 """Outputs and rows that a library multiplies at once; a rest is cut into halves, quarters, ... of that, and
@@ -84,7 +87,9 @@ def is_part_of_another(kernel: Kernel) -> bool:
     return kernel.family == "input" or kernel.variant.endswith("_inputs")
 
 
-def moments(kernels: Sequence[Kernel], batch_size: Floats, caches: Caches) -> list[Moment]:
+def moments(
+    kernels: Sequence[Kernel], batch_size: Floats, caches: Caches, pass_seconds: Floats
+) -> list[Moment]:
     """The moment of each kernel in a pass that follows another pass of the same kernels.
 
     Parameters
@@ -94,29 +99,43 @@ def moments(kernels: Sequence[Kernel], batch_size: Floats, caches: Caches) -> li
     batch_size : (n,) float array
         Items.
     caches : Caches
-        That the worker has to itself.
+        Of the worker; what others leave it of L3, its lines' lifetime says.
+    pass_seconds : (n,) float array
+        How long a pass takes, roughly. [s]
     """
     all_bytes = caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0)
     levels = (caches.l2_bytes, all_bytes)
-    missed = [missed_rows(kernels, batch_size, level) for level in levels]
+    lifetimes = (np.zeros_like(batch_size), pass_seconds / caches.l3_lifetime_s)
+    missed = [
+        missed_rows(kernels, batch_size, level, level * share)
+        for level, share in zip(levels, lifetimes, strict=True)
+    ]
     pages_missed = [missed_pages(kernels, batch_size, reach) for reach in TLB_REACH_BYTES]
     touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
     reuse = np.sum(touched, axis=0)
+    evicted = np.array([_evicted(reuse, *level) for level in zip(levels, lifetimes, strict=True)])
+    none = np.zeros((len(levels), len(reuse)))
     found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
     for index in range(-len(kernels), len(kernels)):
         kernel = kernels[index]
         if index >= 0:
             key = surface_key(kernel)
             between = [touched[i % len(kernels)] for i in range(last[key] + 1, index)]
-            table = kernel.gather if kernel.family != "input" else None
+            rows, entries, pages = none, none, none
+            if kernel.gather is not None and kernel.family == "embedding_bag":
+                found_rows = [level[kernel.gather] for level in missed]
+                rows = np.array([level.rows for level in found_rows])
+                entries = np.array([level.entries for level in found_rows])
+                pages = np.array([tlb[kernel.gather] for tlb in pages_missed])
             found.append(
                 Moment(
                     reuse_bytes=reuse,
-                    evicted=np.array([_evicted(reuse, level) for level in levels]),
+                    evicted=evicted,
                     since_bytes=np.sum(between, axis=0) + np.zeros_like(reuse),
                     before_bytes=touched[index - 1],
-                    missed=np.array([level[table] if table else 0.0 * reuse for level in missed]),
-                    pages_missed=np.array([tlb[table] if table else 0.0 * reuse for tlb in pages_missed]),
+                    missed=rows,
+                    entries_missed=entries,
+                    pages_missed=pages,
                 )
             )
         last[surface_key(kernel)] = index
@@ -192,12 +211,12 @@ def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
 
 _HALF_EVICTED, _EVICTION_SHARPNESS = 0.7, 5.0
 """Weights that are read once a pass are lost at once where the pass outgrows an ideal cache; one of limited
-associativity, with neighbours, starts earlier: half is lost at this share of its size. [1]"""
+associativity starts earlier: half is lost at this share of its size. [1]"""
 
 
-def _evicted(reuse_bytes: Floats, capacity_bytes: float) -> Floats:
-    """Fraction that has left a cache when it is read again, after a whole pass. [1]"""
-    ratio = (reuse_bytes / (_HALF_EVICTED * capacity_bytes)) ** _EVICTION_SHARPNESS
+def _evicted(reuse_bytes: Floats, capacity_bytes: float, lifetimes: Floats) -> Floats:
+    """Fraction that has left a cache when it is read again, so many of its lines' lifetimes later. [1]"""
+    ratio = (reuse_bytes / (_HALF_EVICTED * capacity_bytes) + lifetimes) ** _EVICTION_SHARPNESS
     return np.asarray(ratio / (1.0 + ratio))
 
 
@@ -256,10 +275,17 @@ def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     amounts: list[Floats | float] = [1.0, bags, rows, rows * lines]
     for missed in (beyond_l2, beyond_l3):  # short rows wait for their first line, long ones for bandwidth
         amounts += [rows * missed * max(lines, least) for least in LEAST_LINES]
-    amounts += [rows * pages for pages in at.pages_missed]
+    amounts += [rows * share for share in (*at.entries_missed, *at.pages_missed)]
     amounts += [bags * beyond_l3]  # the first rows of a bag: nothing was fetched ahead
     sizes = [np.log(bags), np.log(gather.rows_per_item / gather.bags_per_item), np.log(gather.row_bytes)]
-    cold = [beyond_l2, beyond_l3, *at.pages_missed, np.log(gather.table_bytes), _log_touched(at.reuse_bytes)]
+    cold = [
+        beyond_l2,
+        beyond_l3,
+        *at.entries_missed,
+        *at.pages_missed,
+        np.log(gather.table_bytes),
+        _log_touched(at.reuse_bytes),
+    ]
     return amounts, [*sizes, *cold]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -20,11 +21,22 @@ DeviceKind = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    """Caches of a CPU: private L2, and an L3 that the cores of a socket share."""
+    """Caches of a CPU: private L2, and an L3 that the cores of a socket share.
+
+    Attributes
+    ----------
+    l2_bytes, l3_bytes : float
+        Of one core, of a socket. [bytes]
+    exclusive : bool
+        True: a line is in L2 or L3 (Skylake-SP); False: L3 holds copies of all L2s (Broadwell).
+    l3_lifetime_s : float
+        After how long half of what nobody read has left L3: other machines on the same host fill it. [s]
+    """
 
     l2_bytes: float
     l3_bytes: float
-    exclusive: bool  # True: a line is in L2 or L3 (Skylake-SP); False: L3 holds copies of all L2s (Broadwell)
+    exclusive: bool
+    l3_lifetime_s: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

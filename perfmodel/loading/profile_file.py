@@ -6,6 +6,7 @@ software stack that was measured on it; `broadwell@hpca2020` names a stack, `bro
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ from perfmodel.loading.profile_sections import (
     HardwareSection,
     StackSection,
 )
-from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
+from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, US
 
 
 class ProfileFile(Frozen):
@@ -128,7 +129,13 @@ def _caches(hardware: HardwareSection) -> Caches | None:
     l2, l3, policy = hardware.l2_kib_per_core, hardware.l3_mib_per_socket, hardware.l3_policy
     if l2 is None or l3 is None or policy is None:
         return None
-    return Caches(l2_bytes=l2.value * KIB, l3_bytes=l3.value * MIB, exclusive=policy.value == "exclusive")
+    lifetime = hardware.l3_lifetime_ms
+    return Caches(
+        l2_bytes=l2.value * KIB,
+        l3_bytes=l3.value * MIB,
+        exclusive=policy.value == "exclusive",
+        l3_lifetime_s=lifetime.value * MS if lifetime else inf,
+    )
 
 
 def _memory(hardware: HardwareSection) -> Memory:

@@ -46,7 +46,10 @@ NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches
 
 
 class HardwareSection(Frozen):
-    """What the data sheet says; cache values are absent for a GPU."""
+    """What the data sheet says; cache values are absent for a GPU.
+
+    `l3_lifetime_ms` is there where others use the same L3: after so long half of what nobody read is gone.
+    """
 
     sockets: Count
     cores_per_socket: Count
@@ -54,6 +57,7 @@ class HardwareSection(Frozen):
     l2_kib_per_core: Positive | None = None
     l3_mib_per_socket: Positive | None = None
     l3_policy: Sourced[Literal["inclusive", "exclusive"]] | None = None
+    l3_lifetime_ms: Positive | None = None
     memory_gib: Positive
     memory_gb_per_s_per_socket: Positive
     memory_random_fraction: Fraction

@@ -24,11 +24,15 @@ def layer(weight_bytes: int) -> Kernel:
     )
 
 
-def missed(kernels: list[Kernel], batch_size: float, capacity_bytes: float) -> float:
-    found = missed_rows(kernels, np.array([batch_size]), capacity_bytes)
+def missed(
+    kernels: list[Kernel], batch_size: float, capacity_bytes: float, *, others_bytes: float = 0.0
+) -> float:
+    """Rows of the first kernel's table that a pass does not find in a plain LRU cache."""
+    others = np.array([others_bytes])
+    found = missed_rows(kernels, np.array([batch_size]), capacity_bytes, others, unused_share=1.0)
     gather = kernels[0].gather
     assert gather is not None
-    return float(found[gather][0])
+    return float(found[gather].rows[0])
 
 
 def test_tables_that_fit_are_found_and_tables_far_larger_are_not() -> None:
@@ -53,17 +57,19 @@ def test_popular_rows_are_found_more_often() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch_size", "weight_lines", "skew"),
+    ("rows", "batch_size", "weight_lines", "skew", "others_lines"),
     [
-        (3_000, 10, 0, 0.0),
-        (3_000, 10, 500, 0.0),
-        (3_000, 200, 1_500, 0.0),
-        (600, 50, 0, 0.0),
-        (5_000, 40, 200, 0.9),
+        (3_000, 10, 0, 0.0, 0),
+        (3_000, 10, 500, 0.0, 0),
+        (3_000, 200, 1_500, 0.0, 0),
+        (600, 50, 0, 0.0, 0),
+        (600, 50, 0, 0.0, 300),
+        (3_000, 10, 200, 0.0, 400),
+        (5_000, 40, 200, 0.9, 0),
     ],
 )
 def test_agrees_with_an_lru_cache_simulated_line_by_line(
-    rows: int, batch_size: int, weight_lines: int, skew: float
+    rows: int, batch_size: int, weight_lines: int, skew: float, others_lines: int
 ) -> None:
     capacity_lines, rng = 1_000, np.random.default_rng(0)
     weights = np.arange(1, rows + 1, dtype=float) ** -skew
@@ -72,8 +78,8 @@ def test_agrees_with_an_lru_cache_simulated_line_by_line(
     for number in range(30):
         drawn = rng.choice(rows, size=20 * batch_size, p=weights / weights.sum()).tolist()
         # indices are read, and nobody reads them again: 8 in a line, as the model counts them
-        streamed = [-1 - rows - number * 10_000_000 - line for line in range(len(drawn) // 8)]
-        for line in [*drawn, *streamed, *(-1 - line for line in range(weight_lines))]:
+        once = [-1 - rows - number * 10_000_000 - line for line in range(len(drawn) // 8 + others_lines)]
+        for line in [*drawn, *once, *(-1 - line for line in range(weight_lines))]:
             hit = line in cached
             cached[line] = None
             cached.move_to_end(line)
@@ -81,5 +87,39 @@ def test_agrees_with_an_lru_cache_simulated_line_by_line(
                 cached.popitem(last=False)
             if line >= 0 and number >= 10:
                 lookups, misses = lookups + 1, misses + (not hit)
-    expected = missed([lookup(rows, skew=skew), layer(64 * weight_lines)], batch_size, 64.0 * capacity_lines)
+    kernels = [lookup(rows, skew=skew), layer(64 * weight_lines)]
+    expected = missed(kernels, batch_size, 64.0 * capacity_lines, others_bytes=64.0 * others_lines)
     assert expected == pytest.approx(misses / lookups, abs=0.08)
+
+
+def entries_missed(kernels: list[Kernel], capacity_bytes: float, *, others_bytes: float = 0.0) -> float:
+    """Page-table entries of the first kernel's table that a pass of 100 items does not find."""
+    found = missed_rows(kernels, np.array([100.0]), capacity_bytes, np.array([others_bytes]))
+    gather = kernels[0].gather
+    assert gather is not None
+    return float(found[gather].entries[0])
+
+
+def test_page_table_entries_of_a_table_beyond_the_cache_are_kept_until_something_else_fills_it() -> None:
+    table = lookup(20_000_000)  # 1.3 GB, 2.5 MB of entries
+    assert entries_missed([table], 8e6) < 0.05
+    assert entries_missed([table, layer(16_000_000)], 8e6) > 0.9
+    assert entries_missed([table], 8e6, others_bytes=16e6) > 0.9
+
+
+def test_entries_of_popular_rows_are_kept() -> None:
+    crowded = [entries_missed([lookup(20_000_000, skew=skew), layer(16_000_000)], 8e6) for skew in (0.0, 1.2)]
+    assert crowded[1] < 0.5 * crowded[0]
+
+
+def test_rows_read_once_take_little_from_a_table_that_is_read_again() -> None:
+    small, large = lookup(30_000, lookups=100.0), lookup(100_000_000, lookups=300.0)
+
+    def missed_beside_a_scan(unused_share: float) -> float:
+        found = missed_rows(
+            [small, large], np.array([100.0]), 4e6, np.array([0.0]), unused_share=unused_share
+        )
+        assert small.gather is not None
+        return float(found[small.gather].rows[0])
+
+    assert missed_beside_a_scan(0.2) < 0.5 * missed_beside_a_scan(1.0)

@@ -84,6 +84,20 @@ def test_a_call_outside_the_range_that_hardly_matters_leaves_the_pass_interpolat
     assert all(basis is Basis.INTERPOLATED for seconds, basis in timed if seconds is not None)
 
 
+def test_weights_are_read_from_memory_where_neighbours_empty_the_cache_between_passes(cpu: Device) -> None:
+    law = np.zeros_like(FLAT.law)
+    law[[0, 8]] = 10e-3, 1e-6  # 10 ms a call; 1 us for each weight that is not in L3
+    caches = cpu.caches
+    assert caches is not None
+    seconds = []
+    for lifetime_s in (np.inf, 1.0, 1e-3):
+        shared = replace(cpu, caches=replace(caches, l3_lifetime_s=lifetime_s))
+        found, _ = layer_on(shared, replace(FLAT, law=law), 16)
+        assert found is not None
+        seconds.append(float(found[0]))
+    assert seconds == pytest.approx([10e-3, 10e-3, 10e-3 + 8 * 20 * 1e-6], rel=1e-3)
+
+
 def _of_dims(dims: int) -> dict[str, np.ndarray]:
     flat = {"scales": np.ones(dims), "points": np.zeros((1, dims)), "weights": np.zeros(1)}
     return flat | {"low": np.full(dims, -100.0), "high": np.full(dims, 100.0)}

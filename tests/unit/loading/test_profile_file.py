@@ -98,6 +98,17 @@ def test_units_are_converted_to_si() -> None:
     assert device.lookup.memory_line_s == pytest.approx(5e-9)
     assert device.calls.call_s["fc"] == pytest.approx(4e-6)
     assert device.calls.recurrent_step_s == pytest.approx(14e-6)
+
+
+def test_what_is_in_l3_stays_there_unless_the_profile_gives_it_a_lifetime() -> None:
+    described = document()
+    caches = profile(described).device().caches
+    assert caches is not None
+    assert caches.l3_lifetime_s == float("inf")
+    described["hardware"]["l3_lifetime_ms"] = {"value": 4, "source": "measured: here"}
+    caches = profile(described).device().caches
+    assert caches is not None
+    assert caches.l3_lifetime_s == pytest.approx(0.004)
     assert device.num_cores == 8
 
 

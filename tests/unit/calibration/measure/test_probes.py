@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from calibration.measure.probes import power_w
+from calibration.measure import probes
+from calibration.measure.probes import l3_lifetime_s, power_w
 from calibration.measure.visits import allocate_pool
 
 
@@ -28,3 +29,17 @@ def test_power_at_rest_and_at_work_are_the_energy_of_each_phase_over_its_time() 
     power = power_w(Stairs(), allocate_pool(1e6), 0, 0.2)
     assert power["busy_w"] == pytest.approx(9.0 * power["idle_w"], rel=0.2)
     assert power["idle_w"] == pytest.approx(1.0 / 0.2, rel=0.2)
+
+
+def test_lines_are_kept_until_the_worker_itself_has_read_more_than_a_cache_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = allocate_pool(4e8)
+
+    def evict(duration_s: float) -> None:
+        if duration_s >= 0.01:
+            pool.memory[25_000_000:].sum()
+
+    monkeypatch.setattr(probes, "_compute", evict)
+    found_s = l3_lifetime_s(pool)
+    assert 0.0 < found_s <= 0.016 or found_s == float("inf")

@@ -18,6 +18,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.profile_text import profile_text
 
 ROOM_BYTES = 1e8
+LIFETIME_S = 0.004
 
 
 def made_records(sequences: int) -> Records:
@@ -31,7 +32,13 @@ def made_records(sequences: int) -> Records:
             works = [kernel.work(np.array(float(batch_size))) for kernel in kernels]
             seconds = np.array([1e-6 + 1e-12 * float(w.flop + w.bytes_moved) for w in works])
             seconds *= [kernel.calls * (kernel.family != "input") for kernel in kernels]
-            visit = Visit(seed=seed, batch_size=batch_size, seconds=seconds, spread=0.0 * seconds)
+            visit = Visit(
+                seed=seed,
+                batch_size=batch_size,
+                seconds=seconds,
+                spread=0.0 * seconds,
+                l3_lifetime_s=LIFETIME_S,
+            )
             records.visits.append((0, visit))
     return records
 
@@ -43,6 +50,7 @@ def test_records_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert again.facts == records.facts
     for (_, one), (_, other) in zip(records.visits, again.visits, strict=True):
         assert (one.seed, one.batch_size) == (other.seed, other.batch_size)
+        assert other.l3_lifetime_s == LIFETIME_S
         assert other.seconds == pytest.approx(one.seconds[: len(other.seconds)], rel=1e-4)
 
 
