@@ -12,18 +12,22 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from calibration.measure.probes import l3_lifetime_s
 from calibration.measure.unseen import unseen_models
+from calibration.measure.visits import allocate_pool
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.costmodel.surfaces import surface_key
+from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
@@ -36,6 +40,7 @@ BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
 _SETTLING_BATCH = 512
+_PROBED_BYTES = 64e6
 _SHORTEST_S, _LONGEST_S, _SETTLED = 3.0, 15.0, 0.02
 """Settling goes on until a second's passes are not faster than those before by more than a share."""
 
@@ -52,22 +57,26 @@ class ModelTimes:
         Whole passes, median of each round. [s]
     by_kernel : (kernels, batches) array
         Of each kernel, median over the rounds. [s]
+    l3_lifetime_s : float
+        Of lines in the last-level cache that nobody reads, median of readings in between. [s]
     """
 
     model: RecModel
     batches: tuple[int, ...]
     seconds: Floats
     by_kernel: Floats
+    l3_lifetime_s: float
 
 
 def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
     """Run a model at each batch size, round by round, in this process."""
-    programme = build_programme(model)
+    programme, pool, lifetimes_s = build_programme(model), allocate_pool(_PROBED_BYTES), []
     _settle(programme)
     whole, parts = np.zeros((rounds, len(batches))), []
     for number in range(rounds):
         columns = []
         for index, batch_size in enumerate(batches):
+            lifetimes_s.append(l3_lifetime_s(pool))
             inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, number)))
             once = float(pass_seconds(programme, inputs, 3)[-1])
             pass_seconds(programme, inputs[3:] or inputs, int(np.clip(_WARM_S / once, 1, 20)))
@@ -81,6 +90,7 @@ def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> Model
         batches=tuple(batches),
         seconds=whole,
         by_kernel=np.asarray(np.median(parts, axis=0)),
+        l3_lifetime_s=float(np.median(lifetimes_s)),
     )
 
 
@@ -116,18 +126,27 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
             sums[0] += float(np.mean(timed.seconds * share))
             sums[1] += float(np.mean(seconds * share))
     errors = 100.0 * (predicted.seconds / measured_s - 1.0)
+    now = batch_time(times.model, _with_lifetime(device, times.l3_lifetime_s), np.array(times.batches, float))
     return {
         "model": times.model.name,
+        "l3_lifetime_ms": times.l3_lifetime_s / MS if isfinite(times.l3_lifetime_s) else None,
         "rows": [
             {
                 "batch_size": batch_size,
                 "predicted_ms": float(there / MS),
                 "measured_ms": float(here / MS),
                 "error_percent": float(error),
+                "error_percent_at_this_lifetime": float(error_now),
                 "rounds_ms": [float(one / MS) for one in rounds],
             }
-            for batch_size, there, here, error, rounds in zip(
-                times.batches, predicted.seconds, measured_s, errors, times.seconds.T, strict=True
+            for batch_size, there, here, error, error_now, rounds in zip(
+                times.batches,
+                predicted.seconds,
+                measured_s,
+                errors,
+                100.0 * (now.seconds / measured_s - 1.0),
+                times.seconds.T,
+                strict=True,
             )
         ],
         "calls": {
@@ -138,6 +157,13 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
     }
 
 
+def _with_lifetime(device: Device, l3_lifetime_s: float) -> Device:
+    """The device in a last-level cache that neighbours fill as fast as they do now."""
+    if device.caches is None:
+        return device
+    return replace(device, caches=replace(device.caches, l3_lifetime_s=l3_lifetime_s))
+
+
 def _between_rounds(seconds: Floats) -> float:
     """Mean distance of a round from the median of all. [%]"""
     return float(100.0 * np.mean(np.abs(seconds / np.median(seconds, axis=0) - 1.0)))
@@ -146,10 +172,12 @@ def _between_rounds(seconds: Floats) -> float:
 def summary(compared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Mean, 90th percentile and worst of the absolute errors. [%]"""
     errors = np.abs([row["error_percent"] for model in compared for row in model["rows"]])
+    now = np.abs([row["error_percent_at_this_lifetime"] for model in compared for row in model["rows"]])
     return {
         "mean_error_percent": float(errors.mean()),
         "p90_error_percent": float(np.quantile(errors, 0.9)),
         "worst_error_percent": float(errors.max()),
+        "mean_error_percent_at_this_lifetime": float(now.mean()),
         "between_rounds_percent": float(np.mean([model["between_rounds_percent"] for model in compared])),
     }
 
@@ -185,7 +213,11 @@ def main() -> None:
 
 def _print_model(compared: Mapping[str, Any]) -> None:
     errors = " ".join(f"{row['batch_size']}:{row['error_percent']:+.0f}" for row in compared["rows"])
-    print(f"{compared['model']:14} {errors}   (between rounds {compared['between_rounds_percent']:.1f} %)")
+    lifetime_ms = compared["l3_lifetime_ms"]
+    kept = f", L3 keeps lines {lifetime_ms:.1f} ms" if lifetime_ms else ""
+    print(
+        f"{compared['model']:14} {errors}   (rounds apart {compared['between_rounds_percent']:.1f} %{kept})"
+    )
     for kind, part in compared["calls"].items():
         if part["share_percent"] > 8.0:
             print(
