@@ -49,8 +49,8 @@ def suite_html(report: Mapping[str, Any]) -> str:
         Heading("Every load"),
         Table(_POINT_HEADS, _point_rows(report), caption=_POINTS_EXPLAINED),
     ]
-    if report["points"]:
-        blocks.append(Figure(_curves(report), caption="p95, measured (whole lines) and predicted (broken)."))
+    models = dict.fromkeys(point["model"] for point in report["points"].values())
+    blocks += [Figure(_curves(report, model)) for model in models]
     if report["capacity"]:
         rows = _capacity_rows(report)
         caption = "The SLA is the p95 predicted at 70 % utilisation, to two digits."
@@ -125,17 +125,18 @@ def _capacity_rows(report: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _curves(report: Mapping[str, Any]) -> str:
-    """p95 against utilisation, in units of the mean service time, so that all models share an axis."""
-    series = []
-    for name in dict.fromkeys(point["model"] for point in report["points"].values()):
-        points = [point for point in report["points"].values() if point["model"] == name]
-        points.sort(key=lambda point: float(point["aimed_utilisation"]))
-        x = [100.0 * point["aimed_utilisation"] for point in points]
-        for side, dashed in (("measured", False), ("predicted", True)):
-            y = [_p95_in_services(point, side) for point in points]
-            series.append(Series(name=f"{name}, {side}", x=x, y=y, dashed=dashed))
-    return lines_svg(series, x_label="utilisation [%]", y_label="p95 / mean service time", log_y=True)
+def _curves(report: Mapping[str, Any], model: str) -> str:
+    """A model's p95 against utilisation, in units of the mean service time."""
+    points = [point for point in report["points"].values() if point["model"] == model]
+    points.sort(key=lambda point: float(point["aimed_utilisation"]))
+    x = [100.0 * point["aimed_utilisation"] for point in points]
+    series = [
+        Series(name=side, x=x, y=[_p95_in_services(point, side) for point in points], dashed=dashed)
+        for side, dashed in (("measured", False), ("predicted", True))
+    ]
+    return lines_svg(
+        series, x_label="utilisation [%]", y_label="p95 / mean service time", title=model, log_y=True
+    )
 
 
 def _p95_in_services(point: Mapping[str, Any], side: str) -> float:
