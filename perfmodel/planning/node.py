@@ -147,6 +147,12 @@ class ServingNode:
         """
         if self.basis(policy, max_items) is not Basis.EXTRAPOLATED:
             return
+        if unlike := self._unlike_any_measured(policy, max_items):
+            raise ExtrapolationError(
+                f"outside the calibrated range: {', '.join(unlike)} of {self.model.name} at "
+                f"{largest_cpu_launch_items(policy, max_items)} items: {self.cpu.name} has measured nothing "
+                "like it (--extrapolate answers, marked)"
+            )
         ranges = f"{self.cpu.name} covers batches {self.cpu.batch_range[0]} to {self.cpu.batch_range[1]}"
         if self.accelerator is not None:
             low, high = self.accelerator.batch_range
@@ -157,6 +163,15 @@ class ServingNode:
         raise ExtrapolationError(
             f"outside the calibrated range: {ranges}; this sends {sent} (--extrapolate answers, marked)"
         )
+
+    def _unlike_any_measured(self, policy: Policy, max_items: int) -> list[str]:
+        """Operators that the CPU's surfaces do not reach, at batches that lie within its range."""
+        largest = largest_cpu_launch_items(policy, max_items)
+        if not (largest and self.cpu.surfaces and largest <= self.cpu.batch_range[1]):
+            return []
+        kernels = [timed for size in (1, largest) for timed in self.cpu_time(size, self.cores).kernels]
+        far = [timed.kernel.operator for timed in kernels if timed.basis is Basis.EXTRAPOLATED]
+        return list(dict.fromkeys(far))
 
     @property
     def tdp_w(self) -> float:

@@ -1,0 +1,34 @@
+"""What is refused because nothing like it was measured, and what the refusal names."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfmodel.domain.model import RecModel
+from perfmodel.errors import ExtrapolationError
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.sim.policies import SplitAndOffload
+
+
+def node_of(model: RecModel) -> ServingNode:
+    return ServingNode(model=model, cpu=find_device("amd-epyc-turin-2c", model), cores=2)
+
+
+def test_an_operator_unlike_any_measured_is_named() -> None:
+    wide = {"name": "huge", "kind": "mlp", "input": "dense", "widths": (200_000, 4_000)}
+    model = RecModel.model_validate({"name": "giant", "dense_features": 200_000, "operators": (wide,)})
+    with pytest.raises(ExtrapolationError, match="huge of giant at 64 items: amd-epyc-turin-2c has measured"):
+        node_of(model).require_calibrated(SplitAndOffload(batch_size=64), 64)
+
+
+def test_batches_beyond_the_range_are_named_with_it() -> None:
+    node = node_of(find_model("ncf"))
+    with pytest.raises(
+        ExtrapolationError, match="covers batches 1 to 1280; this sends requests of up to 4096"
+    ):
+        node.require_calibrated(SplitAndOffload(batch_size=4096), 4096)
+
+
+def test_what_was_measured_is_answered() -> None:
+    node_of(find_model("ncf")).require_calibrated(SplitAndOffload(batch_size=256), 1024)
