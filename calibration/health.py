@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import isinf
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from calibration.power import nvml_meter, rapl_domains, rapl_meter
 from perfmodel.domain.fingerprint import Machine
 from perfmodel.loading.this_machine import read_machine, read_text
+from perfmodel.units import MS
 
 SPIN_S = 0.3
 _BUSY_LOAD = 0.3
@@ -20,6 +23,7 @@ _FREE_GIB = 4.0
 _NOISE = 0.02
 _STEAL = 0.01
 _COARSE_NS = 1000
+_PROBED_BYTES, _PROBES = 64e6, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ class Finding:
 def examine(
     root: Path = Path("/"), *, spin_s: float = SPIN_S, machine: Machine | None = None
 ) -> list[Finding]:
-    """Run every check, most of them by reading; one spins on a core for `spin_s`. [s]"""
+    """Run every check, most of them by reading; one spins on a core for `spin_s` [s], one reads memory."""
     here = machine or read_machine(root)
     return [
         _load(root, here),
@@ -68,6 +72,7 @@ def examine(
         _torch(),
         _power(root),
         scheduling_noise(spin_s),
+        shared_cache(),
     ]
 
 
@@ -257,3 +262,34 @@ def scheduling_noise(
         "other threads interrupt what is measured",
         "stop other processes, or pin to an idle core with taskset",
     )
+
+
+def shared_cache(measured_s: Callable[[], float] | None = None) -> Finding:
+    """How long the last-level cache keeps what nobody reads: not for long where neighbours fill it."""
+    name = "last-level cache"
+    if measured_s is None and find_spec("torch") is None:
+        return Finding(name=name, value="not read: needs torch")
+    lifetime_s = (measured_s or _l3_lifetime_s)()
+    return _finding(
+        name,
+        "keeps what nobody reads" if isinf(lifetime_s) else f"keeps lines for {lifetime_s / MS:.1f} ms",
+        not isinf(lifetime_s),
+        "neighbours on this host fill it: lookups and large weights take longer than they would alone, "
+        "and as long as today only while the neighbours do what they do",
+        "a dedicated host, or a cache partition of your own; or calibrate again when it has changed by half",
+    )
+
+
+def _l3_lifetime_s() -> float:
+    import torch
+
+    from calibration.measure.probes import l3_lifetime_s
+    from calibration.measure.visits import allocate_pool
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pool = allocate_pool(_PROBED_BYTES)
+        return median(l3_lifetime_s(pool) for _ in range(_PROBES))
+    finally:
+        torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calibration import health
-from calibration.health import Finding, examine, scheduling_noise
+from calibration.health import Finding, examine, scheduling_noise, shared_cache
 from perfmodel.cli.main import main
 from perfmodel.domain.fingerprint import Machine
 
@@ -21,6 +21,11 @@ QUIET = {
 MACHINE = Machine(cores=4, threads=4, memory_gib=32.0, governor="performance", huge_pages="madvise")
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_l3_lifetime_s", lambda: float("inf"))
+
+
 def found(tmp_path: Path, machine: Machine = MACHINE, **changed: str) -> dict[str, Finding]:
     for name, text in (QUIET | {key.replace("__", "/"): value for key, value in changed.items()}).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +35,13 @@ def found(tmp_path: Path, machine: Machine = MACHINE, **changed: str) -> dict[st
 
 def test_a_quiet_machine_has_nothing_to_fix(tmp_path: Path) -> None:
     findings = found(tmp_path)
-    noisy = {"timer", "torch", "power", "scheduling noise"}  # of the real machine, whatever it is
+    noisy = {
+        "timer",
+        "torch",
+        "power",
+        "scheduling noise",
+        "last-level cache",
+    }  # of the real machine, whatever it is
     assert all(finding.is_ok for name, finding in findings.items() if name not in noisy)
 
 
@@ -84,3 +95,10 @@ def test_without_torch_the_doctor_says_so_and_how_to_get_it(
     (check,) = [check for check in answer["checks"] if check["status"] == "blocks"]
     assert not answer["ready"]
     assert (check["name"], check["remedy"]) == ("torch", "pip install 'perfplan[calibration]'")
+
+
+@pytest.mark.parametrize(("lifetime_s", "is_ok"), [(float("inf"), True), (0.004, False)])
+def test_a_cache_that_neighbours_fill_is_found(lifetime_s: float, is_ok: bool) -> None:
+    finding = shared_cache(lambda: lifetime_s)
+    assert finding.is_ok is is_ok
+    assert ("4.0 ms" in finding.value) is not is_ok
