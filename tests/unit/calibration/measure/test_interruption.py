@@ -30,13 +30,15 @@ def test_what_was_measured_before_an_interruption_is_part_of_the_resumed_profile
     while not raw.exists() and first.poll() is None and time.monotonic() < end_s:
         time.sleep(0.1)
     first.send_signal(signal.SIGINT)
-    assert first.wait(30) != 0
+    first.communicate(timeout=30)
+    assert first.returncode != 0
     assert not (tmp_path / "here.yaml").exists()
     before = read_records(raw).seeds(0)
     assert before
 
     second = started("--resume", cwd=tmp_path)
-    assert second.wait(120) == 0, second.stderr and second.stderr.read()
+    _, said = second.communicate(timeout=120)
+    assert second.returncode == 0, said
     after = read_records(raw).seeds(0)
     assert before < after
     assert parse_file(tmp_path / "here.yaml", ProfileFile).name == "here"
