@@ -61,7 +61,8 @@ def read_records(path: Path) -> Records:
         facts = json.loads(first.removeprefix("# "))
         return Records(facts=facts, visits=list(_visits(csv.DictReader(io.StringIO(rest)))))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: expected measurements of a calibration: {error}") from None
+        reason = f"no column {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path}: expected measurements of a calibration: {reason}") from None
 
 
 def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:

@@ -73,6 +73,8 @@ class HardwareSection(Frozen):
         caches = (self.l2_kib_per_core, self.l3_mib_per_socket, self.l3_policy)
         if any(value is None for value in caches) and any(value is not None for value in caches):
             raise ValueError("expected all of l2_kib_per_core, l3_mib_per_socket and l3_policy, or none")
+        if self.l3_lifetime_ms is not None and self.l3_mib_per_socket is None:
+            raise ValueErrorAt("expected l3_mib_per_socket beside it", ("l3_lifetime_ms",))
         if self.idle_w.value > self.peak_w.value:
             raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("idle_w",))
         return self

@@ -185,6 +185,14 @@ def test_a_gpu_needs_no_caches() -> None:
     assert profile(described).device().caches is None
 
 
+def test_a_lifetime_in_l3_needs_an_l3() -> None:
+    described = document() | {"kind": "gpu"}
+    for key in CACHES:
+        described["hardware"].pop(key, None)
+    described["hardware"]["l3_lifetime_ms"] = {"value": 4, "source": "measured: here"}
+    assert error_of(described) == "l3_lifetime_ms: expected l3_mib_per_socket beside it"
+
+
 def test_a_cpu_needs_caches() -> None:
     described = document()
     for key in CACHES:
