@@ -8,6 +8,7 @@ import numpy as np
 
 from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
 from perfmodel.costmodel.footprint import require_fit
+from perfmodel.costmodel.issue import contributions_s, issued
 from perfmodel.costmodel.kernel_time import kernel_time
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
@@ -15,11 +16,12 @@ from perfmodel.costmodel.measured import measured_seconds
 from perfmodel.costmodel.surface_times import surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
-from perfmodel.domain.hardware import Device
+from perfmodel.domain.hardware import Device, LaunchCosts
 from perfmodel.domain.model import RecModel
 
 _CONTENTION_STEPS = 8
 """Fixed-point steps between memory share and slow-down: times within 0.1 % of the limit."""
+_NO_TIME_S = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,27 @@ def batch_time(
         timed = tuple(
             _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
         )
+    if device.launches is not None:
+        timed = _pipelined(timed, device.launches)
     return BatchTime(batch_size=batch, kernels=timed)
+
+
+def _pipelined(kernels: tuple[TimedKernel, ...], costs: LaunchCosts) -> tuple[TimedKernel, ...]:
+    """From times on the device to what each kernel adds to the pass: the host may be slower, or late."""
+    inputs = [timed for timed in kernels if timed.kernel.family == "input"]
+    rest = [timed for timed in kernels if timed.kernel.family != "input"]
+    ready_s = np.sum([timed.seconds for timed in inputs], axis=0) + np.zeros_like(rest[0].seconds)
+    parts = contributions_s([issued(timed.kernel, costs, timed.seconds) for timed in rest], ready_s, costs)
+    parts[-1] = parts[-1] + costs.output_s
+    return (*inputs, *(_taking(timed, seconds) for timed, seconds in zip(rest, parts, strict=True)))
+
+
+def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:
+    """The kernel with another time; what it waits for the host is overhead of its call."""
+    waited = np.maximum(0.0, seconds - timed.parts.seconds)
+    parts = timed.parts.scaled(np.minimum(1.0, seconds / np.maximum(timed.parts.seconds, _NO_TIME_S)))
+    parts = replace(parts, overhead_s=parts.overhead_s + waited)
+    return replace(timed, parts=parts, seconds=seconds)
 
 
 def _from_surface(
@@ -117,10 +139,13 @@ def _from_surface(
     batch_size: Floats,
     alone: Conditions,
 ) -> TimedKernel:
-    """Take a measured surface's time, its parts in the formula's proportions; the formula without one."""
-    if seconds is None:
+    """Take a measured surface's time, its parts in the formula's proportions; the formula without one.
+
+    A CPU's inputs are prepared before the pass; a GPU's are copied in it, in the formula's time.
+    """
+    if seconds is None or (kernel.family == "input" and device.kind == "gpu"):
         return _timed(kernel, parts, device, batch_size, alone)
-    scaled = parts.scaled(seconds / np.maximum(parts.seconds, 1e-30))
+    scaled = parts.scaled(seconds / np.maximum(parts.seconds, _NO_TIME_S))
     return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
 
 

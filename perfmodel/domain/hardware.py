@@ -21,7 +21,7 @@ DeviceKind = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    """Caches of a CPU: private L2, and an L3 that the cores of a socket share.
+    """Caches of a CPU: private L2, and an L3 that the cores of a socket share; of a GPU its L2, as both.
 
     Attributes
     ----------
@@ -148,6 +148,41 @@ class CallCosts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IssueCost:
+    """Host time to issue one call to an accelerator.
+
+    Attributes
+    ----------
+    call_s : float
+        Of any call. [s]
+    part_s : float
+        Of each tensor that a call joins or adds, of each step of a recurrent layer. [s]
+    """
+
+    call_s: float
+    part_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchCosts:
+    """What an accelerator's calls cost the host that issues them, beside the device's own time.
+
+    Attributes
+    ----------
+    issue : mapping
+        Kind of call (as in `surfaces`) to the host's time for one.
+    latency_s : float
+        From a launch to its start, and from its end to the host's seeing it. [s]
+    output_s : float
+        To copy a small result back, beyond waiting for it. [s]
+    """
+
+    issue: Mapping[str, IssueCost]
+    latency_s: float
+    output_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interference:
     """Slow-down of co-located executors beyond caches and bandwidth.
 
@@ -245,6 +280,8 @@ class Device:
         Share of a kernel family's time that a worker's threads share out; empty: not known. [1]
     surfaces : mapping
         Kind of call to its measured surface; where there is one, its times come from it.
+    launches : LaunchCosts or None
+        Of an accelerator whose surfaces hold device times; None: times are those that the host sees.
     anchors : mapping
         Model to its anchor, for those that were run as a whole.
     co_located : mapping
@@ -274,6 +311,7 @@ class Device:
     thread_scaling: Mapping[str, float] = field(default_factory=dict)
     surfaces: Mapping[str, Surface] = field(default_factory=dict)
     co_located: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    launches: LaunchCosts | None = None
     anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
 
