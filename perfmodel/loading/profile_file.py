@@ -57,6 +57,15 @@ class ProfileFile(Frozen):
             raise ValueErrorAt("a cpu needs l2_kib_per_core, l3_mib_per_socket and l3_policy", ("hardware",))
         return self
 
+    @model_validator(mode="after")
+    def _stacks_suit_the_hardware(self) -> ProfileFile:
+        for name, stack in self.stacks.items():
+            if stack.launches is not None and self.kind == "cpu":
+                raise ValueErrorAt("expected kind gpu: a cpu launches nothing", ("stacks", name, "launches"))
+            if stack.surfaces and self.hardware.l3_policy is None:
+                raise ValueErrorAt("expected caches in hardware", ("stacks", name, "surfaces"))
+        return self
+
     def device(self, stack: str | None = None) -> Device:
         """Return the device with one of its stacks, by default `default_stack`, in SI units."""
         name = stack or self.default_stack
@@ -92,6 +101,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
         surfaces={entry.call: entry.surface() for entry in section.surfaces},
         co_located={str(family): counts for family, counts in section.co_located.items()},
+        launches=section.launches.costs() if section.launches else None,
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
     )

@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.hardware import ModelAnchor
+from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
+from perfmodel.units import US
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches
 
 
 class HardwareSection(Frozen):
-    """What the data sheet says; cache values are absent for a GPU.
+    """What the data sheet says; a GPU may leave the caches out, or state its L2 as both levels.
 
     `l3_lifetime_ms` is there where others use the same L3: after so long half of what nobody read is gone.
     """
@@ -157,13 +158,44 @@ class AnchorSection(Frozen):
         )
 
 
+class IssueSection(Frozen):
+    """Host time to issue one call: of any, and of each tensor that it joins or step that it makes."""
+
+    call: Annotated[float, Field(ge=0)]
+    part: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LaunchSection(Frozen):
+    """What the host needs to launch on an accelerator (`perfplan calibrate --device cuda`).
+
+    `issue_us` is filed under the calls of `surfaces`; `launch_latency_us` is from a launch to its start and
+    from its end to the host's seeing it, `output_us` what copying a small result back takes beyond that.
+    """
+
+    issue_us: dict[str, IssueSection]
+    launch_latency_us: Annotated[float, Field(ge=0)]
+    output_us: Annotated[float, Field(ge=0)] = 0.0
+    source: Source
+
+    def costs(self) -> LaunchCosts:
+        """The costs in SI."""
+        return LaunchCosts(
+            issue={
+                call: IssueCost(call_s=entry.call * US, part_s=entry.part * US)
+                for call, entry in self.issue_us.items()
+            },
+            latency_s=self.launch_latency_us * US,
+            output_s=self.output_us * US,
+        )
+
+
 class StackSection(Frozen):
     """One software stack on this hardware.
 
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
-    model's name. `thread_scaling` is optional: the share of a
-    kernel family's time that a worker's threads share out.
+    model's name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
+    is optional: the share of a kernel family's time that a worker's threads share out.
     """
 
     description: str
@@ -176,8 +208,17 @@ class StackSection(Frozen):
     co_located: dict[KernelFamily, dict[WorkerCount, Annotated[float, Field(ge=1)]]] = Field(
         default_factory=dict
     )
-
+    launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _every_surface_can_be_issued(self) -> StackSection:
+        if self.launches is not None:
+            timed = {entry.call for entry in self.surfaces}
+            if odd := sorted(timed ^ set(self.launches.issue_us)):
+                expected = f"expected the calls of surfaces, missing or unknown {odd}"
+                raise ValueErrorAt(expected, ("launches", "issue_us"))
+        return self
 
     @model_validator(mode="after")
     def _range_ascends(self) -> StackSection:

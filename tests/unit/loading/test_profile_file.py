@@ -245,3 +245,56 @@ def test_a_measured_curve_ascends_with_a_time_each(change: dict[str, Any], error
     curve = {"signature": "fc:1x4x8", "batch_sizes": [1, 16], "time_us": [2.0, 5.0], "source": "measured: x"}
     described["stacks"]["plain"] = {**described["stacks"]["plain"], "measured": [{**curve, **change}]}
     assert error_of(described) == error
+
+
+def card_with_launches(**changes: Any) -> dict[str, Any]:
+    """A card whose only surface, of layers, is a constant."""
+    surface = {
+        "call": "fc",
+        "law_ns": [2000.0],
+        "scales": [1.0],
+        "amplitude": 1.0,
+        "noise": 0.1,
+        "noise_ns": 0.0,
+        "relative_error": 0.1,
+        "calls": 12,
+        "low": [0.0],
+        "high": [1.0],
+        "source": "measured: raw.csv",
+        "residual": "0.5 0.0\n",
+    }
+    launches = {
+        "issue_us": {"fc": {"call": 5.0, "part": 0.5}},
+        "launch_latency_us": 4.0,
+        "output_us": 9.0,
+        "source": "measured: raw.csv",
+    }
+    card = document() | {"kind": "gpu"}
+    card["stacks"][card["default_stack"]] |= {"surfaces": [surface], "launches": launches | changes}
+    return card
+
+
+def test_what_the_host_needs_to_launch_is_read_in_seconds() -> None:
+    launches = profile(card_with_launches()).device().launches
+    assert launches is not None
+    assert (launches.latency_s, launches.output_s) == (pytest.approx(4e-6), pytest.approx(9e-6))
+    assert launches.issue["fc"].call_s == pytest.approx(5e-6)
+    assert launches.issue["fc"].part_s == pytest.approx(0.5e-6)
+
+
+def test_a_call_with_a_surface_and_no_issue_time_is_refused() -> None:
+    with pytest.raises(InputError, match=r"issue_us.*missing or unknown \['fc', 'fx'\]"):
+        profile(card_with_launches(issue_us={"fx": {"call": 5.0}}))
+
+
+def test_launches_of_a_cpu_are_refused() -> None:
+    with pytest.raises(InputError, match="expected kind gpu"):
+        profile(card_with_launches() | {"kind": "cpu"})
+
+
+def test_surfaces_without_caches_are_refused() -> None:
+    card = card_with_launches()
+    for key in CACHES:
+        del card["hardware"][key]
+    with pytest.raises(InputError, match="expected caches in hardware"):
+        profile(card)
