@@ -47,13 +47,14 @@ class Lookup:
 
 @dataclass(slots=True)
 class Assembly:
-    """The steps so far."""
+    """The steps so far; `device` is where the weights are, and so where constants must be."""
 
     model: RecModel
     shapes: Shapes
     weights: Weights
     kernels: tuple[Kernel, ...]
     remaining: Iterator[int]
+    device: torch.device
     results: dict[str, Pieces] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
@@ -98,13 +99,13 @@ class Assembly:
     def activate(self, x: int, function: str, *, own: bool) -> int:
         """An activation, in place where the input is the layer's own."""
         if function == "prelu":
-            return self.step(calls.prelu(torch.full((1,), 0.25)), (x,), "activation")
+            return self.step(calls.prelu(torch.full((1,), 0.25, device=self.device)), (x,), "activation")
         table = calls.IN_PLACE if own else calls.ACTIVATIONS
         return self.step(table[function], (x,), "activation")
 
 
-def assemble(model: RecModel, weights: Weights) -> Assembly:
-    """Turn a model into steps, in the order of its kernels.
+def assemble(model: RecModel, weights: Weights, device: torch.device) -> Assembly:
+    """Turn a model into steps on a device, in the order of its kernels.
 
     Raises
     ------
@@ -113,7 +114,8 @@ def assemble(model: RecModel, weights: Weights) -> Assembly:
     """
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
-    assembly = Assembly(model, model.shapes(), weights, kernels, iter(range(first, len(kernels))))
+    remaining = iter(range(first, len(kernels)))
+    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device)
     if model.dense_features:
         assembly.dense = assembly.slot()
         assembly.results[DENSE] = (assembly.dense,)
@@ -172,7 +174,7 @@ def _dot_interaction(op: ops.DotInteraction, to: Assembly) -> Pieces:
     stacked = to.step(calls.concat_length, pieces, "concat")
     pairs = to.step(calls.all_pairs, (stacked,), "batch_matmul")
     n = op.num_vectors(to.shapes)
-    row, column = torch.tril_indices(n, n, offset=0 if op.with_self else -1)
+    row, column = torch.tril_indices(n, n, offset=0 if op.with_self else -1, device=to.device)
     return (to.step(calls.take(row * n + column), (pairs,), "elementwise"),)
 
 

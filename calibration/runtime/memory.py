@@ -22,18 +22,19 @@ _BLOCK_ELEMENTS = 2**20
 _ALIGNED_ELEMENTS = 16  # a cache line of fp32, as allocators align
 
 
-def random_weights(seed: int) -> Weights:
+def random_weights(seed: int, device: torch.device) -> Weights:
     """Weights in memory of their own, uniform and so scaled that products keep the size of their input.
 
-    Large ones repeat a block: drawing gigabytes takes long, and times do not depend on values.
+    Large ones repeat a block: drawing gigabytes takes long, and times do not depend on values. A seed
+    gives the same values on every device.
     """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
-        tensor = torch.empty(shape)
+        tensor = torch.empty(shape, device=device)
         flat, scale = tensor.view(-1), 1.0 / math.sqrt(shape[-1])
         block = torch.rand(min(_BLOCK_ELEMENTS, flat.numel()), generator=generator)
-        block.mul_(2.0 * scale).sub_(scale)
+        block = block.mul_(2.0 * scale).sub_(scale).to(device)
         for start in range(0, flat.numel(), block.numel()):
             part = flat[start : start + block.numel()]
             part.copy_(block[: part.numel()])
@@ -62,15 +63,17 @@ def pooled_weights(pool: torch.Tensor, start: int) -> Weights:
     return cut
 
 
-def fit_to_memory(model: RecModel, *, shrink_tables: bool) -> RecModel:
+def fit_to_memory(model: RecModel, *, shrink_tables: bool, room_bytes: float | None = None) -> RecModel:
     """Return the model, or where its tables are too large and it is allowed, one with fewer rows.
+
+    `room_bytes` is the free memory of another device; None: this machine's. [bytes]
 
     Raises
     ------
     InputError
         If the weights do not fit, with the GiB that are missing.
     """
-    available = available_bytes() * _FRACTION
+    available = (available_bytes() if room_bytes is None else room_bytes) * _FRACTION
     needed = model.embedding_bytes + model.dense_parameter_bytes
     if needed <= available:
         return model

@@ -16,6 +16,8 @@ from perfmodel.domain.model import RecModel
 
 Slots = list["torch.Tensor | None"]
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -23,6 +25,11 @@ class Inputs:
 
     batch_size: int
     tensors: tuple[tuple[int, torch.Tensor], ...]
+
+    def to(self, device: torch.device) -> Inputs:
+        """The batch on a device: each tensor a copy of its own, one issued after the other."""
+        moved = ((slot, tensor.to(device, non_blocking=True)) for slot, tensor in self.tensors)
+        return Inputs(self.batch_size, tuple(moved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,14 @@ class Programme:
         return result
 
 
-def build_programme(model: RecModel, *, seed: int = 0, shrink_tables: bool | None = None) -> Programme:
+def build_programme(
+    model: RecModel,
+    *,
+    seed: int = 0,
+    shrink_tables: bool | None = None,
+    device: torch.device = CPU,
+    room_bytes: float | None = None,
+) -> Programme:
     """Give a model random weights and turn it into calls.
 
     Parameters
@@ -115,20 +129,24 @@ def build_programme(model: RecModel, *, seed: int = 0, shrink_tables: bool | Non
     shrink_tables : bool, optional
         Scale the rows of all tables down by one factor where they do not fit into memory. The
         programme's `model` says what rows are left.
+    device : torch.device, default the CPU
+        Where the weights go; a pass then needs its inputs there.
+    room_bytes : float, optional
+        Memory that is free on the device; by default what this machine has left. [bytes]
 
     Raises
     ------
     InputError
-        If the weights do not fit into the memory that this machine has left, or a table is not fp32.
+        If the weights do not fit into that memory, or a table is not fp32.
     """
-    fitting = fit_to_memory(model, shrink_tables=bool(shrink_tables))
-    return programme_with(fitting, random_weights(seed))
+    fitting = fit_to_memory(model, shrink_tables=bool(shrink_tables), room_bytes=room_bytes)
+    return programme_with(fitting, random_weights(seed, device), device)
 
 
-def programme_with(model: RecModel, weights: Weights) -> Programme:
-    """Turn a model into calls, with weights from where the caller says."""
+def programme_with(model: RecModel, weights: Weights, device: torch.device = CPU) -> Programme:
+    """Turn a model into calls, with weights from where the caller says, all of them on one device."""
     with torch.inference_mode():
-        assembly = assemble(model, weights)
+        assembly = assemble(model, weights, device)
     output = assembly.steps[-1].writes
     frees = _last_reads(assembly.steps, output)
     return Programme(
