@@ -16,6 +16,8 @@ from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
 
 _COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
+_ISSUE = "issue_s"
+"""A further column of an accelerator's measurements."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,8 @@ class Records:
         text = io.StringIO()
         text.write(f"# {json.dumps(self.facts)}\n")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        issued = any(visit.issue_s is not None for _, visit in self.visits)
+        writer.writerow((*_COLUMNS, _ISSUE) if issued else _COLUMNS)
         for number, visit in self.visits:
             writer.writerows(_rows(number, visit))
         write_atomically(path, text.getvalue())
@@ -68,21 +71,33 @@ def read_records(path: Path) -> Records:
 def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
     for kernel, (seconds, spread) in enumerate(zip(visit.seconds, visit.spread, strict=True)):
         if seconds:
-            measured = f"{seconds:.5g}", f"{spread:.3g}", f"{visit.l3_lifetime_s:.3g}"
+            measured = [f"{seconds:.5g}", f"{spread:.3g}", f"{visit.l3_lifetime_s:.3g}"]
+            if visit.issue_s is not None:
+                measured.append(f"{visit.issue_s[kernel]:.5g}")
             yield visit.seed, number, visit.batch_size, kernel, *measured
 
 
 def _visits(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, Visit]]:
     """Rows of one visit follow each other; kernels without a row took no time of their own."""
-    gathered: dict[tuple[int, int, int, float], dict[int, tuple[float, float]]] = {}
+    gathered: dict[tuple[int, int, int, float], dict[int, tuple[float, float, float]]] = {}
+    issued = False
     for row in rows:
         key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]), float(row["l3_lifetime_s"]))
-        gathered.setdefault(key, {})[int(row["kernel"])] = (float(row["seconds"]), float(row["spread"]))
+        issued = _ISSUE in row
+        times = float(row["seconds"]), float(row["spread"]), float(row.get(_ISSUE, 0.0))
+        gathered.setdefault(key, {})[int(row["kernel"])] = times
     for (seed, number, batch_size, lifetime_s), kernels in gathered.items():
-        seconds, spread = np.zeros((2, max(kernels) + 1))
-        for kernel, (time, deviation) in kernels.items():
-            seconds[kernel], spread[kernel] = time, deviation
-        visit = Visit(
-            seed=seed, batch_size=batch_size, seconds=seconds, spread=spread, l3_lifetime_s=lifetime_s
+        columns = np.zeros((3, max(kernels) + 1))
+        columns[:, list(kernels)] = np.array(list(kernels.values())).T
+        seconds, spread, issue_s = columns
+        yield (
+            number,
+            Visit(
+                seed=seed,
+                batch_size=batch_size,
+                seconds=seconds,
+                spread=spread,
+                l3_lifetime_s=lifetime_s,
+                issue_s=issue_s if issued else None,
+            ),
         )
-        yield number, visit

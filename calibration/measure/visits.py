@@ -11,7 +11,7 @@ import torch
 
 from calibration.measure.sequences import random_sequence
 from calibration.runtime.memory import pooled_weights
-from calibration.runtime.programme import Programme, programme_with
+from calibration.runtime.programme import CPU, Programme, programme_with
 from calibration.runtime.timing import Floats, call_seconds, fresh_inputs, kernel_seconds, pass_seconds
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import RecModel
@@ -28,6 +28,8 @@ _FEWEST, _MOST, _TIMED_S = 5, 21, 0.03
 _WARM_PASSES = 40
 _WARM_S = 0.03
 """The first passes of a programme are slower by half: they stop mattering after ten or a few milliseconds."""
+TABLE_SHARE = 0.75
+"""Of a pool that the tables of one sequence may take. [1]"""
 _SWEPT_BYTES = 80e6
 """Tables that may stay in a cache are read once before they are timed."""
 _WITH_PADDING = 1.01
@@ -48,6 +50,8 @@ class Visit:
         Median time of all calls of each kernel [s], and half the distance of its quartiles over it [1].
     l3_lifetime_s : float
         Of lines that nobody reads, at that time: neighbours come and go. [s]
+    issue_s : (kernels,) array or None
+        On an accelerator, whose own time `seconds` are: what the host needed to issue the calls. [s]
     """
 
     seed: int
@@ -55,6 +59,7 @@ class Visit:
     seconds: Floats
     spread: Floats
     l3_lifetime_s: float = inf
+    issue_s: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,13 @@ class Pool:
     @property
     def most_table_bytes(self) -> float:
         """What the tables of one sequence may take, with a third of that for its layers. [bytes]"""
-        return 0.75 * 4.0 * self.memory.numel()
+        return TABLE_SHARE * 4.0 * self.memory.numel()
 
 
-def allocate_pool(size_bytes: float) -> Pool:
+def allocate_pool(size_bytes: float, device: torch.device = CPU) -> Pool:
     """A pool of random values, repeated."""
-    memory = torch.empty(int(size_bytes / 4))
-    block = torch.rand(2**22).sub_(0.5).mul_(0.05)
+    memory = torch.empty(int(size_bytes / 4), device=device)
+    block = torch.rand(2**22, device=device).sub_(0.5).mul_(0.05)
     for start in range(0, memory.numel(), block.numel()):
         part = memory[start : start + block.numel()]
         part.copy_(block[: part.numel()])
@@ -89,12 +94,10 @@ def visit(seed: int, pool: Pool) -> Iterator[Visit]:
     rng = np.random.default_rng((seed, 1))
     model = sequence_of(seed, pool)
     batches = batch_sizes(model, rng)
-    if not batches:
+    elements = pooled_elements(model)
+    if not batches or elements >= pool.memory.numel():
         return
-    elements = int(_WITH_PADDING * (model.embedding_bytes + model.dense_parameter_bytes) / 4)
-    if elements >= pool.memory.numel():
-        return
-    start = int(rng.integers(0, (pool.memory.numel() - elements) // 32)) * 16
+    start = random_start(pool, elements, rng)
     programme = programme_with(model, pooled_weights(pool.memory, start))
     pool.memory[start : start + elements : _PAGE_ELEMENTS].sum()
     if model.embedding_bytes < _SWEPT_BYTES:
@@ -103,11 +106,25 @@ def visit(seed: int, pool: Pool) -> Iterator[Visit]:
         yield _visit_at(programme, seed, batch_size, rng)
 
 
+def pooled_elements(model: RecModel) -> int:
+    """What a sequence takes of the pool, at most."""
+    return int(_WITH_PADDING * (model.embedding_bytes + model.dense_parameter_bytes) / 4)
+
+
+def random_start(pool: Pool, elements: int, rng: np.random.Generator) -> int:
+    """Where in the pool so many elements are cut, at the start of a cache line."""
+    return int(rng.integers(0, (pool.memory.numel() - elements) // 32)) * 16
+
+
 def batch_sizes(model: RecModel, rng: np.random.Generator) -> list[int]:
     """Sizes spread log-uniformly from 1 to the largest whose pass stays short."""
     per_item, of_rows = expected_seconds(model)
     longest = _LONGEST_OF_LOOKUPS_S if of_rows > 0.5 * per_item else _LONGEST_PASS_S
-    largest = min(LARGEST_BATCH, longest / per_item)
+    return spread_sizes(min(LARGEST_BATCH, longest / per_item), rng)
+
+
+def spread_sizes(largest: float, rng: np.random.Generator) -> list[int]:
+    """A few sizes spread log-uniformly from 1 to the largest, 1 itself now and then; none below it."""
     if largest < 1.0:
         return []
     parts = (rng.permutation(_BATCHES) + rng.random(_BATCHES)) / _BATCHES

@@ -36,6 +36,8 @@ class Issued(NamedTuple):
 
 def parts_of(kernel: Kernel) -> int:
     """Parts of a call that the host handles one by one: tensors joined or added, steps of a layer."""
+    if is_part_of_another(kernel):
+        return 0
     return kernel.shape[0] if kernel.family == "recurrent" else kernel.pieces
 
 

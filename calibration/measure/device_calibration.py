@@ -1,0 +1,140 @@
+"""A calibration of an accelerator from start to end: probes, then visits for as long as the budget lasts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from calibration.measure.calibration import Calibration, fit_records
+from calibration.measure.device_issue import issue_costs
+from calibration.measure.device_probes import (
+    card_power_w,
+    copies,
+    launches,
+    memory_bandwidth_bytes_per_s,
+    peak_flop_per_s,
+)
+from calibration.measure.device_profile import device_values
+from calibration.measure.device_visits import device_visits
+from calibration.measure.records import Records
+from calibration.measure.sequences import DRAWN_BY
+from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool
+from calibration.power import EnergyMeter
+from calibration.runtime.accelerator import Accelerator
+from perfmodel.domain.fingerprint import Fingerprint
+from perfmodel.domain.hardware import Caches
+from perfmodel.errors import InputError
+
+_POOL_BYTES = 16e9
+_POOL_SHARE = 0.4
+"""Of the free memory; results of a pass may take as much again."""
+_REPEATED = 0.1
+"""Share of the time for visiting sequences again: the spread between passes."""
+_POWER_SHARE = 0.02
+"""Share of the time for power at rest, and for power at work, where a counter can be read."""
+_SAVED_EVERY_S = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class DeviceCalibration(Calibration):
+    """The run of a CPU's calibration, with another machine to visit; `meter` reads the card's energy."""
+
+    accelerator: Accelerator
+    meter: EnergyMeter | None = None
+
+    def measure(self) -> None:
+        """Spend the budget; what was measured is on disk, also if interrupted."""
+        require_kind(self.records, accelerated=True)
+        pool = self._pool()
+        self.records.facts |= {"drawn_by": DRAWN_BY, "most_table_bytes": pool.most_table_bytes}
+        try:
+            self._probe()
+            alone_s = self.budget_s * (1.0 - _REPEATED)
+            self._visit_new(pool, until_s=alone_s)
+            self._visit_again(pool, until_s=self.budget_s)
+        finally:
+            self.records.write(self.raw)
+
+    def _pool(self) -> Pool:
+        """As large as it was before, where measurements are added to: sequences are drawn by its size."""
+        facts, card = self.records.facts, self.accelerator
+        room_bytes = min(_POOL_BYTES, _POOL_SHARE * card.free_bytes())
+        before_bytes = facts.get("most_table_bytes", 0.0) / TABLE_SHARE
+        if before_bytes > room_bytes:
+            raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
+        if facts.get("drawn_by", DRAWN_BY) != DRAWN_BY:
+            raise InputError(f"{self.raw}: expected sequences as this version draws them; start anew")
+        return allocate_pool(before_bytes or room_bytes, card.device)
+
+    def _probe(self) -> None:
+        """What is measured once."""
+        card, facts = self.accelerator, self.records.facts
+        self.progress("launches and copies", self._spent_s())
+        latency_s, output_s = launches(card)
+        facts |= {"launch_latency_s": latency_s, "output_s": output_s}
+        for kind in ("pageable", "pinned"):
+            fixed_s, bandwidth = copies(card, pinned=kind == "pinned")
+            facts |= {f"copy_{kind}_s": fixed_s, f"copy_{kind}_bytes_per_s": bandwidth}
+        facts["bandwidth_bytes_per_s"] = memory_bandwidth_bytes_per_s(card)
+        facts["peak_flop_per_s"] = peak_flop_per_s(card)
+        facts |= {"l2_bytes": card.l2_bytes, "memory_bytes": card.memory_bytes, "clock_hz": card.clock_hz}
+        facts["num_multiprocessors"] = card.num_multiprocessors
+        if self.meter is not None:
+            self.progress("power", self._spent_s())
+            facts |= card_power_w(self.meter, card, _POWER_SHARE * self.budget_s)
+
+    def _visit(self, number: int, phase: str, seed: int, pool: Pool) -> None:
+        self.records.visits += [(number, visit) for visit in device_visits([seed], pool, self.accelerator)]
+        self.progress(phase, self._spent_s())
+        if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
+            self.records.write(self.raw)
+            self.saved_s = time.monotonic()
+
+
+def require_kind(records: Records, *, accelerated: bool) -> None:
+    """Refuse to add a device's measurements to those of another kind.
+
+    Raises
+    ------
+    InputError
+        If the records are of the other kind.
+    """
+    if records.visits and ("memory_bytes" in records.facts) != accelerated:
+        there = "the CPU's" if accelerated else "an accelerator's"
+        raise InputError(f"--resume: these measurements are {there}; choose another --out, or start anew")
+
+
+def calibrated_device_values(
+    records: Records, taken: Fingerprint, *, card: str, name: str, raw: str
+) -> dict[str, Any]:
+    """Fit the records and give the profile's plain values.
+
+    Parameters
+    ----------
+    records : Records
+        Of a `DeviceCalibration`.
+    taken : Fingerprint
+        The machine with the card.
+    card : str
+        What its maker calls it.
+    name, raw : str
+        Of the profile, and of the file with the measurements.
+    """
+    fitted = fit_records(records, card_caches(records.facts))
+    first = (visit for number, visit in records.visits if number == 0)
+    return device_values(
+        fitted,
+        issue_costs(first, most_table_bytes=records.facts["most_table_bytes"]),
+        taken,
+        facts=records.facts | {"relative_error": fitted.relative_error},
+        card=card,
+        name=name,
+        raw=raw,
+    )
+
+
+def card_caches(facts: Mapping[str, float]) -> Caches:
+    """The card's L2 as the only cache: it stands for both levels of a CPU."""
+    return Caches(l2_bytes=facts["l2_bytes"], l3_bytes=facts["l2_bytes"], exclusive=False)

@@ -1,0 +1,156 @@
+"""What is measured once of an accelerator: launches, copies, memory bandwidth, its peak, and power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter, sleep
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from calibration.power import EnergyMeter, energy_of
+from calibration.runtime.accelerator import Accelerator
+from calibration.runtime.device_timing import stamp_overhead_s
+
+_REPEATS = 101
+_RUNS = 7
+_HOLD_S = 1e-3
+_COPIED_BYTES = tuple(4096 * 4**power for power in range(8))
+"""4 KiB to 64 MiB."""
+_IN_A_ROW = 8
+"""Copies before the host waits for them: a pass makes several, and waits once."""
+_MOST_MOVED_BYTES = 1e9
+_MOST_ROWS = 8192
+_ROOM = 0.1
+"""Share of the free memory that a probe's tensor may take. [1]"""
+_BUSY_PRODUCTS = 4
+
+
+class Launches(NamedTuple):
+    """Costs of launching that no call has for itself. [s]"""
+
+    latency_s: float
+    output_s: float
+
+
+def launches(accelerator: Accelerator) -> Launches:
+    """From a launch to the host's seeing its end, and what copying a small result back adds. [s]
+
+    Medians of: issue a kernel on one element and wait, less the time to issue it and its time on the
+    device; the same with a copy in place of waiting, less the former.
+    """
+    element = torch.zeros(1, device=accelerator.device)
+    rows = np.array([_launched(element, accelerator) for _ in range(_REPEATS)])
+    issue_s, waited_s, copied_s = np.median(rows, axis=0)
+    device_s = device_seconds(lambda: element.add_(1.0), accelerator)
+    return Launches(max(0.0, waited_s - issue_s - device_s), max(0.0, copied_s - waited_s))
+
+
+def _launched(element: torch.Tensor, accelerator: Accelerator) -> tuple[float, float, float]:
+    accelerator.synchronise()
+    start = perf_counter()
+    element.add_(1.0)
+    issued = perf_counter()
+    accelerator.synchronise()
+    waited = perf_counter()
+    element.add_(1.0)
+    element.cpu()
+    return issued - start, waited - start, perf_counter() - waited
+
+
+def device_seconds(work: Callable[[], object], accelerator: Accelerator) -> float:
+    """Median time of some work on the device, the host being ahead of it. [s]"""
+    overhead_s, seconds = stamp_overhead_s(accelerator), []
+    work()
+    for _ in range(_RUNS):
+        accelerator.synchronise()
+        accelerator.hold(_HOLD_S)
+        start = accelerator.event()
+        work()
+        end = accelerator.event()
+        accelerator.synchronise()
+        seconds.append(accelerator.elapsed_s(start, end) - overhead_s)
+    return max(1e-9, float(np.median(seconds)))
+
+
+class Copies(NamedTuple):
+    """t = fixed + bytes / bandwidth, of copies that follow each other. [s], [bytes/s]"""
+
+    fixed_s: float
+    bandwidth_bytes_per_s: float
+
+
+def copies(accelerator: Accelerator, *, pinned: bool) -> Copies:
+    """Copies from the host's memory to the device, fitted to relative errors over 4 KiB to 64 MiB."""
+    seconds = []
+    for size in _COPIED_BYTES:
+        source = torch.zeros(size // 4)
+        source = accelerator.pinned(source) if pinned else source
+        seconds.append(float(np.median([_copied_s(source, accelerator) for _ in range(_RUNS)])))
+    return fitted_copies(np.array(_COPIED_BYTES, float), np.array(seconds))
+
+
+def _copied_s(source: torch.Tensor, accelerator: Accelerator) -> float:
+    accelerator.synchronise()
+    start = perf_counter()
+    for _ in range(_IN_A_ROW):
+        source.to(accelerator.device, non_blocking=True)
+    accelerator.synchronise()
+    return (perf_counter() - start) / _IN_A_ROW
+
+
+def fitted_copies(size_bytes: np.ndarray, seconds: np.ndarray) -> Copies:
+    """The line through times of copies, with relative errors and no negative part.
+
+    Examples
+    --------
+    >>> sizes = np.array([1e4, 1e6, 1e8])
+    >>> fixed_s, bandwidth = fitted_copies(sizes, 5e-6 + sizes / 10e9)
+    >>> round(fixed_s * 1e6, 3), round(bandwidth / 1e9, 3)
+    (5.0, 10.0)
+    """
+    amounts = np.stack([np.ones_like(size_bytes), size_bytes / 1e9], axis=1) / seconds[:, None]
+    (fixed_s, per_gb_s), _ = nnls(amounts, np.ones_like(seconds))
+    return Copies(float(fixed_s), 1e9 / max(float(per_gb_s), 1e-6))
+
+
+def memory_bandwidth_bytes_per_s(accelerator: Accelerator) -> float:
+    """Rate at which the device reads and writes its memory in a large copy. [bytes/s]"""
+    count = int(min(_MOST_MOVED_BYTES, _ROOM * accelerator.free_bytes()) / 4)
+    source = torch.zeros(count, device=accelerator.device)
+    target = torch.empty_like(source)
+    return 2.0 * 4.0 * count / device_seconds(lambda: target.copy_(source), accelerator)
+
+
+def peak_flop_per_s(accelerator: Accelerator) -> float:
+    """Rate of a large square product in fp32. [FLOP/s]"""
+    left, right, out = _square_matrices(accelerator)
+    return 2.0 * len(left) ** 3 / device_seconds(lambda: torch.mm(left, right, out=out), accelerator)
+
+
+def card_power_w(meter: EnergyMeter, accelerator: Accelerator, seconds: float) -> dict[str, float]:
+    """Power at rest, and while it multiplies large matrices, each over so many seconds. [W]
+
+    A counter that does not move (some drivers', of virtual cards) gives nothing.
+    """
+    left, right, out = _square_matrices(accelerator)
+    accelerator.synchronise()
+    with energy_of(meter) as idle:
+        sleep(seconds)
+    with energy_of(meter) as busy:
+        end_s = perf_counter() + seconds
+        while perf_counter() < end_s:
+            for _ in range(_BUSY_PRODUCTS):
+                torch.mm(left, right, out=out)
+            accelerator.synchronise()
+    if not idle.mean_w or not busy.mean_w:
+        return {}
+    return {"idle_w": min(idle.mean_w, busy.mean_w), "busy_w": busy.mean_w}
+
+
+def _square_matrices(accelerator: Accelerator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rows = int(min(_MOST_ROWS, (_ROOM * accelerator.free_bytes() / 4) ** 0.5))
+    left, right = (torch.rand(rows, rows, device=accelerator.device) for _ in range(2))
+    return left, right, torch.empty_like(left)

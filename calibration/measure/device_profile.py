@@ -1,0 +1,127 @@
+"""Writing down an accelerator's calibration as a hardware profile: plain values, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from calibration.measure.calibration import Fitted
+from calibration.measure.profile import profile_values
+from perfmodel.domain.fingerprint import Fingerprint
+from perfmodel.domain.hardware import IssueCost
+from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
+
+_ASSUMED_PEAK_W, _ASSUMED_IDLE_W = 350.0, 60.0
+_NO_COUNTER = "no energy counter of the card can be read here"
+_LENGTH_EXCESS_BYTES = 4
+"""The formula of inputs counts 4 bytes for a bag's length; the runtime hands over int64 offsets."""
+_DEVICE = "measured: as the driver reports it"
+_ONE_CARD = "measured: one card"
+_ALONE = "assumed: one pass at a time"
+
+
+def device_values(
+    fitted: Fitted,
+    issue: Mapping[str, IssueCost],
+    taken: Fingerprint,
+    *,
+    facts: Mapping[str, float],
+    card: str,
+    name: str,
+    raw: str,
+) -> dict[str, Any]:
+    """Plain values of the profile file: those of a CPU's calibration, with what differs for a card.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        Surfaces of device times.
+    issue : mapping
+        Kind of call to the host's cost of issuing one.
+    taken : Fingerprint
+        The machine with the card.
+    facts : mapping
+        What was measured once, and the error of whole sequences.
+    card, name, raw : str
+        What the maker calls the card; of the profile, and of the file with the measurements.
+    """
+    source = f"measured: {raw}"
+    values = profile_values(
+        name=name,
+        taken=taken,
+        surfaces=fitted.surfaces,
+        calls=fitted.calls,
+        co_located={},
+        facts=facts,
+        raw=raw,
+    )
+    stack = values["stacks"]["pytorch"]
+    stack["description"] = "PyTorch eager, fp32, on one stream: the calls of calibration/runtime"
+    stack["costs"] |= _costs(facts, source)
+    stack["launches"] = _launches({call: issue[call] for call in fitted.surfaces}, facts, source)
+    host, day = taken.machine.cpu, taken.date[:10]
+    torch = taken.software.torch if taken.software else "of unknown version"
+    return values | {
+        "kind": "gpu",
+        "description": f"{card} beside {host}, calibrated {day} with PyTorch {torch}",
+        "hardware": _hardware(facts, source),
+    }
+
+
+def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
+    """The hardware section: what the driver says, and what was measured once."""
+    peak_w, idle_w = facts.get("busy_w", _ASSUMED_PEAK_W), facts.get("idle_w", _ASSUMED_IDLE_W)
+    power = "measured: NVML" if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"
+    cache = "measured: the card's L2 as the driver reports it, as both levels: it has no other that matters"
+    return {
+        "sockets": _entry(1, _ONE_CARD),
+        "cores_per_socket": _entry(1, f"{_ONE_CARD}; a forward pass has it to itself"),
+        "peak_gflop_per_s": _entry(_rounded(facts["peak_flop_per_s"] / GFLOP), source),
+        "l2_kib_per_core": _entry(_rounded(facts["l2_bytes"] / KIB), cache),
+        "l3_mib_per_socket": _entry(_rounded(facts["l2_bytes"] / MIB), cache),
+        "l3_policy": _entry("inclusive", cache),
+        "memory_gib": _entry(_rounded(facts["memory_bytes"] / GIB), _DEVICE),
+        "memory_gb_per_s_per_socket": _entry(_rounded(facts["bandwidth_bytes_per_s"] / GB), source),
+        "memory_random_fraction": _entry(1.0, _ALONE),
+        "memory_saturation_sharpness": _entry(4.0, _ALONE),
+        "tdp_w": _entry(_rounded(peak_w), power),
+        "idle_w": _entry(_rounded(idle_w), power),
+        "peak_w": _entry(_rounded(peak_w), power),
+    }
+
+
+def _costs(facts: Mapping[str, float], source: str) -> dict[str, Any]:
+    """Costs of inputs, which are copies from pageable memory, and rates that a CPU's law would cap."""
+    bandwidth = _rounded(facts["bandwidth_bytes_per_s"] / GB)
+    transfer = facts["copy_pageable_bytes_per_s"]
+    pinned = facts["copy_pinned_bytes_per_s"] / GB
+    offsets = f"{source}, {_LENGTH_EXCESS_BYTES} bytes at that rate: offsets are int64"
+    return {
+        "stream_gb_per_s": _entry(bandwidth, source),
+        "weight_memory_gb_per_s": _entry(bandwidth, source),
+        "input_blob_us": _entry(_rounded(facts["copy_pageable_s"] / US), source),
+        "input_bag_ns": _entry(_rounded(_LENGTH_EXCESS_BYTES / transfer / NS), offsets),
+        "transfer_gb_per_s": _entry(
+            _rounded(transfer / GB), f"{source}, pageable memory; pinned {pinned:.3g} GB/s"
+        ),
+    }
+
+
+def _launches(issue: Mapping[str, IssueCost], facts: Mapping[str, float], source: str) -> dict[str, Any]:
+    return {
+        "issue_us": {
+            call: {"call": _rounded(cost.call_s / US), "part": _rounded(cost.part_s / US)}
+            for call, cost in issue.items()
+        },
+        "launch_latency_us": _rounded(facts["launch_latency_s"] / US),
+        "output_us": _rounded(facts["output_s"] / US),
+        "source": source,
+    }
+
+
+def _entry(value: object, source: str) -> dict[str, object]:
+    return {"value": value, "source": source}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
