@@ -39,6 +39,12 @@ def cores_for(workers: int, threads: int) -> list[list[int]]:
     return [available[first : first + threads] for first in range(0, needed, threads)]
 
 
+def spare_cores(taken: list[list[int]]) -> list[int]:
+    """Cores for a process that has none of its own: those that are left, else all."""
+    used = {core for mine in taken for core in mine}
+    return sorted(os.sched_getaffinity(0) - used) or sorted(used)
+
+
 def prepare_process(cores: list[int]) -> bool:
     """Pin this process, put it first, stop its garbage collector; whether it has real-time priority."""
     os.sched_setaffinity(0, cores)

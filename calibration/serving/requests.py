@@ -38,6 +38,15 @@ class RequestList:
     def __len__(self) -> int:
         return len(self.query)
 
+    def only(self, chosen: BoolArray) -> RequestList:
+        """Return some of the requests."""
+        return RequestList(
+            query=self.query[chosen],
+            num_items=self.num_items[chosen],
+            arrival_s=self.arrival_s[chosen],
+            offloaded=self.offloaded[chosen],
+        )
+
 
 def require_servable(policy: Policy) -> None:
     """Refuse policies that the runtime does not have: its workers share FIFO queues and nothing else.

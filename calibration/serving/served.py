@@ -45,15 +45,9 @@ class Served:
 
     def only(self, chosen: BoolArray) -> Served:
         """Return some of the requests."""
-        requests = self.requests
         return replace(
             self,
-            requests=RequestList(
-                query=requests.query[chosen],
-                num_items=requests.num_items[chosen],
-                arrival_s=requests.arrival_s[chosen],
-                offloaded=requests.offloaded[chosen],
-            ),
+            requests=self.requests.only(chosen),
             start_s=self.start_s[chosen],
             finish_s=self.finish_s[chosen],
             cpu_s=self.cpu_s[chosen],
@@ -84,8 +78,9 @@ class Served:
 
     @property
     def longest_stall_s(self) -> float:
-        """Longest time that a worker was without its core within a request. [s]"""
-        return float((self.service_s - self.cpu_s).max()) if len(self.cpu_s) else 0.0
+        """Longest time that a worker was without its core within a request on the cores. [s]"""
+        without_s = (self.service_s - self.cpu_s)[self.on_cores]
+        return float(without_s.max()) if len(without_s) else 0.0
 
     @property
     def makespan_s(self) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibration.serving.board import NOT_RUN, Board, new_board
 from calibration.serving.inputs import InputPool, Servable
-from calibration.serving.processes import cores_for
+from calibration.serving.processes import cores_for, spare_cores
 from calibration.serving.requests import RequestList
 from calibration.serving.served import Served
 from calibration.serving.worker import Load, Role, work
@@ -45,7 +45,8 @@ class Workers:
     num_workers, threads : int
         Processes on the cores, and threads (each with a core of its own) in each.
     accelerated : Servable or None
-        Runs offloaded requests, in one process of its own; None: there is no accelerator.
+        Runs offloaded requests, in one process of its own, on a core that the others leave where they leave
+        one; None: there is no accelerator.
     set_threads : callable
         Tells the tensor library how many threads to use; called in each worker.
     """
@@ -100,11 +101,8 @@ def serve(
         for index, mine in enumerate(cores)
     ]
     if workers.accelerated is not None:
-        everywhere = sorted(core for mine in cores for core in mine)
-        last = len(roles)
-        roles.append(
-            Role(worker=last, queue=1, cores=everywhere, warm_up_s=WARM_UP_S, set_threads=keep_threads)
-        )
+        spare, last = spare_cores(cores), len(roles)
+        roles.append(Role(worker=last, queue=1, cores=spare, warm_up_s=WARM_UP_S, set_threads=keep_threads))
     servables = [workers.servable, workers.accelerated or workers.servable]
     processes: list[BaseProcess] = [
         context.Process(
@@ -201,12 +199,7 @@ def _collect(board: Board, requests: RequestList, num_workers: int, *, interrupt
     """Copy what was served out of the shared memory."""
     done = np.flatnonzero(board.worker != NOT_RUN)
     return Served(
-        requests=RequestList(
-            query=requests.query[done],
-            num_items=requests.num_items[done],
-            arrival_s=requests.arrival_s[done],
-            offloaded=requests.offloaded[done],
-        ),
+        requests=requests.only(board.worker != NOT_RUN),
         start_s=board.start_s[done].copy(),
         finish_s=board.finish_s[done].copy(),
         cpu_s=board.cpu_s[done].copy(),

@@ -75,7 +75,8 @@ class Bench:
 
         What a request takes depends on whether it follows another at once or finds a core that has waited,
         and the requests of one query follow each other: only the traffic itself has both in proportion.
-        A recorded trace has no other draw: then the loop is closed and paced, as in `pilot`.
+        A recorded trace has no other draw: then the loop is closed and paced, as in `pilot`. Offloaded
+        requests are left out: the anchor is of the cores.
         """
         question = self.question
         if question.traffic.num_recorded is not None:
@@ -92,7 +93,8 @@ class Bench:
             seed=question.simulation.seed,
             replication=ANCHOR_DRAWS + self.anchors,
         )
-        return self._paced(requests_of(queries, question.policy), None, duration_s)
+        requests = requests_of(queries, question.policy)
+        return self._paced(requests.only(~requests.offloaded), None, duration_s)
 
     def _paced(self, requests: RequestList, pause_s: FloatArray | None, duration_s: float) -> Served:
         served = serve(self.workers, requests, self.pool, pause_s=pause_s, limit_s=3.0 * duration_s)

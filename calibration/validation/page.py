@@ -37,7 +37,8 @@ def _figures(result: Comparison) -> Table:
     plain = errors_percent(result.predicted, result.measured)
     equal = errors_percent(result.equal_utilisation, result.measured)
     rows = [_values(one) for one in (result.measured, result.predicted, result.equal_utilisation)]
-    for key, label in _LABELS.items():
+    offloads = result.measured.accelerator_service_time_s is not None
+    for key, label in (_LABELS | (_OFFLOADED if offloads else {})).items():
         table.add_row(label, rows[0][key], rows[1][key], signed(plain[key]), rows[2][key], signed(equal[key]))
     return table
 
@@ -48,6 +49,7 @@ _LABELS = {
     "service_time": "mean service time [ms]",
     "utilisation": "utilisation [%]",
 }
+_OFFLOADED = {"accelerator_service_time": "on the accelerator [ms]"}
 
 
 def _values(summary: Summary) -> dict[str, str]:
@@ -56,6 +58,7 @@ def _values(summary: Summary) -> dict[str, str]:
         "throughput": number(summary.throughput_qps, 4),
         "service_time": number(summary.service_time_s / MS, 4),
         "utilisation": number(100.0 * summary.utilisation),
+        "accelerator_service_time": number((summary.accelerator_service_time_s or 0.0) / MS, 4),
     }
 
 

@@ -79,10 +79,19 @@ def level_factor(trace: Trace, service: ServiceTimes, policy: Policy, mean_servi
 
 def own_service_times(runs: Sequence[Served], like: ServiceTimes) -> ServiceTimes:
     """The mean service time of each batch size in the runs themselves, whoever else was busy."""
-    sizes = np.concatenate([served.requests.num_items[served.on_cores] for served in runs])
-    service_s = np.concatenate([served.service_s[served.on_cores] for served in runs])
-    mean_s = smoothed_means_s(sizes, service_s, like.max_batch_items)
-    return replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1))
+    mean_s = _own_means_s(runs, like.max_batch_items, offloaded=False)
+    own = replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1))
+    if like.accelerator_s is None or not any(served.requests.offloaded.any() for served in runs):
+        return own
+    return replace(own, accelerator_s=_own_means_s(runs, like.max_offload_items, offloaded=True))
+
+
+def _own_means_s(runs: Sequence[Served], largest: int, *, offloaded: bool) -> FloatArray:
+    """Smoothed means of the requests on the cores, or of those on the accelerator. [s]"""
+    chosen = [served.requests.offloaded == offloaded for served in runs]
+    sizes = [served.requests.num_items[some] for served, some in zip(runs, chosen, strict=True)]
+    service_s = [served.service_s[some] for served, some in zip(runs, chosen, strict=True)]
+    return smoothed_means_s(np.concatenate(sizes), np.concatenate(service_s), largest)
 
 
 def smoothed_means_s(num_items: IntArray, service_s: FloatArray, largest: int) -> FloatArray:

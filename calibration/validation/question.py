@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from calibration.runtime.programme import build_programme
+from calibration.runtime.cuda import cuda_accelerator, missing_cuda
+from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
+from calibration.runtime.programme import Programme, build_programme
 from calibration.serving.processes import cores_for
 from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
 from calibration.validation.bench import Bench, Say, pool_for
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, prepare
+from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.units import GIB
@@ -55,29 +60,47 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     Raises
     ------
     InputError
-        If the scenario is wrong, asks for more cores than this machine has, or for another policy than
-        the runtime serves.
+        If the scenario is wrong, asks for more cores or accelerators than this machine has, or for
+        another policy than the runtime serves.
     """
-    question = prepare(load_scenario(scenario, _here(overrides, profile)))
+    question = prepare(load_scenario(scenario, _here(scenario, overrides, profile)))
     require_servable(question.policy)
     cores_for(question.node.num_workers, question.node.threads)
-    if question.node.accelerator is not None:
-        raise InputError(
-            f"node.accelerators: {question.node.accelerator.name}, but the runtime serves on cores only; "
-            "--set node.accelerators=[] --set policy.offload_threshold_items=null"
-        )
+    _require_accelerator(question)
     return question
+
+
+def _require_accelerator(question: Question) -> None:
+    """Refuse what the runtime cannot offload to: several cards, or one where there is none."""
+    node = question.node
+    if node.accelerator is None:
+        return
+    without = "--set node.accelerators=[] --set policy.offload_threshold_items=null"
+    if node.num_accelerators > 1:
+        raise InputError(f"node.accelerators: the runtime serves one, got {node.num_accelerators}; {without}")
+    if (why := missing_cuda()) is not None:
+        raise InputError(f"node.accelerators: {node.accelerator.name}, but {why}; {without}")
+    if not largest_cpu_launch_items(question.policy, question.max_items):
+        raise InputError(
+            "policy.offload_threshold_items: expected some queries on the cores, all go to the accelerator"
+        )
 
 
 def profile_path(scenario: str, overrides: Sequence[str], profile: str | None) -> Path:
     """The file of the CPU's profile."""
-    return load_scenario(scenario, _here(overrides, profile)).cpu_profile().path
+    return load_scenario(scenario, _here(scenario, overrides, profile)).cpu_profile().path
 
 
-def _here(overrides: Sequence[str], profile: str | None) -> list[str]:
-    """Overrides that move a scenario to this machine's profile and all its cores; the user's follow."""
-    here = [] if profile is None else [f"node.cpu={profile}", f"node.cores={len(os.sched_getaffinity(0))}"]
-    return [*here, *overrides]
+def _here(scenario: str, overrides: Sequence[str], profile: str | None) -> list[str]:
+    """Overrides that move a scenario to this machine's profile and all its cores; the user's follow.
+
+    One core is left for the process that issues to an accelerator, where there is one.
+    """
+    if profile is None:
+        return list(overrides)
+    node = load_scenario(scenario, [f"node.cpu={profile}", *overrides]).scenario.node
+    cores = len(os.sched_getaffinity(0)) - (1 if node.accelerators else 0)
+    return [f"node.cpu={profile}", f"node.cores={max(1, cores)}", *overrides]
 
 
 def at_utilisation(question: Question, service: ServiceTimes, utilisation: float) -> Question:
@@ -114,9 +137,21 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
         servable=programme,
         num_workers=question.node.num_workers,
         threads=question.node.threads,
+        accelerated=_accelerated(question, programme),
         set_threads=torch.set_num_threads,
     )
     return Bench(question=question, workers=workers, pool=pool_for(question, programme), say=say), question
+
+
+def _accelerated(question: Question, programme: Programme) -> LazyServable | None:
+    """What runs offloaded requests: the same model on the CUDA device, built by the worker itself."""
+    if question.node.accelerator is None:
+        return None
+    return LazyServable(programme, partial(_on_device, programme.model, question.simulation.seed))
+
+
+def _on_device(model: RecModel, seed: int) -> OffloadedProgramme:
+    return offloaded_programme(model, cuda_accelerator("node.accelerators"), seed=seed)
 
 
 def service_of(question: Question, *, extrapolate: bool = False) -> ServiceTimes:

@@ -120,7 +120,9 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
             source = profile_path(plan.scenario, options.overrides, options.profile)
             write_refined_profile(source, plan.refined, question, service, comparison.anchor)
         capacity = None
-        if options.capacity and not measured.interrupted:
+        if options.capacity and question.node.accelerator is not None:
+            say("the largest load is measured without accelerators only")
+        elif options.capacity and not measured.interrupted:
             capacity = check_capacity(
                 bench, question, service, duration_s=plan.duration_s, anchors=measured.anchors
             )

@@ -30,6 +30,8 @@ class Summary:
         Mean time that a request holds a core. [s]
     utilisation : float
         Share of the cores' time in which they serve. [1]
+    accelerator_service_time_s : float or None
+        Mean time that a request holds the accelerator; None: none was offloaded. [s]
     """
 
     mean_s: float
@@ -37,6 +39,7 @@ class Summary:
     throughput_qps: float
     service_time_s: float
     utilisation: float
+    accelerator_service_time_s: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The summary as JSON, in the units of the interface."""
@@ -46,6 +49,9 @@ class Summary:
             "throughput_qps": self.throughput_qps,
             "service_time_ms": self.service_time_s / MS,
             "utilisation": self.utilisation,
+            "accelerator_service_time_ms": None
+            if self.accelerator_service_time_s is None
+            else self.accelerator_service_time_s / MS,
         }
 
 
@@ -53,28 +59,42 @@ def summary_of_runs(runs: list[tuple[Served, ServedQueries]]) -> Summary:
     """Summarise measured runs together."""
     services = np.concatenate([served.service_s[served.on_cores] for served, _ in runs])
     makespan_s = sum(served.makespan_s for served, _ in runs)
+    offloaded_s = np.concatenate([served.service_s[~served.on_cores] for served, _ in runs])
     return _summary(
         np.concatenate([queries.latency_s for _, queries in runs]),
         makespan_s,
         services_s=float(services.sum()),
         num_requests=len(services),
         num_workers=runs[0][0].num_workers,
+        accelerator_service_time_s=float(offloaded_s.mean()) if len(offloaded_s) else None,
     )
 
 
 def summary_of_records(records: list[tuple[RunRecord, int]]) -> Summary:
-    """Summarise simulated runs together; with each, how many requests the cores served."""
+    """Summarise simulated runs together; with each, how many requests the cores served.
+
+    An offloaded query is one request: the runtime serves no policy that splits or joins them.
+    """
+    offloaded = sum(int(record.offloaded.sum()) for record, _ in records)
+    busy_s = sum(record.accelerator_busy_s for record, _ in records)
     return _summary(
         np.concatenate([record.latency_s for record, _ in records]),
         sum(record.makespan_s for record, _ in records),
         services_s=sum(record.cpu_busy_s for record, _ in records),
         num_requests=sum(count for _, count in records),
         num_workers=records[0][0].num_executors,
+        accelerator_service_time_s=busy_s / offloaded if offloaded else None,
     )
 
 
 def _summary(
-    latency_s: FloatArray, makespan_s: float, *, services_s: float, num_requests: int, num_workers: int
+    latency_s: FloatArray,
+    makespan_s: float,
+    *,
+    services_s: float,
+    num_requests: int,
+    num_workers: int,
+    accelerator_service_time_s: float | None,
 ) -> Summary:
     ordered = np.sort(latency_s)
     return Summary(
@@ -83,6 +103,7 @@ def _summary(
         throughput_qps=len(latency_s) / makespan_s,
         service_time_s=services_s / max(1, num_requests),
         utilisation=services_s / (num_workers * makespan_s),
+        accelerator_service_time_s=accelerator_service_time_s,
     )
 
 
@@ -96,8 +117,11 @@ def errors_percent(predicted: Summary, measured: Summary) -> dict[str, float | N
         "throughput": _error(predicted.throughput_qps, measured.throughput_qps),
         "service_time": _error(predicted.service_time_s, measured.service_time_s),
         "utilisation": _error(predicted.utilisation, measured.utilisation),
+        "accelerator_service_time": _error(
+            predicted.accelerator_service_time_s, measured.accelerator_service_time_s
+        ),
     }
 
 
-def _error(predicted: float, measured: float) -> float | None:
-    return 100.0 * (predicted / measured - 1.0) if measured else None
+def _error(predicted: float | None, measured: float | None) -> float | None:
+    return 100.0 * (predicted / measured - 1.0) if measured and predicted is not None else None

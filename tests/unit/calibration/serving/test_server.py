@@ -13,7 +13,7 @@ import pytest
 
 from calibration.serving import server
 from calibration.serving.inputs import InputPool, draw_inputs
-from calibration.serving.processes import cores_for, wait_until
+from calibration.serving.processes import cores_for, spare_cores, wait_until
 from calibration.serving.requests import RequestList, requests_of
 from calibration.serving.served import QUERY_COLUMNS, Served, queries_of, write_queries
 from calibration.serving.server import Workers, serve
@@ -181,3 +181,21 @@ def test_records_are_written_whole_with_one_line_a_query(tmp_path: Path) -> None
         ["1", "15", "0", "0.010000"],
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]
+
+
+def test_offloaded_requests_are_served_beside_the_cores_by_a_worker_of_their_own() -> None:
+    policy = SplitAndOffload(batch_size=10, offload_threshold_items=50)
+    queries = Queries(np.linspace(0.0, 0.05, 20), np.tile([5, 60], 10))
+    requests = requests_of(queries, policy)
+    workers = Workers(servable=SPIN, num_workers=1, accelerated=Spinner(fixed_s=3e-3))
+    run = serve(workers, requests, pool_of(SPIN, requests))
+    assert run.requests.offloaded.tolist() == requests.offloaded.tolist()
+    assert np.all(run.service_s[~run.on_cores] >= 3e-3)
+    assert set(run.worker[~run.on_cores].tolist()) == {1}
+    assert set(run.worker[run.on_cores].tolist()) == {0}
+
+
+def test_a_process_without_cores_of_its_own_takes_those_that_are_left() -> None:
+    here = sorted(os.sched_getaffinity(0))
+    assert spare_cores([here]) == here
+    assert spare_cores([here[:1]]) == (here[1:] or here)

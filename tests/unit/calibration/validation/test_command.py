@@ -16,8 +16,9 @@ from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 
 pytest.importorskip("torch")
-from calibration.validation import single, suite  # these need torch
+from calibration.validation import question, single, suite  # these need torch
 from calibration.validation.question import Options
+from tests.unit.calibration.runtime.standin import StandIn
 
 OPTIONS = Options(
     profile=None,
@@ -126,6 +127,62 @@ def test_a_node_with_an_accelerator_is_refused_and_says_what_would_not_be(
     code = main(["validate", "-s", "rm1_broadwell_gtx1080ti", "--set", f"node.cores={CORES}"])
     assert code == 2
     assert "--set node.accelerators=[]" in capsys.readouterr().err
+
+
+def test_several_accelerators_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    two = "node.accelerators=[gtx1080ti, gtx1080ti]"
+    options = ["--set", f"node.cores={CORES}", "--set", two]
+    assert main(["validate", "-s", "rm1_broadwell_gtx1080ti", *options]) == 2
+    assert "the runtime serves one, got 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device as far as the question is concerned; what runs offloaded requests is the CPU."""
+    monkeypatch.setattr(question, "missing_cuda", lambda: None)
+    monkeypatch.setattr(question, "cuda_accelerator", lambda _asked: StandIn(free=1e9))
+
+
+OFFLOADING = (
+    *("--set", f"node.cores={max(1, CORES - 1)}"),
+    *("--set", "node.accelerators=[gtx1080ti]"),
+    *("--set", "policy.offload_threshold_items=200"),
+)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_offloaded_queries_are_served_and_compared(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = scenario.parent / "queries.csv"
+    options = ["--duration", "500ms", "--anchor", "--records", str(records), "--json"]
+    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in (0, 3)
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    for key in ("predicted", "measured"):
+        assert answer[key]["accelerator_service_time_ms"] > 0
+    assert answer["error_percent"]["accelerator_service_time"] is not None
+    assert answer["capacity"] is None
+    assert "without accelerators only" in captured.err
+    rows = [line.split(",") for line in records.read_text().splitlines()[1:]]
+    assert {row[2] for row in rows} == {"0", "1"}
+    assert all((int(row[1]) >= 200) == (row[2] == "1") for row in rows)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_scenario_that_leaves_nothing_to_the_cores_is_refused(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = ["--set", "policy.offload_threshold_items=1"]
+    assert main(["validate", "-s", str(scenario), *OFFLOADING, *everything]) == 2
+    assert "expected some queries on the cores" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_one_core_is_left_for_the_process_that_issues(scenario: Path) -> None:
+    given = ["node.accelerators=[gtx1080ti]", "policy.offload_threshold_items=200"]
+    asked = question.question_of(str(scenario), given, "skylake")
+    assert asked.node.cores == max(1, CORES - 1)
 
 
 @pytest.mark.slow
