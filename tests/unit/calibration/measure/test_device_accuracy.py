@@ -1,0 +1,55 @@
+"""Errors and cross-overs of whole models on a card: arithmetic by hand, passes on a stand-in."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from calibration.measure.device_accuracy import (
+    crossover_items,
+    errors_of,
+    line_of,
+    main,
+    measure_offloaded,
+    predicted,
+)
+from calibration.runtime.cuda import missing_cuda
+from calibration.runtime.memory import shrunk
+from perfmodel.planning.prepare import find_model
+from tests.unit.calibration.runtime.standin import StandIn
+
+BATCHES = (1, 10, 100)
+
+
+def test_the_crossover_is_where_the_card_becomes_faster_for_good() -> None:
+    core_s = np.array([1.0, 10.0, 100.0])
+    assert crossover_items(BATCHES, np.array([0.5, 0.5, 0.5]), core_s) == 1.0
+    assert crossover_items(BATCHES, np.array([2.0, 20.0, 200.0]), core_s) is None
+    assert crossover_items(BATCHES, np.array([0.5, 40.0, 25.0]), core_s) == pytest.approx(10**1.5)
+
+
+def test_passes_on_the_accelerator_are_timed_for_every_round_and_batch() -> None:
+    seconds = measure_offloaded(shrunk(find_model("ncf"), 1e-3), (1, 4), 2, StandIn)
+    assert seconds.shape == (2, 2)
+    assert np.all(seconds > 0.0)
+
+
+def test_an_error_is_positive_where_the_prediction_is_above() -> None:
+    model = find_model("ncf")
+    expected_s = predicted(model, BATCHES, "gtx1080ti")
+    found = errors_of(model, BATCHES, np.stack([expected_s / 2.0, expected_s / 2.0]), "gtx1080ti")
+    assert [row["error_percent"] for row in found["rows"]] == pytest.approx([100.0] * 3)
+    faster = {"predicted_items": 40.0, "measured_items": None}
+    assert line_of(found | {"faster_from": faster}).endswith("card faster from never, predicted 40")
+
+
+@pytest.mark.skipif(missing_cuda() is None, reason="there is a device")
+def test_without_a_device_it_says_so_and_leaves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["device_accuracy", "--profile", "gtx1080ti"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "PyTorch sees no CUDA device here" in capsys.readouterr().err
