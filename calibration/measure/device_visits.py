@@ -28,9 +28,6 @@ _WARM, _ISSUED, _TIMED, _FEWEST = 3, 5, 9, 3
 """Passes: the first ones load kernels and take memory; then the host is timed, then the device."""
 _MOST_LOOKUPS, _MOST_DRAWN = 3e6, 15e6
 """Of one batch, and of all batches of a visit: the host draws them, which takes longer than using them."""
-_HELD = 1.5
-"""How long the device is held, over what the host needed to issue a pass. [1]"""
-_HELD_S, _LONGEST_HELD_S = 2e-4, 0.02
 _SHORTEST_S = 1e-7
 """Of a kernel's device time: shorter ones are rounding of the time stamps."""
 
@@ -75,8 +72,7 @@ def _visit_at(
     for given in batches[:_WARM]:
         programme.run(given)
     issue = issue_call_seconds(programme, _in_turn(batches, _ISSUED), accelerator)
-    hold_s = min(_HELD_S + _HELD * float(np.median(issue.sum(axis=1))), _LONGEST_HELD_S)
-    device = device_call_seconds(programme, batches[_WARM:], accelerator, hold_s=hold_s)
+    device = device_call_seconds(programme, batches[_WARM:], accelerator, np.median(issue, axis=0))
     by_kernel = np.maximum(kernel_seconds(programme, device), _SHORTEST_S * _is_run(programme))
     low, middle, high = np.percentile(by_kernel, (25, 50, 75), axis=0)
     return Visit(

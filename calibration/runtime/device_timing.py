@@ -10,11 +10,15 @@ import numpy as np
 import torch
 
 from calibration.runtime.accelerator import Accelerator
-from calibration.runtime.programme import Inputs, Programme
+from calibration.runtime.programme import Inputs, Programme, Slots
 from calibration.runtime.timing import Floats
 
 _EMPTY_INTERVALS = 50
-_HOLD_S = 1e-3
+_HOLD_S, _LONGEST_HOLD_S = 2e-4, 0.02
+_HELD = 1.5
+"""How long the device is held, over what the host needs to issue the calls. [1]"""
+_IN_A_HOLD = 50
+"""Calls issued while the device is held once."""
 
 
 def stamp_overhead_s(accelerator: Accelerator) -> float:
@@ -27,11 +31,12 @@ def stamp_overhead_s(accelerator: Accelerator) -> float:
 
 
 def device_call_seconds(
-    programme: Programme, inputs: Sequence[Inputs], accelerator: Accelerator, *, hold_s: float
+    programme: Programme, inputs: Sequence[Inputs], accelerator: Accelerator, issue_s: Floats
 ) -> Floats:
     """Time of each call on the device, `(passes, calls)`; that of the time stamps taken off. [s]
 
-    Each pass is issued while the device is held, so that it never waits for the host.
+    Calls are issued while the device is held, so that it never waits for the host; some dozens at a time,
+    since a device's queue takes some 1000 launches, and stops the host when it is full.
 
     Parameters
     ----------
@@ -41,25 +46,37 @@ def device_call_seconds(
         On the device; one pass for each.
     accelerator : Accelerator
         The device.
-    hold_s : float
-        How long the device is held: at least what the host needs to issue a pass. [s]
+    issue_s : (calls,) float array
+        What the host needs to issue each call: how long the device is held. [s]
     """
     overhead_s = stamp_overhead_s(accelerator)
-    seconds = np.empty((len(inputs), len(programme.calls)))
+    numbers = range(len(programme.calls))
+    groups = [numbers[first : first + _IN_A_HOLD] for first in range(0, len(numbers), _IN_A_HOLD)]
+    seconds = np.empty((len(inputs), len(numbers)))
     with torch.inference_mode():
         for index, given in enumerate(inputs):
             slots = programme.slots(given)
-            accelerator.synchronise()
-            accelerator.hold(hold_s)
-            stamps = [accelerator.event()]
-            for call in programme.calls:
-                call.run(slots)
-                for slot in call.frees:
-                    slots[slot] = None
-                stamps.append(accelerator.event())
-            accelerator.synchronise()
-            seconds[index] = _intervals_s(accelerator, stamps)
+            for group in groups:
+                accelerator.synchronise()
+                accelerator.hold(min(_HOLD_S + _HELD * float(issue_s[group].sum()), _LONGEST_HOLD_S))
+                stamps = _stamped(programme, slots, group, accelerator)
+                accelerator.synchronise()
+                seconds[index, group] = _intervals_s(accelerator, stamps)
     return np.maximum(0.0, seconds - overhead_s)
+
+
+def _stamped(
+    programme: Programme, slots: Slots, group: Sequence[int], accelerator: Accelerator
+) -> list[object]:
+    """Issue some calls of a pass, with a time stamp before and after each."""
+    stamps: list[object] = [accelerator.event()]
+    for number in group:
+        call = programme.calls[number]
+        call.run(slots)
+        for slot in call.frees:
+            slots[slot] = None
+        stamps.append(accelerator.event())
+    return stamps
 
 
 def issue_call_seconds(programme: Programme, inputs: Sequence[Inputs], accelerator: Accelerator) -> Floats:

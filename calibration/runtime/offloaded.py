@@ -34,11 +34,8 @@ class OffloadedProgramme:
         return self.programme.inputs(batch_size, rng)
 
     def run(self, inputs: Inputs) -> torch.Tensor:
-        """Copy the inputs, run the calls, copy the output back and wait for it."""
-        device = self.accelerator.device
-        output = self.programme.run(inputs.to(device)).cpu()
-        self.accelerator.synchronise()
-        return output
+        """Copy the inputs, run the calls, and copy the output back, which waits until it is there."""
+        return self.programme.run(inputs.to(self.accelerator.device)).cpu()
 
 
 def offloaded_programme(

@@ -34,13 +34,6 @@ def test_a_pass_on_the_accelerator_gives_what_the_cpu_gives() -> None:
     torch.testing.assert_close(there.run(inputs), here.run(inputs))
 
 
-def test_a_pass_ends_when_the_device_has_ended() -> None:
-    accelerator = StandIn()
-    offloaded = offloaded_programme(shrunk(find_model("ncf"), 1e-3), accelerator)
-    offloaded.run(offloaded.inputs(2, np.random.default_rng(0)))
-    assert accelerator.synchronised == 1
-
-
 def test_a_model_that_the_card_has_no_room_for_is_refused() -> None:
     with pytest.raises(InputError, match="GiB are missing"):
         offloaded_programme(find_model("dlrm-rmc2"), StandIn(free=1e8))

@@ -56,7 +56,7 @@ def test_calls_take_time_on_the_device_and_on_the_host(card: CudaAccelerator) ->
     for given in inputs[:3]:
         programme.run(given)
     issue_s = np.median(issue_call_seconds(programme, inputs, card), axis=0)
-    device_s = np.median(device_call_seconds(programme, inputs, card, hold_s=2.0 * issue_s.sum()), axis=0)
+    device_s = np.median(device_call_seconds(programme, inputs, card, issue_s), axis=0)
     assert np.all(issue_s > 0.0)
     assert np.all((device_s > 0.0) & (device_s < 1e-2))
     assert 0.0 <= stamp_overhead_s(card) < 1e-4
