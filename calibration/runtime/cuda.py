@@ -5,6 +5,7 @@ Written against the documentation and tested with a stand-in of the protocol; it
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,7 @@ def cuda_accelerator(asked: str = "--device cuda") -> CudaAccelerator:
     """
     if (why := missing_cuda()) is not None:
         raise InputError(f"{asked}: {why}")
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    _require_fp32()
     device = torch.device("cuda", 0)
     torch.cuda.set_device(device)
     properties = torch.cuda.get_device_properties(device)
@@ -91,6 +91,14 @@ def cuda_accelerator(asked: str = "--device cuda") -> CudaAccelerator:
         num_multiprocessors=int(properties.multi_processor_count),
         clock_hz=_clock_hz(),
     )
+
+
+def _require_fp32() -> None:
+    """Products and recurrent layers in fp32; some releases of PyTorch warn of another way to say so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _clock_hz() -> float:

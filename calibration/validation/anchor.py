@@ -47,14 +47,6 @@ class Samples:
         busy = np.clip(self.num_busy, 1, service.num_executors)
         return service.cpu_s[self.num_items - 1, busy - 1]
 
-    def where(self, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Samples:
-        """Some of the requests."""
-        return Samples(
-            num_items=self.num_items[chosen],
-            num_busy=self.num_busy[chosen],
-            service_s=self.service_s[chosen],
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Anchor:

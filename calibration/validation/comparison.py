@@ -13,6 +13,7 @@ from calibration.validation.measuring import Measured
 from calibration.validation.prediction import Trace, level_factor, own_service_times, scaled
 from calibration.validation.summary import Summary, errors_percent, summary_of_runs
 from perfmodel.planning.prepare import Question
+from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.units import MS
@@ -35,7 +36,9 @@ class Comparison:
     level_factor : float
         What the service times were scaled by for `equal_utilisation`. [1]
     by_batch : sequence of mapping
-        Measured and predicted mean service time by request size.
+        Measured and predicted mean service time by request size, on the cores.
+    by_launch : sequence of mapping
+        The same on the accelerator; empty without one.
     drift : float
         Standard deviation of the level of service times between the pieces of the run, relative. [1]
     repeated_pieces, longest_stall_s
@@ -52,6 +55,7 @@ class Comparison:
     own_times: Summary
     level_factor: float
     by_batch: Sequence[Mapping[str, float]]
+    by_launch: Sequence[Mapping[str, float]]
     drift: float
     anchor: Anchor | None
     repeated_pieces: int
@@ -77,6 +81,7 @@ class Comparison:
             },
             "own_service_times": {"error_percent": errors_percent(self.own_times, self.measured)},
             "service_time_by_batch": [dict(row) for row in self.by_batch],
+            "accelerator_service_time_by_batch": [dict(row) for row in self.by_launch],
             "drift_percent": 100.0 * self.drift,
             "repeated_pieces": self.repeated_pieces,
             "longest_stall_ms": self.longest_stall_s / MS,
@@ -104,6 +109,7 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         own_times=trace.predict(own_service_times(served, service), policy),
         level_factor=factor,
         by_batch=by_batch(served, refined),
+        by_launch=by_launch(served, refined),
         drift=level_drift(served, refined),
         anchor=anchor,
         repeated_pieces=measured.repeated,
@@ -118,22 +124,34 @@ def is_stable(question: Question, service: ServiceTimes) -> bool:
 
 
 def by_batch(runs: Sequence[Served], service: ServiceTimes) -> list[dict[str, float]]:
-    """Mean service time of requests by size, in octaves, with the largest size on its own."""
+    """Mean service time of requests on the cores by size, in octaves, the largest size on its own."""
     samples = Samples.of(runs)
-    largest = int(samples.num_items.max())
-    bins = np.where(samples.num_items == largest, 99, np.log2(samples.num_items).astype(np.int64))
+    return _by_size(samples.num_items, samples.service_s, samples.predicted_s(service))
+
+
+def by_launch(runs: Sequence[Served], service: ServiceTimes) -> list[dict[str, float]]:
+    """The same of offloaded requests, each alone on the accelerator as the runtime serves them."""
+    num_items = np.concatenate([run.requests.num_items[~run.on_cores] for run in runs])
+    if len(num_items) == 0:
+        return []
+    service_s = np.concatenate([run.service_s[~run.on_cores] for run in runs])
+    return _by_size(num_items, service_s, service.accelerator_by_streams_s[num_items - 1, 0])
+
+
+def _by_size(num_items: IntArray, service_s: FloatArray, predicted_s: FloatArray) -> list[dict[str, float]]:
+    bins = np.where(num_items == num_items.max(), 99, np.log2(num_items).astype(np.int64))
     rows = []
     for place in np.unique(bins).tolist():
-        some = samples.where(bins == place)
-        mean_s, predicted_s = float(some.service_s.mean()), float(some.predicted_s(service).mean())
+        some = bins == place
+        mean_s, there_s = float(service_s[some].mean()), float(predicted_s[some].mean())
         rows.append(
             {
-                "from_items": int(some.num_items.min()),
-                "to_items": int(some.num_items.max()),
-                "requests": len(some.service_s),
+                "from_items": int(num_items[some].min()),
+                "to_items": int(num_items[some].max()),
+                "requests": int(some.sum()),
                 "measured_ms": mean_s / MS,
-                "predicted_ms": predicted_s / MS,
-                "error_percent": 100.0 * (predicted_s / mean_s - 1.0),
+                "predicted_ms": there_s / MS,
+                "error_percent": 100.0 * (there_s / mean_s - 1.0),
             }
         )
     return rows

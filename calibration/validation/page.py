@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -21,7 +23,10 @@ def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings
     )
     lines = [_capacity_line(capacity)] if capacity is not None else []
     lines += [*_state_lines(result), settings]
-    return Group(head, "", _figures(result), "", _batches(result), "", *lines)
+    tables: list[RenderableType] = [_batches("service time by request size", result.by_batch), ""]
+    if result.by_launch:
+        tables += [_batches("on the accelerator", result.by_launch), ""]
+    return Group(head, "", _figures(result), "", *tables, *lines)
 
 
 def signed(percent: float | None) -> str:
@@ -62,11 +67,11 @@ def _values(summary: Summary) -> dict[str, str]:
     }
 
 
-def _batches(result: Comparison) -> Table:
-    table = Table(title="service time by request size", title_justify="left", box=None, pad_edge=False)
+def _batches(title: str, rows: Sequence[Mapping[str, float]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("items", "requests", "measured [ms]", "predicted [ms]", "error"):
         table.add_column(heading, justify="right")
-    for row in result.by_batch:
+    for row in rows:
         low, high = int(row["from_items"]), int(row["to_items"])
         table.add_row(
             f"{low}" if low == high else f"{low} to {high}",

@@ -13,6 +13,9 @@ from calibration.runtime import cuda
 from calibration.runtime.accelerator import Accelerator
 from perfmodel.errors import InputError
 
+# Some releases of PyTorch warn of another way to ask for TF32.
+pytestmark = pytest.mark.filterwarnings("ignore:.*TF32")
+
 CYCLES_PER_MS = 1.5e6
 
 

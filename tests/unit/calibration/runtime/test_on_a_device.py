@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.gpu,
     # Weights of recurrent layers are cut one by one; cuDNN gathers them anew in each call, and says so.
     pytest.mark.filterwarnings("ignore:RNN module weights"),
+    pytest.mark.filterwarnings("ignore:.*TF32"),
 ]
 
 

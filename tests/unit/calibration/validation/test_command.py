@@ -162,11 +162,24 @@ def test_offloaded_queries_are_served_and_compared(
     for key in ("predicted", "measured"):
         assert answer[key]["accelerator_service_time_ms"] > 0
     assert answer["error_percent"]["accelerator_service_time"] is not None
+    sizes = answer["accelerator_service_time_by_batch"]
+    assert min(row["from_items"] for row in sizes) >= 200
     assert answer["capacity"] is None
     assert "without accelerators only" in captured.err
     rows = [line.split(",") for line in records.read_text().splitlines()[1:]]
     assert {row[2] for row in rows} == {"0", "1"}
     assert all((int(row[1]) >= 200) == (row[2] == "1") for row in rows)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_page_shows_the_accelerator_beside_the_cores(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--duration", "300ms", "--no-capacity"]
+    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in (0, 3)
+    page = capsys.readouterr().out
+    assert "on the accelerator" in page
+    assert page.count("requests") == 2  # a table of the cores, one of the accelerator
 
 
 @pytest.mark.usefixtures("stand_in")
