@@ -8,7 +8,7 @@ from typing import Any
 
 from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import LAW_REVISION, Surface
 from perfmodel.loading.profile_surfaces import surface_section
 from perfmodel.units import GB, GFLOP, MS, NS, US
 
@@ -63,6 +63,7 @@ def profile_values(
                 "relative_error": {"value": _rounded(facts["relative_error"]), "source": source},
                 "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),
                 "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
+                "law_revision": LAW_REVISION,
                 "surfaces": [
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()

@@ -193,30 +193,49 @@ def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
 def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     rows = batch_size * kernel.rows_per_item
     width = kernel.read_bytes_per_item / ELEMENT_BYTES / kernel.rows_per_item
-    return [1.0, rows, rows * width], [np.log(rows), np.log(width), _log_touched(at.reuse_bytes)]
+    short = float(width < VECTOR)  # than a vector: worked element by element
+    vectors = float(np.ceil(width / VECTOR))
+    amounts: list[Floats | float] = [1.0, rows, rows * width, rows * vectors, short * rows * width]
+    amounts += _streamed(ELEMENT_BYTES * rows * width)
+    return amounts, [np.log(rows), np.log(width), _log_touched(at.reuse_bytes)]
+
+
+def _streamed(moved_bytes: Floats) -> list[Floats | float]:
+    """Operands and results too large for a cache: for a private one, and for a shared one. [bytes]"""
+    return [moved_bytes * _beyond(moved_bytes, NEAR_BYTES), moved_bytes * _beyond(moved_bytes, FAR_BYTES)]
 
 
 def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
     r, k, n = (float(size) for size in kernel.shape)
     p = batch_size * kernel.rows_per_item
-    amounts: list[Floats | float] = [1.0, p, p * r * k * n, p * k * (r + n), p * r * n]
+    strips = float(_strips(np.array([n]), VECTOR)[0])
+    amounts: list[Floats | float] = [1.0, p, p * r * k * n, p * r * k * strips, p * k * (r + n), p * r * n]
+    amounts += _streamed(ELEMENT_BYTES * p * (k * (r + n) + r * n))
     return amounts, [np.log(p), np.log(r), np.log(k), np.log(n)]
 
 
 def _recurrent(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
-    """The whole layer: its input products and its steps are one call."""
+    """A step's share of the whole layer, whose input products and steps are one call of the framework."""
     steps, width, hidden = (float(size) for size in kernel.shape)
-    b, row_steps = batch_size, batch_size * steps
+    b = batch_size
+    outputs = hidden * (1.0 if kernel.variant == "rnn" else 3.0)
+    strips = float(_strips(np.array([outputs]), VECTOR)[0])
+    several = (b > 1.0).astype(float)  # one row is multiplied as a vector, several are packed first
     amounts: list[Floats | float] = [
+        1.0 / steps,
         1.0,
-        steps,
-        row_steps * hidden * hidden,
-        row_steps * width * hidden,
-        row_steps * hidden,
-        steps * hidden * hidden,
-        row_steps * width,
+        several,
+        b * hidden * hidden,
+        b * width * hidden,
+        b * hidden * strips,
+        b * width * strips,
+        b * hidden,
+        hidden * hidden,
+        several * hidden * hidden,
+        b * width,
     ]
-    return amounts, [np.log(b), np.log(steps), np.log(width), np.log(hidden)]
+    tail = float(np.log(VECTOR * strips / outputs))
+    return amounts, [np.log(b), np.log(steps), np.log(width), np.log(hidden), tail]
 
 
 _PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Lists]] = {

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import ModelAnchor
+from perfmodel.domain.surface import LAW_REVISION
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 
 T = TypeVar("T")
@@ -160,6 +161,7 @@ class AnchorSection(Frozen):
 class StackSection(Frozen):
     """One software stack on this hardware.
 
+    `law_revision` says by which version's laws the surfaces were fitted: others charge for other work.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
     model's name. `thread_scaling` is optional: the share of a
@@ -172,12 +174,21 @@ class StackSection(Frozen):
     costs: CostSection
     measured: tuple[Curve, ...] = ()
     thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)
+    law_revision: int = 1
     surfaces: tuple[SurfaceSection, ...] = ()
     co_located: dict[KernelFamily, dict[WorkerCount, Annotated[float, Field(ge=1)]]] = Field(
         default_factory=dict
     )
 
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _laws_are_of_this_version(self) -> StackSection:
+        if self.surfaces and self.law_revision != LAW_REVISION:
+            refit = "`python -m calibration.measure.refit MEASURED.csv PROFILE` fits the measurements anew"
+            got = f"fitted by another version, {self.law_revision}"
+            raise ValueErrorAt(f"expected {LAW_REVISION}, got surfaces {got}: {refit}", ("law_revision",))
+        return self
 
     @model_validator(mode="after")
     def _range_ascends(self) -> StackSection:

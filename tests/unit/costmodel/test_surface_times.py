@@ -151,3 +151,26 @@ def test_reading_the_same_memory_slows_workers_down_where_it_does_not_suffice(cp
     # 64 % of the time is reading, at 10 GB/s; four ask for four times what there is
     assert 1.2 < seconds[1] / seconds[0] < 1.7
     assert 2.0 < seconds[2] / seconds[0] < 3.3
+
+
+def test_a_recurrent_layer_takes_its_time_step_by_step(cpu: Device) -> None:
+    def layer(steps: int) -> RecModel:
+        operators = (
+            {
+                "name": "rows",
+                "kind": "embedding_bag",
+                "pooling": "none",
+                "tables": ({"num_rows": 100, "dim": 8, "pooling_factor": steps},),
+            },
+            {"name": "states", "kind": "gru", "input": "rows", "hidden_size": 16},
+        )
+        return RecModel.model_validate({"name": "steps", "operators": operators})
+
+    law = np.zeros(14)
+    law[[0, 1, 3]] = 20e-6, 5e-6, 1e-9  # a call, a step, a row's products of 16 states with 16
+    surface = replace(FLAT, law=law, **_of_dims(7))
+    calibrated = replace(cpu, surfaces={"recurrent.gru": surface})
+    for steps in (10, 20):
+        timed = surface_times(lower(layer(steps)), calibrated, np.array([4.0]), np.ones(1))
+        seconds = [one for one, _ in timed if one is not None and one.all()]
+        assert seconds == [pytest.approx([20e-6 + steps * (5e-6 + 4 * 256e-9)])]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perfmodel.domain.surface import LAW_REVISION
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.validated import validate
@@ -245,3 +246,14 @@ def test_a_measured_curve_ascends_with_a_time_each(change: dict[str, Any], error
     curve = {"signature": "fc:1x4x8", "batch_sizes": [1, 16], "time_us": [2.0, 5.0], "source": "measured: x"}
     described["stacks"]["plain"] = {**described["stacks"]["plain"], "measured": [{**curve, **change}]}
     assert error_of(described) == error
+
+
+def test_surfaces_that_another_version_fitted_are_refused_with_the_way_out() -> None:
+    described = document()
+    flat = {"law_ns": [1.0], "scales": [1.0], "low": [0.0], "high": [1.0], "residual": "0 0\n"}
+    sizes = {"amplitude": 1.0, "noise": 0.1, "noise_ns": 0.0, "relative_error": 0.1, "calls": 1}
+    surface = {"call": "fc", "source": "measured: here", **flat, **sizes}
+    described["stacks"]["plain"]["surfaces"] = [surface]
+    assert "calibration.measure.refit" in error_of(described)
+    described["stacks"]["plain"]["law_revision"] = LAW_REVISION
+    assert set(profile(described).device("plain").surfaces) == {"fc"}
