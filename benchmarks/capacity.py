@@ -79,7 +79,7 @@ def systems() -> Iterator[tuple[str, RateSearch, float | None]]:
         yield f"M/D/{executors}", textbook_search(deterministic_queue(0.5, executors), latency_s), rate_qps
     for name in SCENARIOS:
         question = prepare(load_scenario(name))
-        service = question.node.service_times(question.policy, question.max_items)
+        service = question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)
         search = RateSearch(
             traffic=question.traffic, service=service, policy=question.policy, sla=question.sla, seed=1
         )

@@ -23,7 +23,7 @@ _FREE_GIB = 4.0
 _NOISE = 0.02
 _STEAL = 0.01
 _COARSE_NS = 1000
-_PROBED_BYTES, _PROBES = 64e6, 5
+_PROBES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,13 +283,13 @@ def shared_cache(measured_s: Callable[[], float] | None = None) -> Finding:
 def _l3_lifetime_s() -> float:
     import torch
 
-    from calibration.measure.probes import l3_lifetime_s
+    from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
     from calibration.measure.visits import allocate_pool
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        pool = allocate_pool(_PROBED_BYTES)
+        pool = allocate_pool(PROBED_BYTES)
         return median(l3_lifetime_s(pool) for _ in range(_PROBES))
     finally:
         torch.set_num_threads(threads)

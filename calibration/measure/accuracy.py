@@ -12,22 +12,21 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibration.measure.probes import l3_lifetime_s
+from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
+from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.costmodel.surfaces import surface_key
-from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
@@ -40,7 +39,6 @@ BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
 _SETTLING_BATCH = 512
-_PROBED_BYTES = 64e6
 _SHORTEST_S, _LONGEST_S, _SETTLED = 3.0, 15.0, 0.02
 """Settling goes on until a second's passes are not faster than those before by more than a share."""
 
@@ -70,7 +68,7 @@ class ModelTimes:
 
 def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
     """Run a model at each batch size, round by round, in this process."""
-    programme, pool, lifetimes_s = build_programme(model), allocate_pool(_PROBED_BYTES), []
+    programme, pool, lifetimes_s = build_programme(model), allocate_pool(PROBED_BYTES), []
     _settle(programme)
     whole, parts = np.zeros((rounds, len(batches))), []
     for number in range(rounds):
@@ -126,7 +124,9 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
             sums[0] += float(np.mean(timed.seconds * share))
             sums[1] += float(np.mean(seconds * share))
     errors = 100.0 * (predicted.seconds / measured_s - 1.0)
-    now = batch_time(times.model, _with_lifetime(device, times.l3_lifetime_s), np.array(times.batches, float))
+    now = batch_time(
+        times.model, device.with_l3_lifetime(times.l3_lifetime_s), np.array(times.batches, float)
+    )
     return {
         "model": times.model.name,
         "l3_lifetime_ms": times.l3_lifetime_s / MS if isfinite(times.l3_lifetime_s) else None,
@@ -155,13 +155,6 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
         },
         "between_rounds_percent": _between_rounds(times.seconds),
     }
-
-
-def _with_lifetime(device: Device, l3_lifetime_s: float) -> Device:
-    """The device in a last-level cache that neighbours fill as fast as they do now."""
-    if device.caches is None:
-        return device
-    return replace(device, caches=replace(device.caches, l3_lifetime_s=l3_lifetime_s))
 
 
 def _between_rounds(seconds: Floats) -> float:

@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 
 from calibration.fingerprint import fingerprint
+from calibration.measure.bandwidth import read_bandwidth_bytes_per_s, saturation, shared_bandwidth
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.points import points_by_call
-from calibration.measure.probes import (
-    co_located_slowdowns,
-    l3_lifetime_s,
-    power_w,
-    read_bandwidth_bytes_per_s,
-)
+from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
 from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
@@ -40,6 +36,8 @@ _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
 _CO_LOCATED = 0.15
 """Share of the time for contention."""
+_SATURATION = 0.2
+"""Share of that for what all workers together read from memory."""
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
 _SAVED_EVERY_S = 10.0
@@ -110,7 +108,8 @@ class Calibration:
     def _measure_neighbours(self, pool: Pool, workers: int, until_s: float) -> None:
         self.progress(f"{workers} busy workers", self._spent_s())
         left_s = until_s - self._spent_s()
-        ratios = co_located_slowdowns(pool, left_s, workers)
+        self.records.facts |= shared_bandwidth(pool, _SATURATION * left_s, workers)
+        ratios = co_located_slowdowns(pool, (1.0 - _SATURATION) * left_s, workers)
         for family, ratio in ratios.items():
             self.records.facts[f"co_located.{family}.{workers}"] = ratio
 
@@ -194,6 +193,8 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
         "relative_error": fitted.relative_error,
         "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
     }
+    if (shared := saturation(facts)) is not None:
+        facts["node_bandwidth_bytes_per_s"], facts["saturation_sharpness"] = shared
     return profile_values(
         name=name,
         taken=taken,

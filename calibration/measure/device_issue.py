@@ -11,9 +11,8 @@ from scipy.optimize import nnls
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit
 from perfmodel.costmodel.issue import parts_of
-from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.surfaces import is_part_of_another, surface_key
 from perfmodel.domain.hardware import IssueCost
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from calibration.measure.fit import Points, Seen, gather_points
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit
-from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.surfaces import is_part_of_another, moments, place, surface_key
+from perfmodel.costmodel.moments import Before, moments
+from perfmodel.costmodel.surfaces import place
 from perfmodel.domain.hardware import Caches
 
 
@@ -41,7 +42,8 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
         times = np.zeros(len(kernels))
         times[: len(visit.seconds)] = visit.seconds
         then = replace(caches, l3_lifetime_s=visit.l3_lifetime_s)
-        found_at = moments(kernels, batch, then, np.array([times.sum()]))
+        pass_s = np.array([times.sum()])
+        found_at = moments(kernels, batch, then, pass_s, Before.alike(batch, pass_s))
         for kernel, seconds, moment in zip(kernels, times, found_at, strict=True):
             if not is_part_of_another(kernel) and seconds > 0.0:
                 at = place(kernel, batch, moment)

@@ -1,42 +1,29 @@
-"""What calibration measures once: memory bandwidth, power, and the slow-down beside busy workers."""
+"""What calibration measures beside calls: the life of cached lines, power, slow-downs beside busy workers."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import inf
-from multiprocessing.synchronize import Event
 
 import numpy as np
 import torch
 
+from calibration.measure.neighbours import busy_neighbours, run_sequences
 from calibration.measure.visits import Pool, Visit, sequence_of, visits
 from calibration.power import EnergyMeter, energy_of
 from perfmodel.costmodel.lowering import lower
 
-_READ_BYTES = 256e6
-_READS = 5
 _STARTED_S = 0.3
+PROBED_BYTES = 64e6
+"""Of a pool that is good enough to read the life of cached lines."""
 _KEPT_BYTES, _LINE_ELEMENTS = 4e6, 16
 _WAITS_S = tuple(0.5e-3 * 2.0**power for power in range(10))
 _WAITED = 5
 _SLOWER = 1.5
 """How much longer than cached lines others take, at the least, for the difference to tell anything. [1]"""
 _FIRST_SEED = 10**6  # of sequences for contention: others than those of the surfaces
-
-
-def read_bandwidth_bytes_per_s(pool: Pool) -> float:
-    """Rate at which one worker reads memory that no cache holds. [bytes/s]"""
-    count = int(min(_READ_BYTES / 4, pool.memory.numel()))
-    rates = []
-    for _ in range(_READS):
-        start = time.perf_counter()
-        pool.memory[:count].sum()
-        rates.append(4.0 * count / (time.perf_counter() - start))
-    return float(np.median(rates))
 
 
 def l3_lifetime_s(pool: Pool) -> float:
@@ -88,7 +75,7 @@ def power_w(meter: EnergyMeter, pool: Pool, workers: int, duration_s: float) -> 
     """Mean power at rest and with `workers` busy, each over `duration_s`: `idle_w` and `busy_w`. [W]"""
     with energy_of(meter) as idle:
         time.sleep(duration_s)
-    with _busy_neighbours(pool, workers) as running:
+    with busy_neighbours(pool, workers, run_sequences) as running:
         running.set()
         time.sleep(_STARTED_S)
         with energy_of(meter) as busy:
@@ -105,7 +92,7 @@ def co_located_slowdowns(pool: Pool, duration_s: float, workers: int) -> dict[st
     """
     ratios: dict[str, list[tuple[float, float]]] = defaultdict(list)
     seed, end_s = _FIRST_SEED, time.monotonic() + duration_s
-    with _busy_neighbours(pool, workers - 1) as running:
+    with busy_neighbours(pool, workers - 1, run_sequences) as running:
         while time.monotonic() < end_s:
             seed += 1
             alone = list(visits([seed], pool))
@@ -131,29 +118,3 @@ def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
     """The ratio below which half of the time lies."""
     ratios, weights = np.array(sorted(pairs)).T
     return float(ratios[np.searchsorted(np.cumsum(weights), 0.5 * weights.sum())])
-
-
-@contextmanager
-def _busy_neighbours(pool: Pool, count: int) -> Iterator[Event]:
-    """Processes that run sequences while the event is set; forked, so that they share the pool."""
-    context = multiprocessing.get_context("fork")
-    running = context.Event()
-    processes = [
-        context.Process(target=_keep_busy, args=(pool, running, _FIRST_SEED * (index + 2)), daemon=True)
-        for index in range(count)
-    ]
-    try:
-        for process in processes:
-            process.start()
-        yield running
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _keep_busy(pool: Pool, running: Event, first_seed: int) -> None:
-    torch.set_num_threads(1)
-    for seed in range(first_seed, first_seed + _FIRST_SEED):
-        for _ in visits([seed], pool):
-            running.wait()

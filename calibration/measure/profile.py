@@ -8,7 +8,7 @@ from typing import Any
 
 from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import LAW_REVISION, Surface
 from perfmodel.loading.profile_surfaces import surface_section
 from perfmodel.units import GB, GFLOP, MS, NS, US
 
@@ -61,8 +61,9 @@ def profile_values(
                 "description": "PyTorch eager, fp32, one thread a worker: the calls of calibration/runtime",
                 "batch_range": _CALIBRATED_BATCHES,
                 "relative_error": {"value": _rounded(facts["relative_error"]), "source": source},
-                "costs": _costs(surfaces, source),
+                "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),
                 "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
+                "law_revision": LAW_REVISION,
                 "surfaces": [
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()
@@ -77,6 +78,9 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
     cores = machine.cores
     system = "measured: as the operating system reports it"
     bandwidth = facts.get("node_bandwidth_bytes_per_s", facts["bandwidth_bytes_per_s"]) / GB
+    sharpness = _entry(4.0, "assumed: as of other servers; there is one worker")
+    if "saturation_sharpness" in facts:
+        sharpness = _entry(_rounded(facts["saturation_sharpness"]), source)
     busy_w = facts.get("busy_w", _ASSUMED_W_PER_CORE * cores)
     idle_w = facts.get("idle_w", _ASSUMED_IDLE * busy_w)
     power = (
@@ -98,15 +102,15 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
         "l3_policy": _entry("exclusive", "assumed: as in the servers since Skylake-SP and Zen"),
         "memory_gib": _entry(_rounded(machine.memory_gib), system),
         "memory_gb_per_s_per_socket": _entry(_rounded(bandwidth), source),
-        "memory_random_fraction": _entry(1.0, "assumed: contention is measured by operator"),
-        "memory_saturation_sharpness": _entry(4.0, "assumed: contention is measured by operator"),
+        "memory_random_fraction": _entry(1.0, "assumed: the bandwidth is that of rows and streams together"),
+        "memory_saturation_sharpness": sharpness,
         "tdp_w": _entry(_rounded(busy_w), power),
         "idle_w": _entry(_rounded(idle_w), idle),
         "peak_w": _entry(_rounded(busy_w), power),
     }
 
 
-def _costs(surfaces: Mapping[str, Surface], source: str) -> dict[str, Any]:
+def _costs(surfaces: Mapping[str, Surface], read_bytes_per_s: float, source: str) -> dict[str, Any]:
     """The formulas' constants, read off the laws: for reports of what bounds a call, and as a fallback."""
 
     def law(call: str, term: int, default: float = 0.0) -> float:
@@ -126,7 +130,7 @@ def _costs(surfaces: Mapping[str, Surface], source: str) -> dict[str, Any]:
         "gemm_half_rows": law("fc", 6) / multiply_add_s,
         "weight_l2_gb_per_s": weights,
         "weight_l3_gb_per_s": weights,
-        "weight_memory_gb_per_s": weights,
+        "weight_memory_gb_per_s": min(weights, read_bytes_per_s / GB),
         "stream_gb_per_s": rate(law("activation.relu", 1) / 8.0),
         "lookup_bag_ns": law("embedding_bag.pooled", 1) / NS,
         "lookup_cached_line_ns": cached_line_s / NS,

@@ -12,9 +12,10 @@ from calibration.published.node_level import overlapped, slowed
 from calibration.reproduce.gains import GAINS, published_gains
 from calibration.reproduce.scope import CARD, CPU, Progress, Scope
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.reproduction import Compared, Section
+from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
 from perfmodel.planning.tuning import (
     SLA_LEVELS,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Comparison:
         By the profile, with the anchor where there is one.
     unanchored : Summary or None
         By the profile alone; None: the load is unstable by it.
+    unanchored_now : Summary or None
+        The same, with the life of lines in the last-level cache as it was found beside the run.
     equal_utilisation : Summary
         The prediction with all service times scaled to the measured mean: the shape at the run's level.
     own_times : Summary
@@ -41,8 +44,9 @@ class Comparison:
         The same on the accelerator; empty without one.
     drift : float
         Standard deviation of the level of service times between the pieces of the run, relative. [1]
-    repeated_pieces, longest_stall_s
-        Pieces repeated because of other programs, and how long they still took a core in those kept. [s]
+    l3_lifetime_s, repeated_pieces, longest_stall_s
+        That life [s]; pieces repeated because of other programs, and how long those still took a core in the
+        ones kept. [s]
     """
 
     question: Question
@@ -51,6 +55,7 @@ class Comparison:
     measured: Summary
     predicted: Summary
     unanchored: Summary | None
+    unanchored_now: Summary | None
     equal_utilisation: Summary
     own_times: Summary
     level_factor: float
@@ -58,6 +63,7 @@ class Comparison:
     by_launch: Sequence[Mapping[str, float]]
     drift: float
     anchor: Anchor | None
+    l3_lifetime_s: float
     repeated_pieces: int
     longest_stall_s: float
     interrupted: bool
@@ -71,9 +77,8 @@ class Comparison:
             "predicted": self.predicted.to_dict(),
             "measured": self.measured.to_dict(),
             "error_percent": errors_percent(self.predicted, self.measured),
-            "error_percent_without_anchor": None
-            if self.unanchored is None
-            else errors_percent(self.unanchored, self.measured),
+            "error_percent_without_anchor": self._errors_percent(self.unanchored),
+            "error_percent_without_anchor_at_this_lifetime": self._errors_percent(self.unanchored_now),
             "equal_utilisation": {
                 "service_time_factor": self.level_factor,
                 "predicted": self.equal_utilisation.to_dict(),
@@ -83,11 +88,15 @@ class Comparison:
             "service_time_by_batch": [dict(row) for row in self.by_batch],
             "accelerator_service_time_by_batch": [dict(row) for row in self.by_launch],
             "drift_percent": 100.0 * self.drift,
+            "l3_lifetime_ms": self.l3_lifetime_s / MS if isfinite(self.l3_lifetime_s) else None,
             "repeated_pieces": self.repeated_pieces,
             "longest_stall_ms": self.longest_stall_s / MS,
             "interrupted": self.interrupted,
             "anchor": None if self.anchor is None else self.anchor.to_dict(),
         }
+
+    def _errors_percent(self, expected: Summary | None) -> dict[str, float | None] | None:
+        return None if expected is None else errors_percent(expected, self.measured)
 
 
 def compare(question: Question, service: ServiceTimes, measured: Measured) -> Comparison:
@@ -104,7 +113,8 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         num_queries=sum(len(queries) for queries in measured.segments),
         measured=figures,
         predicted=trace.predict(refined, policy),
-        unanchored=trace.predict(service, policy) if is_stable(question, service) else None,
+        unanchored=_if_stable(question, trace, service),
+        unanchored_now=_if_stable(question, trace, _service_now(question, measured.l3_lifetime_s)),
         equal_utilisation=trace.predict(scaled(refined, factor), policy),
         own_times=trace.predict(own_service_times(served, service), policy),
         level_factor=factor,
@@ -112,10 +122,21 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         by_launch=by_launch(served, refined),
         drift=level_drift(served, refined),
         anchor=anchor,
+        l3_lifetime_s=measured.l3_lifetime_s,
         repeated_pieces=measured.repeated,
         longest_stall_s=max(run.longest_stall_s for run in served),
         interrupted=measured.interrupted,
     )
+
+
+def _service_now(question: Question, l3_lifetime_s: float) -> ServiceTimes:
+    """The profile's service times in the last-level cache of this hour."""
+    node = replace(question.node, cpu=question.node.cpu.with_l3_lifetime(l3_lifetime_s))
+    return node.service_times(question.policy, question.max_items, question.traffic.size_pmf)
+
+
+def _if_stable(question: Question, trace: Trace, service: ServiceTimes) -> Summary | None:
+    return trace.predict(service, question.policy) if is_stable(question, service) else None
 
 
 def is_stable(question: Question, service: ServiceTimes) -> bool:

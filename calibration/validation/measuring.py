@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypeVar
 
 import numpy as np
 
+from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
+from calibration.measure.visits import Pool, allocate_pool
 from calibration.serving.served import Served, ServedQueries
 from calibration.validation.anchor import Samples
 from calibration.validation.bench import Bench, Interrupted
@@ -53,6 +56,8 @@ class Measured:
         What became of each.
     anchors : tuple of Served
         The paced runs around them.
+    l3_lifetime_s : float
+        Of lines in the last-level cache that nobody reads: the median of probes before the pieces. [s]
     repeated : int
         Pieces that were repeated because something else disturbed them.
     interrupted : bool
@@ -62,6 +67,7 @@ class Measured:
     segments: tuple[Queries, ...]
     runs: tuple[tuple[Served, ServedQueries], ...]
     anchors: tuple[Served, ...]
+    l3_lifetime_s: float = inf
     repeated: int = 0
     interrupted: bool = False
 
@@ -108,6 +114,7 @@ def measure(
         segments=segments[: len(log.runs)],
         runs=tuple(log.runs),
         anchors=tuple(log.anchors),
+        l3_lifetime_s=float(np.median(log.lifetimes_s)),
         repeated=log.repeated,
         interrupted=log.interrupted,
     )
@@ -127,9 +134,12 @@ class _Log:
     anchors: list[Served] = field(default_factory=list)
     repeated: int = 0
     interrupted: bool = False
+    probed: Pool = field(default_factory=lambda: allocate_pool(PROBED_BYTES))
+    lifetimes_s: list[float] = field(default_factory=list)
 
     def run(self, queries: Queries) -> None:
         """Serve a piece of the trace, again where another program disturbed it."""
+        self.lifetimes_s.append(l3_lifetime_s(self.probed))
         self.runs.append(self._undisturbed(lambda: self.bench.run(queries), lambda run: run[0]))
 
     def anchor(self) -> None:

@@ -164,4 +164,4 @@ def service_of(question: Question, *, extrapolate: bool = False) -> ServiceTimes
     """
     if not extrapolate:
         question.node.require_calibrated(question.policy, question.max_items)
-    return question.node.service_times(question.policy, question.max_items)
+    return question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)

@@ -13,7 +13,6 @@ from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.written import write_atomically
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.planning.prepare import Question
-from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.service import ServiceTimes
 
 DIGITS = 4
@@ -43,7 +42,7 @@ def anchor_entry(question: Question, refined: ServiceTimes, num_requests: int) -
     node = question.node
     bare = replace(node, cpu=replace(node.cpu, anchors={}), accelerator=None, num_accelerators=0)
     largest = refined.max_batch_items
-    operators = bare.service_times(SplitAndOffload(batch_size=largest), largest)
+    operators = bare.service_times(question.policy, question.max_items, question.traffic.size_pmf)
     factors = refined.cpu_s / operators.cpu_s
     sizes = sorted({2**power for power in range(largest.bit_length())} | {largest})
     crowded = float(np.exp(np.mean(np.log(factors[:, -1] / factors[:, 0]))))

@@ -214,6 +214,11 @@ def _means(points: Sequence[Mapping[str, Any]]) -> Report:
         "without_anchor": [
             error for point in points if (error := point["error_percent_without_anchor"]) is not None
         ],
+        "without_anchor_at_this_lifetime": [
+            error
+            for point in points
+            if (error := point["error_percent_without_anchor_at_this_lifetime"]) is not None
+        ],
     }
     return {
         way: {

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel
-from perfmodel.costmodel.surfaces import is_part_of_another, surface_key
+from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, surface_key
 from perfmodel.domain.hardware import LaunchCosts
 
 

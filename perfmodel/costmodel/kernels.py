@@ -166,3 +166,13 @@ class Kernel:
             bytes_written=self.calls * self.written_bytes_per_item * batch_size,
             random_rows=self.calls * rows * batch_size,
         )
+
+
+def surface_key(kernel: Kernel) -> str:
+    """Name of the surface that a kernel's time is read from."""
+    return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
+
+
+def is_part_of_another(kernel: Kernel) -> bool:
+    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call."""
+    return kernel.family == "input" or kernel.variant.endswith("_inputs")

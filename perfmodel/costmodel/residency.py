@@ -25,8 +25,11 @@ _UNUSED_SHARE = 0.2
 """Space that a line takes up until it is looked up a second time: last-level caches resist scans, and drop
 first what was read only once. A fit to the lookups of two calibrations of one EPYC, between 0 and 0.5. [1]"""
 _CYCLE_SHARPNESS = 3.0
-"""How fast rows of the last pass are gone where a pass no longer fits: an LRU cache loses all at once, one
-of limited associativity some. [1]"""
+"""How fast rows of the last pass are gone where what lies between no longer fits: an LRU cache loses all at
+once, one of limited associativity some. [1]"""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+_PROGRESS, _PROGRESS_WEIGHTS = 0.5 * (1.0 + _NODES), 0.5 * _WEIGHTS
+"""Gauss-Legendre: shares of a call that are done, and how much each counts. [1]"""
 
 
 class Missed(NamedTuple):
@@ -64,40 +67,45 @@ def missed_rows(
     batch_size: Floats,
     capacity_bytes: float,
     others_bytes: Floats,
+    earlier_size: Floats,
     *,
     unused_share: float = _UNUSED_SHARE,
 ) -> Mapping[Gather, Missed]:
     """Fraction of each table's lookups whose row, or its page's entry, is not in a cache of this capacity.
 
     A call fills the cache with its own rows, beside those that earlier passes have left: LRU over everything
-    that a pass touches, by Che's approximation. A row is missed with the probability that it was not looked
+    that passes touch, by Che's approximation. A row is missed with the probability that it was not looked
     up since the call began, or within the last rows that fill the cache, and that no earlier pass left it.
-    The entries of page tables are cached like any other data.
+    Between two calls of a kind lie half of a pass before and half of the one at hand: passes that do not
+    fit leave nothing. The entries of page tables are cached like any other data.
 
     Parameters
     ----------
     kernels : sequence of Kernel
-        Of one pass; it is repeated for ever, with other rows each time.
+        Of one pass; passes follow each other for ever, with other rows each time.
     batch_size : (n,) float array
-        Items.
+        Items of the pass at hand.
     capacity_bytes : float
         Of the cache. [bytes]
     others_bytes : (n,) float array
         What others put into it from one pass to the next. [bytes]
+    earlier_size : (n,) float array
+        Items of the passes before. [items]
     unused_share : float, default 0.2
         Space that a line takes up until it is looked up again; 1 is a plain LRU cache. [1]
     """
-    tables, streamed = _tables(kernels), np.zeros_like(batch_size)
-    for kernel in kernels:  # weights, activations and indices: touched once in each pass
+    tables, streamed, once = _tables(kernels), np.zeros_like(batch_size), others_bytes
+    for kernel in kernels:  # weights and activations: touched in each pass; indices: others in each pass
         per_item = kernel.activation_bytes_per_item
         if kernel.family == "embedding_bag" and kernel.gather is not None:
-            per_item = INDEX_BYTES * kernel.gather.rows_per_item + kernel.written_bytes_per_item
+            per_item = kernel.written_bytes_per_item
+            once = once + kernel.calls * earlier_size * INDEX_BYTES * kernel.gather.rows_per_item
         if kernel.family != "input":
-            streamed = streamed + kernel.calls * (kernel.weight_bytes + batch_size * per_item)
+            streamed = streamed + kernel.calls * (kernel.weight_bytes + earlier_size * per_item)
     lines = [(_rows(gather), count) for gather, count in tables.items()]
     lines += [(_entries(gather), count) for gather, count in tables.items()]
     cache = _Cache(capacity_bytes, unused_share)
-    missed = _missed(lines, batch_size, streamed, others_bytes, cache)
+    missed = _missed(lines, batch_size, earlier_size, streamed, once, cache)
     pairs = zip(missed[: len(tables)], missed[len(tables) :], strict=True)
     return {gather: Missed(*pair) for gather, pair in zip(tables, pairs, strict=True)}
 
@@ -121,7 +129,7 @@ def _entries(gather: Gather) -> _Lines:
 
 
 def missed_pages(
-    kernels: Sequence[Kernel], batch_size: Floats, reach_bytes: float
+    kernels: Sequence[Kernel], batch_size: Floats, reach_bytes: float, earlier_size: Floats
 ) -> Mapping[Gather, Floats]:
     """Fraction of each table's lookups whose page is not in a TLB of this reach. [1]
 
@@ -129,7 +137,7 @@ def missed_pages(
 
     Parameters
     ----------
-    kernels, batch_size
+    kernels, batch_size, earlier_size
         As for `missed_rows`.
     reach_bytes : float
         Entries times the size of a page. [bytes]
@@ -137,7 +145,7 @@ def missed_pages(
     tables = _tables(kernels)
     pages = [(_pages(gather), count) for gather, count in tables.items()]
     nothing = np.zeros_like(batch_size)
-    missed = _missed(pages, batch_size, nothing, nothing, _Cache(reach_bytes, 1.0))
+    missed = _missed(pages, batch_size, earlier_size, nothing, nothing, _Cache(reach_bytes, 1.0))
     return dict(zip(tables, missed, strict=True))
 
 
@@ -159,29 +167,45 @@ def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
 def _missed(
     tables: Sequence[tuple[_Lines, int]],
     batch_size: Floats,
+    earlier_size: Floats,
     streamed_bytes: Floats,
-    others_bytes: Floats,
+    once_bytes: Floats,
     cache: _Cache,
 ) -> list[Floats]:
-    """Fraction of the lookups that miss, for each kind of line and how many tables have such ones. [1]"""
+    """Fraction of the lookups that miss, for each kind of line and how many tables have such ones. [1]
+
+    Besides those lines a pass reads some bytes that every pass reads, and some that none reads again.
+    """
 
     def cached_bytes(log_passes: Floats) -> Floats:
         passes = np.exp(log_passes)
-        held = streamed_bytes * np.minimum(1.0, passes) + others_bytes * passes
+        held = streamed_bytes * np.minimum(1.0, passes) + once_bytes * passes
         for lines, count in tables:
-            held = held + count * _held_bytes(lines, batch_size * passes, cache)
+            held = held + count * _held_bytes(lines, earlier_size * passes, cache)
         return held
 
     passes = _filling_time(cached_bytes, cache.capacity_bytes, len(batch_size)) if tables else batch_size
-    missed = []
-    for lines, _ in tables:
-        kept = _touched(lines.rate, batch_size * passes) * np.minimum(1.0, passes) ** _CYCLE_SHARPNESS
-        alone = _filling_items(lines, cache)
-        within = _touched(lines.rate, np.minimum(batch_size, alone)) / lines.rate[:, None]
-        beyond = np.outer(np.exp(-lines.rate * alone), np.maximum(0.0, batch_size - alone))
-        looked_up = lines.number * lines.rate
-        missed.append(looked_up @ ((1.0 - kept) * within + beyond) / (batch_size * looked_up.sum()))
-    return missed
+    apart = 0.5 * (1.0 + batch_size / earlier_size)
+    kept = np.minimum(1.0, passes / apart) ** _CYCLE_SHARPNESS
+    return [_missed_lines(lines, batch_size, earlier_size * passes, kept, cache) for lines, _ in tables]
+
+
+def _missed_lines(
+    lines: _Lines, batch_size: Floats, window_items: Floats, kept: Floats, cache: _Cache
+) -> Floats:
+    """Fraction of a call's lookups that find their line gone: the mean over its progress. [1]
+
+    After x of its b items a line is there that was looked up since the call began, but no longer ago than
+    the cache holds; or, where the last passes left anything, within the rest of the window before it.
+    """
+    alone, looked_up = _filling_items(lines, cache), lines.number * lines.rate
+    missed = np.zeros_like(batch_size)
+    for progress, weight in zip(_PROGRESS, _PROGRESS_WEIGHTS, strict=True):
+        done = progress * batch_size
+        since = 1.0 - _touched(lines.rate, np.minimum(done, alone))
+        before = kept * _touched(lines.rate, np.maximum(0.0, window_items - done))
+        missed += weight * (looked_up @ (since * (1.0 - np.where(done < alone, before, 0.0))))
+    return np.asarray(missed / looked_up.sum())
 
 
 def _touched(rate: Floats, items: Floats) -> Floats:

@@ -13,6 +13,7 @@ from perfmodel.costmodel.kernel_time import kernel_time
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
+from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.surface_times import surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
@@ -64,6 +65,7 @@ def batch_time(
     busy: Floats | float = 1.0,
     *,
     copies: bool = False,
+    mix: Mix | None = None,
 ) -> BatchTime:
     """Time of a batch on one executor, with `busy` executors at work on the node.
 
@@ -79,6 +81,9 @@ def batch_time(
         Busy executors, this one included; broadcasts with `batch_size`.
     copies : bool
         The busy ones are pinned to one socket (a co-location experiment).
+    mix : Mix, optional
+        What the executors serve beside this batch; what it leaves in the caches counts where calls were
+        measured. None: the same batch again and again.
 
     Raises
     ------
@@ -98,7 +103,7 @@ def batch_time(
             at = replace(at, memory_slowdown=slowdown)
             parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     if device.surfaces:
-        times = surface_times(kernels, device, batch, workers)
+        times = surface_times(kernels, device, batch, workers, mix)
         timed = tuple(
             _from_surface(kernel, part, *time, device, batch, alone)
             for kernel, part, time in zip(kernels, parts, times, strict=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel
-from perfmodel.costmodel.surfaces import (
-    Moment,
-    is_part_of_another,
-    moments,
-    place,
-    surface_key,
-    surface_seconds,
-)
+from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, surface_key
+from perfmodel.costmodel.moments import Before, Mix, Moment, moments
+from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
+from perfmodel.costmodel.surfaces import place, surface_seconds
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.surface import Surface
@@ -25,6 +21,8 @@ _KNOTS = 48
 """Batch sizes at which many others are interpolated: between them times are smooth to 0.1 %."""
 _ROUNDS = 3
 """How cold a pass finds the L3 depends on how long it takes, and that on how cold: settled after so many."""
+_UTILISATIONS = np.array([0.1, 0.3, 0.6, 1.0])
+"""Where there are many workers, times are interpolated between these shares of busy ones. [1]"""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
 _NEGLIGIBLE = 0.05
@@ -38,6 +36,7 @@ def surface_times(
     device: Device,
     batch_size: Floats,
     busy: Floats,
+    mix: Mix | None = None,
 ) -> list[Timed]:
     """Time of all calls of each kernel [s], and its basis; None for kernels that no surface times.
 
@@ -49,58 +48,142 @@ def surface_times(
         With surfaces, and caches.
     batch_size, busy : (...) float arrays
         Items, and busy workers, of one shape.
+    mix : Mix, optional
+        What the workers serve. A pass then follows one of these sizes, at once or after a pause: with n of
+        k workers busy, this one included, it has run for about n / (k + 1) of the time, by the rule of
+        succession. None: a closed loop of passes of the same size.
     """
     sizes, inverse = np.unique(batch_size, return_inverse=True)
+    counts, which = np.unique(busy, return_inverse=True)
     knots = _knots(sizes)
-    if device.caches is None:
-        raise AssertionError(f"{device.name}: surfaces without caches")
+    own = [index for index, kernel in enumerate(kernels) if _has_surface(kernel, device)]
+    utilisation = np.ones_like(counts) if mix is None else np.minimum(1.0, counts / (mix.workers + 1.0))
+    levels = _levels(utilisation)
+    settled = [_settled(kernels, own, device, knots, mix, float(level)) for level in levels]
+    tables = [
+        _beside(_between(settled, levels, used), kernels, own, device, mix, float(count))
+        for count, used in zip(counts, utilisation, strict=True)
+    ]
     outside = sizes[0] < device.batch_range[0] or sizes[-1] > device.batch_range[1]
-    rounds = _ROUNDS if isfinite(device.caches.l3_lifetime_s) else 1
-    pass_seconds, at_knots = np.zeros_like(knots), list[_AtKnots | None]()
-    for _ in range(rounds):
-        found = moments(kernels, knots, device.caches, pass_seconds)
-        at_knots = _at_knots(kernels, device, knots, found)
-        pass_seconds = np.sum(
-            [k.calls * one.seconds for k, one in zip(kernels, at_knots, strict=True) if one], axis=0
-        ) + np.zeros_like(knots)
     timed: list[Timed] = []
-    for kernel, one in zip(kernels, at_knots, strict=True):
-        if is_part_of_another(kernel):
+    for index, kernel in enumerate(kernels):
+        if index in own:
+            row = own.index(index)
+            at_knots = np.log([table[row][: len(knots)] for table in tables])
+            at_sizes = np.exp([np.interp(np.log(sizes), np.log(knots), each) for each in at_knots])
+            seconds = at_sizes[which.ravel(), inverse.ravel()].reshape(batch_size.shape)
+            is_far = outside or any(found[row].is_far for found in settled)
+            timed.append((seconds, Basis.EXTRAPOLATED if is_far else Basis.INTERPOLATED))
+        elif is_part_of_another(kernel):
             timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))
-        elif one is None:
-            timed.append((None, Basis.EXTRAPOLATED))
         else:
-            basis = Basis.EXTRAPOLATED if outside or one.is_far else Basis.INTERPOLATED
-            by_size = np.exp(np.interp(np.log(sizes), np.log(knots), np.log(one.seconds)))
-            at_batch = by_size[inverse].reshape(batch_size.shape)
-            timed.append((kernel.calls * at_batch * _slowdown(kernel, device, busy), basis))
+            timed.append((None, Basis.EXTRAPOLATED))
     return [one if one[1] is not Basis.EXTRAPOLATED or outside else _judged(one, timed) for one in timed]
 
 
-class _AtKnots(NamedTuple):
-    """One call's seconds at some batch sizes, and whether it lies far outside of what was measured."""
+class _Found(NamedTuple):
+    """All calls of a kernel at some batch sizes: time, traffic, and whether it lies far out of range."""
 
     seconds: Floats
+    traffic: Traffic
     is_far: bool
 
 
-def _at_knots(
-    kernels: tuple[Kernel, ...], device: Device, knots: Floats, found: list[Moment]
-) -> list[_AtKnots | None]:
-    """Times of the kernels that have a surface; alike kernels are looked up once."""
-    known: dict[tuple[object, ...], _AtKnots] = {}
-    times: list[_AtKnots | None] = []
-    for kernel, moment in zip(kernels, found, strict=True):
-        surface = device.surfaces.get(surface_key(kernel))
-        if is_part_of_another(kernel) or surface is None:
-            times.append(None)
-            continue
-        at = place(kernel, knots, moment)
+def _has_surface(kernel: Kernel, device: Device) -> bool:
+    return not is_part_of_another(kernel) and surface_key(kernel) in device.surfaces
+
+
+def _settled(
+    kernels: tuple[Kernel, ...],
+    own: Sequence[int],
+    device: Device,
+    knots: Floats,
+    mix: Mix | None,
+    utilisation: float,
+) -> list[_Found]:
+    """The kernels with surfaces, `own`, at the knots, then at the sizes of the mix; other workers idle."""
+    caches = device.caches
+    if caches is None:
+        raise AssertionError(f"{device.name}: surfaces without caches")
+    sizes = knots if mix is None else np.append(knots, mix.batch_size)
+    pass_seconds, found = np.zeros_like(sizes), list[_Found]()
+    for _ in range(_ROUNDS if isfinite(caches.l3_lifetime_s) else 1):
+        before = _before(sizes, pass_seconds, mix, utilisation)
+        at = moments(kernels, sizes, caches, pass_seconds, before)
+        found = _found([(kernels[index], at[index]) for index in own], device, sizes)
+        pass_seconds = sum((one.seconds for one in found), np.zeros_like(sizes))
+    return found
+
+
+def _before(sizes: Floats, pass_seconds: Floats, mix: Mix | None, utilisation: float) -> Before:
+    """What runs before passes of these sizes, of which the last are those of the mix."""
+    if mix is None:
+        return Before.alike(sizes, pass_seconds)
+    shape = (len(mix.batch_size), len(sizes))
+    last = pass_seconds[len(sizes) - len(mix.batch_size) :]
+    sizes_before, seconds = (np.broadcast_to(column[:, None], shape) for column in (mix.batch_size, last))
+    return Before(mix.share, sizes_before, seconds, utilisation)
+
+
+def _found(calls: Sequence[tuple[Kernel, Moment]], device: Device, sizes: Floats) -> list[_Found]:
+    """Times of these kernels; alike ones are looked up once."""
+    rate = device.gemm.weight_memory_bytes_per_s
+    known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
+    found = []
+    for kernel, moment in calls:
+        surface, at = device.surfaces[surface_key(kernel)], place(kernel, sizes, moment)
         once = (surface_key(kernel), at.coordinates.tobytes(), at.amounts.tobytes())
         if once not in known:
-            known[once] = _AtKnots(surface_seconds(surface, at), _is_outside(surface, at.coordinates))
-        times.append(known[once])
-    return times
+            known[once] = surface_seconds(surface, at), _is_outside(surface, at.coordinates)
+        each_s, is_far = known[once]
+        seconds = kernel.calls * each_s
+        found.append(_Found(seconds, memory_traffic(kernel, sizes, moment, seconds, rate), is_far))
+    return found
+
+
+def _levels(utilisation: Floats) -> Floats:
+    """Utilisations at which to look times up: all, or where they are many a few that enclose them."""
+    distinct = np.unique(utilisation)
+    return distinct if len(distinct) <= len(_UTILISATIONS) else _UTILISATIONS
+
+
+def _between(settled: Sequence[list[_Found]], levels: Floats, utilisation: float) -> list[_Found]:
+    """Interpolated between utilisations; at the lowest below it."""
+    right = min(int(np.searchsorted(levels, utilisation)), len(levels) - 1)
+    left = max(right - 1, 0)
+    span = levels[right] - levels[left]
+    weight = min(1.0, max(0.0, (utilisation - levels[left]) / span)) if span else 1.0
+
+    def blend(low: Floats, high: Floats) -> Floats:
+        return np.asarray((1.0 - weight) * low + weight * high)
+
+    return [
+        _Found(blend(low.seconds, high.seconds), Traffic(*map(blend, low.traffic, high.traffic)), high.is_far)
+        for low, high in zip(settled[left], settled[right], strict=True)
+    ]
+
+
+def _beside(
+    found: Sequence[_Found],
+    kernels: tuple[Kernel, ...],
+    own: Sequence[int],
+    device: Device,
+    mix: Mix | None,
+    busy: float,
+) -> list[Floats]:
+    """Times of these kernels with so many workers busy: slowed as their kind was, or by their memory. [s]"""
+    seconds, traffic = [one.seconds for one in found], [one.traffic for one in found]
+    if busy <= 1.0 or not found:
+        return seconds
+    read, total = np.sum([one.bytes_read for one in traffic], axis=0), np.sum(seconds, axis=0)
+    if mix is not None:
+        count = len(mix.batch_size)
+        read, total = mix.share @ read[-count:], mix.share @ total[-count:]
+    by_memory = saturation_slowdowns(traffic, seconds, read / total, device, busy)
+    return [
+        one * np.maximum(slowed, _kind_slowdown(kernels[index], device, busy))
+        for one, slowed, index in zip(seconds, by_memory, own, strict=True)
+    ]
 
 
 def _judged(one: Timed, timed: list[Timed]) -> Timed:
@@ -125,11 +208,10 @@ def _is_outside(surface: Surface, coordinates: Floats) -> bool:
     return bool(np.any((coordinates < low) | (coordinates > high)))
 
 
-def _slowdown(kernel: Kernel, device: Device, busy: Floats) -> Floats:
+def _kind_slowdown(kernel: Kernel, device: Device, busy: float) -> float:
     """Measured slow-down of the kernel's family beside busy workers. [1]"""
     measured = device.co_located.get(kernel.family)
     if not measured:
-        return np.ones_like(busy)
+        return 1.0
     workers = sorted(measured)
-    factors = [1.0, *(measured[count] for count in workers)]
-    return np.interp(busy, [1, *workers], factors)
+    return float(np.interp(busy, [1, *workers], [1.0, *(measured[count] for count in workers)]))

@@ -6,49 +6,15 @@ A surface is filed under a kernel's family and variant. `amounts` are the work t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
-from perfmodel.costmodel.residency import HUGE_PAGE_BYTES, missed_pages, missed_rows
+from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.timing import LINE_BYTES
-from perfmodel.domain.hardware import Caches
 from perfmodel.domain.surface import Surface
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """How cold a kernel's calls find the caches, in the pass that they are part of.
-
-    Attributes
-    ----------
-    reuse_bytes : (n,) array
-        What a pass touches: a call finds its weights as cold as this is large. [bytes]
-    evicted : (2, n) array
-        Fraction of the weights that are not in L2, and that are not in the last-level cache either. [1]
-    since_bytes : (n,) array
-        Touched since a call of this kind last ran: how cold its code is. [bytes]
-    before_bytes : (n,) array
-        Touched by the kernel before this one: how cold the interpreter and the framework are. [bytes]
-    missed : (2, n) array
-        Fraction of a lookup's rows that are not in L2, and that are not in the last-level cache either. [1]
-    entries_missed : (2, n) array
-        Fraction whose page's entry in the page tables is not in L2, and not in the last-level cache. [1]
-    pages_missed : (2, n) array
-        Fraction of a lookup's rows whose page is not in the first TLB, and not in the second either. [1]
-    """
-
-    reuse_bytes: Floats
-    evicted: Floats
-    since_bytes: Floats
-    before_bytes: Floats
-    missed: Floats
-    entries_missed: Floats
-    pages_missed: Floats
-
 
 COLD_BYTES = 64e3
 """Traffic below which nothing that matters is evicted: about a first-level cache. [bytes]"""
@@ -59,8 +25,6 @@ FAR_BYTES = 32e6
 """Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
 ALL_EVICTED_BYTES = 256e6
 """Traffic beyond which more of it changes nothing."""
-TLB_REACH_BYTES = (96 * HUGE_PAGE_BYTES, 2048 * HUGE_PAGE_BYTES)
-"""Huge pages that TLBs of servers reach: some 100 in the first, 1024 to 4096 in the second. [bytes]"""
 VECTOR, ROW_BLOCK = 16, 4
 """Outputs and rows that a library multiplies at once; a rest is cut into halves, quarters, ... of that, and
 each piece costs almost as much as a whole: 31 outputs, in strips of 16, 8, 4, 2 and 1, three times 16.
@@ -75,82 +39,6 @@ class Place(NamedTuple):
 
     amounts: Floats
     coordinates: Floats
-
-
-def surface_key(kernel: Kernel) -> str:
-    """Name of the surface that a kernel's time is read from."""
-    return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
-
-
-def is_part_of_another(kernel: Kernel) -> bool:
-    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call."""
-    return kernel.family == "input" or kernel.variant.endswith("_inputs")
-
-
-def moments(
-    kernels: Sequence[Kernel], batch_size: Floats, caches: Caches, pass_seconds: Floats
-) -> list[Moment]:
-    """The moment of each kernel in a pass that follows another pass of the same kernels.
-
-    Parameters
-    ----------
-    kernels : sequence of Kernel
-        Of one pass, in execution order.
-    batch_size : (n,) float array
-        Items.
-    caches : Caches
-        Of the worker; what others leave it of L3, its lines' lifetime says.
-    pass_seconds : (n,) float array
-        How long a pass takes, roughly. [s]
-    """
-    all_bytes = caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0)
-    levels = (caches.l2_bytes, all_bytes)
-    lifetimes = (np.zeros_like(batch_size), pass_seconds / caches.l3_lifetime_s)
-    missed = [
-        missed_rows(kernels, batch_size, level, level * share)
-        for level, share in zip(levels, lifetimes, strict=True)
-    ]
-    pages_missed = [missed_pages(kernels, batch_size, reach) for reach in TLB_REACH_BYTES]
-    touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
-    reuse = np.sum(touched, axis=0)
-    evicted = np.array([_evicted(reuse, *level) for level in zip(levels, lifetimes, strict=True)])
-    none = np.zeros((len(levels), len(reuse)))
-    found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
-    for index in range(-len(kernels), len(kernels)):
-        kernel = kernels[index]
-        if index >= 0:
-            key = surface_key(kernel)
-            between = [touched[i % len(kernels)] for i in range(last[key] + 1, index)]
-            rows, entries, pages = none, none, none
-            if kernel.gather is not None and kernel.family == "embedding_bag":
-                found_rows = [level[kernel.gather] for level in missed]
-                rows = np.array([level.rows for level in found_rows])
-                entries = np.array([level.entries for level in found_rows])
-                pages = np.array([tlb[kernel.gather] for tlb in pages_missed])
-            found.append(
-                Moment(
-                    reuse_bytes=reuse,
-                    evicted=evicted,
-                    since_bytes=np.sum(between, axis=0) + np.zeros_like(reuse),
-                    before_bytes=touched[index - 1],
-                    missed=rows,
-                    entries_missed=entries,
-                    pages_missed=pages,
-                )
-            )
-        last[surface_key(kernel)] = index
-    return found
-
-
-def _touched_bytes(kernel: Kernel, batch_size: Floats) -> Floats:
-    """Operands and results of all calls; inputs are prepared before the pass. [bytes]"""
-    if kernel.family == "input":
-        return np.zeros_like(batch_size)
-    touched = kernel.weight_bytes + batch_size * kernel.activation_bytes_per_item
-    if kernel.gather is not None:
-        rows = batch_size * kernel.gather.rows_per_item * kernel.gather.row_bytes
-        touched = touched - np.maximum(rows - kernel.gather.table_bytes, 0.0)
-    return np.asarray(kernel.calls * touched)
 
 
 def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
@@ -207,17 +95,6 @@ def matern(left: Floats, right: Floats, scales: Floats) -> Floats:
 def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
     """How much of what was used before so much else was touched has left a cache: 0 to 1. [1]"""
     return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
-
-
-_HALF_EVICTED, _EVICTION_SHARPNESS = 0.7, 5.0
-"""Weights that are read once a pass are lost at once where the pass outgrows an ideal cache; one of limited
-associativity starts earlier: half is lost at this share of its size. [1]"""
-
-
-def _evicted(reuse_bytes: Floats, capacity_bytes: float, lifetimes: Floats) -> Floats:
-    """Fraction that has left a cache when it is read again, so many of its lines' lifetimes later. [1]"""
-    ratio = (reuse_bytes / (_HALF_EVICTED * capacity_bytes) + lifetimes) ** _EVICTION_SHARPNESS
-    return np.asarray(ratio / (1.0 + ratio))
 
 
 def _log_touched(touched_bytes: Floats) -> Floats:
@@ -316,30 +193,49 @@ def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
 def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Lists:
     rows = batch_size * kernel.rows_per_item
     width = kernel.read_bytes_per_item / ELEMENT_BYTES / kernel.rows_per_item
-    return [1.0, rows, rows * width], [np.log(rows), np.log(width), _log_touched(at.reuse_bytes)]
+    short = float(width < VECTOR)  # than a vector: worked element by element
+    vectors = float(np.ceil(width / VECTOR))
+    amounts: list[Floats | float] = [1.0, rows, rows * width, rows * vectors, short * rows * width]
+    amounts += _streamed(ELEMENT_BYTES * rows * width)
+    return amounts, [np.log(rows), np.log(width), _log_touched(at.reuse_bytes)]
+
+
+def _streamed(moved_bytes: Floats) -> list[Floats | float]:
+    """Operands and results too large for a cache: for a private one, and for a shared one. [bytes]"""
+    return [moved_bytes * _beyond(moved_bytes, NEAR_BYTES), moved_bytes * _beyond(moved_bytes, FAR_BYTES)]
 
 
 def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
     r, k, n = (float(size) for size in kernel.shape)
     p = batch_size * kernel.rows_per_item
-    amounts: list[Floats | float] = [1.0, p, p * r * k * n, p * k * (r + n), p * r * n]
+    strips = float(_strips(np.array([n]), VECTOR)[0])
+    amounts: list[Floats | float] = [1.0, p, p * r * k * n, p * r * k * strips, p * k * (r + n), p * r * n]
+    amounts += _streamed(ELEMENT_BYTES * p * (k * (r + n) + r * n))
     return amounts, [np.log(p), np.log(r), np.log(k), np.log(n)]
 
 
 def _recurrent(kernel: Kernel, batch_size: Floats, _: Moment) -> _Lists:
-    """The whole layer: its input products and its steps are one call."""
+    """A step's share of the whole layer, whose input products and steps are one call of the framework."""
     steps, width, hidden = (float(size) for size in kernel.shape)
-    b, row_steps = batch_size, batch_size * steps
+    b = batch_size
+    outputs = hidden * (1.0 if kernel.variant == "rnn" else 3.0)
+    strips = float(_strips(np.array([outputs]), VECTOR)[0])
+    several = (b > 1.0).astype(float)  # one row is multiplied as a vector, several are packed first
     amounts: list[Floats | float] = [
+        1.0 / steps,
         1.0,
-        steps,
-        row_steps * hidden * hidden,
-        row_steps * width * hidden,
-        row_steps * hidden,
-        steps * hidden * hidden,
-        row_steps * width,
+        several,
+        b * hidden * hidden,
+        b * width * hidden,
+        b * hidden * strips,
+        b * width * strips,
+        b * hidden,
+        hidden * hidden,
+        several * hidden * hidden,
+        b * width,
     ]
-    return amounts, [np.log(b), np.log(steps), np.log(width), np.log(hidden)]
+    tail = float(np.log(VECTOR * strips / outputs))
+    return amounts, [np.log(b), np.log(steps), np.log(width), np.log(hidden), tail]
 
 
 _PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Lists]] = {

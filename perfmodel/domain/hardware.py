@@ -7,7 +7,7 @@ other call overheads and efficiencies. `loading.profile_file` builds these from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
@@ -314,6 +314,12 @@ class Device:
     launches: LaunchCosts | None = None
     anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+
+    def with_l3_lifetime(self, l3_lifetime_s: float) -> Device:
+        """The device in a last-level cache that others fill so fast: as it is at this hour. [s]"""
+        if self.caches is None:
+            return self
+        return replace(self, caches=replace(self.caches, l3_lifetime_s=l3_lifetime_s))
 
     @property
     def num_cores(self) -> int:

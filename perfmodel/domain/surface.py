@@ -10,6 +10,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
+LAW_REVISION = 2
+"""Counts up whenever a law charges for other work, or coordinates mean something else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
     """Time of a call: law x exp(residual), the residual interpolated between measured points.

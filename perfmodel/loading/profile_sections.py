@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
+from perfmodel.domain.surface import LAW_REVISION
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 from perfmodel.units import US
 
@@ -192,6 +193,7 @@ class LaunchSection(Frozen):
 class StackSection(Frozen):
     """One software stack on this hardware.
 
+    `law_revision` says by which version's laws the surfaces were fitted: others charge for other work.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
     model's name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
@@ -204,6 +206,7 @@ class StackSection(Frozen):
     costs: CostSection
     measured: tuple[Curve, ...] = ()
     thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)
+    law_revision: int = 1
     surfaces: tuple[SurfaceSection, ...] = ()
     co_located: dict[KernelFamily, dict[WorkerCount, Annotated[float, Field(ge=1)]]] = Field(
         default_factory=dict
@@ -218,6 +221,14 @@ class StackSection(Frozen):
             if odd := sorted(timed ^ set(self.launches.issue_us)):
                 expected = f"expected the calls of surfaces, missing or unknown {odd}"
                 raise ValueErrorAt(expected, ("launches", "issue_us"))
+        return self
+
+    @model_validator(mode="after")
+    def _laws_are_of_this_version(self) -> StackSection:
+        if self.surfaces and self.law_revision != LAW_REVISION:
+            refit = "`python -m calibration.measure.refit MEASURED.csv PROFILE` fits the measurements anew"
+            got = f"fitted by another version, {self.law_revision}"
+            raise ValueErrorAt(f"expected {LAW_REVISION}, got surfaces {got}: {refit}", ("law_revision",))
         return self
 
     @model_validator(mode="after")

@@ -117,7 +117,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
     node, policy = question.node, question.policy
     if not extrapolate:
         node.require_calibrated(policy, question.max_items)
-    service = node.service_times(policy, question.max_items)
+    service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
     loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
     search = RateSearch(
         traffic=question.traffic,

@@ -99,7 +99,7 @@ class Bench:
             raise InputError("traffic.arrivals.process: DeepRecSys mode expects process poisson")
         if not extrapolate:
             question.node.require_calibrated(policy, question.max_items)
-        service = question.node.service_times(policy, question.max_items)
+        service = question.node.service_times(policy, question.max_items, traffic.size_pmf)
         return cls(
             sizes=traffic.size_pmf,
             policy=policy,

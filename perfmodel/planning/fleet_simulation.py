@@ -33,7 +33,7 @@ def predict_fleet(question: FleetQuestion, *, extrapolate: bool = False) -> Flee
             member.question.node.require_calibrated(member.policy, law.max_items)
     kinds = tuple(
         NodeKind(
-            service=member.question.node.service_times(member.policy, law.max_items),
+            service=member.question.node.service_times(member.policy, law.max_items, law),
             policy=member.policy,
         )
         for member in members

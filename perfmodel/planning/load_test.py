@@ -15,6 +15,7 @@ import numpy as np
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import ConstantArrivals, PoissonArrivals
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.service_tables import ServiceTables
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload
@@ -117,8 +118,9 @@ class LoadTest:
         What arrives.
     sla : SlaTarget
         What has to hold.
-    service : ServiceTimes, optional
-        The node's, for requests of any size that occurs: see `service_of`.
+    service : ServiceTimes or callable, optional
+        The node's, for requests of any size that occurs, or what gives them for a policy: by default those
+        of `ServiceTables`.
     rates_at_a_time : int
         Rates of a probe; more than four are shared out over the machine's cores.
     """
@@ -129,13 +131,13 @@ class LoadTest:
         traffic: SharedTraffic,
         sla: SlaTarget,
         *,
-        service: ServiceTimes | None = None,
+        service: ServiceTimes | Callable[[SplitAndOffload], ServiceTimes] | None = None,
         rates_at_a_time: int = RATES_AT_A_TIME,
     ) -> None:
         self.node, self.sla = node, sla
         self._traffic = traffic
         self._law = traffic.source.size_pmf
-        self._service = service_of(node, self._law.max_items) if service is None else service
+        self._service_of = _by_policy(ServiceTables(node, self._law).of if service is None else service)
         self._rates_at_a_time = rates_at_a_time
         longer = min(5.0, max(1.0, 0.05 / (1.0 - sla.percentile)))
         self._pilot_queries = min(ceil(PILOT_QUERIES * longer), traffic.num_queries)
@@ -159,15 +161,15 @@ class LoadTest:
         sizes, weights = self._law.values, self._law.probabilities
         threshold = configuration.offload_threshold_items
         on_cpu = np.ones(len(sizes), dtype=np.bool_) if threshold is None else sizes < threshold
-        column = -1 if contended else 0
+        service = self._service_of(configuration.policy)
         batch_size = min(configuration.batch_size, self._law.max_items)
         full, rest = np.divmod(sizes[on_cpu], batch_size)
-        request_s = np.concatenate([[0.0], self._service.cpu_s[:, column]])
+        request_s = np.concatenate([[0.0], service.core_times_s(contended=contended)])
         cpu_s = float(weights[on_cpu] @ (full * request_s[batch_size] + request_s[rest]))
-        loads = [cpu_s / self._service.num_executors]
+        loads = [cpu_s / service.num_executors]
         if not on_cpu.all():
-            launch_s = self._service.accelerator_by_streams_s[sizes[~on_cpu] - 1, column]
-            loads.append(float(weights[~on_cpu] @ launch_s) / self._service.num_streams)
+            launch_s = service.accelerator_by_streams_s[sizes[~on_cpu] - 1, -1 if contended else 0]
+            loads.append(float(weights[~on_cpu] @ launch_s) / service.num_streams)
         return 1.0 / max(loads)
 
     def pilot_qps(self, configuration: Configuration, *, above_qps: float = 0.0) -> float | None:
@@ -250,13 +252,14 @@ class LoadTest:
         warm_up = self._traffic.warm_up(num_queries)
         counted = num_queries - warm_up
         allowed = counted - ceil(self.sla.percentile * counted)
-        if not is_fifo(self._service, configuration.policy):
+        service = self._service_of(configuration.policy)
+        if not is_fifo(service, configuration.policy):
             search = self._one_by_one(configuration, num_queries, warm_up, allowed)
             return next((i for i, rate in enumerate(rates_qps) if not search(rate)), len(rates_qps))
         probes = [Probe(*self._traffic.arrivals(rate, num_queries)) for rate in rates_qps]
         limit = LateLimit(self.sla.latency_s, warm_up, allowed)
         sizes = self._traffic.num_items[:num_queries]
-        late = count_late(probes, sizes, self._service, configuration.policy, limit)
+        late = count_late(probes, sizes, service, configuration.policy, limit)
         self.simulated_queries += num_queries * len(rates_qps)
         return next((index for index, number in enumerate(late) if number > allowed), len(rates_qps))
 
@@ -265,19 +268,23 @@ class LoadTest:
     ) -> Callable[[float], bool]:
         """Say what meets the SLA at a rate on a node that no side-by-side loop knows."""
 
+        service = self._service_of(configuration.policy)
+
         def meets(rate_qps: float) -> bool:
             points, per_s = self._traffic.arrivals(rate_qps, num_queries)
             queries = Queries(points / per_s, self._traffic.num_items[:num_queries])
             self.simulated_queries += num_queries
-            latency_s = simulate(queries, self._service, configuration.policy).latency_s
+            latency_s = simulate(queries, service, configuration.policy).latency_s
             return int(np.count_nonzero(latency_s[warm_up:] > self.sla.latency_s)) <= allowed
 
         return meets
 
 
-def service_of(node: ServingNode, max_items: int) -> ServiceTimes:
-    """Tabulate a node's service times for requests of all sizes up to `max_items`, on every pool."""
-    return node.service_times(SplitAndOffload(batch_size=max_items), max_items)
+def _by_policy(
+    service: ServiceTimes | Callable[[SplitAndOffload], ServiceTimes],
+) -> Callable[[SplitAndOffload], ServiceTimes]:
+    """Service times as a function of the policy, also where they are the same for all."""
+    return (lambda _: service) if isinstance(service, ServiceTimes) else service
 
 
 def _from_low_on(low: float, contended: float, limit: float) -> list[float]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
+from perfmodel.planning.request_mix import request_mix
 from perfmodel.sim.policies import Policy, Pool, largest_cpu_launch_items
+from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 
 
@@ -49,9 +52,9 @@ class ServingNode:
         """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
         return self.cores // self.threads
 
-    def cpu_time(self, batch_size: float, busy: float) -> BatchTime:
-        """Time of one batch on one worker with `busy` cores at work."""
-        alone = batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy)
+    def cpu_time(self, batch_size: float, busy: float, mix: Mix | None = None) -> BatchTime:
+        """Time of one batch on one worker with `busy` cores at work, among requests of a mix or its like."""
+        alone = batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy, mix=mix)
         return with_threads(alone, self.cpu.thread_scaling, self.threads)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
@@ -60,16 +63,25 @@ class ServingNode:
             return None
         return batch_time(self.model, self.accelerator, np.array([float(num_items)]))
 
-    def service_times(self, policy: Policy, max_items: int) -> ServiceTimes:
+    def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:
         """Tabulate what the simulation needs for queries of up to `max_items` items.
 
         The CPU table has a row for each batch size that the policy can send and a column for each number
         of busy workers; the accelerator's has a row for each launch size, and a column for each number of
         busy streams of one accelerator, or of requests in flight on one that overlaps them.
+
+        Parameters
+        ----------
+        policy : Policy
+            What splits and places queries.
+        max_items : int
+            Of a query. [items]
+        sizes : SizePmf, optional
+            Of the queries, which says what each request follows. None: requests of its own size.
         """
         batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
         busy = self.threads * np.arange(1.0, self.num_workers + 1)
-        time = batch_time(self.model, self.cpu, batches[:, None], busy[None, :])
+        time = batch_time(self.model, self.cpu, batches[:, None], busy[None, :], mix=self.mix(policy, sizes))
         cpu_s = self._anchored_s(with_threads(time, self.cpu.thread_scaling, self.threads).seconds)
         if self.accelerator is None or self.num_accelerators == 0:
             return ServiceTimes(cpu_s=cpu_s)
@@ -83,6 +95,12 @@ class ServingNode:
             else self._streamed_s(launches, policy.streams),
             num_accelerators=self.num_accelerators,
         )
+
+    def mix(self, policy: Policy, sizes: SizePmf | None) -> Mix | None:
+        """What the cores serve; None where it does not matter: nothing was measured call by call."""
+        if sizes is None or not self.cpu.surfaces:
+            return None
+        return request_mix(policy, sizes, workers=self.threads * self.num_workers)
 
     def _anchored_s(self, cpu_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Correct a table of times by what the profile knows of the whole model, where it was run. [s]"""

@@ -246,7 +246,7 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
     node, policy, sla = question.node, question.policy, question.sla
     if not extrapolate:
         node.require_calibrated(policy, question.max_items)
-    service = node.service_times(policy, question.max_items)
+    service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
     run = run_until_precise(
         question.traffic, service, policy, question.simulation, percentile=sla.percentile, engine=engine
     )
@@ -318,7 +318,8 @@ def _cpu_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
     if full == 0:
         return None
     used = run.record.cpu_utilisation if run.record is not None else 1.0
-    return break_down(node.cpu_time(full, max(1, round(used * node.cores))))
+    mix = node.mix(question.policy, question.traffic.size_pmf)
+    return break_down(node.cpu_time(full, max(1, round(used * node.cores)), mix))
 
 
 def _accelerator_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:

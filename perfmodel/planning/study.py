@@ -11,9 +11,10 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.traffic_files import named_sizes
-from perfmodel.planning.load_test import FINAL_QUERIES, Configuration, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.load_test import FINAL_QUERIES, Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_companion, find_device, find_model
+from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.tuning import (
     SLA_LEVELS,
     Grid,

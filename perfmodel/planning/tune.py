@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.service_tables import ServiceTables
 from perfmodel.planning.tuning import (
     MEDIUM,
     SLA_LEVELS,
@@ -162,7 +163,8 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
     )
     traffic = SharedTraffic(question.traffic, seed=question.simulation.seed)
     nodes = [replace(question.node, threads=threads) for threads in _threads(question.node)]
-    services = {node.threads: service_of(node, question.max_items) for node in nodes}
+    law = question.traffic.size_pmf
+    services = {node.threads: ServiceTables(node, law).of for node in nodes}
     levels: dict[str, Tuning] = {}
     by_threads: dict[str, dict[int, Tuning]] = {}
     promising: dict[int, list[Configuration]] = {node.threads: [] for node in nodes}

@@ -49,6 +49,14 @@ class ServiceTimes:
         accelerator_s = None if self.accelerator_s is None else self.accelerator_s * accelerator
         return replace(self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s)
 
+    def core_times_s(self, *, contended: bool) -> FloatArray:
+        """Times of requests of 1, 2, ... items on a core: with all cores busy, or at the least. [s]
+
+        A core beside idle ones is mostly the fastest, but it may find colder caches than a busy one.
+        """
+        times_s: FloatArray = self.cpu_s[:, -1] if contended else self.cpu_s.min(axis=1)
+        return times_s
+
     @property
     def num_executors(self) -> int:
         """CPU executors of the node."""

@@ -36,8 +36,8 @@ def offered_utilisation(
     traffic, service, policy
         What arrives, how long it takes, where it goes.
     contended : bool
-        Whether all executors are busy when a request starts, or it is alone. Alone from 1 up: no order
-        of events can keep up. Contended from 1 up: a queue that has once formed never drains again.
+        Whether all executors are busy when a request starts, or as many as serve it soonest. So from 1 up:
+        no order of events can keep up. Contended from 1 up: a queue that has once formed never drains again.
 
     Examples
     --------
@@ -74,13 +74,14 @@ def _least_shares_s(service: ServiceTimes, num_items: IntArray, contended: bool)
     On the cores, at the most efficient batch size; on the accelerators, whole; each over the executors of
     its pool. Queries of share x, wherever they go, fill two pools no sooner than at a rate of 2 / x.
     """
-    column = -1 if contended else 0
-    cpu_s = service.cpu_s[:, column]
+    cpu_s = service.core_times_s(contended=contended)
     item_s = float((cpu_s / np.arange(1, len(cpu_s) + 1)).min())
     on_cpu_s: FloatArray = num_items * item_s / service.num_executors
     if service.num_streams == 0:
         return on_cpu_s
-    on_accelerator_s = service.accelerator_by_streams_s[num_items - 1, column] / service.num_streams
+    on_accelerator_s = (
+        service.accelerator_by_streams_s[num_items - 1, -1 if contended else 0] / service.num_streams
+    )
     least_s: FloatArray = 0.5 * np.minimum(on_cpu_s, on_accelerator_s)
     return least_s
 
@@ -89,9 +90,11 @@ class _ServedTimes:
     """How long requests hold an executor of a lane, or their share of the launch that they join."""
 
     def __init__(self, service: ServiceTimes, lane: Lane, *, contended: bool) -> None:
-        is_cpu = lane.pool is not Pool.ACCELERATOR
-        table_s = service.cpu_s if is_cpu else service.accelerator_by_streams_s
-        self._alone_s = table_s[:, -1 if contended else 0] if table_s.size else np.empty(0)
+        if lane.pool is not Pool.ACCELERATOR:
+            self._alone_s = service.core_times_s(contended=contended)
+        else:
+            by_streams_s = service.accelerator_by_streams_s
+            self._alone_s = by_streams_s[:, -1 if contended else 0] if by_streams_s.size else np.empty(0)
         self._joined_items = 0 if lane.joining is None else lane.joining.max_items
         sizes = np.arange(1, min(self._joined_items, len(self._alone_s)) + 1)
         self._item_s = float((self._alone_s[: len(sizes)] / sizes).min()) if len(sizes) else 0.0

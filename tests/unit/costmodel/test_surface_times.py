@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.surface_times import Timed, surface_times
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -113,3 +114,63 @@ def test_a_kind_of_call_without_a_surface_has_no_time(cpu: Device) -> None:
     timed = surface_times(kernels, bare, np.array([4.0]), np.array([1.0]))
     found = [one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc"]
     assert found == [(None, Basis.EXTRAPOLATED)]
+
+
+def test_small_requests_among_large_ones_find_their_weights_gone_and_large_ones_hardly_notice(
+    cpu: Device,
+) -> None:
+    law = np.zeros_like(FLAT.law)
+    law[[0, 8]] = 1e-3, 1e-6  # 1 us for each weight that is not in L3
+    caches = cpu.caches
+    assert caches is not None
+    small_cache = replace(cpu, caches=replace(caches, l2_bytes=1e3, l3_bytes=50e3, exclusive=False))
+    calibrated = replace(small_cache, surfaces={"fc": replace(FLAT, law=law)})
+    sizes = np.array([4.0, 2000.0])  # 2000 items: 224 kB
+
+    def seconds(mix: Mix | None) -> np.ndarray:
+        found = surface_times(lower(LAYER), calibrated, sizes, np.ones(2), mix)
+        return next(one for one, _ in found if one is not None and one.all())
+
+    loop = seconds(None)
+    mixed = seconds(Mix(batch_size=np.array([4.0, 2000.0]), share=np.array([0.1, 0.9]), workers=1.0))
+    assert mixed[0] > 1.1 * loop[0]
+    assert mixed[1] == pytest.approx(loop[1], rel=0.02)
+
+
+def test_reading_the_same_memory_slows_workers_down_where_it_does_not_suffice(cpu: Device) -> None:
+    law = np.zeros_like(FLAT.law)
+    law[0] = 100e-9  # 640 bytes of weights from memory in 0.1 us: 6.4 GB/s, all of what a socket gives
+    caches = cpu.caches
+    assert caches is not None
+    cold = replace(cpu, caches=replace(caches, l2_bytes=1.0, l3_bytes=1.0), sockets=1)
+    calibrated = replace(cold, surfaces={"fc": replace(FLAT, law=law)})
+    busy = np.array([1.0, 2.0, 4.0])
+    found = surface_times(lower(LAYER), calibrated, np.full(3, 4.0), busy)
+    seconds = next(one for one, _ in found if one is not None and one.all())
+    assert seconds[0] == pytest.approx(100e-9)
+    # 64 % of the time is reading, at 10 GB/s; four ask for four times what there is
+    assert 1.2 < seconds[1] / seconds[0] < 1.7
+    assert 2.0 < seconds[2] / seconds[0] < 3.3
+
+
+def test_a_recurrent_layer_takes_its_time_step_by_step(cpu: Device) -> None:
+    def layer(steps: int) -> RecModel:
+        operators = (
+            {
+                "name": "rows",
+                "kind": "embedding_bag",
+                "pooling": "none",
+                "tables": ({"num_rows": 100, "dim": 8, "pooling_factor": steps},),
+            },
+            {"name": "states", "kind": "gru", "input": "rows", "hidden_size": 16},
+        )
+        return RecModel.model_validate({"name": "steps", "operators": operators})
+
+    law = np.zeros(14)
+    law[[0, 1, 3]] = 20e-6, 5e-6, 1e-9  # a call, a step, a row's products of 16 states with 16
+    surface = replace(FLAT, law=law, **_of_dims(7))
+    calibrated = replace(cpu, surfaces={"recurrent.gru": surface})
+    for steps in (10, 20):
+        timed = surface_times(lower(layer(steps)), calibrated, np.array([4.0]), np.ones(1))
+        seconds = [one for one, _ in timed if one is not None and one.all()]
+        assert seconds == [pytest.approx([20e-6 + steps * (5e-6 + 4 * 256e-9)])]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perfmodel.domain.surface import LAW_REVISION
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.validated import validate
@@ -270,7 +271,11 @@ def card_with_launches(**changes: Any) -> dict[str, Any]:
         "source": "measured: raw.csv",
     }
     card = document() | {"kind": "gpu"}
-    card["stacks"][card["default_stack"]] |= {"surfaces": [surface], "launches": launches | changes}
+    card["stacks"][card["default_stack"]] |= {
+        "surfaces": [surface],
+        "law_revision": LAW_REVISION,
+        "launches": launches | changes,
+    }
     return card
 
 
@@ -298,3 +303,14 @@ def test_surfaces_without_caches_are_refused() -> None:
         del card["hardware"][key]
     with pytest.raises(InputError, match="expected caches in hardware"):
         profile(card)
+
+
+def test_surfaces_that_another_version_fitted_are_refused_with_the_way_out() -> None:
+    described = document()
+    flat = {"law_ns": [1.0], "scales": [1.0], "low": [0.0], "high": [1.0], "residual": "0 0\n"}
+    sizes = {"amplitude": 1.0, "noise": 0.1, "noise_ns": 0.0, "relative_error": 0.1, "calls": 1}
+    surface = {"call": "fc", "source": "measured: here", **flat, **sizes}
+    described["stacks"]["plain"]["surfaces"] = [surface]
+    assert "calibration.measure.refit" in error_of(described)
+    described["stacks"]["plain"]["law_revision"] = LAW_REVISION
+    assert set(profile(described).device("plain").surfaces) == {"fc"}

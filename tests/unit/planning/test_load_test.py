@@ -8,8 +8,9 @@ import pytest
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import BurstyArrivals, PoissonArrivals
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.study import production_sizes, study_node
 from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.service import ServiceTimes

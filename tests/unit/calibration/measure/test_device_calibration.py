@@ -25,9 +25,9 @@ from calibration.measure.visits import Visit, allocate_pool
 from calibration.runtime.cuda import missing_cuda
 from perfmodel.cli.main import main
 from perfmodel.costmodel.issue import parts_of
+from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.costmodel.surfaces import surface_key
 from perfmodel.domain.hardware import IssueCost
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile

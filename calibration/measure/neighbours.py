@@ -1,0 +1,49 @@
+"""Processes that keep the other cores busy while one is measured."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+
+import torch
+
+from calibration.measure.visits import Pool, visits
+
+_SEEDS = 10**6
+
+Work = Callable[[Pool, Event, int], None]
+"""Runs for ever, while an event is set, with a seed of its own."""
+
+
+@contextmanager
+def busy_neighbours(pool: Pool, count: int, work: Work) -> Iterator[Event]:
+    """Processes that work while the event is set; forked, so that they share the pool."""
+    context = multiprocessing.get_context("fork")
+    running = context.Event()
+    processes = [
+        context.Process(target=_in_one_thread, args=(work, pool, running, index + 1), daemon=True)
+        for index in range(count)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        yield running
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def run_sequences(pool: Pool, running: Event, seed: int) -> None:
+    """Sequences of operators, other ones for each neighbour."""
+    first = _SEEDS * (seed + 1)
+    for each in range(first, first + _SEEDS):
+        for _ in visits([each], pool):
+            running.wait()
+
+
+def _in_one_thread(work: Work, pool: Pool, running: Event, seed: int) -> None:
+    torch.set_num_threads(1)
+    work(pool, running, seed)
