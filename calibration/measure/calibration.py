@@ -19,7 +19,7 @@ from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, powe
 from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
-from calibration.measure.visits import Pool, allocate_pool, visits
+from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
 from perfmodel.domain.fingerprint import Fingerprint
@@ -64,17 +64,23 @@ class Calibration:
 
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
-        room_bytes = _POOL_BYTES_PER_S * self.budget_s
-        pool = allocate_pool(min(_POOL_BYTES, _POOL_SHARE * available_bytes(), room_bytes))
-        room = pool.most_table_bytes
-        if self.records.facts.setdefault("most_table_bytes", room) > room:
-            raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
-        self.records.facts.setdefault("drawn_by", DRAWN_BY)
+        facts = self.records.facts
+        facts.setdefault("drawn_by", DRAWN_BY)
         _require_this_draw(self.records)
+        pool = allocate_pool(self._pool_bytes())
+        facts["most_table_bytes"] = pool.most_table_bytes
         try:
             self._measure(pool)
         finally:
             self.records.write(self.raw)
+
+    def _pool_bytes(self) -> float:
+        """As much as it was before, where measurements are added to: sequences are drawn by its size."""
+        before_bytes = round(self.records.facts.get("most_table_bytes", 0.0) / TABLE_SHARE)
+        free_bytes = _POOL_SHARE * available_bytes()
+        if before_bytes > free_bytes:
+            raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
+        return before_bytes or min(_POOL_BYTES, free_bytes, _POOL_BYTES_PER_S * self.budget_s)
 
     def _measure(self, pool: Pool) -> None:
         facts, cores = self.records.facts, fingerprint().machine.cores

@@ -61,7 +61,7 @@ class DeviceCalibration(Calibration):
         """As large as it was before, where measurements are added to: sequences are drawn by its size."""
         facts, card = self.records.facts, self.accelerator
         room_bytes = min(_POOL_BYTES, _POOL_SHARE * card.free_bytes())
-        before_bytes = facts.get("most_table_bytes", 0.0) / TABLE_SHARE
+        before_bytes = round(facts.get("most_table_bytes", 0.0) / TABLE_SHARE)
         if before_bytes > room_bytes:
             raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
         if facts.get("drawn_by", DRAWN_BY) != DRAWN_BY:
