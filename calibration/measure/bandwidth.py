@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.synchronize import Event
 
 import numpy as np
@@ -20,6 +21,7 @@ _PIECE_BYTES = 64e6
 _ROW_ELEMENTS, _ROWS, _BAGS = 128, 100, 64
 """Rows of 512 bytes: long enough to ask for bandwidth, and looked up at random."""
 _INDICES = 64
+_LOOK_S = 0.5
 _STARTED_S = 0.02
 _LEAST_S = 0.05
 _LIKELY_SHARPNESS, _SHARPNESS_SPREAD = 4.0, 0.7
@@ -38,6 +40,31 @@ def read_bandwidth_bytes_per_s(pool: Pool) -> float:
         pool.memory[:count].sum()
         rates.append(4.0 * count / (time.perf_counter() - start))
     return float(np.median(rates))
+
+
+class SharedReads:
+    """Short looks, all over a calibration, at what workers read together.
+
+    On a shared host that changes within seconds: virtual cores move, and so does what they share.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Numbers of workers, looked at in turn.
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._counts, self._turn = counts, 0
+        self._found: defaultdict[str, list[float]] = defaultdict(list)
+
+    def look(self, pool: Pool) -> dict[str, float]:
+        """Look once more; medians of all looks so far, none without a count. [bytes/s]"""
+        if self._counts:
+            workers = self._counts[self._turn % len(self._counts)]
+            self._turn += 1
+            for key, rate in shared_bandwidth(pool, _LOOK_S, workers).items():
+                self._found[key].append(rate)
+        return {key: float(np.median(rates)) for key, rates in self._found.items()}
 
 
 def shared_bandwidth(pool: Pool, duration_s: float, workers: int) -> dict[str, float]:

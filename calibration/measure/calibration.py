@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from calibration.fingerprint import fingerprint
-from calibration.measure.bandwidth import read_bandwidth_bytes_per_s, saturation, shared_bandwidth
+from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_s, saturation
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
@@ -34,15 +34,15 @@ _POOL_BYTES_PER_S = 6e7  # of the budget: filling the pool is not what it is for
 _POOL_SHARE = 0.5
 _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
-_CO_LOCATED = 0.15
+_CO_LOCATED = 0.12
 """Share of the time for contention."""
-_SATURATION = 0.2
-"""Share of that for what all workers together read from memory."""
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
 _SAVED_EVERY_S = 10.0
 _PROBED_EVERY_S = 1.5
 """Neighbours' use of the L3 changes within seconds; a probe takes 0.05 s."""
+_SHARED_EVERY_S = 10.0
+"""A look at what workers read together takes half a second."""
 _FEWEST_CALLS = 12
 
 Progress = Callable[[str, float], None]
@@ -61,6 +61,8 @@ class Calibration:
     saved_s: float = field(default_factory=time.monotonic)
     l3_lifetime_s: float = inf
     probed_s: float = -inf
+    shared: SharedReads = field(default_factory=lambda: SharedReads(()))
+    shared_s: float = -inf
 
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
@@ -87,12 +89,13 @@ class Calibration:
         facts["bandwidth_bytes_per_s"] = read_bandwidth_bytes_per_s(pool)
         if (meter := rapl_meter()) is not None:
             facts |= power_w(meter, pool, cores, _POWER_SHARE * self.budget_s)
-        contention_s = self.budget_s * _CO_LOCATED if cores > 1 else 0.0
+        counts = [count for count in (2, 4, 8, 16, 32, 64, 128) if count < cores] + [cores] * (cores > 1)
+        self.shared = SharedReads(counts)
+        contention_s = self.budget_s * _CO_LOCATED if counts else 0.0
         alone_s = self.budget_s - contention_s
         self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
         self._visit_again(pool, until_s=alone_s)
-        counts = [count for count in (2, 4, 8, 16, 32, 64, 128) if count < cores] + [cores]
-        for number, count in enumerate(counts if cores > 1 else []):
+        for number, count in enumerate(counts):
             until_s = alone_s + contention_s * (number + 1) / len(counts)
             self._measure_neighbours(pool, count, until_s)
 
@@ -114,14 +117,16 @@ class Calibration:
     def _measure_neighbours(self, pool: Pool, workers: int, until_s: float) -> None:
         self.progress(f"{workers} busy workers", self._spent_s())
         left_s = until_s - self._spent_s()
-        self.records.facts |= shared_bandwidth(pool, _SATURATION * left_s, workers)
-        ratios = co_located_slowdowns(pool, (1.0 - _SATURATION) * left_s, workers)
+        ratios = co_located_slowdowns(pool, left_s, workers)
         for family, ratio in ratios.items():
             self.records.facts[f"co_located.{family}.{workers}"] = ratio
 
     def _visit(self, number: int, phase: str, seed: int, pool: Pool) -> None:
         if time.monotonic() - self.probed_s > _PROBED_EVERY_S:
             self.l3_lifetime_s, self.probed_s = l3_lifetime_s(pool), time.monotonic()
+        if time.monotonic() - self.shared_s > _SHARED_EVERY_S:
+            self.records.facts |= self.shared.look(pool)
+            self.shared_s = time.monotonic()
         self.records.visits += [
             (number, replace(visit, l3_lifetime_s=self.l3_lifetime_s)) for visit in visits([seed], pool)
         ]

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration.measure.bandwidth import saturation, shared_bandwidth
+from calibration.measure.bandwidth import SharedReads, saturation, shared_bandwidth
 from calibration.measure.visits import allocate_pool
 from perfmodel.costmodel.contention import saturation_stretch
 
@@ -45,6 +45,14 @@ def test_workers_that_do_not_slow_each_other_leave_the_memory_unsaturated() -> N
 
 def test_one_worker_alone_says_nothing_of_sharing() -> None:
     assert saturation({"bandwidth_bytes_per_s": 1e10}) is None
+
+
+def test_looks_at_several_counts_are_kept_apart_and_their_medians_given() -> None:
+    looks, pool = SharedReads([2, 3]), allocate_pool(64e6)
+    first, second = looks.look(pool), looks.look(pool)
+    assert {key.rpartition(".")[2] for key in first} == {"2"}
+    assert {key.rpartition(".")[2] for key in second} == {"2", "3"}
+    assert SharedReads([]).look(pool) == {}
 
 
 def test_readers_read_at_a_plausible_rate() -> None:
