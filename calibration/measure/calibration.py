@@ -202,6 +202,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
+        "spread_between_passes": spread_between_passes(records),
         "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
     }
     if (shared := saturation(facts)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from calibration.measure.calibration import Calibration, fit_records
+from calibration.measure.calibration import Calibration, fit_records, spread_between_passes
 from calibration.measure.device_issue import issue_costs
 from calibration.measure.device_probes import (
     card_power_w,
@@ -128,7 +128,11 @@ def calibrated_device_values(
         fitted,
         issue_costs(first, most_table_bytes=records.facts["most_table_bytes"]),
         taken,
-        facts=records.facts | {"relative_error": fitted.relative_error},
+        facts=records.facts
+        | {
+            "relative_error": fitted.relative_error,
+            "spread_between_passes": spread_between_passes(records),
+        },
         card=card,
         name=name,
         raw=raw,

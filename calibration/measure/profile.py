@@ -60,7 +60,8 @@ def profile_values(
             "pytorch": {
                 "description": "PyTorch eager, fp32, one thread a worker: the calls of calibration/runtime",
                 "batch_range": _CALIBRATED_BATCHES,
-                "relative_error": {"value": _rounded(facts["relative_error"]), "source": source},
+                "relative_error": _entry(_rounded(facts["relative_error"]), source),
+                "spread_between_passes": _entry(_rounded(facts["spread_between_passes"]), source),
                 "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),
                 "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
                 "law_revision": LAW_REVISION,

@@ -193,6 +193,7 @@ class LaunchSection(Frozen):
 class StackSection(Frozen):
     """One software stack on this hardware.
 
+    `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
     `law_revision` says by which version's laws the surfaces were fitted: others charge for other work.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
@@ -203,6 +204,7 @@ class StackSection(Frozen):
     description: str
     batch_range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     relative_error: NonNegative
+    spread_between_passes: NonNegative | None = None
     costs: CostSection
     measured: tuple[Curve, ...] = ()
     thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,11 @@ def test_the_spread_between_passes_is_that_of_repeated_visits() -> None:
 
 
 def test_a_calibrated_profile_loads_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = calibrated_values(made_records(25), fingerprint(), name="made", raw="raw.csv")
+    records = made_records(25)
+    _, again = records.visits[0]
+    records.visits.append((1, replace(again, seconds=1.04 * again.seconds)))
+    values = calibrated_values(records, fingerprint(), name="made", raw="raw.csv")
+    assert values["stacks"]["pytorch"]["spread_between_passes"]["value"] == pytest.approx(0.04)
     profile = tmp_path / "made.yaml"
     profile.write_text(profile_text(values), encoding="utf-8")
     assert main(["latency", "--model", "ncf", "--on", str(profile), "--batch", "1,64", "--extrapolate"]) == 0
