@@ -189,6 +189,10 @@ def main() -> None:
     batches = [int(text) for text in given.batch.split(",")]
     names = given.models.split(",")
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
+    try:
+        find_device(given.profile, models[0])
+    except InputError as error:
+        parser.error(str(error))  # before minutes of measuring
     compared = []
     for model in models:
         try:

@@ -40,10 +40,19 @@ def main() -> None:
 
 
 def identity(out: Path) -> tuple[str, Fingerprint]:
-    """Name and fingerprint of the profile that is there, else the file's name and this machine's."""
+    """Name and fingerprint of the profile that is there, else the file's name and this machine's.
+
+    Raises
+    ------
+    InputError
+        If what is there is no calibrated profile: it is not overwritten.
+    """
     if out.exists():
-        document = cast(dict[str, Any], read_yaml(out).data())
-        return document["name"], Fingerprint.model_validate_json(json.dumps(document["fingerprint"]))
+        try:
+            document = cast(dict[str, Any], read_yaml(out).data())
+            return document["name"], Fingerprint.model_validate_json(json.dumps(document["fingerprint"]))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{out}: expected a calibrated profile to fit anew, or no file") from None
     return out.stem, fingerprint(settings=(apply_settings().describe(),))
 
 
