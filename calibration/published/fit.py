@@ -47,13 +47,24 @@ V = TypeVar("V")
 
 def fit_all(models: Models) -> list[Fitted]:
     """Run the stages in order and return the costs of every stack."""
-    bare = {server: _fit_bare_kernels(server, models) for server in PLATFORMS}
+    bare = fit_bare_kernels(models)
+    return [*bare.values(), *fit_serving(bare, models)]
+
+
+def fit_bare_kernels(models: Models, *, without: str | None = None) -> dict[str, Fitted]:
+    """Fit HPCA 2020's stack on each server; `without` one model's figures where one is named."""
+    return {server: _fit_bare_kernels(server, models, without) for server in PLATFORMS}
+
+
+def fit_serving(bare: Mapping[str, Fitted], models: Models, *, without: str | None = None) -> list[Fitted]:
+    """Fit DeepRecSys's two stacks, starting from the bare kernels; `without` one model's figures."""
     skylake, repository_card = _fit_host_and_card(
         host="skylake",
         stack=REPOSITORY,
         figures=REPOSITORY_FIGURES,
         groups=_repository_groups(bare["skylake"].costs),
         models=models,
+        without=without,
     )
     broadwell, isca_card = _fit_host_and_card(
         host="broadwell",
@@ -61,11 +72,12 @@ def fit_all(models: Models) -> list[Fitted]:
         figures=ISCA_FIGURES,
         groups=_isca_groups(bare["broadwell"].costs, repository_card.costs),
         models=models,
+        without=without,
     )
-    return [*bare.values(), skylake, repository_card, broadwell, isca_card]
+    return [skylake, repository_card, broadwell, isca_card]
 
 
-def _fit_bare_kernels(server: str, models: Models) -> Fitted:
+def _fit_bare_kernels(server: str, models: Models, without: str | None) -> Fitted:
     """Fit one server generation to HPCA 2020, which measured kernels without a serving stack."""
     groups = {"kernels": start_from.CPU_KERNELS}
 
@@ -74,7 +86,10 @@ def _fit_bare_kernels(server: str, models: Models) -> Fitted:
         return dict(device_of(name, HPCA, costs["kernels"]) for name in PLATFORMS)
 
     stage = Stage(
-        groups=groups, assemble=assemble, files=HPCA_FIGURES, keep=lambda point: server in point.label
+        groups=groups,
+        assemble=assemble,
+        files=HPCA_FIGURES,
+        keep=lambda point: server in point.label and point.model != without,
     )
     return _fitted(server, HPCA, ["kernels"], stage, fit_stage(stage, models))
 
@@ -86,6 +101,7 @@ def _fit_host_and_card(
     figures: tuple[str, ...],
     groups: Mapping[str, Parameters],
     models: Models,
+    without: str | None,
 ) -> tuple[Fitted, Fitted]:
     """Fit a CPU and the 1080 Ti under one stack together: the figures compare them, and share the input."""
     on_host, on_card = ["cpu", "input"], ["gpu", "input", "transfer"]
@@ -98,7 +114,7 @@ def _fit_host_and_card(
             ]
         )
 
-    stage = Stage(groups=groups, assemble=assemble, files=figures)
+    stage = Stage(groups=groups, assemble=assemble, files=figures, keep=lambda point: point.model != without)
     outcome = fit_stage(stage, models)
     return (
         _fitted(host, stack, on_host, stage, outcome),
@@ -157,6 +173,7 @@ def _fitted(device: str, stack: str, groups: Sequence[str], stage: Stage, outcom
         parameters=_merged(stage.groups, groups),
         spreads=_merged(outcome.spreads, groups),
         figures=tuple(stage.files),
+        left_out=outcome.left_out,
     )
 
 

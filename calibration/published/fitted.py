@@ -22,7 +22,17 @@ UNDECIDED = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Costs of one stack on one device, the parameters they were fitted from, and the figures used."""
+    """Costs of one stack on one device, and where they come from.
+
+    Attributes
+    ----------
+    parameters, spreads : mapping
+        What the costs were fitted from, and the spread that the figures leave each. [ln]
+    figures : tuple of str
+        The data files used.
+    left_out : tuple of Point
+        Their times and ratios, each predicted by a fit that did not see its case.
+    """
 
     device: str
     stack: str
@@ -30,6 +40,16 @@ class Fitted:
     parameters: Parameters
     spreads: Mapping[str, float]
     figures: tuple[str, ...]
+    left_out: tuple[Point, ...] = ()
+
+    def measured(self, points: Iterable[Point]) -> list[Point]:
+        """Times and ratios among the points that were measured with this device and stack."""
+        return [
+            point
+            for point in points
+            if point.figure in self.figures and point.headline and point.unit == "relative"
+            if self.stack != HPCA or self.device in point.label
+        ]
 
     def source(self, key: str) -> str:
         """Where a cost comes from: the figures, or its start where they say nothing about it."""

@@ -52,9 +52,11 @@ class ServingNode:
         """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
         return self.cores // self.threads
 
-    def cpu_time(self, batch_size: float, busy: float, mix: Mix | None = None) -> BatchTime:
-        """Time of one batch on one worker with `busy` cores at work, among requests of a mix or its like."""
-        alone = batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy, mix=mix)
+    def cpu_time(
+        self, batch_size: float | npt.NDArray[np.float64], busy: float, mix: Mix | None = None
+    ) -> BatchTime:
+        """Time of each batch on one worker with `busy` cores at work, among requests of a mix or its like."""
+        alone = batch_time(self.model, self.cpu, np.atleast_1d(np.asarray(batch_size, float)), busy, mix=mix)
         return with_threads(alone, self.cpu.thread_scaling, self.threads)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
