@@ -34,3 +34,11 @@ ExtrapolateOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Answer outside the calibrated range too, marked as extrapolated."),
 ]
+
+AcceptUncertainOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-uncertain",
+        help="Let the central estimate decide, however uncertain: exit 0, 3 or 4 and never 6.",
+    ),
+]
