@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity import capacity as capacity_of
 from perfmodel.planning.prepare import prepare
@@ -19,11 +19,14 @@ SLA_MISSED = 3
 def capacity(
     scenario: ScenarioOption,
     overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
-    result = capacity_of(prepare(load_scenario(scenario, overrides or ())), extrapolate=extrapolate)
+    result = capacity_of(
+        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks), extrapolate=extrapolate
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
@@ -41,12 +41,16 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
     question = with_own_policy(
-        prepare(load_scenario(scenario, overrides or ())), file=policy_file, name=policy, engine=engine.value
+        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
+        file=policy_file,
+        name=policy,
+        engine=engine.value,
     )
     result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
     if as_json:

@@ -8,7 +8,7 @@ from rich.table import Table
 from perfmodel.planning.predict import Prediction
 from perfmodel.planning.sensitivity import calibration_errors
 from perfmodel.report.error_budget import latency_band, rate_interval, sensitivity, service_errors
-from perfmodel.report.tables import assumption_lines, number, operator_table
+from perfmodel.report.tables import assumption_lines, number, operator_table, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
@@ -27,6 +27,7 @@ def predict_page(result: Prediction) -> RenderableType:
         where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
     parts: list[RenderableType] = [
         f"[bold]{node.model.name}[/] on {where}",
+        times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         "",
         _figures(result),
@@ -111,9 +112,9 @@ def _bounded(result: Prediction) -> str:
 
 def _sources(result: Prediction) -> list[str]:
     cpu, run = result.question.node.cpu, result.run
-    error = f"{100 * cpu.relative_error:.0f} %"
+    error = f"{100 * cpu.relative_error:.2g} %"
     lines = [
-        f"service times: {result.basis.label}; mean error {error} over the figures the profile was fitted to"
+        f"service times: {result.basis.label}; root mean square error {error} on what the fit had not seen"
     ]
     if run.num_queries:
         lines.append(
