@@ -134,6 +134,12 @@ class FleetPrediction:
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
                 f"each is simulated as if its rate had lasted"
             )
+        stacks = {
+            member.question.node.cpu.stack: member.question.node.cpu.name for member in self.question.members
+        }
+        if len(stacks) > 1:
+            each = ", ".join(f"{stack} on {name}" for stack, name in stacks.items())
+            notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
         of_nodes = (note for member in self.question.members for note in member.question.node_notes)
         return (*notes, *dict.fromkeys(of_nodes))
 

@@ -227,6 +227,9 @@ class ServingNode:
                 "no query is offloaded: the accelerator is paid for and idle; set "
                 "policy.offload_threshold_items, or let tune find it"
             )
+        if self.accelerator is not None and self.accelerator.stack != self.cpu.stack:
+            stacks = f"{self.cpu.stack} on the cores, {self.accelerator.stack} on the accelerator"
+            notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")
         for device in (self.cpu, self.accelerator):
             if device is not None and device.is_edited:
                 notes.append(

@@ -51,6 +51,7 @@ class Question:
     policy: Policy
     sla: SlaTarget
     simulation: SimulationSettings
+    stack_note: str | None = None  # where another stack answers than the file names
     stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
 
     @property
@@ -66,7 +67,8 @@ class Question:
     @property
     def node_notes(self) -> tuple[str, ...]:
         """What a reader of any answer must know of the node."""
-        return self.node.notes(self.policy, self.max_items)
+        notes = self.node.notes(self.policy, self.max_items)
+        return notes if self.stack_note is None else (self.stack_note, *notes)
 
     @property
     def largest_query_items(self) -> int:
@@ -116,10 +118,16 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
 
 
 def _wishes(loaded: LoadedScenario) -> list[Wish]:
-    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`."""
+    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`.
+
+    A stack that a file names for its own devices does not bind others, put in their place by `--set`.
+    """
     choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+    profiles = [parse_file(choice.path, ProfileFile) for choice in choices]
     stack = loaded.scenario.node.stack
-    return [Wish(parse_file(choice.path, ProfileFile), choice.stack or stack) for choice in choices]
+    if loaded.has_changed_devices and any(stack not in profile.stacks for profile in profiles):
+        stack = None
+    return [Wish(profile, choice.stack or stack) for profile, choice in zip(profiles, choices, strict=True)]
 
 
 def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) -> Question:
@@ -169,7 +177,16 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
         sla=scenario.sla,
         simulation=scenario.simulation,
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
+        stack_note=_stack_note(node_choice.stack, wishes, stacks),
     )
+
+
+def _stack_note(named: str | None, wishes: Sequence[Wish], stacks: Sequence[str]) -> str | None:
+    """Say that a file's stack gave way, to devices that `--set` put in the place of its own."""
+    if named is None or named in stacks or any(wish.asked for wish in wishes):
+        return None
+    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stacks)
+    return f"node.stack: {without} was not measured with {named}; all times are those of {stacks[0]}"
 
 
 def _require_their_kinds(loaded: LoadedScenario, profiles: Sequence[ProfileFile]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.hardware import Device
@@ -18,12 +20,14 @@ EDITED = "edited by hand since it was fitted: an extrapolation, off by a factor 
 def service_times_of(node: ServingNode, policy: Policy, sizes: SizePmf) -> str:
     """Say whose software's times a node's are, and how much of a core's time its input conversion takes."""
     mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
+    card = node.accelerator
+    # Only a stack that all devices have can be named.
+    cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
     if mix is None:
-        said = device_words(node.cpu, None, option="node.stack=")
+        said = device_words(cpu, None, option="--set node.stack=")
     else:
         time = node.cpu_time(mix.batch_size, node.cores, mix if node.cpu.surfaces else None)
-        said = device_words(node.cpu, input_share(time, mix.share), option="--set node.stack=")
-    card = node.accelerator
+        said = device_words(cpu, input_share(time, mix.share), option="--set node.stack=")
     if card is None:
         return said
     own = "" if card.describes == node.cpu.describes else f": {card.describes}"
@@ -44,8 +48,8 @@ def device_words(device: Device, converting: float | None, *, option: str) -> st
         What names another stack on the command line, the stack's name to follow.
     """
     text = device.describes
-    if converting is not None and converting >= WORTH_SAYING and device.kind == "cpu":
-        text += f": {100 * converting:.0f} % of this core's time"
+    if converting is not None and converting >= WORTH_SAYING:
+        text += f": {100 * converting:.0f} % of this {'core' if device.kind == 'cpu' else 'card'}'s time"
     if device.without_input is not None:
         text += f"; `{option}{device.without_input}` leaves it out"
     return f"{text}; {device.name} was {EDITED}" if device.is_edited else text

@@ -116,7 +116,7 @@ def _sources(result: FleetPrediction) -> list[str]:
     cpus = {member.question.node.cpu.name: member.question.node.cpu for member in result.question.members}
     errors = ", ".join(f"{100 * cpu.relative_error:.2g} % on {name}" for name, cpu in cpus.items())
     return [
-        f"service times: {result.basis.label}, root mean square error on models that the fits had not seen {errors}",
+        f"service times: {result.basis.label}, root mean square error on what the fits had not seen {errors}",
         f"latencies: {result.simulated_queries:,} queries simulated; "
         f"\\[low, high] are 95 % confidence intervals",
     ]
