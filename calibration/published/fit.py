@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from calibration.published.compare import comparison_table, shipped_models
 from calibration.published.figures import FIGURES, ISCA, REPOSITORY, Models, all_points
 from calibration.published.fitted import Fitted, LoadedLevel, device_of, profiles_from
-from calibration.published.left_out import points_of_models_left_out
+from calibration.published.left_out import points_of_models_left_out, write_left_out
 from calibration.published.node_level import (
     OVERLAP_SOURCE,
     SAME_OVERLAP,
@@ -46,19 +46,21 @@ def _loaded_level(fitted: Sequence[Fitted], models: Models) -> LoadedLevel:
 def main() -> None:
     """Fit, with every model and without each in turn, and print the comparison; --write replaces profiles."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="replace hardware_profiles/*.yaml")
+    parser.add_argument(
+        "--write", action="store_true", help="replace hardware_profiles/*.yaml, and what is kept of it"
+    )
     arguments = parser.parse_args()
     models = shipped_models()
     fitted = fit_all(models)
-    profiles = profiles_from(
-        fitted, models, _loaded_level(fitted, models), points_of_models_left_out(fitted, models)
-    )
+    unseen = points_of_models_left_out(fitted, models)
+    profiles = profiles_from(fitted, models, _loaded_level(fitted, models), unseen)
     devices = {
         (profile.name, stack): profile.device(stack) for profile in profiles for stack in profile.stacks
     }
     print(comparison_table(all_points(list(FIGURES), models, devices)))
     if arguments.write:
         write_profiles(profiles, shipped_directory("profile"))
+        write_left_out(fitted, unseen)
 
 
 if __name__ == "__main__":

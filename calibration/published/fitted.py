@@ -99,7 +99,13 @@ def profiles_from(
         profile_of(
             name,
             {
-                entry.stack: _stack_costs(entry, models, loaded.get((name, entry.stack), {}), unseen)
+                entry.stack: _stack_costs(
+                    entry,
+                    [other for other in fitted if other.stack == entry.stack],
+                    models,
+                    loaded.get((name, entry.stack), {}),
+                    unseen,
+                )
                 for entry in fitted
                 if entry.device == name
             },
@@ -109,10 +115,19 @@ def profiles_from(
 
 
 def _stack_costs(
-    entry: Fitted, models: Models, loaded: Mapping[str, tuple[float, str]], unseen: Sequence[Point]
+    entry: Fitted,
+    same_stack: Sequence[Fitted],
+    models: Models,
+    loaded: Mapping[str, tuple[float, str]],
+    unseen: Sequence[Point],
 ) -> StackCosts:
+    """Costs of a stack on one device; its errors are those on all devices that it was fitted on.
+
+    Six points a server, of two models, say little of one server's own error.
+    """
     costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()} | dict(loaded)
-    other_models, other_cases = entry.measured(unseen), entry.measured(entry.left_out)
+    other_models = _each_once(point for one in same_stack for point in one.measured(unseen))
+    other_cases = _each_once(point for one in same_stack for point in one.measured(one.left_out))
     names = tuple(sorted({point.model for point in other_models}))
     halved = "" if entry.stack == HPCA else "; of each ratio of two devices, half the square to either"
     error = entry.own_error(other_models)
@@ -132,6 +147,11 @@ def _stack_costs(
         errors["node_slowdown_spread"] = _slowdown_spread(slowdown, error)
     kinds = {kernel.family for name in names for kernel in lower(models[name])}
     return StackCosts(costs=costs, errors=errors, models=names, kinds=tuple(sorted(kinds)))
+
+
+def _each_once(points: Iterable[Point]) -> list[Point]:
+    """A ratio of two devices is a point of both."""
+    return list({(point.figure, point.label, point.quantity): point for point in points}.values())
 
 
 def _slowdown_spread(slowdown: tuple[float, str], error: float) -> tuple[float, str]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import log
+from pathlib import Path
 
 from calibration.published.figures import HPCA, Models, Point, all_points
 from calibration.published.fitted import Fitted, device_of
 from calibration.published.stacks import fit_bare_kernels, fit_serving
+from perfmodel.loading.written import write_atomically
+
+REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
+FILE = "left-out-models.json"
+CARD = "gtx1080ti"
 
 
 def points_of_models_left_out(fitted: Sequence[Fitted], models: Models) -> list[Point]:
@@ -30,6 +39,59 @@ def points_of_models_left_out(fitted: Sequence[Fitted], models: Models) -> list[
     for model in models_of(serving):
         found += _own(model, fit_serving(bare, models, without=model), models)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutPoint:
+    """A time or a ratio as a fit without its model predicted it.
+
+    Attributes
+    ----------
+    fitted : str
+        The CPU and the stack of the fit, and the card beside it, if any.
+    model, case : str
+        What was left out, and what was measured of it.
+    published, predicted : float
+        In the figure's unit.
+    """
+
+    fitted: str
+    model: str
+    case: str
+    published: float
+    predicted: float
+
+    @property
+    def stack(self) -> str:
+        """The stack's name alone."""
+        return self.fitted.partition("@")[2]
+
+    @property
+    def log_error(self) -> float:
+        """Logarithm of predicted over published."""
+        return log(self.predicted / self.published)
+
+
+def write_left_out(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> None:
+    """Keep the predictions of models left out: a ratio of a CPU and a card once, under the CPU's name."""
+    points = [
+        LeftOutPoint(
+            fitted=f"{entry.device}@{entry.stack}",
+            model=point.model,
+            case=f"{point.label}, {point.quantity}",
+            published=point.published,
+            predicted=float(f"{point.predicted:.5g}"),
+        )
+        for entry in fitted
+        if entry.device != CARD
+        for point in entry.measured(unseen)
+    ]
+    write_atomically(REPORTS / FILE, json.dumps([asdict(point) for point in points], indent=1) + "\n")
+
+
+def read_left_out() -> list[LeftOutPoint]:
+    """The predictions that the last fit kept."""
+    return [LeftOutPoint(**point) for point in json.loads((REPORTS / FILE).read_text(encoding="utf-8"))]
 
 
 def models_of(fitted: Iterable[Fitted]) -> list[str]:

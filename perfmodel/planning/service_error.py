@@ -47,7 +47,8 @@ def service_errors(node: ServingNode, policy: Policy, sizes: SizePmf) -> Errors:
     cpu = 0.0
     mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
     if mix is not None:
-        time = node.cpu_time(mix.batch_size, node.cores, mix if node.cpu.surfaces else None)
+        # Which calls take the time hardly depends on the load where it was measured, and is dear to work out.
+        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
         alone = device_error(node.cpu, node.model.name, time, mix.share)
         cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
     return Errors(cpu, _accelerator_error(node, policy, sizes))

@@ -26,7 +26,7 @@ def service_times_of(node: ServingNode, policy: Policy, sizes: SizePmf) -> str:
     if mix is None:
         said = device_words(cpu, None, option="--set node.stack=")
     else:
-        time = node.cpu_time(mix.batch_size, node.cores, mix if node.cpu.surfaces else None)
+        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
         said = device_words(cpu, input_share(time, mix.share), option="--set node.stack=")
     if card is None:
         return said
