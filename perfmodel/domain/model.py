@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.bounds import MOST_COUNT, CountFromZero
 from perfmodel.domain.operators import EmbeddingBag, Operator, Shape
 
 DENSE = "dense"
@@ -39,7 +40,7 @@ class RecModel(Frozen):
     description: str = ""
     source: str = ""
     stack: str | None = None
-    dense_features: Annotated[int, Field(ge=0)] = 0
+    dense_features: CountFromZero = 0
     operators: Annotated[tuple[Operator, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -62,6 +63,13 @@ class RecModel(Frozen):
                 shapes[operator.name] = operator.output_shape(shapes)
             except ValueError as error:
                 raise ValueErrorAt(f"{operator.name}: {error}", ("operators", index)) from None
+            if shapes[operator.name].elements > MOST_COUNT:
+                length, width = shapes[operator.name]
+                gives = f"gives {length:.3g} vectors of {width:.3g} elements an item"
+                raise ValueErrorAt(
+                    f"{operator.name}: {gives}; expected at most {MOST_COUNT:_} elements",
+                    ("operators", index),
+                )
         self._check_all_read()
         return shapes
 

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from perfmodel.domain.base import Frozen
+from perfmodel.domain.bounds import Count, Pooling, Rows
 from perfmodel.domain.sequence_operators import Attention, AttentionScores, LocalActivation, Recurrent
 from perfmodel.domain.shapes import (
     Function,
     ManyInputs,
     OneInput,
     OperatorBase,
-    PositiveInt,
     Shape,
     Shapes,
 )
@@ -62,10 +62,10 @@ class EmbeddingTable(Frozen):
         Skew of the indices: the r-th most popular row is drawn with weight r**-s; 0 is uniform. [1]
     """
 
-    num_rows: PositiveInt
-    dim: PositiveInt
-    pooling_factor: Annotated[float, Field(gt=0)] = 1.0
-    count: PositiveInt = 1
+    num_rows: Rows
+    dim: Count
+    pooling_factor: Pooling = 1.0
+    count: Count = 1
     element_bytes: Literal[1, 2, 4, 8] = 4
     zipf_exponent: Annotated[float, Field(ge=0, le=3)] = 0.0
 
@@ -92,7 +92,7 @@ class Mlp(OneInput):
     """
 
     kind: Literal["mlp", "fc"]
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    widths: Annotated[tuple[Count, ...], Field(min_length=2)]
     activation: Function = "relu"
     final_activation: Function | None = None
 
@@ -211,8 +211,8 @@ class Cross(OneInput):
     """
 
     kind: Literal["cross"]
-    num_layers: PositiveInt
-    rank: PositiveInt | None = None
+    num_layers: Count
+    rank: Count | None = None
 
     def output_shape(self, shapes: Shapes) -> Shape:
         """The input's own shape."""

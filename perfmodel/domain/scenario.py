@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.bounds import Cores
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.workload import Traffic
 
@@ -36,7 +37,7 @@ class NodeChoice(Frozen):
     """
 
     cpu: FileOrName
-    cores: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    cores: Cores | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     accelerators: tuple[FileOrName, ...] = ()
     stack: FileOrName | None = None

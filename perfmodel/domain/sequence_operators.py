@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from perfmodel.domain.shapes import Name, OneInput, OperatorBase, PositiveInt, Shape, Shapes
+from perfmodel.domain.bounds import Count
+from perfmodel.domain.shapes import Name, OneInput, OperatorBase, Shape, Shapes
 
 
 class LocalActivation(OperatorBase):
@@ -20,7 +21,7 @@ class LocalActivation(OperatorBase):
     kind: Literal["local_activation"]
     behaviours: Name
     candidate: Name
-    hidden_widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (36,)
+    hidden_widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (36,)
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""
@@ -74,8 +75,8 @@ class Attention(OperatorBase):
     kind: Literal["attention"]
     query: Name
     key: Name | None = None
-    num_heads: PositiveInt = 1
-    head_dim: PositiveInt | None = None
+    num_heads: Count = 1
+    head_dim: Count | None = None
     projected: bool = True
 
     def reads(self) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ class Recurrent(OneInput):
     """
 
     kind: Literal["rnn", "gru", "augru"]
-    hidden_size: PositiveInt
+    hidden_size: Count
     returns: Literal["sequence", "last"] = "sequence"
     attention: Name | None = None
 

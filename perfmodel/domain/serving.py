@@ -7,9 +7,19 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.bounds import (
+    MOST_COUNT,
+    Cores,
+    Count,
+    Milliseconds,
+    MillisecondsFromZero,
+    NonNegative,
+    Precision,
+    Queries,
+    Seed,
+    within,
+)
 from perfmodel.units import MS
-
-Items = Annotated[int, Field(ge=1)]
 
 
 class SheddingSettings(Frozen):
@@ -23,8 +33,8 @@ class SheddingSettings(Frozen):
         What would start later than this after its arrival is dropped. [ms]
     """
 
-    queue_limit_requests: Annotated[int, Field(ge=1)] | None = None
-    deadline_ms: Annotated[float, Field(gt=0)] | None = None
+    queue_limit_requests: Count | None = None
+    deadline_ms: Milliseconds | None = None
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -60,7 +70,7 @@ class PolicyBase(Frozen):
 class _Offloading(PolicyBase):
     """A policy that may send large queries to an accelerator."""
 
-    offload_threshold_items: Items | None = None
+    offload_threshold_items: Count | None = None
 
     @property
     def offloading(self) -> OffloadSetting | None:
@@ -81,7 +91,7 @@ class SplitPolicy(_Offloading):
     """
 
     name: Literal["split"] = "split"
-    batch_size: Items
+    batch_size: Count
 
 
 class SizePriorityPolicy(_Offloading):
@@ -98,8 +108,8 @@ class SizePriorityPolicy(_Offloading):
     """
 
     name: Literal["size-priority"] = "size-priority"
-    batch_size: Items
-    ageing_items_per_s: Annotated[float, Field(ge=0)]
+    batch_size: Count
+    ageing_items_per_s: NonNegative
 
 
 class SeparateQueuesPolicy(_Offloading):
@@ -118,10 +128,10 @@ class SeparateQueuesPolicy(_Offloading):
     """
 
     name: Literal["separate-queues"] = "separate-queues"
-    large_from_items: Annotated[int, Field(ge=2)]
-    small_cores: Annotated[int, Field(ge=1)]
-    small_batch_size: Items
-    large_batch_size: Items
+    large_from_items: Annotated[int, Field(ge=2), within(high=MOST_COUNT)]
+    small_cores: Cores
+    small_batch_size: Count
+    large_batch_size: Count
 
     @model_validator(mode="after")
     def _thresholds_ascend(self) -> Self:
@@ -149,8 +159,8 @@ class DynamicBatchingPolicy(PolicyBase):
 
     name: Literal["dynamic-batching"] = "dynamic-batching"
     pool: Literal["cpu", "accelerator"] = "cpu"
-    max_batch_items: Items
-    timeout_ms: Annotated[float, Field(ge=0)]
+    max_batch_items: Count
+    timeout_ms: MillisecondsFromZero
 
     @model_validator(mode="after")
     def _deadline_leaves_time_to_wait(self) -> Self:
@@ -189,9 +199,9 @@ class FusionPolicy(PolicyBase):
     """
 
     name: Literal["fusion"] = "fusion"
-    batch_size: Items
-    offload_threshold_items: Items
-    max_fused_items: Items
+    batch_size: Count
+    offload_threshold_items: Count
+    max_fused_items: Count
     streams: Annotated[int, Field(ge=1, le=64)] = 1
 
     @property
@@ -210,7 +220,7 @@ class SlaTarget(Frozen):
     """A percentile of query latency (a fraction: 0.95) and its bound, which files give in milliseconds."""
 
     percentile: Annotated[float, Field(gt=0, lt=1)]
-    latency_ms: Annotated[float, Field(gt=0)]
+    latency_ms: Milliseconds
 
     @property
     def latency_s(self) -> float:
@@ -231,7 +241,7 @@ class SimulationSettings(Frozen):
         The stopping rule may fire from `min_queries` on; at `max_queries` the run ends regardless.
     """
 
-    seed: Annotated[int, Field(ge=0)] = 1
-    precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    min_queries: Annotated[int, Field(ge=1000)] = 300_000
-    max_queries: Annotated[int, Field(ge=1000)] = 10_000_000
+    seed: Seed = 1
+    precision: Precision = 0.02
+    min_queries: Queries = 300_000
+    max_queries: Queries = 10_000_000

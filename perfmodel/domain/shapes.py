@@ -9,7 +9,6 @@ from pydantic import Field
 
 from perfmodel.domain.base import Frozen
 
-PositiveInt = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Function = Literal["none", "relu", "sigmoid", "tanh", "prelu"]
 """Elementwise functions."""

@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from perfmodel.domain.shapes import ManyInputs, Name, OneInput, OperatorBase, PositiveInt, Shape, Shapes
+from perfmodel.domain.bounds import Count
+from perfmodel.domain.shapes import ManyInputs, Name, OneInput, OperatorBase, Shape, Shapes
 
 
 class View(OneInput):
     """The same elements in another shape, some of them, or the same ones repeated; it costs nothing."""
 
     kind: Literal["view"]
-    length: PositiveInt = 1
-    width: PositiveInt
+    length: Count = 1
+    width: Count
 
     def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
         """As the file says."""
@@ -48,8 +49,8 @@ class BatchMatmul(OperatorBase):
     kind: Literal["batch_matmul"]
     left: Name
     right: Name
-    inner: PositiveInt
-    products: PositiveInt = 1
+    inner: Count
+    products: Count = 1
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""

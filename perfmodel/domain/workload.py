@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen
-
-Rate = Annotated[float, Field(gt=0, description="mean arrival rate [queries/s]")]
+from perfmodel.domain.bounds import Positive, QueryItems, Rate, Seconds, within
 
 
 class PoissonArrivals(Frozen):
@@ -51,9 +50,9 @@ class BurstyArrivals(Frozen):
 
     process: Literal["mmpp"] = "mmpp"
     rate_qps: Rate
-    burst_factor: Annotated[float, Field(gt=1)]
-    burst_fraction: Annotated[float, Field(gt=0, lt=1)]
-    mean_burst_s: Annotated[float, Field(gt=0)]
+    burst_factor: Annotated[float, Field(gt=1), within(high=1e6)]
+    burst_fraction: Annotated[float, Field(gt=0, lt=1), within(low=1e-6)]
+    mean_burst_s: Seconds
 
 
 class DiurnalArrivals(Frozen):
@@ -62,7 +61,7 @@ class DiurnalArrivals(Frozen):
     process: Literal["diurnal"] = "diurnal"
     rate_qps: Rate
     amplitude: Annotated[float, Field(ge=0, le=1, description="swing around the mean rate, 0 to 1")]
-    period_s: Annotated[float, Field(gt=0)] = 86400.0
+    period_s: Seconds = 86400.0
 
 
 class TraceArrivals(Frozen):
@@ -86,8 +85,6 @@ Arrivals = Annotated[
     Field(discriminator="process"),
 ]
 
-Items = Annotated[int, Field(ge=1, le=1_000_000)]
-
 
 class NamedSizes(Frozen):
     """A published list of query sizes."""
@@ -98,8 +95,8 @@ class NamedSizes(Frozen):
 class _ClippedSizes(Frozen):
     """Sizes between two limits."""
 
-    min_items: Items = 1
-    max_items: Items = 1000
+    min_items: QueryItems = 1
+    max_items: QueryItems = 1000
 
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> Self:
@@ -112,23 +109,23 @@ class LogNormalSizes(_ClippedSizes):
     """Log-normal sizes, rounded, clipped to [min_items, max_items]; mu and sigma are of ln(items)."""
 
     distribution: Literal["lognormal"] = "lognormal"
-    mu: float
-    sigma: Annotated[float, Field(gt=0)]
+    mu: Annotated[float, within(-1000, 1000)]
+    sigma: Annotated[float, Field(gt=0), within(1e-6, 1000)]
 
 
 class NormalSizes(_ClippedSizes):
     """Normal sizes, rounded, clipped to [min_items, max_items]."""
 
     distribution: Literal["normal"] = "normal"
-    mean_items: Annotated[float, Field(gt=0)]
-    std_items: Annotated[float, Field(gt=0)]
+    mean_items: Positive
+    std_items: Positive
 
 
 class FixedSizes(Frozen):
     """Every query ranks the same number of items."""
 
     distribution: Literal["fixed"] = "fixed"
-    num_items: Items
+    num_items: QueryItems
 
 
 class FileSizes(Frozen):

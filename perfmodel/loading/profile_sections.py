@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
 from perfmodel.domain.surface import LAW_REVISION
@@ -15,7 +16,7 @@ from perfmodel.units import US
 
 T = TypeVar("T")
 
-WorkerCount = Annotated[int, Field(ge=2)]
+WorkerCount = Annotated[int, Field(ge=2), bounds.within(high=bounds.MOST_CORES)]
 KernelFamily = Literal[
     "input",
     "fc",
@@ -37,11 +38,11 @@ class Sourced(Frozen, Generic[T]):
     source: Source
 
 
-Positive = Sourced[Annotated[float, Field(gt=0)]]
-NonNegative = Sourced[Annotated[float, Field(ge=0)]]
-Count = Sourced[Annotated[int, Field(ge=1)]]
-Fraction = Sourced[Annotated[float, Field(gt=0, le=1)]]
-Slowdown = Sourced[Annotated[float, Field(ge=1)]]
+Positive = Sourced[bounds.Positive]
+NonNegative = Sourced[bounds.NonNegative]
+Cores = Sourced[bounds.Cores]
+Fraction = Sourced[bounds.Fraction]
+Slowdown = Sourced[bounds.Slowdown]
 
 NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
 NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
@@ -57,8 +58,8 @@ class HardwareSection(Frozen):
     `l3_lifetime_ms` is there where others use the same L3: after so long half of what nobody read is gone.
     """
 
-    sockets: Count
-    cores_per_socket: Count
+    sockets: Cores
+    cores_per_socket: Cores
     peak_gflop_per_s: Positive
     l2_kib_per_core: Positive | None = None
     l3_mib_per_socket: Positive | None = None
@@ -135,8 +136,8 @@ class Curve(Frozen):
     """Measured times of one kernel signature over batch sizes."""
 
     signature: str
-    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-    time_us: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    batch_sizes: Annotated[tuple[bounds.Count, ...], Field(min_length=1)]
+    time_us: Annotated[tuple[bounds.Positive, ...], Field(min_length=1)]
     source: Source
 
     @model_validator(mode="after")
@@ -152,9 +153,9 @@ class Curve(Frozen):
 class AnchorSection(Frozen):
     """What a whole model took over the sum of its operators, by batch size (`perfplan validate --anchor`)."""
 
-    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-    factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    all_busy_factor: Annotated[float, Field(gt=0)] = 1.0
+    batch_sizes: Annotated[tuple[bounds.Count, ...], Field(min_length=1)]
+    factors: Annotated[tuple[bounds.Positive, ...], Field(min_length=1)]
+    all_busy_factor: bounds.Positive = 1.0
     source: Source
 
     @model_validator(mode="after")
@@ -178,8 +179,8 @@ class AnchorSection(Frozen):
 class IssueSection(Frozen):
     """Host time to issue one call: of any, and of each tensor that it joins or step that it makes."""
 
-    call: Annotated[float, Field(ge=0)]
-    part: Annotated[float, Field(ge=0)] = 0.0
+    call: bounds.NonNegative
+    part: bounds.NonNegative = 0.0
 
 
 class LaunchSection(Frozen):
@@ -190,8 +191,8 @@ class LaunchSection(Frozen):
     """
 
     issue_us: dict[str, IssueSection]
-    launch_latency_us: Annotated[float, Field(ge=0)]
-    output_us: Annotated[float, Field(ge=0)] = 0.0
+    launch_latency_us: bounds.NonNegative
+    output_us: bounds.NonNegative = 0.0
     source: Source
 
     def costs(self) -> LaunchCosts:
@@ -226,7 +227,7 @@ class StackSection(Frozen):
 
     description: str
     describes: str = ""
-    batch_range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative
     relative_error_of_fitted_models: NonNegative | None = None
     error_correlation: Sourced[Annotated[float, Field(ge=0, le=1)]] | None = None
@@ -240,9 +241,7 @@ class StackSection(Frozen):
     thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)
     law_revision: int = 1
     surfaces: tuple[SurfaceSection, ...] = ()
-    co_located: dict[KernelFamily, dict[WorkerCount, Annotated[float, Field(ge=1)]]] = Field(
-        default_factory=dict
-    )
+    co_located: dict[KernelFamily, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
 

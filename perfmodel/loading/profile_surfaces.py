@@ -8,12 +8,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.bounds import Count, NonNegative, Positive, Signed
 from perfmodel.domain.surface import Surface
 from perfmodel.units import NS
 
 Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 
 COORDINATE_DECIMALS = 3
 """Of the residual's centres: a fit puts them where the file says that they are."""
@@ -48,9 +47,9 @@ class SurfaceSection(Frozen):
     noise: Positive
     noise_ns: NonNegative
     relative_error: NonNegative
-    calls: Annotated[int, Field(ge=1)]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    calls: Count
+    low: tuple[Signed, ...]
+    high: tuple[Signed, ...]
     source: Source
     residual: str
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from perfmodel.planning.error_budget import rate_band, rate_ci95
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
 from perfmodel.planning.predict import Prediction, describe
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import RateBudget, calibration_errors, rate_budget
-from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
 from perfmodel.sim.service import ServiceTimes
@@ -19,7 +19,7 @@ from perfmodel.sim.utilisation import offered_utilisation
 PRECISION = 0.0075
 """Half-width of the interval over the rate at which runs stop growing: within 1 %, and some to spare. [1]"""
 
-FIRST_QUERIES = 600_000
+FIRST_QUERIES = 900_000
 MOST_QUERIES = 10_000_000
 """Close to saturation a run has to be long, or its start, with an empty node, flatters the percentile."""
 

@@ -10,8 +10,9 @@ import numpy as np
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.error_budget import latency_bands_ms, rate_band, rate_ci95, sensitivity
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import (
     RATE_QUERIES,
     LatencyBudget,
@@ -20,7 +21,6 @@ from perfmodel.planning.sensitivity import (
     latency_budget,
     rate_budget,
 )
-from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
-from perfmodel.sim.policies import Policy, Pool, PoolView, SizedPolicy, largest_cpu_launch_items
+from perfmodel.sim.arrays import BoolArray
+from perfmodel.sim.policies import (
+    Policy,
+    Pool,
+    SizedPolicy,
+    largest_cpu_launch_items,
+    requests_by_size,
+    sizes_by_lane,
+)
 from perfmodel.sim.query_sizes import SizePmf
 
 _GROUPS = 8
@@ -39,27 +47,27 @@ def request_mix(policy: Policy, law: SizePmf, *, workers: float) -> Mix | None:
     >>> mix.batch_size.tolist(), mix.share.round(3).tolist()
     ([44.0, 128.0], [0.333, 0.667])
     """
-    shares: defaultdict[int, float] = defaultdict(float)
-    for num_items, probability in zip(law.values.tolist(), law.probabilities.tolist(), strict=True):
-        for items in _on_cores(policy, num_items, law.max_items):
-            shares[items] += probability
-    if not shares:
+    shares = np.zeros(law.max_items + 1)
+    for request_items, served in _on_cores(policy, law):
+        for sizes, times in requests_by_size(law.values[served], request_items):
+            some = times > 0
+            shares += np.bincount(sizes[some], law.probabilities[served][some] * times[some], len(shares))
+    occurring = np.flatnonzero(shares)
+    if not len(occurring):
         return None
-    sizes = np.array(sorted(shares), dtype=float)
-    share: Floats = np.array([shares[int(size)] for size in sizes])
-    return _grouped(sizes, share / share.sum(), workers)
+    share: Floats = shares[occurring]
+    return _grouped(occurring.astype(np.float64), share / share.sum(), workers)
 
 
-def _on_cores(policy: Policy, num_items: int, max_items: int) -> list[int]:
-    """Requests that a query makes of the cores. [items]"""
-    if isinstance(policy, SizedPolicy):
-        pool, requests = policy.place(num_items, {pool: PoolView(1) for pool in Pool})
-        return [] if pool is Pool.ACCELERATOR else requests
-    largest = largest_cpu_launch_items(policy, max_items)
-    if largest == 0:
-        return []
-    full, rest = divmod(num_items, largest)
-    return [largest] * full + ([rest] if rest else [])
+def _on_cores(policy: Policy, law: SizePmf) -> Iterator[tuple[int, BoolArray]]:
+    """Largest request of each of the cores' lanes, and which sizes of queries it serves. [items]"""
+    if not isinstance(policy, SizedPolicy):
+        if largest := largest_cpu_launch_items(policy, law.max_items):
+            yield largest, np.ones(len(law.values), dtype=np.bool_)
+        return
+    for lane, served in sizes_by_lane(policy.lanes, law.values):
+        if lane.pool is not Pool.ACCELERATOR:
+            yield lane.request_items, served
 
 
 def _grouped(sizes: Floats, share: Floats, workers: float) -> Mix:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.planning.greatest_rate import GreatestRate, batch_means_apply, greatest_rate, queries_at
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate.interval import GreatestRate, batch_means_apply, greatest_rate, queries_at
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
 from perfmodel.sim.engines import simulate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfmodel.planning.greatest_rate import GreatestRate
+from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
 from perfmodel.report.tables import number
 from perfmodel.units import MS

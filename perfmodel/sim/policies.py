@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from abc import ABC
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from perfmodel.errors import InputError
+from perfmodel.sim.arrays import BoolArray, IntArray
 from perfmodel.sim.service import ServiceTimes
 
 WHOLE = 2**62
@@ -288,6 +291,27 @@ def placed_by_size(lanes: Sequence[Lane], num_items: int) -> Placement:
     """Place a query in the last lane that begins at its size or below."""
     lane = [lane for lane in lanes if lane.from_items <= num_items][-1]
     return Placement(lane.pool, split_query(num_items, lane.request_items))
+
+
+def sizes_by_lane(lanes: Sequence[Lane], num_items: IntArray) -> Iterator[tuple[Lane, BoolArray]]:
+    """Which of many sizes each lane serves; `placed_by_size` for all of them at once."""
+    ends = [lane.from_items for lane in lanes[1:]] + [WHOLE]
+    for lane, end in zip(lanes, ends, strict=True):
+        yield lane, (num_items >= lane.from_items) & (num_items < end)
+
+
+def requests_by_size(num_items: IntArray, request_items: int) -> tuple[tuple[IntArray, IntArray], ...]:
+    """Sizes and numbers of the requests of queries: of the full ones, and of the remainders.
+
+    Examples
+    --------
+    >>> (full, times), (rest, once) = requests_by_size(np.array([300, 128, 44]), 128)
+    >>> full.tolist(), times.tolist(), rest.tolist(), once.tolist()
+    ([128, 128, 128], [2, 1, 0], [44, 0, 44], [1, 0, 1])
+    """
+    full, remainder = np.divmod(num_items, request_items)
+    sizes = np.full_like(num_items, request_items)
+    return (sizes, full), (remainder, (remainder > 0).astype(np.int64))
 
 
 def split_query(num_items: int, batch_size: int) -> list[int]:

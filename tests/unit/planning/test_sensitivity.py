@@ -9,9 +9,9 @@ import pytest
 
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, latency_budget, rate_budget
-from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import run_until_precise
