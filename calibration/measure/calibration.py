@@ -14,9 +14,15 @@ import numpy as np
 from calibration.fingerprint import fingerprint
 from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_s, saturation
 from calibration.measure.fit import fit_surface, held_out_seconds
+from calibration.measure.left_out import left_out_errors
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
-from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
+from calibration.measure.profile import (
+    hardware_values,
+    multiply_add_seconds,
+    profile_values,
+    with_fitted_values,
+)
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
@@ -141,11 +147,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Surfaces of every kind of call, how many calls are behind each, and the error of whole sequences."""
+    """Surfaces of every kind of call, how many calls are behind each, and errors on sequences left out.
+
+    `relative_error` is the root mean square of whole passes, `error_correlation` that between kinds of
+    calls, whose own errors are the surfaces'.
+    """
 
     surfaces: Mapping[str, Surface]
     calls: Mapping[str, int]
     relative_error: float
+    error_correlation: float
 
 
 def fit_records(records: Records, caches: Caches) -> Fitted:
@@ -159,20 +170,17 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
     often = {call: found for call, found in points.items() if len(found.seconds) >= _FEWEST_CALLS}
     if "fc" not in often:
         raise InputError("too little was measured to fit anything; give calibrate a larger --budget")
-    surfaces: dict[str, Surface] = {}
-    totals = np.zeros((2, 1 + max(int(found.passes.max()) for found in often.values())))
-    for call, found in often.items():
-        surface = fit_surface(found)
-        held_out = held_out_seconds(surface, found)
-        error = float(np.mean(np.abs(held_out / found.seconds - 1.0)))
-        surfaces[call] = replace(surface, relative_error=error)
-        for row, seconds in enumerate((held_out, found.seconds)):
-            np.add.at(totals[row], found.passes, found.counts * seconds)
-    expected, measured = totals[:, totals[1] > 0.0]
+    surfaces = {call: fit_surface(found) for call, found in often.items()}
+    errors = left_out_errors(
+        often, {call: held_out_seconds(surface, often[call]) for call, surface in surfaces.items()}
+    )
     return Fitted(
-        surfaces=surfaces,
+        surfaces={
+            call: replace(surface, relative_error=errors.by_kind[call]) for call, surface in surfaces.items()
+        },
         calls={call: len(found.seconds) for call, found in often.items()},
-        relative_error=float(np.mean(np.abs(expected / measured - 1.0))),
+        relative_error=errors.whole,
+        error_correlation=errors.correlation,
     )
 
 
@@ -202,19 +210,22 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
+        "error_correlation": fitted.error_correlation,
         "spread_between_passes": spread_between_passes(records),
         "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
     }
     if (shared := saturation(facts)) is not None:
         facts["node_bandwidth_bytes_per_s"], facts["saturation_sharpness"] = shared
-    return profile_values(
-        name=name,
-        taken=taken,
-        surfaces=fitted.surfaces,
-        calls=fitted.calls,
-        co_located=_co_located(facts),
-        facts=facts,
-        raw=raw,
+    return with_fitted_values(
+        profile_values(
+            name=name,
+            taken=taken,
+            surfaces=fitted.surfaces,
+            calls=fitted.calls,
+            co_located=_co_located(facts),
+            facts=facts,
+            raw=raw,
+        )
     )
 
 

@@ -131,6 +131,7 @@ def calibrated_device_values(
         facts=records.facts
         | {
             "relative_error": fitted.relative_error,
+            "error_correlation": fitted.error_correlation,
             "spread_between_passes": spread_between_passes(records),
         },
         card=card,

@@ -10,6 +10,7 @@ from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
     JsonOption,
+    MixedStacksOption,
     ScenarioOption,
     SetOption,
 )
@@ -27,11 +28,14 @@ def capacity(
     scenario: ScenarioOption,
     overrides: SetOption = None,
     accept_uncertain: AcceptUncertainOption = False,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
-    result = capacity_of(prepare(load_scenario(scenario, overrides or ())), extrapolate=extrapolate)
+    result = capacity_of(
+        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks), extrapolate=extrapolate
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

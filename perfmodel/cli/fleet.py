@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
 from perfmodel.cli.predict import EXIT_CODES
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
 from perfmodel.planning.fleet_simulation import predict_fleet
-from perfmodel.planning.prepare import prepare
+from perfmodel.planning.prepare import prepare_together
 from perfmodel.report.fleet import fleet_page
 from perfmodel.report.latency import print_page
 
@@ -46,13 +46,19 @@ def fleet(
         typer.Option(metavar="W", min=1, help="Windows of equal length that a diurnal period is cut into."),
     ] = 96,
     overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency and power of many nodes behind a router, over a day."""
-    members = [FleetMember(question=prepare(load_scenario(scenario, overrides or ())), num_nodes=nodes)]
-    members += [_member(text) for text in also or ()]
-    question = FleetQuestion(members=tuple(members), routing=routing, rate_qps=qps, num_windows=windows)
+    others = [_kind(text) for text in also or ()]
+    loaded = [load_scenario(scenario, overrides or ()), *(load_scenario(name) for name, _ in others)]
+    counts = [nodes, *(count for _, count in others)]
+    members = tuple(
+        FleetMember(question=question, num_nodes=count)
+        for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
+    )
+    question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
     result = predict_fleet(question, extrapolate=extrapolate)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -63,8 +69,9 @@ def fleet(
     raise typer.Exit(EXIT_CODES[result.verdict])
 
 
-def _member(text: str) -> FleetMember:
+def _kind(text: str) -> tuple[str, int]:
+    """Read a scenario's name and its number of nodes."""
     name, equals, count = text.rpartition("=")
     if not equals or not count.isdecimal() or int(count) < 1:
         raise InputError(f"--also: expected SCENARIO=N with N >= 1, got {text!r}")
-    return FleetMember(question=prepare(load_scenario(name)), num_nodes=int(count))
+    return name, int(count)

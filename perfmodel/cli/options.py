@@ -30,6 +30,14 @@ JsonOption = Annotated[
     typer.Option("--json", help="Print one JSON document on stdout, and nothing else."),
 ]
 
+MixedStacksOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-stacks",
+        help="Put devices side by side whose times are of different software; then software is compared too.",
+    ),
+]
+
 ExtrapolateOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Answer outside the calibrated range too, marked as extrapolated."),

@@ -14,6 +14,7 @@ from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
     JsonOption,
+    MixedStacksOption,
     ScenarioOption,
     SetOption,
 )
@@ -48,12 +49,16 @@ def predict(
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
     accept_uncertain: AcceptUncertainOption = False,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
     question = with_own_policy(
-        prepare(load_scenario(scenario, overrides or ())), file=policy_file, name=policy, engine=engine.value
+        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
+        file=policy_file,
+        name=policy,
+        engine=engine.value,
     )
     result = predict_question(
         question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain

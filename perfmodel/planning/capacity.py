@@ -91,6 +91,7 @@ class Capacity:
         return {
             "scenario": self.question.name,
             "model": self.question.node.model.name,
+            "service_times_of": self.question.service_times_of,
             "sla": {
                 "percentile": self.question.sla.percentile,
                 "latency_ms": self.question.sla.latency_ms,

@@ -155,9 +155,10 @@ class Prediction:
         if self.engine == "simpy" and policy.why_not_compiled is not None:
             return (
                 *self.run.notes,
+                *self.question.node_notes,
                 f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}",
             )
-        return self.run.notes
+        return (*self.run.notes, *self.question.node_notes)
 
     @property
     def qps_per_w(self) -> float | None:
@@ -198,6 +199,7 @@ class Prediction:
                 "accelerator": node.accelerator.name if node.accelerator else None,
                 "num_accelerators": node.num_accelerators,
             },
+            "service_times_of": question.service_times_of,
             "policy": question.policy.name,
             "engine": self.engine,
             "verdict": self.verdict,

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from perfmodel.planning.capacity import Capacity
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
-from perfmodel.report.tables import assumption_lines, number
+from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.units import MS
 
 
@@ -16,7 +16,10 @@ def capacity_page(result: Capacity) -> RenderableType:
     question, node = result.question, result.question.node
     sla = question.sla
     bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
-    head = f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+    head = (
+        f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack})\n"
+        f"{times_of(question)}"
+    )
     greatest, at = result.greatest, result.at_capacity
     if greatest is None or at is None:
         return Group(head, f"[bold red]{result.reason}[/]")

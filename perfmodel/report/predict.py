@@ -14,7 +14,7 @@ from perfmodel.report.error_budget import (
     sensitivity,
     service_errors,
 )
-from perfmodel.report.tables import assumption_lines, number, operator_table
+from perfmodel.report.tables import assumption_lines, number, operator_table, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
@@ -34,6 +34,7 @@ def predict_page(result: Prediction) -> RenderableType:
         where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
     parts: list[RenderableType] = [
         f"[bold]{node.model.name}[/] on {where}",
+        times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         f"probability {probability(result.judgement.sla_probability)}{_plan(result)}",
         *deciding_lines(result.judgement.deciding),
@@ -130,7 +131,8 @@ def _bounded(result: Prediction) -> str:
 
 def _sources(result: Prediction) -> list[str]:
     run = result.run
-    lines = [f"service times: {result.basis.label}; {service_errors(result.errors)}, root mean square"]
+    known = f"{service_errors(result.errors)}, root mean square on what no fit saw"
+    lines = [f"service times: {result.basis.label}; {known}"]
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
