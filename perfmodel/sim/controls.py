@@ -8,15 +8,13 @@ take the same amount off again; what matters is the difference, in this batch of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from perfmodel.domain.workload import DiurnalArrivals, TraceArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.policies import Policy
+from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import pool_time_by_size_s
@@ -30,12 +28,29 @@ class LoadControls:
     ----------
     excess_s : (pools, max_items + 1) float
         Time of the whole pool that a query of so many items takes, less its mean over the law. [s]
+    mean_s : (pools,) float
+        That mean. [s]
+    pools : tuple of Pool or None
+        Which they are; None: all of the node together.
     mean_gap_s : float or None
         Mean time between arrivals; None where it is not the same all the time, or recorded. [s]
     """
 
     excess_s: FloatArray
+    mean_s: FloatArray
+    pools: tuple[Pool | None, ...]
     mean_gap_s: float | None
+
+    def expected_over_drawn(self, queries: Queries) -> tuple[float, float]:
+        """Mean work of the law over that of these queries, for the cores and the accelerators. [1]
+
+        1 for cores that are set apart for large queries, and the others beside them.
+        """
+        ratios = dict.fromkeys([None, *Pool], 1.0)
+        for pool, mean_s, pool_s in zip(self.pools, self.mean_s, self.excess_s, strict=True):
+            ratios[pool] = float(mean_s / (mean_s + pool_s[queries.num_items].mean()))
+        cpu = 1.0 if Pool.CPU_LARGE in self.pools else ratios[Pool.CPU]
+        return ratios[None] * cpu, ratios[None] * ratios[Pool.ACCELERATOR]
 
     def by_batch(self, queries: Queries, first: int, num_batches: int) -> FloatArray:
         """Return the controls of each of the batches that `batch_means` forms from query `first` on.
@@ -49,10 +64,20 @@ class LoadControls:
         """
         length = (len(queries) - first) // num_batches
         begin = len(queries) - length * num_batches
-        ends = begin + length * np.arange(num_batches + 1)
-        before = max(0, begin - length)
-        bounds = np.concatenate([[before], ends])
-        return self.of_sums(self._sums_s(queries, bounds), length)
+        arrival_s, num_items = queries.arrival_s, queries.num_items
+        before = slice(max(0, begin - length), begin)
+        sums_s = [
+            self.excess_by_block_s(
+                arrival_s[part],
+                num_items[part],
+                float(arrival_s[part.start - 1]) if part.start else 0.0,
+                block,
+            )
+            for part, block in ((before, begin - before.start), (slice(begin, len(queries)), length))
+            if block
+        ]
+        none_s = np.zeros((len(self.excess_s), 0 if begin else 1))
+        return self.of_sums(np.concatenate([none_s, *sums_s], axis=1), length)
 
     def of_sums(self, sums_s: FloatArray, length: int) -> FloatArray:
         """Return the controls, given the sums over the batch before the first, and over every batch.
@@ -60,37 +85,38 @@ class LoadControls:
         Parameters
         ----------
         sums_s : (pools, num_batches + 1) float
-            See `excess_sums_s`.
+            See `excess_by_block_s`.
         length : int
             Queries of a batch.
         """
         means_s = sums_s / length
         return np.ascontiguousarray(np.concatenate([means_s[:, 1:], means_s[:, :-1]]).T)
 
-    def excess_sums_s(self, arrival_s: FloatArray, num_items: IntArray, last_arrival_s: float) -> FloatArray:
-        """What queries ask for beyond the mean, summed, by pool. [s]
+    def excess_by_block_s(
+        self, arrival_s: FloatArray, num_items: IntArray, last_arrival_s: float, block: int
+    ) -> FloatArray:
+        """What queries ask for beyond the mean, summed over whole blocks of them, by pool. [s]
 
         Parameters
         ----------
-        arrival_s, num_items : (n,) arrays
+        arrival_s, num_items : (blocks * block,) arrays
             The queries.
         last_arrival_s : float
             Arrival of the query before them; 0 of the first. [s]
+        block : int
+            Queries of a block.
+
+        Returns
+        -------
+        (pools, blocks) float
         """
-        sums_s: FloatArray = np.array([pool_s[num_items].sum() for pool_s in self.excess_s])
-        if self.mean_gap_s is not None and len(arrival_s):
-            sums_s -= arrival_s[-1] - last_arrival_s - self.mean_gap_s * len(arrival_s)
+        sums_s: FloatArray = np.array(
+            [pool_s[num_items].reshape(-1, block).sum(axis=1) for pool_s in self.excess_s]
+        )
+        if self.mean_gap_s is not None:
+            ends_s = np.concatenate([[last_arrival_s], arrival_s[block - 1 :: block]])
+            sums_s -= np.diff(ends_s) - block * self.mean_gap_s
         return sums_s
-
-    def _sums_s(self, queries: Queries, bounds: IntArray) -> FloatArray:
-        """Sums between successive bounds. [s]"""
-
-        def sums_s() -> Iterable[FloatArray]:
-            for start, end in pairwise(bounds.tolist()):
-                last_s = float(queries.arrival_s[start - 1]) if start else 0.0
-                yield self.excess_sums_s(queries.arrival_s[start:end], queries.num_items[start:end], last_s)
-
-        return np.array(list(sums_s())).T
 
 
 def load_controls(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> LoadControls | None:
@@ -113,10 +139,15 @@ def load_controls(traffic: TrafficSource, service: ServiceTimes, policy: Policy)
         return None
     law = traffic.sizes
     steady = not isinstance(traffic.arrivals, DiurnalArrivals | TraceArrivals)
-    rows = []
-    for pool_s in pool_time_by_size_s(law, service, policy, contended=True):
-        excess_s = np.zeros(law.max_items + 1)
-        excess_s[law.values] = pool_s - law.probabilities @ pool_s
-        if pool_s.any():
-            rows.append(excess_s)
-    return LoadControls(excess_s=np.array(rows), mean_gap_s=1.0 / traffic.rate_qps if steady else None)
+    times_s = pool_time_by_size_s(law, service, policy, contended=True)
+    pools = tuple(Pool) if len(times_s) > 1 else (None,)
+    used = [(pool, pool_s) for pool, pool_s in zip(pools, times_s, strict=True) if pool_s.any()]
+    means_s = np.array([law.probabilities @ pool_s for _, pool_s in used])
+    excess_s = np.zeros((len(used), law.max_items + 1))
+    excess_s[:, law.values] = np.array([pool_s for _, pool_s in used]) - means_s[:, None]
+    return LoadControls(
+        excess_s=excess_s,
+        mean_s=means_s,
+        pools=tuple(pool for pool, _ in used),
+        mean_gap_s=1.0 / traffic.rate_qps if steady else None,
+    )
