@@ -19,7 +19,7 @@ from perfmodel.sim.compiled_engine import (
     pool_shares,
     serve_sorted,
 )
-from perfmodel.sim.controls import load_controls
+from perfmodel.sim.controls import Carried, load_controls
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
 from perfmodel.sim.service import ServiceTimes
@@ -66,12 +66,12 @@ class LongRun:
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
-        self._last_arrival_s = 0.0
         self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
         self._controls = load_controls(traffic, service, policy)
-        self._excess_s: list[FloatArray] = []
+        self._carried = Carried(0.0, np.zeros(0 if self._controls is None else len(self._controls.pools)))
+        self._sums_s: list[FloatArray] = []
 
     def latency_s(self, num_queries: int) -> FloatArray:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
@@ -92,14 +92,10 @@ class LongRun:
             return None
         length = (batches.stop - batches.start) // NUM_BATCHES
         bounds = np.arange(-1, NUM_BATCHES + 1) * length + batches.start
-        totals_s = np.hstack(
-            [np.zeros((len(self._controls.excess_s), 1)), np.cumsum(self._blocks_s(), axis=1)]
-        )
-        at_bounds_s = totals_s[:, np.maximum(bounds, 0) // BLOCK_QUERIES]
-        return self._controls.of_sums(np.diff(at_bounds_s, axis=1), length)
-
-    def _blocks_s(self) -> FloatArray:
-        return np.concatenate(self._excess_s, axis=1)
+        blocks_s = np.concatenate(self._sums_s, axis=2)
+        totals_s = np.pad(np.cumsum(blocks_s, axis=2), ((0, 0), (0, 0), (1, 0)))
+        at_bounds_s = totals_s[:, :, np.maximum(bounds, 0) // BLOCK_QUERIES]
+        return self._controls.of_sums(np.diff(at_bounds_s, axis=2), length)
 
     def _draw(self) -> Chunk:
         """Draw the next chunk; sums go on from the last, so that they round as those of one long array."""
@@ -120,8 +116,7 @@ class LongRun:
         latency_s -= arrival_s
         self._served += CHUNK
         if self._controls is not None:
-            excess_s = self._controls.excess_by_block_s(
-                arrival_s, num_items, self._last_arrival_s, BLOCK_QUERIES
+            sums_s, self._carried = self._controls.sums_by_block_s(
+                arrival_s, num_items, BLOCK_QUERIES, self._carried
             )
-            self._excess_s.append(excess_s)
-        self._last_arrival_s = float(arrival_s[-1])
+            self._sums_s.append(sums_s)
