@@ -23,7 +23,8 @@ from perfmodel.sim.compiled_engine import (
     simulate_compiled,
     take_request,
 )
-from perfmodel.sim.completions import LANES, all_idle, compiled
+from perfmodel.sim.completions import LANES, all_idle
+from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.completions import compiled
+from perfmodel.sim.machine_code import compiled
 
 CELL_BITS = 44
 """Bits that a cell leaves open: values in one cell differ by less than 0.4 %."""
