@@ -34,6 +34,7 @@ try:
     from numba.core.caching import NullCache
     from numba.core.compiler import CompileResult
     from numba.core.errors import NumbaWarning
+    from numba.core.runtime import rtsys
     from numba.core.serialize import dumps
     from numba.extending import intrinsic, models, register_model
 except (ImportError, ValueError) as error:
@@ -59,6 +60,7 @@ __all__ = [
 config: Any = numba.config
 _njit: Any = numba.njit
 _dumps: Any = dumps
+_run_time: Any = rtsys
 _compile_result: Any = CompileResult
 
 if config.DISABLE_JIT:
@@ -141,7 +143,9 @@ class _Cache(NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what an earlier run compiled for these arguments, or None."""
-        target_context.refresh()
+        # What machine code runs on. numba would load here all that it needs to compile, scipy's BLAS
+        # included, which takes longer than all else that a short prediction does.
+        _run_time.initialize(target_context)
         key = self._key(sig, target_context.codegen())
         for path in self._paths(key):
             try:
