@@ -19,7 +19,15 @@ class InputError(PerfplanError, ValueError):
     exit_code = 2
 
 
-class CalibrationWarning(UserWarning):
+class Note(UserWarning):
+    """Something worth a line beside the answer; the command line prints each once, on stderr."""
+
+
+class CacheWarning(Note):
+    """The answer stands, but what would make the next one faster could not be kept or read."""
+
+
+class CalibrationWarning(Note):
     """The answer stands, but what it was calibrated on differs from where it is asked for."""
 
 

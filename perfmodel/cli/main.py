@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.main import get_command
 
-from perfmodel.errors import CalibrationWarning, PerfplanError
+from perfmodel.errors import Note, PerfplanError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         with warnings.catch_warnings():
-            _show_calibration_warnings_in_a_line()
+            _show_notes_in_a_line()
             return _run(arguments or ["--help"])
     except PerfplanError as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
@@ -154,19 +154,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _show_calibration_warnings_in_a_line() -> None:
+def _show_notes_in_a_line() -> None:
     """Print each of perfplan's own warnings once, as a line on stderr; the others stay as they are."""
     otherwise, shown = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-        if not issubclass(category, CalibrationWarning):
+        if not issubclass(category, Note):
             otherwise(message, category, *place, **options)
         elif str(message) not in shown:
             shown.add(str(message))
             print(f"note: {message}", file=sys.stderr)
 
     warnings.showwarning = show
-    warnings.simplefilter("always", CalibrationWarning)
+    warnings.simplefilter("always", Note)
 
 
 def _run(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.completions import compiled
+from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.statistics import LEVEL_ROUNDING, first_reaching
 
 CELL_BITS = 44
