@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption
-from perfmodel.errors import InputError
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.report.latency import latency_page, print_page
@@ -33,18 +32,13 @@ def latency(
     """Predict the latency of one batch on one executor, operator by operator."""
     what = find_model(model)
     result = latency_table(
-        what, find_device(on, what), _batch_sizes(batch), co_located=co_located, extrapolate=extrapolate
+        what,
+        find_device(on, what),
+        whole_numbers("--batch", batch),
+        co_located=co_located,
+        extrapolate=extrapolate,
     )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
         print_page(latency_page(result))
-
-
-def _batch_sizes(text: str) -> tuple[int, ...]:
-    sizes = []
-    for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) < 1:
-            raise InputError(f"--batch: expected whole numbers >= 1 separated by commas, got {part!r}")
-        sizes.append(int(part))
-    return tuple(sizes)

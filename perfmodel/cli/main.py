@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.main import get_command
 
+from perfmodel.cli.once import StrictCommand, StrictGroup
 from perfmodel.errors import CalibrationWarning, PerfplanError
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -183,6 +184,7 @@ def _run(arguments: list[str]) -> int:
 def _app(wanted: str | None) -> typer.Typer:
     """Build the command line with the wanted command; of the others only name and summary."""
     app = typer.Typer(
+        cls=StrictGroup,
         help="How much recommendation traffic can this hardware serve within its SLA?",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -191,7 +193,7 @@ def _app(wanted: str | None) -> typer.Typer:
     app.callback()(_common_options)
     for name, command in COMMANDS.items():
         if name == wanted:
-            app.command(name)(command.load())
+            app.command(name, cls=StrictCommand)(command.load())
         else:
             app.command(name, help=command.summary)(_unloaded)
     return app

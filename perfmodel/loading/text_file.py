@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ def read_text(path: Path, *, most_bytes: int | None = None) -> str:
         expected = f"expected at most {most_bytes / 1e6:.0f} MB"
         raise InputError(f"{path}:1:1: the file has {size / 1e6:.1f} MB; {expected}")
     return "".join(_checked(path, keep_ends=True))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none whose name no file can have."""
+    return os.path.isfile(path)  # Path.is_file raises where a name is too long
 
 
 def read_lines(path: Path) -> Iterator[str]:

@@ -31,6 +31,7 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
+from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
@@ -202,6 +203,9 @@ def _traffic(loaded: LoadedScenario) -> TrafficSource:
     trace: Trace | None = None
     if isinstance(arrivals, TraceArrivals):
         trace = read_trace(_data_path(loaded, arrivals.file, "arrivals"))
+        if (found := len(trace.arrival_s)) < MIN_QUERIES:  # too few for a confidence interval
+            expected = f"expected a trace of at least {MIN_QUERIES} queries, found {found}"
+            raise loaded.error(expected, "traffic", "arrivals", "file")
     if isinstance(sizes, TraceSizes):
         if trace is None or trace.num_items is None:
             raise loaded.error("the trace has no column num_items", "traffic", "query_sizes")
