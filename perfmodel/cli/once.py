@@ -64,4 +64,4 @@ def _refuse_repeats(command: Any, ctx: Any, args: list[str]) -> None:
 def _in_a_line(error: Any, ctx: Any) -> str:
     """What is wrong and where help is."""
     said = " ".join(error.format_message().replace("Value error, ", "").split()).removesuffix(".")
-    return f"{cut(said, most=400)} ({ctx.command_path} --help)"
+    return f"Error: {cut(said, most=400)} ({ctx.command_path} --help)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perfmodel.costmodel.footprint import require_fit
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -28,6 +29,7 @@ from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.run_cost import require_affordable
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
@@ -99,6 +101,11 @@ def prepare(loaded: LoadedScenario) -> Question:
         check_cores(policy, cores // threads)
     except InputError as error:
         raise loaded.located(error) from None
+    traffic = _traffic(loaded)
+    try:
+        require_affordable(policy, traffic.size_pmf, workers=cores // threads)
+    except ValueErrorAt as error:
+        raise loaded.error(str(error), *error.path) from None
     return Question(
         name=loaded.name,
         node=ServingNode(
@@ -109,7 +116,7 @@ def prepare(loaded: LoadedScenario) -> Question:
             accelerator=accelerators[0] if accelerators else None,
             num_accelerators=len(accelerators),
         ),
-        traffic=_traffic(loaded),
+        traffic=traffic,
         policy=policy,
         sla=scenario.sla,
         simulation=scenario.simulation,
