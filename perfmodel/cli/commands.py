@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.main import get_command
 
+from perfmodel.cli.once import StrictCommand, StrictGroup
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.units import GIB
 
@@ -153,6 +154,7 @@ def run(arguments: list[str]) -> int:
 def _app(wanted: str | None) -> typer.Typer:
     """Build the command line with the wanted command; of the others only name and summary."""
     app = typer.Typer(
+        cls=StrictGroup,
         help="How much recommendation traffic can this hardware serve within its SLA?",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -161,7 +163,7 @@ def _app(wanted: str | None) -> typer.Typer:
     app.callback()(_common_options)
     for name, command in COMMANDS.items():
         if name == wanted:
-            app.command(name)(_interruptible(command.load()))
+            app.command(name, cls=StrictCommand)(_interruptible(command.load()))
         else:
             app.command(name, help=command.summary)(_unloaded)
     return app
