@@ -12,6 +12,7 @@ from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.controls import LoadControls, load_controls
+from perfmodel.sim.day import WindowResult, has_days, simulate_day
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
@@ -71,6 +72,12 @@ class RunResult:
         the load was refused beforehand.
     notes : tuple of str
         What a reader of the figures must know.
+    worst : WindowResult or None
+        Where the rate follows the time of day, the five minutes in which the SLA's percentile is greatest;
+        `percentiles` and the others are those of whole periods, `precision_reached` that of the worst.
+    within_share : float or None
+        Share of a day's queries that are served within the SLA's latency; None for other traffic, or where
+        no limit was given. [1]
     """
 
     overloaded: Pool | None
@@ -86,6 +93,8 @@ class RunResult:
     throughput_items_per_s: float | None = None
     record: RunRecord | None
     notes: tuple[str, ...]
+    worst: WindowResult | None = None
+    within_share: float | None = None
 
     @property
     def is_stable(self) -> bool:
@@ -103,6 +112,7 @@ def run_until_precise(
     reported: Iterable[float] = REPORTED_PERCENTILES,
     engine: EngineName = "auto",
     replication: int = 0,
+    latency_s: float | None = None,
 ) -> RunResult:
     """Simulate until the relative half-width at `percentile` is at most `settings.precision`.
 
@@ -125,6 +135,8 @@ def run_until_precise(
         See `simulate`.
     replication : int, default 0
         Chooses an independent repetition.
+    latency_s : float, optional
+        The SLA's limit, for the share of a day within it. [s]
 
     Raises
     ------
@@ -138,6 +150,10 @@ def run_until_precise(
     if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
         return _overload(busiest, alone, contended, record=None)
+    if has_days(traffic):
+        return _whole_days(
+            traffic, service, policy, settings, percentile, wanted, engine, replication, latency_s
+        )
     fewest, most = _bounds(traffic, settings, max(wanted))
     num_queries = fewest
     controls = None if sheds else load_controls(traffic, service, policy)
@@ -152,7 +168,7 @@ def run_until_precise(
             record = simulate(queries, service, policy, engine=engine)
             if not sheds and (pool := overloaded_pool(record)) is not None:
                 return _overload(pool, alone, contended, record=record)
-        latency_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
+        all_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
         counted = batch_span(num_queries, warm_up)
         batch_controls = None
@@ -160,7 +176,7 @@ def run_until_precise(
             batch_controls = long_run.controls(counted)
         elif controls is not None:
             batch_controls = controls.by_batch(queries.first(counted.stop), counted.start, NUM_BATCHES)
-        served_s = latency_s[counted]
+        served_s = all_s[counted]
         if record.shed is not None:
             served_s = served_s[record.served[counted]]
         # Stamps of a longer run are larger, and so is what rounding does to them.
@@ -189,6 +205,70 @@ def run_until_precise(
         throughput_items_per_s=items_per_s,
         record=record,
         notes=_notes(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
+    )
+
+
+def _whole_days(
+    traffic: TrafficSource,
+    service: ServiceTimes,
+    policy: Policy,
+    settings: SimulationSettings,
+    percentile: float,
+    wanted: Sequence[float],
+    engine: EngineName,
+    replication: int,
+    latency_s: float | None,
+) -> RunResult:
+    """Whole periods of a rate that follows the time of day, and their worst five minutes."""
+    alone = offered_utilisation(traffic, service, policy, contended=False)
+    contended = offered_utilisation(traffic, service, policy, contended=True)
+    day = simulate_day(
+        traffic,
+        service,
+        policy,
+        settings,
+        percentile=percentile,
+        wanted=wanted,
+        latency_s=latency_s,
+        engine=engine,
+        replication=replication,
+    )
+    recorded = min(settings.min_queries, day.num_queries)
+    queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
+    record = simulate(queries, service, policy, engine=engine)
+    if day.ends_in_backlog and max(contended) >= 1.0 and policy.shedding is None:
+        busiest = Pool.CPU if contended.cpu >= contended.accelerator else Pool.ACCELERATOR
+        return _overload(busiest, alone, contended, record=record)
+    found = day.worst.percentiles[percentile]
+    notes = list(day.notes)
+    if found.relative_half_width > settings.precision:
+        notes.append(
+            f"p{100 * percentile:g} of the worst window is known to ±{found.relative_half_width:.1%} only, "
+            f"not to ±{settings.precision:.1%}"
+        )
+    if day.ends_in_backlog:
+        notes.append("the backlog of one period reaches into the next, which begins with an idle node here")
+    served = 1.0 - day.shed_rate
+    if policy.shedding is not None:
+        notes.append(
+            f"{day.shed_rate:.3%} of the queries were shed; latencies are those of the queries served"
+        )
+    return RunResult(
+        overloaded=None,
+        mean_latency=day.mean_latency,
+        percentiles=day.percentiles,
+        precision_reached=found.relative_half_width <= settings.precision,
+        num_queries=day.num_queries,
+        warm_up_queries=0,
+        alone=alone,
+        contended=contended,
+        utilisation=day.utilisation,
+        throughput_qps=traffic.rate_qps * served,
+        throughput_items_per_s=traffic.rate_qps * traffic.size_pmf.mean_items * served,
+        record=record,
+        notes=tuple(notes),
+        worst=day.worst,
+        within_share=day.within_share,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.domain.workload import ConstantArrivals, DiurnalArrivals, PoissonArrivals, TraceArrivals
+from perfmodel.domain.workload import ConstantArrivals, PoissonArrivals, TraceArrivals
 from perfmodel.errors import InputError
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim.backlog import overloaded_pool
@@ -167,14 +167,6 @@ def test_a_trace_is_replayed_once_and_whole() -> None:
     assert result.num_queries == 2000
     assert result.warm_up_queries == 0
     assert "the trace ended the run" in result.notes[0]
-
-
-def test_a_diurnal_run_says_how_much_of_the_day_it_covers() -> None:
-    day = DiurnalArrivals(rate_qps=2.0, amplitude=0.5, period_s=86400.0)
-    traffic = TrafficSource(arrivals=day, sizes=ONE_ITEM)
-    service = ServiceTimes(cpu_s=np.full((1, 4), 0.5))
-    result = run_until_precise(traffic, service, UNSPLIT, settings(0.5), percentile=0.95)
-    assert any("periods of the diurnal rate" in note for note in result.notes)
 
 
 def test_a_broken_record_names_the_rules_it_breaks() -> None:
