@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isinf
+from math import ceil, isfinite, isinf
 from typing import TYPE_CHECKING
 
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray
+from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.controls import LoadControls, load_controls
 from perfmodel.sim.day import WindowResult, has_days, simulate_day
@@ -39,6 +39,10 @@ MIN_QUERIES_BEYOND = 100
 # By how much a run grows that is not precise enough: one that starts over, and one that goes on.
 GROWTH_AFRESH = (2.0, 8.0)
 GROWTH_CONTINUED = (1.25, 4.0)
+STEADY_RUN = 1000.0
+"""Times that a run is as long as it takes to work off the mean backlog; below, errors are not to be told."""
+MIN_CYCLES = 30
+"""Bursts, or periods, of which a run has at least one in every batch."""
 RECORDED_QUERIES = 2_000_000
 """A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
@@ -72,6 +76,11 @@ class RunResult:
         the load was refused beforehand.
     notes : tuple of str
         What a reader of the figures must know.
+    cycles : float or None
+        Bursts, or periods, that so many queries hold in the mean; None where there are none. [1]
+    needed_queries : int or None
+        Queries that hold `MIN_CYCLES` of them, where the run holds fewer: its figures are those of the few
+        that it saw, and no interval tells how far they are off.
     worst : WindowResult or None
         Where the rate follows the time of day, the five minutes in which the SLA's percentile is greatest;
         `percentiles` and the others are those of whole periods, `precision_reached` that of the worst.
@@ -93,6 +102,8 @@ class RunResult:
     throughput_items_per_s: float | None = None
     record: RunRecord | None
     notes: tuple[str, ...]
+    cycles: float | None = None
+    needed_queries: int | None = None
     worst: WindowResult | None = None
     within_share: float | None = None
 
@@ -154,9 +165,12 @@ def run_until_precise(
         return _whole_days(
             traffic, service, policy, settings, percentile, wanted, engine, replication, latency_s
         )
-    fewest, most = _bounds(traffic, settings, max(wanted))
-    num_queries = fewest
     controls = None if sheds else load_controls(traffic, service, policy)
+    cycle = cycle_queries(traffic.arrivals)
+    fewest, most = _bounds(traffic, settings, max(wanted), controls, cycle)
+    num_queries = fewest
+    # Over many bursts, or periods, a load below 1 drains, though one run may end in a burst.
+    may_overload = not sheds and (cycle is None or max(contended) >= 1.0)
     record: RunRecord | None = None
     long_run: LongRun | None = None
     while True:
@@ -166,7 +180,7 @@ def run_until_precise(
             recorded = num_queries if long_run is None else RECORDED_QUERIES
             queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
             record = simulate(queries, service, policy, engine=engine)
-            if not sheds and (pool := overloaded_pool(record)) is not None:
+            if may_overload and (pool := overloaded_pool(record)) is not None:
                 return _overload(pool, alone, contended, record=record)
         all_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
@@ -191,11 +205,13 @@ def run_until_precise(
         least, greatest = GROWTH_AFRESH if long_run is None else GROWTH_CONTINUED
         num_queries = min(most, ceil(num_queries * max(least, min(greatest, 1.1 * excess**2))))
     throughput_qps, items_per_s = _throughput(traffic, record)
+    cycles = None if cycle is None else num_queries / cycle
+    needed = None if cycle is None or num_queries >= MIN_CYCLES * cycle else ceil(MIN_CYCLES * cycle)
     return RunResult(
         overloaded=None,
         mean_latency=mean,
         percentiles=intervals,
-        precision_reached=excess <= 1.0,
+        precision_reached=excess <= 1.0 and needed is None,
         num_queries=num_queries,
         warm_up_queries=warm_up,
         alone=alone,
@@ -204,7 +220,11 @@ def run_until_precise(
         throughput_qps=throughput_qps,
         throughput_items_per_s=items_per_s,
         record=record,
-        notes=_notes(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
+        notes=_notes(
+            traffic, record, num_queries, contended, intervals[percentile], percentile, settings, needed
+        ),
+        cycles=cycles,
+        needed_queries=needed,
     )
 
 
@@ -272,13 +292,22 @@ def _whole_days(
     )
 
 
-def _bounds(traffic: TrafficSource, settings: SimulationSettings, highest: float) -> tuple[int, int]:
+def _bounds(
+    traffic: TrafficSource,
+    settings: SimulationSettings,
+    highest: float,
+    controls: LoadControls | None,
+    cycle: float | None,
+) -> tuple[int, int]:
     """The fewest and the most queries to simulate."""
     if traffic.num_recorded is not None:
         return traffic.num_recorded, traffic.num_recorded
     most = max(settings.min_queries, settings.max_queries)
     beyond = ceil(MIN_QUERIES_BEYOND / (1.0 - highest) / 0.9)  # a tenth may be warm-up
-    return min(most, max(settings.min_queries, beyond)), most
+    relaxed = [] if controls is None else controls.relaxation_queries.tolist()
+    steady = max((STEADY_RUN * queries for queries in relaxed if isfinite(queries)), default=0.0)
+    fewest = max(settings.min_queries, beyond, steady, 0.0 if cycle is None else MIN_CYCLES * cycle)
+    return min(most, ceil(min(fewest, most))), most
 
 
 def _long_run(
@@ -379,8 +408,14 @@ def _notes(
     interval: Interval,
     percentile: float,
     settings: SimulationSettings,
+    needed: int | None,
 ) -> tuple[str, ...]:
     notes = []
+    if needed is not None:
+        notes.append(
+            f"the run holds {MIN_CYCLES * num_queries / needed:.2g} bursts in the mean, too few to say "
+            f"what is usual; {MIN_CYCLES} take simulation.max_queries={needed}"
+        )
     reached = interval.relative_half_width
     if reached > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"
@@ -398,9 +433,4 @@ def _notes(
             f"metastable: with all executors busy, utilisation is {max(contended):.3g}; no backlog grew in "
             f"this run, but a burst that fills every executor would start one that never drains"
         )
-    arrivals = traffic.arrivals
-    if isinstance(arrivals, DiurnalArrivals):
-        periods = float(record.arrival_s[-1]) / arrivals.period_s
-        if abs(periods - round(periods)) > 0.01 * periods:
-            notes.append(f"the run covers {periods:.2f} periods of the diurnal rate, not a whole number")
     return tuple(notes)
