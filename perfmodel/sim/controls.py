@@ -27,6 +27,12 @@ from perfmodel.sim.utilisation import pool_time_by_size_s
 LEAST_IDLE = 1e-3
 """Of a pool; nearer to full, no run is long enough for the backlog to forget where it began. [1]"""
 
+LONG_RUN = 2500.0
+"""Of the queries in which a backlog is worked off, so that batches of the run are many of them long. Measured
+on M/M/8 of 400,000 queries: at 90 % load, 4,900 times, intervals of p50 and p95 hold the truth in 92.5 and
+96.5 % of 200 runs, without the backlog in 94.5 and 94 % at 1.7 and 3.3 times the width; at 95 % load, 1,100
+times, in 90 and 95 %, and of p50 without it in 96 %."""
+
 
 class Carried(NamedTuple):
     """What later queries need to know of earlier ones.
@@ -66,6 +72,15 @@ class LoadControls:
     mean_backlog_s: FloatArray
     pools: tuple[Pool | None, ...]
     mean_gap_s: float | None
+
+    @property
+    def relaxation_queries(self) -> FloatArray:
+        """Queries in which each pool would work off its mean backlog; inf where it is not known."""
+        if self.mean_gap_s is None:
+            return np.full(len(self.pools), np.inf)
+        idle = 1.0 - self.mean_s / self.mean_gap_s
+        relaxed: FloatArray = self.mean_backlog_s / (idle * self.mean_gap_s)
+        return np.where(np.isnan(relaxed), np.inf, relaxed)
 
     @property
     def nothing_carried(self) -> Carried:
@@ -109,10 +124,13 @@ class LoadControls:
         -------
         (num_batches, 2 pools) float
             Of each pool what the mean query of the batch asked for beyond the mean, and the backlog that it
-            found beyond that mean; where that is not known, what the batch before asked for. [s]
+            found beyond that mean; where that is not known, or the run too short for latencies to follow it
+            in a straight line, what the batch before asked for. [s]
         """
         excess_s, backlog_s = sums_s / length
-        memory_s = np.where(np.isnan(self.mean_backlog_s)[:, None], excess_s[:, :-1], backlog_s[:, 1:])
+        num_queries = length * (sums_s.shape[2] - 1)
+        long = num_queries >= LONG_RUN * self.relaxation_queries
+        memory_s = np.where(long[:, None], backlog_s[:, 1:], excess_s[:, :-1])
         return np.ascontiguousarray(np.concatenate([excess_s[:, 1:], memory_s]).T)
 
     def sums_by_block_s(

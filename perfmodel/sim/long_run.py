@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
+from perfmodel.sim.arrivals import arrival_clock
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
     idle_state_s,
@@ -32,7 +32,7 @@ Chunk = tuple[FloatArray, IntArray]
 
 def can_be_long(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> bool:
     """Say whether `LongRun` knows the traffic, and the compiled recursion the policy."""
-    known = isinstance(traffic.arrivals, PoissonArrivals) and traffic.sizes is not None
+    known = traffic.sizes is not None and arrival_clock(traffic.arrivals, seed=0) is not None
     few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
     return known and few and is_fifo(service, policy)
 
@@ -62,7 +62,10 @@ class LongRun:
     ) -> None:
         assert isinstance(policy, SplitAndOffload)
         assert traffic.sizes is not None
-        self._rate_qps = traffic.rate_qps
+        clock = arrival_clock(traffic.arrivals, seed=seed, replication=replication)
+        assert clock is not None
+        self._clock = clock
+        self._last_s = 0.0
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
@@ -103,10 +106,11 @@ class LongRun:
         points[0] += self._last_point
         np.cumsum(points, out=points)
         self._last_point = points[-1]
-        points /= self._rate_qps
+        arrival_s = np.maximum(self._clock(points), self._last_s)
+        self._last_s = float(arrival_s[-1])
         num_items = np.empty(CHUNK, dtype=np.int64)
         self._sizes(num_items)
-        return frozen_floats(points), frozen_ints(num_items)
+        return frozen_floats(arrival_s), frozen_ints(num_items)
 
     def _serve(self, arrival_s: FloatArray, num_items: IntArray) -> None:
         """Serve a chunk: finish times first, latencies in their place."""

@@ -175,6 +175,7 @@ def percentile_interval(
     *,
     controls: FloatArray | None = None,
     batches: Batches | None = None,
+    num_batches: int = NUM_BATCHES,
     rounding_s: float = 0.0,
 ) -> Interval:
     """Percentile of stationary, autocorrelated latencies with its 95 % confidence interval. [s]
@@ -192,9 +193,11 @@ def percentile_interval(
     percentile : float
         As a fraction: 0.95.
     controls : (num_batches, q) float, optional
-        Of each batch, deviations from known expectations; without, there are `NUM_BATCHES` batches.
+        Of each batch, deviations from known expectations.
     batches : Batches, optional
         The batches of the same latencies, where the caller has them.
+    num_batches : int
+        How many.
     rounding_s : float, default 0
         How far rounding of the time stamps may move a latency (`RunRecord.rounding_s`): the latencies of
         all queries that never wait are equal but for it. [s]
@@ -214,7 +217,6 @@ def percentile_interval(
     if not 0 < percentile < 1:
         raise InputError(f"percentile: expected a fraction between 0 and 1, got {percentile}")
     _require_enough(latency_s)
-    num_batches = NUM_BATCHES if controls is None else len(controls)
     ranked = SortedBatches(latency_s, num_batches) if batches is None else batches
     weights = _least_squares(controls, num_batches).inverse[0]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import perfmodel.sim.controls as controls_module
 from perfmodel.domain.workload import ConstantArrivals, DiurnalArrivals, PoissonArrivals, TraceArrivals
 from perfmodel.sim.controls import LoadControls, load_controls
 from perfmodel.sim.policies import Pool, SplitAndOffload
@@ -42,7 +44,8 @@ def test_a_batch_that_comes_sooner_asks_for_more() -> None:
     assert controls.by_batch(queries, 0, 2).tolist() == [[0.25, 0.0], [-1.25, 0.25]]
 
 
-def test_the_backlog_is_that_of_one_server() -> None:
+def test_the_backlog_is_that_of_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls_module, "LONG_RUN", 0.0)
     traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=0.5), sizes=pmf_of_list([1]))
     controls = controls_of(traffic, ServiceTimes(cpu_s=np.ones((1, 1))), SplitAndOffload(batch_size=1))
     assert controls.mean_backlog_s.tolist() == [0.5]  # 0.5 x 1 / 2 (1 - 0.5)
@@ -65,7 +68,9 @@ def test_a_run_in_parts_has_the_same_backlog() -> None:
     np.testing.assert_allclose(np.concatenate(parts, axis=2), whole, atol=1e-9)
 
 
-def test_controls_have_expectation_zero() -> None:
+@pytest.mark.parametrize("long_run", [0.0, np.inf])
+def test_controls_have_expectation_zero(monkeypatch: pytest.MonkeyPatch, long_run: float) -> None:
+    monkeypatch.setattr(controls_module, "LONG_RUN", long_run)
     queue = exponential_queue(0.8, 4)
     controls = controls_of(queue.traffic, queue.service, queue.policy)
     runs = np.array(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.domain.workload import ConstantArrivals, LogNormalSizes, PoissonArrivals
+from perfmodel.domain.workload import (
+    BurstyArrivals,
+    ConstantArrivals,
+    DiurnalArrivals,
+    LogNormalSizes,
+    PoissonArrivals,
+)
 from perfmodel.sim import run
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.long_run import LongRun, can_be_long
@@ -35,6 +41,23 @@ def test_a_long_run_is_the_whole_run_wherever_it_stops(threshold: int | None, st
     long_run = LongRun(TRAFFIC, NODE, policy, seed=5, replication=2, most=stops[-1])
     for stop in stops:
         whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), NODE, policy)
+        np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        BurstyArrivals(rate_qps=1000.0, burst_factor=3.0, burst_fraction=0.2, mean_burst_s=0.5),
+        BurstyArrivals(rate_qps=1000.0, burst_factor=3.0, burst_fraction=0.2, mean_burst_s=1000.0),
+        DiurnalArrivals(rate_qps=1000.0, amplitude=0.9, period_s=20.0),
+    ],
+)
+def test_other_processes_are_drawn_in_parts_too(arrivals: BurstyArrivals | DiurnalArrivals) -> None:
+    traffic = TrafficSource(arrivals=arrivals, sizes=TRAFFIC.sizes)
+    policy = SplitAndOffload(batch_size=64, offload_threshold_items=300)
+    long_run = LongRun(traffic, NODE, policy, seed=5, replication=2, most=3 * CHUNK)
+    for stop in (CHUNK, 3 * CHUNK):
+        whole = simulate(traffic.draw(stop, seed=5, replication=2), NODE, policy)
         np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
 
 
