@@ -7,7 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.policies import Lane, Policy, Pool, PoolView, SizedPolicy, check_covers, executors_of
+from perfmodel.sim.policies import (
+    Lane,
+    Policy,
+    Pool,
+    PoolView,
+    SizedPolicy,
+    SplitAndOffload,
+    check_covers,
+    executors_of,
+)
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
@@ -86,6 +95,17 @@ def pool_time_by_size_s(
     node = {pool: PoolView(executors.get(pool, 0)) for pool in Pool}
     served_s = {pool: _ServedTimes(service, lane, contended=contended) for pool, lane in lanes.items()}
     times_s = {pool: np.zeros(len(law.values)) for pool in Pool}
+    if type(policy) is SplitAndOffload:  # the same sums as below, for many sizes at once
+        threshold = policy.offload_threshold_items
+        offloaded = law.values >= (law.max_items + 1 if threshold is None else threshold)
+        full, rest = np.divmod(law.values[~offloaded], policy.batch_size)
+        request_s = np.concatenate([[0.0], service.core_times_s(contended=contended)])
+        full_s = request_s[policy.batch_size] if full.any() else 0.0
+        times_s[Pool.CPU][~offloaded] = (full * full_s + request_s[rest]) / max(1, executors[Pool.CPU])
+        if offloaded.any():
+            launch_s = service.accelerator_by_streams_s[law.values[offloaded] - 1, -1 if contended else 0]
+            times_s[Pool.ACCELERATOR][offloaded] = launch_s / executors[Pool.ACCELERATOR]
+        return times_s[Pool.CPU], times_s[Pool.CPU_LARGE], times_s[Pool.ACCELERATOR]
     for index, num_items in enumerate(law.values.tolist()):
         pool, request_items = policy.place(num_items, node)
         times_s[pool][index] = served_s[pool].total_s(request_items) / max(1, executors.get(pool, 0))

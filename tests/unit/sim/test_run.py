@@ -149,6 +149,30 @@ def test_offered_utilisation_adds_up_requests_of_each_pool() -> None:
     assert contended.accelerator == alone.accelerator
 
 
+@pytest.mark.parametrize("threshold", [None, 1, 5, 9])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_many_sizes_at_once_add_up_to_what_each_adds(threshold: int | None, batch_size: int) -> None:
+    class Alike(SplitAndOffload):
+        """The same placement, size by size."""
+
+    rng = np.random.default_rng(1)
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=2.0), sizes=pmf_of_list([1, 2, 2, 5, 8]))
+    service = ServiceTimes(
+        cpu_s=rng.random((8, 3)) + 0.1, accelerator_s=rng.random((8, 2)) + 0.1, num_accelerators=2
+    )
+    for contended in (False, True):
+        loads = [
+            offered_utilisation(
+                traffic,
+                service,
+                kind(batch_size=batch_size, offload_threshold_items=threshold),
+                contended=contended,
+            )
+            for kind in (SplitAndOffload, Alike)
+        ]
+        assert tuple(loads[0]) == pytest.approx(tuple(loads[1]), rel=1e-14)
+
+
 def test_offered_utilisation_refuses_queries_without_a_service_time() -> None:
     traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=pmf_of_list([3]))
     with pytest.raises(InputError, match="no accelerator"):
@@ -193,7 +217,7 @@ def test_intervals_see_the_variation_between_bursts() -> None:
     service = ServiceTimes(cpu_s=np.ones((1, 4)))
     limits = SimulationSettings(seed=3, precision=0.9, min_queries=20_000, max_queries=400_000)
     runs = [
-        run_until_precise(bursty(100.0), service, UNSPLIT, limits, percentile=0.95, replication=replication)
+        run_until_precise(bursty(30.0), service, UNSPLIT, limits, percentile=0.95, replication=replication)
         for replication in range(30)
     ]
     assert {result.needed_queries for result in runs} == {None}
