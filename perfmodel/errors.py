@@ -4,6 +4,7 @@ PerfplanError            exit code 1
 ├── InputError           2   a file, an option or an argument says something we cannot accept
 ├── UnstableError        4   the offered load exceeds what the executors can serve
 ├── ExtrapolationError   5   the question lies outside the calibrated range
+├── UndecidedError       6   it cannot be told, and the message says what it would take
 └── InterruptionError  130   the user ended the run
 """
 
@@ -54,6 +55,12 @@ class ExtrapolationError(PerfplanError):
     """The question lies outside the calibrated range; `--extrapolate` answers it, marked."""
 
     exit_code = 5
+
+
+class UndecidedError(PerfplanError):
+    """It cannot be told; the message says what it would take."""
+
+    exit_code = 6
 
 
 class InterruptionError(PerfplanError):

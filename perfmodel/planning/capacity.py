@@ -143,6 +143,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         seed=question.simulation.seed,
         engine=engine,
         tolerance=SEARCH_TOLERANCE,
+        most_queries=max(MOST_QUERIES, question.simulation.max_queries),
     )
     greatest = greatest_rate(
         search,

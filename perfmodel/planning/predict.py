@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.domain.estimate import Basis
+from perfmodel.errors import UndecidedError
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.error_budget import (
     deciding_dict,
@@ -20,6 +21,7 @@ from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import (
+    MOST_RATE_QUERIES,
     RATE_QUERIES,
     Band,
     Errors,
@@ -31,7 +33,7 @@ from perfmodel.planning.sensitivity import (
     rate_budget,
 )
 from perfmodel.planning.service_error import service_errors
-from perfmodel.planning.verdict import Judgement, Verdict, judge, quantile, what_decides
+from perfmodel.planning.verdict import Judgement, Verdict, judge, quantile, sla_interval, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,
@@ -97,37 +99,22 @@ class Prediction:
 
     @property
     def cpu_utilisation(self) -> float:
-        """Of the cores; offered (from 1 up: an overload) where the load is unstable. [1]"""
-        if self.run.record is None:
-            return self.run.contended.cpu
-        if not self.run.is_stable:
-            return max(self.run.contended.cpu, self.run.record.cpu_utilisation)
-        return self.run.record.cpu_utilisation
+        """Of the cores; with all of them busy (from 1 up: an overload) where the load is unstable. [1]"""
+        used = self.run.utilisation
+        return self.run.contended.cpu if used is None else used.cpu
 
     @property
     def accelerator_utilisation(self) -> float | None:
         """Of the accelerators, likewise; None without any. [1]"""
         if self.question.node.num_accelerators == 0:
             return None
-        if self.run.record is None:
-            return self.run.contended.accelerator
-        if not self.run.is_stable:
-            return max(self.run.contended.accelerator, self.run.record.accelerator_utilisation or 0.0)
-        return self.run.record.accelerator_utilisation
+        used = self.run.utilisation
+        return self.run.contended.accelerator if used is None else used.accelerator
 
     @property
     def throughput_qps(self) -> float | None:
         """Queries finished per second; None where unstable. [queries/s]"""
-        record = self.run.record
-        return record.throughput_qps if record is not None and self.run.is_stable else None
-
-    @property
-    def mean_served_items(self) -> float:
-        """Mean size of the queries; where some were shed, of those that were served. [items]"""
-        record = self.run.record
-        if record is None or record.shed is None or not record.num_served:
-            return self.question.traffic.size_pmf.mean_items
-        return float(record.num_items[record.served].mean())
+        return self.run.throughput_qps
 
     @property
     def goodput_qps(self) -> float | None:
@@ -177,10 +164,24 @@ class Prediction:
         """Greatest rate that meets the SLA; None: no rate does. [queries/s]"""
         return None if self.greatest is None else self.greatest.rate_qps
 
+    def _worst_dict(self) -> dict[str, Any] | None:
+        """The five minutes of a day that the verdict is about; None of other traffic."""
+        worst = self.run.worst
+        if worst is None:
+            return None
+        return {
+            "start_s": worst.start_s,
+            "end_s": worst.end_s,
+            "rate_qps": worst.rate_qps,
+            "latency_ms": {_label(p): _ms(i.value_s) for p, i in worst.percentiles.items()},
+            "latency_ci95_ms": {_label(p): _ci_ms(i) for p, i in worst.percentiles.items()},
+            "share_late": None if worst.late_share is None else worst.late_share.mean,
+        }
+
     @property
     def sla_interval(self) -> Interval | None:
         """Latency at the SLA's percentile with its interval. [s]"""
-        return self.run.percentiles.get(self.question.sla.percentile)
+        return sla_interval(self.question.sla, self.run)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document; what does not exist is None."""
@@ -208,7 +209,7 @@ class Prediction:
             "would_decide": deciding_dict(self.judgement.deciding),
             "offered_qps": question.traffic.rate_qps,
             "throughput_qps": throughput,
-            "throughput_items_per_s": None if throughput is None else throughput * self.mean_served_items,
+            "throughput_items_per_s": run.throughput_items_per_s,
             "goodput_qps": self.goodput_qps,
             "shed_rate": self.shed_rate,
             "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
@@ -225,6 +226,8 @@ class Prediction:
                 "ci95_ms": _ci_ms(self.sla_interval),
                 "calibration_band_ms": bands.get(question.sla.percentile),
             },
+            "worst_window": self._worst_dict(),
+            "share_within_sla": run.within_share,
             "calibration_band_ms": {_label(p): bands.get(p) for p in REPORTED_PERCENTILES},
             "latency_bounded_qps": self.latency_bounded_qps,
             "latency_bounded_qps_ci95": rate_ci95(self.greatest),
@@ -284,7 +287,13 @@ def predict(
         node.require_calibrated(policy, question.max_items)
     service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
     run = run_until_precise(
-        question.traffic, service, policy, question.simulation, percentile=sla.percentile, engine=engine
+        question.traffic,
+        service,
+        policy,
+        question.simulation,
+        percentile=sla.percentile,
+        engine=engine,
+        latency_s=sla.latency_s,
     )
     search = RateSearch(
         traffic=question.traffic,
@@ -293,13 +302,24 @@ def predict(
         sla=sla,
         seed=question.simulation.seed,
         engine=engine,
+        most_queries=question.simulation.max_queries,
     )
-    greatest = greatest_rate(search, num_queries=RATE_QUERIES)
+    greatest, undecided = _largest_load(search)
     errors = service_errors(node, policy, question.traffic.size_pmf)
     budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
     times = other_times(question, run, service)
     judgement = _judged(question, run, times, errors, accept_uncertain)
+    if undecided:
+        run = replace(run, notes=(*run.notes, undecided))
     return describe(question, run, times, greatest, budget, errors, judgement)
+
+
+def _largest_load(search: RateSearch) -> tuple[GreatestRate | None, str]:
+    """The greatest rate that meets the SLA; where it would take too long to tell, none, and a note."""
+    try:
+        return greatest_rate(search, num_queries=RATE_QUERIES, most_queries=MOST_RATE_QUERIES), ""
+    except UndecidedError as error:
+        return None, str(error)
 
 
 def other_times(question: Question, run: RunResult, service: ServiceTimes) -> OtherTimes:
@@ -326,7 +346,6 @@ def _judged(
 
     deciding = what_decides(
         run,
-        sla,
         found,
         errors,
         calibrated_here=bool(question.node.cpu.surfaces),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
 from perfmodel.planning.rate.interval import GreatestRate, LateCurve, batch_means_apply, queries_at
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
@@ -26,7 +26,7 @@ from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run import RunResult
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import order_statistic, warm_up_queries
+from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval, order_statistic, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads
 
@@ -35,8 +35,10 @@ STEP = 0.01
 
 BAND_QUERIES = 200_000
 RATE_QUERIES = 200_000
+MOST_RATE_QUERIES = 2_000_000
 INTERPRETED_QUERIES = 20_000
-"""Queries served again: for latencies, for the greatest rate, and where only SimPy can serve them."""
+"""Queries served again: for latencies, for the greatest rate, at most where few episodes decide on that, and
+where only SimPy can serve them."""
 
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
@@ -144,12 +146,12 @@ class Margin(NamedTuple):
     ln_scale : float
         Logarithm of the factor by which they may grow (must shrink, where negative); at most `FARTHEST`
         errors to either side. [ln]
-    response : float
-        Logarithm of the latency for each of the scale there; inf at a cliff. [1]
+    simulation_error : float
+        Standard error that the simulation leaves of it. [ln]
     """
 
     ln_scale: float
-    response: float
+    simulation_error: float
 
 
 class OtherTimes:
@@ -177,7 +179,9 @@ class OtherTimes:
         *,
         seed: int,
     ) -> None:
-        self._traffic, self._service, self._policy, self._run = traffic, service, policy, run
+        # Of a day, what arrives in its worst five minutes, as if that lasted.
+        self._traffic = traffic if run.worst is None else at_peak(traffic)[0].at_rate(run.worst.rate_qps)
+        self._service, self._policy, self._run = service, policy, run
         self._wanted, self._seed = sorted(percentiles), seed
         self.is_compiled = policy.why_not_compiled is None
         most = BAND_QUERIES if self.is_compiled else INTERPRETED_QUERIES
@@ -187,13 +191,18 @@ class OtherTimes:
         if recorded is not None:
             self._num_queries = min(recorded, self._num_queries)
         self._warm_up = 0 if recorded is not None else warm_up_queries(self._num_queries)
+        busier = 1.0 if run.worst is None else run.worst.rate_qps / traffic.rate_qps
+        self._alone, self._contended = (
+            PoolLoads(load.cpu * busier, load.accelerator * busier) for load in (run.alone, run.contended)
+        )
         self._queries: Queries | None = None
         self._found: dict[Scale, Mapping[float, float] | None] = {}
+        self._own: Mapping[float, float] | None = None
 
     def percentiles_s(self, scale: Scale) -> Mapping[float, float] | None:
         """The run's percentiles at these times; None where they are an overload. [s]"""
         if scale not in self._found:
-            self._found[scale] = self._scaled_to_the_run(self._served_again(scale))
+            self._found[scale] = self._scaled_to_the_run(scale)
         return self._found[scale]
 
     def all_percentiles_s(self, scales: Sequence[Scale]) -> list[Mapping[float, float] | None]:
@@ -202,29 +211,36 @@ class OtherTimes:
         with ThreadPoolExecutor(max_workers=2) as threads:  # the engines run without the GIL
             return list(threads.map(self.percentiles_s, scales))
 
-    def _scaled_to_the_run(self, again: Mapping[float, float] | None) -> Mapping[float, float] | None:
-        """Ratios to the same queries at the given times, times the percentiles of the whole run. [s]"""
-        if again is None or not self._run.is_stable or not self._run.percentiles:
-            return again
-        own = self._own_s()
-        percentiles = self._run.percentiles
-        return {p: percentiles[p].value_s * again[p] / own[p] for p in self._wanted}
+    @property
+    def intervals(self) -> Mapping[float, Interval]:
+        """The run's percentiles, of a day those of its worst five minutes; none of an overload. [s]"""
+        return self._run.percentiles if self._run.worst is None else self._run.worst.percentiles
 
-    def _own_s(self) -> Mapping[float, float]:
-        """Percentiles of the first queries of the run itself. [s]"""
-        record = self._run.record
-        assert record is not None, "a stable run has a record"
-        latency_s = record.latency_s[self._warm_up : self._num_queries]
-        served = None if record.shed is None else record.served[self._warm_up : self._num_queries]
-        return self._percentiles_s(latency_s, served)
+    def _scaled_to_the_run(self, scale: Scale) -> Mapping[float, float] | None:
+        """Ratios to the same queries at the given times, times the percentiles of the whole run. [s]"""
+        if scale == GIVEN and self.intervals:
+            return {percentile: interval.value_s for percentile, interval in self.intervals.items()}
+        again = self._served_again(scale)
+        own = self._own_s() if again is not None else None
+        if again is None or own is None:
+            return again
+        return {p: self.intervals[p].value_s * again[p] / own[p] for p in self._wanted}
+
+    def _own_s(self) -> Mapping[float, float] | None:
+        """The queries' percentiles at the given times; None where those are an overload. [s]"""
+        if not self._run.is_stable:
+            return None
+        if self._own is None:
+            self._own = self._served_again(GIVEN)
+        return self._own
 
     def _served_again(self, scale: Scale) -> Mapping[float, float] | None:
         sheds = self._policy.shedding is not None
-        if not sheds and _most_loaded(self._run.alone, scale) >= 1.0:
+        if not sheds and _most_loaded(self._alone, scale) >= 1.0:
             return None
         queries = self._draw()
         record = simulate(queries, self._service.scaled(*scale), self._policy)
-        if not sheds and _is_overloaded(record, _most_loaded(self._run.contended, scale)):
+        if not sheds and _is_overloaded(record, _most_loaded(self._contended, scale)):
             return None
         served = None if record.shed is None else record.served[self._warm_up :]
         return self._percentiles_s(record.latency_s[self._warm_up :], served)
@@ -250,7 +266,7 @@ def latency_budget(times: OtherTimes, run: RunResult, errors: Errors) -> Latency
     shorter, longer, *steps = times.all_percentiles_s((errors.shorter, errors.longer, *SCALES_OF_STEP))
     bands: dict[float, Band] = {}
     responses: dict[float, float | None] = {}
-    for percentile, value in run.percentiles.items():
+    for percentile, value in times.intervals.items():
         low, high = (None if ends is None else ends[percentile] for ends in (shorter, longer))
         bands[percentile] = (low, high)
         at_steps = (None if ends is None else ends[percentile] for ends in steps)
@@ -272,17 +288,27 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
 
     low, high, bracketed = _bracket(excess, spread)
     if not bracketed:
-        return Margin(low[0], 1.0)
+        return Margin(low[0], 0.0)
     for _ in range(MARGIN_STEPS if times.is_compiled else 1):
         if high[0] - low[0] <= MARGIN_TOLERANCE * spread:
             break
         middle = _between(low, high)
         end = (middle, excess(middle))
         low, high = (end, high) if end[1] <= 0.0 else (low, end)
-    if isinf(high[1]):
-        return Margin(0.5 * (low[0] + high[0]), inf)
+    if isinf(high[1]):  # a cliff, and the simulation sees where it is
+        return Margin(0.5 * (low[0] + high[0]), 0.0)
     slope = (high[1] - low[1]) / (high[0] - low[0])
-    return Margin(low[0] - low[1] / slope, slope)
+    return Margin(low[0] - low[1] / slope, _ln_error(times.intervals.get(sla.percentile)) / slope)
+
+
+def _ln_error(interval: Interval | None) -> float:
+    """Standard error of the logarithm of a percentile; 0 where there is none. [ln]"""
+    if interval is None or interval.value_s <= 0.0:
+        return 0.0
+    if isinf(interval.high_s):
+        return inf
+    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
+    return log(max(*ends, 1.0)) / NORMAL_QUANTILE
 
 
 End = tuple[float, float]
@@ -320,8 +346,8 @@ def rate_budget(
     if found is None:
         return None
     again = _SearchAgain(search)
-    # The simulation's own error adds to that of the service times: 1.96 of its errors are half an interval.
-    total = float(np.hypot(errors.spread, found.relative_half_width / 1.96))
+    # The simulation's own error adds to that of the service times.
+    total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
     planned = errors.at(quantile * total)
     if search.policy.why_not_compiled is not None:
         return RateBudget(band_qps=None, response=None, plan_qps=again.rate_qps(planned, found.rate_qps))
@@ -359,7 +385,8 @@ class _SearchAgain:
             return search.greatest_rate_qps()
         if not search.load_may_shorten_latencies and not search.idle_node_meets():
             return None
-        return LateCurve(search, self._drawn).crossing_qps(near_qps)
+        num_queries = self._drawn.num_queries
+        return LateCurve(search, search.late(self._drawn), num_queries).crossing_qps(near_qps)
 
 
 def _most_loaded(loads: PoolLoads, scale: Scale) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot, inf, log
+from math import hypot, log
 from statistics import NormalDist
 from typing import Literal
 
@@ -23,9 +23,6 @@ from perfmodel.sim.statistics import Interval
 Verdict = Literal["meets_sla", "within_error", "misses_sla", "unstable"]
 
 NORMAL = NormalDist()
-
-HALF_WIDTH_ERRORS = 1.96
-"""Standard errors in half the width of a 95 % interval."""
 
 CALIBRATED_ERROR = 0.07
 """Root mean square error of whole models on a machine after `perfplan calibrate`, which took minutes: README,
@@ -47,9 +44,9 @@ class Deciding:
     ----------
     error : {"service times", "simulation"}
         The larger of the two.
-    size : float
-        Its standard deviation now, of the logarithm of the service times. [ln]
-    expected : float
+    size : float or None
+        Its standard deviation now, of the logarithm of the service times; None where it is not known. [ln]
+    expected : float or None
         And after what is proposed. [ln]
     command : str
         What narrows it.
@@ -58,8 +55,8 @@ class Deciding:
     """
 
     error: Literal["service times", "simulation"]
-    size: float
-    expected: float
+    size: float | None
+    expected: float | None
     command: str
     band_s: Band | None
 
@@ -72,8 +69,8 @@ class Judgement:
     ----------
     verdict : {"meets_sla", "within_error", "misses_sla", "unstable"}
         See `judge`.
-    sla_probability : float
-        That the SLA's percentile meets its limit. [1]
+    sla_probability : float or None
+        That the SLA's percentile meets its limit; None where the run was too short to tell. [1]
     confidence : float
         From which probability on a claim is made. [1]
     deciding : Deciding or None
@@ -81,7 +78,7 @@ class Judgement:
     """
 
     verdict: Verdict
-    sla_probability: float
+    sla_probability: float | None
     confidence: float
     deciding: Deciding | None = None
 
@@ -110,8 +107,9 @@ def judge(
     accept_uncertain : bool
         Let the central estimate decide.
     """
-    simulation = _simulation_error(_sla_interval(sla, run), margin)
-    probability = _probability(margin.ln_scale, hypot(errors.spread, simulation))
+    probability = _probability(margin.ln_scale, hypot(errors.spread, margin.simulation_error))
+    if run.needed_queries is not None:  # a few bursts, or none: nobody knows what is usual
+        return Judgement(verdict="within_error", sla_probability=None, confidence=sla.confidence)
     if accept_uncertain:
         return Judgement(verdict=_central(sla, run), sla_probability=probability, confidence=sla.confidence)
     if not run.is_stable and _probability(-_ln_overload(run, margin), errors.spread) <= 1.0 - sla.confidence:
@@ -126,7 +124,6 @@ def judge(
 
 def what_decides(
     run: RunResult,
-    sla: SlaTarget,
     margin: Margin,
     errors: Errors,
     *,
@@ -145,7 +142,15 @@ def what_decides(
     band_at : callable
         The SLA's percentile with service times shorter and longer by so much. [ln] -> [s]
     """
-    simulation = _simulation_error(_sla_interval(sla, run), margin)
+    simulation = margin.simulation_error
+    if run.needed_queries is not None:
+        return Deciding(
+            error="simulation",
+            size=None,
+            expected=None,
+            command=f"--set simulation.max_queries={run.needed_queries}",
+            band_s=None,
+        )
     if simulation > errors.spread:
         finer = precision / FINER
         return Deciding(
@@ -178,23 +183,14 @@ def quantile(confidence: float) -> float:
 def _central(sla: SlaTarget, run: RunResult) -> Verdict:
     if not run.is_stable:
         return "unstable"
-    interval = _sla_interval(sla, run)
+    interval = sla_interval(sla, run)
     assert interval is not None, "a stable run has the SLA's percentile"
     return "meets_sla" if interval.value_s <= sla.latency_s else "misses_sla"
 
 
-def _sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
-    return run.percentiles.get(sla.percentile)
-
-
-def _simulation_error(interval: Interval | None, margin: Margin) -> float:
-    """The percentile's own error, as an error of the service times that would move it as much. [ln]"""
-    if interval is None or interval.value_s <= 0.0 or margin.response <= 0.0:
-        return 0.0
-    if interval.high_s == inf:
-        return inf
-    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
-    return log(max(*ends, 1.0)) / HALF_WIDTH_ERRORS / margin.response
+def sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
+    """The SLA's percentile, of a day that of its worst five minutes; None of an overload. [s]"""
+    return (run.percentiles if run.worst is None else run.worst.percentiles).get(sla.percentile)
 
 
 def _ln_overload(run: RunResult, margin: Margin) -> float:

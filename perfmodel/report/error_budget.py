@@ -38,8 +38,10 @@ def service_errors(errors: Errors) -> str:
     return f"service times off by {cores} on the cores, {100 * errors.accelerator:.2g} % on the accelerator"
 
 
-def probability(value: float) -> str:
+def probability(value: float | None) -> str:
     """A probability in per cent, never rounded to certainty."""
+    if value is None:
+        return "not known"
     if value > 0.999:
         return "over 99.9 %"
     return "below 0.1 %" if value < 0.001 else f"{number(100 * value)} %"
@@ -49,6 +51,8 @@ def deciding_lines(deciding: Deciding | None) -> list[str]:
     """What would decide where nothing can be said, in a few lines; none where something was."""
     if deciding is None:
         return []
+    if deciding.size is None or deciding.expected is None:
+        return ["what would decide: a longer run", f"  {deciding.command}"]
     lines = [
         f"what would decide: the error of the {deciding.error}, {100 * deciding.size:.2g} %, "
         f"brought to about {100 * deciding.expected:.2g} % by",

@@ -56,8 +56,10 @@ def _because(result: Prediction) -> str:
     sla = result.question.sla
     bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
     if result.sla_interval is None:
-        return f"utilisation would be {_utilisation(result)}; no latency exists ({bound} was asked)"
-    return f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+        return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
+    text = f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+    worst = result.run.worst
+    return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
 
 
 def _plan(result: Prediction) -> str:
@@ -92,13 +94,14 @@ def _figures(result: Prediction) -> Table:
     table.add_row(
         "offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each"
     )
+    if run.worst is not None:
+        _add_worst(table, result)
     table.add_row("mean latency", _interval(run.mean_latency))
     for percentile, interval in run.percentiles.items():
-        band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
-        known = "" if band is None else f"; calibration {latency_band(band)}"
+        known = "" if run.worst is not None else _known(result, percentile)
         table.add_row(f"p{100 * percentile:g}", f"{_interval(interval)}{known}")
     throughput = result.throughput_qps
-    items = None if throughput is None else throughput * result.mean_served_items
+    items = run.throughput_items_per_s
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
     if run.record is not None and run.record.shed is not None:
         table.add_row("goodput", f"{number(result.goodput_qps, 4)} queries/s served within the SLA's latency")
@@ -119,9 +122,37 @@ def _figures(result: Prediction) -> Table:
     return table
 
 
+def _known(result: Prediction, percentile: float) -> str:
+    """What the service times' error leaves open of a percentile."""
+    band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
+    return "" if band is None else f"; calibration {latency_band(band)}"
+
+
+def _add_worst(table: Table, result: Prediction) -> None:
+    """The worst minutes of a day, and how much of the day is within the SLA."""
+    worst = result.run.worst
+    assert worst is not None, "asked of a day"
+    begin = f"{worst.start_s:,.0f} s after the rate passes its mean, rising"
+    table.add_row(
+        f"worst {duration(worst.end_s - worst.start_s)}", f"{number(worst.rate_qps, 4)} queries/s, {begin}"
+    )
+    for percentile, interval in worst.percentiles.items():
+        table.add_row(f"  p{100 * percentile:g} then", f"{_interval(interval)}{_known(result, percentile)}")
+    share = result.run.within_share
+    if share is not None:
+        table.add_row("within the SLA", f"{number(100 * share, 4)} % of the day's queries")
+    table.add_row("the whole day", "")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in minutes, or seconds where it is short."""
+    return f"{number(seconds / 60)} minutes" if seconds >= 60.0 else f"{number(seconds)} s"
+
+
 def _bounded(result: Prediction) -> str:
     if result.greatest is None:
-        return "none: even an idle node is too slow"
+        undecided = next((note for note in result.run.notes if note.startswith("cannot tell")), None)
+        return "not searched: see the notes" if undecided else "none: even an idle node is too slow"
     text, budget = rate_interval(result.greatest), result.rate_budget
     if budget is None or budget.band_qps is None:
         return text

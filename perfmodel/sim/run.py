@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite, isinf
 from typing import TYPE_CHECKING
 
 from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.backlog import overloaded_pool
@@ -39,6 +40,8 @@ MIN_QUERIES_BEYOND = 100
 # By how much a run grows that is not precise enough: one that starts over, and one that goes on.
 GROWTH_AFRESH = (2.0, 8.0)
 GROWTH_CONTINUED = (1.25, 4.0)
+IDLE_LOAD = 1e-4
+"""Utilisation below which queries find the node idle, as far as any percentile can tell. [1]"""
 STEADY_RUN = 1000.0
 """Times that a run is as long as it takes to work off the mean backlog; below, errors are not to be told."""
 MIN_CYCLES = 30
@@ -76,6 +79,8 @@ class RunResult:
         the load was refused beforehand.
     notes : tuple of str
         What a reader of the figures must know.
+    shed_share : float
+        Fraction of the queries that were refused or dropped. [1]
     cycles : float or None
         Bursts, or periods, that so many queries hold in the mean; None where there are none. [1]
     needed_queries : int or None
@@ -102,6 +107,7 @@ class RunResult:
     throughput_items_per_s: float | None = None
     record: RunRecord | None
     notes: tuple[str, ...]
+    shed_share: float = 0.0
     cycles: float | None = None
     needed_queries: int | None = None
     worst: WindowResult | None = None
@@ -111,6 +117,15 @@ class RunResult:
     def is_stable(self) -> bool:
         """Whether the executors can serve the load."""
         return self.overloaded is None
+
+    def goodput_qps(self, latency_s: float) -> float | None:
+        """Queries served per second within a latency; None where overloaded. [queries/s]"""
+        if self.record is None or self.throughput_qps is None:
+            return None
+        if self.within_share is not None and self.record.num_served:  # of a whole day, not of its record
+            return self.throughput_qps / (1.0 - self.shed_share) * self.within_share
+        served_s = self.record.latency_s[self.record.served]
+        return self.throughput_qps * float((served_s <= latency_s).mean()) if len(served_s) else 0.0
 
 
 def run_until_precise(
@@ -161,6 +176,12 @@ def run_until_precise(
     if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
         return _overload(busiest, alone, contended, record=None)
+    if isinstance(traffic.arrivals, PoissonArrivals) and max(contended) < IDLE_LOAD:
+        livelier = traffic.at_rate(traffic.rate_qps * IDLE_LOAD / max(contended))
+        found = run_until_precise(
+            livelier, service, policy, settings, percentile=percentile, reported=reported, engine=engine
+        )
+        return _slowed(found, traffic.rate_qps / livelier.rate_qps, alone, contended)
     if has_days(traffic):
         return _whole_days(
             traffic, service, policy, settings, percentile, wanted, engine, replication, latency_s
@@ -223,8 +244,29 @@ def run_until_precise(
         notes=_notes(
             traffic, record, num_queries, contended, intervals[percentile], percentile, settings, needed
         ),
+        shed_share=record.shed_rate,
         cycles=cycles,
         needed_queries=needed,
+    )
+
+
+def _slowed(found: RunResult, factor: float, alone: PoolLoads, contended: PoolLoads) -> RunResult:
+    """Return what a run says of a rate lower by a factor, at which its queries find the node as idle."""
+    assert found.utilisation is not None
+    assert found.throughput_qps is not None
+    assert found.throughput_items_per_s is not None
+    return replace(
+        found,
+        alone=alone,
+        contended=contended,
+        utilisation=PoolLoads(found.utilisation.cpu * factor, found.utilisation.accelerator * factor),
+        throughput_qps=found.throughput_qps * factor,
+        throughput_items_per_s=found.throughput_items_per_s * factor,
+        notes=(
+            *found.notes,
+            f"the node is idle but for {max(contended):.2g} of the time: latencies are those at "
+            f"{IDLE_LOAD:g}, since time stamps of so slow a run are too coarse",
+        ),
     )
 
 
@@ -287,6 +329,7 @@ def _whole_days(
         throughput_items_per_s=traffic.rate_qps * traffic.size_pmf.mean_items * served,
         record=record,
         notes=tuple(notes),
+        shed_share=day.shed_rate,
         worst=day.worst,
         within_share=day.within_share,
     )

@@ -21,10 +21,13 @@ from perfmodel.domain.workload import (
     IntegerMillisecondArrivals,
     PoissonArrivals,
 )
-from perfmodel.planning.rate.drawn import DrawnTraffic
-from perfmodel.planning.rate.late import LateQueries
+from perfmodel.errors import UndecidedError
+from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
+from perfmodel.planning.rate.late import LateInWorstWindow, LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
-from perfmodel.sim.statistics import controlled_mean
+from perfmodel.sim.arrivals import cycle_queries
+from perfmodel.sim.day import WINDOW_S, has_days
+from perfmodel.sim.run import MIN_CYCLES
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01
@@ -35,6 +38,9 @@ STEP = log(1.004)
 RATES = 8
 FURTHER_RATES = 4
 """Rates tried around the pilot's answer, and beyond them where the interval does not end within."""
+
+DAYS = 8
+"""Independent repetitions of the time around a day's peak."""
 
 GROWTH = 10.0**0.5
 """Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
@@ -112,7 +118,9 @@ def greatest_rate(
             return None
     elif not search.load_may_shorten_latencies and not search.idle_node_meets():
         return None
-    wanted = queries_at(search.sla, num_queries)
+    if has_days(search.traffic):
+        return _in_worst_window(search, near_qps)
+    wanted = max(queries_at(search.sla, num_queries), _for_bursts(search, near_qps))
     while True:
         found = _curve(search, wanted).around(near_qps)
         enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
@@ -122,7 +130,42 @@ def greatest_rate(
 
 
 def _curve(search: RateSearch, num_queries: int) -> LateCurve:
-    return LateCurve(search, DrawnTraffic(search.traffic, num_queries, seed=search.seed))
+    drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
+    return LateCurve(search, search.late(drawn), num_queries)
+
+
+def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
+    """The rate of a day whose worst five minutes meet the SLA, near that of its peak if that lasted."""
+    late = LateInWorstWindow(
+        search.traffic,
+        search.service,
+        search.policy,
+        search.sla,
+        seed=search.seed,
+        replications=DAYS,
+        engine=search.engine,
+    )
+    _, peak = at_peak(search.traffic)
+    num_queries = ceil(DAYS * peak * near_qps * WINDOW_S)
+    return LateCurve(search, late, num_queries, rates=FURTHER_RATES).around(near_qps)
+
+
+def _for_bursts(search: RateSearch, rate_qps: float) -> int:
+    """Queries in which traffic that comes in bursts has enough of them; 0 for other traffic.
+
+    Raises
+    ------
+    UndecidedError
+        Where they would be too many.
+    """
+    cycle = cycle_queries(search.traffic.at_rate(rate_qps).arrivals)
+    needed = 0 if cycle is None else ceil(MIN_CYCLES * cycle)
+    if needed > search.most_queries:
+        raise UndecidedError(
+            f"cannot tell the largest load: near {rate_qps:.4g} queries/s, {MIN_CYCLES} bursts take "
+            f"{needed:,} queries a run; --set simulation.max_queries={needed} allows it"
+        )
+    return needed
 
 
 def queries_at(sla: SlaTarget, num_queries: int) -> int:
@@ -131,9 +174,10 @@ def queries_at(sla: SlaTarget, num_queries: int) -> int:
 
 
 def batch_means_apply(search: RateSearch) -> bool:
-    """Say whether one long run can tell its own error: stationary traffic, and a policy that compiles."""
+    """Say whether runs can tell their own error: traffic that is drawn, and a policy that compiles."""
     stationary = PoissonArrivals | ConstantArrivals | BurstyArrivals | IntegerMillisecondArrivals
-    return search.policy.why_not_compiled is None and isinstance(search.traffic.arrivals, stationary)
+    known = isinstance(search.traffic.arrivals, stationary) or has_days(search.traffic)
+    return search.policy.why_not_compiled is None and known
 
 
 def _repeated(search: RateSearch, repetitions: int) -> GreatestRate | None:
@@ -158,9 +202,15 @@ class LateCurve:
     Rates are `exp(STEP * k)`, k whole, up to the one that fills the node.
     """
 
-    def __init__(self, search: RateSearch, drawn: DrawnTraffic) -> None:
-        self._search, self._drawn = search, drawn
-        self._late = LateQueries(self._drawn, search.service, search.policy, search.sla, engine=search.engine)
+    def __init__(
+        self,
+        search: RateSearch,
+        late: LateQueries | LateInWorstWindow,
+        num_queries: int,
+        *,
+        rates: int = RATES,
+    ) -> None:
+        self._search, self._late, self._num_queries, self._width = search, late, num_queries, rates
         self._allowed = 1.0 - search.sla.percentile + 1e-12
         limit_qps = search.saturation_qps()
         self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
@@ -173,7 +223,7 @@ class LateCurve:
         rate = self._rate_at(self._allowed)
         low, high = map(self._rate_at, self._ends())
         ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
-        return GreatestRate(rate, ci95_qps, self._drawn.num_queries, self._error() / self._allowed)
+        return GreatestRate(rate, ci95_qps, self._num_queries, self._error() / self._allowed)
 
     def crossing_qps(self, rate_qps: float) -> float:
         """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
@@ -182,8 +232,9 @@ class LateCurve:
 
     def _reach(self, rate_qps: float, shares: Callable[[], tuple[float, float]]) -> None:
         """Try rates around one, and further ones until both shares lie between those that they have."""
-        middle = min(round(log(rate_qps) / STEP), self._last - RATES // 2 + 1)
-        self._try(range(middle - RATES // 2, middle + RATES // 2))
+        half = self._width // 2
+        middle = min(round(log(rate_qps) / STEP), self._last - half + 1)
+        self._try(range(middle - half, middle + half))
         stride = 1
         while self._crossing(shares()[0]) == 0 and self._lowest > self._first:
             self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride))
@@ -252,8 +303,7 @@ class LateCurve:
         """Run at further rates."""
         inside = [max(self._first, min(index, self._last)) for index in indices]
         new = [index for index in dict.fromkeys(inside) if index not in self._shares]
-        rates = [self._rate(index) for index in new]
-        search = self._search
-        for index, rate, shares in zip(new, rates, self._late.batch_shares(rates), strict=True):
-            found = controlled_mean(shares, self._drawn.controls(rate, search.service, search.policy))
-            self._shares[index] = (float(shares.mean()), found.half_width)
+        found = self._late.shares([self._rate(index) for index in new])
+        self._shares.update(
+            (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
+        )

@@ -73,7 +73,7 @@ def test_the_climb_goes_on_over_a_dip_within_the_noise() -> None:
 
 
 def test_the_climb_ends_where_it_rose_last_however_little() -> None:
-    # What ties is the recommendation's business: a climb charged with a tie of its own would miss the optimum.
+    # What ties is for the recommendation: a climb charged with a tie of its own would miss the optimum.
     found = tuned(by_batch(10, 20, 20.1, 20.15, 10))
     assert found.climb.batch_size == 8
     assert found.exhaustive.batch_size == 2
