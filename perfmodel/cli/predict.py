@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+)
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
@@ -18,7 +25,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.report.latency import print_page
 from perfmodel.report.predict import predict_page
 
-EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4}
+EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}
 
 
 class Engine(StrEnum):
@@ -41,6 +48,7 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
+    accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
@@ -52,7 +60,9 @@ def predict(
         name=policy,
         engine=engine.value,
     )
-    result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
+    result = predict_question(
+        question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -199,6 +200,10 @@ def latency_table(
         raise InputError(
             f"--co-located: expected 1 to {most}, the threads of a socket of {device.name}, got {co_located}"
         )
+    try:
+        require_fit(model, device)
+    except InputError as error:
+        raise InputError(f"--on: {error}") from None
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
     for batch_size in batch_sizes:

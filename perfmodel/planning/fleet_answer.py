@@ -9,7 +9,7 @@ from typing import Any
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.predict import Verdict
+from perfmodel.planning.verdict import Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
@@ -86,7 +86,7 @@ class FleetPrediction:
     def verdict(self) -> Verdict:
         """The verdict of the worst window: an SLA holds at all times."""
         verdicts = {window.verdict for window in self.windows}
-        return next(v for v in ("unstable", "misses_sla", "meets_sla") if v in verdicts)
+        return next(v for v in ("unstable", "misses_sla", "within_error", "meets_sla") if v in verdicts)
 
     @property
     def tdp_w(self) -> float:

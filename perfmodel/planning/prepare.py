@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perfmodel.costmodel.footprint import require_fit
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -30,11 +31,13 @@ from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.run_cost import require_affordable
 from perfmodel.planning.service_words import service_times_of
 from perfmodel.planning.stack_choice import Wish, choose_stacks
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
+from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
@@ -162,6 +165,11 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
         check_cores(policy, cores // threads)
     except InputError as error:
         raise loaded.located(error) from None
+    traffic = _traffic(loaded)
+    try:
+        require_affordable(policy, traffic.size_pmf, workers=cores // threads)
+    except ValueErrorAt as error:
+        raise loaded.error(str(error), *error.path) from None
     return Question(
         name=loaded.name,
         node=ServingNode(
@@ -172,7 +180,7 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
             accelerator=accelerators[0] if accelerators else None,
             num_accelerators=len(accelerators),
         ),
-        traffic=_traffic(loaded),
+        traffic=traffic,
         policy=policy,
         sla=scenario.sla,
         simulation=scenario.simulation,
@@ -259,6 +267,9 @@ def _traffic(loaded: LoadedScenario) -> TrafficSource:
     trace: Trace | None = None
     if isinstance(arrivals, TraceArrivals):
         trace = read_trace(_data_path(loaded, arrivals.file, "arrivals"))
+        if (found := len(trace.arrival_s)) < MIN_QUERIES:  # too few for a confidence interval
+            expected = f"expected a trace of at least {MIN_QUERIES} queries, found {found}"
+            raise loaded.error(expected, "traffic", "arrivals", "file")
     if isinstance(sizes, TraceSizes):
         if trace is None or trace.num_items is None:
             raise loaded.error("the trace has no column num_items", "traffic", "query_sizes")

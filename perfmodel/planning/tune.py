@@ -176,7 +176,7 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
             test = LoadTest(
                 node, traffic, sla, service=services[node.threads], rates_at_a_time=RATES_AT_A_TIME
             )
-            tuner = Tuner(test, grid, static, options.objective)
+            tuner = Tuner(test, grid, static, options.objective, static_competes=not options.batch_sizes)
             found[node.threads] = tuner.tune(curves=True, promising=promising[node.threads])
             promising[node.threads] = [found[node.threads].exhaustive.configuration]
         by_threads[level] = found

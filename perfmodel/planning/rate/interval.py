@@ -7,7 +7,7 @@ interval ends where the share plus, and minus, its error does. All runs share th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import ceil, exp, floor, inf, log, sqrt
 from statistics import fmean, stdev
@@ -35,6 +35,9 @@ STEP = log(1.004)
 RATES = 8
 FURTHER_RATES = 4
 """Rates tried around the pilot's answer, and beyond them where the interval does not end within."""
+
+GROWTH = 10.0**0.5
+"""Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
 
 MOST_SHARE_ERROR = 0.5
 """Error of the share of late queries over what the SLA allows, beyond which runs go on: few long episodes
@@ -94,7 +97,7 @@ def greatest_rate(
     precision : float, default inf
         Half the interval's width over the rate that is enough. [1]
     most_queries : int, default 0
-        Runs of so many follow where that is not reached, or the share of late queries is hardly known.
+        Runs grow up to it where that is not reached, or the share of late queries is hardly known.
     repetitions : int, default 1
         Independent searches where batch means do not apply: of a trace, of a rate that follows the time of
         day, and of policies that no engine compiles. One gives no interval.
@@ -110,11 +113,16 @@ def greatest_rate(
     elif not search.load_may_shorten_latencies and not search.idle_node_meets():
         return None
     wanted = queries_at(search.sla, num_queries)
-    found = LateCurve(search, wanted).around(near_qps)
-    enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
-    if enough or wanted >= most_queries:
-        return found
-    return LateCurve(search, most_queries).around(found.rate_qps)
+    while True:
+        found = _curve(search, wanted).around(near_qps)
+        enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
+        if enough or wanted >= most_queries:
+            return found
+        near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
+
+
+def _curve(search: RateSearch, num_queries: int) -> LateCurve:
+    return LateCurve(search, DrawnTraffic(search.traffic, num_queries, seed=search.seed))
 
 
 def queries_at(sla: SlaTarget, num_queries: int) -> int:
@@ -150,9 +158,8 @@ class LateCurve:
     Rates are `exp(STEP * k)`, k whole, up to the one that fills the node.
     """
 
-    def __init__(self, search: RateSearch, num_queries: int) -> None:
-        self._search = search
-        self._drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
+    def __init__(self, search: RateSearch, drawn: DrawnTraffic) -> None:
+        self._search, self._drawn = search, drawn
         self._late = LateQueries(self._drawn, search.service, search.policy, search.sla, engine=search.engine)
         self._allowed = 1.0 - search.sla.percentile + 1e-12
         limit_qps = search.saturation_qps()
@@ -162,17 +169,29 @@ class LateCurve:
 
     def around(self, rate_qps: float) -> GreatestRate:
         """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
+        self._reach(rate_qps, self._ends)
+        rate = self._rate_at(self._allowed)
+        low, high = map(self._rate_at, self._ends())
+        ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
+        return GreatestRate(rate, ci95_qps, self._drawn.num_queries, self._error() / self._allowed)
+
+    def crossing_qps(self, rate_qps: float) -> float:
+        """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
+        self._reach(rate_qps, lambda: (self._allowed, self._allowed))
+        return self._rate_at(self._allowed)
+
+    def _reach(self, rate_qps: float, shares: Callable[[], tuple[float, float]]) -> None:
+        """Try rates around one, and further ones until both shares lie between those that they have."""
         middle = min(round(log(rate_qps) / STEP), self._last - RATES // 2 + 1)
         self._try(range(middle - RATES // 2, middle + RATES // 2))
         stride = 1
-        while self._crossing(self._ends()[0]) == 0 and self._lowest > self._first:
+        while self._crossing(shares()[0]) == 0 and self._lowest > self._first:
             self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride))
             stride *= 2
         stride = 1
-        while self._crossing(self._ends()[1]) == len(self._shares) and self._highest < self._last:
+        while self._crossing(shares()[1]) == len(self._shares) and self._highest < self._last:
             self._try(range(self._highest + stride, self._highest + FURTHER_RATES * stride + 1, stride))
             stride *= 2
-        return self._answer()
 
     @property
     def _lowest(self) -> int:
@@ -181,12 +200,6 @@ class LateCurve:
     @property
     def _highest(self) -> int:
         return max(self._shares)
-
-    def _answer(self) -> GreatestRate:
-        rate = self._rate_at(self._allowed)
-        low, high = map(self._rate_at, self._ends())
-        ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
-        return GreatestRate(rate, ci95_qps, self._drawn.num_queries, self._error() / self._allowed)
 
     def _points(self) -> list[tuple[float, float, float]]:
         """Rate, share and its error of what was tried, by ascending rates. [queries/s], [1], [1]"""
