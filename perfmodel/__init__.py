@@ -22,7 +22,13 @@ __all__ = ["latency", "predict"]
 # Imports wait for the call: `import perfmodel` alone loads nothing heavy.
 
 
-def predict(scenario: str, *, overrides: Sequence[str] = (), extrapolate: bool = False) -> Prediction:
+def predict(
+    scenario: str,
+    *,
+    overrides: Sequence[str] = (),
+    mixed_stacks: bool = False,
+    extrapolate: bool = False,
+) -> Prediction:
     """Answer `perfplan predict` for a shipped scenario's name or a file's path.
 
     Parameters
@@ -31,6 +37,8 @@ def predict(scenario: str, *, overrides: Sequence[str] = (), extrapolate: bool =
         A shipped scenario, or the path of a scenario file.
     overrides : sequence of str
         Changes as for `--set`: `"traffic.arrivals.rate_qps=500"`.
+    mixed_stacks : bool
+        Let the node's devices have different software stacks.
     extrapolate : bool
         Answer outside the calibrated range too, marked.
 
@@ -43,7 +51,9 @@ def predict(scenario: str, *, overrides: Sequence[str] = (), extrapolate: bool =
     from perfmodel.planning.predict import predict as predict_question
     from perfmodel.planning.prepare import prepare
 
-    return predict_question(prepare(load_scenario(scenario, overrides)), extrapolate=extrapolate)
+    return predict_question(
+        prepare(load_scenario(scenario, overrides), mixed_stacks=mixed_stacks), extrapolate=extrapolate
+    )
 
 
 def latency(

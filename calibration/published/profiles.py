@@ -226,7 +226,11 @@ def _text(profile: ProfileFile, hashes: Mapping[str, str]) -> str:
             f"    batch_range: [{low}, {high}]",
             *_entries({key: values[key] for key in ERRORS}, "    "),
             f"    fitted_models: [{', '.join(section.fitted_models)}]",
-            f"    fitted_kinds: [{', '.join(section.fitted_kinds or ())}]",
+            *(
+                [f"    fitted_kinds: [{', '.join(section.fitted_kinds)}]"]
+                if section.fitted_kinds is not None
+                else []
+            ),
             *([f'    fitted_values: "{hashes[name]}"'] if name in hashes else []),
             "    costs:",
             *_entries(section.costs.model_dump(exclude_unset=True), "      "),

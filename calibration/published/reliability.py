@@ -34,7 +34,7 @@ from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import find_model
-from perfmodel.planning.service_error import device_error
+from perfmodel.planning.service_error import ANCHORED_SPREAD, device_error
 
 PROFILE = "amd-epyc-turin-2c"
 ACCURACIES = {
@@ -102,36 +102,38 @@ def measured_claims() -> list[Claim]:
     claims = []
     for file, group in ACCURACIES.items():
         for entry in json.loads((REPORTS / file).read_text(encoding="utf-8"))["models"]:
-            model = _model(entry["model"])
+            rows = entry["rows"]
+            spreads = _spreads(device, _model(entry["model"]), [row["batch_size"] for row in rows])
             claims += [
                 Claim(
                     group=group,
                     case=f"{entry['model']}, batch {row['batch_size']}",
                     log_error=float(np.log(row["predicted_ms"] / row["measured_ms"])),
-                    spread=_spread(device, model, row["batch_size"]),
+                    spread=spread,
                 )
-                for row in entry["rows"]
+                for row, spread in zip(rows, spreads, strict=True)
             ]
     return claims
 
 
 def served_claims() -> list[Claim]:
-    """Mean service times of served models up to a utilisation of 0.7, without an anchor."""
+    """Mean service times of served models up to a utilisation of 0.7, without an anchor and with one."""
     device = parse_file(find_file("profile", PROFILE), ProfileFile).device()
     points = json.loads((REPORTS / SERVED).read_text(encoding="utf-8"))["points"]
-    claims = []
+    claims, known = [], dict[str, float]()
     for case, point in points.items():
         name, _, utilisation = case.rpartition(" ")
-        error = point["error_percent_without_anchor"]["service_time"]
-        if float(utilisation) <= MOST_UTILISATION:
-            claims.append(
-                Claim(
-                    group="served models, mean service time",
-                    case=case,
-                    log_error=float(np.log1p(error / 100.0)),
-                    spread=_spread(device, _model(name), _TYPICAL_BATCH),
-                )
-            )
+        if float(utilisation) > MOST_UTILISATION:
+            continue
+        if name not in known:
+            (known[name],) = _spreads(device, _model(name), [_TYPICAL_BATCH])
+        own = known[name]
+        for group, key, spread in (
+            ("served models", "error_percent_without_anchor", own),
+            ("served models, anchored", "error_percent", ANCHORED_SPREAD),
+        ):
+            error = float(np.log1p(point[key]["service_time"] / 100.0))
+            claims.append(Claim(group=group, case=case, log_error=error, spread=spread))
     return claims
 
 
@@ -139,9 +141,10 @@ _TYPICAL_BATCH = 100
 """Of the served models' requests. [items]"""
 
 
-def _spread(device: Device, model: RecModel, batch_size: int) -> float:
-    time = batch_time(model, device, np.array([float(batch_size)]))
-    return device_error(device, model.name, time, np.ones(1))
+def _spreads(device: Device, model: RecModel, batch_sizes: Sequence[int]) -> list[float]:
+    """Of each batch alone. [ln]"""
+    time = batch_time(model, device, np.array(batch_sizes, float))
+    return [device_error(device, model.name, time, alone) for alone in np.eye(len(batch_sizes))]
 
 
 def _model(name: str) -> RecModel:

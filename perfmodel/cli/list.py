@@ -11,10 +11,7 @@ import typer
 
 from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
-from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.profile_sections import StackSection
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
-from perfmodel.loading.validated import parse_file
 from perfmodel.loading.yaml_source import read_yaml
 
 
@@ -82,21 +79,21 @@ def _details(topic: Topic, name: str) -> dict[str, Any]:
     """Of a profile: its stacks, what each was fitted to and how far off it is."""
     if topic is not Topic.PROFILES:
         return {}
-    profile = parse_file(shipped_directory("profile") / f"{name}.yaml", ProfileFile)
-    return {"stacks": [_stack(stack, section, profile) for stack, section in profile.stacks.items()]}
+    profile: Any = read_yaml(shipped_directory("profile") / f"{name}.yaml").data()
+    return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
 
 
-def _stack(name: str, section: StackSection, profile: ProfileFile) -> dict[str, Any]:
-    of_fitted = section.relative_error_of_fitted_models
+def _stack(name: str, section: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
+    of_fitted = section.get("relative_error_of_fitted_models")
     return {
         "name": name,
-        "default": name == profile.default_stack,
-        "describes": section.describes or section.description,
-        "batch_range": list(section.batch_range),
-        "fitted_models": list(section.fitted_models),
-        "measured_calls": sum(surface.calls for surface in section.surfaces),
-        "relative_error": section.relative_error.value,
-        "relative_error_of_fitted_models": None if of_fitted is None else of_fitted.value,
+        "default": name == profile["default_stack"],
+        "describes": section.get("describes") or section["description"],
+        "batch_range": section["batch_range"],
+        "fitted_models": section.get("fitted_models", []),
+        "measured_calls": sum(surface["calls"] for surface in section.get("surfaces", ())),
+        "relative_error": section["relative_error"]["value"],
+        "relative_error_of_fitted_models": of_fitted and of_fitted["value"],
     }
 
 

@@ -16,7 +16,8 @@ DIGITS = 32
 def fitted_values(hardware: HardwareSection, stack: StackSection) -> str:
     """Hash the hardware that service times depend on, and the stack's costs and measured calls.
 
-    Values only, as numbers: sources, comments and the way a number is written do not count.
+    Values only, as numbers: sources, comments and the way a number is written do not count; nor does what
+    may be added to a profile, how threads scale and anchors of whole models.
     """
     return sha256("\n".join(_values(hardware, stack)).encode()).hexdigest()[:DIGITS]
 
@@ -33,8 +34,6 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
         yield f"{surface.low} {surface.high}\n{surface.residual}"
     for family, by_workers in sorted(stack.co_located.items()):
         yield f"{family} {sorted(by_workers.items())}"
-    for family, share in sorted(stack.thread_scaling.items()):
-        yield f"{family} {share.value}"
     if stack.launches is not None:
         costs = stack.launches.costs()
         yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s}"

@@ -101,4 +101,4 @@ def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixtur
     assert "largest load" in page
     assert "fill the cpu" in page
     assert "for each 1 % of service time" in page
-    assert "with service times off by 19 %" in page
+    assert "with service times off by 35 %" in page

@@ -30,6 +30,7 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
     assert list(document) == [
         "scenario",
         "model",
+        "service_times_of",
         "routing",
         "num_nodes",
         "nodes",

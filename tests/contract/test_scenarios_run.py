@@ -80,7 +80,7 @@ def test_batches_beyond_the_calibrated_range_exit_with_5_unless_extrapolated(
     rate = ["--set", "traffic.arrivals.rate_qps=20"]
     question = ["predict", "--scenario", "rm3_skylake", *large, *sizes, *rate, *QUICK]
     assert main(question) == 5
-    assert "1 to 1024" in capsys.readouterr().err
+    assert "1 to 256" in capsys.readouterr().err
     code, answer = ask(capsys, *question, "--extrapolate")
     assert (code, answer["basis"]) == (0, "extrapolated")
 

@@ -9,7 +9,7 @@ import pytest
 
 from perfmodel.cli.main import main
 
-FEW = ["--batch-sizes", "128,256,1024", "--static-batch", "64"]
+FEW = ["--batch-sizes", "128,192,256", "--static-batch", "64"]
 QUICK = ["--set", "simulation.min_queries=50000", "--set", "simulation.precision=0.1"]
 POINT = {"batch_size", "offload_threshold_items", "latency_bounded_qps", "qps_per_w"}
 
@@ -89,7 +89,7 @@ def test_where_no_load_meets_the_sla_there_is_nothing_to_set(capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["wnd_broadwell_gtx1080ti_fusion"], "yaml:11:9: name: expected split"),
+        (["wnd_broadwell_gtx1080ti_fusion"], "yaml:12:9: name: expected split"),
         (["rm1_broadwell_overloaded_shedding"], "shedding: expected null"),
         (["rm3_skylake", "--batch-sizes", "16,8"], "expected ascending whole numbers"),
         (["rm3_skylake", "--batch-sizes", "a"], "expected ascending whole numbers"),

@@ -25,8 +25,13 @@ from perfmodel.planning.rate.search import RateSearch
 QUICK = Effort(probe_queries=30_000, long_runs=2, short_probe_queries=10_000, short_runs=4)
 
 
+STACK = "deeprecsys-isca2020"
+
+
 def question(scenario: str, *overrides: str) -> Question:
-    return prepare(load_scenario(scenario, overrides))
+    """The scenario in the study's own stack, whose figures go up to the controller's batches of 1024."""
+    own = [f"node.stack={STACK}"] if "broadwell" in scenario else []
+    return prepare(load_scenario(scenario, [*overrides, *own]))
 
 
 @pytest.fixture(scope="module")

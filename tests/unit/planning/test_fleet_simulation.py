@@ -21,7 +21,7 @@ DAY = "traffic.arrivals={process: diurnal, rate_qps: 350, amplitude: 0.7}"
 
 
 def scenario(name: str = "rm3_skylake", *overrides: str) -> Question:
-    return prepare(load_scenario(name, [*QUICK, *overrides]))
+    return prepare(load_scenario(name, [*QUICK, "node.stack=deeprecsys-repository", *overrides]))
 
 
 def ask(

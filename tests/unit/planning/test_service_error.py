@@ -10,11 +10,17 @@ import pytest
 
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.domain.hardware import Interference
+from perfmodel.domain.hardware import Interference, ModelAnchor
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, find_device, find_model, prepare
 from perfmodel.planning.sensitivity import Errors
-from perfmodel.planning.service_error import EDITED_SPREAD, device_error, loaded_spread, service_errors
+from perfmodel.planning.service_error import (
+    ANCHORED_SPREAD,
+    EDITED_SPREAD,
+    device_error,
+    loaded_spread,
+    service_errors,
+)
 from perfmodel.sim.policies import SplitAndOffload
 
 
@@ -100,3 +106,12 @@ def test_an_edited_profile_is_off_by_more() -> None:
     asked = question("rm1_skylake")
     edited = replace(asked, node=replace(asked.node, cpu=replace(asked.node.cpu, is_edited=True)))
     assert errors(edited).cpu == pytest.approx(hypot(errors(asked).cpu, EDITED_SPREAD))
+
+
+def test_a_model_that_was_run_as_a_whole_has_the_error_of_such_models() -> None:
+    asked = question("rm3_amd_epyc_turin_2c")
+    anchor = ModelAnchor(batch_sizes=np.array([1.0]), factors=np.array([1.0]))
+    anchored = replace(asked.node.cpu, anchors={"dlrm-rmc3": anchor})
+    known = replace(asked, node=replace(asked.node, cpu=anchored))
+    assert errors(known).cpu == pytest.approx(ANCHORED_SPREAD)
+    assert errors(known).cpu < errors(asked).cpu

@@ -29,7 +29,7 @@ def threaded(tmp_path: Path) -> str:
     text = find_profile("skylake").path.read_text(encoding="utf-8").rstrip()
     path = tmp_path / "threaded.yaml"
     path.write_text(text + SCALING, encoding="utf-8")
-    return str(path)
+    return f"{path}@deeprecsys-repository"
 
 
 def test_a_profile_may_name_every_kernel_family() -> None:
