@@ -139,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imports make some hundred thousand objects that stay: looking among them for garbage again and again
     # takes a tenth of the time of a short command.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    # Nor does pydantic have to look through all that is installed for plugins; there is none for perfplan.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         with warnings.catch_warnings():
             _show_notes_in_a_line()

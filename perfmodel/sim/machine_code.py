@@ -34,7 +34,7 @@ try:
     from numba.core.caching import NullCache
     from numba.core.compiler import CompileResult
     from numba.core.errors import NumbaWarning
-    from numba.core.runtime import rtsys
+    from numba.core.runtime.nrt import rtsys
     from numba.core.serialize import dumps
     from numba.extending import intrinsic, models, register_model
 except (ImportError, ValueError) as error:
