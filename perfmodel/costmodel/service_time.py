@@ -95,7 +95,12 @@ def batch_time(
     kernels = lower(model)
     weight_bytes = float(model.dense_parameter_bytes)
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
-    alone = conditions_alone(kernels, weight_bytes, device, np.ones_like(batch), copies=copies)
+    # What curves were measured under; without any, nobody asks.
+    alone = (
+        conditions_alone(kernels, weight_bytes, device, np.ones_like(batch), copies=copies)
+        if device.measured
+        else at
+    )
     parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     if device.kind == "cpu" and np.any(workers > 1):
         for _ in range(_CONTENTION_STEPS):
