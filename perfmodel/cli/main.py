@@ -53,6 +53,8 @@ def _guarded(arguments: Sequence[str] | None) -> int:
     # Imports make some hundred thousand objects that stay: looking among them for garbage again and again
     # takes a tenth of the time of a short command.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    # Nor does pydantic have to look through all that is installed for plugins; there is none for perfplan.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         if arguments is None:
             guard_streams()

@@ -22,8 +22,6 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
 from perfmodel.planning.prepare import prepare
-from perfmodel.report.latency import print_page
-from perfmodel.report.predict import predict_page
 
 EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}
 
@@ -66,6 +64,10 @@ def predict(
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
+        # Imported on use, as rich is: JSON needs no tables.
+        from perfmodel.report.latency import print_page
+        from perfmodel.report.predict import predict_page
+
         print_page(predict_page(result))
     if result.verdict == "unstable":
         print(f"unstable: {result.run.notes[0]}", file=sys.stderr)

@@ -110,16 +110,16 @@ def _operator(
     name: str, family: str, kernels: list[TimedKernel], time: BatchTime, total_s: float
 ) -> OperatorTime:
     seconds = sum(float(timed.seconds[0]) for timed in kernels)
-    works = [timed.kernel.work(time.batch_size) for timed in kernels]
+    works = [timed.kernel.work(time.batch_size[0]) for timed in kernels]
     parts = {part: sum(float(getattr(timed.parts, part)[0]) for timed in kernels) for part in BOUNDS}
     return OperatorTime(
         name=name,
         kind=family,
         seconds=seconds,
         share=seconds / total_s,
-        flop=sum(float(work.flop[0]) for work in works),
-        bytes_moved=sum(float(work.bytes_moved[0]) for work in works),
-        random_rows=sum(float(np.ravel(work.random_rows)[0]) for work in works),
+        flop=sum(float(work.flop) for work in works),
+        bytes_moved=sum(float(work.bytes_moved) for work in works),
+        random_rows=sum(float(work.random_rows) for work in works),
         bound=BOUNDS[max(parts, key=parts.__getitem__)],
         basis=Basis.EXTRAPOLATED if time.is_edited else max(timed.basis for timed in kernels),
     )
