@@ -47,10 +47,10 @@ def calibrate(
     budget_s = _seconds(budget)
     if device not in ("cpu", "cuda"):
         raise InputError(f"--device: expected cpu or cuda, got {device!r}")
+    require_writable(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
-    for path in (out, raw):
-        require_writable(path)
+    require_writable(raw)
     records = _records(raw, resume=resume)
     calibrate_device = {"cpu": _calibrate_cpu, "cuda": _calibrate_cuda}[device]
     try:
