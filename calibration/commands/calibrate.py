@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.commands.torch_needed import require_torch
+from calibration.other_machine import warn_of_other_machine
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
@@ -52,6 +53,8 @@ def calibrate(
     raw = out.with_name(out.stem + ".measured.csv")
     require_writable(raw)
     records = _records(raw, resume=resume)
+    if records.visits and out.exists():
+        warn_of_other_machine(out)
     calibrate_device = {"cpu": _calibrate_cpu, "cuda": _calibrate_cuda}[device]
     try:
         values = calibrate_device(called, budget_s, raw, records)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from calibration.other_machine import warn_of_other_machine
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
@@ -63,8 +64,15 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     InputError
         If the scenario is wrong, asks for more cores or accelerators than this machine has, or for
         another policy than the runtime serves.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the profile is of another machine.
     """
-    question = prepare(load_scenario(scenario, _here(scenario, overrides, profile)))
+    loaded = load_scenario(scenario, _here(scenario, overrides, profile))
+    question = prepare(loaded)
+    warn_of_other_machine(loaded.cpu_profile().path)
     require_servable(question.policy)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)

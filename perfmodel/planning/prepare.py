@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfmodel.costmodel.footprint import require_fit
-from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
@@ -20,11 +18,10 @@ from perfmodel.domain.workload import (
     TraceArrivals,
     TraceSizes,
 )
-from perfmodel.errors import CalibrationWarning, InputError
+from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
-from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
@@ -123,33 +120,14 @@ def choose_device(choice: ProfileChoice, model: RecModel, *, wanted: str | None 
     ------
     InputError
         If the profile has no such stack.
-
-    Warns
-    -----
-    CalibrationWarning
-        If the profile was calibrated on a machine that differs from this one.
     """
     profile = parse_file(choice.path, ProfileFile)
-    if profile.fingerprint is not None:
-        note = _other_machine_note(profile.name, profile.fingerprint.machine, read_machine())
-        if note:
-            warnings.warn(note, CalibrationWarning, stacklevel=2)
     asked = choice.stack or wanted
     if asked is not None and asked not in profile.stacks:
         known = ", ".join(profile.stacks)
         raise InputError(f"{profile.name} has no stack {asked!r}; it has {known}")
     own = model.stack if model.stack in profile.stacks else None
     return profile.device(asked or own)
-
-
-def _other_machine_note(profile: str, calibrated: Machine, here: Machine) -> str | None:
-    """Say in a line what differs from the machine calibrated; where the CPU does, nothing else counts."""
-    if calibrated.cpu != here.cpu:
-        return f"{profile} was calibrated on {calibrated.cpu}; this machine has {here.cpu}"
-    differing = machine_differences(calibrated, here)
-    if not differing:
-        return None
-    return f"{profile} was calibrated on a machine that differs from this one: {'; '.join(differing)}"
 
 
 def find_model(name: str) -> RecModel:
