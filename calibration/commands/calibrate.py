@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.commands.torch_needed import require_torch
+from calibration.other_machine import warn_of_other_machine
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
@@ -47,11 +48,13 @@ def calibrate(
     budget_s = _seconds(budget)
     if device not in ("cpu", "cuda"):
         raise InputError(f"--device: expected cpu or cuda, got {device!r}")
+    require_writable(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
-    for path in (out, raw):
-        require_writable(path)
+    require_writable(raw)
     records = _records(raw, resume=resume)
+    if records.visits and out.exists():
+        warn_of_other_machine(out)
     calibrate_device = {"cpu": _calibrate_cpu, "cuda": _calibrate_cuda}[device]
     try:
         values = calibrate_device(called, budget_s, raw, records)

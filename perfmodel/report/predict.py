@@ -133,9 +133,8 @@ def _add_worst(table: Table, result: Prediction) -> None:
     worst = result.run.worst
     assert worst is not None, "asked of a day"
     begin = f"{worst.start_s:,.0f} s after the rate passes its mean, rising"
-    table.add_row(
-        f"worst {duration(worst.end_s - worst.start_s)}", f"{number(worst.rate_qps, 4)} queries/s, {begin}"
-    )
+    label = f"worst {duration(worst.end_s - worst.start_s)}"
+    table.add_row(label, f"{number(worst.rate_qps, 4)} queries/s, {begin}")
     for percentile, interval in worst.percentiles.items():
         table.add_row(f"  p{100 * percentile:g} then", f"{_interval(interval)}{_known(result, percentile)}")
     share = result.run.within_share

@@ -38,6 +38,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["--out", "x.yaml", "--name", ""], "--name: expected a name"),
         (["--out", "x.yaml", "--name", "x\n"], "--name: expected a name"),
         (["--out", "folder"], "--out folder: is a directory"),
+        (["--out", ".", "--name", "x"], "--out .: is a directory"),
         (["--out", "no/x.yaml"], "--out no/x.yaml: no directory no"),
         (["--out", "taken.yaml"], "--out taken.measured.csv: is a directory"),
         (["--out", "n" * 250 + ".yaml"], "ile name too long"),
