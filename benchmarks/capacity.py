@@ -3,8 +3,8 @@
     python -m benchmarks.engines capacity                    wall time, process start included
     python -m benchmarks.capacity --repetitions 200          errors and coverage
 
-Systems: M/M/c and M/D/c, whose truth is a closed form, and shipped scenarios, whose truth is the mean of
-some runs of ten million queries each.
+Systems: M/M/c and M/D/c, whose truth is a closed form, and variants of shipped scenarios, whose truth comes
+from runs with other seeds, together fifty times as long.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from benchmarks.speed import Row
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity import FIRST_QUERIES, MOST_QUERIES, PRECISION
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import solve_mdc
 from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
@@ -36,7 +36,20 @@ from perfmodel.units import MS
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "perfmodel.cli.main", "capacity", "--json", "--scenario"]
 SCENARIOS = ("rm3_skylake", "ncf_broadwell", "rm1_broadwell_gtx1080ti")
-TRUTH_RUNS, TRUTH_QUERIES = 8, 10_000_000
+VARIANTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("rm3", "rm3_skylake", ()),
+    ("rm3, p99 of 40 ms", "rm3_skylake", ("sla.percentile=0.99", "sla.latency_ms=40")),
+    ("ncf", "ncf_broadwell", ()),
+    ("wnd", "wnd_broadwell", ()),
+    ("rm1, card", "rm1_broadwell_gtx1080ti", ()),
+    ("rm1", "rm1_broadwell", ()),
+    ("rm1, 200 ms", "rm1_broadwell", ("sla.latency_ms=200",)),
+    ("din, median", "din_skylake", ("sla.percentile=0.5", "sla.latency_ms=60")),
+    ("rm3, bursts", "rm3_skylake_bursty", ()),
+    ("wnd, fusion", "wnd_broadwell_gtx1080ti_fusion", ()),
+)
+"""Name, scenario, what is changed in it: percentiles from p50 to p99, tight and loose, cards, bursts."""
+TRUTH_RUNS, TRUTH_TIMES = 10, 5
 
 
 def capacity_rows(repetitions: int = 5) -> Iterator[Row]:
@@ -77,8 +90,8 @@ def systems() -> Iterator[tuple[str, RateSearch, float | None]]:
         rate_qps = utilisation * executors
         latency_s = 1.0 + solve_mdc(rate_qps, 1.0, executors).wait_percentile_s(0.95)
         yield f"M/D/{executors}", textbook_search(deterministic_queue(0.5, executors), latency_s), rate_qps
-    for name in SCENARIOS:
-        question = prepare(load_scenario(name))
+    for name, scenario, overrides in VARIANTS:
+        question = prepare(load_scenario(scenario, overrides))
         service = question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)
         search = RateSearch(
             traffic=question.traffic, service=service, policy=question.policy, sla=question.sla, seed=1
@@ -111,7 +124,7 @@ def coverage_row(name: str, search: RateSearch, truth_qps: float | None, repetit
 
 
 def _rate(search: RateSearch, seed: int) -> GreatestRate:
-    found = greatest_rate(replace(search, seed=seed), num_queries=TRUTH_QUERIES, precision=inf)
+    found = greatest_rate(replace(search, seed=seed), num_queries=TRUTH_TIMES * FIRST_QUERIES, precision=inf)
     assert found is not None, "every system here has a load that meets its SLA"
     return found
 

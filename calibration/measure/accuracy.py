@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.children import in_fresh_process
 from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
@@ -106,9 +106,12 @@ def _settle(programme: Programme) -> None:
 
 def measured_apart(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
     """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=apply_settings) as pool:
-        return pool.apply(measure_model, (model, tuple(batches), rounds))
+    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds)
+
+
+def _set_up_and_measure(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
+    apply_settings()
+    return measure_model(model, batches, rounds)
 
 
 def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:

@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint
 from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_s, saturation
 from calibration.measure.fit import fit_surface, held_out_seconds
+from calibration.measure.left_out import left_out_errors
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
-from calibration.measure.profile import hardware_values, multiply_add_seconds, profile_values
+from calibration.measure.profile import (
+    hardware_values,
+    multiply_add_seconds,
+    profile_values,
+    with_fitted_values,
+)
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
@@ -44,6 +51,11 @@ _PROBED_EVERY_S = 1.5
 _SHARED_EVERY_S = 10.0
 """A look at what workers read together takes half a second."""
 _FEWEST_CALLS = 12
+_FEWEST_SEQUENCES = 5
+"""Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
+_LARGEST_ERROR = 0.5
+"""Mean error of whole sequences up to which a profile is written: one that is off by more says nothing of a
+machine, since servers of neighbouring generations differ by 1.2 to 2 times. [1]"""
 
 Progress = Callable[[str, float], None]
 """Told the phase and the seconds of the budget that are used."""
@@ -74,7 +86,13 @@ class Calibration:
         try:
             self._measure(pool)
         finally:
-            self.records.write(self.raw)
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write what was measured, if anything was: an earlier file is worth more than an empty one."""
+        if self.records.visits:
+            with interrupts_held():
+                self.records.write(self.raw)
 
     def _pool_bytes(self) -> float:
         """As much as it was before, where measurements are added to: sequences are drawn by its size."""
@@ -132,7 +150,7 @@ class Calibration:
         ]
         self.progress(phase, self._spent_s())
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
-            self.records.write(self.raw)
+            self._keep()
             self.saved_s = time.monotonic()
 
     def _spent_s(self) -> float:
@@ -141,11 +159,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Surfaces of every kind of call, how many calls are behind each, and the error of whole sequences."""
+    """Surfaces of every kind of call, how many calls are behind each, and errors on sequences left out.
+
+    `relative_error` is the root mean square of whole passes, `error_correlation` that between kinds of
+    calls, whose own errors are the surfaces'.
+    """
 
     surfaces: Mapping[str, Surface]
     calls: Mapping[str, int]
     relative_error: float
+    error_correlation: float
 
 
 def fit_records(records: Records, caches: Caches) -> Fitted:
@@ -156,24 +179,35 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         caches,
         most_table_bytes=records.facts["most_table_bytes"],
     )
-    often = {call: found for call, found in points.items() if len(found.seconds) >= _FEWEST_CALLS}
+    often = {
+        call: found
+        for call, found in points.items()
+        if len(found.seconds) >= _FEWEST_CALLS and len(np.unique(found.groups)) >= _FEWEST_SEQUENCES
+    }
     if "fc" not in often:
-        raise InputError("too little was measured to fit anything; give calibrate a larger --budget")
-    surfaces: dict[str, Surface] = {}
-    totals = np.zeros((2, 1 + max(int(found.passes.max()) for found in often.values())))
-    for call, found in often.items():
-        surface = fit_surface(found)
-        held_out = held_out_seconds(surface, found)
-        error = float(np.mean(np.abs(held_out / found.seconds - 1.0)))
-        surfaces[call] = replace(surface, relative_error=error)
-        for row, seconds in enumerate((held_out, found.seconds)):
-            np.add.at(totals[row], found.passes, found.counts * seconds)
-    expected, measured = totals[:, totals[1] > 0.0]
-    return Fitted(
-        surfaces=surfaces,
-        calls={call: len(found.seconds) for call, found in often.items()},
-        relative_error=float(np.mean(np.abs(expected / measured - 1.0))),
+        raise InputError(
+            f"too little was measured to fit anything: {len(records.seeds(0))} sequences; {_MORE}"
+        )
+    surfaces = {call: fit_surface(found) for call, found in often.items()}
+    errors = left_out_errors(
+        often, {call: held_out_seconds(surface, often[call]) for call, surface in surfaces.items()}
     )
+    if not errors.whole <= _LARGEST_ERROR:
+        raise InputError(
+            f"too little was measured: {len(records.seeds(0))} sequences, of which those left out of the fit "
+            f"are {100 * errors.whole:.0f} % off, and a profile may be {100 * _LARGEST_ERROR:.0f} %; {_MORE}"
+        )
+    return Fitted(
+        surfaces={
+            call: replace(surface, relative_error=errors.by_kind[call]) for call, surface in surfaces.items()
+        },
+        calls={call: len(found.seconds) for call, found in often.items()},
+        relative_error=errors.whole,
+        error_correlation=errors.correlation,
+    )
+
+
+_MORE = "calibrate with --resume, or with a larger --budget"
 
 
 def _require_this_draw(records: Records) -> None:
@@ -202,19 +236,22 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
+        "error_correlation": fitted.error_correlation,
         "spread_between_passes": spread_between_passes(records),
         "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
     }
     if (shared := saturation(facts)) is not None:
         facts["node_bandwidth_bytes_per_s"], facts["saturation_sharpness"] = shared
-    return profile_values(
-        name=name,
-        taken=taken,
-        surfaces=fitted.surfaces,
-        calls=fitted.calls,
-        co_located=_co_located(facts),
-        facts=facts,
-        raw=raw,
+    return with_fitted_values(
+        profile_values(
+            name=name,
+            taken=taken,
+            surfaces=fitted.surfaces,
+            calls=fitted.calls,
+            co_located=_co_located(facts),
+            facts=facts,
+            raw=raw,
+        )
     )
 
 

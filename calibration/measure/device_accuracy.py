@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.children import in_fresh_process
 from calibration.measure.accuracy import BATCHES, DEEPRECSYS, measured_apart
 from calibration.runtime.accelerator import Accelerator
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
@@ -71,9 +71,12 @@ def _pass_s(offloaded: OffloadedProgramme, inputs: Inputs) -> float:
 
 def offloaded_apart(model: RecModel, batches: Sequence[int], rounds: int) -> Floats:
     """As `measure_offloaded` on the CUDA device, in a fresh process: no memory of the last model is left."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=apply_settings) as pool:
-        return pool.apply(measure_offloaded, (model, tuple(batches), rounds, cuda_accelerator))
+    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds)
+
+
+def _set_up_and_measure(model: RecModel, batches: Sequence[int], rounds: int) -> Floats:
+    apply_settings()
+    return measure_offloaded(model, batches, rounds, cuda_accelerator)
 
 
 def errors_of(model: RecModel, batches: Sequence[int], seconds: Floats, profile: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from calibration.measure.calibration import Fitted
-from calibration.measure.profile import profile_values
+from calibration.measure.profile import profile_values, with_fitted_values
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import IssueCost
 from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
@@ -57,15 +57,19 @@ def device_values(
     )
     stack = values["stacks"]["pytorch"]
     stack["description"] = "PyTorch eager, fp32, on one stream: the calls of calibration/runtime"
+    stack["describes"] = "PyTorch's own calls, eager, on one stream; copying the inputs included"
     stack["costs"] |= _costs(facts, source)
     stack["launches"] = _launches({call: issue[call] for call in fitted.surfaces}, facts, source)
     host, day = taken.machine.cpu, taken.date[:10]
     torch = taken.software.torch if taken.software else "of unknown version"
-    return values | {
-        "kind": "gpu",
-        "description": f"{card} beside {host}, calibrated {day} with PyTorch {torch}",
-        "hardware": _hardware(facts, source),
-    }
+    return with_fitted_values(
+        values
+        | {
+            "kind": "gpu",
+            "description": f"{card} beside {host}, calibrated {day} with PyTorch {torch}",
+            "hardware": _hardware(facts, source),
+        }
+    )
 
 
 def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from multiprocessing.synchronize import Event
 
 import torch
 
+from calibration.children import child, end, start
 from calibration.measure.visits import Pool, visits
 
 _SEEDS = 10**6
@@ -22,18 +23,14 @@ def busy_neighbours(pool: Pool, count: int, work: Work) -> Iterator[Event]:
     """Processes that work while the event is set; forked, so that they share the pool."""
     context = multiprocessing.get_context("fork")
     running = context.Event()
-    processes = [
-        context.Process(target=_in_one_thread, args=(work, pool, running, index + 1), daemon=True)
-        for index in range(count)
-    ]
+    processes = [child(context, _in_one_thread, (work, pool, running, index + 1)) for index in range(count)]
     try:
         for process in processes:
-            process.start()
+            start(process)
         yield running
     finally:
         for process in processes:
-            process.terminate()
-            process.join()
+            end(process)
 
 
 def run_sequences(pool: Pool, running: Event, seed: int) -> None:

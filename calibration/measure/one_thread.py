@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+from calibration.children import in_fresh_process
 
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by the libraries when they are loaded, so that only a fresh process heeds them."""
@@ -17,8 +18,8 @@ R = TypeVar("R")
 
 def in_one_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Return what the function returns, called in a fresh process; all of it must be picklable."""
-    with _environment(dict.fromkeys(_VARIABLES, "1")), multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args, kwargs)
+    with _environment(dict.fromkeys(_VARIABLES, "1")):
+        return in_fresh_process(function, *args, **kwargs)
 
 
 @contextmanager

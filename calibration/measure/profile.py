@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
 from perfmodel.domain.surface import LAW_REVISION, Surface
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_surfaces import surface_section
 from perfmodel.units import GB, GFLOP, MS, NS, US
 
@@ -18,6 +21,8 @@ _FASTEST_GB_PER_S = 1000.0  # where a law charges nothing for traffic
 _CALIBRATED_BATCHES = [1, 1280]
 _NO_COUNTER = "no energy counter can be read here"
 _CACHE_KIB, _L3_MIB = 1024.0, 32.0
+_LEFT_OUT = "root mean square of the logarithm, of whole sequences left out of the fit"
+_BETWEEN = "between kinds of calls in a sequence left out of the fit"
 
 
 def profile_values(
@@ -60,7 +65,9 @@ def profile_values(
             "pytorch": {
                 "description": "PyTorch eager, fp32, one thread a worker: the calls of calibration/runtime",
                 "batch_range": _CALIBRATED_BATCHES,
-                "relative_error": _entry(_rounded(facts["relative_error"]), source),
+                "describes": "PyTorch's own calls, eager, one thread a worker; inputs are ready",
+                "relative_error": _entry(_rounded(facts["relative_error"]), f"{source}; {_LEFT_OUT}"),
+                "error_correlation": _entry(_rounded(facts["error_correlation"]), f"{source}; {_BETWEEN}"),
                 "spread_between_passes": _entry(_rounded(facts["spread_between_passes"]), source),
                 "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),
                 "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
@@ -72,6 +79,14 @@ def profile_values(
             }
         },
     }
+
+
+def with_fitted_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Put beside the stack the hash that tells an edit by hand from what was measured."""
+    profile = ProfileFile.model_validate_json(json.dumps(values))
+    for name, stack in profile.stacks.items():
+        values["stacks"][name]["fitted_values"] = fitted_values(profile.hardware, stack)
+    return values
 
 
 def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.loading.traffic_files import named_sizes
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.traffic import TrafficSource

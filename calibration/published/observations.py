@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -48,6 +49,21 @@ class Point:
     unit: Unit
     headline: bool = True
     weight: float = 1.0
+
+    @property
+    def model(self) -> str:
+        """The model that was measured; of figures about a machine alone, what ran on it."""
+        return self.label.partition(",")[0]
+
+    @property
+    def case(self) -> tuple[str, str]:
+        """Model, and batch or copies: the measurement that a point is a part of, on whatever device."""
+        return self.model, self.label.rpartition(", ")[2]
+
+    @property
+    def log_error(self) -> float:
+        """Logarithm of predicted over published; for times and ratios."""
+        return log(max(self.predicted, 1e-12) / self.published)
 
     @property
     def error(self) -> float:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from calibration.published.figures import HPCA, ISCA, REPOSITORY
 from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.profile_fingerprint import fitted_values
 
 Costs = dict[str, float]
 """Key of a profile's cost section to its value, in the unit that the key names."""
@@ -124,6 +127,12 @@ STACKS = {
     ISCA: "DeepRecInfra as ISCA 2020 measured it: Caffe2 kernels, input conversion, engine processes",
     REPOSITORY: "DeepRecSys's public repository, whose figures count input conversion on both sides",
 }
+DESCRIBES = {
+    HPCA: "Caffe2 with MKL as the HPCA 2020 study ran it: bare kernels, inputs ready",
+    ISCA: "Caffe2 as DeepRecInfra ran it for ISCA 2020, its conversion of inputs included",
+    REPOSITORY: "Caffe2 as DeepRecSys ran it, its conversion of inputs included",
+}
+"""What is in the times, as answers print it."""
 LARGEST_MEASURED_BATCH = {"hpca2020": 256, "deeprecsys-isca2020": 1024, "deeprecsys-repository": 1024}
 
 DEFAULT_STACK = {"haswell": HPCA, "broadwell": ISCA, "skylake": REPOSITORY, "gtx1080ti": ISCA}
@@ -131,17 +140,28 @@ DEFAULT_STACK = {"haswell": HPCA, "broadwell": ISCA, "skylake": REPOSITORY, "gtx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCosts:
-    """The costs of one stack, each with its source, and the stack's mean error over the figures."""
+    """The costs of one stack, each with its source, and how far off they are.
+
+    Attributes
+    ----------
+    errors : mapping
+        `relative_error`, and the further keys of a stack that are errors or spreads.
+    models, kinds : tuple of str
+        Models and kernel families in the figures.
+    """
 
     costs: Mapping[str, tuple[float, str]]
-    relative_error: tuple[float, str]
+    errors: Mapping[str, tuple[float, str]]
+    models: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
 
 
 def being_fitted(costs: Costs) -> StackCosts:
     """Costs in the middle of a fit, which have no source yet."""
     source = "assumed: being fitted"
     return StackCosts(
-        costs={key: (value, source) for key, value in costs.items()}, relative_error=(0.0, source)
+        costs={key: (value, source) for key, value in costs.items()},
+        errors={"relative_error": (0.0, source)},
     )
 
 
@@ -156,8 +176,11 @@ def profile_of(name: str, stacks: Mapping[str, StackCosts]) -> ProfileFile:
         "stacks": {
             stack: {
                 "description": STACKS[stack],
+                "describes": DESCRIBES[stack],
                 "batch_range": [1, LARGEST_MEASURED_BATCH[stack]],
-                **_with_sources({"relative_error": fitted.relative_error}),
+                **_with_sources(fitted.errors),
+                "fitted_models": fitted.models,
+                "fitted_kinds": fitted.kinds,
                 "costs": _with_sources(fitted.costs),
             }
             for stack, fitted in stacks.items()
@@ -170,8 +193,19 @@ def _with_sources(values: Mapping[str, tuple[Any, str]]) -> dict[str, dict[str, 
     return {key: {"value": value, "source": source} for key, (value, source) in values.items()}
 
 
+ERRORS = ("relative_error", "relative_error_of_fitted_models", "node_slowdown_spread")
+"""Keys of a stack that say how far off its times are."""
+
+
 def profile_text(profile: ProfileFile) -> str:
-    """Write a profile as YAML, one line for each value with its source."""
+    """Write a profile as YAML, one line for each value with its source, and the hash of what it says."""
+    # The hash is of the values as they are written, rounded: reading the file back gives it again.
+    written = ProfileFile.model_validate_json(json.dumps(yaml.safe_load(_text(profile, {}))))
+    hashes = {name: fitted_values(written.hardware, stack) for name, stack in written.stacks.items()}
+    return _text(profile, hashes)
+
+
+def _text(profile: ProfileFile, hashes: Mapping[str, str]) -> str:
     lines = [
         "# Written by `python -m calibration.published.fit --write`; each value stands with its source.",
         f"name: {profile.name}",
@@ -184,11 +218,16 @@ def profile_text(profile: ProfileFile) -> str:
     ]
     for name, section in profile.stacks.items():
         low, high = section.batch_range
+        values = section.model_dump()
         lines += [
             f"  {name}:",
             f"    description: {json.dumps(section.description)}",
+            f"    describes: {json.dumps(section.describes)}",
             f"    batch_range: [{low}, {high}]",
-            *_entries({"relative_error": section.relative_error.model_dump()}, "    "),
+            *_entries({key: values[key] for key in ERRORS}, "    "),
+            f"    fitted_models: [{', '.join(section.fitted_models)}]",
+            f"    fitted_kinds: [{', '.join(section.fitted_kinds or ())}]",
+            *([f'    fitted_values: "{hashes[name]}"'] if name in hashes else []),
             "    costs:",
             *_entries(section.costs.model_dump(exclude_unset=True), "      "),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -50,10 +50,20 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Costs of each group, and the spreads that the figures leave them. [unit of the key], [ln]"""
+    """What a stage found.
+
+    Attributes
+    ----------
+    costs, spreads : mapping
+        Costs of each group, and the spreads that the figures leave them. [unit of the key], [ln]
+    left_out : tuple of Point
+        The stage's points as they would be predicted had their case been left out of the fit, all parts of
+        it, on all devices: see `_left_out`.
+    """
 
     costs: Mapping[str, Costs]
     spreads: Mapping[str, Mapping[str, float]]
+    left_out: tuple[Point, ...]
 
 
 def fit_stage(stage: Stage, models: Models) -> Outcome:
@@ -67,10 +77,12 @@ def fit_stage(stage: Stage, models: Models) -> Outcome:
     start = np.log([table[name].start for name in names])
     spread = np.array([table[name].spread for name in names])
 
-    def residuals(logs: Floats) -> Floats:
+    def points_at(logs: Floats) -> list[Point]:
         devices = stage.assemble(_costs_at(stage.groups, names, logs))
-        points = all_points(stage.files, models, devices)
-        misses = [scaled_residual(point) for point in points if stage.keep(point)]
+        return [point for point in all_points(stage.files, models, devices) if stage.keep(point)]
+
+    def residuals(logs: Floats) -> Floats:
+        misses = [scaled_residual(point) for point in points_at(logs)]
         return np.concatenate([misses, (logs - start) / spread])
 
     upper = np.array([-1e-9 if key == AT_MOST_ONE else np.inf for _, key in names])
@@ -82,7 +94,33 @@ def fit_stage(stage: Stage, models: Models) -> Outcome:
     spreads = {
         group: {key: remaining.get((group, key), 0.0) for key in own} for group, own in stage.groups.items()
     }
-    return Outcome(costs=_costs_at(stage.groups, names, solution.x), spreads=spreads)
+    return Outcome(
+        costs=_costs_at(stage.groups, names, solution.x),
+        spreads=spreads,
+        left_out=_left_out(points_at(solution.x), solution.jac),
+    )
+
+
+def _left_out(points: Sequence[Point], jacobian: Floats) -> tuple[Point, ...]:
+    """Predict each case by a fit that has not seen it, to first order, without fitting again.
+
+    With H = J (J'J)^-1 J' over all residuals, priors included, a case G that is left out of a linear least
+    squares has residuals (1 - H_GG)^-1 r_G. Times and ratios only: shares are no time.
+    """
+    influence = jacobian @ np.linalg.solve(jacobian.T @ jacobian, jacobian.T)
+    by_case: dict[tuple[str, str], list[int]] = {}
+    for index, point in enumerate(points):
+        by_case.setdefault(point.case, []).append(index)
+    found = []
+    for rows in by_case.values():
+        own = np.array([scaled_residual(points[row]) for row in rows])
+        unseen = np.linalg.solve(np.eye(len(rows)) - influence[np.ix_(rows, rows)], own)
+        for row, residual in zip(rows, unseen, strict=True):
+            point = points[row]
+            if point.unit == "relative":
+                log_error = float(residual) * RELATIVE_SCALE / point.weight
+                found.append(replace(point, predicted=point.published * float(np.exp(log_error))))
+    return tuple(found)
 
 
 def _costs_at(groups: Mapping[str, Parameters], names: Iterable[Name], logs: Floats) -> dict[str, Costs]:
@@ -97,5 +135,5 @@ def _costs_at(groups: Mapping[str, Parameters], names: Iterable[Name], logs: Flo
 def scaled_residual(point: Point) -> float:
     """Error over its scale: logarithms for times and ratios, points for percentages."""
     if point.unit == "relative":
-        return point.weight * float(np.log(max(point.predicted, 1e-12) / point.published)) / RELATIVE_SCALE
+        return point.weight * point.log_error / RELATIVE_SCALE
     return point.error / (SHARE_SCALE_POINTS if point.headline else LOADING_SCALE_POINTS)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
-from signal import SIG_IGN, SIGINT, signal
 from time import perf_counter, sleep
 
 import numpy as np
 
+from calibration.children import child, end, start
 from calibration.serving.board import NOT_RUN, Board, new_board
 from calibration.serving.inputs import InputPool, Servable
 from calibration.serving.processes import cores_for, spare_cores
@@ -105,17 +105,17 @@ def serve(
         roles.append(Role(worker=last, queue=1, cores=spare, warm_up_s=WARM_UP_S, set_threads=keep_threads))
     servables = [workers.servable, workers.accelerated or workers.servable]
     processes: list[BaseProcess] = [
-        context.Process(
-            target=_run_worker,
-            args=(role, board, queues[role.queue], servables[role.queue], pool, errors),
-            daemon=True,
+        child(
+            context,
+            _run_worker,
+            (role, board, queues[role.queue], servables[role.queue], pool, errors),
         )
         for role in roles
     ]
     interrupted = False
     try:
         for process in processes:
-            process.start()
+            start(process)
         _start_together(board, processes, errors)
         _wait(board, processes, errors, limit_s, notify)
     except KeyboardInterrupt:
@@ -141,7 +141,6 @@ def _run_worker(
     role: Role, board: Board, load: Load, servable: Servable, pool: InputPool, errors: SimpleQueue[str]
 ) -> None:
     """Entry point of a forked worker: what it raises is told to the parent."""
-    signal(SIGINT, SIG_IGN)  # the parent decides how a run ends
     try:
         work(role, board, load, servable, pool)
     except Exception as error:
@@ -186,13 +185,11 @@ def _require_alive(board: Board, processes: Sequence[BaseProcess], errors: Simpl
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    """Let the workers end; those that do not are terminated."""
+    """Let the workers end; those that do not are killed."""
     for process in processes:
         if process.pid is not None:
             process.join(GRACE_S)
-            if process.is_alive():
-                process.terminate()
-                process.join()
+            end(process)
 
 
 def _collect(board: Board, requests: RequestList, num_workers: int, *, interrupted: bool) -> Served:

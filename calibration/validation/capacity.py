@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from calibration.validation.bench import Bench
 from calibration.validation.measuring import Measured, measure, segments_of
 from calibration.validation.prediction import Trace, scaled
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.bracket import bisecting, greatest, narrow
+from perfmodel.planning.rate.search import IDLE_FRACTION
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic
 from perfmodel.sim.utilisation import offered_utilisation
@@ -24,8 +26,8 @@ LOADS = 4
 NEAR = 0.10
 """Only loads this near the answer, relatively, take part in it."""
 
-STEPS = 24
-"""Bisections: a factor of four is narrowed down to 1e-6."""
+TOLERANCE = 1e-6
+"""Of rates and levels, on one sample: what is left is nothing beside what samples differ by. [1]"""
 
 WIDEST = 2.0
 
@@ -149,9 +151,8 @@ class _Search:
         def meets(rate_qps: float) -> bool:
             return self.percentile_s(rate_qps, service) <= bound_s
 
-        if not meets(1e-3 * full_qps):
-            return None
-        return _bisect(meets, 1e-3 * full_qps, WIDEST * full_qps)
+        guesses = [IDLE_FRACTION * full_qps, WIDEST * full_qps]
+        return greatest(bisecting(meets), guesses, guesses[-1], tolerance=TOLERANCE)
 
     def implied_qps(self, rate_qps: float, latency_s: float, service: ServiceTimes) -> float:
         """The capacity of a server whose percentile at a rate is the one measured. [queries/s]"""
@@ -159,16 +160,8 @@ class _Search:
         def is_faster(factor: float) -> bool:
             return self.percentile_s(rate_qps, scaled(service, factor)) <= latency_s
 
-        factor = _bisect(is_faster, 1.0 / WIDEST, WIDEST)
+        factor = narrow(bisecting(is_faster), 1.0 / WIDEST, WIDEST, tolerance=TOLERANCE)
         return self.capacity_qps(scaled(service, factor)) or 0.0
-
-
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest value for which a claim holds, in (low, high), as if it held up to there."""
-    for _ in range(STEPS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
 
 
 def _saturation_qps(question: Question, service: ServiceTimes) -> float:

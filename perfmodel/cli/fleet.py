@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption, checked_rate
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+    checked_rate,
+)
 from perfmodel.cli.predict import EXIT_CODES
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
@@ -16,7 +23,7 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import quoted
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
 from perfmodel.planning.fleet_simulation import predict_fleet
-from perfmodel.planning.prepare import prepare
+from perfmodel.planning.prepare import prepare_together
 from perfmodel.report.fleet import fleet_page
 from perfmodel.report.latency import print_page
 
@@ -61,14 +68,20 @@ def fleet(
         ),
     ] = 96,
     overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency and power of many nodes behind a router, over a day."""
     checked_rate("--qps", qps)
-    members = [FleetMember(question=prepare(load_scenario(scenario, overrides or ())), num_nodes=nodes)]
-    members += [_member(text) for text in also or ()]
-    question = FleetQuestion(members=tuple(members), routing=routing, rate_qps=qps, num_windows=windows)
+    others = [_kind(text) for text in also or ()]
+    loaded = [load_scenario(scenario, overrides or ()), *(load_scenario(name) for name, _ in others)]
+    counts = [nodes, *(count for _, count in others)]
+    members = tuple(
+        FleetMember(question=question, num_nodes=count)
+        for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
+    )
+    question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
     result = predict_fleet(question, extrapolate=extrapolate)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -79,9 +92,10 @@ def fleet(
     raise typer.Exit(EXIT_CODES[result.verdict])
 
 
-def _member(text: str) -> FleetMember:
+def _kind(text: str) -> tuple[str, int]:
+    """Read a scenario's name and its number of nodes."""
     name, equals, count = text.rpartition("=")
     is_count = bool(equals) and count.isascii() and count.isdecimal() and count.strip("0") != ""
     if not is_count or len(count) > len(str(MOST_NODES)) or int(count) > MOST_NODES:
         raise InputError(f"--also: expected SCENARIO=N with N from 1 to {MOST_NODES}, got {quoted(text)}")
-    return FleetMember(question=prepare(load_scenario(name)), num_nodes=int(count))
+    return name, int(count)

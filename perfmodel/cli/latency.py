@@ -6,18 +6,23 @@ import json
 from typing import Annotated
 
 import typer
+from rich.console import Group
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, whole_numbers
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
-from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.report.latency import latency_page, print_page
 
 
 def latency(
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME|FILE", help="What runs.")],
     on: Annotated[
-        str,
-        typer.Option("--on", metavar="NAME[@STACK]|FILE", help="A hardware profile, perhaps with a stack."),
+        list[str],
+        typer.Option(
+            "--on",
+            metavar="NAME[@STACK]|FILE",
+            help="A hardware profile, perhaps with a stack. Repeatable: all with one stack.",
+        ),
     ],
     batch: Annotated[
         str, typer.Option("--batch", "-b", metavar="N,N,…", help="Batch sizes, separated by commas. [items]")
@@ -26,19 +31,35 @@ def latency(
         int,
         typer.Option("--co-located", metavar="N", help="Copies at work on one socket, this one included."),
     ] = 1,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="KIND",
+            help="Leave out a kind of calls, such as input, which some figures do not count. Repeatable.",
+        ),
+    ] = None,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of one batch on one executor, operator by operator."""
     what = find_model(model)
-    result = latency_table(
-        what,
-        find_device(on, what),
-        whole_numbers("--batch", batch),
-        co_located=co_located,
-        extrapolate=extrapolate,
-    )
+    batch_sizes = whole_numbers("--batch", batch)
+    results = [
+        latency_table(
+            what,
+            device,
+            batch_sizes,
+            co_located=co_located,
+            without=without or (),
+            extrapolate=extrapolate,
+        )
+        for device in find_devices(on, what, mixed_stacks=mixed_stacks)
+    ]
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        print_page(latency_page(result))
+        answers = [result.to_dict() for result in results]
+        print(json.dumps(answers[0] if len(answers) == 1 else {"devices": answers}, indent=2))
+        return
+    for index, result in enumerate(results):
+        print_page(Group(*([""] if index else []), latency_page(result)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.profile_sections import StackSection
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
+from perfmodel.loading.validated import parse_file
 from perfmodel.loading.yaml_source import read_yaml
 
 
@@ -41,7 +45,9 @@ def list_topics(
     found = {topic: _described(topic) for topic in topics}
     if as_json:
         rows = {
-            topic.value: [{"name": name, "description": text} for name, text in names.items()]
+            topic.value: [
+                {"name": name, "description": text, **_details(topic, name)} for name, text in names.items()
+            ]
             for topic, names in found.items()
         }
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -52,6 +58,8 @@ def list_topics(
         width = max(map(len, names), default=0)
         for name, text in names.items():
             print(f"{name:{width}}  {text}".rstrip())
+            for stack in _details(topic, name).get("stacks", ()):
+                print(f"{'':{width}}  {_stack_line(stack)}")
 
 
 def _described(topic: Topic) -> dict[str, str]:
@@ -68,3 +76,33 @@ def _description(kind: Kind, name: str) -> str:
     text = source.data()
     assert isinstance(text, dict), "the top level of a YAML source is a section"
     return str(text.get("description", "")).strip().partition("\n")[0]
+
+
+def _details(topic: Topic, name: str) -> dict[str, Any]:
+    """Of a profile: its stacks, what each was fitted to and how far off it is."""
+    if topic is not Topic.PROFILES:
+        return {}
+    profile = parse_file(shipped_directory("profile") / f"{name}.yaml", ProfileFile)
+    return {"stacks": [_stack(stack, section, profile) for stack, section in profile.stacks.items()]}
+
+
+def _stack(name: str, section: StackSection, profile: ProfileFile) -> dict[str, Any]:
+    of_fitted = section.relative_error_of_fitted_models
+    return {
+        "name": name,
+        "default": name == profile.default_stack,
+        "describes": section.describes or section.description,
+        "batch_range": list(section.batch_range),
+        "fitted_models": list(section.fitted_models),
+        "measured_calls": sum(surface.calls for surface in section.surfaces),
+        "relative_error": section.relative_error.value,
+        "relative_error_of_fitted_models": None if of_fitted is None else of_fitted.value,
+    }
+
+
+def _stack_line(stack: Mapping[str, Any]) -> str:
+    """One stack in words: `@name`, what is in its times, what it was fitted to, its error elsewhere."""
+    fitted = ", ".join(stack["fitted_models"]) or f"{stack['measured_calls']:,} calls of random sequences"
+    error = f"{100 * stack['relative_error']:.2g} % off on what it had not seen"
+    default = " (default)" if stack["default"] else ""
+    return f"@{stack['name']}{default}: {stack['describes']}; fitted to {fitted}; {error}"

@@ -34,9 +34,25 @@ JsonOption = Annotated[
     typer.Option("--json", help="Print one JSON document on stdout, and nothing else."),
 ]
 
+MixedStacksOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-stacks",
+        help="Put devices side by side whose times are of different software; then software is compared too.",
+    ),
+]
+
 ExtrapolateOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Answer outside the calibrated range too, marked as extrapolated."),
+]
+
+AcceptUncertainOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-uncertain",
+        help="Let the central estimate decide, however uncertain: exit 0, 3 or 4 and never 6.",
+    ),
 ]
 
 MOST_NUMBERS = 1000

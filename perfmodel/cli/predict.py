@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+)
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
@@ -18,7 +25,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.report.latency import print_page
 from perfmodel.report.predict import predict_page
 
-EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4}
+EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}
 
 
 class Engine(StrEnum):
@@ -41,14 +48,21 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
+    accept_uncertain: AcceptUncertainOption = False,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
     question = with_own_policy(
-        prepare(load_scenario(scenario, overrides or ())), file=policy_file, name=policy, engine=engine.value
+        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
+        file=policy_file,
+        name=policy,
+        engine=engine.value,
     )
-    result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
+    result = predict_question(
+        question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

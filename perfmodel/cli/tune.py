@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.deeprecsys import show_deeprecsys_mode
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, ScenarioOption, SetOption, whole_numbers
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+    whole_numbers,
+)
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -61,6 +68,7 @@ def tune(
             help="Run the published controller, shortcuts and mistakes included, beside the exact answer.",
         ),
     ] = False,
+    mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,12 +87,14 @@ def tune(
                 "--deeprecsys-mode: expected no other options of tune than --extrapolate, --json"
             )
         show_deeprecsys_mode(
-            prepare(load_scenario(scenario, overrides or ())), extrapolate=extrapolate, as_json=as_json
+            prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
+            extrapolate=extrapolate,
+            as_json=as_json,
         )
         return
     loaded = load_scenario(scenario, overrides or ())
     try:
-        answer = tune_question(prepare(loaded), options)
+        answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
     except InputError as error:
         raise (error if str(error).startswith("--") else loaded.located(error)) from None
     if as_json:

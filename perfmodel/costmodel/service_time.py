@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.surface_times import surface_times
+from perfmodel.costmodel.surface_times import NEGLIGIBLE, surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, LaunchCosts
@@ -37,10 +38,14 @@ class TimedKernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTime:
-    """Time of one forward pass of a model, by kernel; arrays broadcast over batch sizes and busy workers."""
+    """Time of one forward pass of a model, by kernel; arrays broadcast over batch sizes and busy workers.
+
+    `is_edited`: the profile behind it is not as it was fitted, whatever the basis of each kernel.
+    """
 
     batch_size: Floats
     kernels: tuple[TimedKernel, ...]
+    is_edited: bool = False
 
     @property
     def seconds(self) -> Floats:
@@ -56,6 +61,12 @@ class BatchTime:
     def basis(self) -> Basis:
         """As weak as its weakest part."""
         return max(timed.basis for timed in self.kernels)
+
+    @property
+    def extrapolated(self) -> tuple[str, ...]:
+        """Operators with a call that nothing like was measured, in execution order."""
+        far = (timed.kernel.operator for timed in self.kernels if timed.basis is Basis.EXTRAPOLATED)
+        return tuple(dict.fromkeys(far))
 
 
 def batch_time(
@@ -104,9 +115,12 @@ def batch_time(
             parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
     if device.surfaces:
         times = surface_times(kernels, device, batch, workers, mix)
-        timed = tuple(
-            _from_surface(kernel, part, *time, device, batch, alone)
-            for kernel, part, time in zip(kernels, parts, times, strict=True)
+        timed = _unmeasured_judged(
+            [
+                _from_surface(kernel, part, *time, device, batch, alone)
+                for kernel, part, time in zip(kernels, parts, times, strict=True)
+            ],
+            measured=[seconds is not None for seconds, _ in times],
         )
     else:
         timed = tuple(
@@ -114,7 +128,7 @@ def batch_time(
         )
     if device.launches is not None:
         timed = _pipelined(timed, device.launches)
-    return BatchTime(batch_size=batch, kernels=timed)
+    return BatchTime(batch_size=batch, kernels=timed, is_edited=device.is_edited)
 
 
 def _pipelined(kernels: tuple[TimedKernel, ...], costs: LaunchCosts) -> tuple[TimedKernel, ...]:
@@ -146,12 +160,29 @@ def _from_surface(
 ) -> TimedKernel:
     """Take a measured surface's time, its parts in the formula's proportions; the formula without one.
 
-    A CPU's inputs are prepared before the pass; a GPU's are copied in it, in the formula's time.
+    A CPU's inputs are prepared before the pass; a GPU's are copied in it, in the formula's time, which was
+    fitted to copies. Of any other call without a surface nothing was measured, and it keeps that basis.
     """
-    if seconds is None or (kernel.family == "input" and device.kind == "gpu"):
+    if kernel.family == "input" and device.kind == "gpu":
         return _timed(kernel, parts, device, batch_size, alone)
+    if seconds is None:
+        return replace(_timed(kernel, parts, device, batch_size, alone), basis=basis)
     scaled = parts.scaled(seconds / np.maximum(parts.seconds, _NO_TIME_S))
     return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
+
+
+def _unmeasured_judged(
+    kernels: Sequence[TimedKernel], *, measured: Sequence[bool]
+) -> tuple[TimedKernel, ...]:
+    """Calls that nothing measured, by the formula: assumptions where they hardly matter to the pass."""
+    whole = np.sum([timed.seconds for timed in kernels], axis=0)
+
+    def judged(timed: TimedKernel) -> TimedKernel:
+        if timed.basis is not Basis.EXTRAPOLATED or np.any(timed.seconds > NEGLIGIBLE * whole):
+            return timed
+        return replace(timed, basis=Basis.ASSUMED)
+
+    return tuple(timed if known else judged(timed) for timed, known in zip(kernels, measured, strict=True))
 
 
 def _memory_share(parts: list[KernelTime]) -> Floats:

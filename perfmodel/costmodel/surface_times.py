@@ -25,7 +25,7 @@ _UTILISATIONS = np.array([0.1, 0.3, 0.6, 1.0])
 """Where there are many workers, times are interpolated between these shares of busy ones. [1]"""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
-_NEGLIGIBLE = 0.05
+NEGLIGIBLE = 0.05
 """Share of a pass below which a call may be extrapolated: off by half, it moves the pass by 2.5 %. [1]"""
 
 Timed = tuple[Floats | None, Basis]
@@ -190,7 +190,7 @@ def _judged(one: Timed, timed: list[Timed]) -> Timed:
     """A call outside the measured range: an extrapolation, unless it hardly matters to the pass."""
     seconds, _ = one
     whole = np.sum([other for other, _ in timed if other is not None], axis=0)
-    if seconds is None or np.any(seconds > _NEGLIGIBLE * whole):
+    if seconds is None or np.any(seconds > NEGLIGIBLE * whole):
         return one
     return seconds, Basis.INTERPOLATED
 

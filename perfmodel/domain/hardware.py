@@ -191,11 +191,14 @@ class Interference:
     node_factor : float
         Service time with all cores busy over service time alone, from the serving stack itself
         (its processes, its interpreter): grows linearly with the other busy cores. [1]
+    node_factor_spread : float
+        How far off that factor may be: root mean square of its logarithm. [ln]
     hyper_thread_gemm, hyper_thread_lookup : float
         Slow-down of two workers on one core. [1]
     """
 
     node_factor: float = 1.0
+    node_factor_spread: float = 0.0
     hyper_thread_gemm: float = 1.0
     hyper_thread_lookup: float = 1.0
 
@@ -259,6 +262,37 @@ class ModelAnchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitErrors:
+    """How far off a stack's times are where its fit had not seen them: logarithms, root mean square. [ln]
+
+    Attributes
+    ----------
+    whole : float
+        Of a pass of a model that the fit had not seen.
+    of_fitted_models : float or None
+        Of a case (a batch size) that the fit had not seen of a model that it had; None: not known.
+    models : frozenset of str
+        The models that the fit had seen.
+    kinds : frozenset of str or None
+        Kernel families that the fit had seen; None: all.
+    correlation : float
+        Between the errors of two kinds of calls in a pass, where each kind has its own error. [1]
+    """
+
+    whole: float = 0.0
+    of_fitted_models: float | None = None
+    models: frozenset[str] = frozenset()
+    kinds: frozenset[str] | None = None
+    correlation: float = 0.0
+
+    def of_model(self, name: str) -> float:
+        """Of a whole pass of a model. [ln]"""
+        if name in self.models and self.of_fitted_models is not None:
+            return self.of_fitted_models
+        return self.whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One processor kind with one software stack; rates and costs are those of one executor.
 
@@ -272,8 +306,14 @@ class Device:
         Rate at which elementwise kernels and copies move bytes. [bytes/s]
     batch_range : (int, int)
         Batch sizes over which the profile was calibrated; beyond: EXTRAPOLATED.
-    relative_error : float
-        Mean relative error of the calibration, for bands. [1]
+    errors : FitErrors
+        How far off the times are where the fit had not seen them.
+    describes : str
+        What is in the times, in words.
+    without_input : str or None
+        A stack of the same profile that has no input conversion in its times, if this one has.
+    is_edited : bool
+        Whether the profile's hardware or costs are no longer those that were fitted.
     measured : mapping
         Kernel signature to its measured curve.
     thread_scaling : mapping of str to float
@@ -306,7 +346,10 @@ class Device:
     caches: Caches | None = None
     interference: Interference = field(default_factory=Interference)
     batch_range: tuple[int, int] = (1, 1024)
-    relative_error: float = 0.0
+    errors: FitErrors = field(default_factory=FitErrors)
+    describes: str = ""
+    without_input: str | None = None
+    is_edited: bool = False
     measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
     thread_scaling: Mapping[str, float] = field(default_factory=dict)
     surfaces: Mapping[str, Surface] = field(default_factory=dict)
@@ -320,6 +363,11 @@ class Device:
         if self.caches is None:
             return self
         return replace(self, caches=replace(self.caches, l3_lifetime_s=l3_lifetime_s))
+
+    @property
+    def relative_error(self) -> float:
+        """Error of a pass of a model that the fit had not seen: root mean square. [ln]"""
+        return self.errors.whole
 
     @property
     def num_cores(self) -> int:

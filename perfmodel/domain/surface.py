@@ -38,7 +38,8 @@ class Surface:
     low, high : (dims,) arrays
         Range that was measured.
     relative_error : float
-        Mean absolute error on sequences of calls that the fit did not see. [1]
+        Root mean square of the logarithm's error, of all calls of the kind in a sequence that the fit did
+        not see, each sequence weighted by the kind's share of its time. [ln]
     """
 
     law: Floats

@@ -6,6 +6,7 @@ software stack that was measured on it; `broadwell@hpca2020` names a stack, `bro
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from perfmodel.domain.hardware import (
     Caches,
     CallCosts,
     Device,
+    FitErrors,
     GemmCosts,
     InputCosts,
     Interference,
@@ -26,6 +28,8 @@ from perfmodel.domain.hardware import (
     Memory,
     Power,
 )
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_sections import (
     NO_SLOWDOWN,
     NONE,
@@ -36,11 +40,30 @@ from perfmodel.loading.profile_sections import (
 )
 from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, US
 
+MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 1e6}
+"""fp32 of one core: 128 FLOP a cycle, twice the widest sold, at 8 GHz; of a card: ten times the fastest."""
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
+
+
+def require_name(name: str, where: str) -> None:
+    """Refuse a name that a profile may not have; `where` begins the message.
+
+    Raises
+    ------
+    InputError
+        Saying what names look like.
+    """
+    if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
+        raise InputError(
+            f"{where}: expected a name of lower-case letters, digits, dots, dashes and underscores "
+            f"that begins with a letter or a digit, got {name!r}"
+        )
+
 
 class ProfileFile(Frozen):
     """A hardware profile."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     kind: Literal["cpu", "gpu"]
     description: str
     hardware: HardwareSection
@@ -65,6 +88,36 @@ class ProfileFile(Frozen):
             if stack.surfaces and self.hardware.l3_policy is None:
                 raise ValueErrorAt("expected caches in hardware", ("stacks", name, "surfaces"))
         return self
+
+    @model_validator(mode="after")
+    def _peak_is_that_of_a_chip(self) -> ProfileFile:
+        most, got = MOST_PEAK_GFLOP_PER_S[self.kind], self.hardware.peak_gflop_per_s.value
+        if got > most:
+            whose = "one core" if self.kind == "cpu" else "a card"
+            expected = f"expected the fp32 peak of {whose}, at most {most:g} of any chip, got {got:g}"
+            raise ValueErrorAt(expected, ("hardware", "peak_gflop_per_s"))
+        return self
+
+    def stack_of(self, model: str, published_in: str | None = None) -> str:
+        """Choose the stack for a model where none was named.
+
+        That in which the model's figures were published; else the default, if its figures were measured
+        with this model or the profile does not say with which; else one without a framework's own
+        overheads, where there is one: they are those of the models and the framework measured.
+
+        Parameters
+        ----------
+        model : str
+            Its name.
+        published_in : str, optional
+            The stack that the model's file names.
+        """
+        if published_in in self.stacks:
+            return str(published_in)
+        measured_with = self.stacks[self.default_stack].fitted_models
+        if not measured_with or model in measured_with:
+            return self.default_stack
+        return next((name for name, stack in self.stacks.items() if stack.is_bare), self.default_stack)
 
     def device(self, stack: str | None = None) -> Device:
         """Return the device with one of its stacks, by default `default_stack`, in SI units."""
@@ -92,11 +145,15 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         inputs=_inputs(costs),
         interference=Interference(
             node_factor=costs.node_slowdown.value,
+            node_factor_spread=section.node_slowdown_spread.value if section.node_slowdown_spread else 0.0,
             hyper_thread_gemm=hardware.hyper_thread_gemm_slowdown.value,
             hyper_thread_lookup=hardware.hyper_thread_lookup_slowdown.value,
         ),
         batch_range=section.batch_range,
-        relative_error=section.relative_error.value,
+        errors=_errors(section),
+        describes=section.describes or section.description,
+        without_input=None if section.is_bare else _bare_stack(profile),
+        is_edited=section.fitted_values not in (None, fitted_values(hardware, section)),
         measured={curve.signature: _measured(curve) for curve in section.measured},
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
         surfaces={entry.call: entry.surface() for entry in section.surfaces},
@@ -105,6 +162,21 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
     )
+
+
+def _errors(section: StackSection) -> FitErrors:
+    of_fitted, correlation = section.relative_error_of_fitted_models, section.error_correlation
+    return FitErrors(
+        whole=section.relative_error.value,
+        of_fitted_models=None if of_fitted is None else of_fitted.value,
+        models=frozenset(section.fitted_models),
+        kinds=None if section.fitted_kinds is None else frozenset(section.fitted_kinds),
+        correlation=0.0 if correlation is None else correlation.value,
+    )
+
+
+def _bare_stack(profile: ProfileFile) -> str | None:
+    return next((name for name, stack in profile.stacks.items() if stack.is_bare), None)
 
 
 def bare_device(hardware: HardwareSection) -> Device:
@@ -211,9 +283,9 @@ def _measured(curve: Curve) -> MeasuredCurve:
 
 
 def _assumptions(costs: CostSection) -> tuple[str, ...]:
-    """Costs that no fit stands behind, as `key: why`; those that do nothing are left out."""
+    """Costs that no fit stands behind, as `key: why`, what slows all down first; idle ones left out."""
     return tuple(
         f"{key} {entry.value:g} ({entry.source.removeprefix('assumed: ')})"
-        for key, entry in costs
+        for key, entry in sorted(costs, key=lambda item: item[0] != "node_slowdown")
         if entry is not None and entry not in (NONE, NO_SLOWDOWN) and entry.source.startswith("assumed: ")
     )

@@ -48,6 +48,10 @@ NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
 NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
 
 
+LEAST_PEAK_OVER_TDP, MOST_PEAK_OVER_TDP = 0.5, 1.5
+"""Assumed: short of a typing mistake no device's power at work is further from its TDP. [1]"""
+
+
 class HardwareSection(Frozen):
     """What the data sheet says; a GPU may leave the caches out, or state its L2 as both levels.
 
@@ -80,6 +84,18 @@ class HardwareSection(Frozen):
             raise ValueErrorAt("expected l3_mib_per_socket beside it", ("l3_lifetime_ms",))
         if self.idle_w.value > self.peak_w.value:
             raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("idle_w",))
+        return self
+
+    @model_validator(mode="after")
+    def _peak_is_near_tdp(self) -> HardwareSection:
+        tdp_w, peak_w = self.tdp_w.value, self.peak_w.value
+        if not LEAST_PEAK_OVER_TDP <= peak_w / tdp_w <= MOST_PEAK_OVER_TDP:
+            low, high = LEAST_PEAK_OVER_TDP * tdp_w, MOST_PEAK_OVER_TDP * tdp_w
+            raise ValueErrorAt(
+                f"expected {low:g} to {high:g}, {LEAST_PEAK_OVER_TDP:g} to {MOST_PEAK_OVER_TDP:g} times "
+                f"tdp_w, got {peak_w:g}",
+                ("peak_w",),
+            )
         return self
 
 
@@ -194,6 +210,13 @@ class LaunchSection(Frozen):
 class StackSection(Frozen):
     """One software stack on this hardware.
 
+    `describes` says in words what is in the times, as answers print it.
+    `relative_error` is the root mean square of the error's logarithm, of models or sequences that the fit
+    had not seen; `relative_error_of_fitted_models` that of batches it had not seen of `fitted_models`;
+    `error_correlation` the correlation between kinds of calls, whose own errors `surfaces` state.
+    `fitted_kinds` are the kernel families in the figures (left out: all), `node_slowdown_spread` how far
+    off that factor may be (logarithm). `fitted_values` is a hash of the hardware and costs as fitted:
+    where it no longer matches, the profile was edited and its answers are extrapolations.
     `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
     `law_revision` says by which version's laws the surfaces were fitted: others charge for other work.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
@@ -203,8 +226,15 @@ class StackSection(Frozen):
     """
 
     description: str
+    describes: str = ""
     batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative
+    relative_error_of_fitted_models: NonNegative | None = None
+    error_correlation: Sourced[Annotated[float, Field(ge=0, le=1)]] | None = None
+    fitted_models: tuple[str, ...] = ()
+    fitted_kinds: tuple[KernelFamily, ...] | None = None
+    fitted_values: str | None = None
+    node_slowdown_spread: NonNegative | None = None
     spread_between_passes: NonNegative | None = None
     costs: CostSection
     measured: tuple[Curve, ...] = ()
@@ -214,6 +244,18 @@ class StackSection(Frozen):
     co_located: dict[KernelFamily, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no serving framework's own overheads are in the times: input conversion, busy processes."""
+        costs = self.costs
+        conversion = (
+            costs.input_blob_us,
+            costs.input_bag_ns,
+            costs.input_index_ns,
+            costs.input_dense_element_ns,
+        )
+        return costs.node_slowdown.value == 1.0 and all(entry.value == 0.0 for entry in conversion)
 
     @model_validator(mode="after")
     def _every_surface_can_be_issued(self) -> StackSection:

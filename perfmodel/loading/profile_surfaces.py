@@ -30,7 +30,8 @@ class SurfaceSection(Frozen):
     scales, low, high : tuple of float
         By coordinate: over which distance the residual changes, and the range that was measured.
     amplitude, noise, relative_error : float
-        Of the residual, of what it leaves, and of times that the fit did not see. [1]
+        Of the residual [1], of what it leaves [1], and of times that the fit did not see (root mean
+        square, [ln]).
     noise_ns : float
         Of what it leaves of small calls. [ns]
     calls : int

@@ -54,6 +54,12 @@ class LoadedScenario:
         """Find the profile of the node's CPU; its stack only where `name@stack` says it, see `node.stack`."""
         return self._profile(self.scenario.node.cpu, "node", "cpu")
 
+    @property
+    def has_changed_devices(self) -> bool:
+        """Whether `--set` changed the devices, but not the stack that the file names for its own."""
+        changed = [self.source.place("node", key).option_path for key in ("cpu", "accelerators")]
+        return any(changed) and self.source.place("node", "stack").option_path is None
+
     def accelerator_profiles(self) -> tuple[ProfileChoice, ...]:
         """Find the profiles of the accelerators, in order; a stack only where `name@stack` says it."""
         return tuple(

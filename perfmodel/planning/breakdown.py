@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError, InputError
+from perfmodel.planning.service_words import device_words, input_share
 from perfmodel.units import MS
 
 BOUNDS: Mapping[str, str] = {
@@ -98,7 +99,7 @@ def break_down(time: BatchTime) -> BatchBreakdown:
     return BatchBreakdown(
         batch_size=int(time.batch_size[0]),
         seconds=total_s,
-        basis=time.basis,
+        basis=Basis.EXTRAPOLATED if time.is_edited else time.basis,
         operators=tuple(
             _operator(name, family, kernels, time, total_s) for (name, family), kernels in groups.items()
         ),
@@ -120,7 +121,7 @@ def _operator(
         bytes_moved=sum(float(work.bytes_moved[0]) for work in works),
         random_rows=sum(float(np.ravel(work.random_rows)[0]) for work in works),
         bound=BOUNDS[max(parts, key=parts.__getitem__)],
-        basis=max(timed.basis for timed in kernels),
+        basis=Basis.EXTRAPOLATED if time.is_edited else max(timed.basis for timed in kernels),
     )
 
 
@@ -134,6 +135,10 @@ class LatencyTable:
         What ran where.
     co_located : int
         Copies of the model at work on one socket, this one included.
+    service_times_of : str
+        What is in the times, in words.
+    without : tuple of str
+        Kinds of calls that are left out of all times.
     assumptions : tuple of str
         Costs that no fit stands behind.
     """
@@ -141,6 +146,8 @@ class LatencyTable:
     model: str
     device: str
     stack: str
+    service_times_of: str
+    without: tuple[str, ...]
     co_located: int
     rows: tuple[BatchBreakdown, ...]
     assumptions: tuple[str, ...]
@@ -151,6 +158,8 @@ class LatencyTable:
             "model": self.model,
             "device": self.device,
             "stack": self.stack,
+            "service_times_of": self.service_times_of,
+            "without": list(self.without),
             "co_located": self.co_located,
             "rows": [row.to_dict() for row in self.rows],
             "assumptions": list(self.assumptions),
@@ -163,9 +172,21 @@ def latency_table(
     batch_sizes: tuple[int, ...],
     *,
     co_located: int = 1,
+    without: Collection[str] = (),
     extrapolate: bool = False,
 ) -> LatencyTable:
     """Time each batch alone, or beside other copies of the model that are pinned to the same socket.
+
+    Parameters
+    ----------
+    model, device, batch_sizes
+        What runs, where, and how many items at once.
+    co_located : int
+        Copies at work on the socket, this one included.
+    without : collection of str
+        Kinds of calls to leave out, such as `input`, which some published figures do not count.
+    extrapolate : bool
+        Answer outside the calibrated range too, marked.
 
     Raises
     ------
@@ -183,21 +204,50 @@ def latency_table(
         require_fit(model, device)
     except InputError as error:
         raise InputError(f"--on: {error}") from None
-    rows = []
+    rows, largest = [], max(batch_sizes)
+    converting: float | None = None
     for batch_size in batch_sizes:
         time = batch_time(model, device, np.array([float(batch_size)]), float(co_located), copies=True)
         if time.basis is Basis.EXTRAPOLATED and not extrapolate:
-            low, high = device.batch_range
-            raise ExtrapolationError(
-                f"batch {batch_size} is outside the calibrated range of {device.name}, {low} to {high} "
-                f"(--extrapolate answers, marked)"
-            )
+            raise ExtrapolationError(f"{_outside(time, device)} (--extrapolate answers, marked)")
+        time = _left_out(time, without)
+        if batch_size == largest:
+            converting = input_share(time, np.ones(1))
         rows.append(break_down(time))
     return LatencyTable(
         model=model.name,
         device=device.name,
         stack=device.stack,
+        service_times_of=device_words(device, converting, option=f"--on {device.name}@"),
+        without=tuple(without),
         co_located=co_located,
         rows=tuple(rows),
         assumptions=device.assumptions,
     )
+
+
+def _outside(time: BatchTime, device: Device) -> str:
+    """What lies outside the calibrated range: the batch, or single operators in batches within it."""
+    batch_size, (low, high) = int(time.batch_size[0]), device.batch_range
+    if low <= batch_size <= high:
+        far = ", ".join(time.extrapolated)
+        return f"batch {batch_size}: {far}: {device.name} has measured nothing like it"
+    return f"batch {batch_size} is outside the calibrated range of {device.name}, {low} to {high}"
+
+
+def _left_out(time: BatchTime, without: Collection[str]) -> BatchTime:
+    """The pass without some kinds of calls.
+
+    Raises
+    ------
+    InputError
+        If the model makes no such calls, or no others.
+    """
+    known = dict.fromkeys(timed.kernel.family for timed in time.kernels)
+    for kind in without:
+        if kind not in known:
+            raise InputError(f"--without: expected one of {', '.join(known)}, got {kind!r}")
+    kernels = tuple(timed for timed in time.kernels if timed.kernel.family not in without)
+    if not kernels:
+        raise InputError("--without: nothing is left of the pass")
+    return replace(time, kernels=kernels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -14,6 +14,9 @@ from perfmodel.errors import InputError
 from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.bracket import bisecting, greatest
+from perfmodel.planning.rate.late import allowed_late
+from perfmodel.planning.rate.search import IDLE_FRACTION
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.compiled_engine import simulate_compiled
 from perfmodel.sim.deeprecsys import UNBOUNDED, Driven, WalkRules, drive, walk_rates
@@ -26,7 +29,6 @@ from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.units import MS
 
 RATE_TOLERANCE = 0.002
-LOWEST_FRACTION = 1e-3
 OVERLOAD_FACTOR = 4.0
 """Offered rates end here, in full executors; behind bounded queues an overload may meet the SLA."""
 
@@ -151,11 +153,13 @@ class Bench:
 
         if Shortcut.LOG_RATES in shortcuts:
             rates = [1.0 / gap_s for gap_s in reversed(self.settings.gaps_s)]
-            count = _num_meeting(rates, meets)
+            count = bisecting(meets)(rates)
             note = f"the grid ends at {rates[-1]:,.0f} queries/s" if count == len(rates) else ""
             return (rates[count - 1] if count else None), note
         limit_qps = full_qps * (OVERLOAD_FACTOR if blocks else 1.0)
-        rate_qps = _bisected(full_qps * LOWEST_FRACTION, limit_qps, meets)
+        rate_qps = greatest(
+            bisecting(meets), [full_qps * IDLE_FRACTION, limit_qps], limit_qps, tolerance=RATE_TOLERANCE
+        )
         if not blocks or rate_qps != limit_qps:
             return rate_qps, ""
         # No rate is too high: what is left to report is what the blocked generator lets through.
@@ -169,8 +173,9 @@ class Bench:
     def _meets(self, rate_qps: float, shortcuts: frozenset[Shortcut], replication: int) -> bool:
         driven = self._driven(rate_qps, shortcuts, replication)
         latency_s = (driven.finish_s - driven.stamp_s)[warm_up_queries(len(driven.stamp_s)) :]
-        late = int(np.count_nonzero(latency_s > self.sla.latency_s))
-        return late <= len(latency_s) - ceil(self.sla.percentile * len(latency_s))
+        rounding_s = 2.0 * float(np.spacing(driven.finish_s[-1]))
+        late = int(np.count_nonzero(latency_s > self.sla.latency_s + rounding_s))
+        return late <= allowed_late(self.sla.percentile, len(latency_s))
 
     def _driven(self, rate_qps: float, shortcuts: frozenset[Shortcut], replication: int) -> Driven:
         queries = self._queries(rate_qps, shortcuts, replication)
@@ -276,24 +281,3 @@ def _fine_gaps_s(near_qps: float) -> tuple[float, ...]:
     """Gaps of rates from a third to three times one rate, in small steps. [s]"""
     steps = ceil(np.log(3.0) / np.log1p(FINE_STEP))
     return tuple(float(factor) / near_qps for factor in (1.0 + FINE_STEP) ** np.arange(-steps, steps + 1))
-
-
-def _num_meeting(rates_qps: Sequence[float], meets: Callable[[float], bool]) -> int:
-    """How many of ascending rates meet, by bisection."""
-    low, high = 0, len(rates_qps)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if meets(rates_qps[middle]) else (low, middle)
-    return low
-
-
-def _bisected(low_qps: float, high_qps: float, meets: Callable[[float], bool]) -> float | None:
-    """The greatest rate that meets, to the tolerance; `high_qps` itself where that does, None where none."""
-    if not meets(low_qps):
-        return None
-    if meets(high_qps):
-        return high_qps
-    while high_qps - low_qps > RATE_TOLERANCE * high_qps:
-        middle_qps = 0.5 * (low_qps + high_qps)
-        low_qps, high_qps = (middle_qps, high_qps) if meets(middle_qps) else (low_qps, middle_qps)
-    return low_qps

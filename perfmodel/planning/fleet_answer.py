@@ -9,7 +9,7 @@ from typing import Any
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.predict import Verdict
+from perfmodel.planning.verdict import Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
@@ -86,7 +86,7 @@ class FleetPrediction:
     def verdict(self) -> Verdict:
         """The verdict of the worst window: an SLA holds at all times."""
         verdicts = {window.verdict for window in self.windows}
-        return next(v for v in ("unstable", "misses_sla", "meets_sla") if v in verdicts)
+        return next(v for v in ("unstable", "misses_sla", "within_error", "meets_sla") if v in verdicts)
 
     @property
     def tdp_w(self) -> float:
@@ -134,7 +134,25 @@ class FleetPrediction:
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
                 f"each is simulated as if its rate had lasted"
             )
-        return tuple(notes)
+        stacks = {
+            member.question.node.cpu.stack: member.question.node.cpu.name for member in self.question.members
+        }
+        if len(stacks) > 1:
+            each = ", ".join(f"{stack} on {name}" for stack, name in stacks.items())
+            notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
+        of_nodes = (note for member in self.question.members for note in member.question.node_notes)
+        return (*notes, *dict.fromkeys(of_nodes))
+
+    @property
+    def service_times_of(self) -> str:
+        """What is in the service times, in words, of each kind of node."""
+        said = {
+            member.question.service_times_of: member.question.node.cpu.name
+            for member in self.question.members
+        }
+        if len(said) == 1:
+            return next(iter(said))
+        return "; ".join(f"{name}: {words}" for words, name in said.items())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document; what does not exist is None."""
@@ -144,6 +162,7 @@ class FleetPrediction:
         return {
             "scenario": question.scenario.name,
             "model": question.scenario.node.model.name,
+            "service_times_of": self.service_times_of,
             "routing": question.routing.value,
             "num_nodes": question.num_nodes,
             "nodes": [_member(member) for member in question.members],

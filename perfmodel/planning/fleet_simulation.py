@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet_question import FleetQuestion
-from perfmodel.planning.predict import Verdict
+from perfmodel.planning.verdict import Verdict
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture
 from perfmodel.sim.fleet_window import FleetTraffic, Stretch, simulate_stretch

@@ -10,19 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-import numpy as np
-
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.domain.workload import ConstantArrivals, PoissonArrivals
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
+from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.planning.rate.late import LateQueries
+from perfmodel.planning.rate.search import IDLE_FRACTION
 from perfmodel.planning.service_tables import ServiceTables
-from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import mean_requests
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import warm_up_queries
-from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.utilisation import offered_utilisation
 
 PILOT_QUERIES = 100_000
 """Queries of a comparison: with common random numbers, 0.3 % between neighbouring configurations."""
@@ -37,9 +36,6 @@ PILOT_TOLERANCE = 0.004
 FINAL_TOLERANCE = 0.002
 FINAL_WINDOW = (-0.015, -0.005, 0.005, 0.015)
 """Where the long sample looks first, relative to what the pilot found."""
-
-LEAST_FRACTION = 1e-3
-"""Of the saturating rate: where that little load misses the SLA, every load does."""
 
 RATES_AT_A_TIME = 4
 """Rates that share one compiled loop."""
@@ -69,7 +65,7 @@ class Configuration:
 
 
 class SharedTraffic:
-    """Traffic drawn once, for any number of nodes and rates.
+    """Traffic drawn once for each length of a test, for any number of nodes and rates.
 
     Parameters
     ----------
@@ -78,33 +74,20 @@ class SharedTraffic:
     seed : int
         Of all random numbers.
     final_queries : int
-        The longest test; shorter ones use its first queries.
+        The longest test.
     """
 
     def __init__(self, source: TrafficSource, *, seed: int, final_queries: int = FINAL_QUERIES) -> None:
         self.source, self._seed = source, seed
         recorded = source.num_recorded
         self.num_queries = final_queries if recorded is None else min(final_queries, recorded)
-        self._recorded = recorded is not None
-        # Other processes have a time scale of their own, which a rate does not stretch.
-        self._rescales = isinstance(source.arrivals, PoissonArrivals | ConstantArrivals)
-        self._unit = source.at_rate(1.0).draw(self.num_queries, seed=seed)
+        self._drawn: dict[int, DrawnTraffic] = {}
 
-    @property
-    def num_items(self) -> IntArray:
-        """Sizes in order of arrival. [items]"""
-        return self._unit.num_items
-
-    def arrivals(self, rate_qps: float, num_queries: int) -> tuple[FloatArray, float]:
-        """Return points and a rate: query i of the first `num_queries` arrives at `points[i] / rate`."""
-        if self._rescales:
-            return self._unit.arrival_s[:num_queries], rate_qps
-        drawn: Queries = self.source.at_rate(rate_qps).draw(num_queries, seed=self._seed)
-        return drawn.arrival_s, 1.0
-
-    def warm_up(self, num_queries: int) -> int:
-        """First queries of a test that do not count: none of a recorded trace."""
-        return 0 if self._recorded else warm_up_queries(num_queries)
+    def of(self, num_queries: int) -> DrawnTraffic:
+        """So many queries, at any rate."""
+        if num_queries not in self._drawn:
+            self._drawn[num_queries] = DrawnTraffic(self.source, num_queries, seed=self._seed)
+        return self._drawn[num_queries]
 
 
 class LoadTest:
@@ -158,19 +141,9 @@ class LoadTest:
         contended : bool
             Whether every request finds all executors busy, or none.
         """
-        sizes, weights = self._law.values, self._law.probabilities
-        threshold = configuration.offload_threshold_items
-        on_cpu = np.ones(len(sizes), dtype=np.bool_) if threshold is None else sizes < threshold
-        service = self._service_of(configuration.policy)
-        batch_size = min(configuration.batch_size, self._law.max_items)
-        full, rest = np.divmod(sizes[on_cpu], batch_size)
-        request_s = np.concatenate([[0.0], service.core_times_s(contended=contended)])
-        cpu_s = float(weights[on_cpu] @ (full * request_s[batch_size] + request_s[rest]))
-        loads = [cpu_s / service.num_executors]
-        if not on_cpu.all():
-            launch_s = service.accelerator_by_streams_s[sizes[~on_cpu] - 1, -1 if contended else 0]
-            loads.append(float(weights[~on_cpu] @ launch_s) / service.num_streams)
-        return 1.0 / max(loads)
+        policy = configuration.policy
+        unit = self._traffic.source.at_rate(1.0)
+        return 1.0 / max(offered_utilisation(unit, self._service_of(policy), policy, contended=contended))
 
     def pilot_qps(self, configuration: Configuration, *, above_qps: float = 0.0) -> float | None:
         """Greatest rate that meets the SLA, to 0.4 % of one short sample. [queries/s]
@@ -188,16 +161,17 @@ class LoadTest:
             None: no rate above `above_qps` meets the SLA.
         """
         limit_qps = self.saturation_qps(configuration, contended=False)
-        low = max(above_qps, LEAST_FRACTION * limit_qps)
+        low = max(above_qps, IDLE_FRACTION * limit_qps)
         if low >= limit_qps:
             return None
-        count = self._pilot_length(configuration)
         first = _from_low_on(low, self.saturation_qps(configuration, contended=True), limit_qps)
-        index = self._first_failing(configuration, first, count)
-        if index == 0:
-            return None
-        high = limit_qps if index == len(first) else first[index]
-        return self._narrow(configuration, (first[index - 1], high), count, PILOT_TOLERANCE)
+        return greatest(
+            self._first_failing(configuration, self._pilot_length(configuration)),
+            first,
+            limit_qps,
+            tolerance=PILOT_TOLERANCE,
+            at_a_time=self._rates_at_a_time,
+        )
 
     def final_qps(self, configuration: Configuration, about_qps: float) -> float | None:
         """Greatest rate that meets the SLA, to 0.2 % of the long sample. [queries/s]
@@ -214,70 +188,36 @@ class LoadTest:
         float or None
             None: the long sample has no rate that meets the SLA.
         """
-        count = self._traffic.num_queries
+        first_failing = self._first_failing(configuration, self._traffic.num_queries)
         limit_qps = self.saturation_qps(configuration, contended=False)
-        least_qps = LEAST_FRACTION * limit_qps
+        least_qps = IDLE_FRACTION * limit_qps
         window = [about_qps * (1.0 + offset) for offset in FINAL_WINDOW]
-        index = self._first_failing(configuration, window, count)
+        index = first_failing(window)
         low = window[index - 1] if index else least_qps
         high = window[index] if index < len(window) else max(limit_qps, window[-1])
-        found = self._narrow(configuration, (low, high), count, FINAL_TOLERANCE)
+        found = narrow(first_failing, low, high, tolerance=FINAL_TOLERANCE, at_a_time=self._rates_at_a_time)
         return None if found <= least_qps else found
 
     def _pilot_length(self, configuration: Configuration) -> int:
-        """Queries of a pilot; fewer where each makes very many requests, as only bad configurations do."""
+        """Queries of a pilot; halved where each makes very many requests, as only bad configurations do."""
         requests = mean_requests(self._law, configuration.batch_size)
-        return min(self._pilot_queries, max(LEAST_PILOT_QUERIES, int(PILOT_REQUESTS / requests)))
+        length = self._pilot_queries
+        while length * requests > PILOT_REQUESTS and length // 2 >= LEAST_PILOT_QUERIES:
+            length //= 2
+        return length
 
-    def _narrow(
-        self, configuration: Configuration, bracket: tuple[float, float], count: int, tolerance: float
-    ) -> float:
-        """Shrink a bracket by as many equal parts as a probe has rates, plus one. [queries/s]"""
-        low, high = bracket
-        while high - low > tolerance * high:
-            rates = np.linspace(low, high, self._rates_at_a_time + 2)
-            inner = [float(rate) for rate in rates[1:-1]]
-            index = self._first_failing(configuration, inner, count)
-            low, high = float(rates[index]), float(rates[index + 1])
-        return low
+    def _first_failing(self, configuration: Configuration, num_queries: int) -> FirstFailing:
+        """Try ascending rates on so many queries."""
+        policy = configuration.policy
+        late = LateQueries(self._traffic.of(num_queries), self._service_of(policy), policy, self.sla)
 
-    def _first_failing(
-        self, configuration: Configuration, rates_qps: Sequence[float], num_queries: int
-    ) -> int:
-        """Index of the first ascending rate that misses the SLA; their number where none does."""
-        # Imported on use, as the engines are: numba takes a third of a second.
-        from perfmodel.sim.compiled_engine import is_fifo
-        from perfmodel.sim.probes import LateLimit, Probe, count_late
+        def first_failing(rates_qps: Sequence[float]) -> int:
+            before = late.simulated_queries
+            index = late.first_failing(rates_qps)
+            self.simulated_queries += late.simulated_queries - before
+            return index
 
-        warm_up = self._traffic.warm_up(num_queries)
-        counted = num_queries - warm_up
-        allowed = counted - ceil(self.sla.percentile * counted)
-        service = self._service_of(configuration.policy)
-        if not is_fifo(service, configuration.policy):
-            search = self._one_by_one(configuration, num_queries, warm_up, allowed)
-            return next((i for i, rate in enumerate(rates_qps) if not search(rate)), len(rates_qps))
-        probes = [Probe(*self._traffic.arrivals(rate, num_queries)) for rate in rates_qps]
-        limit = LateLimit(self.sla.latency_s, warm_up, allowed)
-        sizes = self._traffic.num_items[:num_queries]
-        late = count_late(probes, sizes, service, configuration.policy, limit)
-        self.simulated_queries += num_queries * len(rates_qps)
-        return next((index for index, number in enumerate(late) if number > allowed), len(rates_qps))
-
-    def _one_by_one(
-        self, configuration: Configuration, num_queries: int, warm_up: int, allowed: int
-    ) -> Callable[[float], bool]:
-        """Say what meets the SLA at a rate on a node that no side-by-side loop knows."""
-
-        service = self._service_of(configuration.policy)
-
-        def meets(rate_qps: float) -> bool:
-            points, per_s = self._traffic.arrivals(rate_qps, num_queries)
-            queries = Queries(points / per_s, self._traffic.num_items[:num_queries])
-            self.simulated_queries += num_queries
-            latency_s = simulate(queries, service, configuration.policy).latency_s
-            return int(np.count_nonzero(latency_s[warm_up:] > self.sla.latency_s)) <= allowed
-
-        return meets
+        return first_failing
 
 
 def _by_policy(

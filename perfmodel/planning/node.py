@@ -52,9 +52,11 @@ class ServingNode:
         """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
         return self.cores // self.threads
 
-    def cpu_time(self, batch_size: float, busy: float, mix: Mix | None = None) -> BatchTime:
-        """Time of one batch on one worker with `busy` cores at work, among requests of a mix or its like."""
-        alone = batch_time(self.model, self.cpu, np.array([float(batch_size)]), busy, mix=mix)
+    def cpu_time(
+        self, batch_size: float | npt.NDArray[np.float64], busy: float, mix: Mix | None = None
+    ) -> BatchTime:
+        """Time of each batch on one worker with `busy` cores at work, among requests of a mix or its like."""
+        alone = batch_time(self.model, self.cpu, np.atleast_1d(np.asarray(batch_size, float)), busy, mix=mix)
         return with_threads(alone, self.cpu.thread_scaling, self.threads)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
@@ -144,7 +146,18 @@ class ServingNode:
         return np.asarray(fixed_s[:, None] + busy * (time.seconds - fixed_s)[:, None])
 
     def basis(self, policy: Policy, max_items: int) -> Basis:
-        """How far the service times are to be trusted, over all batches that the policy can send."""
+        """How far the service times are to be trusted, over all batches that the policy can send.
+
+        Those of a profile that was edited by hand are extrapolations, within its range too.
+        """
+        used = {Pool.CPU: self.cpu, Pool.ACCELERATOR: self.accelerator}
+        edited = any(
+            device is not None and device.is_edited and policy.largest_launch_items(pool, max_items)
+            for pool, device in used.items()
+        )
+        return Basis.EXTRAPOLATED if edited else self._basis_in_range(policy, max_items)
+
+    def _basis_in_range(self, policy: Policy, max_items: int) -> Basis:
         bases = []
         if largest := largest_cpu_launch_items(policy, max_items):
             bases += [self.cpu_time(size, self.cores).basis for size in (1, largest)]
@@ -163,7 +176,7 @@ class ServingNode:
         ExtrapolationError
             Naming the range and what exceeds it.
         """
-        if self.basis(policy, max_items) is not Basis.EXTRAPOLATED:
+        if self._basis_in_range(policy, max_items) is not Basis.EXTRAPOLATED:
             return
         if unlike := self._unlike_any_measured(policy, max_items):
             raise ExtrapolationError(
@@ -187,9 +200,8 @@ class ServingNode:
         largest = largest_cpu_launch_items(policy, max_items)
         if not (largest and self.cpu.surfaces and largest <= self.cpu.batch_range[1]):
             return []
-        kernels = [timed for size in (1, largest) for timed in self.cpu_time(size, self.cores).kernels]
-        far = [timed.kernel.operator for timed in kernels if timed.basis is Basis.EXTRAPOLATED]
-        return list(dict.fromkeys(far))
+        times = [self.cpu_time(size, self.cores) for size in (1, largest)]
+        return list(dict.fromkeys(name for time in times for name in time.extrapolated))
 
     @property
     def tdp_w(self) -> float:
@@ -207,8 +219,27 @@ class ServingNode:
             total += self.num_accelerators * (card.idle_w + used * (card.peak_w - card.idle_w))
         return total
 
+    def notes(self, policy: Policy, max_items: int) -> tuple[str, ...]:
+        """What a reader of any answer about this node must know of it."""
+        notes = []
+        if self.num_accelerators and not policy.largest_launch_items(Pool.ACCELERATOR, max_items):
+            notes.append(
+                "no query is offloaded: the accelerator is paid for and idle; set "
+                "policy.offload_threshold_items, or let tune find it"
+            )
+        if self.accelerator is not None and self.accelerator.stack != self.cpu.stack:
+            stacks = f"{self.cpu.stack} on the cores, {self.accelerator.stack} on the accelerator"
+            notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")
+        for device in (self.cpu, self.accelerator):
+            if device is not None and device.is_edited:
+                notes.append(
+                    f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "
+                    "this machine"
+                )
+        return tuple(notes)
+
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Costs that no fit stands behind, by device."""
+        """Costs that no fit stands behind, by device, what slows all down first."""
         devices = [self.cpu] + ([self.accelerator] if self.accelerator else [])
         return tuple(f"{device.name}: {entry}" for device in devices for entry in device.assumptions)

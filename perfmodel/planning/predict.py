@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
-from perfmodel.planning.error_budget import latency_bands_ms, rate_band, rate_ci95, sensitivity
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
+from perfmodel.planning.error_budget import (
+    deciding_dict,
+    latency_bands_ms,
+    rate_band,
+    rate_ci95,
+    sensitivity,
+)
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import (
     RATE_QUERIES,
+    Band,
+    Errors,
     LatencyBudget,
+    OtherTimes,
     RateBudget,
-    calibration_errors,
     latency_budget,
+    margin,
     rate_budget,
 )
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.service_error import service_errors
+from perfmodel.planning.verdict import Judgement, Verdict, judge, quantile, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,
@@ -34,8 +45,6 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
-Verdict = Literal["meets_sla", "misses_sla", "unstable"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
@@ -45,8 +54,10 @@ class Prediction:
     ----------
     question : Question
         What was asked.
-    verdict : {"meets_sla", "misses_sla", "unstable"}
-        Whether the SLA's percentile is within its bound; unstable: no percentile exists.
+    judgement : Judgement
+        Whether the load meets its SLA, and how probably.
+    errors : Errors
+        Of the service times.
     run : RunResult
         What the simulation found, or why nothing was simulated.
     greatest : GreatestRate or None
@@ -63,7 +74,8 @@ class Prediction:
     """
 
     question: Question
-    verdict: Verdict
+    judgement: Judgement
+    errors: Errors
     run: RunResult
     greatest: GreatestRate | None
     latency_budget: LatencyBudget | None
@@ -72,6 +84,16 @@ class Prediction:
     cpu: BatchBreakdown | None
     accelerator: BatchBreakdown | None
     basis: Basis
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the load meets its SLA: "meets_sla", "within_error", "misses_sla" or "unstable"."""
+        return self.judgement.verdict
+
+    @property
+    def plan_for_qps(self) -> float | None:
+        """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
+        return None if self.rate_budget is None else self.rate_budget.plan_qps
 
     @property
     def cpu_utilisation(self) -> float:
@@ -133,9 +155,10 @@ class Prediction:
         if self.engine == "simpy" and policy.why_not_compiled is not None:
             return (
                 *self.run.notes,
+                *self.question.node_notes,
                 f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}",
             )
-        return self.run.notes
+        return (*self.run.notes, *self.question.node_notes)
 
     @property
     def qps_per_w(self) -> float | None:
@@ -176,9 +199,13 @@ class Prediction:
                 "accelerator": node.accelerator.name if node.accelerator else None,
                 "num_accelerators": node.num_accelerators,
             },
+            "service_times_of": question.service_times_of,
             "policy": question.policy.name,
             "engine": self.engine,
             "verdict": self.verdict,
+            "sla_probability": self.judgement.sla_probability,
+            "plan_for_qps": self.plan_for_qps,
+            "would_decide": deciding_dict(self.judgement.deciding),
             "offered_qps": question.traffic.rate_qps,
             "throughput_qps": throughput,
             "throughput_items_per_s": None if throughput is None else throughput * self.mean_served_items,
@@ -193,6 +220,7 @@ class Prediction:
             "sla": {
                 "percentile": question.sla.percentile,
                 "latency_ms": question.sla.latency_ms,
+                "confidence": question.sla.confidence,
                 "predicted_ms": _ms(_value_s(self.sla_interval)),
                 "ci95_ms": _ci_ms(self.sla_interval),
                 "calibration_band_ms": bands.get(question.sla.percentile),
@@ -218,7 +246,7 @@ class Prediction:
             if self.accelerator is None
             else self.accelerator.batch_size,
             "basis": self.basis.label,
-            "relative_error_of_service_times": node.cpu.relative_error,
+            "error_of_service_times": {"cpu": self.errors.cpu, "accelerator": self.errors.accelerator},
             "assumptions": list(node.assumptions),
             "simulated_queries": run.num_queries,
             "precision_reached": run.precision_reached,
@@ -226,7 +254,13 @@ class Prediction:
         }
 
 
-def predict(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Prediction:
+def predict(
+    question: Question,
+    *,
+    engine: EngineName = "auto",
+    extrapolate: bool = False,
+    accept_uncertain: bool = False,
+) -> Prediction:
     """Predict how a node serves a load.
 
     Parameters
@@ -237,6 +271,8 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         What simulates; both give the same answer.
     extrapolate : bool
         Answer outside the calibrated range too, marked.
+    accept_uncertain : bool
+        Let the central estimate decide whether the SLA is met.
 
     Raises
     ------
@@ -259,44 +295,71 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         engine=engine,
     )
     greatest = greatest_rate(search, num_queries=RATE_QUERIES)
-    return describe(question, run, service, greatest, rate_budget(search, greatest, calibration_errors(node)))
+    errors = service_errors(node, policy, question.traffic.size_pmf)
+    budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
+    times = other_times(question, run, service)
+    judgement = _judged(question, run, times, errors, accept_uncertain)
+    return describe(question, run, times, greatest, budget, errors, judgement)
+
+
+def other_times(question: Question, run: RunResult, service: ServiceTimes) -> OtherTimes:
+    """A run's first queries, to be served again with other service times."""
+    percentiles = {question.sla.percentile, *REPORTED_PERCENTILES}
+    seed = question.simulation.seed
+    return OtherTimes(question.traffic, service, question.policy, run, percentiles, seed=seed)
+
+
+def _judged(
+    question: Question, run: RunResult, times: OtherTimes, errors: Errors, accept_uncertain: bool
+) -> Judgement:
+    """The verdict, and where it is open, what would decide it."""
+    sla = question.sla
+    found = margin(times, sla, errors)
+    judgement = judge(sla, run, found, errors, accept_uncertain=accept_uncertain)
+    if judgement.verdict != "within_error":
+        return judgement
+
+    def band_at(ln_scale: float) -> Band:
+        ends = times.all_percentiles_s((errors.at(-ln_scale), errors.at(ln_scale)))
+        low, high = (None if end is None else end[sla.percentile] for end in ends)
+        return low, high
+
+    deciding = what_decides(
+        run,
+        sla,
+        found,
+        errors,
+        calibrated_here=bool(question.node.cpu.surfaces),
+        precision=question.simulation.precision,
+        band_at=band_at,
+    )
+    return replace(judgement, deciding=deciding)
 
 
 def describe(
     question: Question,
     run: RunResult,
-    service: ServiceTimes,
+    times: OtherTimes,
     greatest: GreatestRate | None,
     budget: RateBudget | None,
+    errors: Errors,
+    judgement: Judgement,
 ) -> Prediction:
-    """Say what a run of a load found: the verdict, what the calibration leaves open, where the time goes."""
+    """Say what a run of a load found: the verdict, what the service times leave open, where time goes."""
     node, policy = question.node, question.policy
     return Prediction(
         question=question,
-        verdict=_verdict(question, run),
+        judgement=judgement,
+        errors=errors,
         run=run,
         greatest=greatest,
-        latency_budget=latency_budget(
-            question.traffic,
-            service,
-            policy,
-            run,
-            calibration_errors(node),
-            seed=question.simulation.seed,
-        ),
+        latency_budget=latency_budget(times, run, errors),
         rate_budget=budget,
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),
         accelerator=_accelerator_breakdown(question, run),
         basis=node.basis(policy, question.max_items),
     )
-
-
-def _verdict(question: Question, run: RunResult) -> Verdict:
-    if not run.is_stable:
-        return "unstable"
-    meets = run.percentiles[question.sla.percentile].value_s <= question.sla.latency_s
-    return "meets_sla" if meets else "misses_sla"
 
 
 def _mean_service_s(question: Question, run: RunResult) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.scenario import NodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import (
     FileSizes,
@@ -24,12 +26,14 @@ from perfmodel.domain.workload import (
 from perfmodel.errors import CalibrationWarning, InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
-from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
+from perfmodel.loading.shipped import find_file, find_profile
 from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.run_cost import require_affordable
+from perfmodel.planning.service_words import service_times_of
+from perfmodel.planning.stack_choice import Wish, choose_stacks
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
@@ -50,6 +54,7 @@ class Question:
     policy: Policy
     sla: SlaTarget
     simulation: SimulationSettings
+    stack_note: str | None = None  # where another stack answers than the file names
     stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
 
     @property
@@ -58,29 +63,88 @@ class Question:
         return self.traffic.size_pmf.max_items
 
     @property
+    def service_times_of(self) -> str:
+        """What is in the service times, in words."""
+        return service_times_of(self.node, self.policy, self.traffic.size_pmf)
+
+    @property
+    def node_notes(self) -> tuple[str, ...]:
+        """What a reader of any answer must know of the node."""
+        notes = self.node.notes(self.policy, self.max_items)
+        return notes if self.stack_note is None else (self.stack_note, *notes)
+
+    @property
     def largest_query_items(self) -> int:
         """Largest query to be ready for: as stated, else the largest that arrives. [items]"""
         return self.stated_max_items or self.max_items
 
 
-def prepare(loaded: LoadedScenario) -> Question:
+def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
     """Read the model, the profiles and the traffic files that a scenario names.
+
+    Parameters
+    ----------
+    loaded : LoadedScenario
+        The scenario.
+    mixed_stacks : bool
+        Whether the node's devices may have different software stacks.
 
     Raises
     ------
     InputError
         At the place in the scenario, or in the file it names, that cannot be used.
     """
+    return _prepared(loaded, None, mixed_stacks=mixed_stacks)
+
+
+def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question]:
+    """Read scenarios whose nodes stand side by side in an answer: all devices with one software stack.
+
+    Parameters
+    ----------
+    scenarios : sequence of LoadedScenario
+        What is put side by side; `node.stack` and `name@stack` count as asked for.
+    mixed_stacks : bool
+        Whether devices may have different stacks all the same.
+
+    Raises
+    ------
+    InputError
+        As `prepare`; or if there is no stack that all devices have.
+    """
+    if mixed_stacks:
+        return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
+    wishes = [wish for loaded in scenarios for wish in _wishes(loaded)]
+    model = parse_file(scenarios[0].model_path(), RecModel)
+    stack = choose_stacks(wishes, model)[0]
+    return [_prepared(loaded, stack, mixed_stacks=False) for loaded in scenarios]
+
+
+def _wishes(loaded: LoadedScenario) -> list[Wish]:
+    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`.
+
+    A stack that a file names for its own devices does not bind others, put in their place by `--set`.
+    """
+    choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+    profiles = [parse_file(choice.path, ProfileFile) for choice in choices]
+    stack = loaded.scenario.node.stack
+    if loaded.has_changed_devices and any(stack not in profile.stacks for profile in profiles):
+        stack = None
+    return [Wish(profile, choice.stack or stack) for profile, choice in zip(profiles, choices, strict=True)]
+
+
+def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) -> Question:
+    """The question with one stack for all devices, or with those that the scenario leads to."""
     scenario = loaded.scenario
     model = parse_file(loaded.model_path(), RecModel)
     node_choice = scenario.node
+    wishes = _wishes(loaded)
+    _require_their_kinds(loaded, [wish.profile for wish in wishes])
     try:
-        cpu = choose_device(loaded.cpu_profile(), model, wanted=node_choice.stack)
+        stacks = [stack] * len(wishes) if stack else choose_stacks(wishes, model, mixed=mixed_stacks)
     except InputError as error:
-        raise _at(loaded, error, "node", "stack" if node_choice.stack else "cpu") from None
-    if cpu.kind != "cpu":
-        raise loaded.error(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", "node", "cpu")
-    accelerators = _accelerators(loaded, model, cpu)
+        raise loaded.error(str(error), "node", _place_of_stack(node_choice, wishes)) from None
+    cpu, *accelerators = (device_of(wish.profile, name) for wish, name in zip(wishes, stacks, strict=True))
     cores = node_choice.cores or cpu.num_cores
     if cores > 2 * cpu.num_cores:
         most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
@@ -121,33 +185,53 @@ def prepare(loaded: LoadedScenario) -> Question:
         sla=scenario.sla,
         simulation=scenario.simulation,
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
+        stack_note=_stack_note(node_choice.stack, wishes, stacks),
     )
 
 
-def choose_device(choice: ProfileChoice, model: RecModel, *, wanted: str | None = None) -> Device:
-    """Read a profile with the stack asked for, else the model's own, else the profile's default.
+def _stack_note(named: str | None, wishes: Sequence[Wish], stacks: Sequence[str]) -> str | None:
+    """Say that a file's stack gave way, to devices that `--set` put in the place of its own."""
+    if named is None or named in stacks or any(wish.asked for wish in wishes):
+        return None
+    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stacks)
+    return f"node.stack: {without} was not measured with {named}; all times are those of {stacks[0]}"
 
-    Raises
-    ------
-    InputError
-        If the profile has no such stack.
+
+def _require_their_kinds(loaded: LoadedScenario, profiles: Sequence[ProfileFile]) -> None:
+    """Refuse accelerators as the CPU, CPUs as accelerators, and accelerators of several kinds."""
+    cpu, *cards = profiles
+    if cpu.kind != "cpu":
+        raise loaded.error(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", "node", "cpu")
+    for index, card in enumerate(cards):
+        if card.kind == "cpu":
+            got = f"expected an accelerator profile, got {card.name}, a cpu"
+            raise loaded.error(got, "node", "accelerators", index)
+        if card.name != cards[0].name:
+            both = f"expected accelerators of one kind, got {cards[0].name} and {card.name}"
+            raise loaded.error(both, "node", "accelerators", index)
+
+
+def _place_of_stack(node: NodeChoice, wishes: Sequence[Wish]) -> str:
+    """The key that an error about stacks is about."""
+    if node.stack is not None:
+        return "stack"
+    missing = [wish.asked is not None and wish.asked not in wish.profile.stacks for wish in wishes]
+    return "accelerators" if len(wishes) > 1 and not missing[0] else "cpu"
+
+
+def device_of(profile: ProfileFile, stack: str) -> Device:
+    """The device with a stack that its profile has.
 
     Warns
     -----
     CalibrationWarning
         If the profile was calibrated on a machine that differs from this one.
     """
-    profile = parse_file(choice.path, ProfileFile)
     if profile.fingerprint is not None:
         note = _other_machine_note(profile.name, profile.fingerprint.machine, read_machine())
         if note:
             warnings.warn(note, CalibrationWarning, stacklevel=2)
-    asked = choice.stack or wanted
-    if asked is not None and asked not in profile.stacks:
-        known = ", ".join(profile.stacks)
-        raise InputError(f"{profile.name} has no stack {asked!r}; it has {known}")
-    own = model.stack if model.stack in profile.stacks else None
-    return profile.device(asked or own)
+    return profile.device(stack)
 
 
 def _other_machine_note(profile: str, calibrated: Machine, here: Machine) -> str | None:
@@ -167,42 +251,15 @@ def find_model(name: str) -> RecModel:
 
 def find_device(name: str, model: RecModel) -> Device:
     """Read a device by the name or path of its profile, perhaps with `@stack`."""
-    return choose_device(find_profile(name), model)
+    return find_devices([name], model)[0]
 
 
-def find_companion(name: str, model: RecModel, cpu: Device) -> Device:
-    """Read an accelerator by its profile's name or path, with the CPU's stack where it has that."""
-    choice = find_profile(name)
-    stacks = parse_file(choice.path, ProfileFile).stacks
-    return choose_device(
-        choice, model, wanted=cpu.stack if choice.stack is None and cpu.stack in stacks else None
-    )
-
-
-def _accelerators(loaded: LoadedScenario, model: RecModel, cpu: Device) -> list[Device]:
-    """Read the accelerators; each takes the CPU's stack where its profile has it."""
-    devices: list[Device] = []
-    for index, choice in enumerate(loaded.accelerator_profiles()):
-        profile = parse_file(choice.path, ProfileFile)
-        stack = cpu.stack if choice.stack is None and cpu.stack in profile.stacks else None
-        try:
-            device = choose_device(choice, model, wanted=stack)
-        except InputError as error:
-            raise _at(loaded, error, "node", "accelerators", index) from None
-        if device.kind == "cpu":
-            got = f"expected an accelerator profile, got {device.name}, a cpu"
-            raise loaded.error(got, "node", "accelerators", index)
-        if devices and device.name != devices[0].name:
-            both = f"expected accelerators of one kind, got {devices[0].name} and {device.name}"
-            raise loaded.error(both, "node", "accelerators", index)
-        devices.append(device)
-    return devices
-
-
-def _at(loaded: LoadedScenario, error: InputError, *path: str | int) -> InputError:
-    """Locate an error about a stack; one from inside another file keeps its own place."""
-    message = str(error)
-    return loaded.error(message, *path) if " has no stack " in message else error
+def find_devices(names: Sequence[str], model: RecModel, *, mixed_stacks: bool = False) -> list[Device]:
+    """Read devices that stand side by side in an answer, all with one stack: see `choose_stacks`."""
+    choices = [find_profile(name) for name in names]
+    wishes = [Wish(parse_file(choice.path, ProfileFile), choice.stack) for choice in choices]
+    stacks = choose_stacks(wishes, model, mixed=mixed_stacks)
+    return [device_of(wish.profile, stack) for wish, stack in zip(wishes, stacks, strict=True)]
 
 
 def _traffic(loaded: LoadedScenario) -> TrafficSource:

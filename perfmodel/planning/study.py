@@ -13,7 +13,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.traffic_files import named_sizes
 from perfmodel.planning.load_test import FINAL_QUERIES, Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import find_companion, find_device, find_model
+from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.tuning import (
     SLA_LEVELS,
@@ -175,11 +175,17 @@ def production_sizes() -> SizePmf:
     return SizePmf(sizes.num_items, sizes.probabilities)
 
 
+STUDIED_STACKS = {"broadwell": "deeprecsys-isca2020", "skylake": "deeprecsys-repository"}
+"""What the DeepRecSys study ran on each CPU, as published: software differs with the machine."""
+
+
 def study_node(model: str, cpu: str, accelerator: str | None) -> ServingNode:
-    """All cores of a CPU, perhaps with one accelerator, each with the model's own software stack."""
+    """All cores of a CPU, perhaps with one accelerator, in the stack that the study ran on that CPU."""
     rec_model = find_model(model)
-    device = find_device(cpu, rec_model)
-    card = None if accelerator is None else find_companion(accelerator, rec_model, device)
+    stack = STUDIED_STACKS.get(cpu)
+    names = [cpu if stack is None else f"{cpu}@{stack}", *([] if accelerator is None else [accelerator])]
+    device, *cards = find_devices(names, rec_model)
+    card = cards[0] if cards else None
     return ServingNode(
         model=rec_model,
         cpu=device,

@@ -112,6 +112,7 @@ class TuneAnswer:
         return {
             "scenario": self.question.name,
             "model": node.model.name,
+            "service_times_of": self.question.service_times_of,
             "node": {
                 "cpu": node.cpu.name,
                 "stack": node.cpu.stack,

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
 from perfmodel.report.predict import VERDICTS
-from perfmodel.report.tables import assumption_lines, number
+from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
@@ -20,6 +20,7 @@ def fleet_page(result: FleetPrediction) -> RenderableType:
     question = result.question
     parts: list[RenderableType] = [
         f"[bold]{question.scenario.node.model.name}[/] on {_nodes(result)}, {question.routing.value} routing",
+        times_of(result),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         "",
         _figures(result),
@@ -113,9 +114,9 @@ def _shown(windows: tuple[FleetWindow, ...]) -> list[FleetWindow]:
 
 def _sources(result: FleetPrediction) -> list[str]:
     cpus = {member.question.node.cpu.name: member.question.node.cpu for member in result.question.members}
-    errors = ", ".join(f"{100 * cpu.relative_error:.0f} % on {name}" for name, cpu in cpus.items())
+    errors = ", ".join(f"{100 * cpu.relative_error:.2g} % on {name}" for name, cpu in cpus.items())
     return [
-        f"service times: {result.basis.label}, mean error of the calibration {errors}",
+        f"service times: {result.basis.label}, root mean square error on what the fits had not seen {errors}",
         f"latencies: {result.simulated_queries:,} queries simulated; "
         f"\\[low, high] are 95 % confidence intervals",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from perfmodel.planning.breakdown import LatencyTable
@@ -14,6 +15,7 @@ def latency_page(result: LatencyTable) -> RenderableType:
     """Latency by batch, then where the largest batch's time goes."""
     beside = f", {result.co_located} copies on one socket" if result.co_located > 1 else ""
     title = f"[bold]{result.model} on {result.device} ({result.stack}){beside}[/]"
+    left_out = f", without {', '.join(result.without)}" if result.without else ""
     table = Table(box=None, pad_edge=False)
     for heading in ("batch", "ms", "us/item"):
         table.add_column(heading, justify="right")
@@ -25,7 +27,8 @@ def latency_page(result: LatencyTable) -> RenderableType:
         )
     last = max(result.rows, key=lambda row: row.batch_size)
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
-    return Group(title, "", table, "", operators, "", *assumption_lines(result.assumptions))
+    said = escape(f"times: {result.service_times_of}{left_out}")
+    return Group(title, said, "", table, "", operators, "", *assumption_lines(result.assumptions))
 
 
 def print_page(page: RenderableType) -> None:

@@ -6,14 +6,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.predict import Prediction
-from perfmodel.planning.sensitivity import calibration_errors
-from perfmodel.report.error_budget import latency_band, rate_interval, sensitivity, service_errors
-from perfmodel.report.tables import assumption_lines, number, operator_table
+from perfmodel.report.error_budget import (
+    deciding_lines,
+    latency_band,
+    probability,
+    rate_interval,
+    sensitivity,
+    service_errors,
+)
+from perfmodel.report.tables import assumption_lines, number, operator_table, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
 VERDICTS = {
     "meets_sla": "[bold green]meets the SLA[/]",
+    "within_error": "[bold yellow]cannot tell whether it meets the SLA[/]",
     "misses_sla": "[bold red]misses the SLA[/]",
     "unstable": "[bold red]unstable[/]",
 }
@@ -27,7 +34,10 @@ def predict_page(result: Prediction) -> RenderableType:
         where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
     parts: list[RenderableType] = [
         f"[bold]{node.model.name}[/] on {where}",
+        times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
+        f"probability {probability(result.judgement.sla_probability)}{_plan(result)}",
+        *deciding_lines(result.judgement.deciding),
         "",
         _figures(result),
     ]
@@ -48,6 +58,16 @@ def _because(result: Prediction) -> str:
     if result.sla_interval is None:
         return f"utilisation would be {_utilisation(result)}; no latency exists ({bound} was asked)"
     return f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+
+
+def _plan(result: Prediction) -> str:
+    """The load to plan for, where one is known."""
+    confident = f"{number(100 * result.question.sla.confidence)} %"
+    if result.rate_budget is None:
+        return f"; a claim is made from {confident} on"
+    if result.plan_for_qps is None:
+        return f"; no load meets it with {confident}"
+    return f"; plan for at most {number(result.plan_for_qps, 4)} queries/s, which meets it with {confident}"
 
 
 def _utilisation(result: Prediction) -> str:
@@ -103,26 +123,23 @@ def _bounded(result: Prediction) -> str:
     if result.greatest is None:
         return "none: even an idle node is too slow"
     text, budget = rate_interval(result.greatest), result.rate_budget
-    if budget is None:
+    if budget is None or budget.band_qps is None:
         return text
     low, high = ("none" if end is None else number(end, 4) for end in budget.band_qps)
     return f"{text}; calibration {low} to {high}"
 
 
 def _sources(result: Prediction) -> list[str]:
-    cpu, run = result.question.node.cpu, result.run
-    error = f"{100 * cpu.relative_error:.0f} %"
-    lines = [
-        f"service times: {result.basis.label}; mean error {error} over the figures the profile was fitted to"
-    ]
+    run = result.run
+    known = f"{service_errors(result.errors)}, root mean square on what no fit saw"
+    lines = [f"service times: {result.basis.label}; {known}"]
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
             f"\\[low, high] are 95 % confidence intervals"
         )
     if result.latency_budget is not None:
-        off = service_errors(calibration_errors(result.question.node))
-        lines.append(f"calibration: the same queries with {off}, either way")
+        lines.append("calibration: the same queries with service times off by that error, either way")
     if run.num_queries:
         lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")
     return lines

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from rich.markup import escape
 from rich.table import Table
 
 from perfmodel.planning.breakdown import OperatorTime
@@ -44,6 +46,19 @@ def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
             operator.basis.label,
         )
     return table
+
+
+class Answer(Protocol):
+    """What a page is about, or its question."""
+
+    @property
+    def service_times_of(self) -> str:
+        """What is in the service times, in words."""
+
+
+def times_of(answer: Answer) -> str:
+    """What is in the service times: the second line of a page."""
+    return escape(f"times: {answer.service_times_of}")
 
 
 def assumption_lines(assumptions: Sequence[str]) -> list[str]:

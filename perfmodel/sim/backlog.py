@@ -15,8 +15,10 @@ import numpy as np
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.policies import Pool
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.statistics import MIN_QUERIES, NUM_BATCHES, batch_means
+from perfmodel.sim.statistics import MIN_QUERIES, batch_means
 
+# Few enough for the growth from one to the next to show, many enough to tell it from a random walk.
+NUM_BATCHES = 20
 # Under overload executors idle only at the start, before a queue has formed.
 SATURATED_FROM = 0.97
 # Of a driftless walk, one in some thousand is this many standard deviations up.
@@ -42,7 +44,7 @@ def _grew(latency_s: FloatArray, served: BoolArray) -> bool:
     pool_s = latency_s[served]
     if len(pool_s) < MIN_QUERIES:
         return False
-    batches_s = batch_means(pool_s)
+    batches_s = batch_means(pool_s, NUM_BATCHES)
     steps_s = np.diff(batches_s)
     growth_s = float(batches_s[-1] - batches_s[0])
     walk_s = float(steps_s.std(ddof=1)) * sqrt(NUM_BATCHES - 1)

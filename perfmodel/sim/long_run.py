@@ -19,9 +19,11 @@ from perfmodel.sim.compiled_engine import (
     pool_shares,
     serve_sorted,
 )
+from perfmodel.sim.controls import Carried, load_controls
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import TrafficSource
 
@@ -67,6 +69,9 @@ class LongRun:
         self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
+        self._controls = load_controls(traffic, service, policy)
+        self._carried = Carried(0.0, np.zeros(0 if self._controls is None else len(self._controls.pools)))
+        self._sums_s: list[FloatArray] = []
 
     def latency_s(self, num_queries: int) -> FloatArray:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
@@ -80,6 +85,17 @@ class LongRun:
                         drawn = thread.submit(self._draw)
                     self._serve(*queries)
         return self._latency_s[:num_queries]
+
+    def controls(self, batches: slice) -> FloatArray | None:
+        """Return the controls of a `batch_span` of the queries served so far; see `LoadControls`. [s]"""
+        if self._controls is None:
+            return None
+        length = (batches.stop - batches.start) // NUM_BATCHES
+        bounds = np.arange(-1, NUM_BATCHES + 1) * length + batches.start
+        blocks_s = np.concatenate(self._sums_s, axis=2)
+        totals_s = np.pad(np.cumsum(blocks_s, axis=2), ((0, 0), (0, 0), (1, 0)))
+        at_bounds_s = totals_s[:, :, np.maximum(bounds, 0) // BLOCK_QUERIES]
+        return self._controls.of_sums(np.diff(at_bounds_s, axis=2), length)
 
     def _draw(self) -> Chunk:
         """Draw the next chunk; sums go on from the last, so that they round as those of one long array."""
@@ -99,3 +115,8 @@ class LongRun:
             serve_sorted(arrival_s, num_items, share, state_s, latency_s)
         latency_s -= arrival_s
         self._served += CHUNK
+        if self._controls is not None:
+            sums_s, self._carried = self._controls.sums_by_block_s(
+                arrival_s, num_items, BLOCK_QUERIES, self._carried
+            )
+            self._sums_s.append(sums_s)

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isinf
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.backlog import overloaded_pool
+from perfmodel.sim.controls import LoadControls, load_controls
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
+    NUM_BATCHES,
+    Batches,
     Interval,
-    SortedValues,
+    SortedBatches,
+    batch_span,
     mean_interval,
     percentile_interval,
     warm_up_queries,
 )
-from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class RunResult:
         Queries simulated, and those of them left out of the statistics.
     alone, contended : PoolLoads
         Utilisation offered, with every request alone on the node and with all executors busy. [1]
+    utilisation : PoolLoads or None
+        Fraction of the time in which the cores, all together, and the accelerators were busy, for the mean
+        query of the law instead of that of the run; None where overloaded. [1]
+    throughput_qps, throughput_items_per_s : float or None
+        Queries and items served per second: of drawn traffic what is offered less what was shed; None where
+        overloaded. [queries/s], [items/s]
     record : RunRecord or None
         The queries of the run, warm-up included, of a very long one the first `RECORDED_QUERIES`; None where
         the load was refused beforehand.
@@ -74,6 +81,9 @@ class RunResult:
     warm_up_queries: int
     alone: PoolLoads
     contended: PoolLoads
+    utilisation: PoolLoads | None = None
+    throughput_qps: float | None = None
+    throughput_items_per_s: float | None = None
     record: RunRecord | None
     notes: tuple[str, ...]
 
@@ -130,6 +140,7 @@ def run_until_precise(
         return _overload(busiest, alone, contended, record=None)
     fewest, most = _bounds(traffic, settings, max(wanted))
     num_queries = fewest
+    controls = None if sheds else load_controls(traffic, service, policy)
     record: RunRecord | None = None
     long_run: LongRun | None = None
     while True:
@@ -143,12 +154,19 @@ def run_until_precise(
                 return _overload(pool, alone, contended, record=record)
         latency_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
-        served_s = (
-            latency_s[warm_up:] if record.shed is None else latency_s[warm_up:][record.served[warm_up:]]
-        )
+        counted = batch_span(num_queries, warm_up)
+        batch_controls = None
+        if long_run is not None:
+            batch_controls = long_run.controls(counted)
+        elif controls is not None:
+            batch_controls = controls.by_batch(queries.first(counted.stop), counted.start, NUM_BATCHES)
+        served_s = latency_s[counted]
+        if record.shed is not None:
+            served_s = served_s[record.served[counted]]
         # Stamps of a longer run are larger, and so is what rounding does to them.
         rounding_s = record.rounding_s * max(1.0, num_queries / max(1, record.num_queries))
-        mean, intervals = _statistics(served_s, rounding_s, wanted, sort=long_run is None)
+        batches = SortedBatches if long_run is None else _ranked
+        mean, intervals = _statistics(served_s, batch_controls, rounding_s, wanted, batches)
         excess = intervals[percentile].relative_half_width / settings.precision
         if excess <= 1.0 or num_queries >= most:
             break
@@ -156,6 +174,7 @@ def run_until_precise(
         # more a short run asks for is itself uncertain by half: a longer one first, where it is a lot.
         least, greatest = GROWTH_AFRESH if long_run is None else GROWTH_CONTINUED
         num_queries = min(most, ceil(num_queries * max(least, min(greatest, 1.1 * excess**2))))
+    throughput_qps, items_per_s = _throughput(traffic, record)
     return RunResult(
         overloaded=None,
         mean_latency=mean,
@@ -165,6 +184,9 @@ def run_until_precise(
         warm_up_queries=warm_up,
         alone=alone,
         contended=contended,
+        utilisation=_utilisation(traffic, queries, record, controls),
+        throughput_qps=throughput_qps,
+        throughput_items_per_s=items_per_s,
         record=record,
         notes=_notes(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
     )
@@ -197,22 +219,53 @@ def _long_run(
 
 
 def _statistics(
-    latency_s: FloatArray, rounding_s: float, percentiles: Sequence[float], *, sort: bool
+    latency_s: FloatArray,
+    controls: FloatArray | None,
+    rounding_s: float,
+    percentiles: Sequence[float],
+    batches_of: Callable[[FloatArray, int], Batches],
 ) -> tuple[Interval, dict[float, Interval]]:
-    sorted_s = np.sort(latency_s) if sort else _ranked(latency_s)
+    mean = mean_interval(latency_s, controls)  # refuses too few
+    batches = batches_of(latency_s, NUM_BATCHES)
 
     def interval(percentile: float) -> Interval:
-        return percentile_interval(latency_s, percentile, sorted_s=sorted_s, rounding_s=rounding_s)
+        return percentile_interval(
+            latency_s, percentile, controls=controls, batches=batches, rounding_s=rounding_s
+        )
 
-    with ThreadPoolExecutor() as threads:  # numpy runs without the GIL
-        found = threads.map(interval, percentiles)
-        return mean_interval(latency_s), dict(zip(percentiles, found, strict=True))
+    return mean, {percentile: interval(percentile) for percentile in percentiles}
 
 
-def _ranked(latency_s: FloatArray) -> SortedValues:
-    from perfmodel.sim.selection import Ranked
+def _ranked(latency_s: FloatArray, num_batches: int) -> Batches:
+    from perfmodel.sim.selection import RankedBatches
 
-    return Ranked(latency_s)
+    return RankedBatches(latency_s, num_batches)
+
+
+def _throughput(traffic: TrafficSource, record: RunRecord) -> tuple[float, float]:
+    """Queries and items served per second: of drawn traffic what the law offers, less what was shed."""
+    if traffic.num_recorded is not None:
+        items = int(record.num_items[record.served].sum())
+        return record.throughput_qps, items / record.makespan_s
+    offered = traffic.rate_qps * traffic.size_pmf.mean_items
+    if record.shed is None:
+        return traffic.rate_qps, offered
+    shed_items = traffic.rate_qps * int(record.num_items[record.shed].sum()) / record.num_queries
+    return traffic.rate_qps * (1.0 - record.shed_rate), offered - shed_items
+
+
+def _utilisation(
+    traffic: TrafficSource, queries: Queries, record: RunRecord, controls: LoadControls | None
+) -> PoolLoads:
+    """How busy the record's executors are, less what its queries happened to ask for beyond the mean."""
+    measured = PoolLoads(record.cpu_utilisation, record.accelerator_utilisation or 0.0)
+    if controls is None or controls.mean_gap_s is None:
+        return measured
+    cpu, accelerator = controls.expected_over_drawn(queries)
+    over_time = traffic.rate_qps * record.makespan_s / record.num_queries
+    return PoolLoads(
+        min(1.0, measured.cpu * cpu * over_time), min(1.0, measured.accelerator * accelerator * over_time)
+    )
 
 
 def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:

@@ -17,6 +17,7 @@ from perfmodel.sim.policies import (
     requests_by_size,
     sizes_by_lane,
 )
+from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 
@@ -62,18 +63,41 @@ def offered_utilisation(
     """
     law = traffic.size_pmf
     check_covers(service, policy, law.max_items)
+    loads = [
+        traffic.rate_qps * float(law.probabilities @ pool_s)
+        for pool_s in pool_time_by_size_s(law, service, policy, contended=contended)
+    ]
+    if len(loads) == 1:
+        return PoolLoads(cpu=loads[0], accelerator=loads[0] if service.num_streams else 0.0)
+    cpu, cpu_large, accelerator = loads
+    return PoolLoads(cpu=max(cpu, cpu_large), accelerator=accelerator)
+
+
+def pool_time_by_size_s(
+    law: SizePmf, service: ServiceTimes, policy: Policy, *, contended: bool
+) -> tuple[FloatArray, ...]:
+    """Time of a whole pool that a query of each size of the law takes. [s]
+
+    Parameters
+    ----------
+    law, service, policy, contended
+        See `offered_utilisation`.
+
+    Returns
+    -------
+    tuple of (m,) float
+        For each of `Pool`, where the policy looks at the size alone; else one, for the node as a whole.
+    """
     if not isinstance(policy, SizedPolicy):
-        least = traffic.rate_qps * law.expect(lambda sizes: _least_shares_s(service, sizes, contended))
-        return PoolLoads(cpu=least, accelerator=least if service.num_streams else 0.0)
+        return (_least_shares_s(service, law.values, contended),)
     lanes = {lane.pool: lane for lane in policy.lanes}
     executors = {pool: executors_of(lane, policy, service) for pool, lane in lanes.items()}
     served_s = {pool: _ServedTimes(service, lane, contended=contended) for pool, lane in lanes.items()}
-    mean_s = dict.fromkeys(Pool, 0.0)
+    times_s = {pool: np.zeros(len(law.values)) for pool in Pool}
     for lane, of_lane in sizes_by_lane(policy.lanes, law.values):
         query_s = served_s[lane.pool].of_queries_s(law.values[of_lane], lane.request_items)
-        mean_s[lane.pool] += float(law.probabilities[of_lane] @ query_s)
-    loads = {pool: traffic.rate_qps * mean_s[pool] / max(1, executors.get(pool, 0)) for pool in Pool}
-    return PoolLoads(cpu=max(loads[Pool.CPU], loads[Pool.CPU_LARGE]), accelerator=loads[Pool.ACCELERATOR])
+        times_s[lane.pool][of_lane] += query_s / max(1, executors.get(lane.pool, 0))
+    return times_s[Pool.CPU], times_s[Pool.CPU_LARGE], times_s[Pool.ACCELERATOR]
 
 
 def _least_shares_s(service: ServiceTimes, num_items: IntArray, contended: bool) -> FloatArray:

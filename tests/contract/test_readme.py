@@ -27,6 +27,7 @@ def test_the_readme_opens_with_the_main_job_and_the_tests() -> None:
     main_job, tests = commands()
     assert main_job.endswith("perfplan predict --scenario rm3_skylake.yaml")
     assert tests.endswith("python -m pytest")
+    assert tests.count("pip install") == tests.count("-c constraints.txt") == 2
     assert README.index("```sh") < 200
 
 

@@ -8,8 +8,8 @@ from math import inf
 import pytest
 
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.greatest_rate import GreatestRate, greatest_rate
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_greatest_rate_qps, mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import mdc_greatest_rate_qps, solve_mdc
 from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue

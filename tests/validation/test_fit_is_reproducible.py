@@ -6,8 +6,8 @@ import pytest
 
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
-from calibration.published.fit import fit_all
 from calibration.published.node_level import input_overlap, node_slowdown
+from calibration.published.stacks import fit_all
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file

@@ -20,7 +20,7 @@ from perfmodel.planning.deeprecsys_climb import (
 from perfmodel.planning.deeprecsys_mode import ShortcutReport, compare_shortcuts
 from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.prepare import Question, prepare
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate.search import RateSearch
 
 QUICK = Effort(probe_queries=30_000, long_runs=2, short_probe_queries=10_000, short_runs=4)
 

@@ -10,9 +10,9 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import BurstyArrivals, PoissonArrivals
 from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.study import production_sizes, study_node
-from perfmodel.planning.throughput import RateSearch
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation

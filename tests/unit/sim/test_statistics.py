@@ -10,12 +10,13 @@ from perfmodel.errors import InputError
 from perfmodel.sim.statistics import (
     CONFIDENCE,
     NUM_BATCHES,
-    STUDENT_T,
     Interval,
     batch_means,
+    controlled_mean,
     mean_interval,
     order_statistic,
     percentile_interval,
+    student_t,
     warm_up_queries,
 )
 
@@ -99,5 +100,50 @@ def test_the_interval_moves_with_its_data() -> None:
     assert doubled == Interval(2 * one.value_s, 2 * one.low_s, 2 * one.high_s)
 
 
-def test_the_quantile_of_students_t_is_that_of_its_degrees_of_freedom() -> None:
-    assert stdtrit(NUM_BATCHES - 1, 0.5 + 0.5 * CONFIDENCE) == pytest.approx(STUDENT_T, rel=1e-14)
+@pytest.mark.parametrize("degrees", [10, 19, 25, 29, 200])
+def test_the_quantile_of_students_t_is_that_of_its_degrees_of_freedom(degrees: int) -> None:
+    assert stdtrit(degrees, 0.5 + 0.5 * CONFIDENCE) == pytest.approx(student_t(degrees), rel=1e-5)
+
+
+def test_without_controls_the_mean_is_plain_and_its_error_that_of_independent_batches() -> None:
+    means = np.array([1.0, -1.0] * 10)  # a negative correlation is no reason for a narrower interval
+    estimate = controlled_mean(means)
+    assert estimate.mean == pytest.approx(0.0)
+    assert estimate.standard_error == pytest.approx(means.std(ddof=1) / 20**0.5)
+    assert estimate.degrees == 19
+
+
+def test_a_control_takes_off_what_it_explains() -> None:
+    rng = np.random.default_rng(6)
+    held, narrower = 0, []
+    for _ in range(400):
+        control = rng.normal(size=(NUM_BATCHES, 2))
+        means = 5.0 + control @ [3.0, -1.0] + rng.normal(size=NUM_BATCHES)
+        estimate = controlled_mean(means, control)
+        held += abs(estimate.mean - 5.0) <= estimate.half_width
+        narrower.append(estimate.half_width / controlled_mean(means).half_width)
+    assert 0.92 <= held / 400 <= 0.985
+    assert np.median(narrower) < 0.5  # 1 / sqrt(1 + 9 + 1), and what the autocorrelation factor adds
+
+
+def test_controls_that_say_nothing_change_nothing() -> None:
+    means = np.random.default_rng(7).normal(size=NUM_BATCHES)
+    control = np.random.default_rng(8).normal(size=(NUM_BATCHES, 1))
+    alone, twice = (controlled_mean(means, np.hstack([control] * copies)) for copies in (1, 2))
+    assert twice.mean == pytest.approx(alone.mean)
+    assert twice.half_width == pytest.approx(alone.half_width)
+    plain = controlled_mean(means)
+    assert controlled_mean(means, np.zeros((NUM_BATCHES, 2))) == plain
+    assert controlled_mean(means, np.full((NUM_BATCHES, 1), 3.0)) == plain
+    assert controlled_mean(means[:12], np.random.default_rng(9).normal(size=(12, 4))) == controlled_mean(
+        means[:12]
+    )
+
+
+def test_the_weights_of_the_batches_depend_on_the_controls_alone() -> None:
+    rng = np.random.default_rng(10)
+    one, other, control = rng.normal(size=(3, NUM_BATCHES))
+    summed = controlled_mean(one + other, control[:, None]).mean
+    assert summed == pytest.approx(
+        controlled_mean(one, control[:, None]).mean + controlled_mean(other, control[:, None]).mean
+    )

@@ -17,8 +17,8 @@ from perfmodel.domain.workload import (
     PoissonArrivals,
     TraceArrivals,
 )
-from perfmodel.planning import throughput
-from perfmodel.planning.throughput import RateSearch
+from perfmodel.planning.rate import search as rate_search
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import solve_mdc
 from perfmodel.sim.builtin_policies import SizePriority
@@ -45,7 +45,7 @@ def search_of(
         policy=queue.policy,
         sla=sla,
         seed=seed,
-        probe_queries=throughput.PROBE_QUERIES,  # as it stands now: some tests change it
+        probe_queries=rate_search.PROBE_QUERIES,  # as it stands now: some tests change it
     )
 
 
@@ -63,13 +63,13 @@ def contended_search(
         sla=SlaTarget(percentile=0.95, latency_ms=latency_ms),
         seed=3,
         engine=engine,
-        probe_queries=throughput.PROBE_QUERIES,  # as it stands now: some tests change it
+        probe_queries=rate_search.PROBE_QUERIES,  # as it stands now: some tests change it
     )
 
 
 @pytest.fixture
 def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "PROBE_QUERIES", 10_000)
+    monkeypatch.setattr(rate_search, "PROBE_QUERIES", 10_000)
 
 
 @pytest.mark.parametrize("executors", [1, 4])
@@ -83,7 +83,7 @@ def test_the_greatest_rate_of_equal_services_is_that_of_the_closed_form(executor
 def test_the_greatest_rate_of_exponential_services_is_that_of_the_closed_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(throughput, "PROBE_QUERIES", 2_000_000)  # four executors see few queries at a time
+    monkeypatch.setattr(rate_search, "PROBE_QUERIES", 2_000_000)  # four executors see few queries at a time
     latency_s = mmc_latency_percentile_s(0.95, 2.8, 1.0, 4)
     assert search_of(exponential_queue(0.5, 4), latency_s).greatest_rate_qps() == pytest.approx(2.8, rel=0.01)
 

@@ -1,0 +1,168 @@
+"""The stages of the fit, stack by stack, with every model or without one.
+
+(1) HPCA 2020 alone gives each server generation its bare kernels; (2) the DeepRecSys repository's figures
+give Skylake and the 1080 Ti that stack; (3) ISCA 2020's figures give Broadwell and the 1080 Ti theirs,
+starting from the same silicon in (1) and (2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from calibration.published import parameters as start_from
+from calibration.published.figures import HPCA, ISCA, REPOSITORY, Devices, Models
+from calibration.published.fitted import Fitted, device_of
+from calibration.published.parameters import Parameter
+from calibration.published.profiles import PLATFORMS, Costs
+from calibration.published.stages import Outcome, Parameters, Stage, fit_stage
+
+HPCA_FIGURES = (
+    "cpu_latency_hpca2020_fig8.csv",
+    "cpu_latency_hpca2020_text.csv",
+    "colocation_hpca2020_fig9.csv",
+)
+REPOSITORY_FIGURES = (
+    "operator_share_repository_skylake.csv",
+    "operator_share_repository_gtx1080ti.csv",
+    "gpu_speedup_repository.csv",
+)
+ISCA_FIGURES = ("operator_share_isca2020_fig6.csv", "gpu_speedup_isca2020_fig9.csv")
+
+V = TypeVar("V")
+
+
+def fit_all(models: Models) -> list[Fitted]:
+    """Run the stages in order and return the costs of every stack."""
+    bare = fit_bare_kernels(models)
+    return [*bare.values(), *fit_serving(bare, models)]
+
+
+def fit_bare_kernels(models: Models, *, without: str | None = None) -> dict[str, Fitted]:
+    """Fit HPCA 2020's stack on each server; `without` one model's figures where one is named."""
+    return {server: _fit_bare_kernels(server, models, without) for server in PLATFORMS}
+
+
+def fit_serving(bare: Mapping[str, Fitted], models: Models, *, without: str | None = None) -> list[Fitted]:
+    """Fit DeepRecSys's two stacks, starting from the bare kernels; `without` one model's figures."""
+    skylake, repository_card = _fit_host_and_card(
+        host="skylake",
+        stack=REPOSITORY,
+        figures=REPOSITORY_FIGURES,
+        groups=_repository_groups(bare["skylake"].costs),
+        models=models,
+        without=without,
+    )
+    broadwell, isca_card = _fit_host_and_card(
+        host="broadwell",
+        stack=ISCA,
+        figures=ISCA_FIGURES,
+        groups=_isca_groups(bare["broadwell"].costs, repository_card.costs),
+        models=models,
+        without=without,
+    )
+    return [skylake, repository_card, broadwell, isca_card]
+
+
+def _fit_bare_kernels(server: str, models: Models, without: str | None) -> Fitted:
+    """Fit one server generation to HPCA 2020, which measured kernels without a serving stack."""
+    groups = {"kernels": start_from.CPU_KERNELS}
+
+    def assemble(costs: Mapping[str, Costs]) -> Devices:
+        # Figures of the other servers need some device; their points are not kept.
+        return dict(device_of(name, HPCA, costs["kernels"]) for name in PLATFORMS)
+
+    stage = Stage(
+        groups=groups,
+        assemble=assemble,
+        files=HPCA_FIGURES,
+        keep=lambda point: server in point.label and point.model != without,
+    )
+    return _fitted(server, HPCA, ["kernels"], stage, fit_stage(stage, models))
+
+
+def _fit_host_and_card(
+    *,
+    host: str,
+    stack: str,
+    figures: tuple[str, ...],
+    groups: Mapping[str, Parameters],
+    models: Models,
+    without: str | None,
+) -> tuple[Fitted, Fitted]:
+    """Fit a CPU and the 1080 Ti under one stack together: the figures compare them, and share the input."""
+    on_host, on_card = ["cpu", "input"], ["gpu", "input", "transfer"]
+
+    def assemble(costs: Mapping[str, Costs]) -> Devices:
+        return dict(
+            [
+                device_of(host, stack, _merged(costs, on_host)),
+                device_of("gtx1080ti", stack, _merged(costs, on_card)),
+            ]
+        )
+
+    stage = Stage(groups=groups, assemble=assemble, files=figures, keep=lambda point: point.model != without)
+    outcome = fit_stage(stage, models)
+    return (
+        _fitted(host, stack, on_host, stage, outcome),
+        _fitted("gtx1080ti", stack, on_card, stage, outcome),
+    )
+
+
+def _repository_groups(skylake: Costs) -> dict[str, Parameters]:
+    """Another library version than HPCA 2020's: only what the silicon decides is tied to that stack."""
+    feeding = Parameter(16, 0.7, "one tensor handed over and copied")
+    return {
+        "cpu": _from_silicon(start_from.CPU_KERNELS, skylake),
+        "gpu": start_from.GPU_KERNELS,
+        "input": start_from.REPOSITORY_INPUT,
+        "transfer": {**start_from.GPU_TRANSFER, "input_blob_us": feeding},
+    }
+
+
+def _isca_groups(broadwell: Costs, card: Costs) -> dict[str, Parameters]:
+    """The card as under the repository's stack, but for calls, and for the rate at which weights stream.
+
+    RMC3's GPU time hardly depends on the batch: its weights seem to travel with every batch, so that
+    rate is this stack's own, from PCIe to the card's memory.
+    """
+    own = {"fc_call_us": 0.5, "embedding_bag_call_us": 0.5, "recurrent_step_us": 0.5, "gemm_efficiency": 0.1}
+    same_card = {
+        key: Parameter(card[key], own.get(key, 0.0), "the repository's stack on the same card")
+        for key in start_from.GPU_KERNELS
+    }
+    weights = Parameter(40, 1.5, "between PCIe and the card's memory")
+    return {
+        "cpu": _from_silicon(start_from.CPU_KERNELS, broadwell),
+        "gpu": {**same_card, "weight_memory_gb_per_s": weights},
+        "input": start_from.ISCA_INPUT,
+        "transfer": start_from.GPU_TRANSFER,
+    }
+
+
+def _from_silicon(parameters: Parameters, silicon: Costs) -> dict[str, Parameter]:
+    """Start what the chip decides from its fit under another stack; calls and steps are the stack's own."""
+    spread = start_from.SAME_SILICON_SPREAD
+    return {
+        key: Parameter(silicon[key], min(spread, value.spread), "the HPCA stack on the same chip")
+        if key in start_from.DECIDED_BY_SILICON
+        else value
+        for key, value in parameters.items()
+    }
+
+
+def _fitted(device: str, stack: str, groups: Sequence[str], stage: Stage, outcome: Outcome) -> Fitted:
+    """Join the groups that make up a device's costs; where two hold a key, the later one has it."""
+    return Fitted(
+        device=device,
+        stack=stack,
+        costs=_merged(outcome.costs, groups),
+        parameters=_merged(stage.groups, groups),
+        spreads=_merged(outcome.spreads, groups),
+        figures=tuple(stage.files),
+        left_out=outcome.left_out,
+    )
+
+
+def _merged(by_group: Mapping[str, Mapping[str, V]], groups: Sequence[str]) -> dict[str, V]:
+    return {key: value for group in groups for key, value in by_group[group].items()}

@@ -1,0 +1,40 @@
+"""A hash of what a profile's fit decided, so that an edit by hand shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from perfmodel.loading.profile_sections import HardwareSection, StackSection
+
+NOT_FITTED = frozenset({"memory_gib", "tdp_w", "idle_w", "peak_w"})
+"""Hardware that no service time depends on: what fits, and what it draws."""
+DIGITS = 32
+"""Hexadecimal digits of the hash that are kept: 128 bits."""
+
+
+def fitted_values(hardware: HardwareSection, stack: StackSection) -> str:
+    """Hash the hardware that service times depend on, and the stack's costs and measured calls.
+
+    Values only, as numbers: sources, comments and the way a number is written do not count.
+    """
+    return sha256("\n".join(_values(hardware, stack)).encode()).hexdigest()[:DIGITS]
+
+
+def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
+    """Each value that was given: what a later version adds with a default changes no hash."""
+    for section, keys in ((hardware, hardware.model_fields_set - NOT_FITTED), (stack.costs, None)):
+        for key in sorted(section.model_fields_set if keys is None else keys):
+            yield f"{key} {getattr(section, key).value}"
+    for curve in stack.measured:
+        yield f"{curve.signature} {curve.batch_sizes} {curve.time_us}"
+    for surface in stack.surfaces:
+        yield f"{surface.call} {surface.law_ns} {surface.scales} {surface.amplitude}"
+        yield f"{surface.low} {surface.high}\n{surface.residual}"
+    for family, by_workers in sorted(stack.co_located.items()):
+        yield f"{family} {sorted(by_workers.items())}"
+    for family, share in sorted(stack.thread_scaling.items()):
+        yield f"{family} {share.value}"
+    if stack.launches is not None:
+        costs = stack.launches.costs()
+        yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s}"

@@ -1,0 +1,259 @@
+"""The greatest rate that meets the SLA, with its interval: a short search, then long runs around it.
+
+At every rate the share of late queries is known up to an error, which batch means tell as they do for a
+percentile (`perfmodel.sim.statistics`). The rate lies where the share crosses what the SLA allows; its
+interval ends where the share plus, and minus, its error does. All runs share their random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import ceil, exp, floor, inf, log, sqrt
+from statistics import fmean, stdev
+
+import numpy as np
+
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.domain.workload import (
+    BurstyArrivals,
+    ConstantArrivals,
+    IntegerMillisecondArrivals,
+    PoissonArrivals,
+)
+from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.planning.rate.late import LateQueries
+from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
+from perfmodel.sim.statistics import controlled_mean
+
+PILOT_QUERIES = 50_000
+PILOT_TOLERANCE = 0.01
+
+STEP = log(1.004)
+"""Rates lie on one grid for all searches, this far apart: so a looser SLA never gets a smaller rate. [ln]"""
+
+RATES = 8
+FURTHER_RATES = 4
+"""Rates tried around the pilot's answer, and beyond them where the interval does not end within."""
+
+GROWTH = 10.0**0.5
+"""Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
+
+MOST_SHARE_ERROR = 0.5
+"""Error of the share of late queries over what the SLA allows, beyond which runs go on: few long episodes
+decide then, and a run that has seen fewer than usual also takes their number to be better known. [1]"""
+
+STUDENT_T = {2: 12.706205, 3: 4.302653, 4: 3.182446}
+"""Student's t of a 95 % interval from so many independent repetitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class GreatestRate:
+    """A latency-bounded throughput.
+
+    Attributes
+    ----------
+    rate_qps : float
+        The rate. [queries/s]
+    ci95_qps : (float, float) or None
+        Its 95 % confidence interval, which holds it; None where nothing is drawn, or one search alone ran.
+        [queries/s]
+    num_queries : int
+        Queries of each run behind it.
+    share_error : float
+        Half-width of the interval of the share of late queries there, over the share that the SLA allows. [1]
+    """
+
+    rate_qps: float
+    ci95_qps: tuple[float, float] | None
+    num_queries: int
+    share_error: float = 0.0
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the width of the interval over the rate; 0 without one. [1]"""
+        if self.ci95_qps is None:
+            return 0.0
+        return 0.5 * (self.ci95_qps[1] - self.ci95_qps[0]) / self.rate_qps
+
+
+def greatest_rate(
+    search: RateSearch,
+    *,
+    num_queries: int,
+    precision: float = inf,
+    most_queries: int = 0,
+    repetitions: int = 1,
+    near_qps: float | None = None,
+) -> GreatestRate | None:
+    """Find the greatest rate that meets the SLA and its interval; None where no rate does.
+
+    Parameters
+    ----------
+    search : RateSearch
+        What is searched over. Its `probe_queries` and `tolerance` play no part where batch means apply.
+    num_queries : int
+        Queries in a run to begin with at p95 and below; up to 2.5 times as many beyond.
+    precision : float, default inf
+        Half the interval's width over the rate that is enough. [1]
+    most_queries : int, default 0
+        Runs grow up to it where that is not reached, or the share of late queries is hardly known.
+    repetitions : int, default 1
+        Independent searches where batch means do not apply: of a trace, of a rate that follows the time of
+        day, and of policies that no engine compiles. One gives no interval.
+    near_qps : float, optional
+        Where to look first, in place of a short search. [queries/s]
+    """
+    if not batch_means_apply(search):
+        return _repeated(search, repetitions)
+    if near_qps is None:
+        near_qps = replace(search, probe_queries=PILOT_QUERIES, tolerance=PILOT_TOLERANCE).greatest_rate_qps()
+        if near_qps is None:
+            return None
+    elif not search.load_may_shorten_latencies and not search.idle_node_meets():
+        return None
+    wanted = queries_at(search.sla, num_queries)
+    while True:
+        found = _curve(search, wanted).around(near_qps)
+        enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
+        if enough or wanted >= most_queries:
+            return found
+        near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
+
+
+def _curve(search: RateSearch, num_queries: int) -> LateCurve:
+    return LateCurve(search, DrawnTraffic(search.traffic, num_queries, seed=search.seed))
+
+
+def queries_at(sla: SlaTarget, num_queries: int) -> int:
+    """Queries for a percentile: as many as asked for up to p95, up to 2.5 times as many beyond."""
+    return ceil(num_queries * min(2.5, max(1.0, 0.05 / (1.0 - sla.percentile))))
+
+
+def batch_means_apply(search: RateSearch) -> bool:
+    """Say whether one long run can tell its own error: stationary traffic, and a policy that compiles."""
+    stationary = PoissonArrivals | ConstantArrivals | BurstyArrivals | IntegerMillisecondArrivals
+    return search.policy.why_not_compiled is None and isinstance(search.traffic.arrivals, stationary)
+
+
+def _repeated(search: RateSearch, repetitions: int) -> GreatestRate | None:
+    """Mean of independent searches with Student's interval; equal rates were not drawn at random."""
+    first = search.greatest_rate_qps()
+    if first is None:
+        return None
+    others = [replace(search, seed=search.seed + more).greatest_rate_qps() for more in range(1, repetitions)]
+    rates = [first, *(rate for rate in others if rate is not None)]
+    mean, spread = fmean(rates), stdev(rates) if len(rates) > 1 else 0.0
+    recorded = search.traffic.num_recorded
+    num_queries = search.queries_in_a_probe if recorded is None else recorded
+    if spread == 0.0:
+        return GreatestRate(mean, None, num_queries)
+    half = STUDENT_T[len(rates)] * spread / sqrt(len(rates))
+    return GreatestRate(mean, (max(0.0, mean - half), mean + half), num_queries)
+
+
+class LateCurve:
+    """Share of late queries against the arrival rate, with its error, from one run at each rate tried.
+
+    Rates are `exp(STEP * k)`, k whole, up to the one that fills the node.
+    """
+
+    def __init__(self, search: RateSearch, drawn: DrawnTraffic) -> None:
+        self._search, self._drawn = search, drawn
+        self._late = LateQueries(self._drawn, search.service, search.policy, search.sla, engine=search.engine)
+        self._allowed = 1.0 - search.sla.percentile + 1e-12
+        limit_qps = search.saturation_qps()
+        self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
+        self._first = ceil(log(limit_qps * IDLE_FRACTION) / STEP)
+        self._shares: dict[int, tuple[float, float]] = {}
+
+    def around(self, rate_qps: float) -> GreatestRate:
+        """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
+        self._reach(rate_qps, self._ends)
+        rate = self._rate_at(self._allowed)
+        low, high = map(self._rate_at, self._ends())
+        ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
+        return GreatestRate(rate, ci95_qps, self._drawn.num_queries, self._error() / self._allowed)
+
+    def crossing_qps(self, rate_qps: float) -> float:
+        """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
+        self._reach(rate_qps, lambda: (self._allowed, self._allowed))
+        return self._rate_at(self._allowed)
+
+    def _reach(self, rate_qps: float, shares: Callable[[], tuple[float, float]]) -> None:
+        """Try rates around one, and further ones until both shares lie between those that they have."""
+        middle = min(round(log(rate_qps) / STEP), self._last - RATES // 2 + 1)
+        self._try(range(middle - RATES // 2, middle + RATES // 2))
+        stride = 1
+        while self._crossing(shares()[0]) == 0 and self._lowest > self._first:
+            self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride))
+            stride *= 2
+        stride = 1
+        while self._crossing(shares()[1]) == len(self._shares) and self._highest < self._last:
+            self._try(range(self._highest + stride, self._highest + FURTHER_RATES * stride + 1, stride))
+            stride *= 2
+
+    @property
+    def _lowest(self) -> int:
+        return min(self._shares)
+
+    @property
+    def _highest(self) -> int:
+        return max(self._shares)
+
+    def _points(self) -> list[tuple[float, float, float]]:
+        """Rate, share and its error of what was tried, by ascending rates. [queries/s], [1], [1]"""
+        return [(self._rate(index), *self._shares[index]) for index in sorted(self._shares)]
+
+    def _rate(self, index: int) -> float:
+        return min(exp(STEP * index), self._limit_qps)
+
+    def _crossing(self, share: float) -> int:
+        """Index of the first rate with a larger share of late queries; the number of rates where none has.
+
+        Where load shortens latencies, the first beyond one with few enough.
+        """
+        late = [found > share for _, found, _ in self._points()]
+        skipped = 0
+        if self._search.load_may_shorten_latencies and False in late:
+            skipped = late.index(False)
+        return late.index(True, skipped) if True in late[skipped:] else len(late)
+
+    def _rate_at(self, share: float) -> float:
+        """Rate at which so large a share is late. [queries/s]
+
+        Between two rates the share grows about exponentially; where it is not positive, a straight line.
+        """
+        points = self._points()
+        index = self._crossing(share)
+        if index in (0, len(points)):
+            return points[min(index, len(points) - 1)][0]
+        (start, below, _), (end, above, _) = points[index - 1], points[index]
+        part = (share - below) / (above - below)
+        if below > 0.0 and share > 0.0:
+            part = log(share / below) / log(above / below)
+        return start + part * (end - start)
+
+    def _ends(self) -> tuple[float, float]:
+        """Shares at which the interval ends: the square root of what is allowed, less and plus its error. [1]
+
+        Late queries come in episodes, whose number scatters like its square root where they are few: the
+        square root of the share is what is known to the same error whatever the share.
+        """
+        error = 0.5 * self._error() / self._allowed
+        return self._allowed * max(0.0, 1.0 - error) ** 2, self._allowed * (1.0 + error) ** 2
+
+    def _error(self) -> float:
+        """The error of the share where it is what is allowed, between those of its neighbours. [1]"""
+        rates, _, errors = zip(*self._points(), strict=True)
+        return float(np.interp(self._rate_at(self._allowed), rates, errors))
+
+    def _try(self, indices: Iterable[int]) -> None:
+        """Run at further rates."""
+        inside = [max(self._first, min(index, self._last)) for index in indices]
+        new = [index for index in dict.fromkeys(inside) if index not in self._shares]
+        rates = [self._rate(index) for index in new]
+        search = self._search
+        for index, rate, shares in zip(new, rates, self._late.batch_shares(rates), strict=True):
+            found = controlled_mean(shares, self._drawn.controls(rate, search.service, search.policy))
+            self._shares[index] = (float(shares.mean()), found.half_width)

@@ -1,0 +1,139 @@
+"""What is late of drawn traffic at a rate: one rule, for every search and every interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.rate.bracket import bisecting
+from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.policies import Policy, SplitAndOffload
+from perfmodel.sim.records import RunRecord
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import NUM_BATCHES, batch_means
+
+if TYPE_CHECKING:
+    from perfmodel.sim.probes import LateLimit, Probe
+
+
+def is_late(record: RunRecord, latency_s: float) -> BoolArray:
+    """Say of each query whether it took longer, beyond what rounding of the stamps does; shed ones are late.
+
+    A query that takes exactly what is allowed is not: on an idle node many take the same time, and whether an
+    SLA of just that is met must not hang on the last bit of a clock.
+    """
+    late: BoolArray = record.latency_s > latency_s + record.rounding_s
+    return late
+
+
+def allowed_late(percentile: float, num_queries: int) -> int:
+    """How many queries may be late where the nearest-rank percentile is to be within its bound.
+
+    Examples
+    --------
+    >>> allowed_late(0.95, 200_000), allowed_late(0.95, 19)
+    (10000, 0)
+    """
+    return int((1.0 - percentile) * num_queries + 1e-6)
+
+
+class LateQueries:
+    """One node and policy under drawn traffic and an SLA, asked at any rate.
+
+    Parameters
+    ----------
+    drawn : DrawnTraffic
+        What arrives.
+    service, policy
+        How long it takes, where it goes.
+    sla : SlaTarget
+        Which queries are late, and how many may be.
+    engine : {"auto", "compiled", "simpy"}
+        What simulates.
+
+    Attributes
+    ----------
+    simulated_queries : int
+        In all runs so far.
+    """
+
+    def __init__(
+        self,
+        drawn: DrawnTraffic,
+        service: ServiceTimes,
+        policy: Policy,
+        sla: SlaTarget,
+        *,
+        engine: EngineName = "auto",
+    ) -> None:
+        self._drawn, self._service, self._policy, self._sla = drawn, service, policy, sla
+        self._engine: EngineName = engine
+        self._allowed = allowed_late(sla.percentile, drawn.counted)
+        self.simulated_queries = 0
+
+    def meets(self, rate_qps: float) -> bool:
+        """Say whether no more queries are late at this rate than may be."""
+        return int(np.count_nonzero(self._late(rate_qps))) <= self._allowed
+
+    def first_failing(self, rates_qps: Sequence[float]) -> int:
+        """Index of the first of ascending rates that misses the SLA; their number where none does.
+
+        The compiled recursion tries all of them side by side, other engines those that a bisection asks for.
+        """
+        if not self._runs_side_by_side():
+            return bisecting(self.meets)(rates_qps)
+        from perfmodel.sim.probes import count_late
+
+        probes, limit = self._probes(rates_qps)
+        assert isinstance(self._policy, SplitAndOffload)
+        late = count_late(probes, self._drawn.num_items, self._service, self._policy, limit)
+        return next((index for index, count in enumerate(late) if count > self._allowed), len(late))
+
+    def batch_shares(self, rates_qps: Sequence[float]) -> list[FloatArray]:
+        """Share of late queries in each batch of a run at each rate: (NUM_BATCHES,) each. [1]"""
+        if not self._runs_side_by_side():
+            with ThreadPoolExecutor(max_workers=2) as threads:
+                return list(threads.map(lambda rate_qps: batch_means(self._late(rate_qps)), rates_qps))
+        from perfmodel.sim.probes import count_late_by_batch
+
+        probes, limit = self._probes(rates_qps)
+        assert isinstance(self._policy, SplitAndOffload)
+        counts = count_late_by_batch(
+            probes,
+            self._drawn.num_items,
+            self._service,
+            self._policy,
+            limit._replace(allowed=self._drawn.num_queries),
+            NUM_BATCHES,
+        )
+        length = self._drawn.counted // NUM_BATCHES
+        return [np.asarray(late / length, dtype=np.float64) for late in counts]
+
+    def _late(self, rate_qps: float) -> BoolArray:
+        """Of each query after the warm-up."""
+        self.simulated_queries += self._drawn.num_queries
+        record = simulate(self._drawn.at(rate_qps), self._service, self._policy, engine=self._engine)
+        return is_late(record, self._sla.latency_s)[self._drawn.warm_up :]
+
+    def _runs_side_by_side(self) -> bool:
+        if self._engine == "simpy" or not isinstance(self._policy, SplitAndOffload):
+            return False
+        from perfmodel.sim.compiled_engine import is_fifo
+
+        return is_fifo(self._service, self._policy)
+
+    def _probes(self, rates_qps: Sequence[float]) -> tuple[list[Probe], LateLimit]:
+        """What several loops in step serve, and what is late there: by the rule of `is_late`."""
+        from perfmodel.sim.probes import LateLimit
+
+        self.simulated_queries += self._drawn.num_queries * len(rates_qps)
+        probes = self._drawn.probes(rates_qps)
+        last_s = max(float(probe.points[-1] / probe.rate_qps) for probe in probes)
+        limit_s = self._sla.latency_s + 4.0 * float(np.spacing(last_s))
+        return probes, LateLimit(limit_s, self._drawn.warm_up, self._allowed)

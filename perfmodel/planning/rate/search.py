@@ -1,0 +1,116 @@
+"""Latency-bounded throughput: the greatest arrival rate whose percentile meets the SLA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.rate.bracket import greatest
+from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.planning.rate.late import LateQueries, is_late
+from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.policies import Policy
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.utilisation import offered_utilisation
+
+PROBE_QUERIES = 200_000
+"""Queries in each probe up to p95, beyond it up to five times as many: 0.6 % standard error of the rate."""
+
+INTERPRETED_PROBE_QUERIES = 20_000
+"""The same for a policy that no engine can compile, at a tenth of the patience: 2 % standard error."""
+
+RATES_AT_A_TIME = 8
+RATE_TOLERANCE = 0.005
+IDLE_FRACTION = 1e-3
+"""Of the rate that fills the node: where that little load misses the SLA, every load does. [1]"""
+
+FROM_ABOVE = 0.8
+"""Rates tried from the fullest node down, each over the one before, where load may shorten latencies. [1]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateSearch:
+    """What is searched over: one traffic, rescaled in time; one node; one policy; one SLA.
+
+    Every probe rescales the same unit-rate arrivals and reuses the same sizes (common random numbers), so
+    that the answer to "does this rate meet the SLA?" changes once, up to the noise of one sample.
+    """
+
+    traffic: TrafficSource
+    service: ServiceTimes
+    policy: Policy
+    sla: SlaTarget
+    seed: int
+    engine: EngineName = "auto"
+    tolerance: float = RATE_TOLERANCE
+    probe_queries: int = PROBE_QUERIES
+
+    def late(self, num_queries: int) -> LateQueries:
+        """What is late of so many queries."""
+        drawn = DrawnTraffic(self.traffic, num_queries, seed=self.seed)
+        return LateQueries(drawn, self.service, self.policy, self.sla, engine=self.engine)
+
+    def meets(self, rate_qps: float) -> bool:
+        """Say whether the SLA's percentile of one probe is within its bound at this rate."""
+        return self.late(self.queries_in_a_probe).meets(rate_qps)
+
+    @property
+    def queries_in_a_probe(self) -> int:
+        """Queries that a probe draws: more beyond p95, fewer where only SimPy can serve them."""
+        compiles = self.policy.why_not_compiled is None
+        plain = self.probe_queries if compiles else INTERPRETED_PROBE_QUERIES
+        return ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - self.sla.percentile))))
+
+    @property
+    def load_may_shorten_latencies(self) -> bool:
+        """Whether an executor waits for more queries to join, which come the sooner the more arrive."""
+        joining = [lane.joining for lane in self.policy.lanes]
+        return any(join is not None and join.wait_s > 0.0 for join in joining)
+
+    def saturation_qps(self) -> float:
+        """Rate at which the busier pool is full, each request served without contention. [queries/s]"""
+        loads = offered_utilisation(self.traffic.at_rate(1.0), self.service, self.policy, contended=False)
+        return 1.0 / max(loads)
+
+    def idle_node_meets(self) -> bool:
+        """Say whether the SLA holds where every query finds the node idle: exact, by the law of sizes."""
+        law = self.traffic.size_pmf
+        longest_s = float(self.service.cpu_s.max()) * law.max_items
+        if self.service.accelerator_s is not None:
+            longest_s += float(self.service.accelerator_s.max())
+        joining = [lane.joining for lane in self.policy.lanes]
+        longest_s += max((join.wait_s for join in joining if join is not None), default=0.0)
+        queries = Queries(longest_s * np.arange(len(law.values), dtype=np.float64), law.values)
+        record = simulate(queries, self.service, self.policy, engine=self.engine)
+        late = is_late(record, self.sla.latency_s)
+        return float(law.probabilities[late].sum()) <= 1.0 - self.sla.percentile + 1e-9
+
+    def greatest_rate_qps(self) -> float | None:
+        """Return the greatest rate that meets the SLA, None where no rate does. [queries/s]
+
+        A grid of rates up to the one that fills an executor pool without any contention; then finer grids
+        between the last rate that meets the SLA and the next, until they differ by the tolerance. Where load
+        may shorten latencies, an idle node says nothing: rates are tried from above until one meets the SLA.
+        """
+        if not self.load_may_shorten_latencies and not self.idle_node_meets():
+            return None
+        limit_qps = self.saturation_qps()
+        late = self.late(self.queries_in_a_probe)
+        guesses = [limit_qps * IDLE_FRACTION, *np.linspace(0.0, limit_qps, RATES_AT_A_TIME).tolist()[1:]]
+        if self.load_may_shorten_latencies:
+            guesses = _bracket_from_above(late, limit_qps)
+        return greatest(
+            late.first_failing, guesses, limit_qps, tolerance=self.tolerance, at_a_time=RATES_AT_A_TIME
+        )
+
+
+def _bracket_from_above(late: LateQueries, limit_qps: float) -> list[float]:
+    """Return the greatest of falling rates that meets the SLA, and the one above it; the least one alone."""
+    rate_qps = limit_qps
+    while rate_qps > IDLE_FRACTION * limit_qps and not late.meets(rate_qps):
+        rate_qps *= FROM_ABOVE
+    return [rate_qps] if rate_qps == limit_qps else [rate_qps, min(limit_qps, rate_qps / FROM_ABOVE)]

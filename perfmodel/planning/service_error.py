@@ -1,0 +1,135 @@
+"""How far off the service times of a node may be: the spread of their logarithm, device by device.
+
+A profile states errors of what its fit had not seen: of whole passes, and where single calls were measured of
+each kind of call. This module weighs them by what the node runs: which kinds take the time, in which batches,
+with how many cores at work.
+"""
+
+from __future__ import annotations
+
+from math import hypot, log, sqrt
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import Floats, surface_key
+from perfmodel.costmodel.service_time import BatchTime
+from perfmodel.domain.hardware import Device
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.request_mix import request_mix
+from perfmodel.planning.sensitivity import Errors
+from perfmodel.sim.policies import Policy, Pool, SizedPolicy
+from perfmodel.sim.query_sizes import SizePmf
+
+UNMEASURED_SPREAD = log(2.0)
+"""Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
+EDITED_SPREAD = log(1.5)
+"""Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
+
+
+def service_errors(node: ServingNode, policy: Policy, sizes: SizePmf) -> Errors:
+    """Root mean square error of the logarithm of the service times, on the cores and on the accelerator.
+
+    Parameters
+    ----------
+    node : ServingNode
+        What serves.
+    policy : Policy
+        What splits and places queries.
+    sizes : SizePmf
+        Of the queries.
+
+    Returns
+    -------
+    Errors
+        Of the cores, 0 where they serve nothing; of the accelerator, None where no query goes there: an idle
+        device moves no answer. [ln]
+    """
+    cpu = 0.0
+    mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
+    if mix is not None:
+        # Which calls take the time hardly depends on the load where it was measured, and is dear to work out.
+        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
+        alone = device_error(node.cpu, node.model.name, time, mix.share)
+        cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
+    return Errors(cpu, _accelerator_error(node, policy, sizes))
+
+
+def device_error(device: Device, model: str, time: BatchTime, shares: Floats) -> float:
+    """Spread of the time of a mix of passes, each as often as its share. [ln]
+
+    Where calls were measured one by one, each kind has its own spread, s_k, and w_k of the time:
+    (1 - r) sum (w_k s_k)^2 + r (sum w_k s_k)^2, r being the correlation between kinds that the calibration
+    found in sequences left out. Elsewhere a model's passes have the spread that the profile states, and
+    kinds that its figures did not contain come on top, together: a formula without a fit errs alike in all.
+
+    Parameters
+    ----------
+    device : Device
+        With its stack.
+    model : str
+        Name of what runs.
+    time : BatchTime
+        Passes of the sizes in the mix.
+    shares : (n,) float array
+        How often each size comes.
+    """
+    parts = _kind_shares(time, shares)
+    if device.surfaces:
+        spreads = [
+            share * (UNMEASURED_SPREAD if surface is None else surface.relative_error)
+            for kind, share in parts.items()
+            if (surface := device.surfaces.get(kind[1])) is not None or kind[0] != "input"
+        ]
+        correlation = device.errors.correlation
+        together = correlation * sum(spreads) ** 2
+        found = sqrt((1.0 - correlation) * sum(spread**2 for spread in spreads) + together)
+    else:
+        known = device.errors.kinds
+        unlike = sum(
+            share for (family, _), share in parts.items() if known is not None and family not in known
+        )
+        found = hypot(device.errors.of_model(model), unlike * UNMEASURED_SPREAD)
+    return hypot(found, EDITED_SPREAD) if device.is_edited else found
+
+
+def loaded_spread(cpu: Device, cores: int) -> float:
+    """What the slow-down by a serving stack adds, all `cores` being busy. [ln]
+
+    Answers turn where all are. A time grows as 1 + (f - 1) u with the share u of the other cores that is
+    busy: f being off by a share moves it by f u / (1 + (f - 1) u) of that.
+    """
+    factor = cpu.interference.node_factor
+    used = min(1.0, (cores - 1) / max(1, cpu.num_cores - 1))
+    return cpu.interference.node_factor_spread * factor * used / (1.0 + (factor - 1.0) * used)
+
+
+def _kind_shares(time: BatchTime, shares: Floats) -> dict[tuple[str, str], float]:
+    """Share of the time of each kind of call, by family and name of its surface. [1]"""
+    seconds: dict[tuple[str, str], float] = {}
+    for timed in time.kernels:
+        kind = timed.kernel.family, surface_key(timed.kernel)
+        seconds[kind] = seconds.get(kind, 0.0) + float(shares @ timed.seconds)
+    total_s = sum(seconds.values())
+    return {kind: own_s / total_s for kind, own_s in seconds.items()}
+
+
+def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> float | None:
+    """Of launches of the queries that go there; None without any."""
+    if node.accelerator is None or not node.num_accelerators:
+        return None
+    offloaded = _offloaded(policy, sizes)
+    if not offloaded.any():
+        return None
+    items, weights = sizes.values[offloaded], sizes.probabilities[offloaded]
+    time = node.accelerator_time(float(weights @ items / weights.sum()))
+    assert time is not None, "there is an accelerator"
+    return device_error(node.accelerator, node.model.name, time, np.ones(1))
+
+
+def _offloaded(policy: Policy, sizes: SizePmf) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which sizes go to the accelerator; where more than the size decides, all may."""
+    if isinstance(policy, SizedPolicy):
+        thresholds = [lane.from_items for lane in policy.lanes if lane.pool is Pool.ACCELERATOR]
+        return np.asarray(sizes.values >= min(thresholds, default=np.inf))
+    sends = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items) > 0
+    return np.full(len(sizes.values), sends)

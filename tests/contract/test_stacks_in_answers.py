@@ -1,0 +1,119 @@
+"""Answers say what is in their times, whose software, and what nobody measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfmodel.cli.main import main
+from perfmodel.loading.shipped import find_file
+
+QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
+
+
+def page(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Exit code, and stdout and stderr as one text without line breaks."""
+    code = main(list(arguments))
+    printed = capsys.readouterr()
+    return code, " ".join((printed.out + printed.err).split())
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    main([*arguments, "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_second_line_says_what_is_in_the_times_and_how_to_leave_it_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["predict", "-s", "rm1_skylake", "--set", "node.stack=deeprecsys-repository", *QUICK]
+    _, text = page(capsys, *asked)
+    found = answer(capsys, *asked)
+    words = found["service_times_of"]
+    assert f"times: {words}" in text
+    assert words.startswith("Caffe2 as DeepRecSys ran it, its conversion of inputs included: ")
+    assert words.endswith("; `--set node.stack=hpca2020` leaves it out")
+    # the share over the mix of requests is about that of the operator table's full batch
+    converting = sum(row["share"] for row in found["operators"] if row["kind"] == "input")
+    assert float(words.split(": ")[1].split(" %")[0]) == pytest.approx(100 * converting, abs=5)
+
+
+@pytest.mark.parametrize("command", ["capacity", "tune"])
+def test_other_commands_say_it_too(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    extra = ["--batch-sizes", "128"] if command == "tune" else []
+    found = answer(capsys, command, "-s", "ncf_skylake", *extra)
+    assert found["service_times_of"].startswith("Caffe2 with MKL as the HPCA 2020 study ran it")
+
+
+def test_a_fleet_of_two_kinds_has_one_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["fleet", "-s", "rm3_skylake", "-n", "2", "--qps", "100", *QUICK]
+    found = answer(capsys, *asked, "--also", "rm3_broadwell=1")
+    assert {node["stack"] for node in found["nodes"]} == {"hpca2020"}
+    code, text = page(capsys, *asked, "--also", "rm3_broadwell_gtx1080ti=1")
+    assert code == 2
+    assert "gtx1080ti@deeprecsys-isca2020 has deeprecsys-repository, deeprecsys-isca2020" in text
+    _, text = page(capsys, *asked, "--also", "rm3_broadwell_gtx1080ti=1", "--mixed-stacks")
+    assert "note: mixed stacks: hpca2020 on skylake, deeprecsys-isca2020 on broadwell" in text
+
+
+def test_latency_on_two_devices_uses_one_stack_or_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["latency", "-m", "dlrm-rmc1", "-b", "64"]
+    found = answer(capsys, *asked, "--on", "skylake", "--on", "gtx1080ti")
+    assert [one["stack"] for one in found["devices"]] == ["deeprecsys-repository"] * 2
+    code, text = page(capsys, *asked, "--on", "haswell", "--on", "gtx1080ti")
+    assert code == 2
+    assert "haswell has hpca2020; gtx1080ti has deeprecsys-repository, deeprecsys-isca2020" in text
+    assert page(capsys, *asked, "--on", "haswell", "--on", "gtx1080ti", "--mixed-stacks")[0] == 0
+
+
+def test_a_card_that_no_query_goes_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = page(capsys, "predict", "-s", "rm3_skylake", "--set", "node.accelerators=[gtx1080ti]", *QUICK)
+    assert "no query is offloaded" in text
+    assert "set policy.offload_threshold_items" in text
+
+
+def test_the_slow_down_that_is_assumed_comes_first_among_assumptions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, text = page(
+        capsys, "predict", "-s", "rm1_skylake", "--set", "node.stack=deeprecsys-repository", *QUICK
+    )
+    assert "costs (node_slowdown, " in text
+
+
+def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = page(capsys, "list", "profiles")
+    for said in (
+        "@hpca2020",
+        "@deeprecsys-repository (default)",
+        "fitted to dien, dlrm-rmc1",
+        "% off on what",
+    ):
+        assert said in text
+    found = answer(capsys, "list", "profiles")["profiles"]
+    skylake = next(row for row in found if row["name"] == "skylake")
+    assert [stack["name"] for stack in skylake["stacks"]] == ["hpca2020", "deeprecsys-repository"]
+    assert all(stack["relative_error"] > 0 for stack in skylake["stacks"])
+
+
+def test_an_edited_profile_answers_and_says_that_nobody_measured_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = find_file("profile", "gtx1080ti").read_text(encoding="utf-8")
+    edited = tmp_path / "a100.yaml"
+    edited.write_text(text.replace("{value: 484,", "{value: 1555,"), encoding="utf-8")
+    asked = ["latency", "-m", "dlrm-rmc3", "-b", "256", "--on", str(edited)]
+    code, said = page(capsys, *asked)
+    assert code == 0
+    assert "edited by hand since it was fitted" in said
+    (row,) = answer(capsys, *asked)["rows"]
+    assert row["basis"] == "extrapolated"
+    assert {operator["basis"] for operator in row["operators"]} == {"extrapolated"}
+    scenario = ["predict", "-s", "rm3_broadwell_gtx1080ti", "--set", f"node.accelerators=[{edited}]", *QUICK]
+    found = answer(capsys, *scenario)
+    assert found["basis"] == "extrapolated"
+    assert any("nobody measured this machine" in note for note in found["notes"])

@@ -1,0 +1,92 @@
+"""An edit of what was fitted shows; an edit of anything else does not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from perfmodel.domain.hardware import Device
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.validated import validate
+from perfmodel.loading.yaml_source import parse_yaml
+
+
+def text_of(name: str) -> str:
+    return find_file("profile", name).read_text(encoding="utf-8")
+
+
+def edited(name: str, before: str, after: str) -> Device:
+    text = text_of(name)
+    assert before in text
+    return validate(parse_yaml(text.replace(before, after), "p.yaml"), ProfileFile).device()
+
+
+@pytest.mark.parametrize("name", shipped_names("profile"))
+def test_shipped_profiles_are_as_they_were_fitted(name: str) -> None:
+    profile = validate(parse_yaml(text_of(name), "p.yaml"), ProfileFile)
+    assert all(stack.fitted_values for stack in profile.stacks.values())
+    assert not any(profile.device(stack).is_edited for stack in profile.stacks)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        (
+            "gtx1080ti",
+            "memory_gb_per_s_per_socket: {value: 484,",
+            "memory_gb_per_s_per_socket: {value: 1555,",
+        ),
+        ("skylake", "peak_gflop_per_s: {value: 224,", "peak_gflop_per_s: {value: 300,"),
+        ("skylake", "cores_per_socket: {value: 20,", "cores_per_socket: {value: 40,"),
+        ("skylake", "input_index_ns: {value: 78.79,", "input_index_ns: {value: 7.879,"),
+        ("amd-epyc-turin-2c", "    noise_ns: 47.838\n", "    noise_ns: 47.838\n    # unread\n"),
+    ],
+)
+def test_an_edit_of_hardware_or_costs_shows_and_a_comment_does_not(
+    name: str, before: str, after: str
+) -> None:
+    assert edited(name, before, after).is_edited is ("unread" not in after)
+
+
+def test_an_edit_of_measured_calls_shows() -> None:
+    law = re.search(r"law_ns: \[[^]]*\]", text_of("amd-epyc-turin-2c"))
+    assert law is not None
+    doubled = law.group().replace("[", "[1", 1)
+    assert edited("amd-epyc-turin-2c", law.group(), doubled).is_edited
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("tdp_w: {value: 250,", "tdp_w: {value: 300,"),
+        ("memory_gib: {value: 256,", "memory_gib: {value: 512,"),
+        ("peak_gflop_per_s: {value: 224,", "peak_gflop_per_s: {value: 2.24e+2,"),
+        ("2 x 20-core Skylake, 2.0 GHz", "one of ours"),
+    ],
+)
+def test_what_no_time_depends_on_may_be_edited(before: str, after: str) -> None:
+    assert not edited("skylake", before, after).is_edited
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "tdp_w: {value: 250,",
+            "tdp_w: {value: 540,",
+            "peak_w: expected 270 to 810, 0.5 to 1.5 times tdp_w, got 250",
+        ),
+        (
+            "peak_gflop_per_s: {value: 224,",
+            "peak_gflop_per_s: {value: 6400000,",
+            "expected the fp32 peak of one core, at most 1024 of any chip, got 6.4e",
+        ),
+        ("batch_range: [1, 256]", "batch_range: [256, 1]", r"expected \[lowest, highest\], got \[256, 1\]"),
+    ],
+)
+def test_what_no_machine_has_is_refused(before: str, after: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        edited("skylake", before, after)
