@@ -20,7 +20,7 @@ from benchmarks.hostile.documents import (
 )
 from benchmarks.hostile.running import Case
 from benchmarks.hostile.values import TEXTS, VALUES, contents
-from perfmodel.cli.main import _app
+from perfmodel.cli.commands import _app
 
 KINDS: tuple[Kind, ...] = ("scenario", "model", "profile")
 
