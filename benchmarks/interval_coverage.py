@@ -2,11 +2,12 @@
 
     python -m benchmarks.interval_coverage --repetitions 1000
 
-M/M/8, whose truth is a closed form; a split-join of heavy-tailed queries over 40 cores; and 28 cores beside an
-accelerator that the largest queries fill as much as stated, whose latencies have a long memory. The truth of
-these comes from runs of 100 million queries. "naive" is the interval for independent samples, "plain" that of
-batch means, without what is known of the load. The last column is the share of queries later than the true
-p95, as a search for the greatest rate asks for it. `--precision` has the runs stop themselves.
+M/M/8, whose truth is a closed form; a split-join of heavy-tailed queries over 40 cores; and 28 cores beside
+an accelerator that the largest queries fill as much as stated, whose latencies have a long memory. The
+truth of these comes from runs of 100 million queries. "naive" is the interval for independent samples,
+"plain" that of batch means, without what is known of the load. The last column is the share of queries
+later than the true p95, as a search for the greatest rate asks for it. `--precision` has the runs stop
+themselves.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def split_join_system(utilisation: float) -> System:
 
 
 def offload_system(utilisation: float) -> System:
-    """28 cores and an accelerator: the largest tenth of log-normal queries fills it, the cores are half busy."""
+    """28 cores, half busy, and an accelerator that the largest tenth of log-normal queries fills."""
     law = pmf_of(LogNormalSizes(mu=4.8, sigma=0.8, max_items=1024))
     threshold = int(law.values[np.searchsorted(np.cumsum(law.probabilities), 0.9)])
     accelerator_s = 2e-3 + 4e-6 * np.arange(1, 1025)

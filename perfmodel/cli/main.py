@@ -6,6 +6,7 @@ It imports next to nothing, so that an interrupt finds it ready: commands are im
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Sequence

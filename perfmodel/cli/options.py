@@ -54,6 +54,7 @@ AcceptUncertainOption = Annotated[
         help="Let the central estimate decide, however uncertain: exit 0, 3 or 4 and never 6.",
     ),
 ]
+
 MOST_NUMBERS = 1000
 """In a list of one option."""
 

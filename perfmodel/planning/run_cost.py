@@ -5,6 +5,7 @@ A simulation takes as long as it has requests, and a table of service times as m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 from perfmodel.domain.base import ValueErrorAt
@@ -88,6 +89,24 @@ def affordable_queries(wanted: int, requests: float, *, fewest: int, most_reques
     50000
     """
     return max(min(wanted, fewest), min(wanted, int(most_requests / max(1.0, requests))))
+
+
+def least_batch_size(law: SizePmf) -> int:
+    """The smallest batch size at which queries are not too many requests to simulate. [items]
+
+    Examples
+    --------
+    >>> from perfmodel.sim.query_sizes import pmf_of_list
+    >>> least_batch_size(pmf_of_list([100])), least_batch_size(pmf_of_list([100_000]))
+    (1, 251)
+    """
+    return ceil(law.mean_items / (MOST_REQUESTS_A_QUERY - 1))
+
+
+def affordable_batch_sizes(batch_sizes: Sequence[int], law: SizePmf) -> tuple[int, ...]:
+    """Those of some batch sizes that can be tried in minutes; the largest in any case."""
+    least = least_batch_size(law)
+    return tuple(size for size in batch_sizes if size >= least) or tuple(batch_sizes[-1:])
 
 
 def require_affordable(policy: Policy, law: SizePmf, *, workers: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.hostile.cases import KINDS, all_cases
 from benchmarks.hostile.documents import legal_extremes, targets, unreached
-from perfmodel.cli.main import COMMANDS
+from perfmodel.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,13 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.run_cost import affordable_queries, requests_a_query, require_affordable
+from perfmodel.planning.run_cost import (
+    affordable_batch_sizes,
+    affordable_queries,
+    requests_a_query,
+    require_affordable,
+)
+from perfmodel.planning.tune import TuneOptions, tune
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
 from perfmodel.sim.policies import Pool, SplitAndOffload, split_query
 from perfmodel.sim.query_sizes import SizePmf, pmf_of_list
@@ -81,3 +87,17 @@ def test_no_node_has_a_thousand_accelerators() -> None:
         InputError, match="accelerators: expected a list of at most 64 entries, got a list of"
     ):
         load_scenario("rm1_skylake", [f"node={{cpu: skylake, accelerators: [{cards}]}}"])
+
+
+def test_tune_refuses_batches_so_small_that_trying_them_would_not_end() -> None:
+    sizes = "traffic.query_sizes={distribution: fixed, num_items: 100000}"
+    question = prepare(load_scenario("rm1_skylake", [sizes, "policy.batch_size=1000"]))
+    with pytest.raises(InputError, match="--batch-sizes: expected sizes from 251 up, got 128"):
+        tune(question, TuneOptions(batch_sizes=(128, 512)))
+
+
+def test_tune_begins_its_own_batches_where_they_can_be_tried() -> None:
+    law = pmf_of_list([100_000])
+    assert affordable_batch_sizes([1, 2, 256, 1024], law) == (256, 1024)
+    assert affordable_batch_sizes([1, 2], law) == (2,)
+    assert affordable_batch_sizes([1, 2], pmf_of_list([223])) == (1, 2)
