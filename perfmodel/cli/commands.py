@@ -156,7 +156,6 @@ def _app(wanted: str | None) -> typer.Typer:
     app = typer.Typer(
         cls=StrictGroup,
         help="How much recommendation traffic can this hardware serve within its SLA?",
-        cls=StrictGroup,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
