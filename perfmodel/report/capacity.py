@@ -49,7 +49,7 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")
     notes = [f"note: {note}" for note in at.notes]
     interval_note = (
-        f"\\[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
+        f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
     )
     return Group(head, "", table, "", interval_note, *notes, *assumption_lines(node.assumptions))
 

@@ -15,7 +15,7 @@ def rate_interval(greatest: GreatestRate) -> str:
     if greatest.ci95_qps is None:
         return text
     low, high = greatest.ci95_qps
-    return f"{text} \\[{number(low, 4)}, {number(high, 4)}]"
+    return f"{text} [{number(low, 4)}, {number(high, 4)}]"
 
 
 def rate_band(band: Band, errors: Errors) -> str:

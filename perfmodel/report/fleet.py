@@ -57,7 +57,7 @@ def _interval(interval: Interval | None) -> str:
     if interval is None:
         return "–"
     high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def _figures(result: FleetPrediction) -> Table:
@@ -118,5 +118,5 @@ def _sources(result: FleetPrediction) -> list[str]:
     return [
         f"service times: {result.basis.label}, root mean square error on what the fits had not seen {errors}",
         f"latencies: {result.simulated_queries:,} queries simulated; "
-        f"\\[low, high] are 95 % confidence intervals",
+        f"[low, high] are 95 % confidence intervals",
     ]

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +30,7 @@ def latency_page(result: LatencyTable) -> RenderableType:
         )
     last = max(result.rows, key=lambda row: row.batch_size)
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
-    said = escape(f"times: {result.service_times_of}{left_out}")
+    said = f"times: {result.service_times_of}{left_out}"
     return Group(title, said, "", table, "", operators, "", *assumption_lines(result.assumptions))
 
 

@@ -83,7 +83,7 @@ def _interval(interval: Interval | None) -> str:
     if interval is None:
         return "–"
     high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def _figures(result: Prediction) -> Table:
@@ -166,7 +166,7 @@ def _sources(result: Prediction) -> list[str]:
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
-            f"\\[low, high] are 95 % confidence intervals"
+            f"[low, high] are 95 % confidence intervals"
         )
     if result.latency_budget is not None:
         lines.append("calibration: the same queries with service times off by that error, either way")
