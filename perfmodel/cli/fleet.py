@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.options import (
+    AcceptUncertainOption,
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
@@ -69,6 +70,7 @@ def fleet(
     ] = 96,
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
+    accept_uncertain: AcceptUncertainOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,7 +84,7 @@ def fleet(
         for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
     )
     question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
-    result = predict_fleet(question, extrapolate=extrapolate)
+    result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

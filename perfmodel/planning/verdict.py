@@ -61,7 +61,7 @@ class Deciding:
     band_s: Band | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """A verdict and what it rests on.
 

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
+from perfmodel.report.error_budget import probability
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.sim.statistics import Interval
@@ -22,6 +23,8 @@ def fleet_page(result: FleetPrediction) -> RenderableType:
         f"[bold]{question.scenario.node.model.name}[/] on {_nodes(result)}, {question.routing.value} routing",
         times_of(result),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
+        f"probability {probability(result.sla_probability)}, in the worst window; a claim is made from "
+        f"{number(100 * question.scenario.sla.confidence)} % on",
         "",
         _figures(result),
     ]
