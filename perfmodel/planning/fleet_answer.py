@@ -127,9 +127,12 @@ class FleetPrediction:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         notes = []
-        unstable = sum(window.verdict == "unstable" for window in self.windows)
+        unstable = sum(not window.stretch.is_stable for window in self.windows)
         if unstable:
-            notes.append(f"{unstable} of {len(self.windows)} windows are unstable: no percentile exists")
+            notes.append(
+                f"{unstable} of {len(self.windows)} windows are unstable with the service times as given: "
+                "no percentile exists"
+            )
         imprecise = sum(not w.stretch.precision_reached for w in self.windows) - unstable
         if imprecise:
             precision = self.question.scenario.simulation.precision

@@ -12,6 +12,13 @@ from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
+SHORT_VERDICTS = {
+    "meets_sla": "[bold green]meets[/]",
+    "within_error": "[bold yellow]cannot tell[/]",
+    "misses_sla": "[bold red]misses[/]",
+    "unstable": "[bold red]unstable[/]",
+}
+
 # Of a longer day every so many windows are shown, and always the busiest.
 MOST_ROWS = 24
 
@@ -50,7 +57,7 @@ def _because(result: FleetPrediction) -> str:
     sla = result.question.scenario.sla
     bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
     worst = max(result.windows, key=lambda window: window.window.rate_qps)
-    if worst.verdict == "unstable":
+    if not worst.stretch.is_stable:
         return f"utilisation would be {number(100 * worst.cpu_utilisation)} % ({bound} was asked)"
     text = f"p{100 * sla.percentile:g} is {_interval(worst.percentiles[sla.percentile])}, the SLA is {bound}"
     return f"in the busiest window {text}" if len(result.windows) > 1 else text
@@ -104,7 +111,7 @@ def _windows(result: FleetPrediction) -> Table:
             f"{100 * window.cpu_utilisation:.1f} %",
             *(number(None if value is None else value.value_s / MS, 4) for value in values),
             number(window.load_power_w),
-            VERDICTS[window.verdict],
+            SHORT_VERDICTS[window.verdict],
         )
     return table
 
