@@ -73,14 +73,22 @@ class SharedTraffic:
         What arrives; its rate plays no part.
     seed : int
         Of all random numbers.
-    final_queries : int
-        The longest test.
+    final_queries, least_queries : int
+        The longest test, and the shortest.
     """
 
-    def __init__(self, source: TrafficSource, *, seed: int, final_queries: int = FINAL_QUERIES) -> None:
+    def __init__(
+        self,
+        source: TrafficSource,
+        *,
+        seed: int,
+        final_queries: int = FINAL_QUERIES,
+        least_queries: int = LEAST_PILOT_QUERIES,
+    ) -> None:
         self.source, self._seed = source, seed
         recorded = source.num_recorded
         self.num_queries = final_queries if recorded is None else min(final_queries, recorded)
+        self.least_queries = min(least_queries, self.num_queries)
         self._drawn: dict[int, DrawnTraffic] = {}
 
     def of(self, num_queries: int) -> DrawnTraffic:
@@ -123,7 +131,8 @@ class LoadTest:
         self._service_of = _by_policy(ServiceTables(node, self._law).of if service is None else service)
         self._rates_at_a_time = rates_at_a_time
         longer = min(5.0, max(1.0, 0.05 / (1.0 - sla.percentile)))
-        self._pilot_queries = min(ceil(PILOT_QUERIES * longer), traffic.num_queries)
+        pilot = max(ceil(PILOT_QUERIES * longer), traffic.least_queries)
+        self._pilot_queries = min(pilot, traffic.num_queries)
         self.simulated_queries = 0
 
     @property
@@ -202,7 +211,7 @@ class LoadTest:
         """Queries of a pilot; halved where each makes very many requests, as only bad configurations do."""
         requests = mean_requests(self._law, configuration.batch_size)
         length = self._pilot_queries
-        while length * requests > PILOT_REQUESTS and length // 2 >= LEAST_PILOT_QUERIES:
+        while length * requests > PILOT_REQUESTS and length // 2 >= self._traffic.least_queries:
             length //= 2
         return length
 

@@ -6,9 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
+from perfmodel.planning.load_test import (
+    FINAL_QUERIES,
+    LEAST_PILOT_QUERIES,
+    Configuration,
+    LoadTest,
+    SharedTraffic,
+)
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import queries_for_bursts
+from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
 from perfmodel.planning.service_tables import ServiceTables
 from perfmodel.planning.tuning import (
@@ -24,6 +32,7 @@ from perfmodel.planning.tuning import (
     static_batch_size,
 )
 from perfmodel.planning.tuning_search import Tuner
+from perfmodel.sim.day import has_days
 from perfmodel.sim.policies import SplitAndOffload
 
 RATES_AT_A_TIME = 8
@@ -89,10 +98,13 @@ class TuneAnswer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
-        if self.question.node.cpu.thread_scaling:
-            return ()
-        cpu = self.question.node.cpu.name
-        return (f"one thread a request: the profile {cpu} does not know how threads scale",)
+        notes = []
+        if has_days(self.question.traffic):
+            notes.append("tuned for the peak of the day, as if it lasted; rates are means over the day")
+        if not self.question.node.cpu.thread_scaling:
+            cpu = self.question.node.cpu.name
+            notes.append(f"one thread a request: the profile {cpu} does not know how threads scale")
+        return tuple(notes)
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -163,7 +175,7 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
     static = Configuration(
         options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
     )
-    traffic = SharedTraffic(question.traffic, seed=question.simulation.seed)
+    traffic = _traffic(question, grid)
     nodes = [replace(question.node, threads=threads) for threads in _threads(question.node)]
     law = question.traffic.size_pmf
     services = {node.threads: ServiceTables(node, law).of for node in nodes}
@@ -193,6 +205,30 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
             one.simulated_queries for found in by_threads.values() for one in found.values()
         ),
     )
+
+
+def _traffic(question: Question, grid: Grid) -> SharedTraffic:
+    """What arrives, in tests long enough to hold enough bursts where it comes in bursts.
+
+    Raises
+    ------
+    UndecidedError
+        Where they would be too long.
+    """
+    policy = Configuration(max(grid.batch_sizes)).policy
+    service = question.node.service_times(policy, question.max_items, question.traffic.size_pmf)
+    search = RateSearch(
+        traffic=question.traffic,
+        service=service,
+        policy=policy,
+        sla=question.sla,
+        seed=question.simulation.seed,
+        most_queries=question.simulation.max_queries,
+    )
+    least = max(LEAST_PILOT_QUERIES, queries_for_bursts(search, search.saturation_qps()))
+    final = max(FINAL_QUERIES, least)
+    seed = question.simulation.seed
+    return SharedTraffic(question.traffic, seed=seed, final_queries=final, least_queries=least)
 
 
 def _threads(node: ServingNode) -> tuple[int, ...]:

@@ -120,7 +120,7 @@ def greatest_rate(
         return None
     if has_days(search.traffic):
         return _in_worst_window(search, near_qps)
-    wanted = max(queries_at(search.sla, num_queries), _for_bursts(search, near_qps))
+    wanted = max(queries_at(search.sla, num_queries), queries_for_bursts(search, near_qps))
     while True:
         found = _curve(search, wanted).around(near_qps)
         enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
@@ -150,7 +150,7 @@ def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
     return LateCurve(search, late, num_queries, rates=FURTHER_RATES).around(near_qps)
 
 
-def _for_bursts(search: RateSearch, rate_qps: float) -> int:
+def queries_for_bursts(search: RateSearch, rate_qps: float) -> int:
     """Queries in which traffic that comes in bursts has enough of them; 0 for other traffic.
 
     Raises
