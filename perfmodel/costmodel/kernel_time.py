@@ -6,7 +6,7 @@ traffic overlap (roofline); random rows, packing and conversion do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -47,14 +47,22 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
 def kernel_times(
     kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: Conditions
 ) -> list[KernelTime]:
-    """Return `kernel_time` of each kernel: lookups, of which a model may have thousands, many at once."""
+    """Return `kernel_time` of each kernel: what a model may have thousands of, one a table, many at once."""
     times: dict[int, KernelTime] = {}
-    lookups = [index for index, kernel in enumerate(kernels) if kernel.family == "embedding_bag"]
     at_once = max(1, _MOST_AT_ONCE // max(1, batch_size.size))
-    for first in range(0, len(lookups), at_once):
-        chosen = lookups[first : first + at_once]
-        together = _lookups([kernels[index] for index in chosen], device, batch_size, at)
-        times |= zip(chosen, together.scaled(at.lookup_slowdown).apart(), strict=True)
+    for family, time_of, slowdown in (
+        ("embedding_bag", _lookups, at.lookup_slowdown),
+        ("input", _lists, at.gemm_slowdown),
+    ):
+        of_tables = [
+            index
+            for index, kernel in enumerate(kernels)
+            if kernel.family == family and kernel.gather is not None
+        ]
+        for first in range(0, len(of_tables), at_once):
+            chosen = of_tables[first : first + at_once]
+            together = time_of([kernels[index] for index in chosen], device, batch_size, at)
+            times |= zip(chosen, together.scaled(slowdown).apart(), strict=True)
     return [
         times[index] if index in times else kernel_time(kernel, device, batch_size, at)
         for index, kernel in enumerate(kernels)
@@ -75,12 +83,9 @@ def _lookups(kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: 
     side, but the rows of one bag follow each other: few long bags are limited by that chain.
     The parts' first axis is the kernels.
     """
-    gathers, costs = [_gather_of(kernel) for kernel in kernels], device.lookup
-    columns = [(gather.rows_per_item, gather.bags_per_item, gather.row_bytes) for gather in gathers]
-    a_column = (-1, *(1,) * batch_size.ndim)
-    rows_per_item, bags_per_item, row_bytes = (column.reshape(a_column) for column in np.array(columns).T)
-    calls = np.array([kernel.calls for kernel in kernels]).reshape(a_column)
-    hit = np.array([at.row_hit_rates[gather] for gather in gathers])
+    costs = device.lookup
+    calls, _, rows_per_item, bags_per_item, row_bytes = _columns(kernels, batch_size)
+    hit = np.array([at.row_hit_rates[_gather_of(kernel)] for kernel in kernels])
     lines = batch_size * rows_per_item * np.ceil(row_bytes / LINE_BYTES)
     missed = batch_size * rows_per_item * (1.0 - hit)
     far_entries = missed * (1.0 - at.entries_in_l2 - at.entries_in_l3)
@@ -96,24 +101,45 @@ def _lookups(kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: 
     )
 
 
+def _columns(kernels: Sequence[Kernel], batch_size: Floats) -> Iterator[Floats]:
+    """Calls, pieces, and an item's rows, bags and bytes a row: a row for each kernel, beside the batches."""
+    gathers = [_gather_of(kernel) for kernel in kernels]
+    table = np.array(
+        [
+            (kernel.calls, kernel.pieces, gather.rows_per_item, gather.bags_per_item, gather.row_bytes)
+            for kernel, gather in zip(kernels, gathers, strict=True)
+        ],
+        dtype=np.float64,
+    )
+    return (column.reshape(-1, *(1,) * batch_size.ndim) for column in table.T)
+
+
 def _gather_of(kernel: Kernel) -> Gather:
     if kernel.gather is None:
         raise AssertionError(f"{kernel.operator}: lookup without a table")
     return kernel.gather
 
 
-def _input(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
-    """Conversion of a request's lists to tensors, and their way to a GPU."""
-    costs, gather = device.inputs, kernel.gather
-    if gather is None:
-        elements = kernel.read_bytes_per_item / ELEMENT_BYTES
-        convert, moved = elements * costs.dense_element_s, kernel.read_bytes_per_item
-    else:
-        convert = gather.bags_per_item * costs.bag_s + gather.rows_per_item * costs.index_s
-        moved = gather.rows_per_item * costs.index_bytes + gather.bags_per_item * LENGTH_BYTES
-    per_item = convert + moved / costs.transfer_bytes_per_s
+def _input(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+    """Conversion of a request's dense features, or one of its lists, and their way to a GPU."""
+    if kernel.gather is not None:
+        (time,) = _lists([kernel], device, batch_size, at).apart()
+        return time
+    costs, moved = device.inputs, kernel.read_bytes_per_item
+    per_item = moved / ELEMENT_BYTES * costs.dense_element_s + moved / costs.transfer_bytes_per_s
     fixed = kernel.pieces * costs.blob_s
     return kernel_parts(batch_size, inputs=kernel.calls * (fixed + batch_size * per_item))
+
+
+def _lists(kernels: Sequence[Kernel], device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
+    """Conversion of a request's lists of indices to tensors, and their way to a GPU: as `_lookups`."""
+    costs = device.inputs
+    calls, pieces, rows_per_item, bags_per_item, _row_bytes = _columns(kernels, batch_size)
+    convert = bags_per_item * costs.bag_s + rows_per_item * costs.index_s
+    moved = rows_per_item * costs.index_bytes + bags_per_item * LENGTH_BYTES
+    per_item = convert + moved / costs.transfer_bytes_per_s
+    inputs = calls * (pieces * costs.blob_s + batch_size * per_item)
+    return kernel_parts(np.broadcast_to(batch_size, inputs.shape), inputs=inputs)
 
 
 def _elementwise(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:

@@ -200,11 +200,9 @@ def _timed(
     kernel: Kernel, parts: KernelTime, device: Device, batch_size: Floats, alone: Conditions
 ) -> TimedKernel:
     """Take the measured curve where there is one, stretched by what the formula says of co-located work."""
-    low, high = device.batch_range
     curve = device.measured.get(kernel.signature) if device.measured else None
     if curve is None:
-        outside = bool(np.any((batch_size < low) | (batch_size > high)))
-        basis = Basis.EXTRAPOLATED if outside else Basis.FITTED
+        basis = Basis.EXTRAPOLATED if _is_outside(device, batch_size) else Basis.FITTED
         return TimedKernel(kernel=kernel, parts=parts, seconds=parts.seconds, basis=basis)
 
     def formula(batch: Floats) -> Floats:
@@ -213,3 +211,9 @@ def _timed(
     seconds, basis = measured_seconds(curve, batch_size, formula)
     stretch = kernel.calls * parts.seconds / formula(batch_size)
     return TimedKernel(kernel=kernel, parts=parts, seconds=seconds * stretch, basis=basis)
+
+
+def _is_outside(device: Device, batch_size: Floats) -> bool:
+    """Whether any of the batches is outside what the device's costs were fitted to."""
+    low, high = device.batch_range
+    return not low <= float(batch_size.min()) <= float(batch_size.max()) <= high

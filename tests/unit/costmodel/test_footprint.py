@@ -6,8 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
-from perfmodel.costmodel.footprint import cached_fraction, l3_share_bytes, require_fit, table_hit_rates
+from perfmodel.costmodel.footprint import (
+    cached_fraction,
+    l3_share_bytes,
+    popularity_bins,
+    require_fit,
+    table_hit_rates,
+)
 from perfmodel.costmodel.kernels import Gather
 from perfmodel.domain.hardware import Caches, Device
 from perfmodel.errors import InputError
@@ -127,3 +134,33 @@ def test_the_busier_of_two_tables_holds_more_of_the_cache() -> None:
     busy, quiet = table_hit_rates([(table(lookups=10.0), 1), (table(), 1)], np.array([64e6]))
     assert busy > quiet
     assert (busy + quiet) / 2 == pytest.approx(64 / 256)  # equal tables: their cached fractions
+
+
+def test_many_tables_hit_as_each_of_them_does_by_che(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [
+        (table(rows=1000 * (1 + index), lookups=1.0 + index, zipf=0.9 * (index % 2)), 1 + index % 3)
+        for index in range(7)
+    ]
+    capacities = np.array([0.0, 3e5, 2e6, 1e9])
+    found = table_hit_rates(tables, capacities)
+    for column, capacity in enumerate(capacities[1:3], start=1):  # one by one, at the same time
+        time = _characteristic_time(tables, float(capacity))
+        for (gather, _), hits in zip(tables, found[:, column], strict=True):
+            rows, rate = popularity_bins(gather)
+            expected = np.sum(rows * rate * -np.expm1(-rate * time)) / np.sum(rows * rate)
+            assert hits == pytest.approx(expected, rel=1e-9)
+    assert found[:, 0].tolist() == [0.0] * 7
+    assert found[:, 3].tolist() == [1.0] * 7
+    monkeypatch.setattr("perfmodel.costmodel.footprint._MOST_AT_ONCE", 8)  # two bins of four cases
+    np.testing.assert_allclose(table_hit_rates(tables, capacities), found, rtol=1e-11)
+
+
+def _characteristic_time(tables: list[tuple[Gather, int]], capacity_bytes: float) -> float:
+    def excess(log_time: float) -> float:
+        held = 0.0
+        for gather, count in tables:
+            rows, rate = popularity_bins(gather)
+            held += count * gather.row_bytes * np.sum(rows * -np.expm1(-rate * np.exp(log_time)))
+        return held - capacity_bytes
+
+    return float(np.exp(brentq(excess, -50.0, 50.0, xtol=1e-13)))

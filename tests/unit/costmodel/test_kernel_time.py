@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from perfmodel.costmodel import calls
-from perfmodel.costmodel.kernel_time import kernel_time
+from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
 from perfmodel.costmodel.kernels import Gather, Kernel
 from perfmodel.costmodel.timing import Conditions
 from perfmodel.domain.hardware import Device
@@ -202,3 +202,31 @@ def test_parts_add_up_but_for_the_smaller_roof(cpu: Device, conditions: MakeCond
     larger = np.maximum(time.compute_s, time.stream_s)
     assert time.seconds == pytest.approx(time.overhead_s + larger + time.weights_s)
     assert time.seconds.shape == (2,)
+
+
+def test_kernels_priced_together_are_those_priced_one_by_one(cpu: Device, conditions: MakeConditions) -> None:
+    lookups = [lookup(float(rows), count=count) for rows, count in ((10, 1), (3, 4), (70, 2))]
+    lookups.append(lookup(5.0, row_bytes=300.0, pooled=False))
+    inputs = [replace(kernel, family="input", pieces=2) for kernel in lookups]
+    dense = Kernel(operator="input", family="input", read_bytes_per_item=52.0, pieces=1)
+    kernels = [dense, *inputs, LAYER, *lookups, LAYER]
+    for batch in (np.array([1.0, 64.0, 640.0]), np.array([[1.0, 2.0], [3.0, 4.0]]), np.array(7.0)):
+        gathers = {kernel.gather: np.full_like(batch, 0.3) for kernel in lookups if kernel.gather}
+        at = replace(conditions(memory_slowdown=1.5), row_hit_rates=gathers)
+        together = kernel_times(kernels, cpu, batch, at)
+        for kernel, time in zip(kernels, together, strict=True):
+            alone = kernel_time(kernel, cpu, batch, at)
+            for part in fields(alone):
+                np.testing.assert_array_equal(getattr(time, part.name), getattr(alone, part.name))
+                assert getattr(time, part.name).shape == batch.shape
+
+
+def test_what_is_priced_in_parts_is_what_is_priced_at_once(
+    cpu: Device, conditions: MakeConditions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = [lookup(float(rows)) for rows in range(1, 8)]
+    at = replace(conditions(), row_hit_rates={kernel.gather: 0.1 * np.ones(3) for kernel in kernels})
+    batch = np.array([1.0, 2.0, 3.0])
+    at_once = [time.seconds.tolist() for time in kernel_times(kernels, cpu, batch, at)]
+    monkeypatch.setattr("perfmodel.costmodel.kernel_time._MOST_AT_ONCE", 6)  # two kernels of three batches
+    assert [time.seconds.tolist() for time in kernel_times(kernels, cpu, batch, at)] == at_once
