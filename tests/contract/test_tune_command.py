@@ -26,7 +26,10 @@ def test_what_it_says_to_set_carries_what_it_says(capsys: pytest.CaptureFixture[
     settings = [part for setting in answer["set"] for part in ("--set", setting)]
     for factor, expected in ((0.97, [0]), (1.03, [3, 4])):
         load = ["--set", f"traffic.arrivals.rate_qps={factor * rate}"]
-        assert main(["predict", "-s", "ncf_broadwell", *QUICK, *settings, *load]) in expected
+        assert (
+            main(["predict", "-s", "ncf_broadwell", *QUICK, *settings, *load, "--accept-uncertain"])
+            in expected
+        )
     capsys.readouterr()
 
 
