@@ -2,9 +2,10 @@
 
 Latencies of successive queries resemble each other for hundreds of queries, so formulas for independent
 samples give intervals that hold the truth in 5 to 31 % of runs instead of 95 %. Here the run is cut into
-20 batches; their means tell how far an average over the run can be off. `benchmarks/interval_coverage.py`
-measures how often the intervals hold the truth: in 93 to 97 % of runs at 50, 70 and 90 % utilisation, and
-in more where the percentile is a latency that many queries share.
+30 batches; their means tell how far an average over the run can be off, once what is known of the load that
+each happened to get is taken off (`perfmodel.sim.controls`). `benchmarks/interval_coverage.py` measures how
+often the intervals hold the truth: on M/M/8 in 92 to 98 % of runs at 50, 70 and 90 % utilisation, and in more
+where the percentile is a latency that many queries share.
 """
 
 from __future__ import annotations
