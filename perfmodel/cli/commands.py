@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import import_module
@@ -133,6 +134,17 @@ def _require_room() -> None:
         )
 
 
+def _require_compiler() -> None:
+    """Refuse settings of numba under which nothing of the simulation is compiled, or numba does not load."""
+    threads = os.environ.get("NUMBA_NUM_THREADS", "1")
+    if not threads.isdecimal() or int(threads) < 1:
+        raise InputError(
+            f"NUMBA_NUM_THREADS: expected a whole number >= 1, or no such variable, got {threads!r}"
+        )
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        raise InputError("NUMBA_DISABLE_JIT: expected no such variable: the simulation is compiled by numba")
+
+
 def run(arguments: list[str]) -> int:
     """Run a command, and return its exit code.
 
@@ -144,6 +156,7 @@ def run(arguments: list[str]) -> int:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     if wanted in SIMULATING:
         _require_room()
+        _require_compiler()
     try:
         get_command(_app(wanted)).main(args=arguments, prog_name="perfplan")
     except SystemExit as exit_:  # Typer ends every run like this, with its own code for usage errors

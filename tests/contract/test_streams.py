@@ -101,3 +101,18 @@ def test_too_little_address_space_is_one_line_and_2() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("out of memory: this process may map 0.48 GiB (ulimit -v)")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"NUMBA_NUM_THREADS": "0"}, "NUMBA_NUM_THREADS: expected a whole number >= 1"),
+        ({"NUMBA_NUM_THREADS": "many"}, "NUMBA_NUM_THREADS: expected a whole number >= 1"),
+        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT: expected no such variable"),
+    ],
+)
+def test_settings_of_the_compiler_that_cannot_work_are_one_line(setting: dict[str, str], says: str) -> None:
+    done = shell("{} capacity --scenario rm3_skylake", **setting)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.splitlines()) == 1
