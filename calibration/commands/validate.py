@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
 from perfmodel.errors import InputError
+from perfmodel.loading.words import quoted
 from perfmodel.report.latency import print_page
 
 SLA_MISSED = 3
@@ -136,7 +137,7 @@ def seconds_of(text: str) -> float:
     except (KeyError, ValueError):
         seconds = 0.0
     if not 0.0 < seconds < float("inf"):
-        raise InputError(f"--duration: expected a time such as 30s or 2m, got {text!r}")
+        raise InputError(f"--duration: expected a time such as 30s or 2m, got {quoted(text)}")
     return seconds
 
 
