@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from perfmodel.cli.main import main
 
-LIMIT_S = 60.0
-"""Of processor time: what takes longer hangs."""
+LIMIT_S = 180.0
+"""Of processor time: what takes longer hangs. Batches of one item take a minute of two cores."""
+
+WAITS = 20
+"""How many times as long a case may last by the clock: beyond, it waits for something that never comes."""
 
 MOST_MB = 1000.0
 """Of memory beyond what the libraries take."""
@@ -65,6 +69,8 @@ def run_all(cases: Iterable[Case], *, limit_s: float = LIMIT_S) -> Iterator[Outc
                 ended, status, usage = os.wait4(pid, os.WNOHANG)
                 if ended:
                     yield running.pop(pid).outcome(status, usage)
+                elif time.monotonic() - running[pid].began_s > WAITS * limit_s:
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.002)
 
 
@@ -74,6 +80,7 @@ class _Running:
     pid: int
     folder: Path
     began_mb: float
+    began_s: float
 
     def outcome(self, status: int, usage: resource.struct_rusage) -> Outcome:
         out, err = ((self.folder / name).read_text(errors="replace") for name in ("out", "err"))
@@ -95,7 +102,8 @@ class _Running:
 def _ending(status: int, out: str, err: str) -> str:
     """The exit code, or what is wrong with the end."""
     if os.WIFSIGNALED(status):
-        return "hang" if os.WTERMSIG(status) == 24 else f"signal {os.WTERMSIG(status)}"  # 24: SIGXCPU
+        ended_by = os.WTERMSIG(status)
+        return "hang" if ended_by in (signal.SIGXCPU, signal.SIGKILL) else f"signal {ended_by}"
     code = os.WEXITSTATUS(status)
     notes = [line for line in err.splitlines() if not line.startswith("note: ")]
     if code == _TRACEBACK or "Traceback" in err:
@@ -122,7 +130,7 @@ def _start(case: Case, folder: Path, limit_s: float) -> _Running:
     pid = os.fork()
     if pid == 0:
         _be_the_case(case, folder, limit_s)
-    return _Running(case, pid, folder, began_mb)
+    return _Running(case, pid, folder, began_mb, time.monotonic())
 
 
 def _be_the_case(case: Case, folder: Path, limit_s: float) -> None:

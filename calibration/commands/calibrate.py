@@ -20,6 +20,7 @@ from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
+from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable, write_atomically
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
@@ -47,7 +48,7 @@ def calibrate(
     require_torch()
     budget_s = _seconds(budget)
     if device not in ("cpu", "cuda"):
-        raise InputError(f"--device: expected cpu or cuda, got {device!r}")
+        raise InputError(f"--device: expected cpu or cuda, got {quoted(device)}")
     require_writable(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
@@ -178,5 +179,5 @@ def _seconds(text: str) -> float:
     match = _BUDGET.match(text)
     seconds = float(match[1]) * (60.0 if match[2] == "m" else 1.0) if match else 0.0
     if not _SHORTEST_S <= seconds <= _LONGEST_S:
-        raise InputError(f"--budget: expected a time from 10s to 60m, such as 90s or 2m, got {text!r}")
+        raise InputError(f"--budget: expected a time from 10s to 60m, such as 90s or 2m, got {quoted(text)}")
     return seconds

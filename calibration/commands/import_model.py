@@ -15,6 +15,7 @@ from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError
 from perfmodel.loading.model_file import model_text
+from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.report.latency import print_page
 
@@ -73,5 +74,7 @@ def _model_name(name: str | None, target: str) -> str:
     wanted = name if name is not None else target.rpartition(":")[2].rpartition(".")[2]
     clean = _NOT_IN_NAMES.sub("-", wanted.lower()).strip("-.")
     if not clean or (name is not None and clean != name):
-        raise InputError(f"--name: expected lower-case letters, digits, dots and dashes, got {name!r}")
+        raise InputError(
+            f"--name: expected lower-case letters, digits, dots and dashes, got {quoted(name or target)}"
+        )
     return clean

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
 from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
 from perfmodel.report.latency import print_page
@@ -179,7 +180,7 @@ def seconds_of(text: str) -> float:
     except (KeyError, ValueError):
         seconds = 0.0
     if not 0.0 < seconds < float("inf"):
-        raise InputError(f"--duration: expected a time such as 30s or 2m, got {text!r}")
+        raise InputError(f"--duration: expected a time such as 30s or 2m, got {quoted(text)}")
     return seconds
 
 

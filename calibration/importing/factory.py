@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from perfmodel.errors import InputError
+from perfmodel.loading.words import cut, quoted
 
 DEFAULT_BATCH = 4
 """Items in a batch that is made here; 1 would hide which dimension is the batch. [items]"""
@@ -72,14 +73,14 @@ def _call_factory(target: str) -> Any:
     where, colon, path = target.rpartition(":")
     if not colon or not where or not path:
         raise InputError(
-            f"expected MODULE:FACTORY, such as my_models:dlrm or my_models.py:dlrm, got {target!r}"
+            f"expected MODULE:FACTORY, such as my_models:dlrm or my_models.py:dlrm, got {quoted(target)}"
         )
     found: Any = _import(where)
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise InputError(f"{target}: {where} has no {name!r}") from None
+            raise InputError(f"{cut(target)}: {where} has no {quoted(name)}") from None
     if isinstance(found, nn.Module):
         return found
     if not callable(found):

@@ -16,6 +16,9 @@ from perfmodel.cli.interrupts import Interrupts
 from perfmodel.cli.streams import guard_streams, silence_stdout
 from perfmodel.errors import InputError, InterruptionError, Note, PerfplanError
 
+LONGEST_LINE = 800
+"""Of a message: a few lines of a terminal. [characters]"""
+
 GARBAGE_THRESHOLD = 100_000
 """Objects made since the last collection that start the next one."""
 
@@ -77,8 +80,14 @@ def _tell(error: PerfplanError) -> int:
     except PerfplanError:
         silence_stdout()
     if str(error):
-        print(" ".join(str(error).split("\n")), file=sys.stderr)
+        print(_in_a_line(str(error)), file=sys.stderr)
     return error.exit_code
+
+
+def _in_a_line(text: str) -> str:
+    """A message as one line; of one that quotes a megabyte, from another library say, beginning and end."""
+    line = " ".join(text.split("\n"))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 203]} … {line[-200:]}"
 
 
 def _run(arguments: list[str]) -> int:

@@ -30,8 +30,8 @@ MOST_CORES = 100_000
 MOST_ACCELERATORS = 64
 """Of a node: a few times what boards have room for."""
 
-MOST_QUERIES = 10**9
-"""Of a run, whose latencies are kept, eight bytes each. [queries]"""
+MOST_QUERIES = 2 * 10**8
+"""Of a run, whose latencies are kept, eight bytes each, and sorted. [queries]"""
 
 MOST_SEED = 2**63 - 1
 """What other tools still read as a whole number."""

@@ -38,6 +38,7 @@ from perfmodel.loading.profile_sections import (
     HardwareSection,
     StackSection,
 )
+from perfmodel.loading.words import quoted
 from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, US
 
 MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 1e6}
@@ -56,7 +57,7 @@ def require_name(name: str, where: str) -> None:
     if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
         raise InputError(
             f"{where}: expected a name of lower-case letters, digits, dots, dashes and underscores "
-            f"that begins with a letter or a digit, got {name!r}"
+            f"that begins with a letter or a digit, got {quoted(name)}"
         )
 
 

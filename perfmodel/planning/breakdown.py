@@ -14,6 +14,7 @@ from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError, InputError
+from perfmodel.loading.words import quoted
 from perfmodel.planning.service_words import device_words, input_share
 from perfmodel.units import MS
 
@@ -246,7 +247,7 @@ def _left_out(time: BatchTime, without: Collection[str]) -> BatchTime:
     known = dict.fromkeys(timed.kernel.family for timed in time.kernels)
     for kind in without:
         if kind not in known:
-            raise InputError(f"--without: expected one of {', '.join(known)}, got {kind!r}")
+            raise InputError(f"--without: expected one of {', '.join(known)}, got {quoted(kind)}")
     kernels = tuple(timed for timed in time.kernels if timed.kernel.family not in without)
     if not kernels:
         raise InputError("--without: nothing is left of the pass")

@@ -21,14 +21,14 @@ from perfmodel.domain.workload import (
     TraceArrivals,
     TraceSizes,
 )
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, Note
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.shipped import find_file, find_profile
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.run_cost import require_affordable
+from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_words import service_times_of
 from perfmodel.planning.stack_choice import Wish, choose_stacks
 from perfmodel.sim.builtin_policies import policy_from
@@ -165,8 +165,12 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
     traffic = _traffic(loaded)
     try:
         require_affordable(policy, traffic.size_pmf, workers=cores // threads)
+        simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)
     except ValueErrorAt as error:
         raise loaded.error(str(error), *error.path) from None
+    if simulation.max_queries < scenario.simulation.max_queries:
+        short = f"runs end after {simulation.max_queries:_} queries, which take minutes and gigabytes"
+        warnings.warn(Note(f"simulation.max_queries: {short}"), stacklevel=2)
     return Question(
         name=loaded.name,
         node=ServingNode(
@@ -180,7 +184,7 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
         traffic=traffic,
         policy=policy,
         sla=scenario.sla,
-        simulation=scenario.simulation,
+        simulation=simulation,
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
         stack_note=_stack_note(node_choice.stack, wishes, stacks),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.serving import SimulationSettings
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
 from perfmodel.sim.policies import (
     Policy,
@@ -30,6 +31,12 @@ MOST_REQUESTS_A_QUERY_OF_EVENTS = 60
 SECONDS_A_REQUEST = 0.15
 """How much longer an answer takes for each request that a query is made of: two cores of an AMD EPYC 9005
 simulate 300,000 queries and search for the largest load, and its bands, in some million queries more. [s]"""
+
+MOST_QUERIES_OF_EVENTS = 20_000_000
+"""Of a run that keeps everything that happened, some fifty bytes a query; the recursion keeps latencies."""
+
+RUN_QUERIES = 10_000_000
+"""Of a run by default, at most: with the requests above, what an answer may cost."""
 
 MOST_TABLE_CELLS = 8_000_000
 """Of service times, by size and number of busy workers; with what is needed to fill them, a gigabyte."""
@@ -89,6 +96,30 @@ def affordable_queries(wanted: int, requests: float, *, fewest: int, most_reques
     50000
     """
     return max(min(wanted, fewest), min(wanted, int(most_requests / max(1.0, requests))))
+
+
+def most_queries(policy: Policy, law: SizePmf) -> int:
+    """Queries of the longest run that ends in minutes and within some gigabytes."""
+    by_requests = int(RUN_QUERIES * most_requests_a_query(policy) / max(1.0, requests_a_query(policy, law)))
+    return by_requests if isinstance(policy, SplitAndOffload) else min(by_requests, MOST_QUERIES_OF_EVENTS)
+
+
+def affordable_settings(simulation: SimulationSettings, policy: Policy, law: SizePmf) -> SimulationSettings:
+    """Return the settings of a simulation with no more queries than a run can have.
+
+    Raises
+    ------
+    ValueErrorAt
+        At `simulation.min_queries`, where even the fewest are more.
+    """
+    most = most_queries(policy, law)
+    if simulation.min_queries > most:
+        raise ValueErrorAt(
+            f"runs of {simulation.min_queries:_} queries take minutes and gigabytes under {policy.name}, "
+            f"{requests_a_query(policy, law):.3g} requests each; expected at most {most:_}",
+            ("simulation", "min_queries"),
+        )
+    return simulation.model_copy(update={"max_queries": min(simulation.max_queries, most)})
 
 
 def least_batch_size(law: SizePmf) -> int:

@@ -25,6 +25,7 @@ from perfmodel.sim.compiled_loop import (
     GROUP_STATES,
     HEAD,
     IDLE,
+    IDLE_END_S,
     LANE,
     LANE_STATES,
     LAST_END_S,
@@ -130,8 +131,8 @@ def simulate_events(
         assert isinstance(policy, UserPolicy), "sizes alone never decide badly"
         query = int(run_states[DECIDED])
         raise bad_decision(policy, query, int(queries.num_items[query]), int(run_states[BAD_DECISION]))
-    last_end_s = float(run_times[LAST_END_S])
-    return _record(queries, service, policy, served, lane_states[:, LAUNCHES], last_end_s)
+    ends_s = float(run_times[LAST_END_S]), float(run_times[IDLE_END_S])
+    return _record(queries, service, policy, served, lane_states[:, LAUNCHES], ends_s)
 
 
 class _Served:
@@ -172,7 +173,7 @@ def _record(
     policy: Policy,
     served: _Served,
     launches: IntArray,
-    last_end_s: float,
+    ends_s: tuple[float, float],
 ) -> RunRecord:
     finish_s, lane_of, shed, busy_s = served.finish_s, served.lane_of, served.shed, served.busy_s
     if policy.shedding is not None:
@@ -194,7 +195,8 @@ def _record(
         num_executors=service.num_executors,
         num_accelerators=service.num_streams,
         shed=None if policy.shedding is None else shed,
-        last_end_s=last_end_s,
+        last_end_s=ends_s[0],
+        idle_end_s=ends_s[1],
         cpu_launches=int(launches[~on_accelerator].sum()),
         large=large,
     )

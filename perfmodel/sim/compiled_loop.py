@@ -18,7 +18,7 @@ WAIT_S, AGEING = range(2)
 HEAD, WAITING, REQUESTS, ITEMS, IDLE, LAUNCHES, LANE_STATES = range(7)
 BEGIN, END, LANE, GROUP_STATES = range(4)
 ARRIVED, CORES_BUSY, DECIDED, BAD_DECISION, RUN_STATES = range(5)
-NOW_S, LAST_END_S, RUN_TIMES = range(3)
+NOW_S, LAST_END_S, IDLE_END_S, RUN_TIMES = range(4)
 # How the loop ends.
 DONE, FULL, BAD = range(3)
 
@@ -207,7 +207,7 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
         if num_lanes > 1:
             num_streams = accelerator_s.shape[1] * (len(group_states) - lanes[last_lane, FIRST_GROUP])
     arrived, cores_busy = run_states[ARRIVED], run_states[CORES_BUSY]
-    now_s, last_end_s = run_times[NOW_S], run_times[LAST_END_S]
+    now_s, last_end_s, idle_end_s = run_times[NOW_S], run_times[LAST_END_S], run_times[IDLE_END_S]
     waits = False  # whether any lane has a queue
     for lane in range(num_lanes):
         waits = waits or lane_states[lane, WAITING] > 0
@@ -258,7 +258,7 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
                 piece = lanes[lane, PIECE]
             if lane_states[lane, WAITING] > mask:
                 run_states[ARRIVED], run_states[CORES_BUSY] = arrived, cores_busy
-                run_times[NOW_S], run_times[LAST_END_S] = now_s, last_end_s
+                run_times[NOW_S], run_times[LAST_END_S], run_times[IDLE_END_S] = now_s, last_end_s, idle_end_s
                 return FULL
             arrived += 1
             lane_of[query] = lane
@@ -326,6 +326,8 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
                 idle -= 1
                 lane_states[lane, LAUNCHES] += 1
                 busy_s[lane] += time_s
+                if arrived == num_queries:  # a launch waited for queries that do not come
+                    idle_end_s += max(0.0, now_s - max(last_end_s, arrival_s[num_queries - 1]))
                 end_s = now_s + time_s
                 last_end_s = max(last_end_s, end_s)
                 _expect_completion(group_states, window_s, group, end_s)
@@ -351,5 +353,5 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
             lane_states[lane, HEAD], lane_states[lane, WAITING], lane_states[lane, IDLE] = at, waiting, idle
             lane_states[lane, ITEMS], lane_states[lane, REQUESTS] = items, requests
             waits = waits or waiting > 0
-    run_times[LAST_END_S] = last_end_s
+    run_times[LAST_END_S], run_times[IDLE_END_S] = last_end_s, idle_end_s
     return DONE

@@ -94,6 +94,8 @@ class RunRecord:
         Which queries were refused, or had a request dropped; None: none could be.
     last_end_s : float or None
         End of the last request of any query, shed ones included; None: the last `finish_s`. [s]
+    idle_end_s : float
+        Time after the last arrival in which nothing ran, since a launch waited to be full. [s]
     cpu_launches : int or None
         Launches on the cores; None: not counted.
     large : LargeCores or None
@@ -113,6 +115,7 @@ class RunRecord:
     requests: RequestLog | None = None
     shed: BoolArray | None = None
     last_end_s: float | None = None
+    idle_end_s: float = 0.0
     cpu_launches: int | None = None
     large: LargeCores | None = None
     engine: Literal["compiled", "simpy"] = "compiled"
@@ -145,13 +148,17 @@ class RunRecord:
     @property
     def rounding_s(self) -> float:
         """How far rounding of the time stamps may move a latency. [s]"""
-        return 2.0 * float(np.spacing(self.makespan_s))
+        return 2.0 * float(np.spacing(self.makespan_s + self.idle_end_s))
 
     @property
     def makespan_s(self) -> float:
-        """From the start of the run to the end of the last request. [s]"""
+        """From the start of the run to the end of the last request, as if it waited for nobody. [s]
+
+        What a launch waits for queries after the last one says how long the run was asked to be, and
+        nothing about what the node serves.
+        """
         if self.last_end_s is not None:
-            return self.last_end_s
+            return self.last_end_s - self.idle_end_s
         return float(self.finish_s.max()) if self.num_queries else 0.0
 
     @property

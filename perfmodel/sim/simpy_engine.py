@@ -88,7 +88,7 @@ class _Run:
         self.finish_s = [float("inf")] * len(queries)
         self.pool: list[Pool] = [Pool.CPU] * len(queries)
         self.shed = [False] * len(queries)
-        self.last_end_s = 0.0
+        self.last_end_s = self.idle_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
         self.lanes = lay_out(policy, service)
         self.view: NodeView = Views(self.lanes)
@@ -203,6 +203,8 @@ class _Run:
         lane.busy_s += service_s
         lane.launches += 1
         finish_s = self.clock.now + service_s
+        if self.arrived == len(self.arrival_s):  # a launch waited for queries that do not come
+            self.idle_end_s += max(0.0, self.clock.now - max(self.last_end_s, self.arrival_s[-1]))
         self.last_end_s = max(self.last_end_s, finish_s)
         self.clock.call_at(finish_s, RELEASE, partial(self._complete, lane, group, executor, launched))
         if self.log is not None:
@@ -261,6 +263,7 @@ class _Run:
             requests=None if self.log is None else _request_log(self.log),
             shed=None if self.policy.shedding is None else np.array(self.shed, dtype=np.bool_),
             last_end_s=self.last_end_s,
+            idle_end_s=self.idle_end_s,
             cpu_launches=sum(lane.launches for lane in on_cpu),
             large=in_large,
             engine="simpy",

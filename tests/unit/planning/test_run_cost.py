@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.base import ValueErrorAt
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, Note
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.run_cost import (
@@ -101,3 +101,16 @@ def test_tune_begins_its_own_batches_where_they_can_be_tried() -> None:
     assert affordable_batch_sizes([1, 2, 256, 1024], law) == (256, 1024)
     assert affordable_batch_sizes([1, 2], law) == (2,)
     assert affordable_batch_sizes([1, 2], pmf_of_list([223])) == (1, 2)
+
+
+def test_runs_are_as_long_as_their_requests_and_records_allow() -> None:
+    load = ["policy.batch_size=1", "simulation.max_queries=100000000"]
+    with pytest.warns(Note, match="max_queries: runs end after 17_"):
+        assert prepare(load_scenario("rm1_skylake", load)).simulation.max_queries < 18_000_000
+    with pytest.raises(InputError, match="min_queries: runs of 100_000_000 queries take minutes"):
+        prepare(load_scenario("rm1_skylake", [*load, "simulation.min_queries=100000000"]))
+    asked = prepare(load_scenario("rm1_skylake", ["simulation.max_queries=100000000"]))
+    assert asked.simulation.max_queries == 100_000_000
+    batching = "policy={name: dynamic-batching, max_batch_items: 64, timeout_ms: 1}"
+    with pytest.raises(InputError, match=r"min_queries: runs of 100_000_000 .*expected at most"):
+        prepare(load_scenario("rm1_skylake", [batching, "simulation.min_queries=100000000"]))

@@ -193,3 +193,26 @@ def test_batching_on_an_accelerator_needs_one() -> None:
     policy = DynamicBatching(pool=Pool.ACCELERATOR, max_batch_items=1, timeout_s=0.0)
     with pytest.raises(InputError, match=r"policy\.pool: the node has no accelerator"):
         run("auto", [0], [1], ServiceTimes(cpu_s=np.ones((1, 1))), policy)
+
+
+@both_engines
+@pytest.mark.parametrize("timeout_s", [100.0, 1e6])
+def test_throughput_is_not_divided_by_a_timeout_after_the_last_query(
+    engine: EngineName, timeout_s: float
+) -> None:
+    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=8, timeout_s=timeout_s)
+    # A full launch runs from 1 to 9; the query of 2 items at 3 waits until 3 + the timeout for six more.
+    record = run(engine, [0, 1, 3], [4, 4, 2], cores(1), policy)
+    assert record.finish_s.tolist() == [9, 9, 3 + timeout_s + 2]
+    # Nothing ran from 9 on until it began: 8 s and 2 s of work in 11 s.
+    assert record.makespan_s == 11
+    assert record.throughput_qps == 3 / 11
+    assert record.cpu_utilisation == 10 / 11
+
+
+@both_engines
+def test_a_timeout_between_queries_is_part_of_the_run(engine: EngineName) -> None:
+    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=8, timeout_s=5.0)
+    record = run(engine, [0, 20], [1, 8], cores(1), policy)
+    assert record.finish_s.tolist() == [6, 28]
+    assert record.makespan_s == 28
