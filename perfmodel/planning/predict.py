@@ -119,16 +119,12 @@ class Prediction:
     @property
     def goodput_qps(self) -> float | None:
         """Queries served within the SLA's latency per second; None where unstable. [queries/s]"""
-        record = self.run.record
-        if record is None or not self.run.is_stable:
-            return None
-        return record.goodput_qps(self.question.sla.latency_s)
+        return self.run.goodput_qps(self.question.sla.latency_s)
 
     @property
     def shed_rate(self) -> float | None:
         """Fraction of the queries that were refused or dropped; None where unstable. [1]"""
-        record = self.run.record
-        return record.shed_rate if record is not None and self.run.is_stable else None
+        return self.run.shed_share
 
     @property
     def engine(self) -> str | None:

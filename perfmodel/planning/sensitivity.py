@@ -179,8 +179,9 @@ class OtherTimes:
         *,
         seed: int,
     ) -> None:
-        # Of a day, what arrives in its worst five minutes, as if that lasted.
-        self._traffic = traffic if run.worst is None else at_peak(traffic)[0].at_rate(run.worst.rate_qps)
+        # Of a day, what arrives at its peak, as if that lasted.
+        steady, peak = at_peak(traffic)
+        self._traffic = steady.at_rate(peak * traffic.rate_qps) if peak > 1.0 else traffic
         self._service, self._policy, self._run = service, policy, run
         self._wanted, self._seed = sorted(percentiles), seed
         self.is_compiled = policy.why_not_compiled is None
@@ -191,9 +192,8 @@ class OtherTimes:
         if recorded is not None:
             self._num_queries = min(recorded, self._num_queries)
         self._warm_up = 0 if recorded is not None else warm_up_queries(self._num_queries)
-        busier = 1.0 if run.worst is None else run.worst.rate_qps / traffic.rate_qps
         self._alone, self._contended = (
-            PoolLoads(load.cpu * busier, load.accelerator * busier) for load in (run.alone, run.contended)
+            PoolLoads(load.cpu * peak, load.accelerator * peak) for load in (run.alone, run.contended)
         )
         self._queries: Queries | None = None
         self._found: dict[Scale, Mapping[float, float] | None] = {}
