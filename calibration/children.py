@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -74,7 +75,8 @@ def in_fresh_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = child(context, _answer, (sender, function, args, kwargs))
+    # As bytes: the child asks to end with its parent before it imports what the function needs.
+    process = child(context, _answer, (sender, pickle.dumps((function, args, kwargs))))
     try:
         start(process)
         sender.close()
@@ -125,9 +127,10 @@ def _look_for(parent: int) -> None:
     os._exit(1)
 
 
-def _answer(sender: Connection, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+def _answer(sender: Connection, pickled: bytes) -> None:
     """Call a function and send what it returns, or raises."""
     try:
+        function, args, kwargs = pickle.loads(pickled)
         result, raised = function(*args, **kwargs), None
     except Exception as error:
         result, raised = None, error

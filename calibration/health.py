@@ -28,24 +28,34 @@ _PROBES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One check: fine, or what follows from it and what to do."""
+    """One check: fine, or what follows from it and what to do; or nothing could be read (`unknown`)."""
 
     name: str
     value: str
     consequence: str = ""
     remedy: str = ""
     blocks: bool = False
+    unknown: bool = False
 
     @property
     def is_ok(self) -> bool:
-        """Nothing to do."""
-        return not self.consequence
+        """Nothing to do, as far as one knows."""
+        return self.status == "ok"
+
+    @property
+    def status(self) -> str:
+        """`ok`, `unknown`, `warn` or `blocks`."""
+        if self.unknown:
+            return "unknown"
+        if not self.consequence:
+            return "ok"
+        return "blocks" if self.blocks else "warn"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return {
             "name": self.name,
-            "status": "ok" if self.is_ok else "blocks" if self.blocks else "warn",
+            "status": self.status,
             "value": self.value,
             "consequence": self.consequence or None,
             "remedy": self.remedy or None,
@@ -84,10 +94,14 @@ def _finding(
     return Finding(name=name, value=value, consequence=consequence, remedy=remedy, blocks=blocks)
 
 
+def _unknown(name: str, value: str = "not shown here") -> Finding:
+    return Finding(name=name, value=value, unknown=True)
+
+
 def _load(root: Path, here: Machine) -> Finding:
     words = (read_text(root / "proc/loadavg") or "").split()
     if not words:
-        return Finding(name="load", value="not readable")
+        return _unknown("load")
     return _finding(
         "load",
         f"{words[0]} runnable over the last minute, {here.threads} hardware threads",
@@ -98,20 +112,24 @@ def _load(root: Path, here: Machine) -> Finding:
 
 
 def _governor(here: Machine) -> Finding:
+    if here.governor is None:
+        return _unknown("frequency governor")
     return _finding(
         "frequency governor",
-        here.governor or "not shown",
-        here.governor not in (None, "performance"),
+        here.governor,
+        here.governor != "performance",
         "clocks ramp up while short runs are measured",
         "sudo cpupower frequency-set -g performance",
     )
 
 
 def _turbo(here: Machine) -> Finding:
+    if here.turbo is None:
+        return _unknown("turbo")
     return _finding(
         "turbo",
-        {None: "not shown", True: "on", False: "off"}[here.turbo],
-        here.turbo is True,
+        "on" if here.turbo else "off",
+        here.turbo,
         "clocks fall as more cores work: contention measured includes it, and it drifts with temperature",
         "leave it on if production has it on; else echo 0 > /sys/devices/system/cpu/cpufreq/boost "
         "(Intel: echo 1 > .../intel_pstate/no_turbo)",
@@ -154,7 +172,9 @@ def _steal(root: Path) -> Finding:
     first = (read_text(root / "proc/stat") or "").partition("\n")[0].split()[1:]
     ticks = [int(word) for word in first]
     total = sum(ticks)
-    share = ticks[7] / total if len(ticks) > 7 and total else 0.0
+    if len(ticks) <= 7 or not total:
+        return _unknown("steal time")
+    share = ticks[7] / total
     return _finding(
         "steal time",
         f"{100 * share:.2f} % since boot",
@@ -165,9 +185,11 @@ def _steal(root: Path) -> Finding:
 
 
 def _huge_pages(here: Machine) -> Finding:
+    if here.huge_pages is None:
+        return _unknown("huge pages")
     return _finding(
         "huge pages",
-        here.huge_pages or "not shown",
+        here.huge_pages,
         here.huge_pages == "never",
         "embedding lookups are 20 to 36 % slower with small pages",
         "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled, if production has it",
@@ -175,7 +197,10 @@ def _huge_pages(here: Machine) -> Finding:
 
 
 def _swap(root: Path) -> Finding:
-    areas = (read_text(root / "proc/swaps") or "").splitlines()[1:]
+    listed = read_text(root / "proc/swaps")
+    if listed is None:
+        return _unknown("swap")
+    areas = listed.splitlines()[1:]
     used_mib = sum(int(area.split()[3]) for area in areas) / 1024
     return _finding(
         "swap",
@@ -189,11 +214,13 @@ def _swap(root: Path) -> Finding:
 def _free_memory(root: Path) -> Finding:
     lines = (read_text(root / "proc/meminfo") or "").splitlines()
     found = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    free_gib = int(found) / 2**20 if found else 0.0
+    if found is None:
+        return _unknown("free memory")
+    free_gib = int(found) / 2**20
     return _finding(
         "free memory",
         f"{free_gib:.1f} GiB",
-        found is not None and free_gib < _FREE_GIB,
+        free_gib < _FREE_GIB,
         "large tables cannot be measured at full size",
         f"free at least {_FREE_GIB:g} GiB",
     )
@@ -268,7 +295,7 @@ def shared_cache(measured_s: Callable[[], float] | None = None) -> Finding:
     """How long the last-level cache keeps what nobody reads: not for long where neighbours fill it."""
     name = "last-level cache"
     if measured_s is None and find_spec("torch") is None:
-        return Finding(name=name, value="not read: needs torch")
+        return _unknown(name, "not read: needs torch")
     lifetime_s = (measured_s or _l3_lifetime_s)()
     return _finding(
         name,

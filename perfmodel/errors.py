@@ -3,7 +3,9 @@
 PerfplanError            exit code 1
 ├── InputError           2   a file, an option or an argument says something we cannot accept
 ├── UnstableError        4   the offered load exceeds what the executors can serve
-└── ExtrapolationError   5   the question lies outside the calibrated range
+├── ExtrapolationError   5   the question lies outside the calibrated range
+├── UndecidedError       6   it cannot be told, and the message says what it would take
+└── InterruptionError  130   the user ended the run
 """
 
 
@@ -19,7 +21,15 @@ class InputError(PerfplanError, ValueError):
     exit_code = 2
 
 
-class CalibrationWarning(UserWarning):
+class Note(UserWarning):
+    """Something worth a line beside the answer; the command line prints each once, on stderr."""
+
+
+class CacheWarning(Note):
+    """The answer stands, but what would make the next one faster could not be kept or read."""
+
+
+class CalibrationWarning(Note):
     """The answer stands, but what it was calibrated on differs from where it is asked for."""
 
 
@@ -45,3 +55,15 @@ class ExtrapolationError(PerfplanError):
     """The question lies outside the calibrated range; `--extrapolate` answers it, marked."""
 
     exit_code = 5
+
+
+class UndecidedError(PerfplanError):
+    """It cannot be told; the message says what it would take."""
+
+    exit_code = 6
+
+
+class InterruptionError(PerfplanError):
+    """The user ended the run; the message says what was kept, and how to go on."""
+
+    exit_code = 130  # 128 + SIGINT, as a shell reports it

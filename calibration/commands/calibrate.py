@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.commands.torch_needed import require_torch
+from calibration.other_machine import warn_of_other_machine
 from perfmodel.cli.options import JsonOption
-from perfmodel.errors import InputError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.loading.written import write_atomically
+from perfmodel.loading.written import require_writable, write_atomically
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
     from calibration.measure.records import Records
@@ -45,13 +46,26 @@ def calibrate(
     """Measure what operators cost on this machine, and write a hardware profile."""
     require_torch()
     budget_s = _seconds(budget)
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}")
     if device not in ("cpu", "cuda"):
         raise InputError(f"--device: expected cpu or cuda, got {device!r}")
-    called = name or re.sub(r"[^a-z0-9_.-]+", "-", out.stem.lower()).strip("-") or "this-machine"
+    require_writable(out)
+    called = _name(out, name)
+    raw = out.with_name(out.stem + ".measured.csv")
+    require_writable(raw)
+    records = _records(raw, resume=resume)
+    if records.visits and out.exists():
+        warn_of_other_machine(out)
     calibrate_device = {"cpu": _calibrate_cpu, "cuda": _calibrate_cuda}[device]
-    summary = calibrate_device(out, called, budget_s, resume=resume)
+    try:
+        values = calibrate_device(called, budget_s, raw, records)
+    except KeyboardInterrupt:
+        raise InterruptionError(_interrupted(out, raw, records)) from None
+    summary = _summary(out, values, raw, records)
+    try:
+        write_atomically(out, profile_text(values))
+    except InputError:  # a disk that has filled up since: the answer is worth more than its place
+        print(json.dumps(summary | {"profile": values}, indent=2) if as_json else profile_text(values))
+        raise
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -60,7 +74,25 @@ def calibrate(
         print(f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %")
 
 
-def _calibrate_cpu(out: Path, name: str, budget_s: float, *, resume: bool) -> dict[str, Any]:
+def _name(out: Path, name: str | None) -> str:
+    """The profile's name: as asked for, else the file's in the letters that names have."""
+    if name is not None:
+        require_name(name, "--name")
+        return name
+    from_file = re.sub(r"[^a-z0-9_.-]+", "-", out.stem.lower()).strip("-")
+    require_name(from_file, f"--out {out}: the profile is named after it, unless --name is given")
+    return from_file
+
+
+def _interrupted(out: Path, raw: Path, records: Records) -> str:
+    """What an interrupted calibration leaves, in a line."""
+    number = len(records.seeds(0))
+    if not number:
+        return "interrupted before anything was measured"
+    return f"interrupted: {raw} holds {number} sequences; calibrate --out {out} --resume adds to them"
+
+
+def _calibrate_cpu(name: str, budget_s: float, raw: Path, records: Records) -> dict[str, Any]:
     from calibration.fingerprint import fingerprint
     from calibration.measure.calibration import Calibration, calibrated_values
     from calibration.measure.device_calibration import require_kind
@@ -68,16 +100,14 @@ def _calibrate_cpu(out: Path, name: str, budget_s: float, *, resume: bool) -> di
     from calibration.runtime.settings import apply_settings
 
     taken = fingerprint(settings=(apply_settings().describe(),))
-    raw, records = _records(out, resume=resume)
     require_kind(records, accelerated=False)
     with _progress(budget_s) as progress:
         Calibration(budget_s=budget_s, raw=raw, records=records, progress=progress).measure()
     print("fitting", file=sys.stderr)
-    values = in_one_thread(calibrated_values, records, taken, name=name, raw=raw.name)
-    return _written(out, values, raw, records)
+    return in_one_thread(calibrated_values, records, taken, name=name, raw=raw.name)
 
 
-def _calibrate_cuda(out: Path, name: str, budget_s: float, *, resume: bool) -> dict[str, Any]:
+def _calibrate_cuda(name: str, budget_s: float, raw: Path, records: Records) -> dict[str, Any]:
     from calibration.fingerprint import fingerprint
     from calibration.measure.device_calibration import DeviceCalibration, calibrated_device_values
     from calibration.measure.one_thread import in_one_thread
@@ -87,7 +117,6 @@ def _calibrate_cuda(out: Path, name: str, budget_s: float, *, resume: bool) -> d
 
     card = cuda_accelerator()
     taken = fingerprint(settings=(apply_settings().describe(),))
-    raw, records = _records(out, resume=resume)
     with _progress(budget_s) as progress:
         DeviceCalibration(
             budget_s=budget_s,
@@ -98,16 +127,19 @@ def _calibrate_cuda(out: Path, name: str, budget_s: float, *, resume: bool) -> d
             meter=nvml_meter(),
         ).measure()
     print("fitting", file=sys.stderr)
-    values = in_one_thread(calibrated_device_values, records, taken, card=card.name, name=name, raw=raw.name)
-    return _written(out, values, raw, records)
+    return in_one_thread(calibrated_device_values, records, taken, card=card.name, name=name, raw=raw.name)
 
 
-def _records(out: Path, *, resume: bool) -> tuple[Path, Records]:
-    """Where the measurements go, and those that are there already."""
+def _records(raw: Path, *, resume: bool) -> Records:
+    """The measurements that are there already, where they are to be added to."""
+    from calibration.measure.points import require_kernels
     from calibration.measure.records import Records, read_records
 
-    raw = out.with_name(out.stem + ".measured.csv")
-    return raw, read_records(raw) if resume and raw.exists() else Records()
+    if not (resume and raw.exists()):
+        return Records()
+    records = read_records(raw)
+    require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(raw))
+    return records
 
 
 @contextmanager
@@ -125,12 +157,11 @@ def _progress(budget_s: float) -> Iterator[Callable[[str, float], None]]:
         yield progress
 
 
-def _written(out: Path, values: dict[str, Any], raw: Path, records: Records) -> dict[str, Any]:
-    """Write the profile, and sum it up."""
+def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> dict[str, Any]:
+    """Sum the profile up; it has to be one that loads."""
     from calibration.measure.calibration import spread_between_passes
 
-    ProfileFile.model_validate_json(json.dumps(values))  # a file that loads, or none
-    write_atomically(out, profile_text(values))
+    ProfileFile.model_validate_json(json.dumps(values))
     stack = values["stacks"]["pytorch"]
     return {
         "out": str(out),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import typer
 from rich.console import Group
@@ -27,11 +28,23 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(InputError.exit_code)
 
 
+_SHOWN = {"ok": "OK", "unknown": "?", "warn": "WARN", "blocks": "BLOCKS"}
+
+
 def _page(findings: list[Finding]) -> Group:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        table.add_row("OK" if finding.is_ok else "WARN", finding.name, finding.value)
-        if not finding.is_ok:
+        table.add_row(_SHOWN[finding.status], finding.name, finding.value)
+        if finding.consequence:
             table.add_row("", "", f"  {finding.consequence}; {finding.remedy}")
-    warned = sum(not finding.is_ok for finding in findings)
-    return Group(table, "", f"{warned} of {len(findings)} checks need a look" if warned else "nothing to fix")
+    number = Counter(finding.status for finding in findings)
+    lines = []
+    if number["blocks"]:
+        lines.append(f"{number['blocks']} of {len(findings)} checks would stop a calibration")
+    if number["warn"]:
+        lines.append(f"{number['warn']} of {len(findings)} checks need a look")
+    if number["unknown"]:
+        lines.append(
+            f"{number['unknown']} of {len(findings)} could not be made: this system does not show it"
+        )
+    return Group(table, "", *(lines or ["nothing to fix"]))

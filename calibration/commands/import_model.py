@@ -15,7 +15,7 @@ from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError
 from perfmodel.loading.model_file import model_text
-from perfmodel.loading.written import write_atomically
+from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.report.latency import print_page
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
@@ -51,13 +51,16 @@ def import_model(
     from calibration.importing.importer import import_example
     from calibration.importing.page import import_page
 
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}")
+    require_writable(out)
     model_name = _model_name(name, target)
     with redirect_stdout(sys.stderr):  # whatever the user's code prints is no part of the answer
         example = load_example(target, batch_size=batch_example)
         result = import_example(example, model_name)
-    write_atomically(out, model_text(result.model))
+    try:
+        write_atomically(out, model_text(result.model))
+    except InputError:
+        print(json.dumps(result.to_dict(), indent=2) if as_json else model_text(result.model))
+        raise
     print(f"written: {out}", file=sys.stderr)
     if as_json:
         print(json.dumps({"out": str(out), **result.to_dict()}, indent=2))

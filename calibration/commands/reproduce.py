@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +12,7 @@ import typer
 
 from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms, silent
 from perfmodel.cli.options import JsonOption
-from perfmodel.errors import InputError
+from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.planning.reproduction import Reproduction
 from perfmodel.report.latency import print_page
 from perfmodel.report.reproduce import reproduction_html, reproduction_page
@@ -47,16 +45,16 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Recompute a published evaluation, beside its published figures."""
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}")
-    result = _recomputed(evaluation, queries)
     if out is not None:
-        _write(out, reproduction_html(result))
-        print(f"written: {out}", file=sys.stderr)
+        require_writable(out)
+    result = _recomputed(evaluation, queries)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
         print_page(reproduction_page(result))
+    if out is not None:  # last: where it fails, the answer is out all the same
+        write_atomically(out, reproduction_html(result))
+        print(f"written: {out}", file=sys.stderr)
 
 
 def _recomputed(evaluation: Evaluation, queries: int) -> Reproduction:
@@ -78,16 +76,3 @@ def _progress() -> Progress:
     if not sys.stderr.isatty():
         return silent
     return lambda step: print(f"{step} ...", file=sys.stderr)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise InputError(f"--out {path}: {error.strerror or error}") from None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.written import require_writable
+from perfmodel.planning.prepare import find_model
 from perfmodel.report.latency import print_page
 
+if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
+    from calibration.validation.question import Options
+
 SLA_MISSED = 3
-INTERRUPTED = 130
 SINGLE_S = 30.0
 SUITE_POINT_S = 10.0
 UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -64,8 +68,11 @@ def validate(
         str | None, typer.Option(metavar="A,B", help="Models of the suite; by default all shipped ones.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="Report of the suite: this page, and JSON beside it.")
-    ] = Path("validation.html"),
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Report of the suite: this page [validation.html], and JSON beside it."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the report of an earlier suite holds already.")
     ] = False,
@@ -76,6 +83,15 @@ def validate(
     require_torch()
     if refined is not None and not anchor:
         raise InputError("--refined: expected --anchor too, which measures what it writes")
+    of_one = {"--records": records, "--refined": refined, "--utilisation": utilisation}
+    of_suite = {"--models": models, "--out": out, "--resume": resume or None}
+    for option, value in (of_one if suite else of_suite).items():
+        if value is not None:
+            raise InputError(f"{option}: expected {'no --suite' if suite else '--suite'} beside it")
+    for option, path in (("--records", records), ("--refined", refined)):
+        if path is not None:
+            require_writable(path, option)
+    duration_s = (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration)
     from calibration.runtime.settings import apply_settings  # before anything allocates a tensor
 
     settings = apply_settings().describe()
@@ -91,23 +107,21 @@ def validate(
         settings=settings,
     )
     if suite:
-        from calibration.validation.suite import SuitePlan, run_suite
-        from calibration.validation.suite_page import suite_page
-
-        plan = SuitePlan(
-            scenario=scenario,
-            models=None if models is None else tuple(models.split(",")),
-            duration_s=SUITE_POINT_S if duration is None else seconds_of(duration),
-            options=options,
+        _validate_suite(
+            scenario,
+            models,
+            out or Path("validation.html"),
+            duration_s,
+            options,
+            resume=resume,
+            as_json=as_json,
         )
-        report = run_suite(plan, out, resume=resume, say=_say)
-        _print(report, suite_page(report, out), as_json=as_json)
         return
     from calibration.validation.single import SinglePlan, validate_scenario
 
     one = SinglePlan(
         scenario=scenario,
-        duration_s=SINGLE_S if duration is None else seconds_of(duration),
+        duration_s=duration_s,
         utilisation=utilisation,
         records=records,
         refined=refined,
@@ -115,10 +129,39 @@ def validate(
     )
     result = validate_scenario(one, say=_say)
     _print(result.to_dict(), result.page(), as_json=as_json)
-    if result.comparison.interrupted:
-        raise typer.Exit(INTERRUPTED)
+    if result.interrupted:
+        raise InterruptionError("interrupted: the answer is of what was measured until then")
+    if result.unwritten is not None:
+        raise result.unwritten
     if not result.meets_sla:
         raise typer.Exit(SLA_MISSED)
+
+
+def _validate_suite(
+    scenario: str,
+    models: str | None,
+    out: Path,
+    duration_s: float,
+    options: Options,
+    *,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    from calibration.validation.suite import SuitePlan, run_suite
+    from calibration.validation.suite_page import suite_page
+
+    if out.suffix == ".json":
+        raise InputError(f"--out {out}: expected the name of a page; the JSON beside it ends with .json")
+    require_writable(out)
+    require_writable(out.with_suffix(".json"))
+    names = None if models is None else tuple(models.split(","))
+    for name in names or ():
+        find_model(name)  # a slip in the last name is told before hours of measuring
+    plan = SuitePlan(scenario=scenario, models=names, duration_s=duration_s, options=options)
+    report, unwritten = run_suite(plan, out, resume=resume, say=_say)
+    _print(report, suite_page(report, out), as_json=as_json)
+    if unwritten is not None:
+        raise unwritten
 
 
 def seconds_of(text: str) -> float:

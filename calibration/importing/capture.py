@@ -72,9 +72,9 @@ def _capture(example: Example) -> Graph:
     try:
         return _traced(example)
     except Exception as error:
-        raise InputError(
-            f"{example.target}: forward cannot be traced: {_reason(first)} (torch.fx: {_reason(error)})"
-        ) from first
+        reasons = [_reason(first), _reason(error)]
+        also = "" if reasons[1] == reasons[0] else f" (torch.fx: {reasons[1]})"
+        raise InputError(f"{example.target}: forward cannot be traced: {reasons[0]}{also}") from first
 
 
 def _exported(example: Example) -> Graph:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from calibration.importing.importer import Imported, shares
@@ -13,7 +12,7 @@ from perfmodel.report.tables import number
 def import_page(result: Imported, where: str) -> RenderableType:
     """What was recognised and what was not, with its work."""
     num_operators = len(result.model.operators)
-    title = f"[bold]{result.model.name}: {num_operators} operators written to {escape(where)}[/]"
+    title = f"[bold]{result.model.name}: {num_operators} operators written to {where}[/]"
     table = Table(box=None, pad_edge=False)
     for heading in ("torch call", "became"):
         table.add_column(heading)

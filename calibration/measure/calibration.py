@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint
 from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_s, saturation
 from calibration.measure.fit import fit_surface, held_out_seconds
@@ -50,6 +51,11 @@ _PROBED_EVERY_S = 1.5
 _SHARED_EVERY_S = 10.0
 """A look at what workers read together takes half a second."""
 _FEWEST_CALLS = 12
+_FEWEST_SEQUENCES = 5
+"""Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
+_LARGEST_ERROR = 0.5
+"""Mean error of whole sequences up to which a profile is written: one that is off by more says nothing of a
+machine, since servers of neighbouring generations differ by 1.2 to 2 times. [1]"""
 
 Progress = Callable[[str, float], None]
 """Told the phase and the seconds of the budget that are used."""
@@ -80,7 +86,13 @@ class Calibration:
         try:
             self._measure(pool)
         finally:
-            self.records.write(self.raw)
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write what was measured, if anything was: an earlier file is worth more than an empty one."""
+        if self.records.visits:
+            with interrupts_held():
+                self.records.write(self.raw)
 
     def _pool_bytes(self) -> float:
         """As much as it was before, where measurements are added to: sequences are drawn by its size."""
@@ -138,7 +150,7 @@ class Calibration:
         ]
         self.progress(phase, self._spent_s())
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
-            self.records.write(self.raw)
+            self._keep()
             self.saved_s = time.monotonic()
 
     def _spent_s(self) -> float:
@@ -167,13 +179,24 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         caches,
         most_table_bytes=records.facts["most_table_bytes"],
     )
-    often = {call: found for call, found in points.items() if len(found.seconds) >= _FEWEST_CALLS}
+    often = {
+        call: found
+        for call, found in points.items()
+        if len(found.seconds) >= _FEWEST_CALLS and len(np.unique(found.groups)) >= _FEWEST_SEQUENCES
+    }
     if "fc" not in often:
-        raise InputError("too little was measured to fit anything; give calibrate a larger --budget")
+        raise InputError(
+            f"too little was measured to fit anything: {len(records.seeds(0))} sequences; {_MORE}"
+        )
     surfaces = {call: fit_surface(found) for call, found in often.items()}
     errors = left_out_errors(
         often, {call: held_out_seconds(surface, often[call]) for call, surface in surfaces.items()}
     )
+    if not errors.whole <= _LARGEST_ERROR:
+        raise InputError(
+            f"too little was measured: {len(records.seeds(0))} sequences, of which those left out of the fit "
+            f"are {100 * errors.whole:.0f} % off, and a profile may be {100 * _LARGEST_ERROR:.0f} %; {_MORE}"
+        )
     return Fitted(
         surfaces={
             call: replace(surface, relative_error=errors.by_kind[call]) for call, surface in surfaces.items()
@@ -182,6 +205,9 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         relative_error=errors.whole,
         error_correlation=errors.correlation,
     )
+
+
+_MORE = "calibrate with --resume, or with a larger --budget"
 
 
 def _require_this_draw(records: Records) -> None:

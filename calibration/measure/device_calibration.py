@@ -55,7 +55,7 @@ class DeviceCalibration(Calibration):
             self._visit_new(pool, until_s=alone_s)
             self._visit_again(pool, until_s=self.budget_s)
         finally:
-            self.records.write(self.raw)
+            self._keep()
 
     def _pool(self) -> Pool:
         """As large as it was before, where measurements are added to: sequences are drawn by its size."""
@@ -89,7 +89,7 @@ class DeviceCalibration(Calibration):
         self.records.visits += [(number, visit) for visit in device_visits([seed], pool, self.accelerator)]
         self.progress(phase, self._spent_s())
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
-            self.records.write(self.raw)
+            self._keep()
             self.saved_s = time.monotonic()
 
 

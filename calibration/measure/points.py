@@ -16,6 +16,7 @@ from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Before, moments
 from perfmodel.costmodel.surfaces import place
 from perfmodel.domain.hardware import Caches
+from perfmodel.errors import InputError
 
 
 def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes: float) -> dict[str, Points]:
@@ -50,3 +51,20 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
                 one = Seen(at, seconds / kernel.calls, visit.seed, number, kernel.calls)
                 found[surface_key(kernel)].append(one)
     return {call: gather_points(found[call]) for call in sorted(found)}
+
+
+def require_kernels(visits: Iterable[tuple[int, Visit]], most_table_bytes: float, where: str) -> None:
+    """Refuse measurements of kernels that their sequences do not have; `where` begins the message.
+
+    Raises
+    ------
+    InputError
+        Naming the sequence.
+    """
+    numbers: dict[int, int] = {}
+    for _, visit in visits:
+        numbers[visit.seed] = max(numbers.get(visit.seed, 0), len(visit.seconds))
+    for seed, number in numbers.items():
+        model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)
+        if number > (there := len(lower(model))):
+            raise InputError(f"{where}: sequence {seed} has {there} kernels, got one of number {number - 1}")

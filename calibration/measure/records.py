@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,23 @@ from perfmodel.loading.written import write_atomically
 _COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
 _ISSUE = "issue_s"
 """A further column of an accelerator's measurements."""
+_LONGEST_S = 3600.0
+"""Of a call: passes are kept below a second."""
+_RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
+    "seed": (0, 10**9, int),
+    "round": (0, 1, int),
+    "batch_size": (1, 10**6, int),
+    "kernel": (0, 10**4, int),  # sequences have some dozens
+    "seconds": (1e-12, _LONGEST_S, float),
+    "spread": (0.0, 1e9, float),
+    "l3_lifetime_s": (0.0, inf, float),
+    _ISSUE: (0.0, _LONGEST_S, float),
+}
+"""What a column may hold: least and greatest value, and how it is read."""
+_BY_WORKERS = ("co_located.", "alone.", "shared.")
+"""Facts whose names end with a number of workers."""
+_QUOTED = 40
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclass(slots=True)
@@ -57,15 +75,74 @@ def read_records(path: Path) -> Records:
     Raises
     ------
     InputError
-        If the file is not one of these.
+        If the file is not one of these: one line with the place.
     """
     try:
-        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-        facts = json.loads(first.removeprefix("# "))
-        return Records(facts=facts, visits=list(_visits(csv.DictReader(io.StringIO(rest)))))
-    except (OSError, ValueError, KeyError) as error:
-        reason = f"no column {error}" if isinstance(error, KeyError) else error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
         raise InputError(f"{path}: expected measurements of a calibration: {reason}") from None
+    lines = text.split("\n")
+    facts = _facts(lines[0], f"{path}:1:1")
+    columns = tuple(lines[1].split(",")) if len(lines) > 1 else ()
+    if columns not in (_COLUMNS, (*_COLUMNS, _ISSUE)):
+        raise InputError(f"{path}:2:1: expected the columns {','.join(_COLUMNS)}, got {_short(columns)}")
+    if lines[-1]:  # files are written whole: a copy of one was cut, perhaps within a number
+        raise InputError(f"{path}:{len(lines)}:{len(lines[-1]) + 1}: expected the end of a line; it was cut")
+    rows = [_row(line, columns, f"{path}:{number}") for number, line in enumerate(lines[2:-1], start=3)]
+    if rows and not {"drawn_by", "most_table_bytes"} <= facts.keys():
+        raise InputError(
+            f"{path}:1:1: expected drawn_by and most_table_bytes, which rows have no sense without"
+        )
+    return Records(facts=facts, visits=list(_visits(rows)))
+
+
+def _facts(line: str, where: str) -> dict[str, float]:
+    """The first line: a comment with a JSON object of numbers."""
+    expected = f"{where}: expected '# ' and a JSON object of numbers >= 0 by name"
+    try:
+        facts = json.loads(line.removeprefix("# "))
+    except (ValueError, RecursionError):
+        raise InputError(f"{expected}, got {_short(line)}") from None
+    if not isinstance(facts, dict):
+        raise InputError(f"{expected}, got {_short(line)}")
+    for name, value in facts.items():
+        # 1e300 leaves room for products; whole numbers may have any number of digits
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1e300:
+            raise InputError(f"{expected}, got {_short({name: value})}")
+        if name.startswith(_BY_WORKERS) and not name.rpartition(".")[2].isdecimal():
+            raise InputError(f"{expected}, the last part of {_short(name)} a number of workers")
+    if facts.get("most_table_bytes") == 0:
+        raise InputError(f"{where}: most_table_bytes: expected a number > 0, got 0")
+    return facts
+
+
+def _row(line: str, columns: Sequence[str], where: str) -> dict[str, float]:
+    """The numbers of a row by column."""
+    fields = line.split(",")
+    if len(fields) != len(columns):
+        raise InputError(f"{where}:1: expected {len(columns)} values, got {len(fields)}: {_short(line)}")
+    found: dict[str, float] = {}
+    at = 1
+    for name, written in zip(columns, fields, strict=True):
+        low, high, kind = _RANGES[name]
+        try:
+            value = kind(written)
+        except ValueError:
+            value = nan
+        if not low <= value <= high:
+            whole = "whole " if kind is int else ""
+            expected = f"expected a {whole}number from {low:g} to {high:g}"
+            raise InputError(f"{where}:{at}: {name}: {expected}, got {_short(written)}")
+        found[name] = value
+        at += len(written) + 1
+    return found
+
+
+def _short(value: object) -> str:
+    """What was found, on at most half a line."""
+    text = value if isinstance(value, str) else repr(value)
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
 
 
 def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
@@ -77,14 +154,14 @@ def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
             yield visit.seed, number, visit.batch_size, kernel, *measured
 
 
-def _visits(rows: Iterable[dict[str, str]]) -> Iterator[tuple[int, Visit]]:
+def _visits(rows: Iterable[Mapping[str, float]]) -> Iterator[tuple[int, Visit]]:
     """Rows of one visit follow each other; kernels without a row took no time of their own."""
     gathered: dict[tuple[int, int, int, float], dict[int, tuple[float, float, float]]] = {}
     issued = False
     for row in rows:
-        key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]), float(row["l3_lifetime_s"]))
+        key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]), row["l3_lifetime_s"])
         issued = _ISSUE in row
-        times = float(row["seconds"]), float(row["spread"]), float(row.get(_ISSUE, 0.0))
+        times = row["seconds"], row["spread"], row.get(_ISSUE, 0.0)
         gathered.setdefault(key, {})[int(row["kernel"])] = times
     for (seed, number, batch_size, lifetime_s), kernels in gathered.items():
         columns = np.zeros((3, max(kernels) + 1))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 from calibration.fingerprint import fingerprint
 from calibration.measure.calibration import calibrated_values
 from calibration.measure.one_thread import in_one_thread
+from calibration.measure.points import require_kernels
 from calibration.measure.records import read_records
 from calibration.runtime.settings import apply_settings
 from perfmodel.domain.fingerprint import Fingerprint
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.profile_file import require_name
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.loading.written import write_atomically
+from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.loading.yaml_source import read_yaml
 
 
@@ -26,17 +29,36 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the profile to write, or to fit anew")
     given = parser.parse_args()
     try:
-        records, (name, taken) = read_records(given.measured), identity(given.out)
-    except InputError as error:
-        parser.error(str(error))
-    if "memory_bytes" in records.facts:
-        parser.error(f"{given.measured}: measurements of an accelerator; expected a CPU's: calibrate it anew")
-    values = in_one_thread(calibrated_values, records, taken, name=name, raw=given.measured.name)
-    write_atomically(given.out, profile_text(values))
+        values = refitted(given.measured, given.out)
+        text = profile_text(values)
+        try:
+            write_atomically(given.out, text)
+        except InputError:
+            print(text, end="")
+            raise
+    except PerfplanError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     for section in values["stacks"]["pytorch"]["surfaces"]:
         print(
             f"{section['call']:24} {section['calls']:6} calls  error {100 * section['relative_error']:5.1f} %"
         )
+
+
+def refitted(measured: Path, out: Path) -> dict[str, Any]:
+    """Fit the measurements of a CPU anew, for a profile at `out`.
+
+    Raises
+    ------
+    InputError
+        If they are none, or too few, or the profile cannot be written there.
+    """
+    require_writable(out, "OUT")
+    records, (name, taken) = read_records(measured), identity(out)
+    if "memory_bytes" in records.facts:
+        raise InputError(f"{measured}: measurements of an accelerator; expected a CPU's: calibrate it anew")
+    require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(measured))
+    return in_one_thread(calibrated_values, records, taken, name=name, raw=measured.name)
 
 
 def identity(out: Path) -> tuple[str, Fingerprint]:
@@ -45,7 +67,7 @@ def identity(out: Path) -> tuple[str, Fingerprint]:
     Raises
     ------
     InputError
-        If what is there is no calibrated profile: it is not overwritten.
+        If what is there is no calibrated profile: it is not overwritten. If a new one cannot be named so.
     """
     if out.exists():
         try:
@@ -53,6 +75,7 @@ def identity(out: Path) -> tuple[str, Fingerprint]:
             return document["name"], Fingerprint.model_validate_json(json.dumps(document["fingerprint"]))
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{out}: expected a calibrated profile to fit anew, or no file") from None
+    require_name(out.stem, f"OUT {out}")
     return out.stem, fingerprint(settings=(apply_settings().describe(),))
 
 

@@ -110,7 +110,7 @@ def assemble(model: RecModel, weights: Weights, device: torch.device) -> Assembl
     Raises
     ------
     InputError
-        If a table's elements are not fp32.
+        If a table's elements are not fp32, or the runtime has no call for an operator.
     """
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
@@ -120,7 +120,10 @@ def assemble(model: RecModel, weights: Weights, device: torch.device) -> Assembl
         assembly.dense = assembly.slot()
         assembly.results[DENSE] = (assembly.dense,)
     for operator in model.operators:
-        assembly.results[operator.name] = _ASSEMBLERS[type(operator)](operator, assembly)
+        assembler = _ASSEMBLERS.get(type(operator))
+        if assembler is None:
+            raise InputError(f"{model.name}: {operator.name}: the runtime has no call for {operator.kind}")
+        assembly.results[operator.name] = assembler(operator, assembly)
     return assembly
 
 

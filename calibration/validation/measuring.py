@@ -103,10 +103,11 @@ def measure(
             log.run(queries)
         if with_anchor:
             log.anchor()
-    except Interrupted as error:
-        if error.piece is not None:
-            log.runs.append((error.piece.served, error.piece.latencies))
-            segments = (*segments[: len(log.runs) - 1], error.piece.queries)
+    except (Interrupted, KeyboardInterrupt) as error:  # the latter between two pieces
+        piece = error.piece if isinstance(error, Interrupted) else None
+        if piece is not None:
+            log.runs.append((piece.served, piece.latencies))
+            segments = (*segments[: len(log.runs) - 1], piece.queries)
         if not log.runs or (with_anchor and not log.anchors):
             raise
         log.interrupted = True

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from calibration.other_machine import warn_of_other_machine
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
@@ -18,7 +20,7 @@ from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
 from calibration.validation.bench import Bench, Say, pool_for
 from perfmodel.domain.model import RecModel
-from perfmodel.errors import InputError, UnstableError
+from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.sim.policies import largest_cpu_launch_items
@@ -62,8 +64,15 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     InputError
         If the scenario is wrong, asks for more cores or accelerators than this machine has, or for
         another policy than the runtime serves.
+
+    Warns
+    -----
+    CalibrationWarning
+        If the profile is of another machine.
     """
-    question = prepare(load_scenario(scenario, _here(scenario, overrides, profile)))
+    loaded = load_scenario(scenario, _here(scenario, overrides, profile))
+    question = prepare(loaded)
+    warn_of_other_machine(loaded.cpu_profile().path)
     require_servable(question.policy)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)
@@ -131,7 +140,7 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
     """Build the model with random weights and draw its inputs; the question is then about the model built."""
     model = question.node.model
     say(f"building {model.name}: {(model.embedding_bytes + model.dense_parameter_bytes) / GIB:.2f} GiB")
-    programme = build_programme(model, seed=question.simulation.seed, shrink_tables=shrink_tables)
+    programme = _built(model, question.simulation.seed, shrink_tables=shrink_tables)
     question = replace(question, node=replace(question.node, model=programme.model))
     workers = Workers(
         servable=programme,
@@ -141,6 +150,25 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
         set_threads=torch.set_num_threads,
     )
     return Bench(question=question, workers=workers, pool=pool_for(question, programme), say=say), question
+
+
+def _built(model: RecModel, seed: int, *, shrink_tables: bool) -> Programme:
+    """Build the model, and run it once: what the runtime has no call for is told before anything is measured.
+
+    Raises
+    ------
+    InputError
+        If it cannot be built or run.
+    """
+    try:
+        programme = build_programme(model, seed=seed, shrink_tables=shrink_tables)
+        programme.run(programme.inputs(1, np.random.default_rng(seed)))
+    except (PerfplanError, MemoryError):
+        raise
+    except Exception as error:  # whatever the tensor library says to it
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{model.name}: the serving runtime cannot run this model: {why}") from None
+    return programme
 
 
 def _accelerated(question: Question, programme: Programme) -> LazyServable | None:

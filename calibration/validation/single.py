@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import RenderableType
 
+from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint, to_dict
 from calibration.serving.processes import priority_here
 from calibration.serving.served import ServedQueries, write_queries
@@ -28,7 +29,7 @@ from calibration.validation.question import (
     service_of,
 )
 from calibration.validation.refined_profile import write_refined_profile
-from perfmodel.errors import PerfplanError
+from perfmodel.errors import InputError, InterruptionError
 from perfmodel.planning.prepare import Question
 from perfmodel.sim.service import ServiceTimes
 
@@ -60,11 +61,23 @@ class SinglePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What `perfplan validate` answers."""
+    """What `perfplan validate` answers.
+
+    Attributes
+    ----------
+    comparison, capacity, settings
+        The answer.
+    interrupted : bool
+        Whether the user ended it early.
+    unwritten : InputError or None
+        Why a file that was asked for is not there.
+    """
 
     comparison: Comparison
     capacity: CapacityCheck | None
     settings: str
+    interrupted: bool = False
+    unwritten: InputError | None = None
 
     @property
     def meets_sla(self) -> bool:
@@ -102,6 +115,8 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
         If the scenario is wrong, or this machine cannot run it.
     UnstableError
         If the load exceeds what this machine can carry, as predicted.
+    InterruptionError
+        If the user ends it before anything was measured.
     """
     options = plan.options
     question = question_of(plan.scenario, options.overrides, options.profile)
@@ -113,24 +128,47 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
             question = at_utilisation(question, expected, plan.utilisation)
         require_stable(question, expected)
         measured = run(bench, question, expected, duration_s=plan.duration_s, with_anchor=options.anchor)
-        if plan.records is not None:
-            write_queries(plan.records, _joined(measured))
-        comparison = compare(question, service, measured)
-        if plan.refined is not None and comparison.anchor is not None:
-            source = profile_path(plan.scenario, options.overrides, options.profile)
-            write_refined_profile(source, plan.refined, question, service, comparison.anchor)
-        capacity = None
+    except (Interrupted, KeyboardInterrupt):
+        raise InterruptionError("interrupted before anything was measured") from None
+    interrupted, capacity = measured.interrupted, None
+    try:
+        with interrupts_held():  # what was measured is an answer, whatever comes
+            comparison = compare(question, service, measured)
+            unwritten = _write(plan, question, service, measured, comparison)
         if options.capacity and question.node.accelerator is not None:
             say("the largest load is measured without accelerators only")
-        elif options.capacity and not measured.interrupted:
+        elif options.capacity and not interrupted:
             capacity = check_capacity(
                 bench, question, service, duration_s=plan.duration_s, anchors=measured.anchors
             )
-    except Interrupted:
-        raise PerfplanError("interrupted before anything was measured") from None
+    except (Interrupted, KeyboardInterrupt):
+        interrupted = True
     return Validation(
-        comparison=comparison, capacity=capacity, settings=f"{options.settings}; {priority_here()}"
+        comparison=comparison,
+        capacity=capacity,
+        settings=f"{options.settings}; {priority_here()}",
+        interrupted=interrupted,
+        unwritten=unwritten,
     )
+
+
+def _write(
+    plan: SinglePlan, question: Question, service: ServiceTimes, measured: Measured, comparison: Comparison
+) -> InputError | None:
+    """Write the files asked for; what cannot be written is told after the answer."""
+    unwritten = None
+    try:
+        if plan.records is not None:
+            write_queries(plan.records, _joined(measured))
+    except InputError as error:
+        unwritten = error
+    try:
+        if plan.refined is not None and comparison.anchor is not None:
+            source = profile_path(plan.scenario, plan.options.overrides, plan.options.profile)
+            write_refined_profile(source, plan.refined, question, service, comparison.anchor)
+    except InputError as error:
+        unwritten = error
+    return unwritten
 
 
 def pilot(bench: Bench, service: ServiceTimes) -> ServiceTimes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint, to_dict
 from calibration.serving.processes import priority_here
 from calibration.serving.requests import trace_of
@@ -23,7 +24,7 @@ from calibration.validation.question import Options, at_utilisation, bench_for, 
 from calibration.validation.single import PILOT_S, pilot, run
 from calibration.validation.suite_page import suite_html
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.errors import InputError, PerfplanError
+from perfmodel.errors import InputError, InterruptionError, PerfplanError
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import Question
@@ -76,7 +77,7 @@ class SuitePlan:
         return len(self.names) * loads * (share * self.duration_s + 4.0 * SETUP_S)
 
 
-def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> Report:
+def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Report, InputError | None]:
     """Measure every model, and write the page and the JSON beside it after each load.
 
     Parameters
@@ -85,6 +86,11 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> Report:
         The page; the JSON has its name with the suffix `.json`.
     resume : bool
         Keep the loads that the JSON holds already, of a suite that was interrupted.
+
+    Returns
+    -------
+    dict, InputError or None
+        The report, and why it could not be written in the end.
 
     Raises
     ------
@@ -97,19 +103,41 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> Report:
         f"{len(plan.names)} models, about {plan.expected_s / 60.0:.0f} minutes; "
         "--resume goes on where it ended"
     )
+    unwritten: InputError | None = None
     try:
         for name in plan.names:
             say(name)
             for entry, where in _measure_model(plan, name, report, say):
                 report[where][name if where != "points" else f"{name} {entry['aimed_utilisation']:g}"] = entry
-                report["summary"] = summary_of(report)
-                write_atomically(beside, json.dumps(report, indent=2) + "\n")
-                write_atomically(out, suite_html(report))
-    except Interrupted:
-        raise PerfplanError(f"interrupted; {beside} holds what was measured, --resume goes on") from None
+                with interrupts_held():
+                    unwritten = _write(report, beside, out)
+                if unwritten is not None:
+                    say(str(unwritten))  # the next load may find room again
+    except (Interrupted, KeyboardInterrupt):
+        raise InterruptionError(_interrupted(report, beside, unwritten)) from None
     if not report["points"]:
         raise InputError(f"no model could be measured: {next(iter(report['left_out'].values()))['reason']}")
-    return report
+    return report, unwritten
+
+
+def _write(report: Report, beside: Path, out: Path) -> InputError | None:
+    """Bring the summary up to date, and write what there is."""
+    report["summary"] = summary_of(report)
+    try:
+        write_atomically(beside, json.dumps(report, indent=2) + "\n")
+        write_atomically(out, suite_html(report))
+    except InputError as error:
+        return error
+    return None
+
+
+def _interrupted(report: Report, beside: Path, unwritten: InputError | None) -> str:
+    """What an interrupted suite leaves, in a line."""
+    if unwritten is not None:
+        return f"interrupted: {unwritten}"
+    if not report["points"] and not report["capacity"]:
+        return "interrupted before anything was measured"
+    return f"interrupted: {beside} holds what was measured, --resume goes on"
 
 
 def _measure_model(

@@ -6,7 +6,14 @@ import json
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+)
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity import capacity as capacity_of
 from perfmodel.planning.prepare import prepare
@@ -14,11 +21,13 @@ from perfmodel.report.capacity import capacity_page
 from perfmodel.report.latency import print_page
 
 SLA_MISSED = 3
+CANNOT_TELL = 6
 
 
 def capacity(
     scenario: ScenarioOption,
     overrides: SetOption = None,
+    accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
@@ -33,3 +42,5 @@ def capacity(
         print_page(capacity_page(result))
     if result.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
+    if result.plan_for_qps is None and not accept_uncertain:
+        raise typer.Exit(CANNOT_TELL)

@@ -8,22 +8,40 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+    checked_rate,
+)
 from perfmodel.cli.predict import EXIT_CODES
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.words import quoted
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
 from perfmodel.planning.fleet_simulation import predict_fleet
 from perfmodel.planning.prepare import prepare_together
 from perfmodel.report.fleet import fleet_page
 from perfmodel.report.latency import print_page
 
+MOST_NODES = 1_000_000
+"""Of one kind: more than any company has."""
+
+MOST_WINDOWS = 86_400
+"""In a period: one a second of a day. Each that has a rate of its own is simulated."""
+
 
 def fleet(
     scenario: ScenarioOption,
     nodes: Annotated[
-        int, typer.Option("--nodes", "-n", metavar="N", min=1, help="Nodes of the scenario's kind.")
+        int,
+        typer.Option(
+            "--nodes", "-n", metavar="N", min=1, max=MOST_NODES, help="Nodes of the scenario's kind."
+        ),
     ],
     routing: Annotated[Routing, typer.Option(help="How the router chooses a node.")] = Routing.RANDOM,
     also: Annotated[
@@ -43,14 +61,21 @@ def fleet(
     ] = None,
     windows: Annotated[
         int,
-        typer.Option(metavar="W", min=1, help="Windows of equal length that a diurnal period is cut into."),
+        typer.Option(
+            metavar="W",
+            min=1,
+            max=MOST_WINDOWS,
+            help="Windows of equal length that a diurnal period is cut into.",
+        ),
     ] = 96,
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
+    accept_uncertain: AcceptUncertainOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency and power of many nodes behind a router, over a day."""
+    checked_rate("--qps", qps)
     others = [_kind(text) for text in also or ()]
     loaded = [load_scenario(scenario, overrides or ()), *(load_scenario(name) for name, _ in others)]
     counts = [nodes, *(count for _, count in others)]
@@ -59,7 +84,7 @@ def fleet(
         for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
     )
     question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
-    result = predict_fleet(question, extrapolate=extrapolate)
+    result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
@@ -72,6 +97,7 @@ def fleet(
 def _kind(text: str) -> tuple[str, int]:
     """Read a scenario's name and its number of nodes."""
     name, equals, count = text.rpartition("=")
-    if not equals or not count.isdecimal() or int(count) < 1:
-        raise InputError(f"--also: expected SCENARIO=N with N >= 1, got {text!r}")
+    is_count = bool(equals) and count.isascii() and count.isdecimal() and count.strip("0") != ""
+    if not is_count or len(count) > len(str(MOST_NODES)) or int(count) > MOST_NODES:
+        raise InputError(f"--also: expected SCENARIO=N with N from 1 to {MOST_NODES}, got {quoted(text)}")
     return name, int(count)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption
-from perfmodel.errors import InputError
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.report.latency import latency_page, print_page
@@ -46,11 +45,12 @@ def latency(
 ) -> None:
     """Predict the latency of one batch on one executor, operator by operator."""
     what = find_model(model)
+    batch_sizes = whole_numbers("--batch", batch)
     results = [
         latency_table(
             what,
             device,
-            _batch_sizes(batch),
+            batch_sizes,
             co_located=co_located,
             without=without or (),
             extrapolate=extrapolate,
@@ -63,12 +63,3 @@ def latency(
         return
     for index, result in enumerate(results):
         print_page(Group(*([""] if index else []), latency_page(result)))
-
-
-def _batch_sizes(text: str) -> tuple[int, ...]:
-    sizes = []
-    for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) < 1:
-            raise InputError(f"--batch: expected whole numbers >= 1 separated by commas, got {part!r}")
-        sizes.append(int(part))
-    return tuple(sizes)

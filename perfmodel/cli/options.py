@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
+from perfmodel.errors import InputError
+from perfmodel.loading.words import quoted
+
 ScenarioOption = Annotated[
     str,
     typer.Option(
@@ -42,3 +46,55 @@ ExtrapolateOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Answer outside the calibrated range too, marked as extrapolated."),
 ]
+
+AcceptUncertainOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-uncertain",
+        help="Let the central estimate decide, however uncertain: exit 0, 3 or 4 and never 6.",
+    ),
+]
+
+MOST_NUMBERS = 1000
+"""In a list of one option."""
+
+
+def whole_numbers(option: str, text: str, *, ascending: bool = False) -> tuple[int, ...]:
+    """Read whole numbers from 1 up, separated by commas.
+
+    Raises
+    ------
+    InputError
+        One line that begins with the option.
+
+    Examples
+    --------
+    >>> whole_numbers("--batch", "1, 16,64")
+    (1, 16, 64)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MOST_NUMBERS:
+        raise InputError(f"{option}: expected at most {MOST_NUMBERS} numbers, got {len(parts)}")
+    values = tuple(_whole_number(part) for part in parts)
+    if 0 in values or (ascending and list(values) != sorted(set(values))):
+        kind = "ascending whole numbers" if ascending else "whole numbers"
+        got = quoted(text if ascending else parts[values.index(0)])
+        raise InputError(f"{option}: expected {kind} from 1 up, such as 16,32,64, got {got}")
+    if max(values) > MOST_COUNT:
+        raise InputError(f"{option}: expected at most {MOST_COUNT:_}, got {quoted(parts[-1])}")
+    return values
+
+
+def _whole_number(text: str) -> int:
+    """The number; 0 where there is none from 1 up, and of too many digits one that is too large."""
+    if not (text.isascii() and text.isdecimal()):
+        return 0
+    return int(text) if len(text) <= len(str(MOST_COUNT)) else int(text[:20] or 0) and MOST_COUNT + 1
+
+
+def checked_rate(option: str, rate_qps: float | None) -> float | None:
+    """Refuse a rate that is no rate, as files do."""
+    if rate_qps is None or LEAST_RATE_QPS <= rate_qps <= MOST_RATE_QPS:
+        return rate_qps
+    expected = "a rate > 0" if not rate_qps > 0 else f"a rate from {LEAST_RATE_QPS:g} to {MOST_RATE_QPS:g}"
+    raise InputError(f"{option}: expected {expected}, got {rate_qps:g}")

@@ -10,15 +10,20 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+)
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.own_policy import with_own_policy
 from perfmodel.planning.predict import predict as predict_question
 from perfmodel.planning.prepare import prepare
-from perfmodel.report.latency import print_page
-from perfmodel.report.predict import predict_page
 
-EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4}
+EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}
 
 
 class Engine(StrEnum):
@@ -41,6 +46,7 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
+    accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
@@ -52,10 +58,16 @@ def predict(
         name=policy,
         engine=engine.value,
     )
-    result = predict_question(question, engine=engine.value, extrapolate=extrapolate)
+    result = predict_question(
+        question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
+        # Imported on use, as rich is: JSON needs no tables.
+        from perfmodel.report.latency import print_page
+        from perfmodel.report.predict import predict_page
+
         print_page(predict_page(result))
     if result.verdict == "unstable":
         print(f"unstable: {result.run.notes[0]}", file=sys.stderr)

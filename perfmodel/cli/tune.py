@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.deeprecsys import show_deeprecsys_mode
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, ScenarioOption, SetOption
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioOption,
+    SetOption,
+    whole_numbers,
+)
+from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
@@ -40,7 +48,9 @@ def tune(
     objective: Annotated[Wanted, typer.Option(help="What is best; power is static TDP.")] = Wanted.QPS,
     static_batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="ITEMS", help="Batch size of the baseline [largest query / cores]."),
+        typer.Option(
+            min=1, max=MOST_COUNT, metavar="ITEMS", help="Batch size of the baseline [largest query / cores]."
+        ),
     ] = None,
     batch_sizes: Annotated[
         str, typer.Option(metavar="1,2,...", help="Batch sizes to try, ascending [doubling from 1].")
@@ -86,7 +96,7 @@ def tune(
     try:
         answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
     except InputError as error:
-        raise loaded.located(error) from None
+        raise (error if str(error).startswith("--") else loaded.located(error)) from None
     if as_json:
         print(json.dumps(answer.to_dict(), indent=2))
     else:
@@ -97,12 +107,4 @@ def tune(
 
 def _ascending(option: str, text: str) -> tuple[int, ...]:
     """Read ascending whole numbers from 1 up, separated by commas."""
-    try:
-        values = tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        values = (0,)
-    if any(value < 1 for value in values) or list(values) != sorted(set(values)):
-        raise InputError(
-            f"{option}: expected ascending whole numbers from 1 up, such as 16,32,64, got {text}"
-        )
-    return values
+    return whole_numbers(option, text, ascending=True) if text else ()

@@ -17,6 +17,8 @@ _ZIPF_BINS = 64
 _LOG_TIME_BOUND = 60.0
 _BISECTIONS = 45
 """Of the characteristic time's logarithm, bracketed by its bound: to 1e-11."""
+_MOST_AT_ONCE = 1_000_000
+"""Probabilities worked out in one array: 8 MB."""
 
 
 def require_fit(model: RecModel, device: Device) -> None:
@@ -103,23 +105,39 @@ def table_hit_rates(tables: Sequence[tuple[Gather, int]], capacity_bytes: Floats
     """
     total_bytes = sum(table.table_bytes * count for table, count in tables)
     bins = [popularity_bins(table) for table, _ in tables]
+    # The bins of all tables in a row: a call for each table takes a millisecond over the bisection.
+    rate = np.concatenate([rate for _, rate in bins])
+    bin_bytes = np.concatenate(
+        [count * table.row_bytes * rows for (table, count), (rows, _) in zip(tables, bins, strict=True)]
+    )
 
     def cached_bytes(log_time: Floats) -> Floats:
-        return np.asarray(
-            sum(
-                count * table.row_bytes * (rows @ _cached_probability(rate, log_time))
-                for (table, count), (rows, rate) in zip(tables, bins, strict=True)
-            )
-        )
+        return np.asarray(sum(bin_bytes[part] @ _cached_probability(rate[part], log_time) for part in parts))
 
+    at_once = max(1, _MOST_AT_ONCE // max(1, len(capacity_bytes)))
+    parts = [slice(first, first + at_once) for first in range(0, len(rate), at_once)]
     low, high = np.full_like(capacity_bytes, -_LOG_TIME_BOUND), np.full_like(capacity_bytes, _LOG_TIME_BOUND)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
         is_short = cached_bytes(middle) < capacity_bytes
         low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
-    hits = [(rows * rate) @ _cached_probability(rate, high) / (rows @ rate) for rows, rate in bins]
+    hits = _hit_rates(bins, high)
     rates = np.where(capacity_bytes >= total_bytes, 1.0, np.where(capacity_bytes <= 0.0, 0.0, hits))
     return np.asarray(rates, dtype=np.float64)
+
+
+def _hit_rates(bins: Sequence[tuple[Floats, Floats]], log_time: Floats) -> Floats:
+    """Hit rate of each table's lookups, `(tables, n)`: those without popular rows all at once. [1]"""
+    hits = np.empty((len(bins), len(log_time)))
+    uniform = [index for index, (rows, _) in enumerate(bins) if len(rows) == 1]
+    if uniform:
+        # As below, where the rows of a table are one bin; rounded as below, too.
+        rows, rate = np.array([bins[index] for index in uniform])[:, :, 0].T
+        hits[uniform] = (rows * rate)[:, None] * _cached_probability(rate, log_time) / (rows * rate)[:, None]
+    for index, (rows, rate) in enumerate(bins):
+        if len(rows) > 1:
+            hits[index] = (rows * rate) @ _cached_probability(rate, log_time) / (rows @ rate)
+    return hits
 
 
 def _cached_probability(rate: Floats, log_time: Floats) -> Floats:

@@ -6,7 +6,7 @@ traffic overlap (roofline); random rows, packing and conversion do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from perfmodel.domain.hardware import Device
 
 LENGTH_BYTES = 4
 """Bytes of one list length, handed over beside the indices. [bytes]"""
+_MOST_AT_ONCE = 1_000_000
+"""Times of lookups that are worked out in one array: 8 MB each."""
 
 
 def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
@@ -42,27 +44,55 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
     return time.scaled(at.lookup_slowdown if kernel.family == "embedding_bag" else at.gemm_slowdown)
 
 
+def kernel_times(
+    kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: Conditions
+) -> list[KernelTime]:
+    """Return `kernel_time` of each kernel: lookups, of which a model may have thousands, many at once."""
+    times: dict[int, KernelTime] = {}
+    lookups = [index for index, kernel in enumerate(kernels) if kernel.family == "embedding_bag"]
+    at_once = max(1, _MOST_AT_ONCE // max(1, batch_size.size))
+    for first in range(0, len(lookups), at_once):
+        chosen = lookups[first : first + at_once]
+        together = _lookups([kernels[index] for index in chosen], device, batch_size, at)
+        times |= zip(chosen, together.scaled(at.lookup_slowdown).apart(), strict=True)
+    return [
+        times[index] if index in times else kernel_time(kernel, device, batch_size, at)
+        for index, kernel in enumerate(kernels)
+    ]
+
+
 def _lookup(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
+    """One kernel of `_lookups`."""
+    (time,) = _lookups([kernel], device, batch_size, at).apart()
+    return time
+
+
+def _lookups(kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
     """Rows line by line, from cache or memory, with the core's overlap of misses; then one output a bag.
 
     t = L (h t_cached + (1 - h) t_memory) + b t_bag for L lines and b bags; a row that misses also waits
     for its page's entry, a line of its own, unless that is in L2. On a GPU the bags run side by
     side, but the rows of one bag follow each other: few long bags are limited by that chain.
+    The parts' first axis is the kernels.
     """
-    gather, costs = _gather_of(kernel), device.lookup
-    hit = at.row_hit_rates[gather]
-    lines = batch_size * gather.rows_per_item * np.ceil(gather.row_bytes / LINE_BYTES)
-    missed = batch_size * gather.rows_per_item * (1.0 - hit)
+    gathers, costs = [_gather_of(kernel) for kernel in kernels], device.lookup
+    columns = [(gather.rows_per_item, gather.bags_per_item, gather.row_bytes) for gather in gathers]
+    a_column = (-1, *(1,) * batch_size.ndim)
+    rows_per_item, bags_per_item, row_bytes = (column.reshape(a_column) for column in np.array(columns).T)
+    calls = np.array([kernel.calls for kernel in kernels]).reshape(a_column)
+    hit = np.array([at.row_hit_rates[gather] for gather in gathers])
+    lines = batch_size * rows_per_item * np.ceil(row_bytes / LINE_BYTES)
+    missed = batch_size * rows_per_item * (1.0 - hit)
     far_entries = missed * (1.0 - at.entries_in_l2 - at.entries_in_l3)
     memory = (lines * (1.0 - hit) + far_entries) * costs.memory_line_s * at.memory_slowdown
     cached = (lines * hit + missed * at.entries_in_l3) * costs.cached_line_s
-    bags = batch_size * gather.bags_per_item
-    chain = costs.serial_row_s * gather.rows_per_item / gather.bags_per_item
+    bags = batch_size * bags_per_item
+    chain = costs.serial_row_s * rows_per_item / bags_per_item
     return kernel_parts(
-        batch_size,
-        overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
-        lookup=kernel.calls * np.maximum(memory + cached + bags * costs.bag_s, chain),
-        memory=kernel.calls * memory,
+        np.broadcast_to(batch_size, memory.shape),
+        overhead=calls * device.calls.call_s.get("embedding_bag", 0.0),
+        lookup=calls * np.maximum(memory + cached + bags * costs.bag_s, chain),
+        memory=calls * memory,
     )
 
 

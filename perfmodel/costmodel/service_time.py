@@ -10,7 +10,7 @@ import numpy as np
 from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.issue import contributions_s, issued
-from perfmodel.costmodel.kernel_time import kernel_time
+from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
@@ -106,13 +106,18 @@ def batch_time(
     kernels = lower(model)
     weight_bytes = float(model.dense_parameter_bytes)
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
-    alone = conditions_alone(kernels, weight_bytes, device, np.ones_like(batch), copies=copies)
-    parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
+    # What curves were measured under; without any, nobody asks.
+    alone = (
+        conditions_alone(kernels, weight_bytes, device, np.ones_like(batch), copies=copies)
+        if device.measured
+        else at
+    )
+    parts = kernel_times(kernels, device, batch, at)
     if device.kind == "cpu" and np.any(workers > 1):
         for _ in range(_CONTENTION_STEPS):
             slowdown = memory_slowdown(device, workers, _memory_share(parts), copies=copies)
             at = replace(at, memory_slowdown=slowdown)
-            parts = [kernel_time(kernel, device, batch, at) for kernel in kernels]
+            parts = kernel_times(kernels, device, batch, at)
     if device.surfaces:
         times = surface_times(kernels, device, batch, workers, mix)
         timed = _unmeasured_judged(
@@ -196,7 +201,7 @@ def _timed(
 ) -> TimedKernel:
     """Take the measured curve where there is one, stretched by what the formula says of co-located work."""
     low, high = device.batch_range
-    curve = device.measured.get(kernel.signature)
+    curve = device.measured.get(kernel.signature) if device.measured else None
     if curve is None:
         outside = bool(np.any((batch_size < low) | (batch_size > high)))
         basis = Basis.EXTRAPOLATED if outside else Basis.FITTED

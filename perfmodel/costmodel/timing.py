@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,25 @@ class KernelTime:
             input_s=self.input_s * factor,
             memory_s=self.memory_s * factor,
         )
+
+    def apart(self) -> Iterator[KernelTime]:
+        """The times of each kernel, where the parts' first axis is the kernels."""
+        parts = (
+            *(self.overhead_s, self.compute_s, self.stream_s, self.weights_s, self.lookup_s),
+            *(self.input_s, self.memory_s),
+        )
+        for overhead_s, compute_s, stream_s, weights_s, lookup_s, input_s, memory_s in zip(
+            *parts, strict=True
+        ):
+            yield KernelTime(
+                overhead_s=overhead_s,
+                compute_s=compute_s,
+                stream_s=stream_s,
+                weights_s=weights_s,
+                lookup_s=lookup_s,
+                input_s=input_s,
+                memory_s=memory_s,
+            )
 
 
 def kernel_parts(

@@ -27,6 +27,9 @@ MOST_ITEMS = 1_000_000
 MOST_CORES = 100_000
 """Of a node."""
 
+MOST_ACCELERATORS = 64
+"""Of a node: a few times what boards have room for."""
+
 MOST_QUERIES = 10**9
 """Of a run, whose latencies are kept, eight bytes each. [queries]"""
 

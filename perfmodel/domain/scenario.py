@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import Cores
+from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.workload import Traffic
 
@@ -39,7 +39,7 @@ class NodeChoice(Frozen):
     cpu: FileOrName
     cores: Cores | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    accelerators: tuple[FileOrName, ...] = ()
+    accelerators: Annotated[tuple[FileOrName, ...], Field(max_length=MOST_ACCELERATORS)] = ()
     stack: FileOrName | None = None
 
 

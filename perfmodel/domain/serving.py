@@ -217,10 +217,14 @@ PolicySettings = (
 
 
 class SlaTarget(Frozen):
-    """A percentile of query latency (a fraction: 0.95) and its bound, which files give in milliseconds."""
+    """A percentile of query latency (a fraction: 0.95) and its bound, which files give in milliseconds.
+
+    `confidence` is the probability from which on an answer says that the bound is met, or is not.
+    """
 
     percentile: Annotated[float, Field(gt=0, lt=1)]
     latency_ms: Milliseconds
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
 
     @property
     def latency_s(self) -> float:

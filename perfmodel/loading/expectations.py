@@ -10,6 +10,9 @@ from perfmodel.loading.yaml_tree import Key, KeyPath, Node, Scalar, Section, chi
 
 Schema = Mapping[str, Any]  # a JSON Schema is untyped data
 
+MOST_KEYS = 8
+"""Of a section that is described: enough to know it by."""
+
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 _COUNTS = {
     "minItems": ("at least", "entry", "entries"),
@@ -106,8 +109,8 @@ def _is_section(schema: Schema) -> bool:
 def _section_phrase(sections: Sequence[Schema]) -> str:
     """Describe sections by the keys that all of them know."""
     common = [key for key in keys_of(sections) if all(key in keys_of([section]) for section in sections)]
-    more = ", …" if len(common) < len(keys_of(sections)) else ""
-    return f"a section with {', '.join(common)}{more}" if common else "a section (key: value)"
+    more = ", …" if len(common[:MOST_KEYS]) < len(keys_of(sections)) else ""
+    return f"a section with {', '.join(common[:MOST_KEYS])}{more}" if common else "a section (key: value)"
 
 
 def _phrase(schema: Schema) -> str:

@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.loading.words import nearest
+from perfmodel.loading.text_file import is_file
+from perfmodel.loading.words import cut_path, nearest, quoted
 
 GROUP = "perfplan.policies"
 
@@ -28,8 +29,8 @@ def policy_class_of_file(path: Path) -> type[Any]:
     InputError
         If there is no such file, it fails, or it does not define exactly one policy.
     """
-    if not path.is_file():
-        raise InputError(f"--policy-file: expected a Python file, found none at {path}")
+    if not is_file(path):
+        raise InputError(f"--policy-file: expected a Python file, found none at {cut_path(path)}")
     module = _run(path)
     kinds = [
         value
@@ -54,7 +55,7 @@ def installed_policy_class(name: str) -> type[Any]:
     if name not in installed:
         known = f"; installed: {', '.join(installed)}" if installed else ""
         raise InputError(
-            f"--policy: no policy {name!r} is installed in the entry-point group {GROUP}"
+            f"--policy: no policy {quoted(name)} is installed in the entry-point group {GROUP}"
             f"{nearest(name, installed) or known}"
         )
     try:

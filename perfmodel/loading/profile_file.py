@@ -6,6 +6,7 @@ software stack that was measured on it; `broadwell@hpca2020` names a stack, `bro
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ from perfmodel.domain.hardware import (
     Memory,
     Power,
 )
+from perfmodel.errors import InputError
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_sections import (
     NO_SLOWDOWN,
@@ -40,12 +42,28 @@ from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, US
 
 MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 1e6}
 """fp32 of one core: 128 FLOP a cycle, twice the widest sold, at 8 GHz; of a card: ten times the fastest."""
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
+
+
+def require_name(name: str, where: str) -> None:
+    """Refuse a name that a profile may not have; `where` begins the message.
+
+    Raises
+    ------
+    InputError
+        Saying what names look like.
+    """
+    if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
+        raise InputError(
+            f"{where}: expected a name of lower-case letters, digits, dots, dashes and underscores "
+            f"that begins with a letter or a digit, got {name!r}"
+        )
 
 
 class ProfileFile(Frozen):
     """A hardware profile."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     kind: Literal["cpu", "gpu"]
     description: str
     hardware: HardwareSection

@@ -9,9 +9,14 @@ from pathlib import Path
 from perfmodel.domain.scenario import Scenario
 from perfmodel.errors import InputError
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
+from perfmodel.loading.text_file import is_file
 from perfmodel.loading.validated import at_leading_key, validate
+from perfmodel.loading.words import cut, cut_path
 from perfmodel.loading.yaml_source import parse_value, read_yaml
 from perfmodel.loading.yaml_tree import Key, Place, YamlSource
+
+_MAX_KEYS = 60
+"""No document that can be read is nested deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ class LoadedScenario:
             At that key's place, if there is no such file.
         """
         resolved = self.source.directory_of(*path) / file
-        if not resolved.is_file():
-            raise self.source.error(f"expected a file, found none at {resolved}", *path)
+        if not is_file(resolved):
+            raise self.source.error(f"expected a file, found none at {cut_path(resolved)}", *path)
         return resolved
 
     def error(self, message: str, *path: Key) -> InputError:
@@ -119,6 +124,8 @@ def _overridden(source: YamlSource, override: str) -> YamlSource:
     keys = tuple(key.strip() for key in dotted.split("."))
     if not equals or not all(keys):
         example = "--set traffic.arrivals.rate_qps=500"
-        raise InputError(f"--set {override}: expected KEY=VALUE, such as {example}")
-    place = Place(f"--set {'.'.join(keys)}", option_path=keys)
+        raise InputError(f"--set {cut(override)}: expected KEY=VALUE, such as {example}")
+    if len(keys) > _MAX_KEYS:
+        raise InputError(f"--set {cut(dotted)}: expected at most {_MAX_KEYS} keys, got {len(keys)}")
+    place = Place(f"--set {cut('.'.join(keys))}", option_path=keys)
     return source.with_node(keys, parse_value(text, place), place)

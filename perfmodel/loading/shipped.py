@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from perfmodel.errors import InputError
-from perfmodel.loading.words import nearest
+from perfmodel.loading.text_file import is_file
+from perfmodel.loading.words import cut_path, near, quoted
 
 Kind = Literal["model", "profile", "scenario"]
 
@@ -59,16 +60,20 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     has_separator = os.sep in name or "/" in name
     path = relative_to / name
-    if (has_separator or name.endswith(_SUFFIXES)) and path.is_file():
+    has_suffix = name.endswith(_SUFFIXES)
+    if (has_separator or has_suffix) and is_file(path):
         return path
     if has_separator:
-        raise InputError(f"expected a {kind} file, found none at {path}")
+        raise InputError(f"expected a {kind} file, found none at {cut_path(path)}")
     known = shipped_names(kind)
     if stem in known:
         return shipped_directory(kind) / f"{stem}.yaml"
-    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if (relative_to / f"{stem}{suffix}").is_file())
-    hint = f"; did you mean {found!r}?" if (found := next(here, None)) else nearest(name, known)
-    raise InputError(f"unknown {kind} {name!r}{hint} (perfplan list {kind}s shows all)")
+    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
+    hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)
+    shows_all = f"(perfplan list {kind}s shows all)"
+    if has_suffix:
+        raise InputError(f"the {kind} file {quoted(name)} does not exist{hint} {shows_all}")
+    raise InputError(f"unknown {kind} {quoted(name)}{hint} {shows_all}")
 
 
 def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:
@@ -83,5 +88,5 @@ def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:
     if not at or "/" in stack or stack.endswith(_SUFFIXES):  # an @ in the path itself
         return ProfileChoice(find_file("profile", name, relative_to=relative_to), None)
     if not stack:
-        raise InputError(f"expected a stack after @ in {name!r}, or no @")
+        raise InputError(f"expected a stack after @ in {quoted(name)}, or no @")
     return ProfileChoice(find_file("profile", profile, relative_to=relative_to), stack)

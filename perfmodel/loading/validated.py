@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,19 @@ from perfmodel.loading.expectations import (
     keys_of,
     unknown_keys,
 )
-from perfmodel.loading.words import nearest
+from perfmodel.loading.words import nearest, quoted
 from perfmodel.loading.yaml_source import read_yaml
-from perfmodel.loading.yaml_tree import KeyPath, Listing, Node, Section, YamlSource, child, shown
+from perfmodel.loading.yaml_tree import KeyPath, Listing, Node, Scalar, Section, YamlSource, child, shown
 
 T = TypeVar("T")
+
+ELEMENTWISE = frozenset(
+    {"elu", "gelu", "hardswish", "leaky_relu", "mish", "selu", "silu", "softplus", "swish"}
+)
+"""Functions that people write where an activation stands; layers have those of the published models."""
+
+LARGEST_EXACT = 2.0**53
+"""Up to here floats hold every whole number."""
 
 _LEADING_KEYS = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*): *")
 
@@ -142,6 +151,11 @@ def _unexpected_value(
     if node is None or not expected:
         return source.error(otherwise, *path)
     got = shown(node)
+    if "relu" in choices_of(schemas) and isinstance(node, Scalar) and node.value in ELEMENTWISE:
+        elsewhere = f"an operator of its own does it: {{kind: elementwise, function: {node.value}}}"
+        return source.error(f"expected {expected}, got {got}; {elsewhere}", *path)
+    if isinstance(node, Scalar) and isinstance(node.value, float) and "a whole number" in expected:
+        got += _written_out(node.value)
     if isinstance(node, Listing) and "a list" in expected:
         got = f"a list of {len(node.items)}"
     return source.error(
@@ -149,11 +163,17 @@ def _unexpected_value(
     )
 
 
+def _written_out(value: float) -> str:
+    """How to write a whole number that stands there with an exponent or a point."""
+    is_whole = isfinite(value) and value.is_integer() and abs(value) < LARGEST_EXACT
+    return f" (write {int(value)})" if is_whole else ""
+
+
 def _unknown_key(path: KeyPath, source: YamlSource, expectations: Expectations) -> InputError:
     key = str(path[-1])
     known = keys_of(expectations.at(path[:-1], source.root))
     hint = nearest(key, known) or (f"; expected one of {', '.join(known)}" if known else "")
-    return InputError(f"{source.key_place(*path)}: unknown key {key!r}{_within(path[:-1])}{hint}")
+    return InputError(f"{source.key_place(*path)}: unknown key {quoted(key)}{_within(path[:-1])}{hint}")
 
 
 def _missing_key(path: KeyPath, source: YamlSource, expected: str) -> InputError:

@@ -1,34 +1,80 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and say beforehand whether that will work."""
 
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from perfmodel.errors import InputError
+
+PROBE_BYTES = 1 << 18
+"""Of the file that is written to see whether there is room: more than most results take."""
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file under another name and rename it: a reader never sees half of it.
+
+    Whatever ends the writing, an interrupt too, nothing is left but what was there before. A link stays a
+    link, and a device or a pipe is written to.
 
     Raises
     ------
     InputError
         If the folder does not exist or cannot be written.
     """
-    temporary: Path | None = None
     try:
-        with NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # temporary files are private, results are not
-        temporary.replace(path)
+        target = path.resolve() if path.is_symlink() else path
+        if _is_special(target):
+            with target.open("w", encoding="utf-8") as device:
+                device.write(text)
+        else:
+            _replace(target, text)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def require_writable(path: Path, option: str = "--out") -> None:
+    """Refuse, before anything is computed, a place where a file cannot be written.
+
+    Raises
+    ------
+    InputError
+        Naming the option: a folder is there, the folder around it is not, or it takes no file or no more
+        bytes.
+    """
+    where = f"{option} {path}"
+    try:
+        if path.is_dir():
+            raise InputError(f"{where}: is a directory; expected the name of a file")
+        if not path.parent.is_dir():
+            raise InputError(f"{where}: no directory {path.parent}")
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # a name that is too long
+        target = path.resolve() if path.is_symlink() else path
+        if _is_special(target):
+            target.open("a").close()
+            return
+        if target.exists():
+            target.open("r+b").close()
+        _replace(target, "\n" * PROBE_BYTES, keep=False)
+    except OSError as error:
+        raise InputError(f"{where}: cannot be written: {error.strerror or error}") from None
+
+
+def _is_special(path: Path) -> bool:
+    """Whether this is a device or a pipe: it must not be replaced by a file."""
+    return path.exists() and not path.is_file()
+
+
+def _replace(path: Path, text: str, *, keep: bool = True) -> None:
+    """Write beside a file and take its place; with `keep` false only see whether that works."""
+    temporary = path.with_name(f".perfplan-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+        if keep:
+            temporary.replace(path)
+    finally:  # the name is known before the file is there: no interrupt finds it without one
+        temporary.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from perfmodel.errors import InputError
+from perfmodel.loading.text_file import read_text, unprintable
 from perfmodel.loading.yaml_tree import Listing, Node, Place, Scalar, ScalarValue, Section, YamlSource
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -35,29 +36,8 @@ _FLOAT = re.compile(
     rf"[-+]?([0-9]+(_[0-9]+)*\.[0-9]*({_EXPONENT})?|\.[0-9]+({_EXPONENT})?|[0-9]+(_[0-9]+)*{_EXPONENT})"
 )
 _MAX_DIGITS = 400
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is not UTF-8 or holds control characters.
-    """
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: cannot read the file: {reason or error}") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        head = content[: error.start].decode("utf-8-sig")
-        raise InputError(f"{_place_at(str(path), head)}: not UTF-8 text") from None
-    _refuse_unprintable(text, lambda head: _place_at(str(path), head))
-    return text
+_MAX_BYTES = 8_000_000
+"""Ten times the largest profile; one second of parsing for each megabyte. [bytes]"""
 
 
 def read_yaml(path: Path) -> YamlSource:
@@ -68,7 +48,7 @@ def read_yaml(path: Path) -> YamlSource:
     InputError
         One line, `file:line:column: what is wrong`.
     """
-    return parse_yaml(read_text(path), str(path), directory=path.parent)
+    return parse_yaml(read_text(path, most_bytes=_MAX_BYTES), str(path), directory=path.parent)
 
 
 def parse_yaml(text: str, name: str, *, directory: Path = Path()) -> YamlSource:
@@ -96,7 +76,8 @@ def parse_value(text: str, place: Place) -> Node:
     InputError
         One line that begins with the option.
     """
-    _refuse_unprintable(text, lambda _: place)
+    if (bad := unprintable(text)) is not None:
+        raise InputError(f"{place}: {bad[1]}")
     return _parse(text, lambda _line, _column: place) or Scalar(None, "", place)
 
 
@@ -224,18 +205,3 @@ def _scalar_value(event: yaml.ScalarEvent, place: Place) -> ScalarValue:
     if is_integer:
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def _place_at(name: str, head: str) -> Place:
-    """Place of the character that follows this head of a file."""
-    lines = head.splitlines(keepends=True) or [""]
-    if lines[-1].endswith(("\n", "\r")):
-        lines.append("")
-    return Place(name, len(lines), len(lines[-1]) + 1)
-
-
-def _refuse_unprintable(text: str, place_after: Callable[[str], Place]) -> None:
-    """Refuse characters that YAML forbids, and that the parser would report without a place."""
-    if found := _UNPRINTABLE.search(text):
-        place = place_after(text[: found.start()])
-        raise InputError(f"{place}: unprintable character U+{ord(found.group()):04X}")

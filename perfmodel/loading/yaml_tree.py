@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perfmodel.errors import InputError
+from perfmodel.loading.words import cut, quoted
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -89,7 +90,7 @@ def child(node: Node, key: Key) -> Node | None:
             return None
 
 
-def shown(node: Node, *, max_characters: int = 60) -> str:
+def shown(node: Node) -> str:
     """Show a value in an error message, as it was written."""
     match node:
         case Section():
@@ -97,10 +98,9 @@ def shown(node: Node, *, max_characters: int = 60) -> str:
         case Listing():
             return "a list"
         case Scalar(value=str() as value):
-            text = repr(value)
+            return quoted(value)
         case Scalar():
-            text = node.text or "nothing"
-    return text if len(text) <= max_characters else text[: max_characters - 1] + "…"
+            return cut(node.text or "nothing")
 
 
 @dataclass(frozen=True, slots=True)

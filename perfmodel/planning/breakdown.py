@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -109,16 +110,16 @@ def _operator(
     name: str, family: str, kernels: list[TimedKernel], time: BatchTime, total_s: float
 ) -> OperatorTime:
     seconds = sum(float(timed.seconds[0]) for timed in kernels)
-    works = [timed.kernel.work(time.batch_size) for timed in kernels]
+    works = [timed.kernel.work(time.batch_size[0]) for timed in kernels]
     parts = {part: sum(float(getattr(timed.parts, part)[0]) for timed in kernels) for part in BOUNDS}
     return OperatorTime(
         name=name,
         kind=family,
         seconds=seconds,
         share=seconds / total_s,
-        flop=sum(float(work.flop[0]) for work in works),
-        bytes_moved=sum(float(work.bytes_moved[0]) for work in works),
-        random_rows=sum(float(np.ravel(work.random_rows)[0]) for work in works),
+        flop=sum(float(work.flop) for work in works),
+        bytes_moved=sum(float(work.bytes_moved) for work in works),
+        random_rows=sum(float(work.random_rows) for work in works),
         bound=BOUNDS[max(parts, key=parts.__getitem__)],
         basis=Basis.EXTRAPOLATED if time.is_edited else max(timed.basis for timed in kernels),
     )
@@ -199,6 +200,10 @@ def latency_table(
         raise InputError(
             f"--co-located: expected 1 to {most}, the threads of a socket of {device.name}, got {co_located}"
         )
+    try:
+        require_fit(model, device)
+    except InputError as error:
+        raise InputError(f"--on: {error}") from None
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
     for batch_size in batch_sizes:

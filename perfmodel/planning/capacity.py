@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from perfmodel.planning.error_budget import rate_band, rate_ci95
-from perfmodel.planning.predict import Prediction, describe
+from perfmodel.planning.predict import Prediction, describe, other_times
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.sensitivity import RateBudget, calibration_errors, rate_budget
+from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
+from perfmodel.planning.service_error import service_errors
+from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
 from perfmodel.sim.service import ServiceTimes
@@ -45,6 +47,8 @@ class Capacity:
         The rate with its interval; None: no rate meets the SLA.
     budget : RateBudget or None
         What the calibration's error does to the rate; None where only SimPy could search again.
+    errors : Errors
+        Of the service times.
     saturation_qps : float
         Rate from which a pool with all executors busy cannot keep up, contention included. [queries/s]
     bottleneck : {"cpu", "accelerator"}
@@ -56,6 +60,7 @@ class Capacity:
     question: Question
     greatest: GreatestRate | None
     budget: RateBudget | None
+    errors: Errors
     saturation_qps: float
     bottleneck: Literal["cpu", "accelerator"]
     at_capacity: Prediction | None
@@ -64,6 +69,11 @@ class Capacity:
     def latency_bounded_qps(self) -> float | None:
         """The largest load; None: no rate meets the SLA. [queries/s]"""
         return None if self.greatest is None else self.greatest.rate_qps
+
+    @property
+    def plan_for_qps(self) -> float | None:
+        """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
+        return None if self.budget is None else self.budget.plan_qps
 
     @property
     def reason(self) -> str | None:
@@ -82,7 +92,12 @@ class Capacity:
             "scenario": self.question.name,
             "model": self.question.node.model.name,
             "service_times_of": self.question.service_times_of,
-            "sla": {"percentile": self.question.sla.percentile, "latency_ms": self.question.sla.latency_ms},
+            "sla": {
+                "percentile": self.question.sla.percentile,
+                "latency_ms": self.question.sla.latency_ms,
+                "confidence": self.question.sla.confidence,
+            },
+            "plan_for_qps": self.plan_for_qps,
             "latency_bounded_qps": rate,
             "latency_bounded_qps_ci95": rate_ci95(self.greatest),
             "latency_bounded_qps_calibration_band": rate_band(self.budget),
@@ -96,7 +111,7 @@ class Capacity:
             "latency_ci95_ms": at and at["latency_ci95_ms"],
             "calibration_band_ms": at and at["calibration_band_ms"],
             "sensitivity": at and at["sensitivity"],
-            "relative_error_of_service_times": at and at["relative_error_of_service_times"],
+            "error_of_service_times": {"cpu": self.errors.cpu, "accelerator": self.errors.accelerator},
             "utilisation": at and at["utilisation"],
             "saturation_qps": self.saturation_qps,
             "fraction_of_saturation": None if rate is None else rate / self.saturation_qps,
@@ -128,6 +143,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         seed=question.simulation.seed,
         engine=engine,
         tolerance=SEARCH_TOLERANCE,
+        most_queries=max(MOST_QUERIES, question.simulation.max_queries),
     )
     greatest = greatest_rate(
         search,
@@ -136,14 +152,16 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         most_queries=MOST_QUERIES,
         repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
     )
-    budget = rate_budget(search, greatest, calibration_errors(node))
+    errors = service_errors(node, policy, question.traffic.size_pmf)
+    budget = rate_budget(search, greatest, errors, quantile=quantile(question.sla.confidence))
     return Capacity(
         question=question,
         greatest=greatest,
         budget=budget,
+        errors=errors,
         saturation_qps=1.0 / max(loads),
         bottleneck="cpu" if loads.cpu >= loads.accelerator else "accelerator",
-        at_capacity=_at_capacity(question, service, greatest, budget, engine),
+        at_capacity=_at_capacity(question, service, greatest, budget, errors, engine),
     )
 
 
@@ -152,6 +170,7 @@ def _at_capacity(
     service: ServiceTimes,
     greatest: GreatestRate | None,
     budget: RateBudget | None,
+    errors: Errors,
     engine: EngineName,
 ) -> Prediction | None:
     """Show the load found in one run: its percentile at the SLA is known to be where it should be."""
@@ -176,4 +195,7 @@ def _at_capacity(
     )
     # How well a percentile is known this close to the cliff says nothing about the rate.
     notes = tuple(note for note in run.notes if " ended the run after " not in note)
-    return describe(loaded, replace(run, notes=notes), service, greatest, budget)
+    run = replace(run, notes=notes)
+    # At the largest load, the central estimate is by definition as likely to be too low as too high.
+    even = Judgement(verdict="within_error", sla_probability=0.5, confidence=question.sla.confidence)
+    return describe(loaded, run, other_times(loaded, run, service), greatest, budget, errors, even)

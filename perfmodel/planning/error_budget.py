@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import LatencyBudget, RateBudget
+from perfmodel.planning.verdict import Deciding
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.units import MS
 
@@ -27,7 +30,7 @@ def rate_ci95(greatest: GreatestRate | None) -> list[float] | None:
 
 def rate_band(budget: RateBudget | None) -> JsonBand | None:
     """The greatest rate with service times longer, and shorter, by the profiles' error. [queries/s]"""
-    return None if budget is None else list(budget.band_qps)
+    return None if budget is None or budget.band_qps is None else list(budget.band_qps)
 
 
 def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> dict[str, float | None]:
@@ -41,4 +44,18 @@ def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> dict[
         },
         "capacity_percent_per_percent_service_time": None if rate is None else rate.response,
         "service_time_percent_to_saturation": None if latency is None else 100.0 * latency.to_saturation,
+    }
+
+
+def deciding_dict(deciding: Deciding | None) -> dict[str, Any] | None:
+    """What would decide where neither "meets" nor "misses" can be said."""
+    if deciding is None:
+        return None
+    band = deciding.band_s
+    return {
+        "error": deciding.error,
+        "error_now": deciding.size,
+        "error_then": deciding.expected,
+        "command": deciding.command,
+        "band_ms_then": None if band is None else [None if end is None else end / MS for end in band],
     }

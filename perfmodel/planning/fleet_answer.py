@@ -9,7 +9,7 @@ from typing import Any
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.predict import Verdict
+from perfmodel.planning.verdict import Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
@@ -27,8 +27,9 @@ class FleetWindow:
     ----------
     window : Window
         When, and the rate of the whole fleet.
-    verdict : {"meets_sla", "misses_sla", "unstable"}
-        Whether the SLA's percentile is within its bound.
+    judgement : Judgement
+        Whether the SLA's percentile is within its bound, and how probably; the probability is left open where
+        a busier window meets it.
     percentiles : mapping of float to Interval
         Latency by percentile, a fraction. [s]
     stretch : Stretch
@@ -40,12 +41,17 @@ class FleetWindow:
     """
 
     window: Window
-    verdict: Verdict
+    judgement: Judgement
     percentiles: Mapping[float, Interval]
     stretch: Stretch
     cpu_utilisation: float
     accelerator_utilisation: float | None
     load_power_w: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the SLA's percentile is within its bound."""
+        return self.judgement.verdict
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -54,6 +60,7 @@ class FleetWindow:
             "end_s": self.window.end_s,
             "offered_qps": self.window.rate_qps,
             "verdict": self.verdict,
+            "sla_probability": self.judgement.sla_probability,
             **_latencies(self.percentiles),
             "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
             "power_at_load_w": self.load_power_w,
@@ -86,7 +93,13 @@ class FleetPrediction:
     def verdict(self) -> Verdict:
         """The verdict of the worst window: an SLA holds at all times."""
         verdicts = {window.verdict for window in self.windows}
-        return next(v for v in ("unstable", "misses_sla", "meets_sla") if v in verdicts)
+        return next(v for v in ("unstable", "misses_sla", "within_error", "meets_sla") if v in verdicts)
+
+    @property
+    def sla_probability(self) -> float | None:
+        """That the worst window meets the SLA. [1]"""
+        known = [window.judgement.sla_probability for window in self.windows]
+        return min((probability for probability in known if probability is not None), default=None)
 
     @property
     def tdp_w(self) -> float:
@@ -167,6 +180,7 @@ class FleetPrediction:
             "num_nodes": question.num_nodes,
             "nodes": [_member(member) for member in question.members],
             "verdict": self.verdict,
+            "sla_probability": self.sla_probability,
             "offered_qps": question.offered_qps,
             **_latencies(self.percentiles),
             "sla": {
@@ -174,6 +188,7 @@ class FleetPrediction:
                 "latency_ms": sla.latency_ms,
                 "predicted_ms": _value_ms(self.percentiles.get(sla.percentile)),
                 "ci95_ms": _ci_ms(self.percentiles.get(sla.percentile)),
+                "confidence": sla.confidence,
                 "windows_missed": sum(window.verdict != "meets_sla" for window in self.windows),
             },
             "windows": windows,

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from perfmodel.domain.estimate import Basis
+from perfmodel.errors import UndecidedError
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
-from perfmodel.planning.error_budget import latency_bands_ms, rate_band, rate_ci95, sensitivity
+from perfmodel.planning.error_budget import (
+    deciding_dict,
+    latency_bands_ms,
+    rate_band,
+    rate_ci95,
+    sensitivity,
+)
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import (
+    MOST_RATE_QUERIES,
     RATE_QUERIES,
+    Band,
+    Errors,
     LatencyBudget,
+    OtherTimes,
     RateBudget,
-    calibration_errors,
     latency_budget,
+    margin,
     rate_budget,
 )
+from perfmodel.planning.service_error import service_errors
+from perfmodel.planning.verdict import Judgement, Verdict, judge, quantile, sla_interval, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,
@@ -34,8 +47,6 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
-Verdict = Literal["meets_sla", "misses_sla", "unstable"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
@@ -45,8 +56,10 @@ class Prediction:
     ----------
     question : Question
         What was asked.
-    verdict : {"meets_sla", "misses_sla", "unstable"}
-        Whether the SLA's percentile is within its bound; unstable: no percentile exists.
+    judgement : Judgement
+        Whether the load meets its SLA, and how probably.
+    errors : Errors
+        Of the service times.
     run : RunResult
         What the simulation found, or why nothing was simulated.
     greatest : GreatestRate or None
@@ -63,7 +76,8 @@ class Prediction:
     """
 
     question: Question
-    verdict: Verdict
+    judgement: Judgement
+    errors: Errors
     run: RunResult
     greatest: GreatestRate | None
     latency_budget: LatencyBudget | None
@@ -74,38 +88,33 @@ class Prediction:
     basis: Basis
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the load meets its SLA: "meets_sla", "within_error", "misses_sla" or "unstable"."""
+        return self.judgement.verdict
+
+    @property
+    def plan_for_qps(self) -> float | None:
+        """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
+        return None if self.rate_budget is None else self.rate_budget.plan_qps
+
+    @property
     def cpu_utilisation(self) -> float:
-        """Of the cores; offered (from 1 up: an overload) where the load is unstable. [1]"""
-        if self.run.record is None:
-            return self.run.contended.cpu
-        if not self.run.is_stable:
-            return max(self.run.contended.cpu, self.run.record.cpu_utilisation)
-        return self.run.record.cpu_utilisation
+        """Of the cores; with all of them busy (from 1 up: an overload) where the load is unstable. [1]"""
+        used = self.run.utilisation
+        return self.run.contended.cpu if used is None else used.cpu
 
     @property
     def accelerator_utilisation(self) -> float | None:
         """Of the accelerators, likewise; None without any. [1]"""
         if self.question.node.num_accelerators == 0:
             return None
-        if self.run.record is None:
-            return self.run.contended.accelerator
-        if not self.run.is_stable:
-            return max(self.run.contended.accelerator, self.run.record.accelerator_utilisation or 0.0)
-        return self.run.record.accelerator_utilisation
+        used = self.run.utilisation
+        return self.run.contended.accelerator if used is None else used.accelerator
 
     @property
     def throughput_qps(self) -> float | None:
         """Queries finished per second; None where unstable. [queries/s]"""
-        record = self.run.record
-        return record.throughput_qps if record is not None and self.run.is_stable else None
-
-    @property
-    def mean_served_items(self) -> float:
-        """Mean size of the queries; where some were shed, of those that were served. [items]"""
-        record = self.run.record
-        if record is None or record.shed is None or not record.num_served:
-            return self.question.traffic.size_pmf.mean_items
-        return float(record.num_items[record.served].mean())
+        return self.run.throughput_qps
 
     @property
     def goodput_qps(self) -> float | None:
@@ -155,10 +164,24 @@ class Prediction:
         """Greatest rate that meets the SLA; None: no rate does. [queries/s]"""
         return None if self.greatest is None else self.greatest.rate_qps
 
+    def _worst_dict(self) -> dict[str, Any] | None:
+        """The five minutes of a day that the verdict is about; None of other traffic."""
+        worst = self.run.worst
+        if worst is None:
+            return None
+        return {
+            "start_s": worst.start_s,
+            "end_s": worst.end_s,
+            "rate_qps": worst.rate_qps,
+            "latency_ms": {_label(p): _ms(i.value_s) for p, i in worst.percentiles.items()},
+            "latency_ci95_ms": {_label(p): _ci_ms(i) for p, i in worst.percentiles.items()},
+            "share_late": None if worst.late_share is None else worst.late_share.mean,
+        }
+
     @property
     def sla_interval(self) -> Interval | None:
         """Latency at the SLA's percentile with its interval. [s]"""
-        return self.run.percentiles.get(self.question.sla.percentile)
+        return sla_interval(self.question.sla, self.run)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document; what does not exist is None."""
@@ -181,9 +204,12 @@ class Prediction:
             "policy": question.policy.name,
             "engine": self.engine,
             "verdict": self.verdict,
+            "sla_probability": self.judgement.sla_probability,
+            "plan_for_qps": self.plan_for_qps,
+            "would_decide": deciding_dict(self.judgement.deciding),
             "offered_qps": question.traffic.rate_qps,
             "throughput_qps": throughput,
-            "throughput_items_per_s": None if throughput is None else throughput * self.mean_served_items,
+            "throughput_items_per_s": run.throughput_items_per_s,
             "goodput_qps": self.goodput_qps,
             "shed_rate": self.shed_rate,
             "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
@@ -195,10 +221,13 @@ class Prediction:
             "sla": {
                 "percentile": question.sla.percentile,
                 "latency_ms": question.sla.latency_ms,
+                "confidence": question.sla.confidence,
                 "predicted_ms": _ms(_value_s(self.sla_interval)),
                 "ci95_ms": _ci_ms(self.sla_interval),
                 "calibration_band_ms": bands.get(question.sla.percentile),
             },
+            "worst_window": self._worst_dict(),
+            "share_within_sla": run.within_share,
             "calibration_band_ms": {_label(p): bands.get(p) for p in REPORTED_PERCENTILES},
             "latency_bounded_qps": self.latency_bounded_qps,
             "latency_bounded_qps_ci95": rate_ci95(self.greatest),
@@ -220,7 +249,7 @@ class Prediction:
             if self.accelerator is None
             else self.accelerator.batch_size,
             "basis": self.basis.label,
-            "relative_error_of_service_times": node.cpu.relative_error,
+            "error_of_service_times": {"cpu": self.errors.cpu, "accelerator": self.errors.accelerator},
             "assumptions": list(node.assumptions),
             "simulated_queries": run.num_queries,
             "precision_reached": run.precision_reached,
@@ -228,7 +257,13 @@ class Prediction:
         }
 
 
-def predict(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Prediction:
+def predict(
+    question: Question,
+    *,
+    engine: EngineName = "auto",
+    extrapolate: bool = False,
+    accept_uncertain: bool = False,
+) -> Prediction:
     """Predict how a node serves a load.
 
     Parameters
@@ -239,6 +274,8 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         What simulates; both give the same answer.
     extrapolate : bool
         Answer outside the calibrated range too, marked.
+    accept_uncertain : bool
+        Let the central estimate decide whether the SLA is met.
 
     Raises
     ------
@@ -250,7 +287,13 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         node.require_calibrated(policy, question.max_items)
     service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
     run = run_until_precise(
-        question.traffic, service, policy, question.simulation, percentile=sla.percentile, engine=engine
+        question.traffic,
+        service,
+        policy,
+        question.simulation,
+        percentile=sla.percentile,
+        engine=engine,
+        latency_s=sla.latency_s,
     )
     search = RateSearch(
         traffic=question.traffic,
@@ -259,46 +302,83 @@ def predict(question: Question, *, engine: EngineName = "auto", extrapolate: boo
         sla=sla,
         seed=question.simulation.seed,
         engine=engine,
+        most_queries=question.simulation.max_queries,
     )
-    greatest = greatest_rate(search, num_queries=RATE_QUERIES)
-    return describe(question, run, service, greatest, rate_budget(search, greatest, calibration_errors(node)))
+    greatest, undecided = _largest_load(search)
+    errors = service_errors(node, policy, question.traffic.size_pmf)
+    budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
+    times = other_times(question, run, service)
+    judgement = _judged(question, run, times, errors, accept_uncertain)
+    if undecided:
+        run = replace(run, notes=(*run.notes, undecided))
+    return describe(question, run, times, greatest, budget, errors, judgement)
+
+
+def _largest_load(search: RateSearch) -> tuple[GreatestRate | None, str]:
+    """The greatest rate that meets the SLA; where it would take too long to tell, none, and a note."""
+    try:
+        return greatest_rate(search, num_queries=RATE_QUERIES, most_queries=MOST_RATE_QUERIES), ""
+    except UndecidedError as error:
+        return None, str(error)
+
+
+def other_times(question: Question, run: RunResult, service: ServiceTimes) -> OtherTimes:
+    """A run's first queries, to be served again with other service times."""
+    percentiles = {question.sla.percentile, *REPORTED_PERCENTILES}
+    seed = question.simulation.seed
+    return OtherTimes(question.traffic, service, question.policy, run, percentiles, seed=seed)
+
+
+def _judged(
+    question: Question, run: RunResult, times: OtherTimes, errors: Errors, accept_uncertain: bool
+) -> Judgement:
+    """The verdict, and where it is open, what would decide it."""
+    sla = question.sla
+    found = margin(times, sla, errors)
+    judgement = judge(sla, run, found, errors, accept_uncertain=accept_uncertain)
+    if judgement.verdict != "within_error":
+        return judgement
+
+    def band_at(ln_scale: float) -> Band:
+        ends = times.all_percentiles_s((errors.at(-ln_scale), errors.at(ln_scale)))
+        low, high = (None if end is None else end[sla.percentile] for end in ends)
+        return low, high
+
+    deciding = what_decides(
+        run,
+        found,
+        errors,
+        calibrated_here=bool(question.node.cpu.surfaces),
+        precision=question.simulation.precision,
+        band_at=band_at,
+    )
+    return replace(judgement, deciding=deciding)
 
 
 def describe(
     question: Question,
     run: RunResult,
-    service: ServiceTimes,
+    times: OtherTimes,
     greatest: GreatestRate | None,
     budget: RateBudget | None,
+    errors: Errors,
+    judgement: Judgement,
 ) -> Prediction:
-    """Say what a run of a load found: the verdict, what the calibration leaves open, where the time goes."""
+    """Say what a run of a load found: the verdict, what the service times leave open, where time goes."""
     node, policy = question.node, question.policy
     return Prediction(
         question=question,
-        verdict=_verdict(question, run),
+        judgement=judgement,
+        errors=errors,
         run=run,
         greatest=greatest,
-        latency_budget=latency_budget(
-            question.traffic,
-            service,
-            policy,
-            run,
-            calibration_errors(node),
-            seed=question.simulation.seed,
-        ),
+        latency_budget=latency_budget(times, run, errors),
         rate_budget=budget,
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),
         accelerator=_accelerator_breakdown(question, run),
         basis=node.basis(policy, question.max_items),
     )
-
-
-def _verdict(question: Question, run: RunResult) -> Verdict:
-    if not run.is_stable:
-        return "unstable"
-    meets = run.percentiles[question.sla.percentile].value_s <= question.sla.latency_s
-    return "meets_sla" if meets else "misses_sla"
 
 
 def _mean_service_s(question: Question, run: RunResult) -> float | None:

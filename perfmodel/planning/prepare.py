@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfmodel.costmodel.footprint import require_fit
-from perfmodel.domain.fingerprint import Machine, machine_differences
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import NodeChoice
@@ -22,19 +21,20 @@ from perfmodel.domain.workload import (
     TraceArrivals,
     TraceSizes,
 )
-from perfmodel.errors import CalibrationWarning, InputError
+from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.shipped import find_file, find_profile
-from perfmodel.loading.this_machine import read_machine
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.run_cost import require_affordable
 from perfmodel.planning.service_words import service_times_of
 from perfmodel.planning.stack_choice import Wish, choose_stacks
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
+from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
@@ -141,7 +141,7 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
         stacks = [stack] * len(wishes) if stack else choose_stacks(wishes, model, mixed=mixed_stacks)
     except InputError as error:
         raise loaded.error(str(error), "node", _place_of_stack(node_choice, wishes)) from None
-    cpu, *accelerators = (device_of(wish.profile, name) for wish, name in zip(wishes, stacks, strict=True))
+    cpu, *accelerators = (wish.profile.device(name) for wish, name in zip(wishes, stacks, strict=True))
     cores = node_choice.cores or cpu.num_cores
     if cores > 2 * cpu.num_cores:
         most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
@@ -162,6 +162,11 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
         check_cores(policy, cores // threads)
     except InputError as error:
         raise loaded.located(error) from None
+    traffic = _traffic(loaded)
+    try:
+        require_affordable(policy, traffic.size_pmf, workers=cores // threads)
+    except ValueErrorAt as error:
+        raise loaded.error(str(error), *error.path) from None
     return Question(
         name=loaded.name,
         node=ServingNode(
@@ -172,7 +177,7 @@ def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) 
             accelerator=accelerators[0] if accelerators else None,
             num_accelerators=len(accelerators),
         ),
-        traffic=_traffic(loaded),
+        traffic=traffic,
         policy=policy,
         sla=scenario.sla,
         simulation=scenario.simulation,
@@ -211,31 +216,6 @@ def _place_of_stack(node: NodeChoice, wishes: Sequence[Wish]) -> str:
     return "accelerators" if len(wishes) > 1 and not missing[0] else "cpu"
 
 
-def device_of(profile: ProfileFile, stack: str) -> Device:
-    """The device with a stack that its profile has.
-
-    Warns
-    -----
-    CalibrationWarning
-        If the profile was calibrated on a machine that differs from this one.
-    """
-    if profile.fingerprint is not None:
-        note = _other_machine_note(profile.name, profile.fingerprint.machine, read_machine())
-        if note:
-            warnings.warn(note, CalibrationWarning, stacklevel=2)
-    return profile.device(stack)
-
-
-def _other_machine_note(profile: str, calibrated: Machine, here: Machine) -> str | None:
-    """Say in a line what differs from the machine calibrated; where the CPU does, nothing else counts."""
-    if calibrated.cpu != here.cpu:
-        return f"{profile} was calibrated on {calibrated.cpu}; this machine has {here.cpu}"
-    differing = machine_differences(calibrated, here)
-    if not differing:
-        return None
-    return f"{profile} was calibrated on a machine that differs from this one: {'; '.join(differing)}"
-
-
 def find_model(name: str) -> RecModel:
     """Read a model by its shipped name or its path."""
     return parse_file(find_file("model", name), RecModel)
@@ -251,7 +231,7 @@ def find_devices(names: Sequence[str], model: RecModel, *, mixed_stacks: bool = 
     choices = [find_profile(name) for name in names]
     wishes = [Wish(parse_file(choice.path, ProfileFile), choice.stack) for choice in choices]
     stacks = choose_stacks(wishes, model, mixed=mixed_stacks)
-    return [device_of(wish.profile, stack) for wish, stack in zip(wishes, stacks, strict=True)]
+    return [wish.profile.device(stack) for wish, stack in zip(wishes, stacks, strict=True)]
 
 
 def _traffic(loaded: LoadedScenario) -> TrafficSource:
@@ -259,6 +239,9 @@ def _traffic(loaded: LoadedScenario) -> TrafficSource:
     trace: Trace | None = None
     if isinstance(arrivals, TraceArrivals):
         trace = read_trace(_data_path(loaded, arrivals.file, "arrivals"))
+        if (found := len(trace.arrival_s)) < MIN_QUERIES:  # too few for a confidence interval
+            expected = f"expected a trace of at least {MIN_QUERIES} queries, found {found}"
+            raise loaded.error(expected, "traffic", "arrivals", "file")
     if isinstance(sizes, TraceSizes):
         if trace is None or trace.num_items is None:
             raise loaded.error("the trace has no column num_items", "traffic", "query_sizes")

@@ -1,4 +1,4 @@
-"""The error budget of an answer: what the calibration's error, and each 1 % of service time, do to it.
+"""The error budget of an answer: what the service times' error, and each 1 % of service time, do to it.
 
 Service times are scaled and the same queries served again, so that what differs is due to the times alone. A
 figure at other times is its ratio to the figure at the given times, both from the same queries, times the
@@ -7,16 +7,17 @@ answer's own figure, which may come from a longer run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import inf
+from math import exp, inf, isinf, log
 from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.planning.node import ServingNode
-from perfmodel.planning.rate.interval import GreatestRate, batch_means_apply, greatest_rate, queries_at
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
+from perfmodel.planning.rate.interval import GreatestRate, LateCurve, batch_means_apply, queries_at
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
@@ -25,8 +26,8 @@ from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run import RunResult
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import order_statistic, warm_up_queries
-from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval, order_statistic, warm_up_queries
+from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads
 
 STEP = 0.01
@@ -34,8 +35,20 @@ STEP = 0.01
 
 BAND_QUERIES = 200_000
 RATE_QUERIES = 200_000
+MOST_RATE_QUERIES = 2_000_000
 INTERPRETED_QUERIES = 20_000
-"""Queries served again: for latencies, for the greatest rate, and where only SimPy can serve them."""
+"""Queries served again: for latencies, for the greatest rate, at most where few episodes decide on that, and
+where only SimPy can serve them."""
+
+FARTHEST = 5.0
+"""Errors to either side within which the service times lie for all purposes."""
+
+LEAST_SPREAD = 0.01
+"""How far times are varied to see what they do where a profile states a smaller error, or none. [ln]"""
+
+MARGIN_STEPS = 6
+MARGIN_TOLERANCE = 0.02
+"""Steps of the search for service times at which an SLA is just met, and how close is enough, in errors."""
 
 Band = tuple[float | None, float | None]
 """Ends of a band; None: there the figure does not exist, since the load is unstable or no load is met."""
@@ -49,37 +62,50 @@ class Scale(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Mean relative error that the profiles state of the service times; None without such a device. [1]"""
+    """Root mean square error of the logarithm of service times; None where a device serves nothing. [ln]"""
 
     cpu: float
     accelerator: float | None
 
     @property
+    def spread(self) -> float:
+        """The larger of the two. [ln]"""
+        return max(self.cpu, self.accelerator or 0.0)
+
+    def at(self, ln_scale: float) -> Scale:
+        """Times longer by so much on the device known worst, and on the other in proportion to its error.
+
+        Both are wrong in the same direction: nobody knows how their errors depend on each other, and this is
+        the worse of the cases.
+        """
+        if self.spread == 0.0:
+            return Scale(exp(ln_scale), exp(ln_scale))
+        parts = (self.cpu / self.spread, (self.accelerator or 0.0) / self.spread)
+        return Scale(*(exp(ln_scale * part) for part in parts))
+
+    @property
     def shorter(self) -> Scale:
-        """Times too long by the error; by a factor, where the error is all of the time."""
-        return Scale(*(1.0 - error if error < 1.0 else 1.0 / (1.0 + error) for error in self._both))
+        """Times too long by the error."""
+        return self.at(-self.spread)
 
     @property
     def longer(self) -> Scale:
         """Times too short by the error."""
-        return Scale(*(1.0 + error for error in self._both))
-
-    @property
-    def _both(self) -> tuple[float, float]:
-        return self.cpu, self.accelerator or 0.0
+        return self.at(self.spread)
 
 
+GIVEN = Scale(1.0, 1.0)
 SCALES_OF_STEP = (Scale(1.0 - STEP, 1.0 - STEP), Scale(1.0 + STEP, 1.0 + STEP))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LatencyBudget:
-    """What the calibration leaves open about the latencies of a load.
+    """What the service times' error leaves open about the latencies of a load.
 
     Attributes
     ----------
     bands_s : mapping of float to Band
-        Latency by percentile with service times shorter and longer by the profiles' error. [s]
+        Latency by percentile with service times shorter and longer by their error. [s]
     responses : mapping of float to (float or None)
         By percentile, per cent of latency for each per cent of service time; None where unstable. [1]
     to_saturation : float
@@ -94,36 +120,42 @@ class LatencyBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateBudget:
-    """What the calibration leaves open about the greatest rate.
+    """What the service times' error leaves open about the greatest rate.
 
     Attributes
     ----------
-    band_qps : Band
-        The rate with service times longer, and shorter, by the profiles' error; ends ascend. [queries/s]
+    band_qps : Band or None
+        The rate with service times longer, and shorter, by their error; ends ascend; None where only SimPy
+        could search. [queries/s]
     response : float or None
         Per cent of the rate for each per cent of service time: negative. [1]
+    plan_qps : float or None
+        The greatest rate that meets the SLA with the SLA's confidence; None: no rate does. [queries/s]
     """
 
-    band_qps: Band
+    band_qps: Band | None
     response: float | None
+    plan_qps: float | None
 
 
-def calibration_errors(node: ServingNode) -> Errors:
-    """Return what the node's profiles state."""
-    card = node.accelerator if node.num_accelerators else None
-    return Errors(node.cpu.relative_error, None if card is None else card.relative_error)
+class Margin(NamedTuple):
+    """How far service times are from where the SLA is just met.
+
+    Attributes
+    ----------
+    ln_scale : float
+        Logarithm of the factor by which they may grow (must shrink, where negative); at most `FARTHEST`
+        errors to either side. [ln]
+    simulation_error : float
+        Standard error that the simulation leaves of it. [ln]
+    """
+
+    ln_scale: float
+    simulation_error: float
 
 
-def latency_budget(
-    traffic: TrafficSource,
-    service: ServiceTimes,
-    policy: Policy,
-    run: RunResult,
-    errors: Errors,
-    *,
-    seed: int,
-) -> LatencyBudget | None:
-    """Serve the first queries of a run again with other service times; None where the run is unstable.
+class OtherTimes:
+    """The first queries of a run, served again with service times of another length.
 
     Parameters
     ----------
@@ -131,72 +163,230 @@ def latency_budget(
         What the run was made of.
     run : RunResult
         Its percentiles are scaled.
-    errors : Errors
-        How wrong the service times are, as the profiles state it.
+    percentiles : iterable of float
+        Those of the run, of which there are none where it is unstable.
     seed : int
         The run's.
     """
+
+    def __init__(
+        self,
+        traffic: TrafficSource,
+        service: ServiceTimes,
+        policy: Policy,
+        run: RunResult,
+        percentiles: Iterable[float],
+        *,
+        seed: int,
+    ) -> None:
+        # Of a day, what arrives in its worst five minutes, as if that lasted.
+        self._traffic = traffic if run.worst is None else at_peak(traffic)[0].at_rate(run.worst.rate_qps)
+        self._service, self._policy, self._run = service, policy, run
+        self._wanted, self._seed = sorted(percentiles), seed
+        self.is_compiled = policy.why_not_compiled is None
+        most = BAND_QUERIES if self.is_compiled else INTERPRETED_QUERIES
+        # Where the given times are an overload, others may be none: the run tells no number of queries then.
+        self._num_queries = most if run.record is None else min(run.record.num_queries, most)
+        recorded = traffic.num_recorded
+        if recorded is not None:
+            self._num_queries = min(recorded, self._num_queries)
+        self._warm_up = 0 if recorded is not None else warm_up_queries(self._num_queries)
+        busier = 1.0 if run.worst is None else run.worst.rate_qps / traffic.rate_qps
+        self._alone, self._contended = (
+            PoolLoads(load.cpu * busier, load.accelerator * busier) for load in (run.alone, run.contended)
+        )
+        self._queries: Queries | None = None
+        self._found: dict[Scale, Mapping[float, float] | None] = {}
+        self._own: Mapping[float, float] | None = None
+
+    def percentiles_s(self, scale: Scale) -> Mapping[float, float] | None:
+        """The run's percentiles at these times; None where they are an overload. [s]"""
+        if scale not in self._found:
+            self._found[scale] = self._scaled_to_the_run(scale)
+        return self._found[scale]
+
+    def all_percentiles_s(self, scales: Sequence[Scale]) -> list[Mapping[float, float] | None]:
+        """Likewise, several side by side. [s]"""
+        self._draw()
+        with ThreadPoolExecutor(max_workers=2) as threads:  # the engines run without the GIL
+            return list(threads.map(self.percentiles_s, scales))
+
+    @property
+    def intervals(self) -> Mapping[float, Interval]:
+        """The run's percentiles, of a day those of its worst five minutes; none of an overload. [s]"""
+        return self._run.percentiles if self._run.worst is None else self._run.worst.percentiles
+
+    def _scaled_to_the_run(self, scale: Scale) -> Mapping[float, float] | None:
+        """Ratios to the same queries at the given times, times the percentiles of the whole run. [s]"""
+        if scale == GIVEN and self.intervals:
+            return {percentile: interval.value_s for percentile, interval in self.intervals.items()}
+        again = self._served_again(scale)
+        own = self._own_s() if again is not None else None
+        if again is None or own is None:
+            return again
+        return {p: self.intervals[p].value_s * again[p] / own[p] for p in self._wanted}
+
+    def _own_s(self) -> Mapping[float, float] | None:
+        """The queries' percentiles at the given times; None where those are an overload. [s]"""
+        if not self._run.is_stable:
+            return None
+        if self._own is None:
+            self._own = self._served_again(GIVEN)
+        return self._own
+
+    def _served_again(self, scale: Scale) -> Mapping[float, float] | None:
+        sheds = self._policy.shedding is not None
+        if not sheds and _most_loaded(self._alone, scale) >= 1.0:
+            return None
+        queries = self._draw()
+        record = simulate(queries, self._service.scaled(*scale), self._policy)
+        if not sheds and _is_overloaded(record, _most_loaded(self._contended, scale)):
+            return None
+        served = None if record.shed is None else record.served[self._warm_up :]
+        return self._percentiles_s(record.latency_s[self._warm_up :], served)
+
+    def _draw(self) -> Queries:
+        if self._queries is None:
+            self._queries = self._traffic.draw(self._num_queries, seed=self._seed)
+        return self._queries
+
+    def _percentiles_s(self, latency_s: FloatArray, served: BoolArray | None) -> Mapping[float, float]:
+        """Percentiles of the queries that were served; inf where none was. [s]"""
+        values_s = latency_s if served is None else latency_s[served]
+        if len(values_s) == 0:
+            return dict.fromkeys(self._wanted, inf)
+        ordered_s = np.sort(values_s)
+        return {percentile: order_statistic(ordered_s, percentile) for percentile in self._wanted}
+
+
+def latency_budget(times: OtherTimes, run: RunResult, errors: Errors) -> LatencyBudget | None:
+    """Say what a run's percentiles are with other service times; None where the run is unstable."""
     if run.record is None or not run.is_stable:
         return None
-    most = BAND_QUERIES if policy.why_not_compiled is None else INTERPRETED_QUERIES
-    num_queries = min(run.record.num_queries, most)
-    warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
-    queries = traffic.draw(num_queries, seed=seed)
-    wanted = sorted(run.percentiles)
-
-    def at(scale: Scale) -> FloatArray | None:
-        if policy.shedding is None and _most_loaded(run.alone, scale) >= 1.0:
-            return None
-        record = simulate(queries, service.scaled(*scale), policy)
-        if policy.shedding is None and _is_overloaded(record, _most_loaded(run.contended, scale)):
-            return None
-        served = None if record.shed is None else record.served[warm_up:]
-        return _percentiles_s(record.latency_s[warm_up:], served, wanted)
-
-    shed = run.record.shed
-    base_s = _percentiles_s(
-        run.record.latency_s[warm_up:num_queries],
-        None if shed is None else run.record.served[warm_up:num_queries],
-        wanted,
-    )
-    with ThreadPoolExecutor(max_workers=2) as threads:  # the engines run without the GIL
-        shorter, longer, *steps = threads.map(at, (errors.shorter, errors.longer, *SCALES_OF_STEP))
+    shorter, longer, *steps = times.all_percentiles_s((errors.shorter, errors.longer, *SCALES_OF_STEP))
     bands: dict[float, Band] = {}
     responses: dict[float, float | None] = {}
-    for index, percentile in enumerate(wanted):
-        value_s, own_s = run.percentiles[percentile].value_s, float(base_s[index])
-        low, high = (
-            None if ends is None else value_s * float(ends[index]) / own_s for ends in (shorter, longer)
-        )
+    for percentile, value in times.intervals.items():
+        low, high = (None if ends is None else ends[percentile] for ends in (shorter, longer))
         bands[percentile] = (low, high)
-        responses[percentile] = _response(
-            own_s, *(None if ends is None else float(ends[index]) for ends in steps)
-        )
+        at_steps = (None if ends is None else ends[percentile] for ends in steps)
+        responses[percentile] = _response(value.value_s, *at_steps)
     return LatencyBudget(bands_s=bands, responses=responses, to_saturation=1.0 / max(run.contended) - 1.0)
 
 
-def rate_budget(search: RateSearch, found: GreatestRate | None, errors: Errors) -> RateBudget | None:
-    """Search again with other service times; None where no rate was found, or only SimPy could search."""
-    if found is None or search.policy.why_not_compiled is not None:
+def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
+    """Find the service times, longer or shorter, at which the SLA's percentile is its limit.
+
+    Bisection, by the logarithm of the latency where both ends of the bracket have one.
+    """
+    spread = max(errors.spread, LEAST_SPREAD)
+
+    def excess(ln_scale: float) -> float:
+        """Logarithm of the percentile over its limit; inf for an overload."""
+        found = times.percentiles_s(errors.at(ln_scale))
+        return inf if found is None else log(max(found[sla.percentile], 1e-12) / sla.latency_s)
+
+    low, high, bracketed = _bracket(excess, spread)
+    if not bracketed:
+        return Margin(low[0], 0.0)
+    for _ in range(MARGIN_STEPS if times.is_compiled else 1):
+        if high[0] - low[0] <= MARGIN_TOLERANCE * spread:
+            break
+        middle = _between(low, high)
+        end = (middle, excess(middle))
+        low, high = (end, high) if end[1] <= 0.0 else (low, end)
+    if isinf(high[1]):  # a cliff, and the simulation sees where it is
+        return Margin(0.5 * (low[0] + high[0]), 0.0)
+    slope = (high[1] - low[1]) / (high[0] - low[0])
+    return Margin(low[0] - low[1] / slope, _ln_error(times.intervals.get(sla.percentile)) / slope)
+
+
+def _ln_error(interval: Interval | None) -> float:
+    """Standard error of the logarithm of a percentile; 0 where there is none. [ln]"""
+    if interval is None or interval.value_s <= 0.0:
+        return 0.0
+    if isinf(interval.high_s):
+        return inf
+    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
+    return log(max(*ends, 1.0)) / NORMAL_QUANTILE
+
+
+End = tuple[float, float]
+
+
+def _bracket(excess: Callable[[float], float], spread: float) -> tuple[End, End, bool]:
+    """Ends within and beyond the limit, and whether both exist; else the farthest one, twice."""
+    end = (0.0, excess(0.0))
+    outward = 1.0 if end[1] <= 0.0 else -1.0
+    for errors_away in (1.0, 2.5, FARTHEST):
+        before, end = end, (outward * errors_away * spread, excess(outward * errors_away * spread))
+        if (end[1] <= 0.0) != (outward > 0.0):
+            return (before, end, True) if outward > 0.0 else (end, before, True)
+    return end, end, False
+
+
+def _between(low: End, high: End) -> float:
+    """Where a straight line between the ends says that the limit is, but not close to either end."""
+    part = 0.5 if isinf(high[1]) else -low[1] / (high[1] - low[1])
+    return low[0] + min(0.8, max(0.2, part)) * (high[0] - low[0])
+
+
+def rate_budget(
+    search: RateSearch, found: GreatestRate | None, errors: Errors, *, quantile: float
+) -> RateBudget | None:
+    """Search again with other service times; None where no rate was found.
+
+    Where only SimPy can search, it does so once more: for the rate to plan for.
+
+    Parameters
+    ----------
+    quantile : float
+        Of the standard normal law at the confidence that is asked for.
+    """
+    if found is None:
         return None
-
-    def at(scale: Scale) -> float | None:
-        other = greatest_rate(
-            replace(search, service=search.service.scaled(*scale), engine="auto", probe_queries=RATE_QUERIES),
-            num_queries=RATE_QUERIES,
-            near_qps=found.rate_qps / max(scale),
-        )
-        return None if other is None else other.rate_qps
-
-    same_run = batch_means_apply(search) and found.num_queries == queries_at(search.sla, RATE_QUERIES)
-    own = found.rate_qps if same_run else at(Scale(1.0, 1.0))
+    again = _SearchAgain(search)
+    # The simulation's own error adds to that of the service times.
+    total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
+    planned = errors.at(quantile * total)
+    if search.policy.why_not_compiled is not None:
+        return RateBudget(band_qps=None, response=None, plan_qps=again.rate_qps(planned, found.rate_qps))
+    scales = (errors.longer, errors.shorter, planned, *SCALES_OF_STEP)
+    own = again.rate_qps(GIVEN, found.rate_qps)
     if own is None:
         return None
-    low, high = (
-        None if rate is None else found.rate_qps * rate / own
-        for rate in (at(errors.longer), at(errors.shorter))
+    low, high, plan, *steps = (
+        again.rate_qps(scale, found.rate_qps / max(scale.cpu, scale.accelerator)) for scale in scales
     )
-    return RateBudget(band_qps=(low, high), response=_response(own, *(at(scale) for scale in SCALES_OF_STEP)))
+    return RateBudget(
+        band_qps=(
+            None if low is None else found.rate_qps * low / own,
+            None if high is None else found.rate_qps * high / own,
+        ),
+        response=_response(own, *steps),
+        plan_qps=None if plan is None else found.rate_qps * plan / own,
+    )
+
+
+class _SearchAgain:
+    """The greatest rate at other service times, all from the same queries."""
+
+    def __init__(self, search: RateSearch) -> None:
+        self._search = replace(search, engine="auto", probe_queries=RATE_QUERIES)
+        self._drawn: DrawnTraffic | None = None
+        if batch_means_apply(search):
+            num_queries = queries_at(search.sla, RATE_QUERIES)
+            self._drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
+
+    def rate_qps(self, scale: Scale, near_qps: float) -> float | None:
+        """Return it, looked for near a rate; None where no rate meets the SLA. [queries/s]"""
+        search = replace(self._search, service=self._search.service.scaled(*scale))
+        if self._drawn is None:
+            return search.greatest_rate_qps()
+        if not search.load_may_shorten_latencies and not search.idle_node_meets():
+            return None
+        num_queries = self._drawn.num_queries
+        return LateCurve(search, search.late(self._drawn), num_queries).crossing_qps(near_qps)
 
 
 def _most_loaded(loads: PoolLoads, scale: Scale) -> float:
@@ -221,14 +411,3 @@ def _response(own: float, shorter: float | None, longer: float | None) -> float 
     if shorter is None:
         return (longer - own) / own / STEP
     return (longer - shorter) / own / (2.0 * STEP)
-
-
-def _percentiles_s(
-    latency_s: FloatArray, served: BoolArray | None, percentiles: Sequence[float]
-) -> FloatArray:
-    """Percentiles of the queries that were served; nan where none was. [s]"""
-    values_s = latency_s if served is None else latency_s[served]
-    if len(values_s) == 0:
-        return np.full(len(percentiles), inf)
-    ordered_s = np.sort(values_s)
-    return np.array([order_statistic(ordered_s, percentile) for percentile in percentiles])

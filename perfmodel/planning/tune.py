@@ -9,6 +9,7 @@ from perfmodel.errors import InputError
 from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
 from perfmodel.planning.service_tables import ServiceTables
 from perfmodel.planning.tuning import (
     MEDIUM,
@@ -176,7 +177,7 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
             test = LoadTest(
                 node, traffic, sla, service=services[node.threads], rates_at_a_time=RATES_AT_A_TIME
             )
-            tuner = Tuner(test, grid, static, options.objective)
+            tuner = Tuner(test, grid, static, options.objective, static_competes=not options.batch_sizes)
             found[node.threads] = tuner.tune(curves=True, promising=promising[node.threads])
             promising[node.threads] = [found[node.threads].exhaustive.configuration]
         by_threads[level] = found
@@ -215,7 +216,13 @@ def _require_split(question: Question) -> None:
 def _grid(question: Question, options: TuneOptions) -> Grid:
     """Return what was asked for, else the default within the calibrated range."""
     node, law = question.node, question.traffic.size_pmf
-    batch_sizes = options.batch_sizes or doubling_batch_sizes(law.max_items)
+    batch_sizes = options.batch_sizes or affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
+    if options.batch_sizes and affordable_batch_sizes(batch_sizes, law) != batch_sizes:
+        least = least_batch_size(law)
+        raise InputError(
+            f"--batch-sizes: expected sizes from {least} up, got {batch_sizes[0]}: queries of "
+            f"{law.mean_items:.0f} items would be too many requests to try in minutes"
+        )
     if not options.batch_sizes and not options.extrapolate:
         low, high = node.cpu.batch_range
         inside = tuple(size for size in batch_sizes if low <= min(size, law.max_items) <= high)

@@ -31,16 +31,25 @@ class Tuner:
     grid : Grid
         What is searched.
     static : Configuration
-        The baseline; the exhaustive search tries it too.
+        The baseline.
     objective : {"qps", "qps-per-watt"}
         What is best: throughput, or throughput over static TDP.
+    static_competes : bool
+        Whether the exhaustive search tries the baseline too: not where the grid is what may be set.
     """
 
     def __init__(
-        self, test: LoadTest, grid: Grid, static: Configuration, objective: Objective = "qps"
+        self,
+        test: LoadTest,
+        grid: Grid,
+        static: Configuration,
+        objective: Objective = "qps",
+        *,
+        static_competes: bool = True,
     ) -> None:
         self._test, self._grid, self._static, self._objective = test, grid, static, objective
-        self._candidates = sorted({*grid.configurations, static}, key=_order)
+        baseline = {static} if static_competes else set()
+        self._candidates = sorted({*grid.configurations} | baseline, key=_order)
         self._tried: dict[Configuration, Tried] = {}
         self._points: dict[Configuration, OperatingPoint] = {}
 
@@ -69,7 +78,7 @@ class Tuner:
             sla=self._test.sla,
             objective=self._objective,
             static=self.point(self._static),
-            climb=self.point(self._chosen(climbed).configuration),
+            climb=self.point(self._best(climbed).configuration),
             exhaustive=best,
             climbed=tuple(climbed),
             tried=tuple(self._tried[configuration] for configuration in self._candidates),
@@ -92,7 +101,7 @@ class Tuner:
     def _climb(self) -> list[Tried]:
         """Batch size from the smallest upward until the objective falls; then the threshold likewise."""
         climbed = self._climb_along([Configuration(batch_size) for batch_size in self._grid.batch_sizes])
-        batch_size = self._chosen(climbed).configuration.batch_size
+        batch_size = self._best(climbed).configuration.batch_size
         return climbed + self._climb_along(
             [Configuration(batch_size, threshold) for threshold in self._grid.thresholds]
         )
@@ -142,11 +151,9 @@ class Tuner:
             self._tried[configuration] = known
         return known
 
-    def _chosen(self, tried: Sequence[Tried]) -> Tried:
-        """Return the best, or what ties with it at a smaller batch."""
-        best = max(self._score(one) for one in tried)
-        tied = [one for one in tried if self._score(one) >= (1.0 - TIE) * best]
-        return min(tied, key=lambda one: _order(one.configuration))
+    def _best(self, tried: Sequence[Tried]) -> Tried:
+        """Return what scores best, the smallest of equals: the climb has no ties but these."""
+        return max(tried, key=lambda one: (self._score(one), [-part for part in _order(one.configuration)]))
 
     def _score(self, tried: Tried) -> float:
         """Objective of what was tried; 0 where nothing is carried, or not enough to matter."""

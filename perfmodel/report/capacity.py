@@ -6,7 +6,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity import Capacity
-from perfmodel.planning.sensitivity import calibration_errors
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
 from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.units import MS
@@ -28,10 +27,10 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_column(style="dim")
     table.add_column()
     rate = greatest.rate_qps
-    table.add_row("largest load", f"{rate_interval(greatest)}, {bound}")
-    errors = calibration_errors(node)
-    if result.budget is not None:
-        table.add_row("calibration", rate_band(result.budget, errors))
+    table.add_row("plan for", _plan(result, bound))
+    table.add_row("largest load", f"{rate_interval(greatest)}, {bound}: as likely too high as too low")
+    if result.budget is not None and result.budget.band_qps is not None:
+        table.add_row("calibration", rate_band(result.budget.band_qps, result.errors))
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
     for percentile, latency in at.run.percentiles.items():
         table.add_row(f"p{100 * percentile:g} there", f"{number(latency.value_s / MS, 4)} ms")
@@ -50,6 +49,16 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")
     notes = [f"note: {note}" for note in at.notes]
     interval_note = (
-        f"\\[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
+        f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
     )
     return Group(head, "", table, "", interval_note, *notes, *assumption_lines(node.assumptions))
+
+
+def _plan(result: Capacity, bound: str) -> str:
+    """The load that meets the SLA with its confidence: what a planner needs, and so first."""
+    confident = f"{number(100 * result.question.sla.confidence)} %"
+    if result.budget is None:
+        return "not known"
+    if result.plan_for_qps is None:
+        return f"[bold yellow]no load meets {bound} with {confident}[/]"
+    return f"[bold]{number(result.plan_for_qps, 4)} queries/s[/]: {bound} with {confident}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
+from perfmodel.planning.verdict import Deciding
 from perfmodel.report.tables import number
 from perfmodel.units import MS
 
@@ -14,12 +15,12 @@ def rate_interval(greatest: GreatestRate) -> str:
     if greatest.ci95_qps is None:
         return text
     low, high = greatest.ci95_qps
-    return f"{text} \\[{number(low, 4)}, {number(high, 4)}]"
+    return f"{text} [{number(low, 4)}, {number(high, 4)}]"
 
 
-def rate_band(budget: RateBudget, errors: Errors) -> str:
+def rate_band(band: Band, errors: Errors) -> str:
     """The greatest rate at both ends of the calibration's error."""
-    low, high = ("no load" if end is None else number(end, 4) for end in budget.band_qps)
+    low, high = ("no load" if end is None else number(end, 4) for end in band)
     return f"{low} to {high} queries/s with {service_errors(errors)}"
 
 
@@ -35,6 +36,31 @@ def service_errors(errors: Errors) -> str:
     if errors.accelerator is None or errors.accelerator == errors.cpu:
         return f"service times off by {cores}"
     return f"service times off by {cores} on the cores, {100 * errors.accelerator:.2g} % on the accelerator"
+
+
+def probability(value: float | None) -> str:
+    """A probability in per cent, never rounded to certainty."""
+    if value is None:
+        return "not known"
+    if value > 0.999:
+        return "over 99.9 %"
+    return "below 0.1 %" if value < 0.001 else f"{number(100 * value)} %"
+
+
+def deciding_lines(deciding: Deciding | None) -> list[str]:
+    """What would decide where nothing can be said, in a few lines; none where something was."""
+    if deciding is None:
+        return []
+    if deciding.size is None or deciding.expected is None:
+        return ["what would decide: a longer run", f"  {deciding.command}"]
+    lines = [
+        f"what would decide: the error of the {deciding.error}, {100 * deciding.size:.2g} %, "
+        f"brought to about {100 * deciding.expected:.2g} % by",
+        f"  {deciding.command}",
+    ]
+    if deciding.band_s is not None:
+        lines.append(f"  the SLA's percentile is then expected within {latency_band(deciding.band_s)}")
+    return lines
 
 
 def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> str:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
+from perfmodel.report.error_budget import probability
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.sim.statistics import Interval
@@ -22,6 +23,8 @@ def fleet_page(result: FleetPrediction) -> RenderableType:
         f"[bold]{question.scenario.node.model.name}[/] on {_nodes(result)}, {question.routing.value} routing",
         times_of(result),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
+        f"probability {probability(result.sla_probability)}, in the worst window; a claim is made from "
+        f"{number(100 * question.scenario.sla.confidence)} % on",
         "",
         _figures(result),
     ]
@@ -57,7 +60,7 @@ def _interval(interval: Interval | None) -> str:
     if interval is None:
         return "–"
     high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def _figures(result: FleetPrediction) -> Table:
@@ -118,5 +121,5 @@ def _sources(result: FleetPrediction) -> list[str]:
     return [
         f"service times: {result.basis.label}, root mean square error on what the fits had not seen {errors}",
         f"latencies: {result.simulated_queries:,} queries simulated; "
-        f"\\[low, high] are 95 % confidence intervals",
+        f"[low, high] are 95 % confidence intervals",
     ]

@@ -6,14 +6,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.predict import Prediction
-from perfmodel.planning.sensitivity import calibration_errors
-from perfmodel.report.error_budget import latency_band, rate_interval, sensitivity, service_errors
+from perfmodel.report.error_budget import (
+    deciding_lines,
+    latency_band,
+    probability,
+    rate_interval,
+    sensitivity,
+    service_errors,
+)
 from perfmodel.report.tables import assumption_lines, number, operator_table, times_of
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
 VERDICTS = {
     "meets_sla": "[bold green]meets the SLA[/]",
+    "within_error": "[bold yellow]cannot tell whether it meets the SLA[/]",
     "misses_sla": "[bold red]misses the SLA[/]",
     "unstable": "[bold red]unstable[/]",
 }
@@ -29,6 +36,8 @@ def predict_page(result: Prediction) -> RenderableType:
         f"[bold]{node.model.name}[/] on {where}",
         times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
+        f"probability {probability(result.judgement.sla_probability)}{_plan(result)}",
+        *deciding_lines(result.judgement.deciding),
         "",
         _figures(result),
     ]
@@ -47,8 +56,20 @@ def _because(result: Prediction) -> str:
     sla = result.question.sla
     bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
     if result.sla_interval is None:
-        return f"utilisation would be {_utilisation(result)}; no latency exists ({bound} was asked)"
-    return f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+        return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
+    text = f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+    worst = result.run.worst
+    return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
+
+
+def _plan(result: Prediction) -> str:
+    """The load to plan for, where one is known."""
+    confident = f"{number(100 * result.question.sla.confidence)} %"
+    if result.rate_budget is None:
+        return f"; a claim is made from {confident} on"
+    if result.plan_for_qps is None:
+        return f"; no load meets it with {confident}"
+    return f"; plan for at most {number(result.plan_for_qps, 4)} queries/s, which meets it with {confident}"
 
 
 def _utilisation(result: Prediction) -> str:
@@ -62,7 +83,7 @@ def _interval(interval: Interval | None) -> str:
     if interval is None:
         return "–"
     high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms \\[{number(interval.low_s / MS, 4)}, {high}]"
+    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def _figures(result: Prediction) -> Table:
@@ -73,13 +94,14 @@ def _figures(result: Prediction) -> Table:
     table.add_row(
         "offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each"
     )
+    if run.worst is not None:
+        _add_worst(table, result)
     table.add_row("mean latency", _interval(run.mean_latency))
     for percentile, interval in run.percentiles.items():
-        band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
-        known = "" if band is None else f"; calibration {latency_band(band)}"
+        known = "" if run.worst is not None else _known(result, percentile)
         table.add_row(f"p{100 * percentile:g}", f"{_interval(interval)}{known}")
     throughput = result.throughput_qps
-    items = None if throughput is None else throughput * result.mean_served_items
+    items = run.throughput_items_per_s
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
     if run.record is not None and run.record.shed is not None:
         table.add_row("goodput", f"{number(result.goodput_qps, 4)} queries/s served within the SLA's latency")
@@ -100,30 +122,54 @@ def _figures(result: Prediction) -> Table:
     return table
 
 
+def _known(result: Prediction, percentile: float) -> str:
+    """What the service times' error leaves open of a percentile."""
+    band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
+    return "" if band is None else f"; calibration {latency_band(band)}"
+
+
+def _add_worst(table: Table, result: Prediction) -> None:
+    """The worst minutes of a day, and how much of the day is within the SLA."""
+    worst = result.run.worst
+    assert worst is not None, "asked of a day"
+    begin = f"{worst.start_s:,.0f} s after the rate passes its mean, rising"
+    label = f"worst {duration(worst.end_s - worst.start_s)}"
+    table.add_row(label, f"{number(worst.rate_qps, 4)} queries/s, {begin}")
+    for percentile, interval in worst.percentiles.items():
+        table.add_row(f"  p{100 * percentile:g} then", f"{_interval(interval)}{_known(result, percentile)}")
+    share = result.run.within_share
+    if share is not None:
+        table.add_row("within the SLA", f"{number(100 * share, 4)} % of the day's queries")
+    table.add_row("the whole day", "")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in minutes, or seconds where it is short."""
+    return f"{number(seconds / 60)} minutes" if seconds >= 60.0 else f"{number(seconds)} s"
+
+
 def _bounded(result: Prediction) -> str:
     if result.greatest is None:
-        return "none: even an idle node is too slow"
+        undecided = next((note for note in result.run.notes if note.startswith("cannot tell")), None)
+        return "not searched: see the notes" if undecided else "none: even an idle node is too slow"
     text, budget = rate_interval(result.greatest), result.rate_budget
-    if budget is None:
+    if budget is None or budget.band_qps is None:
         return text
     low, high = ("none" if end is None else number(end, 4) for end in budget.band_qps)
     return f"{text}; calibration {low} to {high}"
 
 
 def _sources(result: Prediction) -> list[str]:
-    cpu, run = result.question.node.cpu, result.run
-    error = f"{100 * cpu.relative_error:.2g} %"
-    lines = [
-        f"service times: {result.basis.label}; root mean square error {error} on what the fit had not seen"
-    ]
+    run = result.run
+    known = f"{service_errors(result.errors)}, root mean square on what no fit saw"
+    lines = [f"service times: {result.basis.label}; {known}"]
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
-            f"\\[low, high] are 95 % confidence intervals"
+            f"[low, high] are 95 % confidence intervals"
         )
     if result.latency_budget is not None:
-        off = service_errors(calibration_errors(result.question.node))
-        lines.append(f"calibration: the same queries with {off}, either way")
+        lines.append("calibration: the same queries with service times off by that error, either way")
     if run.num_queries:
         lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")
     return lines

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import compress
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from perfmodel.planning.reproduction import BarPlot, Compared, LinePlot, Reproduction, Section
@@ -30,10 +29,10 @@ def reproduction_html(result: Reproduction) -> str:
 
 def reproduction_page(result: Reproduction) -> RenderableType:
     """Show the figures without their details, and how many of those there are."""
-    parts: list[RenderableType] = [f"[bold]{escape(result.title)}[/]", escape(_summary(result))]
+    parts: list[RenderableType] = [f"[bold]{result.title}[/]", _summary(result)]
     for section in result.sections:
         shown = [row for row in section.rows if not row.detail]
-        parts += ["", f"[bold]{escape(section.title)}[/]", escape(section.prose), _terminal_table(shown)]
+        parts += ["", f"[bold]{section.title}[/]", section.prose, _terminal_table(shown)]
         if left := len(section.rows) - len(shown):
             parts.append(f"[dim]and {left} figures behind these: in the page (--out) and in --json[/]")
     return Group(*parts)
@@ -45,7 +44,7 @@ def _terminal_table(rows: Sequence[Compared]) -> TerminalTable:
     for heading in headings:
         table.add_column(heading, justify="right" if heading in HEADINGS[2:5] else "left")
     for row in cells:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table
 
 

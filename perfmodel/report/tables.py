@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.markup import escape
 from rich.table import Table
 
 from perfmodel.planning.breakdown import OperatorTime
@@ -58,7 +57,7 @@ class Answer(Protocol):
 
 def times_of(answer: Answer) -> str:
     """What is in the service times: the second line of a page."""
-    return escape(f"times: {answer.service_times_of}")
+    return f"times: {answer.service_times_of}"
 
 
 def assumption_lines(assumptions: Sequence[str]) -> list[str]:

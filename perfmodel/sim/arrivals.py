@@ -6,6 +6,8 @@ random numbers), and draws element by element, so that a longer run begins with 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from math import tau
 from typing import NamedTuple
 
@@ -21,12 +23,17 @@ from perfmodel.domain.workload import (
     TraceArrivals,
 )
 from perfmodel.errors import InputError
-from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.sim.streams import stream
 from perfmodel.units import MS
 
 # Beyond this the states would not fit in memory, and such short bursts average out within a gap.
 MAX_BURSTS = 10_000_000
+
+PHASE_CELLS = 2**14
+"""Steps of a period in which the diurnal clock is a cubic."""
+PHASE_ERROR = 1e-13
+"""How far the cubic may be off: 1.4 ns of a day. [rad]"""
 
 
 class WholeMsLaw(NamedTuple):
@@ -82,9 +89,9 @@ def draw_arrivals_s(
             return np.arange(1, num_queries + 1) / arrivals.rate_qps
         case BurstyArrivals():
             states = stream(seed, "burst states", replication)
-            return _bursty_s(arrivals, _unit_poisson(num_queries, rng), states)
+            return BurstClock(arrivals, states).times_s(_unit_poisson(num_queries, rng))
         case DiurnalArrivals():
-            return _diurnal_s(arrivals, _unit_poisson(num_queries, rng))
+            return diurnal_s(arrivals, _unit_poisson(num_queries, rng))
         case TraceArrivals():
             return _trace_s(arrivals, num_queries, trace_s)
 
@@ -129,46 +136,136 @@ def whole_ms_law(mean_gap_ms: float) -> WholeMsLaw:
     return WholeMsLaw(int(gap_ms[0]), cdf)
 
 
-def _bursty_s(arrivals: BurstyArrivals, unit_points: FloatArray, states: np.random.Generator) -> FloatArray:
-    """Poisson points seen through the clock of the two states.
+def arrival_clock(
+    arrivals: Arrivals, *, seed: int, replication: int = 0
+) -> Callable[[FloatArray], FloatArray] | None:
+    """Return what turns successive points of a unit-rate Poisson process into arrival times. [s]
+
+    For runs that are drawn in parts: the times are those of `draw_arrivals_s`. None for processes that are
+    built from something else.
+    """
+    match arrivals:
+        case PoissonArrivals():
+            return lambda unit_points: unit_points / arrivals.rate_qps
+        case BurstyArrivals():
+            return BurstClock(arrivals, stream(seed, "burst states", replication)).times_s
+        case DiurnalArrivals():
+            return partial(diurnal_s, arrivals)
+        case _:
+            return None
+
+
+class BurstClock:
+    """The clock of two states through which Poisson points are seen.
 
     The integrated rate is piecewise linear in time; a unit-rate point at u arrives when it reaches u.
     The chain starts in its stationary law, and exponential sojourns have no memory: no warm-up.
     """
-    fraction, factor = arrivals.burst_fraction, arrivals.burst_factor
-    calm_qps = arrivals.rate_qps / (1.0 - fraction + fraction * factor)
-    mean_calm_s = arrivals.mean_burst_s * (1.0 - fraction) / fraction
-    starts_in_burst = states.random() < fraction
-    order = slice(None, None, -1 if starts_in_burst else 1)
-    mean_s = np.array([mean_calm_s, arrivals.mean_burst_s])[order]
-    rate_qps = np.array([calm_qps, calm_qps * factor])[order]
 
-    target = unit_points[-1] if len(unit_points) else 0.0
-    expected_cycles = target / (arrivals.rate_qps * mean_s.sum())
-    if expected_cycles > MAX_BURSTS:
-        raise InputError(
-            f"traffic.arrivals.mean_burst_s: {arrivals.mean_burst_s:g} s makes {expected_cycles:.2g} bursts "
-            f"in one run; expected at most {MAX_BURSTS:.0e}: longer bursts, or process poisson"
-        )
-    sojourns_s, integrated = np.empty((0, 2)), np.zeros(1)
-    while integrated[-1] <= target:
-        more = states.standard_exponential((int(expected_cycles) + 16, 2)) * mean_s
-        sojourns_s = np.concatenate([sojourns_s, more])
-        integrated = np.concatenate([[0.0], np.cumsum(sojourns_s * rate_qps)])
-    clock_s = np.concatenate([[0.0], np.cumsum(sojourns_s)])
-    times_s: FloatArray = np.interp(unit_points, integrated, clock_s)
-    return times_s
+    def __init__(self, arrivals: BurstyArrivals, states: np.random.Generator) -> None:
+        fraction, factor = arrivals.burst_fraction, arrivals.burst_factor
+        calm_qps = arrivals.rate_qps / (1.0 - fraction + fraction * factor)
+        mean_calm_s = arrivals.mean_burst_s * (1.0 - fraction) / fraction
+        starts_in_burst = states.random() < fraction
+        order = slice(None, None, -1 if starts_in_burst else 1)
+        self._states = states
+        self._mean_burst_s = arrivals.mean_burst_s
+        self._mean_s = np.array([mean_calm_s, arrivals.mean_burst_s])[order]
+        self._rate_qps = np.array([calm_qps, calm_qps * factor])[order]
+        self._cycle_queries = arrivals.rate_qps * arrivals.mean_burst_s / arrivals.burst_fraction
+        self._integrated, self._clock_s = np.zeros(1), np.zeros(1)
+
+    def times_s(self, unit_points: FloatArray) -> FloatArray:
+        """When ascending points arrive, each at least as large as those of the call before. [s]"""
+        if not len(unit_points):
+            return unit_points
+        if (expected_cycles := (unit_points[-1] - self._integrated[0]) / self._cycle_queries) > MAX_BURSTS:
+            raise InputError(
+                f"traffic.arrivals.mean_burst_s: {self._mean_burst_s:g} s makes {expected_cycles:.2g} bursts "
+                f"in one run; expected at most {MAX_BURSTS:.0e}: longer bursts, or process poisson"
+            )
+        while self._integrated[-1] <= unit_points[-1]:
+            sojourns_s = self._states.standard_exponential((int(expected_cycles) + 16, 2)) * self._mean_s
+            self._integrated = _continued(self._integrated, sojourns_s * self._rate_qps)
+            self._clock_s = _continued(self._clock_s, sojourns_s)
+        times_s: FloatArray = np.interp(unit_points, self._integrated, self._clock_s)
+        # What lies behind the last point is over.
+        done = max(0, int(np.searchsorted(self._integrated, unit_points[-1])) - 1)
+        self._integrated, self._clock_s = self._integrated[done:], self._clock_s[done:]
+        return times_s
 
 
-def _diurnal_s(arrivals: DiurnalArrivals, unit_points: FloatArray) -> FloatArray:
+def _continued(sums: FloatArray, steps: FloatArray) -> FloatArray:
+    """Go on summing from the last sum, so that sums round as those of one long array."""
+    more = np.cumsum(np.concatenate([sums[-1:], steps.ravel()]))
+    return np.concatenate([sums[:-1], more])
+
+
+def cycle_queries(arrivals: Arrivals) -> float | None:
+    """Mean number of queries from one burst, or period of a rate that follows one, to the next."""
+    match arrivals:
+        case BurstyArrivals():
+            return arrivals.rate_qps * arrivals.mean_burst_s / arrivals.burst_fraction
+        case DiurnalArrivals():
+            return arrivals.rate_qps * arrivals.period_s
+        case _:
+            return None
+
+
+def diurnal_s(arrivals: DiurnalArrivals, unit_points: FloatArray) -> FloatArray:
     """Poisson points seen through the clock of the sine: solve x + a (1 - cos x) = u for the phase x.
 
-    A table of one period brackets each root and Newton's steps, kept inside the bracket, refine it.
-    Their number is fixed, since stopping on the whole array would break the prefix property.
+    A cubic through the values and slopes at the ends of equal steps of u is exact to 1e-13 nearly everywhere;
+    where it is not, Newton's steps refine it. What is done to a point depends on the point alone, so that a
+    longer run begins with the shorter one.
     """
-    amplitude = arrivals.amplitude
     to_phase = tau / arrivals.period_s
-    periods, within = np.divmod(unit_points * (to_phase / arrivals.rate_qps), tau)
+    turns = unit_points * (to_phase / arrivals.rate_qps / tau)
+    periods = np.floor(turns)
+    within = (turns - periods) * PHASE_CELLS
+    cell = np.minimum(within.astype(np.int64), PHASE_CELLS - 1)
+    clock = _phase_clock(arrivals.amplitude)
+    step = within - cell
+    phase = clock.cubic[3][cell]
+    for coefficients in clock.cubic[2::-1]:
+        phase *= step
+        phase += coefficients[cell]
+    if len(unsure := np.flatnonzero(clock.is_rough[cell])):
+        phase[unsure] = _solved_phase(arrivals.amplitude, within[unsure] * (tau / PHASE_CELLS))
+    periods *= tau
+    phase += periods
+    phase /= to_phase
+    # Rounding may swap neighbours that a nearly vanishing rate places within one ulp of each other.
+    return np.maximum.accumulate(phase, out=phase)
+
+
+class _PhaseClock(NamedTuple):
+    """The phase against u in units of a cell: coefficients of a cubic in each, and where it is off."""
+
+    cubic: tuple[FloatArray, ...]
+    is_rough: BoolArray
+
+
+@lru_cache(maxsize=8)
+def _phase_clock(amplitude: float) -> _PhaseClock:
+    width = tau / PHASE_CELLS
+    edges = np.linspace(0.0, tau, PHASE_CELLS + 1)
+    ends = _solved_phase(amplitude, edges)
+    slopes = width / np.maximum(1.0 + amplitude * np.sin(ends), 1e-9)
+    rise = np.diff(ends)
+    cubic = (
+        ends[:-1],
+        slopes[:-1],
+        3.0 * rise - 2.0 * slopes[:-1] - slopes[1:],
+        slopes[:-1] + slopes[1:] - 2.0 * rise,
+    )
+    middle = cubic[0] + 0.5 * (cubic[1] + 0.5 * (cubic[2] + 0.5 * cubic[3]))
+    exact = _solved_phase(amplitude, edges[:-1] + 0.5 * width)
+    return _PhaseClock(cubic, ~(np.abs(middle - exact) <= PHASE_ERROR))
+
+
+def _solved_phase(amplitude: float, within: FloatArray) -> FloatArray:
+    """Solve x + a (1 - cos x) = u from 0 to 2 pi: a table brackets each root, Newton's steps stay inside."""
     grid = np.linspace(0.0, tau, 1025)
     integrated = grid + amplitude * (1.0 - np.cos(grid))
     cell = np.clip(np.searchsorted(integrated, within, side="right") - 1, 0, len(grid) - 2)
@@ -178,9 +275,8 @@ def _diurnal_s(arrivals: DiurnalArrivals, unit_points: FloatArray) -> FloatArray
         residual = phase + amplitude * (1.0 - np.cos(phase)) - within
         slope = np.maximum(1.0 + amplitude * np.sin(phase), 1e-9)  # 0 where the rate itself is 0
         phase = np.clip(phase - residual / slope, low, high)
-    times_s = (periods * tau + phase) / to_phase
-    # Rounding may swap neighbours that a nearly vanishing rate places within one ulp of each other.
-    return np.maximum.accumulate(times_s)
+    solved: FloatArray = phase
+    return solved
 
 
 def _trace_s(arrivals: TraceArrivals, num_queries: int, trace_s: FloatArray | None) -> FloatArray:

@@ -1,11 +1,11 @@
 """Traffic whose mean is no matter of luck: over a whole run, what arrives is what its law says arrives.
 
-How much a node carries depends first of all on how much work arrives. Of a run of a million queries drawn
 How much a node carries depends first of all on how much work arrives. Of a million queries drawn one by one,
-the mean size may lie half a per cent off, and with it every rate that is found on them. Here, once the warm-up
-is over, every size occurs as often as its law has it, in random order, and all arrivals together take the time
-that they take on average; both are known exactly. Within the run queries remain random: sizes evened out in
-sequence would smooth the work, and shorten the queue.
+the mean size may lie half a per cent off, and with it every rate that is found on them. Here, once the
+warm-up is over, every size occurs as often as its law has it, in random order, and all arrivals together take
+the time that they take on average; both are known exactly. Within the run queries remain random: sizes evened
+out in sequence would smooth the work, and shorten the queue.
+
 The price: a longer run does not begin with the shorter one.
 """
 

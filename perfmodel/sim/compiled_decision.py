@@ -6,14 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from numba import types
-from numba.core.errors import NumbaWarning
-
 from perfmodel.sim.compiled_loop import DECISION
+from perfmodel.sim.machine_code import NumbaWarning, compiled_uncached, types
 from perfmodel.sim.user_policy import NodeState, QueryView, shown
 
-_njit: Any = numba.njit  # whose own types know nothing of what it returns
 Decision = Callable[[QueryView, NodeState], int]
 
 _types: Any = types
@@ -26,7 +22,7 @@ def compile_decision(decide: Decision) -> tuple[Callable[..., int] | None, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NumbaWarning)
-            return _compiled(_njit(decide))
+            return _compiled(compiled_uncached(decide))
     except Exception as error:  # numba raises nearly anything for code that it cannot compile
         return None, f"numba cannot compile decide: {_telling_line(error)}"
 
@@ -46,7 +42,7 @@ def _compiled(decide: Any) -> tuple[Callable[..., int] | None, str]:
             NodeState(cores, cores_busy, requests, items, streams, busy, offloaded, off_items),
         )
 
-    compiled: Callable[..., int] = _njit(DECISION, nogil=True)(placed)
+    compiled: Callable[..., int] = compiled_uncached(placed, DECISION)
     return compiled, ""
 
 

@@ -20,12 +20,12 @@ from perfmodel.sim.completions import (
     LANES,
     all_idle,
     blocks_for,
-    compiled,
     count_after,
     earliest_s,
     next_start_s,
     sorted_in,
 )
+from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.completions import compiled
 from perfmodel.sim.fleet import Fleet, FleetRecord
+from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.traffic import Queries
 
 ANY_SIZE = 2**62

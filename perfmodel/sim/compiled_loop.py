@@ -6,12 +6,9 @@ step: where a queue is full, the loop stops, is handed longer arrays, and goes o
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
-from numba import types
 
+from perfmodel.sim.machine_code import compiled_as, types
 from perfmodel.sim.user_policy import OFFLOAD
 
 # Columns of the tables that describe a lane: whole numbers, and seconds and rates.
@@ -42,19 +39,13 @@ _INTS = types.Array(types.int64, 1, "C", readonly=True)
 _INTS_2D = types.Array(types.int64, 2, "C", readonly=True)
 
 
-def _compiled(*signature: Any) -> Any:
-    """Compile now, or take it from the disk; run without the GIL."""
-    njit: Any = numba.njit  # whose own types know nothing of what it returns
-    return njit(*signature, cache=True, nogil=True)
-
-
-@_compiled(DECISION)
+@compiled_as(DECISION)
 def by_size(_0, num_items, _2, _3, _4, _5, _6, _7, _8, _9, _10):  # type: ignore[no-untyped-def]
     """Stand in for a decision where sizes alone decide; never called."""
     return num_items
 
 
-@_compiled()
+@compiled_as()
 def _move(key, query, left, piece, lane, source, target):  # type: ignore[no-untyped-def]
     """Copy an entry of a queue."""
     key[lane, target] = key[lane, source]
@@ -63,7 +54,7 @@ def _move(key, query, left, piece, lane, source, target):  # type: ignore[no-unt
     piece[lane, target] = piece[lane, source]
 
 
-@_compiled()
+@compiled_as()
 def _sift_up(key, query, left, piece, lane, slot):  # type: ignore[no-untyped-def]
     """Move the newest entry of a heap, of the smallest (key, query), to its place."""
     k, q, items, size = key[lane, slot], query[lane, slot], left[lane, slot], piece[lane, slot]
@@ -76,7 +67,7 @@ def _sift_up(key, query, left, piece, lane, slot):  # type: ignore[no-untyped-de
     key[lane, slot], query[lane, slot], left[lane, slot], piece[lane, slot] = k, q, items, size
 
 
-@_compiled()
+@compiled_as()
 def _drop_first(key, query, left, piece, lane, size):  # type: ignore[no-untyped-def]
     """Take the first entry out of a heap of `size` others."""
     k, q = key[lane, size], query[lane, size]
@@ -95,7 +86,7 @@ def _drop_first(key, query, left, piece, lane, size):  # type: ignore[no-untyped
     _move(key, query, left, piece, lane, size, slot)
 
 
-@_compiled()
+@compiled_as()
 def _next_dispatch_s(  # type: ignore[no-untyped-def]
     arrival_s, lanes, rates, queue_query, lane_states, group_states, window_s
 ):
@@ -112,7 +103,7 @@ def _next_dispatch_s(  # type: ignore[no-untyped-def]
     return next_s
 
 
-@_compiled()
+@compiled_as()
 def _release(now_s, lanes, lane_states, group_states, window_s):  # type: ignore[no-untyped-def]
     """Let what has been completed go; return how many cores that were."""
     cores = 0
@@ -130,7 +121,7 @@ def _release(now_s, lanes, lane_states, group_states, window_s):  # type: ignore
     return cores
 
 
-@_compiled()
+@compiled_as()
 def _joined_items(join, size, left, lefts, pieces, at, waiting):  # type: ignore[no-untyped-def]
     """Items of the requests that fit one launch, from the one of `size` items at the head of a ring on."""
     mask = len(lefts) - 1
@@ -148,7 +139,7 @@ def _joined_items(join, size, left, lefts, pieces, at, waiting):  # type: ignore
         ahead_left -= more
 
 
-@_compiled()
+@compiled_as()
 def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no-untyped-def]
     """Put a completion in its place, which nearly always is one of the last."""
     tail = group_states[group, END]
@@ -167,7 +158,7 @@ def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no
     group_states[group, END] = tail + 1
 
 
-@_compiled(
+@compiled_as(
     types.int64(
         *(_FLOATS, _INTS, _FLOATS_2D, _FLOATS_2D, _INTS_2D, _FLOATS_2D),
         *(types.int64, types.float64, types.boolean, types.FunctionType(DECISION)),

@@ -7,36 +7,20 @@ LLVM splits the blocks of eight where a machine has shorter vectors.
 
 The last end is sorted in one request late. Until then it is compared on its own, so that the next request
 waits for one comparison rather than for the whole pool to be sorted.
-
-numba compiles what is here into the loops that use it. Its cache looks at the loops' files only: after
-a change here, delete their `__pycache__`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, models, register_model
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from perfmodel.sim.machine_code import intrinsic, ir, models, register_model, types
 
 LANES = 8
 _INT32, _INT64, _DOUBLE = ir.IntType(32), ir.IntType(64), ir.DoubleType()
 _BLOCK = ir.VectorType(_DOUBLE, LANES)
 _NEVER = ir.Constant(_BLOCK, [float("inf")] * LANES)
 _LONG_AGO = ir.Constant(_BLOCK, [float("-inf")] * LANES)
-
-
-def compiled(function: Function) -> Function:
-    """Compile on first use, run without the GIL, keep the machine code on disk where that can be written."""
-    try:
-        return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # neither beside the source nor in the user's cache folder
-        return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def inlined(emit: Callable[..., Any]) -> Any:

@@ -16,7 +16,7 @@ import heapq
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.completions import compiled
+from perfmodel.sim.machine_code import compiled
 
 EARLIER_S, LAST_START_S = 0, 1
 

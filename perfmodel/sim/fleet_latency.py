@@ -7,25 +7,24 @@ from dataclasses import dataclass, replace
 from math import inf, sqrt
 
 import numpy as np
-from scipy.special import stdtrit
 
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, frozen_floats
-from perfmodel.sim.statistics import CONFIDENCE, MIN_QUERIES, NUM_BATCHES, Interval
+from perfmodel.sim.statistics import MIN_QUERIES, NUM_BATCHES, Interval, error_of_mean
 
-# Of a longer batch evenly spaced order statistics are kept: 80,000 a run, p99 within 1e-5 of its rank.
+# Of a longer batch evenly spaced order statistics are kept: 120,000 a run, p99 within 1e-5 of its rank.
 POINTS = 4000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatencySample:
-    """Latencies of one stationary run, in 20 batches of successive queries.
+    """Latencies of one stationary run, in `NUM_BATCHES` batches of successive queries.
 
     Attributes
     ----------
     weight : float
         Share of the mixture's queries that the run stands for, relative to the other runs.
-    batches_s : (20, m) float
+    batches_s : (NUM_BATCHES, m) float
         Each batch ascending; at most 4,000 evenly spaced order statistics of it. [s]
     rounding_s : float
         How far rounding of the time stamps may move a latency: equal ones look different by as much. [s]
@@ -96,7 +95,7 @@ class LatencyMixture:
         error = self._error(value_s)
         low_error = max(error, self._error(self.percentile_s(max(0.0, percentile - error))))
         high_error = max(error, self._error(self.percentile_s(percentile + error)))
-        low_s = self.percentile_s(max(0.0, percentile - low_error)) - self._rounding_s
+        low_s = max(0.0, self.percentile_s(max(0.0, percentile - low_error)) - self._rounding_s)
         if percentile + high_error >= 1.0:
             return Interval(value_s, low_s, inf)
         return Interval(value_s, low_s, self.percentile_s(percentile + high_error) + self._rounding_s)
@@ -106,21 +105,9 @@ class LatencyMixture:
         below_s, above_s = time_s - self._rounding_s, time_s + self._rounding_s
         squares = [
             (
-                (sample.weight * _mean_error((sample.batches_s < below_s).mean(axis=1))) ** 2,
-                (sample.weight * _mean_error((sample.batches_s > above_s).mean(axis=1))) ** 2,
+                (sample.weight * error_of_mean((sample.batches_s < below_s).mean(axis=1))) ** 2,
+                (sample.weight * error_of_mean((sample.batches_s > above_s).mean(axis=1))) ** 2,
             )
             for sample in self.samples
         ]
         return sqrt(max(sum(side) for side in zip(*squares, strict=True)))
-
-
-def _mean_error(means: FloatArray) -> float:
-    """Student's t times the standard error of 20 batch means, widened where successive ones correlate."""
-    deviations = means - means.mean()
-    sum_of_squares = float(deviations @ deviations)
-    if sum_of_squares == 0.0:
-        return 0.0
-    correlation = max(0.0, float(deviations[1:] @ deviations[:-1]) / sum_of_squares)
-    variance = sum_of_squares / (NUM_BATCHES - 1) / NUM_BATCHES
-    student_t = float(stdtrit(NUM_BATCHES - 1, 0.5 + 0.5 * CONFIDENCE))
-    return student_t * sqrt(variance * (1.0 + correlation) / (1.0 - correlation))

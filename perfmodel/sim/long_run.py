@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
+from perfmodel.sim.arrivals import arrival_clock
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
     idle_state_s,
@@ -19,9 +19,11 @@ from perfmodel.sim.compiled_engine import (
     pool_shares,
     serve_sorted,
 )
+from perfmodel.sim.controls import Carried, load_controls
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import TrafficSource
 
@@ -30,7 +32,7 @@ Chunk = tuple[FloatArray, IntArray]
 
 def can_be_long(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> bool:
     """Say whether `LongRun` knows the traffic, and the compiled recursion the policy."""
-    known = isinstance(traffic.arrivals, PoissonArrivals) and traffic.sizes is not None
+    known = traffic.sizes is not None and arrival_clock(traffic.arrivals, seed=0) is not None
     few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
     return known and few and is_fifo(service, policy)
 
@@ -60,13 +62,19 @@ class LongRun:
     ) -> None:
         assert isinstance(policy, SplitAndOffload)
         assert traffic.sizes is not None
-        self._rate_qps = traffic.rate_qps
+        clock = arrival_clock(traffic.arrivals, seed=seed, replication=replication)
+        assert clock is not None
+        self._clock = clock
+        self._last_s = 0.0
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
         self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
+        self._controls = load_controls(traffic, service, policy)
+        self._carried = Carried(0.0, np.zeros(0 if self._controls is None else len(self._controls.pools)))
+        self._sums_s: list[FloatArray] = []
 
     def latency_s(self, num_queries: int) -> FloatArray:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
@@ -81,16 +89,28 @@ class LongRun:
                     self._serve(*queries)
         return self._latency_s[:num_queries]
 
+    def controls(self, batches: slice) -> FloatArray | None:
+        """Return the controls of a `batch_span` of the queries served so far; see `LoadControls`. [s]"""
+        if self._controls is None:
+            return None
+        length = (batches.stop - batches.start) // NUM_BATCHES
+        bounds = np.arange(-1, NUM_BATCHES + 1) * length + batches.start
+        blocks_s = np.concatenate(self._sums_s, axis=2)
+        totals_s = np.pad(np.cumsum(blocks_s, axis=2), ((0, 0), (0, 0), (1, 0)))
+        at_bounds_s = totals_s[:, :, np.maximum(bounds, 0) // BLOCK_QUERIES]
+        return self._controls.of_sums(np.diff(at_bounds_s, axis=2), length)
+
     def _draw(self) -> Chunk:
         """Draw the next chunk; sums go on from the last, so that they round as those of one long array."""
         points = self._gaps.standard_exponential(CHUNK)
         points[0] += self._last_point
         np.cumsum(points, out=points)
         self._last_point = points[-1]
-        points /= self._rate_qps
+        arrival_s = np.maximum(self._clock(points), self._last_s)
+        self._last_s = float(arrival_s[-1])
         num_items = np.empty(CHUNK, dtype=np.int64)
         self._sizes(num_items)
-        return frozen_floats(points), frozen_ints(num_items)
+        return frozen_floats(arrival_s), frozen_ints(num_items)
 
     def _serve(self, arrival_s: FloatArray, num_items: IntArray) -> None:
         """Serve a chunk: finish times first, latencies in their place."""
@@ -99,3 +119,8 @@ class LongRun:
             serve_sorted(arrival_s, num_items, share, state_s, latency_s)
         latency_s -= arrival_s
         self._served += CHUNK
+        if self._controls is not None:
+            sums_s, self._carried = self._controls.sums_by_block_s(
+                arrival_s, num_items, BLOCK_QUERIES, self._carried
+            )
+            self._sums_s.append(sums_s)

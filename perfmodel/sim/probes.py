@@ -23,7 +23,8 @@ from perfmodel.sim.compiled_engine import (
     simulate_compiled,
     take_request,
 )
-from perfmodel.sim.completions import LANES, all_idle, compiled
+from perfmodel.sim.completions import LANES, all_idle
+from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
@@ -144,7 +145,8 @@ def _count_group(
     num_batches = max(1, (len(num_items) - limit.warm_up) // batch_queries)
     late = np.zeros((num_batches, SIDE_BY_SIDE), dtype=np.int64)
     for share in shares:
-        _count_four(points, rates_qps, num_items, share, limit, batch_queries, late)
+        # The sum is handed in: numba takes longer to compile it than all of the loop.
+        _count_four(points, rates_qps, num_items, share, limit, batch_queries, late, late.sum(axis=0))
     return [late[:, lane].copy() for lane in range(len(group))]
 
 
@@ -171,9 +173,11 @@ def _count_four(
     limit: LateLimit,
     batch_queries: int,
     late: IntArray,
+    totals: IntArray,
 ) -> None:
     """Serve one pool at four rates, a to d, in step, and add to `late`, batch by batch, the queries that are.
 
+    `totals` are those of all batches in the pools before; afterwards, at the start of the last batch.
     A loop that ends early leaves the counts of the batches it did not reach as they were.
     """
     smallest, largest, batch_size, table_s, num_executors, blocks = share
@@ -182,8 +186,6 @@ def _count_four(
     pool_a = pool_b = pool_c = pool_d = all_idle(blocks, num_executors)
     start_a = start_b = start_c = start_d = 0.0
     end_a = end_b = end_c = end_d = -np.inf
-    # Totals, those of the pools before included, and what they were at the start of the batch.
-    totals = late.sum(axis=0)
     late_a, late_b, late_c, late_d = totals[0], totals[1], totals[2], totals[3]
     batch_index, batch_end = 0, warm_up + batch_queries
     slots_beyond = len(blocks) * LANES - num_executors

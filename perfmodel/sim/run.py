@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from math import ceil, isinf
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, isfinite, isinf
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.domain.workload import DiurnalArrivals
+from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray
+from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.backlog import overloaded_pool
+from perfmodel.sim.controls import LoadControls, load_controls
+from perfmodel.sim.day import WindowResult, has_days, simulate_day
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
+    NUM_BATCHES,
+    Batches,
     Interval,
-    SortedValues,
+    SortedBatches,
+    batch_span,
     mean_interval,
     percentile_interval,
     warm_up_queries,
 )
-from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 if TYPE_CHECKING:
@@ -37,6 +40,12 @@ MIN_QUERIES_BEYOND = 100
 # By how much a run grows that is not precise enough: one that starts over, and one that goes on.
 GROWTH_AFRESH = (2.0, 8.0)
 GROWTH_CONTINUED = (1.25, 4.0)
+IDLE_LOAD = 1e-4
+"""Utilisation below which queries find the node idle, as far as any percentile can tell. [1]"""
+STEADY_RUN = 1000.0
+"""Times that a run is as long as it takes to work off the mean backlog; below, errors are not to be told."""
+MIN_CYCLES = 30
+"""Bursts, or periods, of which a run has at least one in every batch."""
 RECORDED_QUERIES = 2_000_000
 """A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
@@ -59,11 +68,30 @@ class RunResult:
         Queries simulated, and those of them left out of the statistics.
     alone, contended : PoolLoads
         Utilisation offered, with every request alone on the node and with all executors busy. [1]
+    utilisation : PoolLoads or None
+        Fraction of the time in which the cores, all together, and the accelerators were busy, for the mean
+        query of the law instead of that of the run; None where overloaded. [1]
+    throughput_qps, throughput_items_per_s : float or None
+        Queries and items served per second: of drawn traffic what is offered less what was shed; None where
+        overloaded. [queries/s], [items/s]
     record : RunRecord or None
         The queries of the run, warm-up included, of a very long one the first `RECORDED_QUERIES`; None where
         the load was refused beforehand.
     notes : tuple of str
         What a reader of the figures must know.
+    shed_share : float
+        Fraction of the queries that were refused or dropped. [1]
+    cycles : float or None
+        Bursts, or periods, that so many queries hold in the mean; None where there are none. [1]
+    needed_queries : int or None
+        Queries that hold `MIN_CYCLES` of them, where the run holds fewer: its figures are those of the few
+        that it saw, and no interval tells how far they are off.
+    worst : WindowResult or None
+        Where the rate follows the time of day, the five minutes in which the SLA's percentile is greatest;
+        `percentiles` and the others are those of whole periods, `precision_reached` that of the worst.
+    within_share : float or None
+        Share of a day's queries that are served within the SLA's latency; None for other traffic, or where
+        no limit was given. [1]
     """
 
     overloaded: Pool | None
@@ -74,13 +102,30 @@ class RunResult:
     warm_up_queries: int
     alone: PoolLoads
     contended: PoolLoads
+    utilisation: PoolLoads | None = None
+    throughput_qps: float | None = None
+    throughput_items_per_s: float | None = None
     record: RunRecord | None
     notes: tuple[str, ...]
+    shed_share: float = 0.0
+    cycles: float | None = None
+    needed_queries: int | None = None
+    worst: WindowResult | None = None
+    within_share: float | None = None
 
     @property
     def is_stable(self) -> bool:
         """Whether the executors can serve the load."""
         return self.overloaded is None
+
+    def goodput_qps(self, latency_s: float) -> float | None:
+        """Queries served per second within a latency; None where overloaded. [queries/s]"""
+        if self.record is None or self.throughput_qps is None:
+            return None
+        if self.within_share is not None and self.record.num_served:  # of a whole day, not of its record
+            return self.throughput_qps / (1.0 - self.shed_share) * self.within_share
+        served_s = self.record.latency_s[self.record.served]
+        return self.throughput_qps * float((served_s <= latency_s).mean()) if len(served_s) else 0.0
 
 
 def run_until_precise(
@@ -93,6 +138,7 @@ def run_until_precise(
     reported: Iterable[float] = REPORTED_PERCENTILES,
     engine: EngineName = "auto",
     replication: int = 0,
+    latency_s: float | None = None,
 ) -> RunResult:
     """Simulate until the relative half-width at `percentile` is at most `settings.precision`.
 
@@ -115,6 +161,8 @@ def run_until_precise(
         See `simulate`.
     replication : int, default 0
         Chooses an independent repetition.
+    latency_s : float, optional
+        The SLA's limit, for the share of a day within it. [s]
 
     Raises
     ------
@@ -128,8 +176,22 @@ def run_until_precise(
     if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
         return _overload(busiest, alone, contended, record=None)
-    fewest, most = _bounds(traffic, settings, max(wanted))
+    if isinstance(traffic.arrivals, PoissonArrivals) and max(contended) < IDLE_LOAD:
+        livelier = traffic.at_rate(traffic.rate_qps * IDLE_LOAD / max(contended))
+        found = run_until_precise(
+            livelier, service, policy, settings, percentile=percentile, reported=reported, engine=engine
+        )
+        return _slowed(found, traffic.rate_qps / livelier.rate_qps, alone, contended)
+    if has_days(traffic):
+        return _whole_days(
+            traffic, service, policy, settings, percentile, wanted, engine, replication, latency_s
+        )
+    controls = None if sheds else load_controls(traffic, service, policy)
+    cycle = cycle_queries(traffic.arrivals)
+    fewest, most = _bounds(traffic, settings, max(wanted), controls, cycle)
     num_queries = fewest
+    # Over many bursts, or periods, a load below 1 drains, though one run may end in a burst.
+    may_overload = not sheds and (cycle is None or max(contended) >= 1.0)
     record: RunRecord | None = None
     long_run: LongRun | None = None
     while True:
@@ -139,16 +201,23 @@ def run_until_precise(
             recorded = num_queries if long_run is None else RECORDED_QUERIES
             queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
             record = simulate(queries, service, policy, engine=engine)
-            if not sheds and (pool := overloaded_pool(record)) is not None:
+            if may_overload and (pool := overloaded_pool(record)) is not None:
                 return _overload(pool, alone, contended, record=record)
-        latency_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
+        all_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
-        served_s = (
-            latency_s[warm_up:] if record.shed is None else latency_s[warm_up:][record.served[warm_up:]]
-        )
+        counted = batch_span(num_queries, warm_up)
+        batch_controls = None
+        if long_run is not None:
+            batch_controls = long_run.controls(counted)
+        elif controls is not None:
+            batch_controls = controls.by_batch(queries.first(counted.stop), counted.start, NUM_BATCHES)
+        served_s = all_s[counted]
+        if record.shed is not None:
+            served_s = served_s[record.served[counted]]
         # Stamps of a longer run are larger, and so is what rounding does to them.
         rounding_s = record.rounding_s * max(1.0, num_queries / max(1, record.num_queries))
-        mean, intervals = _statistics(served_s, rounding_s, wanted, sort=long_run is None)
+        batches = SortedBatches if long_run is None else _ranked
+        mean, intervals = _statistics(served_s, batch_controls, rounding_s, wanted, batches)
         excess = intervals[percentile].relative_half_width / settings.precision
         if excess <= 1.0 or num_queries >= most:
             break
@@ -156,27 +225,132 @@ def run_until_precise(
         # more a short run asks for is itself uncertain by half: a longer one first, where it is a lot.
         least, greatest = GROWTH_AFRESH if long_run is None else GROWTH_CONTINUED
         num_queries = min(most, ceil(num_queries * max(least, min(greatest, 1.1 * excess**2))))
+    throughput_qps, items_per_s = _throughput(traffic, record)
+    cycles = None if cycle is None else num_queries / cycle
+    needed = None if cycle is None or num_queries >= MIN_CYCLES * cycle else ceil(MIN_CYCLES * cycle)
     return RunResult(
         overloaded=None,
         mean_latency=mean,
         percentiles=intervals,
-        precision_reached=excess <= 1.0,
+        precision_reached=excess <= 1.0 and needed is None,
         num_queries=num_queries,
         warm_up_queries=warm_up,
         alone=alone,
         contended=contended,
+        utilisation=_utilisation(traffic, queries, record, controls),
+        throughput_qps=throughput_qps,
+        throughput_items_per_s=items_per_s,
         record=record,
-        notes=_notes(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
+        notes=_notes(
+            traffic, record, num_queries, contended, intervals[percentile], percentile, settings, needed
+        ),
+        shed_share=record.shed_rate,
+        cycles=cycles,
+        needed_queries=needed,
     )
 
 
-def _bounds(traffic: TrafficSource, settings: SimulationSettings, highest: float) -> tuple[int, int]:
+def _slowed(found: RunResult, factor: float, alone: PoolLoads, contended: PoolLoads) -> RunResult:
+    """Return what a run says of a rate lower by a factor, at which its queries find the node as idle."""
+    assert found.utilisation is not None
+    assert found.throughput_qps is not None
+    assert found.throughput_items_per_s is not None
+    return replace(
+        found,
+        alone=alone,
+        contended=contended,
+        utilisation=PoolLoads(found.utilisation.cpu * factor, found.utilisation.accelerator * factor),
+        throughput_qps=found.throughput_qps * factor,
+        throughput_items_per_s=found.throughput_items_per_s * factor,
+        notes=(
+            *found.notes,
+            f"the node is idle but for {max(contended):.2g} of the time: latencies are those at "
+            f"{IDLE_LOAD:g}, since time stamps of so slow a run are too coarse",
+        ),
+    )
+
+
+def _whole_days(
+    traffic: TrafficSource,
+    service: ServiceTimes,
+    policy: Policy,
+    settings: SimulationSettings,
+    percentile: float,
+    wanted: Sequence[float],
+    engine: EngineName,
+    replication: int,
+    latency_s: float | None,
+) -> RunResult:
+    """Whole periods of a rate that follows the time of day, and their worst five minutes."""
+    alone = offered_utilisation(traffic, service, policy, contended=False)
+    contended = offered_utilisation(traffic, service, policy, contended=True)
+    day = simulate_day(
+        traffic,
+        service,
+        policy,
+        settings,
+        percentile=percentile,
+        wanted=wanted,
+        latency_s=latency_s,
+        engine=engine,
+        replication=replication,
+    )
+    recorded = min(settings.min_queries, day.num_queries)
+    queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
+    record = simulate(queries, service, policy, engine=engine)
+    if day.ends_in_backlog and max(contended) >= 1.0 and policy.shedding is None:
+        busiest = Pool.CPU if contended.cpu >= contended.accelerator else Pool.ACCELERATOR
+        return _overload(busiest, alone, contended, record=record)
+    found = day.worst.percentiles[percentile]
+    notes = list(day.notes)
+    if found.relative_half_width > settings.precision:
+        notes.append(
+            f"p{100 * percentile:g} of the worst window is known to ±{found.relative_half_width:.1%} only, "
+            f"not to ±{settings.precision:.1%}"
+        )
+    if day.ends_in_backlog:
+        notes.append("the backlog of one period reaches into the next, which begins with an idle node here")
+    served = 1.0 - day.shed_rate
+    if policy.shedding is not None:
+        notes.append(
+            f"{day.shed_rate:.3%} of the queries were shed; latencies are those of the queries served"
+        )
+    return RunResult(
+        overloaded=None,
+        mean_latency=day.mean_latency,
+        percentiles=day.percentiles,
+        precision_reached=found.relative_half_width <= settings.precision,
+        num_queries=day.num_queries,
+        warm_up_queries=0,
+        alone=alone,
+        contended=contended,
+        utilisation=day.utilisation,
+        throughput_qps=traffic.rate_qps * served,
+        throughput_items_per_s=traffic.rate_qps * traffic.size_pmf.mean_items * served,
+        record=record,
+        notes=tuple(notes),
+        shed_share=day.shed_rate,
+        worst=day.worst,
+        within_share=day.within_share,
+    )
+
+
+def _bounds(
+    traffic: TrafficSource,
+    settings: SimulationSettings,
+    highest: float,
+    controls: LoadControls | None,
+    cycle: float | None,
+) -> tuple[int, int]:
     """The fewest and the most queries to simulate."""
     if traffic.num_recorded is not None:
         return traffic.num_recorded, traffic.num_recorded
     most = max(settings.min_queries, settings.max_queries)
     beyond = ceil(MIN_QUERIES_BEYOND / (1.0 - highest) / 0.9)  # a tenth may be warm-up
-    return min(most, max(settings.min_queries, beyond)), most
+    relaxed = [] if controls is None else controls.relaxation_queries.tolist()
+    steady = max((STEADY_RUN * queries for queries in relaxed if isfinite(queries)), default=0.0)
+    fewest = max(settings.min_queries, beyond, steady, 0.0 if cycle is None else MIN_CYCLES * cycle)
+    return min(most, ceil(min(fewest, most))), most
 
 
 def _long_run(
@@ -197,22 +371,53 @@ def _long_run(
 
 
 def _statistics(
-    latency_s: FloatArray, rounding_s: float, percentiles: Sequence[float], *, sort: bool
+    latency_s: FloatArray,
+    controls: FloatArray | None,
+    rounding_s: float,
+    percentiles: Sequence[float],
+    batches_of: Callable[[FloatArray, int], Batches],
 ) -> tuple[Interval, dict[float, Interval]]:
-    sorted_s = np.sort(latency_s) if sort else _ranked(latency_s)
+    mean = mean_interval(latency_s, controls)  # refuses too few
+    batches = batches_of(latency_s, NUM_BATCHES)
 
     def interval(percentile: float) -> Interval:
-        return percentile_interval(latency_s, percentile, sorted_s=sorted_s, rounding_s=rounding_s)
+        return percentile_interval(
+            latency_s, percentile, controls=controls, batches=batches, rounding_s=rounding_s
+        )
 
-    with ThreadPoolExecutor() as threads:  # numpy runs without the GIL
-        found = threads.map(interval, percentiles)
-        return mean_interval(latency_s), dict(zip(percentiles, found, strict=True))
+    return mean, {percentile: interval(percentile) for percentile in percentiles}
 
 
-def _ranked(latency_s: FloatArray) -> SortedValues:
-    from perfmodel.sim.selection import Ranked
+def _ranked(latency_s: FloatArray, num_batches: int) -> Batches:
+    from perfmodel.sim.selection import RankedBatches
 
-    return Ranked(latency_s)
+    return RankedBatches(latency_s, num_batches)
+
+
+def _throughput(traffic: TrafficSource, record: RunRecord) -> tuple[float, float]:
+    """Queries and items served per second: of drawn traffic what the law offers, less what was shed."""
+    if traffic.num_recorded is not None:
+        items = int(record.num_items[record.served].sum())
+        return record.throughput_qps, items / record.makespan_s
+    offered = traffic.rate_qps * traffic.size_pmf.mean_items
+    if record.shed is None:
+        return traffic.rate_qps, offered
+    shed_items = traffic.rate_qps * int(record.num_items[record.shed].sum()) / record.num_queries
+    return traffic.rate_qps * (1.0 - record.shed_rate), offered - shed_items
+
+
+def _utilisation(
+    traffic: TrafficSource, queries: Queries, record: RunRecord, controls: LoadControls | None
+) -> PoolLoads:
+    """How busy the record's executors are, less what its queries happened to ask for beyond the mean."""
+    measured = PoolLoads(record.cpu_utilisation, record.accelerator_utilisation or 0.0)
+    if controls is None or controls.mean_gap_s is None:
+        return measured
+    cpu, accelerator = controls.expected_over_drawn(queries)
+    over_time = traffic.rate_qps * record.makespan_s / record.num_queries
+    return PoolLoads(
+        min(1.0, measured.cpu * cpu * over_time), min(1.0, measured.accelerator * accelerator * over_time)
+    )
 
 
 def _overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:
@@ -246,8 +451,14 @@ def _notes(
     interval: Interval,
     percentile: float,
     settings: SimulationSettings,
+    needed: int | None,
 ) -> tuple[str, ...]:
     notes = []
+    if needed is not None:
+        notes.append(
+            f"the run holds {MIN_CYCLES * num_queries / needed:.2g} bursts in the mean, too few to say "
+            f"what is usual; {MIN_CYCLES} take simulation.max_queries={needed}"
+        )
     reached = interval.relative_half_width
     if reached > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"
@@ -265,9 +476,4 @@ def _notes(
             f"metastable: with all executors busy, utilisation is {max(contended):.3g}; no backlog grew in "
             f"this run, but a burst that fills every executor would start one that never drains"
         )
-    arrivals = traffic.arrivals
-    if isinstance(arrivals, DiurnalArrivals):
-        periods = float(record.arrival_s[-1]) / arrivals.period_s
-        if abs(periods - round(periods)) > 0.01 * periods:
-            notes.append(f"the run covers {periods:.2f} periods of the diurnal rate, not a whole number")
     return tuple(notes)

@@ -7,54 +7,116 @@ needs only the values of its own cell sorted, some thousandths of all.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.completions import compiled
+from perfmodel.sim.machine_code import compiled
+from perfmodel.sim.statistics import LEVEL_ROUNDING, first_reaching
 
 CELL_BITS = 44
 """Bits that a cell leaves open: values in one cell differ by less than 0.4 %."""
 
-NUM_CELLS = 1 << (63 - CELL_BITS)
+
+class _Cell(NamedTuple):
+    """Values that share their leading bits, and the batches that they belong to."""
+
+    values: FloatArray
+    batches: IntArray
 
 
-class Ranked:
-    """Looks like the sorted array of values >= 0: `len` and one value at a time by its index."""
+class RankedBatches:
+    """What `SortedBatches` is, of values >= 0: exact, in a few passes over values that stay where they are.
 
-    def __init__(self, values: FloatArray) -> None:
-        self._values = values
-        halves = np.array_split(values, 2)
+    Parameters
+    ----------
+    values : (n,) float
+        In order; the first few that make no whole batch are left out.
+    num_batches : int
+        How many.
+    """
+
+    def __init__(self, values: FloatArray, num_batches: int) -> None:
+        self._length = len(values) // num_batches
+        self._values = values[len(values) - self._length * num_batches :]
+        self._num_batches = num_batches
+        self._first_cell = _cell_of(float(self._values.min()))
+        num_cells = _cell_of(float(self._values.max())) - self._first_cell + 1
+        counts = np.zeros((num_batches, num_cells), dtype=np.int64)
+        batches = self._values.reshape(num_batches, self._length)
         with ThreadPoolExecutor() as threads:
-            counts = sum(threads.map(_count_cells, halves))
-        self._ends: IntArray = np.cumsum(counts)
-        self._sorted_cells: dict[int, FloatArray] = {}
+            for _ in threads.map(_count_cells, batches, [self._first_cell] * num_batches, counts):
+                pass
+        self._counts = counts
+        self._ends: IntArray = np.cumsum(counts, axis=1)
+        self._cells: dict[int, _Cell] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_values(self) -> int:
+        """In all batches."""
         return len(self._values)
 
-    def __getitem__(self, index: int) -> float:
-        cell = int(np.searchsorted(self._ends, index, side="right"))
-        begin = int(self._ends[cell - 1]) if cell else 0
-        if cell not in self._sorted_cells:
-            self._sorted_cells[cell] = np.sort(_values_of_cell(self._values, cell, self._ends[cell] - begin))
-        return float(self._sorted_cells[cell][index - begin])
+    def shares_below(self, value: float) -> FloatArray:
+        """Share of each batch that is smaller. [1]"""
+        return self._below(value, or_equal=False) / self._length
+
+    def shares_above(self, value: float) -> FloatArray:
+        """Share of each batch that is larger. [1]"""
+        return 1.0 - self._below(value, or_equal=True) / self._length
+
+    def quantile(self, level: float, weights: FloatArray) -> float:
+        """Return the smallest value at which the weighted shares of the batches reach a level in (0, 1]."""
+        shares = weights / self._length
+        reached = shares @ self._ends
+        # Where weights are negative, the shares may fall again, and sums in another order round otherwise:
+        # the first cell is a guess.
+        for index in np.flatnonzero(reached >= level - 2.0 * LEVEL_ROUNDING):
+            cell = self._cell(int(index))
+            below = float(shares @ (self._ends[:, index] - self._counts[:, index]))
+            found = first_reaching(level, cell.values, shares[cell.batches], below)
+            if found is not None:
+                return found
+        return float(self._values.max())
+
+    def _below(self, value: float, *, or_equal: bool) -> IntArray:
+        """Count the values of each batch that are smaller, or smaller or equal."""
+        index = -1 if value < 0.0 else _cell_of(value) - self._first_cell
+        if index < 0:
+            return np.zeros(self._num_batches, dtype=np.int64)
+        if index >= self._ends.shape[1]:
+            return self._ends[:, -1]
+        cell = self._cell(index)
+        smaller = cell.values <= value if or_equal else cell.values < value
+        inside = np.bincount(cell.batches[smaller], minlength=self._num_batches)
+        counts: IntArray = self._ends[:, index] - self._counts[:, index] + inside
+        return counts
+
+    def _cell(self, index: int) -> _Cell:
+        if index not in self._cells:
+            count = int(self._counts[:, index].sum())
+            values = np.empty(count)
+            places = np.empty(count, dtype=np.int64)
+            _values_of_cell(self._values, index + self._first_cell, values, places)
+            self._cells[index] = _Cell(values, places // self._length)
+        return self._cells[index]
+
+
+def _cell_of(value: float) -> int:
+    return int(np.float64(value + 0.0).view(np.int64)) >> CELL_BITS
 
 
 @compiled
-def _count_cells(values: FloatArray) -> IntArray:
-    counts = np.zeros(NUM_CELLS, dtype=np.int64)
+def _count_cells(values: FloatArray, first_cell: int, counts: IntArray) -> None:
     for bits in values.view(np.int64):
-        counts[bits >> CELL_BITS] += 1
-    return counts
+        counts[(bits >> CELL_BITS) - first_cell] += 1
 
 
 @compiled
-def _values_of_cell(values: FloatArray, cell: int, count: int) -> FloatArray:
-    found = np.empty(count)
+def _values_of_cell(values: FloatArray, cell: int, found: FloatArray, places: IntArray) -> None:
     filled = 0
     for index, bits in enumerate(values.view(np.int64)):
         if bits >> CELL_BITS == cell:
             found[filled] = values[index]
+            places[filled] = index
             filled += 1
-    return found

@@ -9,20 +9,23 @@ in more where the percentile is a latency that many queries share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, inf, sqrt
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from perfmodel.errors import InputError
-from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 
 NUM_BATCHES = 30
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959963984540054
 """Of the standard normal law, at (1 + CONFIDENCE) / 2."""
+BLOCK_QUERIES, LONG_QUERIES = 64, 100_000
+"""A run of so many queries is cut between blocks only; that leaves out 1 % of it at most."""
+LEVEL_ROUNDING = 1e-10
+"""What summing shares may lack of a level; a share is that of one query in 65 million at least. [1]"""
 LEAST_DEGREES = 10
 """Degrees of freedom below which controls cost more than they can explain."""
 # With fewer, a batch has less than seven queries, and its mean says nothing about the next ones.
@@ -59,15 +62,102 @@ def warm_up_queries(num_queries: int) -> int:
     return min(max(5000, num_queries // 50), num_queries // 10)
 
 
-class SortedValues(Protocol):
-    """A sorted array, or what looks like one."""
+class Batches(Protocol):
+    """Values of successive batches, equally many in each, asked for their ranks."""
 
-    def __len__(self) -> int: ...
+    @property
+    def num_values(self) -> int:
+        """In all batches."""
+        ...
 
-    def __getitem__(self, index: int, /) -> float: ...
+    def shares_below(self, value: float) -> FloatArray:
+        """Share of each batch that is smaller. [1]"""
+        ...
+
+    def shares_above(self, value: float) -> FloatArray:
+        """Share of each batch that is larger. [1]"""
+        ...
+
+    def quantile(self, level: float, weights: FloatArray) -> float:
+        """Return the smallest value at which the weighted shares of the batches reach a level in (0, 1]."""
+        ...
 
 
-def order_statistic(sorted_s: SortedValues, fraction: float) -> float:
+class SortedBatches:
+    """Batches that are sorted, each for itself.
+
+    Parameters
+    ----------
+    values : (n,) float
+        In order; the first few that make no whole batch are left out.
+    num_batches : int
+        How many.
+
+    Examples
+    --------
+    >>> batches = SortedBatches(np.array([3.0, 1.0, 4.0, 2.0]), 2)
+    >>> batches.shares_below(3.0).tolist(), batches.quantile(0.5, np.array([0.5, 0.5]))
+    ([0.5, 0.5], 2.0)
+    """
+
+    def __init__(self, values: FloatArray, num_batches: int) -> None:
+        length = len(values) // num_batches
+        batches = values[len(values) - length * num_batches :].reshape(num_batches, length)
+        self._sorted = np.sort(batches, axis=1)
+
+    @property
+    def num_values(self) -> int:
+        """In all batches."""
+        return self._sorted.size
+
+    def shares_below(self, value: float) -> FloatArray:
+        """Share of each batch that is smaller. [1]"""
+        shares: FloatArray = self._counts(value, "left") / self._sorted.shape[1]
+        return shares
+
+    def shares_above(self, value: float) -> FloatArray:
+        """Share of each batch that is larger. [1]"""
+        shares: FloatArray = 1.0 - self._counts(value, "right") / self._sorted.shape[1]
+        return shares
+
+    def quantile(self, level: float, weights: FloatArray) -> float:
+        """Return the smallest value at which the weighted shares of the batches reach a level in (0, 1]."""
+        length = self._sorted.shape[1]
+        # Where no weight is negative, the answer lies between the quantiles of the single batches.
+        column = self._sorted[:, min(length, max(1, _rank(level, length))) - 1]
+        found = self._reached(level, weights, float(column.min()), float(column.max()))
+        if found is None:
+            found = self._reached(level, weights, -inf, inf)
+        return float(self._sorted.max()) if found is None else found
+
+    def _counts(self, value: float, side: Literal["left", "right"]) -> IntArray:
+        return np.array([batch.searchsorted(value, side) for batch in self._sorted])
+
+    def _reached(self, level: float, weights: FloatArray, low: float, high: float) -> float | None:
+        """Return where the level is reached among the values from low to high; None: not there."""
+        begins, ends = self._counts(low, "left"), self._counts(high, "right")
+        values = np.concatenate(
+            [batch[start:end] for batch, start, end in zip(self._sorted, begins, ends, strict=True)]
+        )
+        shares = weights / self._sorted.shape[1]
+        return first_reaching(level, values, np.repeat(shares, ends - begins), float(shares @ begins))
+
+
+def first_reaching(level: float, values: FloatArray, shares: FloatArray, below: float) -> float | None:
+    """Return the smallest value at which shares, summed in order on top of those below, reach a level.
+
+    None where they do not, or where those below have reached it already.
+    """
+    aim = level - LEVEL_ROUNDING
+    if below >= aim:
+        return None
+    order = np.argsort(values, kind="stable")
+    reached = below + np.cumsum(shares[order]) >= aim
+    index = int(reached.argmax())
+    return float(values[order[index]]) if len(reached) and reached[index] else None
+
+
+def order_statistic(sorted_s: FloatArray, fraction: float) -> float:
     """Return the nearest-rank percentile: the ceil(p N)-th smallest of N values. [s]
 
     Examples
@@ -80,12 +170,19 @@ def order_statistic(sorted_s: SortedValues, fraction: float) -> float:
 
 
 def percentile_interval(
-    latency_s: FloatArray, percentile: float, *, sorted_s: SortedValues | None = None, rounding_s: float = 0.0
+    latency_s: FloatArray,
+    percentile: float,
+    *,
+    controls: FloatArray | None = None,
+    batches: Batches | None = None,
+    num_batches: int = NUM_BATCHES,
+    rounding_s: float = 0.0,
 ) -> Interval:
     """Percentile of stationary, autocorrelated latencies with its 95 % confidence interval. [s]
 
     The share of queries slower than q is the mean of an indicator; its standard error comes from batch
-    means, and the percentiles that many errors to either side bound the interval [1]_. The error is
+    means, and the percentiles that many errors to either side bound the interval [1]_. With controls, the
+    share at any q is that of `controlled_mean`, and the percentile is where it crosses [2]_. The error is
     settled at both ends as well as at q, and the largest counts: at a percentile next to an atom, or far
     in the tail, it changes within the interval.
 
@@ -95,8 +192,12 @@ def percentile_interval(
         In order of arrival, without the warm-up. [s]
     percentile : float
         As a fraction: 0.95.
-    sorted_s : (n,) float, optional
-        The same latencies sorted, where the caller has them.
+    controls : (num_batches, q) float, optional
+        Of each batch, deviations from known expectations.
+    batches : Batches, optional
+        The batches of the same latencies, where the caller has them.
+    num_batches : int
+        How many.
     rounding_s : float, default 0
         How far rounding of the time stamps may move a latency (`RunRecord.rounding_s`): the latencies of
         all queries that never wait are equal but for it. [s]
@@ -110,35 +211,44 @@ def percentile_interval(
     ----------
     .. [1] P. Heidelberger, P. A. W. Lewis, "Quantile estimation in dependent sequences",
        Operations Research 32(1), 1984.
+    .. [2] J. C. Hsu, B. L. Nelson, "Control variates for quantile estimation",
+       Management Science 36(7), 1990.
     """
     if not 0 < percentile < 1:
         raise InputError(f"percentile: expected a fraction between 0 and 1, got {percentile}")
     _require_enough(latency_s)
-    ordered_s = np.sort(latency_s) if sorted_s is None else sorted_s
-    value_s = order_statistic(ordered_s, percentile)
+    ranked = SortedBatches(latency_s, num_batches) if batches is None else batches
+    weights = _least_squares(controls, num_batches).inverse[0]
+
+    def quantile(level: float) -> float:
+        return ranked.quantile(min(1.0, max(0.0, level)), weights)
 
     def faster_error(time_s: float) -> float:
-        return error_of_mean(_share_means(latency_s, lambda batch_s: batch_s < time_s - rounding_s))
+        return error_of_mean(ranked.shares_below(time_s - rounding_s), controls)
 
     def slower_error(time_s: float) -> float:
-        return error_of_mean(_share_means(latency_s, lambda batch_s: batch_s > time_s + rounding_s))
+        return error_of_mean(ranked.shares_above(time_s + rounding_s), controls)
 
+    value_s = quantile(percentile)
     error = max(faster_error(value_s), slower_error(value_s))
-    low_error = max(error, faster_error(order_statistic(ordered_s, percentile - error)))
-    high_error = max(error, slower_error(order_statistic(ordered_s, percentile + error)))
+    low_error = max(error, faster_error(quantile(percentile - error)))
+    high_error = max(error, slower_error(quantile(percentile + error)))
     # One rank further out on each side: the rank itself is known to within one.
-    step = 1.0 / len(ordered_s)
-    low_s = order_statistic(ordered_s, percentile - low_error - step) - rounding_s
+    step = 1.0 / ranked.num_values
+    low_s = max(0.0, min(value_s, quantile(percentile - low_error - step) - rounding_s))
     if percentile + high_error + step >= 1.0:
         return Interval(value_s, low_s, inf)
-    return Interval(value_s, low_s, order_statistic(ordered_s, percentile + high_error + step) + rounding_s)
+    return Interval(value_s, low_s, max(value_s, quantile(percentile + high_error + step) + rounding_s))
 
 
-def mean_interval(latency_s: FloatArray) -> Interval:
+def mean_interval(latency_s: FloatArray, controls: FloatArray | None = None) -> Interval:
     """Mean of stationary, autocorrelated latencies with its 95 % confidence interval. [s]"""
     _require_enough(latency_s)
-    mean_s, error_s = float(latency_s.mean()), error_of_mean(batch_means(latency_s))
-    return Interval(mean_s, mean_s - error_s, mean_s + error_s)
+    estimate = controlled_mean(
+        batch_means(latency_s, NUM_BATCHES if controls is None else len(controls)), controls
+    )
+    mean_s, error_s = estimate.mean, estimate.half_width
+    return Interval(mean_s, max(0.0, mean_s - error_s), mean_s + error_s)
 
 
 def batch_means(values: FloatArray | BoolArray, num_batches: int = NUM_BATCHES) -> FloatArray:
@@ -148,11 +258,20 @@ def batch_means(values: FloatArray | BoolArray, num_batches: int = NUM_BATCHES) 
     return means
 
 
-def _share_means(values: FloatArray, holds: Callable[[FloatArray], BoolArray]) -> FloatArray:
-    """Share of the values of each batch for which a claim holds; `batch_means` of it, in less memory. [1]"""
-    length = len(values) // NUM_BATCHES
-    batches = values[len(values) - length * NUM_BATCHES :].reshape(NUM_BATCHES, length)
-    return np.array([np.count_nonzero(holds(batch)) for batch in batches]) / length
+def batch_span(num_queries: int, warm_up: int) -> slice:
+    """Return the queries after the warm-up that make `NUM_BATCHES` whole batches.
+
+    Of a long run whole blocks of `BLOCK_QUERIES`, so that sums over blocks are enough to know a batch.
+
+    Examples
+    --------
+    >>> batch_span(1000, 90), batch_span(200_000, 5000)
+    (slice(100, 1000, None), slice(6080, 200000, None))
+    """
+    block = BLOCK_QUERIES if num_queries >= LONG_QUERIES else 1
+    end = num_queries // block * block
+    length = (end - warm_up) // (NUM_BATCHES * block) * block
+    return slice(end - NUM_BATCHES * length, end)
 
 
 def error_of_mean(means: FloatArray, controls: FloatArray | None = None) -> float:
@@ -205,10 +324,11 @@ def controlled_mean(means: FloatArray, controls: FloatArray | None = None) -> Es
     3.0
     """
     fit = _least_squares(controls, len(means))
-    coefficients = fit.inverse @ means
-    residuals = means - fit.columns @ coefficients
+    plain = float(means.mean())
+    coefficients = fit.inverse @ (means - plain)
+    residuals = means - plain - fit.columns @ coefficients
     sum_of_squares = float(residuals @ residuals)
-    mean = float(coefficients[0])
+    mean = plain + float(coefficients[0])
     if sum_of_squares <= (1e-12 * float(np.abs(means).max())) ** 2 * len(means):  # nothing but rounding
         return Estimate(mean, 0.0, fit.degrees)
     correlation = max(0.0, float(residuals[1:] @ residuals[:-1]) / sum_of_squares)

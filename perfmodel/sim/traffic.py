@@ -48,6 +48,12 @@ class Queries:
     def __len__(self) -> int:
         return len(self.arrival_s)
 
+    def first(self, num_queries: int) -> Queries:
+        """Return the first queries."""
+        if num_queries >= len(self):
+            return self
+        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrafficSource:

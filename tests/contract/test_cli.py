@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import perfmodel
-from perfmodel.cli import main as cli
-from perfmodel.cli.main import COMMANDS, LazyCommand, main
+from perfmodel.cli import commands as cli
+from perfmodel.cli.commands import COMMANDS, LazyCommand
+from perfmodel.cli.main import main
 from perfmodel.errors import ExtrapolationError, InputError, PerfplanError, UnstableError
 from perfmodel.loading.shipped import shipped_names
 
@@ -104,18 +105,7 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
     assert main(["fail"]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == (f"{error}\n" if isinstance(error, PerfplanError) else "")
-
-
-def test_a_closed_pipe_is_silent() -> None:
-    code = "import sys; from perfmodel.cli.main import main; sys.exit(main(['schema', 'profile']))"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
+    assert captured.err == f"{str(error) or 'interrupted: there is no answer yet, and nothing was written'}\n"
 
 
 @pytest.mark.parametrize(

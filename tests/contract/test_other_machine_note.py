@@ -1,14 +1,17 @@
-"""A calibrated profile used on another machine: one line on stderr, the same answer on stdout."""
+"""A profile of another machine: told where this machine is measured, and never beside a prediction."""
 
 from __future__ import annotations
 
-import json
+import os
+import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 
+from calibration.other_machine import warn_of_other_machine
 from perfmodel.cli.main import main
+from perfmodel.errors import CalibrationWarning
 from perfmodel.loading.shipped import shipped_directory
 from perfmodel.loading.this_machine import read_machine
 
@@ -25,28 +28,45 @@ def profile_with(tmp_path: Path, **machine: object) -> Path:
     return path
 
 
-def test_nothing_is_said_on_the_machine_that_was_calibrated(
+def other(tmp_path: Path) -> Path:
+    return profile_with(tmp_path, cpu_model="Elbrus 8C", cores=64, memory_gib=1.0)
+
+
+def test_a_prediction_is_of_the_profiles_machine_wherever_it_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*QUESTION, str(profile_with(tmp_path))]) == 0
+    assert main([*QUESTION, str(other(tmp_path))]) == 0
     assert capsys.readouterr().err == ""
+    chosen = ["--set", f"node.cpu={other(tmp_path)}", "--set", "simulation.precision=0.2"]
+    assert main(["predict", "--scenario", "rm3_skylake", *chosen]) in (0, 3, 4)
+    assert "note: " not in capsys.readouterr().err
 
 
-def test_another_cpu_is_one_line_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*QUESTION, str(profile_with(tmp_path))]) == 0
-    expected = json.loads(capsys.readouterr().out)
-    other = profile_with(tmp_path, cpu_model="Elbrus 8C", cores=64, memory_gib=1.0)
-    for _ in range(2):  # the second run of a process says it again
-        assert main([*QUESTION, str(other)]) == 0
-        said = capsys.readouterr()
-        assert json.loads(said.out) == expected
-        (line,) = said.err.splitlines()
-        assert line.startswith("note: broadwell was calibrated on Elbrus 8C")
-        assert "cores" not in line
+def test_nothing_is_said_on_the_machine_that_was_calibrated(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_other_machine(profile_with(tmp_path))
 
 
-def test_settings_that_changed_since_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*QUESTION, str(profile_with(tmp_path, huge_pages="sometimes", quota_cores=0.5))]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
+def test_another_cpu_is_one_line(tmp_path: Path) -> None:
+    with pytest.warns(CalibrationWarning, match="^broadwell was calibrated on Elbrus 8C") as caught:
+        warn_of_other_machine(other(tmp_path))
+    assert "cores" not in str(caught[0].message)
+
+
+def test_settings_that_changed_since_are_named(tmp_path: Path) -> None:
+    with pytest.warns(CalibrationWarning) as caught:
+        warn_of_other_machine(profile_with(tmp_path, huge_pages="sometimes", quota_cores=0.5))
+    line = str(caught[0].message)
     assert "huge pages: calibrated sometimes, here" in line
     assert "quota [cores]: calibrated 0.5, here" in line
+
+
+def test_validate_measures_this_machine_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    cores = len(os.sched_getaffinity(0)) + 1  # refused, after the note
+    chosen = ["--set", f"node.cpu={other(tmp_path)}", "--set", f"node.cores={cores}"]
+    assert main(["validate", "--scenario", "rm3_skylake", *chosen]) == 2
+    assert capsys.readouterr().err.startswith("note: broadwell was calibrated on Elbrus 8C")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from calibration.commands import reproduce
 from perfmodel.cli.main import main
+from perfmodel.planning.reproduction import Reproduction
 
 
 def test_json_is_all_of_stdout_and_the_page_is_written(
@@ -36,3 +39,34 @@ def test_mistakes_are_told_and_end_with_2(
 ) -> None:
     assert main(arguments) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["folder", "no/page.html", "n" * 256])
+def test_a_page_that_cannot_be_written_is_told_before_computing(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    monkeypatch.setattr(reproduce, "_recomputed", lambda *_: pytest.fail("computed"))
+    assert main(["reproduce", "hpca", "--out", out]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"--out {out}: ")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_an_answer_whose_page_cannot_be_written_in_the_end_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    computed = reproduce._recomputed
+    page = tmp_path / "folder" / "page.html"
+    page.parent.mkdir()
+
+    def meanwhile(*arguments: Any) -> Reproduction:
+        page.parent.rmdir()
+        return computed(*arguments)
+
+    monkeypatch.setattr(reproduce, "_recomputed", meanwhile)
+    assert main(["reproduce", "hpca", "--json", "--out", str(page)]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["evaluation"] == "hpca"
+    assert captured.err == f"{page}: cannot be written: No such file or directory\n"

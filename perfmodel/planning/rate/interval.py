@@ -7,7 +7,7 @@ interval ends where the share plus, and minus, its error does. All runs share th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import ceil, exp, floor, inf, log, sqrt
 from statistics import fmean, stdev
@@ -21,10 +21,13 @@ from perfmodel.domain.workload import (
     IntegerMillisecondArrivals,
     PoissonArrivals,
 )
-from perfmodel.planning.rate.drawn import DrawnTraffic
-from perfmodel.planning.rate.late import LateQueries
+from perfmodel.errors import UndecidedError
+from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
+from perfmodel.planning.rate.late import LateInWorstWindow, LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
-from perfmodel.sim.statistics import controlled_mean
+from perfmodel.sim.arrivals import cycle_queries
+from perfmodel.sim.day import WINDOW_S, has_days
+from perfmodel.sim.run import MIN_CYCLES
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01
@@ -35,6 +38,12 @@ STEP = log(1.004)
 RATES = 8
 FURTHER_RATES = 4
 """Rates tried around the pilot's answer, and beyond them where the interval does not end within."""
+
+DAYS = 8
+"""Independent repetitions of the time around a day's peak."""
+
+GROWTH = 10.0**0.5
+"""Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
 
 MOST_SHARE_ERROR = 0.5
 """Error of the share of late queries over what the SLA allows, beyond which runs go on: few long episodes
@@ -94,7 +103,7 @@ def greatest_rate(
     precision : float, default inf
         Half the interval's width over the rate that is enough. [1]
     most_queries : int, default 0
-        Runs of so many follow where that is not reached, or the share of late queries is hardly known.
+        Runs grow up to it where that is not reached, or the share of late queries is hardly known.
     repetitions : int, default 1
         Independent searches where batch means do not apply: of a trace, of a rate that follows the time of
         day, and of policies that no engine compiles. One gives no interval.
@@ -109,12 +118,54 @@ def greatest_rate(
             return None
     elif not search.load_may_shorten_latencies and not search.idle_node_meets():
         return None
-    wanted = queries_at(search.sla, num_queries)
-    found = LateCurve(search, wanted).around(near_qps)
-    enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
-    if enough or wanted >= most_queries:
-        return found
-    return LateCurve(search, most_queries).around(found.rate_qps)
+    if has_days(search.traffic):
+        return _in_worst_window(search, near_qps)
+    wanted = max(queries_at(search.sla, num_queries), _for_bursts(search, near_qps))
+    while True:
+        found = _curve(search, wanted).around(near_qps)
+        enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
+        if enough or wanted >= most_queries:
+            return found
+        near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
+
+
+def _curve(search: RateSearch, num_queries: int) -> LateCurve:
+    drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
+    return LateCurve(search, search.late(drawn), num_queries)
+
+
+def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
+    """The rate of a day whose worst five minutes meet the SLA, near that of its peak if that lasted."""
+    late = LateInWorstWindow(
+        search.traffic,
+        search.service,
+        search.policy,
+        search.sla,
+        seed=search.seed,
+        replications=DAYS,
+        engine=search.engine,
+    )
+    _, peak = at_peak(search.traffic)
+    num_queries = ceil(DAYS * peak * near_qps * WINDOW_S)
+    return LateCurve(search, late, num_queries, rates=FURTHER_RATES).around(near_qps)
+
+
+def _for_bursts(search: RateSearch, rate_qps: float) -> int:
+    """Queries in which traffic that comes in bursts has enough of them; 0 for other traffic.
+
+    Raises
+    ------
+    UndecidedError
+        Where they would be too many.
+    """
+    cycle = cycle_queries(search.traffic.at_rate(rate_qps).arrivals)
+    needed = 0 if cycle is None else ceil(MIN_CYCLES * cycle)
+    if needed > search.most_queries:
+        raise UndecidedError(
+            f"cannot tell the largest load: near {rate_qps:.4g} queries/s, {MIN_CYCLES} bursts take "
+            f"{needed:,} queries a run; --set simulation.max_queries={needed} allows it"
+        )
+    return needed
 
 
 def queries_at(sla: SlaTarget, num_queries: int) -> int:
@@ -123,9 +174,10 @@ def queries_at(sla: SlaTarget, num_queries: int) -> int:
 
 
 def batch_means_apply(search: RateSearch) -> bool:
-    """Say whether one long run can tell its own error: stationary traffic, and a policy that compiles."""
+    """Say whether runs can tell their own error: traffic that is drawn, and a policy that compiles."""
     stationary = PoissonArrivals | ConstantArrivals | BurstyArrivals | IntegerMillisecondArrivals
-    return search.policy.why_not_compiled is None and isinstance(search.traffic.arrivals, stationary)
+    known = isinstance(search.traffic.arrivals, stationary) or has_days(search.traffic)
+    return search.policy.why_not_compiled is None and known
 
 
 def _repeated(search: RateSearch, repetitions: int) -> GreatestRate | None:
@@ -150,10 +202,15 @@ class LateCurve:
     Rates are `exp(STEP * k)`, k whole, up to the one that fills the node.
     """
 
-    def __init__(self, search: RateSearch, num_queries: int) -> None:
-        self._search = search
-        self._drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
-        self._late = LateQueries(self._drawn, search.service, search.policy, search.sla, engine=search.engine)
+    def __init__(
+        self,
+        search: RateSearch,
+        late: LateQueries | LateInWorstWindow,
+        num_queries: int,
+        *,
+        rates: int = RATES,
+    ) -> None:
+        self._search, self._late, self._num_queries, self._width = search, late, num_queries, rates
         self._allowed = 1.0 - search.sla.percentile + 1e-12
         limit_qps = search.saturation_qps()
         self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
@@ -162,17 +219,30 @@ class LateCurve:
 
     def around(self, rate_qps: float) -> GreatestRate:
         """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
-        middle = min(round(log(rate_qps) / STEP), self._last - RATES // 2 + 1)
-        self._try(range(middle - RATES // 2, middle + RATES // 2))
+        self._reach(rate_qps, self._ends)
+        rate = self._rate_at(self._allowed)
+        low, high = map(self._rate_at, self._ends())
+        ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
+        return GreatestRate(rate, ci95_qps, self._num_queries, self._error() / self._allowed)
+
+    def crossing_qps(self, rate_qps: float) -> float:
+        """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
+        self._reach(rate_qps, lambda: (self._allowed, self._allowed))
+        return self._rate_at(self._allowed)
+
+    def _reach(self, rate_qps: float, shares: Callable[[], tuple[float, float]]) -> None:
+        """Try rates around one, and further ones until both shares lie between those that they have."""
+        half = self._width // 2
+        middle = min(round(log(rate_qps) / STEP), self._last - half + 1)
+        self._try(range(middle - half, middle + half))
         stride = 1
-        while self._crossing(self._ends()[0]) == 0 and self._lowest > self._first:
+        while self._crossing(shares()[0]) == 0 and self._lowest > self._first:
             self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride))
             stride *= 2
         stride = 1
-        while self._crossing(self._ends()[1]) == len(self._shares) and self._highest < self._last:
+        while self._crossing(shares()[1]) == len(self._shares) and self._highest < self._last:
             self._try(range(self._highest + stride, self._highest + FURTHER_RATES * stride + 1, stride))
             stride *= 2
-        return self._answer()
 
     @property
     def _lowest(self) -> int:
@@ -181,12 +251,6 @@ class LateCurve:
     @property
     def _highest(self) -> int:
         return max(self._shares)
-
-    def _answer(self) -> GreatestRate:
-        rate = self._rate_at(self._allowed)
-        low, high = map(self._rate_at, self._ends())
-        ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
-        return GreatestRate(rate, ci95_qps, self._drawn.num_queries, self._error() / self._allowed)
 
     def _points(self) -> list[tuple[float, float, float]]:
         """Rate, share and its error of what was tried, by ascending rates. [queries/s], [1], [1]"""
@@ -239,8 +303,7 @@ class LateCurve:
         """Run at further rates."""
         inside = [max(self._first, min(index, self._last)) for index in indices]
         new = [index for index in dict.fromkeys(inside) if index not in self._shares]
-        rates = [self._rate(index) for index in new]
-        search = self._search
-        for index, rate, shares in zip(new, rates, self._late.batch_shares(rates), strict=True):
-            found = controlled_mean(shares, self._drawn.controls(rate, search.service, search.policy))
-            self._shares[index] = (float(shares.mean()), found.half_width)
+        found = self._late.shares([self._rate(index) for index in new])
+        self._shares.update(
+            (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
+        )

@@ -12,11 +12,13 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.rate.bracket import bisecting
 from perfmodel.planning.rate.drawn import DrawnTraffic
 from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.day import worst_window_late_share
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import NUM_BATCHES, batch_means
+from perfmodel.sim.statistics import NUM_BATCHES, Estimate, batch_means, controlled_mean
+from perfmodel.sim.traffic import TrafficSource
 
 if TYPE_CHECKING:
     from perfmodel.sim.probes import LateLimit, Probe
@@ -95,6 +97,13 @@ class LateQueries:
         late = count_late(probes, self._drawn.num_items, self._service, self._policy, limit)
         return next((index for index, count in enumerate(late) if count > self._allowed), len(late))
 
+    def shares(self, rates_qps: Sequence[float]) -> list[Estimate]:
+        """Share of late queries at each rate, with its error. [1]"""
+        return [
+            self._estimate(rate_qps, by_batch)
+            for rate_qps, by_batch in zip(rates_qps, self.batch_shares(rates_qps), strict=True)
+        ]
+
     def batch_shares(self, rates_qps: Sequence[float]) -> list[FloatArray]:
         """Share of late queries in each batch of a run at each rate: (NUM_BATCHES,) each. [1]"""
         if not self._runs_side_by_side():
@@ -114,6 +123,11 @@ class LateQueries:
         )
         length = self._drawn.counted // NUM_BATCHES
         return [np.asarray(late / length, dtype=np.float64) for late in counts]
+
+    def _estimate(self, rate_qps: float, by_batch: FloatArray) -> Estimate:
+        """The mean over the batches; where luck has a part in the load, less what that explains."""
+        found = controlled_mean(by_batch, self._drawn.controls(rate_qps, self._service, self._policy))
+        return found._replace(mean=float(by_batch.mean())) if self._drawn.is_balanced else found
 
     def _late(self, rate_qps: float) -> BoolArray:
         """Of each query after the warm-up."""
@@ -137,3 +151,51 @@ class LateQueries:
         last_s = max(float(probe.points[-1] / probe.rate_qps) for probe in probes)
         limit_s = self._sla.latency_s + 4.0 * float(np.spacing(last_s))
         return probes, LateLimit(limit_s, self._drawn.warm_up, self._allowed)
+
+
+class LateInWorstWindow:
+    """The same of a rate that follows the time of day: in the five minutes in which most queries are late.
+
+    Parameters
+    ----------
+    traffic : TrafficSource
+        Which `has_days` accepts.
+    service, policy, sla, seed, engine
+        See `LateQueries`.
+    replications : int
+        Independent repetitions of the time around the peak.
+    """
+
+    def __init__(
+        self,
+        traffic: TrafficSource,
+        service: ServiceTimes,
+        policy: Policy,
+        sla: SlaTarget,
+        *,
+        seed: int,
+        replications: int,
+        engine: EngineName = "auto",
+    ) -> None:
+        self._traffic, self._service, self._policy, self._sla = traffic, service, policy, sla
+        self._seed, self._replications = seed, replications
+        self._engine: EngineName = engine
+
+    def shares(self, rates_qps: Sequence[float]) -> list[Estimate]:
+        """Share of late queries at each mean rate, with the error that the repetitions show. [1]"""
+
+        def share(rate_qps: float) -> Estimate:
+            found = worst_window_late_share(
+                self._traffic,
+                self._service,
+                self._policy,
+                self._sla.latency_s,
+                [rate_qps],
+                seed=self._seed,
+                replications=self._replications,
+                engine=self._engine,
+            )
+            return controlled_mean(found[0])
+
+        with ThreadPoolExecutor(max_workers=2) as threads:
+            return list(threads.map(share, rates_qps))

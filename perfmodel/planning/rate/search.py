@@ -23,6 +23,9 @@ PROBE_QUERIES = 200_000
 INTERPRETED_PROBE_QUERIES = 20_000
 """The same for a policy that no engine can compile, at a tenth of the patience: 2 % standard error."""
 
+MOST_QUERIES = 10_000_000
+"""Of a run, where bursts ask for long ones."""
+
 RATES_AT_A_TIME = 8
 RATE_TOLERANCE = 0.005
 IDLE_FRACTION = 1e-3
@@ -48,15 +51,18 @@ class RateSearch:
     engine: EngineName = "auto"
     tolerance: float = RATE_TOLERANCE
     probe_queries: int = PROBE_QUERIES
+    most_queries: int = MOST_QUERIES
 
-    def late(self, num_queries: int) -> LateQueries:
-        """What is late of so many queries."""
-        drawn = DrawnTraffic(self.traffic, num_queries, seed=self.seed)
+    def late(self, drawn: DrawnTraffic) -> LateQueries:
+        """What is late of queries drawn from the traffic."""
         return LateQueries(drawn, self.service, self.policy, self.sla, engine=self.engine)
 
     def meets(self, rate_qps: float) -> bool:
         """Say whether the SLA's percentile of one probe is within its bound at this rate."""
-        return self.late(self.queries_in_a_probe).meets(rate_qps)
+        return self._probe().meets(rate_qps)
+
+    def _probe(self) -> LateQueries:
+        return self.late(DrawnTraffic(self.traffic, self.queries_in_a_probe, seed=self.seed))
 
     @property
     def queries_in_a_probe(self) -> int:
@@ -99,7 +105,7 @@ class RateSearch:
         if not self.load_may_shorten_latencies and not self.idle_node_meets():
             return None
         limit_qps = self.saturation_qps()
-        late = self.late(self.queries_in_a_probe)
+        late = self._probe()
         guesses = [limit_qps * IDLE_FRACTION, *np.linspace(0.0, limit_qps, RATES_AT_A_TIME).tolist()[1:]]
         if self.load_may_shorten_latencies:
             guesses = _bracket_from_above(late, limit_qps)

@@ -18,7 +18,9 @@ QUIET = {
     "proc/swaps": "Filename Type Size Used Priority\n",
     "proc/meminfo": "MemTotal: 33554432 kB\nMemAvailable: 16777216 kB\n",
 }
-MACHINE = Machine(cores=4, threads=4, memory_gib=32.0, governor="performance", huge_pages="madvise")
+MACHINE = Machine(
+    cores=4, threads=4, memory_gib=32.0, governor="performance", huge_pages="madvise", turbo=False
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +104,29 @@ def test_a_cache_that_neighbours_fill_is_found(lifetime_s: float, is_ok: bool) -
     finding = shared_cache(lambda: lifetime_s)
     assert finding.is_ok is is_ok
     assert ("4.0 ms" in finding.value) is not is_ok
+
+
+@pytest.mark.parametrize("name", ["frequency governor", "turbo", "huge pages"])
+def test_a_setting_that_is_not_shown_is_unknown_and_not_fine(tmp_path: Path, name: str) -> None:
+    hidden = MACHINE.model_copy(update={"governor": None, "turbo": None, "huge_pages": None})
+    finding = found(tmp_path, hidden)[name]
+    assert finding.status == finding.to_dict()["status"] == "unknown"
+    assert not finding.is_ok
+
+
+@pytest.mark.parametrize("name", ["load", "steal time", "swap", "free memory"])
+def test_a_file_that_is_not_there_is_unknown_and_not_fine(tmp_path: Path, name: str) -> None:
+    (finding,) = [one for one in examine(tmp_path, spin_s=0.001, machine=MACHINE) if one.name == name]
+    assert finding.status == "unknown"
+
+
+def test_the_page_shows_what_to_install_and_counts_what_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(health, "find_spec", lambda _: None)
+    assert main(["doctor"]) == 2
+    page = capsys.readouterr().out
+    assert "pip install 'perfplan[calibration]'" in page
+    assert "BLOCKS  torch" in page
+    assert "1 of 15 checks would stop a calibration" in page
+    assert "could not be made: this system does not show it" in page  # the cache needs torch

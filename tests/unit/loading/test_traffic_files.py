@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from perfmodel.errors import InputError
+from perfmodel.loading import traffic_files
 from perfmodel.loading.traffic_files import named_sizes, read_sizes, read_trace
 
 
@@ -103,3 +104,66 @@ def test_the_first_bad_line_of_a_trace_is_located(file: Path, text: str, error: 
     with pytest.raises(InputError) as caught:
         read_trace(file)
     assert str(caught.value) == f"{file}{error}"
+
+
+def test_a_good_file_is_read_in_one_go(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads line by line, and takes ten times as long, is there to find mistakes."""
+    monkeypatch.setattr(traffic_files, "_rows", None)
+    file.write_text("# recorded\n\nnum_items, arrival_s\n7, 0.5\n# later\n9, 1e0\n")
+    trace = read_trace(file)
+    assert trace.num_items is not None
+    assert (trace.arrival_s.tolist(), trace.num_items.tolist()) == ([0.5, 1.0], [7, 9])
+
+
+def test_what_only_the_slow_reader_knows_is_read_too(file: Path) -> None:
+    file.write_text("arrival_s,num_items\n1_000,7\n1_001.5,9\n")
+    trace = read_trace(file)
+    assert trace.num_items is not None
+    assert (trace.arrival_s.tolist(), trace.num_items.tolist()) == ([1000.0, 1001.5], [7, 9])
+
+
+@pytest.mark.parametrize(
+    ("stamps", "error"),
+    [
+        ([3, 3, 3], ":1:1: arrival_s: all times are equal, so there is no rate"),
+        (
+            [index * 1e300 for index in range(9)],
+            ":1:1: arrival_s: expected a mean rate from 1e-06 to 1e+12 queries/s, got 1e-300",
+        ),
+        (
+            [-1.7e308, 0, 1.7e308],
+            ":1:1: arrival_s: expected a mean rate from 1e-06 to 1e+12 queries/s, got 0",
+        ),
+        ([0, 5e-324], ":1:1: arrival_s: expected a mean rate from 1e-06 to 1e+12 queries/s, got inf"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_stamps_without_a_rate_are_refused(file: Path, stamps: list[float], error: str) -> None:
+    file.write_text("arrival_s\n" + "".join(f"{stamp}\n" for stamp in stamps))
+    with pytest.raises(InputError) as caught:
+        read_trace(file)
+    assert str(caught.value) == f"{file}{error}"
+
+
+def test_a_refusal_quotes_a_lines_worth(file: Path) -> None:
+    file.write_text(" ".join(["100"] * 5000))
+    with pytest.raises(InputError) as caught:
+        read_sizes(file)
+    place = f"{file}:1:1: expected a whole number from 1 to 1000000, got '100 100"
+    assert str(caught.value).startswith(place)
+    assert str(caught.value).endswith("…")
+    assert len(str(caught.value)) < len(place) + 80
+    with pytest.raises(InputError) as caught:
+        read_trace(file)
+    assert len(str(caught.value)) < len(place) + 160
+
+
+def test_what_is_no_text_is_refused_at_its_place(file: Path) -> None:
+    file.write_bytes(b"arrival_s\n1\n2 \xe9\n")
+    with pytest.raises(InputError, match=r"traffic\.csv:3:3: not UTF-8 text"):
+        read_trace(file)
+    file.write_text("arrival_s\n1\n2\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"traffic\.csv:1:1: not UTF-8 text"):
+        read_trace(file)
+    file.write_text("arrival_s\r\n1\r\n2\r\n", encoding="utf-8-sig", newline="")
+    assert read_trace(file).arrival_s.tolist() == [1.0, 2.0]

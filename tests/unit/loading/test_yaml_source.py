@@ -185,3 +185,11 @@ def test_what_was_not_written_is_located_at_the_section_that_lacks_it() -> None:
     source = parse_yaml("a:\n  b: {c: 1}\n", "a.yaml")
     assert source.locate("a", "b", "d", "e") == "a.yaml:2:3"
     assert source.locate("x") == "a.yaml:1:1"
+
+
+def test_a_file_of_ten_megabytes_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    path.write_text("key: 1\n" * 1_500_000)
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == f"{path}:1:1: the file has 10.5 MB; expected at most 8 MB"

@@ -11,10 +11,17 @@ from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.sensitivity import Errors, LatencyBudget, latency_budget, rate_budget
+from perfmodel.planning.sensitivity import (
+    Errors,
+    LatencyBudget,
+    OtherTimes,
+    latency_budget,
+    margin,
+    rate_budget,
+)
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
-from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.sim.traffic import TrafficSource
@@ -25,8 +32,14 @@ NO_CARD = Errors(0.1, None)
 
 
 def budget_of(queue: TextbookQueue, errors: Errors = NO_CARD) -> LatencyBudget | None:
+    run, times = run_of(queue)
+    return latency_budget(times, run, errors)
+
+
+def run_of(queue: TextbookQueue) -> tuple[RunResult, OtherTimes]:
     run = run_until_precise(queue.traffic, queue.service, queue.policy, SETTINGS, percentile=0.95)
-    return latency_budget(queue.traffic, queue.service, queue.policy, run, errors, seed=SETTINGS.seed)
+    wanted = (0.5, 0.95, 0.99)
+    return run, OtherTimes(queue.traffic, queue.service, queue.policy, run, wanted, seed=SETTINGS.seed)
 
 
 def search_of(queue: TextbookQueue, latency_s: float) -> RateSearch:
@@ -48,10 +61,13 @@ def test_a_percentile_of_mm1_responds_as_its_closed_form() -> None:
 def test_the_largest_load_of_mm1_responds_as_its_closed_form() -> None:
     # 1 / S + ln(0.05) / t = 0.6255 at S = 1 and t = 8: its relative derivative by S is -1 / 0.6255.
     search = search_of(exponential_queue(0.5, 1), 8.0)
-    budget = rate_budget(search, greatest_rate(search, num_queries=200_000), NO_CARD)
+    budget = rate_budget(search, greatest_rate(search, num_queries=200_000), NO_CARD, quantile=1.0)
     assert budget is not None
     assert budget.response == pytest.approx(-1.599, rel=0.03)
-    assert budget.band_qps == pytest.approx((1 / 1.1 - 0.3745, 1 / 0.9 - 0.3745), rel=0.02)
+    longest = np.exp(0.1)
+    assert budget.band_qps == pytest.approx((1 / longest - 0.3745, longest - 0.3745), rel=0.02)
+    # With a quantile of one error, and next to none of the simulation, the rate to plan for is the low end.
+    assert budget.plan_qps == pytest.approx(budget.band_qps[0], rel=0.01)
 
 
 def test_slower_by_a_factor_is_a_clock_that_runs_slower() -> None:
@@ -67,7 +83,7 @@ def test_slower_by_a_factor_is_a_clock_that_runs_slower() -> None:
 def test_latencies_without_waiting_are_as_wrong_as_the_service_times() -> None:
     budget = budget_of(deterministic_queue(0.001, 4))
     assert budget is not None
-    assert budget.bands_s[0.95] == pytest.approx((0.9, 1.1))
+    assert budget.bands_s[0.95] == pytest.approx((np.exp(-0.1), np.exp(0.1)))
     assert budget.responses[0.95] == pytest.approx(1.0)
 
 
@@ -92,25 +108,50 @@ def test_each_device_is_wrong_by_its_own_error() -> None:
     budget = budget_of(queue, Errors(0.1, 0.2))
     assert budget is not None
     # Half of the queries are small, and take 1 s on a core; p95 is a large one, 3 s on the accelerator.
-    assert budget.bands_s[0.95] == pytest.approx((2.4, 3.6), rel=0.02)
+    assert budget.bands_s[0.95] == pytest.approx((3.0 * np.exp(-0.2), 3.0 * np.exp(0.2)), rel=0.02)
 
 
 def test_no_load_is_met_where_longer_service_times_alone_exceed_the_sla() -> None:
     search = search_of(deterministic_queue(0.5, 4), 1.05)
-    budget = rate_budget(search, greatest_rate(search, num_queries=100_000), NO_CARD)
+    budget = rate_budget(search, greatest_rate(search, num_queries=100_000), NO_CARD, quantile=1.0)
     assert budget is not None
     assert budget.band_qps[0] is None
     assert budget.band_qps[1] is not None
 
 
 def test_there_is_no_band_around_a_load_that_does_not_exist() -> None:
-    assert rate_budget(search_of(deterministic_queue(0.5, 1), 0.9), None, NO_CARD) is None
+    assert rate_budget(search_of(deterministic_queue(0.5, 1), 0.9), None, NO_CARD, quantile=1.0) is None
 
 
-def test_an_error_of_all_of_the_time_still_leaves_time() -> None:
-    assert Errors(1.0, None).shorter.cpu == 0.5
-    assert Errors(0.2, 0.3).shorter == pytest.approx((0.8, 0.7))
-    assert Errors(0.2, 0.3).longer == pytest.approx((1.2, 1.3))
+def test_times_are_off_by_a_factor_either_way() -> None:
+    assert Errors(0.2, None).shorter.cpu == pytest.approx(np.exp(-0.2))
+    assert Errors(0.2, 0.3).shorter == pytest.approx((np.exp(-0.2), np.exp(-0.3)))
+    assert Errors(0.2, 0.3).longer == pytest.approx((np.exp(0.2), np.exp(0.3)))
+    assert Errors(0.0, None).at(0.1) == pytest.approx((np.exp(0.1), np.exp(0.1)))
+
+
+@pytest.mark.parametrize("latency_s", [4.0, 12.0])
+def test_the_margin_of_mm1_is_that_of_its_closed_form(latency_s: float) -> None:
+    # -ln(0.05) / (1 / S - 0.5) is the limit at S = 1 / (0.5 - ln(0.05) / limit): longer than 1 s, or shorter.
+    sla = SlaTarget(percentile=0.95, latency_ms=latency_s / MS)
+    _, times = run_of(exponential_queue(0.5, 1))
+    found = margin(times, sla, NO_CARD)
+    service_s = 1.0 / (0.5 - np.log(0.05) / latency_s)
+    assert found.ln_scale == pytest.approx(np.log(service_s), abs=0.02)
+    assert found.response == pytest.approx(1.0 / (1.0 - 0.5 * service_s), rel=0.2)
+
+
+def test_a_margin_ends_at_five_errors() -> None:
+    _, times = run_of(deterministic_queue(0.001, 4))
+    for latency_s, expected in ((100.0, 0.5), (0.001, -0.5)):
+        found = margin(times, SlaTarget(percentile=0.95, latency_ms=latency_s / MS), NO_CARD)
+        assert found.ln_scale == pytest.approx(expected)
+
+
+def test_an_overload_has_a_margin_below_what_the_node_keeps_up_with() -> None:
+    _, times = run_of(deterministic_queue(1.1, 2))
+    found = margin(times, SlaTarget(percentile=0.95, latency_ms=20.0 / MS), NO_CARD)
+    assert -0.2 < found.ln_scale < -np.log(1.1)
 
 
 def test_the_interval_narrows_until_it_is_as_precise_as_asked() -> None:

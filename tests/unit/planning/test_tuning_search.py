@@ -72,6 +72,26 @@ def test_the_climb_goes_on_over_a_dip_within_the_noise() -> None:
     assert found.climb_found_optimum
 
 
+def test_the_climb_ends_where_it_rose_last_however_little() -> None:
+    # What ties is for the recommendation: a climb charged with a tie of its own would miss the optimum.
+    found = tuned(by_batch(10, 20, 20.1, 20.15, 10))
+    assert found.climb.batch_size == 8
+    assert found.exhaustive.batch_size == 2
+    assert found.climb_found_optimum
+    assert found.climb_shortfall == 0.0
+
+
+def test_a_baseline_that_may_not_be_set_is_not_recommended() -> None:
+    rates = by_batch(10, 20, 30)
+    rates[3, None] = 50.0
+    grid = Grid(batch_sizes=(1, 2, 4))
+    test = cast(LoadTest, TableTest(rates))
+    found = Tuner(test, grid, Configuration(3), static_competes=False).tune()
+    assert found.exhaustive.batch_size == 4
+    assert found.static.latency_bounded_qps == 50.0
+    assert found.gain == pytest.approx(0.6)
+
+
 def test_the_climb_starts_where_no_load_meets_the_sla() -> None:
     found = tuned(by_batch(None, None, 5, 7, 3))
     assert found.climb.batch_size == 8

@@ -6,17 +6,16 @@ from bisect import insort
 
 import numpy as np
 import pytest
-from numba.core.caching import CacheImpl
 
 from perfmodel.sim.completions import (
     LANES,
     all_idle,
     blocks_for,
-    compiled,
     count_after,
     next_start_s,
     sorted_in,
 )
+from perfmodel.sim.machine_code import compiled
 
 
 @compiled
@@ -44,8 +43,3 @@ def test_completions_are_those_of_a_sorted_list(num_executors: int) -> None:
         assert counts[request] == sum(completion_s > start_s for completion_s in completions_s)
         del completions_s[0]
         insort(completions_s, start_s + service_s)
-
-
-def test_functions_compile_where_no_folder_can_hold_the_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    assert compiled(lambda value: value + 1)(1) == 2

@@ -46,7 +46,8 @@ def test_percentiles_leave_out_the_queries_that_were_shed() -> None:
     assert result.record is not None
     served_s = result.record.latency_s[result.warm_up_queries :]
     served_s = np.sort(served_s[np.isfinite(served_s)])
-    assert result.percentiles[0.5].value_s == served_s[-(-len(served_s) // 2) - 1]
+    # Whole batches only: some thousandths of the queries more are left out.
+    assert result.percentiles[0.5].value_s == pytest.approx(served_s[len(served_s) // 2], rel=1e-3)
     assert result.percentiles[0.99].value_s <= 1.5 + 1e-9
 
 

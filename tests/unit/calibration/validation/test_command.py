@@ -16,8 +16,10 @@ from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 
 pytest.importorskip("torch")
-from calibration.validation import question, single, suite  # these need torch
+from calibration.runtime import assembly  # these need torch
+from calibration.validation import question, single, suite
 from calibration.validation.question import Options
+from perfmodel.domain.operators import Concat
 from tests.unit.calibration.runtime.standin import StandIn
 
 OPTIONS = Options(
@@ -103,6 +105,121 @@ def test_a_refined_profile_predicts_what_the_anchor_measured(
 def test_a_refined_profile_needs_an_anchor(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", str(scenario), "--refined", "x.yaml"]) == 2
     assert "--anchor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--suite", "--records", "q.csv"], "--records: expected no --suite beside it"),
+        (["--suite", "--anchor", "--refined", "q.yaml"], "--refined: expected no --suite beside it"),
+        (["--suite", "--utilisation", "0.5"], "--utilisation: expected no --suite beside it"),
+        (["--models", "ncf"], "--models: expected --suite beside it"),
+        (["--out", "validation.html"], "--out: expected --suite beside it"),
+        (["--resume"], "--resume: expected --suite beside it"),
+        (["--records", "."], "--records .: is a directory"),
+        (["--anchor", "--refined", "no/x.yaml"], "--refined no/x.yaml: no directory no"),
+        (["--suite", "--out", "."], "--out .: is a directory"),
+        (["--suite", "--out", "x.json"], "--out x.json: expected the name of a page"),
+        (["--suite", "--models", "ncf,nfc"], "nfc"),
+        (["--suite", "--duration", "1"], "--duration: expected a time"),
+    ],
+)
+def test_options_that_cannot_be_heeded_are_refused_before_anything_is_built(
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(question, "build_programme", lambda *_, **__: pytest.fail("built"))
+    assert main(["validate", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert says in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_without_a_call_is_one_line(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(assembly._ASSEMBLERS, Concat)  # type: ignore[arg-type]
+    assert main(["validate", "-s", str(scenario)]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == ["small: joined: the runtime has no call for concat"]
+
+
+def test_a_model_that_the_tensor_library_refuses_is_one_line_before_measuring(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("sizes do not match\nat some place")
+
+    monkeypatch.setattr(single, "run", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(assembly.calls, "concat_features", refuse)
+    assert main(["validate", "-s", str(scenario)]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "small: the serving runtime cannot run this model: sizes do not match"
+
+
+@pytest.mark.parametrize("moment", ["pilot", "run"])
+def test_an_interruption_before_anything_is_measured_says_so(
+    moment: str, scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single, moment, interrupted)
+    assert main(["validate", "-s", str(scenario), "--anchor"]) == 130
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1] == "interrupted before anything was measured"
+
+
+def test_an_interruption_after_the_measurement_keeps_the_answer(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single, "check_capacity", interrupted)
+    assert main(["validate", "-s", str(scenario), "--duration", "300ms", "--json"]) == 130
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["capacity"] is None
+    assert captured.err.splitlines()[-1].startswith("interrupted: the answer is of what was measured")
+
+
+def test_an_answer_whose_records_cannot_be_written_is_printed(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, _: object) -> None:
+        raise InputError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(single, "write_queries", full)
+    records = scenario.parent / "q.csv"
+    options = ["--duration", "300ms", "--no-capacity", "--json", "--records", str(records)]
+    assert main(["validate", "-s", str(scenario), *options]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["measured"]
+    assert captured.err.splitlines()[-1] == f"{records}: cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize("loads", [0, 1])
+def test_an_interrupted_suite_says_what_is_there_and_how_to_go_on(
+    loads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def entries(*_: object) -> Iterator[tuple[dict[str, Any], str]]:
+        yield from [({"error_percent": 1.0}, "capacity")] * loads
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "_entries", entries)
+    monkeypatch.setattr(suite, "suite_html", lambda _: "page")
+    out = tmp_path / "report.html"
+    assert main(["validate", "--suite", "--models", "ncf", "--out", str(out)]) == 130
+    kept = f"interrupted: {out.with_suffix('.json')} holds what was measured, --resume goes on"
+    expected = kept if loads else "interrupted before anything was measured"
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+    assert out.with_suffix(".json").exists() == bool(loads)
 
 
 def test_a_load_beyond_this_machine_is_unstable_and_says_what_would_not_be(

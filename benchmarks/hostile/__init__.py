@@ -1,0 +1,1 @@
+"""Hostile input: every key of every file and every option, with values that nobody should write."""

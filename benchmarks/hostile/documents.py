@@ -1,0 +1,253 @@
+"""Files that hold every key there is, read off the shipped ones and the schemas, and each key's mutations."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from benchmarks.hostile.values import LADDER
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.scenario import Scenario
+from perfmodel.loading.expectations import Expectations, keys_of
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.shipped import shipped_directory
+from perfmodel.loading.yaml_source import parse_yaml
+from perfmodel.loading.yaml_tree import KeyPath, Listing, Section, YamlSource
+
+Kind = Literal["scenario", "model", "profile"]
+Document = dict[str, Any]
+
+_DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+
+TYPES: dict[Kind, type[BaseModel]] = {"scenario": Scenario, "model": RecModel, "profile": ProfileFile}
+_DISCRIMINATORS = ("kind", "name", "process", "distribution")
+_MOST_ENTRIES = 2
+"""Entries of a list that are kept: the others have the same keys."""
+
+_SETTINGS = {"seed": 1, "precision": 0.1, "min_queries": 1000, "max_queries": 20_000}
+_VARIANTS: tuple[Document, ...] = (
+    {"traffic": {"arrivals": {"process": "constant", "rate_qps": 100}}},
+    {"traffic": {"arrivals": {"process": "deeprecsys-integer-ms", "rate_qps": 100}}},
+    {"traffic": {"arrivals": {"process": "diurnal", "rate_qps": 100, "amplitude": 0.5, "period_s": 100}}},
+    {"traffic": {"query_sizes": {"distribution": "fixed", "num_items": 100}}},
+    {"traffic": {"query_sizes": {"distribution": "lognormal", "mu": 4, "sigma": 1, "min_items": 1}}},
+    {"traffic": {"query_sizes": {"distribution": "normal", "mean_items": 90, "std_items": 9}}},
+    {"traffic": {"query_sizes": {"distribution": "file", "file": "sizes.txt"}}},
+    {"traffic": {"arrivals": {"process": "trace", "file": "trace.csv"}}},
+    {"policy": {"name": "split", "batch_size": 64, "shedding": {"queue_limit_requests": 50}}},
+    {
+        "policy": {
+            "name": "separate-queues",
+            "large_from_items": 200,
+            "small_cores": 8,
+            "small_batch_size": 32,
+            "large_batch_size": 128,
+        }
+    },
+    {"policy": {"name": "dynamic-batching", "max_batch_items": 128, "timeout_ms": 1}},
+    {"policy": {"name": "size-priority", "batch_size": 64, "ageing_items_per_s": 10}},
+)
+"""What no shipped scenario has, put into one that is quick to answer."""
+
+_EVERY_OPERATOR: Document = {
+    "name": "every-operator",
+    "dense_features": 4,
+    "operators": [
+        {"name": "seq", "kind": "embedding_bag", "pooling": "none", "tables": [{"num_rows": 9, "dim": 4}]},
+        {"name": "act", "kind": "activation", "input": "dense", "function": "relu"},
+        {"name": "att", "kind": "attention", "query": "seq", "num_heads": 2, "head_dim": 2},
+        {"name": "mul", "kind": "elementwise", "inputs": ["act", "att"], "function": "gelu"},
+        {"name": "dot", "kind": "batch_matmul", "left": "mul", "right": "mul", "inner": 4},
+        {"name": "out", "kind": "view", "input": "dot", "length": 1, "width": 1},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One key of one document; `label` says the same of all keys that are checked by the same code."""
+
+    kind: Kind
+    document: Document
+    path: KeyPath
+    label: str
+
+    def written(self, value: Any) -> str:
+        """The document with this key's value replaced."""
+        return _text(_replaced(self.document, self.path, value))
+
+
+@cache
+def targets(kind: Kind) -> list[Target]:
+    """Every key that a kind of file may have, each once."""
+    found: dict[str, Target] = {}
+    for document in documents(kind):
+        for target in _targets_in(kind, document):
+            found.setdefault(target.label, target)
+    return list(found.values())
+
+
+def documents(kind: Kind) -> list[Document]:
+    """Shipped files, cut short, and what they leave out."""
+    shipped = [
+        _thinned(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
+        for path in sorted(shipped_directory(kind).glob("*.yaml"))
+    ]
+    if kind == "scenario":
+        quick = next(document for document in shipped if document["model"] == "ncf")
+        shipped += [_merged(quick, variant) for variant in _VARIANTS]
+        return [{**document, "simulation": _SETTINGS} for document in shipped]
+    return [*shipped, _EVERY_OPERATOR] if kind == "model" else [*shipped, _with_launches(shipped)]
+
+
+def _with_launches(profiles: Sequence[Document]) -> Document:
+    """An accelerator whose operators were measured, with all that goes with it."""
+    card = copy.deepcopy(next(profile for profile in profiles if profile["kind"] == "gpu"))
+    measured = next(
+        stack for profile in profiles for stack in profile["stacks"].values() if stack.get("surfaces")
+    )
+    stack = card["stacks"][card["default_stack"]]
+    source = "measured: nowhere"
+    stack |= {key: measured[key] for key in ("surfaces", "law_revision")}
+    calls = [surface["call"] for surface in measured["surfaces"]]
+    stack["launches"] = {
+        "issue_us": {call: {"call": 1.0, "part": 1.0} for call in calls},
+        "launch_latency_us": 5.0,
+        "output_us": 5.0,
+        "source": source,
+    }
+    stack["measured"] = [{"signature": "fc:1x1", "batch_sizes": [1], "time_us": [1.0], "source": source}]
+    stack["anchors"] = {
+        "ncf": {"batch_sizes": [1], "factors": [1.0], "all_busy_factor": 1.0, "source": source}
+    }
+    return card
+
+
+def unreached(kind: Kind) -> list[str]:
+    """Properties of a kind's schema that no document leads to: what a new one has to be added for."""
+    schema = _schema(kind)
+    reached = {
+        (schema_of.get("title"), str(target.path[-1]))
+        for target in targets(kind)
+        for schema_of in _schemas_at(kind, target)
+    }
+    definitions = {kind: schema, **schema.get("$defs", {})}
+    return [
+        f"{definition.get('title')}.{key}"
+        for definition in definitions.values()
+        for key in definition.get("properties", {})
+        if (definition.get("title"), key) not in reached
+    ]
+
+
+def legal_extremes(target: Target) -> list[float | int]:
+    """The smallest and the largest number of the ladder that the key accepts; none where it takes none."""
+    legal = [number for number in LADDER if _is_legal(target, number)]
+    return [min(legal), max(legal)] if legal else []
+
+
+def both(first: Target, one: float, second: Target, other: float) -> str:
+    """The first target's document with two keys at values of their own."""
+    return _text(_replaced(_replaced(first.document, first.path, one), second.path, other))
+
+
+def _is_legal(target: Target, number: float) -> bool:
+    try:
+        _adapter(target.kind).validate_json(json.dumps(_replaced(target.document, target.path, number)))
+    except ValidationError:
+        return False
+    return True
+
+
+def _schemas_at(kind: Kind, target: Target) -> Sequence[Any]:
+    expectations, source = _read(kind, target.document)
+    return expectations.at(target.path[:-1], source.root)
+
+
+def _read(kind: Kind, document: Document) -> tuple[Expectations, YamlSource]:
+    return Expectations(_schema(kind)), parse_yaml(_text(document), f"{kind}.yaml")
+
+
+@cache
+def _adapter(kind: Kind) -> TypeAdapter[Any]:
+    return TypeAdapter(TYPES[kind])
+
+
+@cache
+def _schema(kind: Kind) -> dict[str, Any]:
+    return _adapter(kind).json_schema(mode="validation")
+
+
+def _text(document: Document) -> str:
+    return yaml.dump(document, Dumper=_DUMPER, sort_keys=False, width=10**6)
+
+
+def _targets_in(kind: Kind, document: Document) -> Iterator[Target]:
+    expectations, source = _read(kind, document)
+
+    def visit(path: KeyPath, label: str) -> Iterator[Target]:
+        match source.find(*path):
+            case Section(entries=entries):
+                schemas = expectations.at(path, source.root)
+                chosen = [str(_at(document, path)[key]) for key in _DISCRIMINATORS if key in entries and path]
+                within = label + (f"({chosen[0]})" if chosen and "operators" in path[:-1] else "")
+                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes"):
+                    within = f"{label}({chosen[0]})"
+                named = not keys_of(schemas)  # a mapping with keys of the user's choice, such as stacks
+                for key in dict.fromkeys((*keys_of(schemas), *entries)):
+                    inner = f"{within}.{'*' if named else key}"
+                    yield Target(kind=kind, document=document, path=(*path, key), label=inner)
+                    if key in entries:
+                        yield from visit((*path, key), inner)
+            case Listing(items=items):
+                for index in range(len(items)):
+                    yield from visit((*path, index), f"{label}[]")
+            case _:
+                pass
+
+    yield from visit((), kind)
+
+
+def _at(document: Any, path: KeyPath) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def _replaced(document: Document, path: KeyPath, value: Any) -> Document:
+    changed = copy.deepcopy(document)
+    inner: Any = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return changed
+
+
+def _merged(base: Document, changes: Document) -> Document:
+    """The base with sections of the changes in place of its own; `traffic` is merged key by key."""
+    return {**base, **changes, "traffic": {**base["traffic"], **changes.get("traffic", {})}}
+
+
+def _thinned(value: Any, key: str = "") -> Any:
+    """Measured surfaces and curves by the hundred say nothing new; operators need each other."""
+    if isinstance(value, dict):
+        return {name: _thinned(inner, name) for name, inner in value.items()}
+    if isinstance(value, list) and key in ("surfaces", "measured"):
+        return value[:_MOST_ENTRIES]
+    return value
+
+
+def write_data(folder: Path) -> None:
+    """Write the trace and the sizes that documents name beside them."""
+    trace = "".join(f"{index / 100},{1 + index % 300}\n" for index in range(2000))
+    (folder / "trace.csv").write_text(f"arrival_s,num_items\n{trace}")
+    (folder / "sizes.txt").write_text("".join(f"{1 + index % 300}\n" for index in range(500)))
+    (folder / "wnd_trace.csv").write_text(f"arrival_s,num_items\n{trace}")

@@ -1,0 +1,86 @@
+"""Text files in UTF-8: read whole or line by line; what is not text is refused at its place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from perfmodel.errors import InputError
+
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler makes of bytes that are no UTF-8
+
+
+def read_text(path: Path, *, most_bytes: int | None = None) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    most_bytes : int, optional
+        A larger one is refused before it is read. [bytes]
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is too large, is not UTF-8 or holds control characters.
+    """
+    size = _size_bytes(path)
+    if most_bytes is not None and size > most_bytes:
+        expected = f"expected at most {most_bytes / 1e6:.0f} MB"
+        raise InputError(f"{path}:1:1: the file has {size / 1e6:.1f} MB; {expected}")
+    return "".join(_checked(path, keep_ends=True))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none whose name no file can have."""
+    return os.path.isfile(path)  # Path.is_file raises where a name is too long
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Read a text file line by line, without the ends of the lines.
+
+    Raises
+    ------
+    InputError
+        As `read_text`, once the line is reached.
+    """
+    return _checked(path, keep_ends=False)
+
+
+def unprintable(text: str) -> tuple[int, str] | None:
+    """Find the first character that no text has: where it is, and what to say of it."""
+    found = _UNPRINTABLE.search(text)
+    if found is None:
+        return None
+    if _NOT_UTF8.match(found.group()):
+        return found.start(), "not UTF-8 text"
+    return found.start(), f"unprintable character U+{ord(found.group()):04X}"
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _checked(path: Path, *, keep_ends: bool) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                if (bad := unprintable(line)) is not None:
+                    raise InputError(f"{path}:{number}:{bad[0] + 1}: {bad[1]}")
+                yield line if keep_ends else line.removesuffix("\n")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return InputError(f"{path}: cannot read the file: {reason or error}")

@@ -1,0 +1,210 @@
+"""Whether a load meets its SLA, as a probability: what is known of the service times and of the simulation.
+
+The service times are off by a factor of which the logarithm is normal, its spread being the error on what was
+not fitted. The SLA is met where they are no longer than those at which its percentile is its limit: with
+m = ln of that factor, s the spread and e the simulation's own error in the same terms,
+
+    P(SLA met) = Phi(m / sqrt(s^2 + e^2)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import hypot, log
+from statistics import NormalDist
+from typing import Literal
+
+from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.sensitivity import Band, Errors, Margin
+from perfmodel.sim.run import RunResult
+from perfmodel.sim.statistics import Interval
+
+Verdict = Literal["meets_sla", "within_error", "misses_sla", "unstable"]
+
+NORMAL = NormalDist()
+
+CALIBRATED_ERROR = 0.07
+"""Root mean square error of whole models on a machine after `perfplan calibrate`, which took minutes: README,
+"How right is it?", mean 4.9 to 6.2 %, 90th percentile 10 to 13 %. [ln]"""
+
+ANCHORED_ERROR = 0.03
+"""The same of the largest load, with a short run of the model itself as an anchor: docs/validation.md, mean
+2.2 %. [ln]"""
+
+FINER = 4.0
+"""How many times more precise a simulation is proposed where its own error decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """What would decide where neither "meets" nor "misses" can be said.
+
+    Attributes
+    ----------
+    error : {"service times", "simulation"}
+        The larger of the two.
+    size : float or None
+        Its standard deviation now, of the logarithm of the service times; None where it is not known. [ln]
+    expected : float or None
+        And after what is proposed. [ln]
+    command : str
+        What narrows it.
+    band_s : Band or None
+        The SLA's percentile one standard deviation to either side, as expected then. [s]
+    """
+
+    error: Literal["service times", "simulation"]
+    size: float | None
+    expected: float | None
+    command: str
+    band_s: Band | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and what it rests on.
+
+    Attributes
+    ----------
+    verdict : {"meets_sla", "within_error", "misses_sla", "unstable"}
+        See `judge`.
+    sla_probability : float or None
+        That the SLA's percentile meets its limit; None where the run was too short to tell. [1]
+    confidence : float
+        From which probability on a claim is made. [1]
+    deciding : Deciding or None
+        What would decide; None where something was decided.
+    """
+
+    verdict: Verdict
+    sla_probability: float | None
+    confidence: float
+    deciding: Deciding | None = None
+
+
+def judge(
+    sla: SlaTarget,
+    run: RunResult,
+    margin: Margin,
+    errors: Errors,
+    *,
+    accept_uncertain: bool = False,
+) -> Judgement:
+    """Say whether a load meets its SLA.
+
+    `meets_sla` where that is as probable as the SLA's confidence asks, `misses_sla` where its contrary is,
+    `within_error` between; `unstable` where it is so probable that the load is more than the node can serve.
+
+    Parameters
+    ----------
+    run : RunResult
+        What the load looks like with the service times as given.
+    margin : Margin
+        How far the service times are from where the SLA is just met.
+    errors : Errors
+        Of the service times.
+    accept_uncertain : bool
+        Let the central estimate decide.
+    """
+    probability = _probability(margin.ln_scale, hypot(errors.spread, margin.simulation_error))
+    if run.needed_queries is not None:  # a few bursts, or none: nobody knows what is usual
+        return Judgement(verdict="within_error", sla_probability=None, confidence=sla.confidence)
+    if accept_uncertain:
+        return Judgement(verdict=_central(sla, run), sla_probability=probability, confidence=sla.confidence)
+    if not run.is_stable and _probability(-_ln_overload(run, margin), errors.spread) <= 1.0 - sla.confidence:
+        return Judgement(verdict="unstable", sla_probability=probability, confidence=sla.confidence)
+    verdict: Verdict = "within_error"
+    if probability >= sla.confidence:
+        verdict = "meets_sla"
+    elif probability <= 1.0 - sla.confidence:
+        verdict = "misses_sla"
+    return Judgement(verdict=verdict, sla_probability=probability, confidence=sla.confidence)
+
+
+def what_decides(
+    run: RunResult,
+    margin: Margin,
+    errors: Errors,
+    *,
+    calibrated_here: bool,
+    precision: float,
+    band_at: Callable[[float], Band],
+) -> Deciding:
+    """Name the larger error, what narrows it, and the band that is expected then.
+
+    Parameters
+    ----------
+    calibrated_here : bool
+        Whether the profile was measured, on a machine that can be measured again.
+    precision : float
+        Asked of the simulation so far. [1]
+    band_at : callable
+        The SLA's percentile with service times shorter and longer by so much. [ln] -> [s]
+    """
+    simulation = margin.simulation_error
+    if run.needed_queries is not None:
+        return Deciding(
+            error="simulation",
+            size=None,
+            expected=None,
+            command=f"--set simulation.max_queries={run.needed_queries}",
+            band_s=None,
+        )
+    if simulation > errors.spread:
+        finer = precision / FINER
+        return Deciding(
+            error="simulation",
+            size=simulation,
+            expected=simulation / FINER,
+            command=f"--set simulation.precision={finer:.2g} --set simulation.max_queries=200000000",
+            band_s=band_at(simulation / FINER),
+        )
+    expected = ANCHORED_ERROR if calibrated_here else CALIBRATED_ERROR
+    command = (
+        "perfplan validate --scenario S --profile P --anchor, on that machine"
+        if calibrated_here
+        else "perfplan calibrate --out FILE on that machine, then --set node.cpu=FILE"
+    )
+    return Deciding(
+        error="service times",
+        size=errors.spread,
+        expected=min(expected, errors.spread),
+        command=command,
+        band_s=band_at(min(expected, errors.spread)),
+    )
+
+
+def quantile(confidence: float) -> float:
+    """Standard deviations below which a normal variate lies with this probability."""
+    return NORMAL.inv_cdf(confidence)
+
+
+def _central(sla: SlaTarget, run: RunResult) -> Verdict:
+    if not run.is_stable:
+        return "unstable"
+    interval = sla_interval(sla, run)
+    assert interval is not None, "a stable run has the SLA's percentile"
+    return "meets_sla" if interval.value_s <= sla.latency_s else "misses_sla"
+
+
+def sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
+    """The SLA's percentile, of a day that of its worst five minutes; None of an overload. [s]"""
+    return (run.percentiles if run.worst is None else run.worst.percentiles).get(sla.percentile)
+
+
+def _ln_overload(run: RunResult, margin: Margin) -> float:
+    """Logarithm of how much shorter service times have to be, at the least, for the node to keep up. [ln]
+
+    By what the load is more than it can serve even without contention, or else with all executors busy: where
+    a backlog grew in the run, times that much shorter leave none. Where a policy grows one on executors that
+    would suffice, by what the SLA asks, which is more.
+    """
+    overload = max(run.alone if max(run.alone) >= 1.0 else run.contended)
+    return log(overload) if overload > 1.0 else -margin.ln_scale
+
+
+def _probability(distance: float, spread: float) -> float:
+    if spread == 0.0:
+        return 1.0 if distance >= 0.0 else 0.0
+    return NORMAL.cdf(distance / spread)

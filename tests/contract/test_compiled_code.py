@@ -1,0 +1,79 @@
+"""A copy of the package and its machine code: edited, read-only, and with settings that numba refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perfmodel
+
+CHECKOUT = Path(perfmodel.__file__).parent.parent
+QUICK = ("--set", "simulation.precision=0.2")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of what is needed to predict, without any machine code."""
+    for name in ("perfmodel", "hardware_profiles", "scenarios"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def predict(root: Path, scenario: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the copy's `predict` with a home that holds nothing and cannot be written."""
+    code = "import sys; from perfmodel.cli.main import main; sys.exit(main())"
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("NUMBA_") and name != "XDG_CACHE_HOME"
+    }
+    return subprocess.run(
+        [sys.executable, "-B", "-c", code, "predict", "--json", "--scenario", scenario, *QUICK],
+        cwd=root,
+        env={**plain, "PYTHONPATH": str(root), "HOME": "/dev/null", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def answer(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert run.returncode in (0, 3), run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+def test_an_edit_moves_every_number_that_the_edited_function_is_compiled_into(copy: Path) -> None:
+    before = answer(predict(copy, "rm1_skylake"))
+    engine = copy / "perfmodel" / "sim" / "compiled_engine.py"
+    source = engine.read_text(encoding="utf-8")
+    old, new = "table_s[np.uintp(row) + others]", "0.8 * table_s[np.uintp(row) + others]"
+    assert source.count(old) == 1
+    engine.write_text(source.replace(old, new), encoding="utf-8")
+    after = answer(predict(copy, "rm1_skylake"))
+    # Service times of four fifths: what is not queued takes four fifths as long, and five fourths fit.
+    assert after["latency_ms"]["p95"] < 0.85 * before["latency_ms"]["p95"]
+    assert after["latency_bounded_qps"] > 1.15 * before["latency_bounded_qps"]
+
+
+def test_an_install_that_cannot_be_written_answers_with_one_note(copy: Path) -> None:
+    (copy / "perfmodel" / "sim" / "__pycache__").touch()  # in the way, also of one who may write anywhere
+    run = predict(copy, "wnd_broadwell_size_priority")
+    answer(run)
+    assert run.stderr.startswith("note: compiled code cannot be kept (")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_NUM_THREADS=0", "NUMBA_DISABLE_JIT=1"])
+def test_a_setting_that_numba_cannot_start_with_is_one_line(setting: str) -> None:
+    name, value = setting.split("=")
+    run = predict(CHECKOUT, "rm1_skylake", **{name: value})
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert name in run.stderr

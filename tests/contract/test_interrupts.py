@@ -1,0 +1,143 @@
+"""An interrupt ends the run wherever it falls: exit code 130, one line, no traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+import perfmodel
+from perfmodel.cli import commands
+from perfmodel.cli.commands import LazyCommand
+from perfmodel.cli.main import main
+
+CHECKOUT = Path(perfmodel.__file__).parent.parent
+BEGINS = "import sys; from perfmodel.cli.main import main; print('begun', flush=True); sys.exit(main())"
+LONG_S = 60.0
+
+
+def in_weakref_callback() -> None:
+    """As each import has one."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    time.sleep(LONG_S)
+    assert watched
+
+
+def in_finaliser() -> None:
+    class Thing:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    Thing()
+    time.sleep(LONG_S)
+
+
+def in_fork_hook() -> None:
+    armed = [True]
+    os.register_at_fork(after_in_parent=lambda: armed.pop() and signal.raise_signal(signal.SIGINT))
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(LONG_S)
+
+
+def in_plain_code() -> None:
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(LONG_S)
+
+
+def where_a_library_makes_something_else_of_it() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(LONG_S)
+    except KeyboardInterrupt:
+        raise RuntimeError("initialisation failed") from None
+
+
+def where_a_library_swallows_it() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(LONG_S)
+    except BaseException:
+        print("answer")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        in_plain_code,
+        in_weakref_callback,
+        in_finaliser,
+        in_fork_hook,
+        where_a_library_makes_something_else_of_it,
+        where_a_library_swallows_it,
+    ],
+)
+def test_no_interrupt_is_lost(
+    body: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "COMMANDS", {"wait": LazyCommand("Wait.", lambda: body)})
+    hook, started_s = sys.unraisablehook, time.monotonic()
+    assert main(["wait"]) == 130
+    assert time.monotonic() - started_s < 0.5 * LONG_S
+    assert "Traceback" not in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.unraisablehook is hook
+
+
+def test_an_array_that_is_too_large_is_one_line_and_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def large() -> None:
+        np.empty(1 << 60, dtype=np.int8)
+
+    monkeypatch.setattr(commands, "COMMANDS", {"large": LazyCommand("", lambda: large)})
+    assert main(["large"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("out of memory: Unable to allocate 1.00 EiB")
+
+
+def interrupted(arguments: list[str], delay_s: float) -> subprocess.CompletedProcess[str]:
+    """A command that is interrupted so long after its entry point was reached."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BEGINS, *arguments],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_an_interrupt_while_modules_are_imported_is_a_line(turn: int) -> None:
+    done = interrupted(["predict", "--scenario", "rm3_skylake"], Random(turn).uniform(0.005, 0.25))
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("interrupted: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", range(100))
+def test_an_interrupt_at_any_moment_is_a_line_or_came_too_late(turn: int) -> None:
+    done = interrupted(["capacity", "--scenario", "rm3_skylake"], Random(turn).uniform(0.0, 2.0))
+    assert done.returncode in (0, 130)
+    assert len(done.stderr.splitlines()) == (done.returncode == 130)

@@ -1,0 +1,118 @@
+"""What a calibration adds to is read strictly: one line with its place for whatever is no measurement."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from calibration.measure.points import require_kernels
+from calibration.measure.records import Records, read_records
+from calibration.measure.visits import Visit
+from perfmodel.errors import InputError
+
+FACTS = '# {"drawn_by": 3, "most_table_bytes": 6000000000.0, "co_located.fc.2": 1.02}'
+HEADER = "seed,round,batch_size,kernel,seconds,spread,l3_lifetime_s"
+ROW = "0,0,13,1,1.5e-05,0.02,inf"
+
+
+def read(tmp_path: Path, *lines: str, end: str = "\n") -> Records:
+    path = tmp_path / "x.measured.csv"
+    path.write_text("\n".join(lines) + end, encoding="utf-8")
+    return read_records(path)
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    visit = Visit(seed=4, batch_size=7, seconds=np.array([0.0, 1e-6]), spread=np.array([0.0, 0.1]))
+    records = Records(facts={"drawn_by": 3, "most_table_bytes": 1e9}, visits=[(0, visit)])
+    records.write(tmp_path / "r.csv")
+    again = read_records(tmp_path / "r.csv")
+    assert again.facts == records.facts
+    ((number, one),) = again.visits
+    assert (number, one.seed, one.batch_size, one.l3_lifetime_s) == (0, 4, 7, inf)
+    assert one.seconds.tolist() == [0.0, 1e-6]
+    assert len(read(tmp_path, FACTS, HEADER, ROW).visits) == 1
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "",
+        "# null",
+        "# [1]",
+        "# NaN",
+        "NaN",
+        "# 3",
+        '# {"drawn_by": 3, "most_table_bytes": "big"}',
+        '# {"drawn_by": 3, "most_table_bytes": -1}',
+        '# {"drawn_by": 3, "most_table_bytes": 0}',
+        '# {"drawn_by": 3, "most_table_bytes": true}',
+        '# {"drawn_by": 3, "most_table_bytes": NaN}',
+        '# {"drawn_by": 3, "most_table_bytes": 1e999}',
+        f'# {{"drawn_by": 3, "most_table_bytes": 1{"0" * 400}}}',
+        '# {"drawn_by": 3, "most_table_bytes": 1e9, "co_located.fc": 1.0}',
+        "# {}",
+        "# " + "[" * 100_000,
+        "# " + "9" * 200_000,
+    ],
+)
+def test_a_first_line_that_says_no_facts_is_one_line(facts: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, facts, HEADER, ROW)
+    assert str(caught.value).startswith(f"{tmp_path / 'x.measured.csv'}:1:1: ")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 250
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "place", "says"),
+    [
+        ("0,1,3", 1, "expected 7 values, got 3"),
+        ("", 1, "expected 7 values, got 1"),
+        (ROW + ",1", 1, "expected 7 values, got 8"),
+        ("-1,0,13,1,1.5e-05,0.02,inf", 1, "seed: expected a whole number from 0"),
+        ("9" * 200_000 + ",0,13,1,1.5e-05,0.02,inf", 1, "seed: expected a whole number"),
+        ("0,2,13,1,1.5e-05,0.02,inf", 3, "round: expected a whole number from 0 to 1, got '2'"),
+        ("0,0,0,1,1.5e-05,0.02,inf", 5, "batch_size: expected a whole number from 1"),
+        ("0,0,1.5,1,1.5e-05,0.02,inf", 5, "batch_size: expected a whole number from 1"),
+        ("0,0,13,100000000000,1.5e-05,0.02,inf", 8, "kernel: expected a whole number from 0 to 10000"),
+        ("0,0,13,1,nan,0.02,inf", 10, "seconds: expected a number from"),
+        ("0,0,13,1,-1e-6,0.02,inf", 10, "seconds: expected a number from"),
+        ("0,0,13,1,0,0.02,inf", 10, "seconds: expected a number from"),
+        ("0,0,13,1,inf,0.02,inf", 10, "seconds: expected a number from"),
+        ("0,0,13,1,x,0.02,inf", 10, "seconds: expected a number from"),
+        ("0,0,13,1,1.5e-05,-1,inf", 18, "spread: expected a number from"),
+        ("0,0,13,1,1.5e-05,0.02,nan", 23, "l3_lifetime_s: expected a number from"),
+    ],
+)
+def test_a_row_that_is_no_measurement_is_one_line_with_its_place(
+    row: str, place: int, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, FACTS, HEADER, ROW, row, ROW)
+    assert str(caught.value).startswith(f"{tmp_path / 'x.measured.csv'}:4:{place}: {says}")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 200
+
+
+def test_other_columns_and_a_cut_end_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"csv:2:1: expected the columns seed,round"):
+        read(tmp_path, FACTS, "seed,round", ROW)
+    with pytest.raises(InputError, match=r"csv:2:1: expected the columns"):
+        read(tmp_path, FACTS, end="")
+    with pytest.raises(InputError, match=r"csv:3:26: expected the end of a line; it was cut"):
+        read(tmp_path, FACTS, HEADER, ROW, end="")
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="no UTF-8 text"):
+        read_records(tmp_path / "b.csv")
+
+
+def test_a_kernel_that_a_sequence_does_not_have_is_told(tmp_path: Path) -> None:
+    records = read(tmp_path, FACTS, HEADER, ROW)
+    require_kernels(records.visits, 6e9, "x.csv")
+    records = read(tmp_path, FACTS, HEADER, ROW.replace(",1,", ",9999,", 1))
+    with pytest.raises(InputError, match=r"x\.csv: sequence 0 has \d+ kernels, got one of number 9999"):
+        require_kernels(records.visits, 6e9, "x.csv")

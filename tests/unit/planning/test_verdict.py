@@ -1,0 +1,117 @@
+"""Verdicts and their probabilities, held against sums done by hand."""
+
+from __future__ import annotations
+
+from math import exp, inf, log
+from statistics import NormalDist
+
+import pytest
+
+from perfmodel.domain.serving import SimulationSettings, SlaTarget
+from perfmodel.planning.sensitivity import Errors, Margin, OtherTimes, margin
+from perfmodel.planning.verdict import Judgement, judge, what_decides
+from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.textbook import TextbookQueue, deterministic_queue
+from perfmodel.units import MS
+
+SETTINGS = SimulationSettings(seed=5, min_queries=100_000, max_queries=100_000)
+IDLE = deterministic_queue(0.001, 4)
+
+
+def sla_of(latency_s: float, confidence: float = 0.9) -> SlaTarget:
+    return SlaTarget(percentile=0.95, latency_ms=latency_s / MS, confidence=confidence)
+
+
+def run_of(queue: TextbookQueue) -> RunResult:
+    return run_until_precise(queue.traffic, queue.service, queue.policy, SETTINGS, percentile=0.95)
+
+
+def judged(
+    queue: TextbookQueue, sla: SlaTarget, error: float, *, accept_uncertain: bool = False
+) -> Judgement:
+    run, errors = run_of(queue), Errors(error, None)
+    times = OtherTimes(queue.traffic, queue.service, queue.policy, run, (0.95,), seed=SETTINGS.seed)
+    found = margin(times, sla, errors)
+    return judge(sla, run, found, errors, accept_uncertain=accept_uncertain)
+
+
+@pytest.mark.parametrize("errors_away", [-1.5, -0.5, 0.0, 0.5, 1.5])
+def test_the_probability_without_queueing_is_that_of_the_service_time(errors_away: float) -> None:
+    # A query on an idle node takes its service time of 1 s, known to 20 %.
+    judgement = judged(IDLE, sla_of(exp(0.2 * errors_away)), 0.2)
+    assert judgement.sla_probability == pytest.approx(NormalDist().cdf(errors_away), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "verdict"),
+    [
+        (exp(0.2 * 1.35), "meets_sla"),
+        (exp(0.2 * 1.2), "within_error"),
+        (exp(-0.2 * 1.2), "within_error"),
+        (exp(-0.2 * 1.35), "misses_sla"),
+    ],
+)
+def test_claims_are_made_from_the_confidence_on(limit_s: float, verdict: str) -> None:
+    assert judged(IDLE, sla_of(limit_s), 0.2).verdict == verdict
+
+
+def test_a_lower_confidence_claims_more() -> None:
+    assert judged(IDLE, sla_of(exp(0.2 * 1.2), confidence=0.8), 0.2).verdict == "meets_sla"
+    assert judged(IDLE, sla_of(exp(-0.2 * 1.2), confidence=0.8), 0.2).verdict == "misses_sla"
+
+
+@pytest.mark.parametrize(("limit_s", "verdict"), [(1.01, "meets_sla"), (0.99, "misses_sla")])
+def test_the_central_estimate_decides_where_that_is_accepted(limit_s: float, verdict: str) -> None:
+    judgement = judged(IDLE, sla_of(limit_s), 0.2, accept_uncertain=True)
+    assert judgement.verdict == verdict
+    assert 0.4 < judgement.sla_probability < 0.6
+
+
+@pytest.mark.parametrize(
+    ("utilisation", "error", "verdict"),
+    [
+        (1.5, 0.1, "unstable"),  # ln 1.5 = 0.41: four errors
+        (1.1, 0.2, "misses_sla"),  # half an error beyond what the node serves, but further from the SLA
+        (1.1, 1.0, "within_error"),
+        (1.1, 0.0, "unstable"),
+    ],
+)
+def test_an_overload_is_unstable_where_that_is_as_certain_as_asked(
+    utilisation: float, error: float, verdict: str
+) -> None:
+    judgement = judged(deterministic_queue(utilisation, 2), sla_of(1.05), error)
+    assert judgement.verdict == verdict
+
+
+def test_an_overload_is_unstable_by_the_central_estimate() -> None:
+    assert judged(deterministic_queue(1.1, 2), sla_of(9.0), 1.0, accept_uncertain=True).verdict == "unstable"
+
+
+def test_what_would_decide_is_the_larger_error() -> None:
+    run, sla, errors = run_of(deterministic_queue(0.9, 1)), sla_of(15.0), Errors(0.3, None)
+    noisy = Errors(1e-6, None)
+    near = Margin(ln_scale=0.01, response=5.0)
+
+    def band(ln_scale: float) -> tuple[float, float]:
+        return exp(-ln_scale), exp(ln_scale)
+
+    by = {
+        one: what_decides(run, sla, near, one, calibrated_here=False, precision=0.02, band_at=band)
+        for one in (errors, noisy)
+    }
+    assert by[errors].error == "service times"
+    assert "calibrate" in by[errors].command
+    assert by[errors].band_s == pytest.approx(band(by[errors].expected))
+    assert by[errors].expected < by[errors].size
+    assert by[noisy].error == "simulation"
+    assert "precision=0.005" in by[noisy].command
+
+
+def test_a_percentile_without_an_upper_bound_tells_nothing() -> None:
+    run = run_of(deterministic_queue(0.5, 1))
+    interval = run.percentiles[0.95]
+    unbounded = {0.95: type(interval)(interval.value_s, interval.low_s, inf)}
+    run = RunResult(**{**{f: getattr(run, f) for f in run.__dataclass_fields__}, "percentiles": unbounded})
+    judgement = judge(sla_of(100.0), run, Margin(log(1.5), 2.0), Errors(0.01, None))
+    assert judgement.verdict == "within_error"
+    assert judgement.sla_probability == pytest.approx(0.5)
