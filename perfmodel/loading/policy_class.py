@@ -20,6 +20,9 @@ from perfmodel.loading.words import cut_path, nearest, quoted
 
 GROUP = "perfplan.policies"
 
+_MOST_BYTES = 1_000_000
+"""Of a Python file: compiling ten times that takes minutes and gigabytes. [bytes]"""
+
 
 def policy_class_of_file(path: Path) -> type[Any]:
     """Run a Python file and return the one class in it that has a method `decide`.
@@ -31,6 +34,9 @@ def policy_class_of_file(path: Path) -> type[Any]:
     """
     if not is_file(path):
         raise InputError(f"--policy-file: expected a Python file, found none at {cut_path(path)}")
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        expected = f"expected at most {_MOST_BYTES / 1e6:g} MB"
+        raise InputError(f"{path}:1:1: the file has {size / 1e6:.1f} MB; {expected}")
     module = _run(path)
     kinds = [
         value

@@ -127,3 +127,12 @@ def test_a_trace_too_short_for_an_interval_is_refused_at_its_key(
     override = f"traffic.arrivals={{process: trace, file: {trace}}}"
     line = refused(capsys, "predict", "-s", "rm1_skylake", "--set", override)
     assert line == "--set traffic.arrivals: file: expected a trace of at least 200 queries, found 2"
+
+
+def test_a_policy_of_ten_megabytes_is_refused_unread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    pass\n" * 480_000)
+    line = refused(capsys, "predict", "-s", "rm1_skylake", "--policy-file", str(file))
+    assert line.endswith("mine.py:1:1: the file has 10.1 MB; expected at most 1 MB")
