@@ -20,6 +20,7 @@ from perfmodel.planning.error_budget import (
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
+from perfmodel.planning.run_cost import most_queries
 from perfmodel.planning.sensitivity import (
     MOST_RATE_QUERIES,
     RATE_QUERIES,
@@ -346,6 +347,7 @@ def _judged(
         errors,
         calibrated_here=bool(question.node.cpu.surfaces),
         precision=question.simulation.precision,
+        most_queries=most_queries(question.policy, question.traffic.size_pmf),
         band_at=band_at,
     )
     return replace(judgement, deciding=deciding)

@@ -375,7 +375,7 @@ class _SearchAgain:
         self._search = replace(search, engine="auto", probe_queries=RATE_QUERIES)
         self._drawn: DrawnTraffic | None = None
         if batch_means_apply(search):
-            num_queries = queries_at(search.sla, RATE_QUERIES)
+            num_queries = search.affordable(queries_at(search.sla, RATE_QUERIES))
             self._drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
 
     def rate_qps(self, scale: Scale, near_qps: float) -> float | None:

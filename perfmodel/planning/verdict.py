@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot, log
+from math import hypot, isfinite, log
 from statistics import NormalDist
 from typing import Literal
 
@@ -129,6 +129,7 @@ def what_decides(
     *,
     calibrated_here: bool,
     precision: float,
+    most_queries: int,
     band_at: Callable[[float], Band],
 ) -> Deciding:
     """Name the larger error, what narrows it, and the band that is expected then.
@@ -139,6 +140,8 @@ def what_decides(
         Whether the profile was measured, on a machine that can be measured again.
     precision : float
         Asked of the simulation so far. [1]
+    most_queries : int
+        Of the longest run that can be asked for.
     band_at : callable
         The SLA's percentile with service times shorter and longer by so much. [ln] -> [s]
     """
@@ -153,12 +156,13 @@ def what_decides(
         )
     if simulation > errors.spread:
         finer = precision / FINER
+        known = isfinite(simulation)
         return Deciding(
             error="simulation",
-            size=simulation,
-            expected=simulation / FINER,
-            command=f"--set simulation.precision={finer:.2g} --set simulation.max_queries=200000000",
-            band_s=band_at(simulation / FINER),
+            size=simulation if known else None,
+            expected=simulation / FINER if known else None,
+            command=f"--set simulation.precision={finer:.2g} --set simulation.max_queries={most_queries}",
+            band_s=band_at(simulation / FINER) if known else None,
         )
     expected = ANCHORED_ERROR if calibrated_here else CALIBRATED_ERROR
     command = (

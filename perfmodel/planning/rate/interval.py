@@ -120,7 +120,9 @@ def greatest_rate(
         return None
     if has_days(search.traffic):
         return _in_worst_window(search, near_qps)
-    wanted = max(queries_at(search.sla, num_queries), queries_for_bursts(search, near_qps))
+    wanted = search.affordable(queries_at(search.sla, num_queries))
+    wanted = max(wanted, queries_for_bursts(search, near_qps))
+    most_queries = search.affordable(most_queries) if most_queries else 0
     while True:
         found = _curve(search, wanted).around(near_qps)
         enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR

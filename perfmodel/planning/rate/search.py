@@ -11,6 +11,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.rate.bracket import greatest
 from perfmodel.planning.rate.drawn import DrawnTraffic
 from perfmodel.planning.rate.late import LateQueries, is_late
+from perfmodel.planning.run_cost import affordable_queries, requests_a_query
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.service import ServiceTimes
@@ -25,6 +26,10 @@ INTERPRETED_PROBE_QUERIES = 20_000
 
 MOST_QUERIES = 10_000_000
 """Of a run, where bursts ask for long ones."""
+
+FEWEST_QUERIES = 20_000
+MOST_REQUESTS = 40_000_000
+"""Of a run of a search, which makes some dozens, with at least so many queries: half a second each."""
 
 RATES_AT_A_TIME = 8
 RATE_TOLERANCE = 0.005
@@ -69,7 +74,12 @@ class RateSearch:
         """Queries that a probe draws: more beyond p95, fewer where only SimPy can serve them."""
         compiles = self.policy.why_not_compiled is None
         plain = self.probe_queries if compiles else INTERPRETED_PROBE_QUERIES
-        return ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - self.sla.percentile))))
+        return self.affordable(ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - self.sla.percentile)))))
+
+    def affordable(self, num_queries: int) -> int:
+        """As many queries as asked for, as long as they are not too many requests for one of many runs."""
+        requests = requests_a_query(self.policy, self.traffic.size_pmf)
+        return affordable_queries(num_queries, requests, fewest=FEWEST_QUERIES, most_requests=MOST_REQUESTS)
 
     @property
     def load_may_shorten_latencies(self) -> bool:

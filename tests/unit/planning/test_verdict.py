@@ -96,7 +96,7 @@ def test_what_would_decide_is_the_larger_error() -> None:
         return exp(-ln_scale), exp(ln_scale)
 
     by = {
-        one: what_decides(run, sla, near, one, calibrated_here=False, precision=0.02, band_at=band)
+        one: what_decides(run, near, one, calibrated_here=False, precision=0.02, most_queries=7, band_at=band)
         for one in (errors, noisy)
     }
     assert by[errors].error == "service times"
