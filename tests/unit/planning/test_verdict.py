@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, inf, log
 from statistics import NormalDist
 
@@ -9,7 +10,7 @@ import pytest
 
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.planning.sensitivity import Errors, Margin, OtherTimes, margin
-from perfmodel.planning.verdict import Judgement, judge, what_decides
+from perfmodel.planning.verdict import Deciding, Judgement, judge, what_decides
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.textbook import TextbookQueue, deterministic_queue
 from perfmodel.units import MS
@@ -88,30 +89,50 @@ def test_an_overload_is_unstable_by_the_central_estimate() -> None:
 
 
 def test_what_would_decide_is_the_larger_error() -> None:
-    run, sla, errors = run_of(deterministic_queue(0.9, 1)), sla_of(15.0), Errors(0.3, None)
-    noisy = Errors(1e-6, None)
-    near = Margin(ln_scale=0.01, response=5.0)
+    run, errors = run_of(deterministic_queue(0.9, 1)), Errors(0.3, None)
 
     def band(ln_scale: float) -> tuple[float, float]:
         return exp(-ln_scale), exp(ln_scale)
 
-    by = {
-        one: what_decides(run, near, one, calibrated_here=False, precision=0.02, most_queries=7, band_at=band)
-        for one in (errors, noisy)
-    }
-    assert by[errors].error == "service times"
-    assert "calibrate" in by[errors].command
-    assert by[errors].band_s == pytest.approx(band(by[errors].expected))
-    assert by[errors].expected < by[errors].size
-    assert by[noisy].error == "simulation"
-    assert "precision=0.005" in by[noisy].command
+    def decides(simulation_error: float) -> Deciding:
+        at = Margin(ln_scale=0.01, simulation_error=simulation_error)
+        return what_decides(
+            run, at, errors, calibrated_here=False, precision=0.02, most_queries=700, band_at=band
+        )
+
+    times = decides(0.1)
+    assert times.error == "service times"
+    assert "calibrate" in times.command
+    assert times.size == 0.3
+    assert times.expected is not None
+    assert times.expected < 0.3
+    assert times.band_s == pytest.approx(band(times.expected))
+    simulation = decides(0.4)
+    assert simulation.error == "simulation"
+    assert "precision=0.005" in simulation.command
+    assert "max_queries=700" in simulation.command
+    assert simulation.band_s == pytest.approx(band(0.1))
 
 
 def test_a_percentile_without_an_upper_bound_tells_nothing() -> None:
     run = run_of(deterministic_queue(0.5, 1))
-    interval = run.percentiles[0.95]
-    unbounded = {0.95: type(interval)(interval.value_s, interval.low_s, inf)}
-    run = RunResult(**{**{f: getattr(run, f) for f in run.__dataclass_fields__}, "percentiles": unbounded})
-    judgement = judge(sla_of(100.0), run, Margin(log(1.5), 2.0), Errors(0.01, None))
+    judgement = judge(sla_of(100.0), run, Margin(log(1.5), inf), Errors(0.01, None))
     assert judgement.verdict == "within_error"
     assert judgement.sla_probability == pytest.approx(0.5)
+
+
+def test_too_few_bursts_tell_nothing_and_say_what_it_takes() -> None:
+    run = replace(run_of(deterministic_queue(0.5, 1)), needed_queries=123_456)
+    at = Margin(log(1.5), 0.01)
+    judgement = judge(sla_of(100.0), run, at, Errors(0.01, None), accept_uncertain=True)
+    assert (judgement.verdict, judgement.sla_probability) == ("within_error", None)
+    deciding = what_decides(
+        run,
+        at,
+        Errors(0.01, None),
+        calibrated_here=True,
+        precision=0.02,
+        most_queries=700,
+        band_at=lambda _: (None, None),
+    )
+    assert "max_queries=123456" in deciding.command
