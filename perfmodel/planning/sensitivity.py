@@ -17,7 +17,13 @@ import numpy as np
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
-from perfmodel.planning.rate.interval import GreatestRate, LateCurve, batch_means_apply, queries_at
+from perfmodel.planning.rate.interval import (
+    FURTHER_RATES,
+    GreatestRate,
+    LateCurve,
+    batch_means_apply,
+    queries_at,
+)
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
@@ -386,7 +392,8 @@ class _SearchAgain:
         if not search.load_may_shorten_latencies and not search.idle_node_meets():
             return None
         num_queries = self._drawn.num_queries
-        return LateCurve(search, search.late(self._drawn), num_queries).crossing_qps(near_qps)
+        late = search.late(self._drawn)
+        return LateCurve(search, late, num_queries, rates=FURTHER_RATES).crossing_qps(near_qps)
 
 
 def _most_loaded(loads: PoolLoads, scale: Scale) -> float:

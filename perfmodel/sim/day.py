@@ -218,7 +218,7 @@ def worst_window_late_share(
     return np.array(shares)
 
 
-PEAK_LEAD_S = 1800.0
+PEAK_LEAD_S = 600.0
 """Before the windows around the peak: many times what a queue that is not overloaded remembers. [s]"""
 
 

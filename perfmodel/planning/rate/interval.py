@@ -229,21 +229,25 @@ class LateCurve:
 
     def crossing_qps(self, rate_qps: float) -> float:
         """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
-        self._reach(rate_qps, lambda: (self._allowed, self._allowed))
+        self._reach(rate_qps, lambda: (self._allowed, self._allowed), errors=False)
         return self._rate_at(self._allowed)
 
-    def _reach(self, rate_qps: float, shares: Callable[[], tuple[float, float]]) -> None:
+    def _reach(
+        self, rate_qps: float, shares: Callable[[], tuple[float, float]], *, errors: bool = True
+    ) -> None:
         """Try rates around one, and further ones until both shares lie between those that they have."""
         half = self._width // 2
         middle = min(round(log(rate_qps) / STEP), self._last - half + 1)
-        self._try(range(middle - half, middle + half))
+        self._try(range(middle - half, middle + half), errors)
         stride = 1
         while self._crossing(shares()[0]) == 0 and self._lowest > self._first:
-            self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride))
+            self._try(range(self._lowest - FURTHER_RATES * stride, self._lowest, stride), errors)
             stride *= 2
         stride = 1
         while self._crossing(shares()[1]) == len(self._shares) and self._highest < self._last:
-            self._try(range(self._highest + stride, self._highest + FURTHER_RATES * stride + 1, stride))
+            self._try(
+                range(self._highest + stride, self._highest + FURTHER_RATES * stride + 1, stride), errors
+            )
             stride *= 2
 
     @property
@@ -301,11 +305,11 @@ class LateCurve:
         rates, _, errors = zip(*self._points(), strict=True)
         return float(np.interp(self._rate_at(self._allowed), rates, errors))
 
-    def _try(self, indices: Iterable[int]) -> None:
-        """Run at further rates."""
+    def _try(self, indices: Iterable[int], errors: bool) -> None:
+        """Run at further rates; without errors, where nobody asks for them."""
         inside = [max(self._first, min(index, self._last)) for index in indices]
         new = [index for index in dict.fromkeys(inside) if index not in self._shares]
-        found = self._late.shares([self._rate(index) for index in new])
+        found = self._late.shares([self._rate(index) for index in new], errors=errors)
         self._shares.update(
             (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
         )

@@ -77,6 +77,7 @@ class LateQueries:
         self._drawn, self._service, self._policy, self._sla = drawn, service, policy, sla
         self._engine: EngineName = engine
         self._allowed = allowed_late(sla.percentile, drawn.counted)
+        self._controls: FloatArray | None = None
         self.simulated_queries = 0
 
     def meets(self, rate_qps: float) -> bool:
@@ -97,8 +98,13 @@ class LateQueries:
         late = count_late(probes, self._drawn.num_items, self._service, self._policy, limit)
         return next((index for index, count in enumerate(late) if count > self._allowed), len(late))
 
-    def shares(self, rates_qps: Sequence[float]) -> list[Estimate]:
-        """Share of late queries at each rate, with its error. [1]"""
+    def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:
+        """Share of late queries at each rate, with its error where that is asked for. [1]"""
+        if not errors:
+            return [
+                Estimate(float(shares.mean()), 0.0, NUM_BATCHES - 1)
+                for shares in self.batch_shares(rates_qps)
+            ]
         return [
             self._estimate(rate_qps, by_batch)
             for rate_qps, by_batch in zip(rates_qps, self.batch_shares(rates_qps), strict=True)
@@ -126,8 +132,11 @@ class LateQueries:
 
     def _estimate(self, rate_qps: float, by_batch: FloatArray) -> Estimate:
         """The mean over the batches; where luck has a part in the load, less what that explains."""
-        found = controlled_mean(by_batch, self._drawn.controls(rate_qps, self._service, self._policy))
-        return found._replace(mean=float(by_batch.mean())) if self._drawn.is_balanced else found
+        if not self._drawn.is_balanced:
+            return controlled_mean(by_batch, self._drawn.controls(rate_qps, self._service, self._policy))
+        if self._controls is None:  # of one rate for all: they are the same but for what a rate stretches
+            self._controls = self._drawn.controls(rate_qps, self._service, self._policy)
+        return controlled_mean(by_batch, self._controls)._replace(mean=float(by_batch.mean()))
 
     def _late(self, rate_qps: float) -> BoolArray:
         """Of each query after the warm-up."""
@@ -181,7 +190,7 @@ class LateInWorstWindow:
         self._seed, self._replications = seed, replications
         self._engine: EngineName = engine
 
-    def shares(self, rates_qps: Sequence[float]) -> list[Estimate]:
+    def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:  # noqa: ARG002
         """Share of late queries at each mean rate, with the error that the repetitions show. [1]"""
 
         def share(rate_qps: float) -> Estimate:
