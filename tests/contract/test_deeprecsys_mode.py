@@ -8,7 +8,8 @@ import pytest
 
 from perfmodel.cli.main import main
 
-HOPELESS = ["tune", "--scenario", "rm3_broadwell", "--deeprecsys-mode", "--set", "sla.latency_ms=0.01"]
+ISCA = ["--set", "node.stack=deeprecsys-isca2020"]
+HOPELESS = ["tune", "-s", "rm3_broadwell", *ISCA, "--deeprecsys-mode", "--set", "sla.latency_ms=0.01"]
 
 
 def test_an_sla_that_no_load_meets_is_one_json_document_and_exit_code_3(

@@ -13,7 +13,7 @@ from perfmodel.sim.utilisation import offered_utilisation
 
 SCENARIOS = {name: load_scenario(name) for name in shipped_names("scenario")}
 TIMES = {"two": 2, "three": 3, "four": 4}
-FRACTIONS = {"half": 0.5, "a third": 1 / 3, "a quarter": 0.25, "a tenth": 0.1}
+FRACTIONS = {"half": 0.5, "a third": 1 / 3, "a quarter": 0.25, "a fifth": 0.2, "a tenth": 0.1}
 
 
 def described(pattern: str) -> list[tuple[str, re.Match[str]]]:
@@ -84,7 +84,7 @@ def test_bursts_and_the_mean_beside_another_scenario_are_those_of_the_arrivals()
 
 
 def test_an_overload_is_one_and_the_other_has_the_stated_part_of_its_rate() -> None:
-    for name, match in described(r"again at (half) its rate, still more than the node can serve"):
+    for name, match in described(r"again at (a fifth) of its rate, still more than the node can serve"):
         loaded = SCENARIOS[name]
         other = SCENARIOS[name.removesuffix("_shedding")]
         assert rate_qps(loaded) == FRACTIONS[match[1]] * rate_qps(other)

@@ -41,11 +41,11 @@ def written(tmp_path: Path, text: str) -> str:
 @pytest.fixture(autouse=True)
 def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search for the largest rate is not what is tested here."""
-    monkeypatch.setattr("perfmodel.planning.throughput.PROBE_QUERIES", 1000)
+    monkeypatch.setattr("perfmodel.planning.rate.search.PROBE_QUERIES", 1000)
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main(["predict", *QUICK, *arguments, "--json"]) in (0, 3)
+    assert main(["predict", *QUICK, *arguments, "--json"]) in (0, 3, 6)
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
@@ -65,8 +65,12 @@ def test_a_compiled_policy_answers_like_the_built_in_one_that_it_imitates(
     built_in = asked(capsys)
     assert (mine["policy"], mine["engine"]) == ("Mine", "compiled")
     assert (built_in["policy"], built_in["engine"]) == ("split", "compiled")
-    assert mine["latency_ms"] == pytest.approx(built_in["latency_ms"], rel=1e-9)
-    assert mine["utilisation"] == pytest.approx(built_in["utilisation"], rel=1e-9)
+    # Of a policy that looks at the node, less is known beforehand, and so less is taken off of what luck does.
+    for percentile, (low, high) in mine["latency_ci95_ms"].items():
+        other_low, other_high = built_in["latency_ci95_ms"][percentile]
+        assert low <= (float("inf") if other_high is None else other_high)
+        assert other_low <= (float("inf") if high is None else high)
+    assert mine["utilisation"]["cpu"] == pytest.approx(built_in["utilisation"]["cpu"], rel=0.02)
 
 
 def test_simpy_gives_the_same_answer_and_says_that_it_ran(
@@ -79,7 +83,7 @@ def test_simpy_gives_the_same_answer_and_says_that_it_ran(
 
 
 def test_a_policy_that_learns_runs_in_simpy_and_the_page_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", *QUICK, "--policy-file", str(EXAMPLE)]) in (0, 3)
+    assert main(["predict", *QUICK, "--policy-file", str(EXAMPLE)]) in (0, 3, 6)
     page = capsys.readouterr().out
     assert "policy q-learning, simulated by the simpy engine" in page
     assert "policy q-learning ran in the SimPy engine: it learns, in Python" in page
@@ -179,5 +183,5 @@ def test_cores_that_a_policy_sets_apart_are_counted_where_the_file_says_so(
     )
     assert main(["predict", "--scenario", str(file)]) == 2
     error = capsys.readouterr().err
-    assert "a.yaml:10:" in error
+    assert "a.yaml:11:" in error
     assert "small_cores: expected fewer than the 28 cores, got 28" in error
