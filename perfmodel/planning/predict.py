@@ -347,7 +347,9 @@ def _judged(
         errors,
         calibrated_here=bool(question.node.cpu.surfaces),
         precision=question.simulation.precision,
-        most_queries=most_queries(question.policy, question.traffic.size_pmf),
+        most_queries=most_queries(question.policy, question.traffic.size_pmf)
+        if question.traffic.num_recorded is None
+        else 0,
         band_at=band_at,
     )
     return replace(judgement, deciding=deciding)

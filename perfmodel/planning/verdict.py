@@ -141,7 +141,7 @@ def what_decides(
     precision : float
         Asked of the simulation so far. [1]
     most_queries : int
-        Of the longest run that can be asked for.
+        Of the longest run that can be asked for; 0 of a recorded trace, which has no more.
     band_at : callable
         The SLA's percentile with service times shorter and longer by so much. [ln] -> [s]
     """
@@ -157,11 +157,12 @@ def what_decides(
     if simulation > errors.spread:
         finer = precision / FINER
         known = isfinite(simulation)
+        longer = f"--set simulation.precision={finer:.2g} --set simulation.max_queries={most_queries}"
         return Deciding(
             error="simulation",
             size=simulation if known else None,
             expected=simulation / FINER if known else None,
-            command=f"--set simulation.precision={finer:.2g} --set simulation.max_queries={most_queries}",
+            command="a longer trace: this one is served whole" if most_queries == 0 else longer,
             band_s=band_at(simulation / FINER) if known else None,
         )
     expected = ANCHORED_ERROR if calibrated_here else CALIBRATED_ERROR
