@@ -65,7 +65,7 @@ def test_a_compiled_policy_answers_like_the_built_in_one_that_it_imitates(
     built_in = asked(capsys)
     assert (mine["policy"], mine["engine"]) == ("Mine", "compiled")
     assert (built_in["policy"], built_in["engine"]) == ("split", "compiled")
-    # Of a policy that looks at the node, less is known beforehand, and so less is taken off of what luck does.
+    # Of a policy that looks at the node less is known beforehand, and so less taken off of what luck does.
     for percentile, (low, high) in mine["latency_ci95_ms"].items():
         other_low, other_high = built_in["latency_ci95_ms"][percentile]
         assert low <= (float("inf") if other_high is None else other_high)
