@@ -9,6 +9,7 @@ import pytest
 
 from perfmodel.cli.main import main
 from perfmodel.loading.shipped import shipped_names
+from tests.golden.scenarios import EACH_KIND
 
 QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
 PREDICT_KEYS = {
@@ -35,7 +36,14 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_names("scenario") if "overloaded" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EACH_KIND else pytest.param(name, marks=pytest.mark.slow)
+        for name in shipped_names("scenario")
+        if "overloaded" not in name
+    ],
+)
 def test_a_shipped_scenario_meets_its_sla(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "predict", "--scenario", name, *QUICK)
     assert (code, answer["verdict"]) == (0, "meets_sla")
