@@ -102,7 +102,7 @@ def test_a_model_that_does_not_fit_the_accelerator_is_refused(capsys: pytest.Cap
 def test_the_same_question_has_the_same_bytes_for_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     answers = []
     for _ in range(2):
-        main(["predict", "--scenario", "ncf_broadwell", "--json", *QUICK])
+        main(["predict", "--scenario", "din_broadwell", "--json", *QUICK])
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
 
