@@ -28,7 +28,12 @@ def _run(*arguments: str) -> None:
 
 
 def test_a_sample_of_hostile_cases_ends_well() -> None:
-    _run("--sample", "20", "--pairs", "3", "--seed", "5")
+    _run("--sample", "8", "--pairs", "2", "--seed", "5")
+
+
+@pytest.mark.slow
+def test_a_middling_sample_of_hostile_cases_ends_well() -> None:
+    _run("--sample", "60", "--pairs", "10", "--seed", "5")
 
 
 @pytest.mark.slow
