@@ -72,6 +72,7 @@ def test_an_unstable_load_has_no_bands(capsys: pytest.CaptureFixture[str]) -> No
     assert answer["latency_bounded_qps_calibration_band"] is not None
 
 
+@pytest.mark.slow  # by default tests/theory holds two percentiles against closed forms
 def test_any_percentile_can_be_the_sla(capsys: pytest.CaptureFixture[str]) -> None:
     rates = []
     for percentile in (0.5, 0.9, 0.99):
@@ -80,6 +81,7 @@ def test_any_percentile_can_be_the_sla(capsys: pytest.CaptureFixture[str]) -> No
     assert rates == sorted(set(rates), reverse=True)
 
 
+@pytest.mark.slow  # by default the three levels of `tune` rank
 def test_a_looser_sla_is_met_at_a_larger_load(capsys: pytest.CaptureFixture[str]) -> None:
     rates = []
     for bound_ms in (4, 5, 8):

@@ -50,6 +50,7 @@ def answer(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow  # all is compiled twice; tests/unit/sim/test_machine_code.py has the parts
 def test_an_edit_moves_every_number_that_the_edited_function_is_compiled_into(copy: Path) -> None:
     before = answer(predict(copy, "rm1_skylake"))
     engine = copy / "perfmodel" / "sim" / "compiled_engine.py"
@@ -63,6 +64,7 @@ def test_an_edit_moves_every_number_that_the_edited_function_is_compiled_into(co
     assert after["latency_bounded_qps"] > 1.15 * before["latency_bounded_qps"]
 
 
+@pytest.mark.slow
 def test_an_install_that_cannot_be_written_answers_with_one_note(copy: Path) -> None:
     (copy / "perfmodel" / "sim" / "__pycache__").touch()  # in the way, also of one who may write anywhere
     run = predict(copy, "wnd_broadwell_size_priority")

@@ -127,7 +127,9 @@ def interrupted(arguments: list[str], delay_s: float) -> subprocess.CompletedPro
         return subprocess.CompletedProcess([], process.returncode, out, err)
 
 
-@pytest.mark.parametrize("turn", range(6))
+@pytest.mark.parametrize(
+    "turn", [0, 1, *(pytest.param(turn, marks=pytest.mark.slow) for turn in range(2, 6))]
+)
 def test_an_interrupt_while_modules_are_imported_is_a_line(turn: int) -> None:
     done = interrupted(["predict", "--scenario", "rm3_skylake"], Random(turn).uniform(0.005, 0.25))
     assert (done.returncode, done.stdout) == (130, "")

@@ -9,6 +9,7 @@ import pytest
 
 from perfmodel.cli.main import main
 from perfmodel.loading.shipped import shipped_names
+from tests.golden.scenarios import EACH_KIND
 
 QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
 PREDICT_KEYS = {
@@ -35,7 +36,14 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_names("scenario") if "overloaded" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EACH_KIND else pytest.param(name, marks=pytest.mark.slow)
+        for name in shipped_names("scenario")
+        if "overloaded" not in name
+    ],
+)
 def test_a_shipped_scenario_meets_its_sla(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "predict", "--scenario", name, *QUICK, "--accept-uncertain")
     assert (code, answer["verdict"]) == (0, "meets_sla")
@@ -119,7 +127,7 @@ def test_a_model_that_does_not_fit_the_accelerator_is_refused(capsys: pytest.Cap
 def test_the_same_question_has_the_same_bytes_for_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     answers = []
     for _ in range(2):
-        main(["predict", "--scenario", "ncf_broadwell", "--json", *QUICK])
+        main(["predict", "--scenario", "din_broadwell", "--json", *QUICK])
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
 

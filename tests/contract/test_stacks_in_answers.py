@@ -12,13 +12,16 @@ from perfmodel.cli.main import main
 from perfmodel.loading.shipped import find_file
 
 QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
+PAGES: dict[tuple[str, ...], tuple[int, str]] = {}
 
 
 def page(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Exit code, and stdout and stderr as one text without line breaks."""
-    code = main(list(arguments))
-    printed = capsys.readouterr()
-    return code, " ".join((printed.out + printed.err).split())
+    """Exit code, and stdout and stderr as one text without line breaks; each question is asked once."""
+    if arguments not in PAGES:
+        code = main(list(arguments))
+        printed = capsys.readouterr()
+        PAGES[arguments] = code, " ".join((printed.out + printed.err).split())
+    return PAGES[arguments]
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -42,10 +45,10 @@ def test_the_second_line_says_what_is_in_the_times_and_how_to_leave_it_out(
     assert float(words.split(": ")[1].split(" %")[0]) == pytest.approx(100 * converting, abs=5)
 
 
-@pytest.mark.parametrize("command", ["capacity", "tune"])
+@pytest.mark.parametrize("command", [pytest.param("capacity", marks=pytest.mark.slow), "tune"])
 def test_other_commands_say_it_too(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     extra = ["--batch-sizes", "128"] if command == "tune" else []
-    found = answer(capsys, command, "-s", "ncf_skylake", *extra)
+    found = answer(capsys, command, "-s", "ncf_skylake", *extra, *QUICK)
     assert found["service_times_of"].startswith("Caffe2 with MKL as the HPCA 2020 study ran it")
 
 

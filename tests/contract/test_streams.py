@@ -26,7 +26,17 @@ ANSWERS = [
     "--version",
     *(f"{name} --help" for name in COMMANDS if name in ("calibrate", "validate", "tune")),
 ]
+# Each is a process of its own: by default one that answers without compiled code, and one that simulates.
+REPRESENTATIVE = ("list", "predict --scenario rm3_skylake --set simulation.precision=0.2 --json")
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+
+
+def by_answer(answers: list[str], *by_default: str) -> pytest.MarkDecorator:
+    """One test for each answer, of which those not named here are slow."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize(
+        "answer", [each if each in by_default else pytest.param(each, marks=slow) for each in answers]
+    )
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -43,27 +53,33 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @full
-@pytest.mark.parametrize("answer", ANSWERS)
+@by_answer(ANSWERS, *REPRESENTATIVE)
 def test_a_full_stdout_is_one_line_and_2(answer: str) -> None:
     done = shell(f"{{}} {answer} > /dev/full")
     assert (done.returncode, done.stderr) == (2, "stdout: cannot be written: No space left on device\n")
 
 
-@pytest.mark.parametrize("answer", ["list", "predict --scenario rm3_skylake", "calibrate --out x.yaml", ""])
+@by_answer(["list", "predict --scenario rm3_skylake", "calibrate --out x.yaml", ""], "list", "")
 def test_a_closed_stdout_is_one_line_and_2_before_anything_is_done(answer: str) -> None:
     done = shell(f"{{}} {answer} >&-")
     assert done.returncode == 2
     assert done.stderr == "stdout is closed, where the answer goes; > /dev/null runs without one\n"
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@by_answer(ANSWERS, "list")
 def test_a_pipe_that_ends_is_silent_and_as_a_shell_reports_it(answer: str) -> None:
     done = shell(f"{{}} {answer} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", pytest.param("2>/dev/full", marks=full)])
-@pytest.mark.parametrize("wrong", ["predict --scenario nobody", "lst", "latency --model ncf --on nothing"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "predict --scenario nobody",
+        *(pytest.param(line, marks=pytest.mark.slow) for line in ("lst", "latency --model ncf --on nothing")),
+    ],
+)
 def test_an_error_that_cannot_be_told_still_ends_with_2(wrong: str, stderr: str) -> None:
     done = shell(f"{{}} {wrong} {stderr}")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
@@ -86,8 +102,8 @@ def test_a_note_never_lands_in_the_answer(stderr: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-@pytest.mark.parametrize("answer", ANSWERS[:7])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
+@by_answer(ANSWERS[:7], *REPRESENTATIVE)
 def test_what_the_terminal_cannot_show_is_replaced(answer: str, encoding: str) -> None:
     done = shell(f"{{}} {answer}", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, "")

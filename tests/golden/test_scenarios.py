@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from tests.golden.scenarios import ANSWERS, answers
+from perfmodel.loading.shipped import shipped_names
+from tests.golden.scenarios import ANSWERS, EACH_KIND, answer
+
+RECORDED = json.loads(ANSWERS.read_text(encoding="utf-8"))
 
 
 def flat(value: object, path: str = "") -> dict[str, object]:
@@ -17,8 +20,16 @@ def flat(value: object, path: str = "") -> dict[str, object]:
     return {path: value}
 
 
-def test_no_scenario_answers_otherwise_than_before() -> None:
-    expected, found = flat(json.loads(ANSWERS.read_text(encoding="utf-8"))), flat(answers())
+def test_every_shipped_scenario_has_a_recorded_answer() -> None:
+    assert sorted(RECORDED) == shipped_names("scenario")
+    assert set(EACH_KIND) <= set(RECORDED)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in EACH_KIND else pytest.param(name, marks=pytest.mark.slow) for name in RECORDED]
+)
+def test_no_scenario_answers_otherwise_than_before(name: str) -> None:
+    expected, found = flat(RECORDED[name]), flat(answer(name))
     assert found.keys() == expected.keys()
     moved = {
         key: (expected[key], value)

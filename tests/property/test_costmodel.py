@@ -150,7 +150,7 @@ def test_work_adds_up_over_batches_but_for_the_weights(
     st.lists(batches, min_size=2, max_size=4),
     st.lists(st.integers(1, 56), min_size=2, max_size=3),
 )
-@few_examples
+@settings(few_examples, max_examples=15)  # up to twelve single calls each
 def test_a_table_holds_what_single_calls_give(
     pair: tuple[str, str], sizes: list[int], workers: list[int]
 ) -> None:

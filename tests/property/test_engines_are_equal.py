@@ -58,7 +58,9 @@ def test_engines_agree_with_more_executors_than_vector_registers_sort(case: Case
     assert_engines_agree((crowd, service, policy))
 
 
-@pytest.mark.parametrize("num_executors", [1, 16, 40, 250, 300])
+@pytest.mark.parametrize(
+    "num_executors", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 250)), 40, 300]
+)
 @pytest.mark.parametrize("threshold", [None, 400])
 @pytest.mark.parametrize("load", [0.7, 0.98])
 def test_engines_agree_on_long_continuous_runs(

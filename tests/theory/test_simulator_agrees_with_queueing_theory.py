@@ -29,6 +29,11 @@ RUNS: list[tuple[EngineName, float, int]] = [
     ("simpy", 0.5, 200_000),
 ]
 by_load = pytest.mark.parametrize(("engine", "utilisation", "num_queries"), RUNS)
+# Loads of seconds are slow where another law is tested with them by default.
+by_short_load = pytest.mark.parametrize(
+    ("engine", "utilisation", "num_queries"),
+    [*RUNS[:2], *(pytest.param(*run, marks=pytest.mark.slow) for run in RUNS[2:])],
+)
 
 
 def run(queue: TextbookQueue, engine: EngineName, num_queries: int, *, seed: int = 1) -> RunRecord:
@@ -48,7 +53,7 @@ def assert_agrees(measured: Interval, expected_s: float, *, offset_s: float = 0.
 
 
 @pytest.mark.parametrize("executors", [1, 4, 40])
-@by_load
+@by_short_load
 def test_mmc_latency_agrees_in_mean_and_percentiles(
     engine: EngineName, utilisation: float, num_queries: int, executors: int
 ) -> None:
@@ -61,7 +66,7 @@ def test_mmc_latency_agrees_in_mean_and_percentiles(
 
 
 @pytest.mark.parametrize("executors", [1, 4])
-@by_load
+@by_short_load
 def test_mdc_wait_agrees_in_mean_and_percentiles(
     engine: EngineName, utilisation: float, num_queries: int, executors: int
 ) -> None:
@@ -75,7 +80,7 @@ def test_mdc_wait_agrees_in_mean_and_percentiles(
 
 
 @pytest.mark.parametrize(("long_items", "long_share"), [(10, 0.1), (20, 0.05)])
-@by_load
+@by_short_load
 def test_mg1_mean_wait_agrees_with_pollaczek_khinchine(
     engine: EngineName, utilisation: float, num_queries: int, long_items: int, long_share: float
 ) -> None:
