@@ -41,7 +41,7 @@ STEP = 0.01
 
 BAND_QUERIES = 200_000
 RATE_QUERIES = 200_000
-MOST_RATE_QUERIES = 2_000_000
+MOST_RATE_QUERIES = 700_000
 INTERPRETED_QUERIES = 20_000
 """Queries served again: for latencies, for the greatest rate, at most where few episodes decide on that, and
 where only SimPy can serve them."""
