@@ -29,7 +29,7 @@ from perfmodel.sim.traffic import Queries, TrafficSource
 LAW = pmf_of(LogNormalSizes(mu=log(120), sigma=0.8, max_items=1024))
 SERVICE = ServiceTimes(cpu_s=np.linspace(1e-3, 2e-3, 64)[:, None] * np.linspace(1.0, 1.5, 8))
 POLICY = SplitAndOffload(batch_size=64)
-SLA = SlaTarget(percentile=0.95, latency_ms=6.0)
+SLA = SlaTarget(percentile=0.95, latency_ms=6.1)  # 6.0 is twice 3.0, what 64 items take on a full node
 POISSON = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=LAW)
 BURSTS = BurstyArrivals(rate_qps=1.0, burst_factor=4, burst_fraction=0.1, mean_burst_s=0.05)
 
