@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import exp, inf, log
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,9 @@ _SHARED_EVERY_S = 10.0
 _FEWEST_CALLS = 12
 _FEWEST_SEQUENCES = 5
 """Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
-_LARGEST_ERROR = 0.5
-"""Mean error of whole sequences up to which a profile is written: one that is off by more says nothing of a
-machine, since servers of neighbouring generations differ by 1.2 to 2 times. [1]"""
+_LARGEST_ERROR = log(2.0)
+"""Root mean square error of whole sequences up to which a profile is written: one that is off by more says
+nothing of a machine, since servers of neighbouring generations differ by 1.2 to 2 times. [ln]"""
 
 Progress = Callable[[str, float], None]
 """Told the phase and the seconds of the budget that are used."""
@@ -195,7 +195,8 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
     if not errors.whole <= _LARGEST_ERROR:
         raise InputError(
             f"too little was measured: {len(records.seeds(0))} sequences, of which those left out of the fit "
-            f"are {100 * errors.whole:.0f} % off, and a profile may be {100 * _LARGEST_ERROR:.0f} %; {_MORE}"
+            f"are off by a factor of {exp(errors.whole):.2f}, and a profile may be by one of "
+            f"{exp(_LARGEST_ERROR):.0f}; {_MORE}"
         )
     return Fitted(
         surfaces={

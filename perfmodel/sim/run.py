@@ -45,7 +45,10 @@ IDLE_LOAD = 1e-4
 STEADY_RUN = 1000.0
 """Times that a run is as long as it takes to work off the mean backlog; below, errors are not to be told."""
 MIN_CYCLES = 30
-"""Bursts, or periods, of which a run has at least one in every batch."""
+"""Bursts, or periods, of which a run has at least one in every batch: with fewer nothing is said."""
+STEADY_CYCLES = 300
+"""The same for batch means that tell their own error: of runs that could stop at once, 95 % intervals of p95
+hold the truth in 81 % with 30, in 89 % with 120, in 94 % with 300 bursts."""
 RECORDED_QUERIES = 2_000_000
 """A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
@@ -349,7 +352,7 @@ def _bounds(
     beyond = ceil(MIN_QUERIES_BEYOND / (1.0 - highest) / 0.9)  # a tenth may be warm-up
     relaxed = [] if controls is None else controls.relaxation_queries.tolist()
     steady = max((STEADY_RUN * queries for queries in relaxed if isfinite(queries)), default=0.0)
-    fewest = max(settings.min_queries, beyond, steady, 0.0 if cycle is None else MIN_CYCLES * cycle)
+    fewest = max(settings.min_queries, beyond, steady, 0.0 if cycle is None else STEADY_CYCLES * cycle)
     return min(most, ceil(min(fewest, most))), most
 
 

@@ -51,7 +51,20 @@ def test_a_day_has_its_windows_and_the_mean_rate_of_all_nodes(day: FleetPredicti
     rates = [window.window.rate_qps for window in day.windows]
     assert len(rates) == 8
     assert sum(rates) / 8 == pytest.approx(50 * 350)
-    assert all(window.verdict == "meets_sla" for window in day.windows)
+
+
+def test_windows_meet_the_sla_the_more_probably_the_calmer_they_are(day: FleetPrediction) -> None:
+    # By the service times as given all of them do; with times as long as they may be, the busiest do not.
+    sla_s = day.question.scenario.sla.latency_s
+    assert all(window.percentiles[0.95].high_s < sla_s for window in day.windows)
+    busiest = max(window.window.rate_qps for window in day.windows)
+    for window in day.windows:
+        if window.window.rate_qps > 0.99 * busiest:
+            assert window.verdict == day.verdict == "within_error"
+            assert window.judgement.sla_probability == day.sla_probability
+            assert 0.5 < (day.sla_probability or 0.0) < day.question.scenario.sla.confidence
+        else:
+            assert window.verdict == "meets_sla"
 
 
 def test_busier_windows_are_slower_and_take_more_power(day: FleetPrediction) -> None:
@@ -99,13 +112,16 @@ def test_looking_at_queues_shortens_the_tail() -> None:
 def test_the_worst_window_decides() -> None:
     result = ask(scenario("rm3_skylake", DAY), rate_qps=50 * 800.0)
     verdicts = [window.verdict for window in result.windows]
-    assert {"meets_sla", "unstable"} <= set(verdicts)
+    assert {"meets_sla", "within_error", "unstable"} == set(verdicts)
     assert result.verdict == "unstable"
     assert result.percentiles == {}
     document = result.to_dict()
     assert document["latency_ms"] == {"p50": None, "p95": None, "p99": None}
     assert document["power_at_load_w"] is None
-    assert f"{verdicts.count('unstable')} of 8 windows are unstable" in document["notes"][0]
+    # Some of those that are unstable by the service times as given may be stable: they are within the error.
+    unstable = sum(not window.stretch.is_stable for window in result.windows)
+    assert verdicts.count("unstable") < unstable < 8
+    assert f"{unstable} of 8 windows are unstable with the service times as given" in document["notes"][0]
 
 
 def test_the_same_seed_gives_the_same_answer() -> None:

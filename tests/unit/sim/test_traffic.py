@@ -115,7 +115,7 @@ def test_unusable_traces_are_refused(trace_s: list[float] | None, message: str) 
 
 
 def test_bursts_too_short_to_list_are_refused() -> None:
-    blink = BurstyArrivals(rate_qps=1.0, burst_factor=2.0, burst_fraction=0.5, mean_burst_s=1e-9)
+    blink = BurstyArrivals(rate_qps=1.0, burst_factor=2.0, burst_fraction=0.5, mean_burst_s=1e-6)
     with pytest.raises(InputError, match="mean_burst_s"):
         draw_arrivals_s(blink, 1000, seed=1)
 

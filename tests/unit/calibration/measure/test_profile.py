@@ -57,7 +57,7 @@ def test_records_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "raw.csv").write_text("hello\n", encoding="utf-8")
-    with pytest.raises(InputError, match="expected measurements of a calibration"):
+    with pytest.raises(InputError, match=r"raw\.csv:1:1: expected '# ' and a JSON object .* got 'hello'"):
         read_records(tmp_path / "raw.csv")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,15 @@ def test_an_error_that_helps_no_one_is_told() -> None:
         (number, replace(visit, seconds=visit.seconds * np.exp(rng.normal(0.0, 2.0))))
         for number, visit in records.visits
     ]
-    with pytest.raises(InputError, match=r"too little was measured: 40 sequences, .* \d+ % off, .* 50 %"):
+    with pytest.raises(
+        InputError, match=r"too little was measured: 40 sequences, .* a factor of \d.*, .* one of 2;"
+    ):
         fit_records(Records(records.facts, scattered), caches())
 
 
 @pytest.mark.slow
 def test_few_sequences_that_agree_are_a_profile() -> None:
-    assert 0.0 < fit_records(first(40), caches()).relative_error < 0.5
+    assert 0.0 < fit_records(first(40), caches()).relative_error < log(2.0)
 
 
 def test_refitting_refuses_what_it_cannot_write_before_it_fits(tmp_path: Path) -> None:
