@@ -143,7 +143,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         seed=question.simulation.seed,
         engine=engine,
         tolerance=SEARCH_TOLERANCE,
-        most_queries=max(MOST_QUERIES, question.simulation.max_queries),
+        most_queries=question.simulation.max_queries,
     )
     greatest = greatest_rate(
         search,

@@ -10,7 +10,14 @@ import pytest
 
 from perfmodel.cli.main import main
 
-QUICK = ["--set", "simulation.min_queries=50000", "--set", "simulation.precision=0.1"]
+QUICK = [
+    "--set",
+    "simulation.min_queries=50000",
+    "--set",
+    "simulation.max_queries=50000",
+    "--set",
+    "simulation.precision=0.1",
+]
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -12,6 +12,7 @@ ISCA = ["--set", "node.stack=deeprecsys-isca2020"]
 HOPELESS = ["tune", "-s", "rm3_broadwell", *ISCA, "--deeprecsys-mode", "--set", "sla.latency_ms=0.01"]
 
 
+@pytest.mark.slow
 def test_an_sla_that_no_load_meets_is_one_json_document_and_exit_code_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from perfmodel.cli.main import main
 
-QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.05"]
+QUICK = [
+    "--set",
+    "simulation.min_queries=20000",
+    "--set",
+    "simulation.max_queries=20000",
+    "--set",
+    "simulation.precision=0.05",
+]
 FLEET = ["fleet", "--scenario", "rm3_skylake", "--nodes", "20", *QUICK]
 BEYOND = [
     *["--set", "policy.batch_size=4096"],

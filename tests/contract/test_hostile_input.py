@@ -27,6 +27,7 @@ def _run(*arguments: str) -> None:
     assert "| exit 2 |" in run.stdout.partition("\n")[0]
 
 
+@pytest.mark.slow
 def test_a_sample_of_hostile_cases_ends_well() -> None:
     _run("--sample", "8", "--pairs", "2", "--seed", "5")
 

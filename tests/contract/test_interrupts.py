@@ -48,7 +48,7 @@ def in_finaliser() -> None:
 
 def in_fork_hook() -> None:
     armed = [True]
-    os.register_at_fork(after_in_parent=lambda: armed.pop() and signal.raise_signal(signal.SIGINT))
+    os.register_at_fork(after_in_parent=lambda: armed and armed.pop() and signal.raise_signal(signal.SIGINT))
     if os.fork() == 0:
         os._exit(0)
     time.sleep(LONG_S)

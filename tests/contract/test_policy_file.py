@@ -73,6 +73,7 @@ def test_a_compiled_policy_answers_like_the_built_in_one_that_it_imitates(
     assert mine["utilisation"]["cpu"] == pytest.approx(built_in["utilisation"]["cpu"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_simpy_gives_the_same_answer_and_says_that_it_ran(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,14 @@ from perfmodel.cli.main import main
 from perfmodel.loading.shipped import shipped_names
 from tests.golden.scenarios import EACH_KIND
 
-QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
+QUICK = [
+    "--set",
+    "simulation.min_queries=20000",
+    "--set",
+    "simulation.max_queries=20000",
+    "--set",
+    "simulation.precision=0.2",
+]
 PREDICT_KEYS = {
     "verdict",
     "offered_qps",

@@ -11,7 +11,14 @@ import pytest
 from perfmodel.cli.main import main
 from perfmodel.loading.shipped import find_file
 
-QUICK = ["--set", "simulation.min_queries=20000", "--set", "simulation.precision=0.2"]
+QUICK = [
+    "--set",
+    "simulation.min_queries=20000",
+    "--set",
+    "simulation.max_queries=20000",
+    "--set",
+    "simulation.precision=0.2",
+]
 PAGES: dict[tuple[str, ...], tuple[int, str]] = {}
 
 

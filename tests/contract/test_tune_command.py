@@ -10,7 +10,14 @@ import pytest
 from perfmodel.cli.main import main
 
 FEW = ["--batch-sizes", "128,192,256", "--static-batch", "64"]
-QUICK = ["--set", "simulation.min_queries=50000", "--set", "simulation.precision=0.1"]
+QUICK = [
+    "--set",
+    "simulation.min_queries=50000",
+    "--set",
+    "simulation.max_queries=50000",
+    "--set",
+    "simulation.precision=0.1",
+]
 POINT = {"batch_size", "offload_threshold_items", "latency_bounded_qps", "qps_per_w"}
 
 
@@ -48,6 +55,7 @@ def test_the_document_has_the_keys_that_scripts_rely_on(capsys: pytest.CaptureFi
     assert answer["climb"]["found_optimum"]
 
 
+@pytest.mark.slow
 def test_three_sla_levels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "tune", "-s", "ncf_broadwell", *FEW, "--sla-levels")
     levels = {level["level"]: level for level in answer["sla_levels"]}
@@ -108,6 +116,7 @@ def test_what_cannot_be_tuned_is_one_line(
     assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
+@pytest.mark.slow
 def test_batches_beyond_the_calibrated_range_need_to_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     change = ["--set", "node.stack=hpca2020", "--set", "model=hpca-rmc1"]
     code, answer = ask(capsys, "tune", "-s", "rm1_broadwell", *change)

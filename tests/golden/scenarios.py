@@ -13,7 +13,7 @@ import perfmodel
 from perfmodel.loading.shipped import shipped_names
 
 ANSWERS = Path(__file__).with_name("scenarios.json")
-QUICK = ("simulation.min_queries=50000", "simulation.precision=0.1")
+QUICK = ("simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.1")
 # One scenario of each kind that answers within seconds; the others are predicted among the slow tests.
 EACH_KIND = (
     "din_broadwell",

@@ -77,9 +77,10 @@ class RateSearch:
         return self.affordable(ceil(plain * min(5.0, max(1.0, 0.05 / (1.0 - self.sla.percentile)))))
 
     def affordable(self, num_queries: int) -> int:
-        """As many queries as asked for, as long as they are not too many requests for one of many runs."""
+        """As many queries as asked for, unless a run may not be so long, or has too many requests."""
         requests = requests_a_query(self.policy, self.traffic.size_pmf)
-        return affordable_queries(num_queries, requests, fewest=FEWEST_QUERIES, most_requests=MOST_REQUESTS)
+        wanted = min(num_queries, max(FEWEST_QUERIES, self.most_queries))
+        return affordable_queries(wanted, requests, fewest=FEWEST_QUERIES, most_requests=MOST_REQUESTS)
 
     @property
     def load_may_shorten_latencies(self) -> bool:

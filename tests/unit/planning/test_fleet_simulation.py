@@ -124,6 +124,7 @@ def test_the_worst_window_decides() -> None:
     assert f"{unstable} of 8 windows are unstable with the service times as given" in document["notes"][0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer() -> None:
     question = scenario("rm3_skylake", DAY)
     first, second = (json.dumps(ask(question, 5, routing=Routing.POWER_OF_TWO).to_dict()) for _ in range(2))

@@ -243,6 +243,7 @@ def test_a_placement_conserves_the_items(request_items: list[int]) -> None:
         simulate(Queries(np.zeros(1), np.array([10])), SERVICE, Miscounts())
 
 
+@pytest.mark.slow
 def test_the_example_learns_which_choice_is_best() -> None:
     items, busy = np.arange(1, 1025), np.arange(1, 9)
     service = ServiceTimes(

@@ -87,6 +87,7 @@ def test_rmc3_against_threshold_is_within_a_factor_of_two_with_one_maximum(traff
     assert maximum.setting in ("at the same place", "1 step of the grid apart")
 
 
+@pytest.mark.slow
 def test_a_card_that_hides_more_gains_more_and_the_cores_alone_do_not_notice(traffic: SharedTraffic) -> None:
     by_name = {variant.name: variant for variant in variants(cores=28)}
     targets_ms = {"dlrm-rmc3": 100.0}

@@ -268,6 +268,7 @@ OFFLOADING = (
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.slow
 def test_offloaded_queries_are_served_and_compared(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,6 +290,7 @@ def test_offloaded_queries_are_served_and_compared(
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.slow
 def test_the_page_shows_the_accelerator_beside_the_cores(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
