@@ -83,6 +83,7 @@ def test_simpy_gives_the_same_answer_and_says_that_it_ran(
     assert simpy["latency_ms"] == pytest.approx(compiled["latency_ms"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_policy_that_learns_runs_in_simpy_and_the_page_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", *QUICK, "--policy-file", str(EXAMPLE)]) in (0, 3, 6)
     page = capsys.readouterr().out

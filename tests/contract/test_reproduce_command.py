@@ -54,6 +54,7 @@ def test_a_page_that_cannot_be_written_is_told_before_computing(
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
+@pytest.mark.slow
 def test_an_answer_whose_page_cannot_be_written_in_the_end_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

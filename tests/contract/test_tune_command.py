@@ -67,6 +67,7 @@ def test_three_sla_levels_in_one_run(capsys: pytest.CaptureFixture[str]) -> None
     assert levels["medium"]["tuned"] == answer["tuned"]
 
 
+@pytest.mark.slow
 def test_the_same_question_gets_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     pages = []
     for _ in range(2):

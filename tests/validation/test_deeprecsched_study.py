@@ -99,6 +99,7 @@ def test_rmc3_wants_no_smaller_batches_on_broadwell(rmc3: Study) -> None:
     assert all(broadwell >= skylake for broadwell, skylake in pairs)
 
 
+@pytest.mark.slow
 def test_rmc3_wants_smaller_batches_for_the_log_normal_sizes(rmc3: Study) -> None:
     narrow = run_study(replace(rmc3.plan, sizes=LOG_NORMAL))
     for cpu in CPUS:

@@ -101,6 +101,7 @@ def test_a_handful_watched_in_a_fleet_shows_it_under_join_shortest_queue(
     assert np.abs(found).max() < TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_handful_alone_misses_the_tail_of_a_fleet_that_joins_the_shortest_queue() -> None:
     """A known miss: less pooling, a longer tail."""
     at_80, at_90 = (

@@ -79,7 +79,7 @@ class RateSearch:
     def affordable(self, num_queries: int) -> int:
         """As many queries as asked for, unless a run may not be so long, or has too many requests."""
         requests = requests_a_query(self.policy, self.traffic.size_pmf)
-        wanted = min(num_queries, max(FEWEST_QUERIES, self.most_queries))
+        wanted = min(num_queries, self.most_queries)
         return affordable_queries(wanted, requests, fewest=FEWEST_QUERIES, most_requests=MOST_REQUESTS)
 
     @property

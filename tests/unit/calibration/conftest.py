@@ -1,4 +1,4 @@
-"""What the runtime sets in its own processes, and these tests in theirs, is put back for the tests after them."""
+"""What the runtime sets in its own processes, and these tests in theirs, is put back after them."""
 
 from __future__ import annotations
 

@@ -180,6 +180,7 @@ def test_issue_costs_are_found_again_in_made_up_visits() -> None:
     assert found["concat.features"].part_s == pytest.approx(0.7 * US, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_more_is_measured_of_the_same_sequences_though_more_memory_is_free_now(
     measured: tuple[Path, Records, StandIn], tmp_path: Path
 ) -> None:

@@ -176,6 +176,7 @@ def test_an_interruption_before_anything_is_measured_says_so(
     assert captured.err.splitlines()[-1] == "interrupted before anything was measured"
 
 
+@pytest.mark.slow
 def test_an_interruption_after_the_measurement_keeps_the_answer(
     scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +190,7 @@ def test_an_interruption_after_the_measurement_keeps_the_answer(
     assert captured.err.splitlines()[-1].startswith("interrupted: the answer is of what was measured")
 
 
+@pytest.mark.slow
 def test_an_answer_whose_records_cannot_be_written_is_printed(
     scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

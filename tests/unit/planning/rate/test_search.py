@@ -147,6 +147,7 @@ def test_a_looser_sla_allows_a_greater_rate() -> None:
         BurstyArrivals(rate_qps=1.0, burst_factor=4, burst_fraction=0.1, mean_burst_s=0.05),
     ],
 )
+@pytest.mark.slow
 def test_the_engines_find_the_same_rate(arrivals: Arrivals) -> None:
     found = {
         contended_search(10.0, arrivals=arrivals, engine=engine).greatest_rate_qps()
