@@ -457,10 +457,17 @@ def _notes(
     needed: int | None,
 ) -> tuple[str, ...]:
     notes = []
+    cycle = cycle_queries(traffic.arrivals)
     if needed is not None:
         notes.append(
             f"the run holds {MIN_CYCLES * num_queries / needed:.2g} bursts in the mean, too few to say "
             f"what is usual; {MIN_CYCLES} take simulation.max_queries={needed}"
+        )
+    elif cycle is not None and num_queries < STEADY_CYCLES * cycle:
+        notes.append(
+            f"the run holds {num_queries / cycle:.3g} bursts in the mean; intervals of fewer than "
+            f"{STEADY_CYCLES} are too narrow (of {MIN_CYCLES}, they hold the truth in 81 %): "
+            f"simulation.max_queries={ceil(STEADY_CYCLES * cycle)} allows as many"
         )
     reached = interval.relative_half_width
     if reached > settings.precision:

@@ -214,6 +214,15 @@ def test_a_run_with_few_bursts_says_how_many_and_what_it_would_take() -> None:
         assert "simulation.max_queries=5700000" in result.notes[0]
 
 
+def test_a_run_with_some_bursts_says_that_its_intervals_are_too_narrow() -> None:
+    service = ServiceTimes(cpu_s=np.ones((1, 4)))
+    limits = SimulationSettings(seed=1, precision=0.9, min_queries=20_000, max_queries=60_000)
+    # 1.9 queries/s and a burst of 60 s every 600 s: 1,140 queries from one to the next.
+    result = run_until_precise(bursty(60.0), service, UNSPLIT, limits, percentile=0.95)
+    assert result.needed_queries is None
+    assert any("holds 52.6 bursts" in note and "max_queries=342000" in note for note in result.notes)
+
+
 def test_intervals_see_the_variation_between_bursts() -> None:
     service = ServiceTimes(cpu_s=np.ones((1, 4)))
     limits = SimulationSettings(seed=3, precision=0.9, min_queries=20_000, max_queries=4_000_000)
