@@ -53,7 +53,7 @@ def start_rows(repetitions: int = 7) -> Iterator[Row]:
         first_s = []
         for repetition in range(repetitions):
             cold = os.environ | {"NUMBA_CACHE_DIR": str(Path(folder) / str(repetition))}
-            first_s.append(once_s(lambda cold=cold: _run(PREDICT, cold)))  # type: ignore[misc]
+            first_s.append(once_s(lambda cold=cold: _run(PREDICT, cold)))  # type: ignore[misc]  # bound now
             for name in processes:
                 times_s[name].append(once_s(starts(name)))
     libraries_s = median(times_s[LIBRARIES])

@@ -116,7 +116,7 @@ def cell_cases() -> Iterator[Case]:
 def option_cases() -> Iterator[Case]:
     """Every option and argument of every command with every value, twice, and without one."""
     for command, beside in _COMMANDS.items():
-        parameters = get_command(_app(command)).commands[command].params  # type: ignore[attr-defined]
+        parameters = get_command(_app(command)).commands[command].params  # type: ignore[attr-defined]  # a group
         for parameter in parameters:
             if parameter.param_type_name == "argument":
                 for name, text in TEXTS.items():
