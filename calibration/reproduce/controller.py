@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from calibration.reproduce.scope import CARD, CPU, Progress
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.deeprecsys_bench import Bench
-from perfmodel.planning.deeprecsys_settings import PUBLISHED
+from perfmodel.planning.deeprecsys.bench import Bench
+from perfmodel.planning.deeprecsys.settings import PUBLISHED
 from perfmodel.planning.load_test import Configuration
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.reproduction import Compared, Section

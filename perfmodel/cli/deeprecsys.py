@@ -6,8 +6,8 @@ import json
 
 import typer
 
-from perfmodel.planning.deeprecsys_climb import published_climbs
-from perfmodel.planning.deeprecsys_mode import compare_shortcuts
+from perfmodel.planning.deeprecsys.climb import published_climbs
+from perfmodel.planning.deeprecsys.shortcuts import compare_shortcuts
 from perfmodel.planning.prepare import Question
 from perfmodel.report.deeprecsys import deeprecsys_page
 from perfmodel.report.latency import print_page

@@ -8,8 +8,8 @@ import pytest
 
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.deeprecsys_bench import Bench, Effort, with_interpolation
-from perfmodel.planning.deeprecsys_climb import (
+from perfmodel.planning.deeprecsys.bench import Bench, Effort, with_interpolation
+from perfmodel.planning.deeprecsys.climb import (
     Attempt,
     Configuration,
     _choice,
@@ -17,8 +17,8 @@ from perfmodel.planning.deeprecsys_climb import (
     climb_once,
     published_climbs,
 )
-from perfmodel.planning.deeprecsys_mode import ShortcutReport, compare_shortcuts
-from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.shortcuts import ShortcutReport, compare_shortcuts
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.planning.rate.search import RateSearch
 

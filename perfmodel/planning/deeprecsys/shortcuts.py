@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.planning.deeprecsys_bench import THOROUGH, Bench, Effort, Found
-from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort, Found
+from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.prepare import Question
 from perfmodel.units import MS
 

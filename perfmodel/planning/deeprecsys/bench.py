@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import IntegerMillisecondArrivals, PoissonArrivals
 from perfmodel.errors import InputError
-from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.bracket import bisecting, greatest

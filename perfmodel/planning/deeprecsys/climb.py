@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perfmodel.errors import InputError
-from perfmodel.planning.deeprecsys_bench import THOROUGH, Bench, Effort
-from perfmodel.planning.deeprecsys_settings import PUBLISHED, ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort
+from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.prepare import Question
 from perfmodel.sim.deeprecsys import WalkRules
 from perfmodel.sim.policies import SplitAndOffload
