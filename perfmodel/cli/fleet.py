@@ -22,8 +22,8 @@ from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import quoted
-from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.fleet_simulation import predict_fleet
+from perfmodel.planning.fleet.computation import predict_fleet
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.prepare import prepare_together
 from perfmodel.report.fleet import fleet_page
 from perfmodel.report.latency import print_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
+from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.report.error_budget import probability
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, number, times_of

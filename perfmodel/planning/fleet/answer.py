@@ -8,7 +8,7 @@ from typing import Any
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
-from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.verdict import Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.run import REPORTED_PERCENTILES

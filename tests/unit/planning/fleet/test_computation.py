@@ -10,9 +10,9 @@ import pytest
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.fleet_answer import FleetPrediction
-from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.fleet_simulation import predict_fleet
+from perfmodel.planning.fleet.answer import FleetPrediction
+from perfmodel.planning.fleet.computation import predict_fleet
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.predict import predict
 from perfmodel.planning.prepare import Question, prepare
 
