@@ -9,11 +9,11 @@ from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.deeprecsys.bench import Bench
 from perfmodel.planning.deeprecsys.settings import PUBLISHED
-from perfmodel.planning.load_test import Configuration
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.reproduction import Compared, Section
 from perfmodel.planning.study import Study, geometric_mean, production_sizes
-from perfmodel.planning.tuning import OperatingPoint, Tuning
+from perfmodel.planning.tune.answer import OperatingPoint, Tuning
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.traffic import TrafficSource
 
 LEVEL = "medium"

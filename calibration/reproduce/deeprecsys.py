@@ -12,9 +12,9 @@ from calibration.reproduce.rmc3_curves import batch_section, threshold_section
 from calibration.reproduce.scope import CPU, Progress, Scope, silent
 from calibration.reproduce.variants import variants_section
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
-from perfmodel.planning.load_test import SharedTraffic
 from perfmodel.planning.reproduction import Reproduction
 from perfmodel.planning.study import StudyPlan, production_sizes, run_study
+from perfmodel.planning.tune.load_test import SharedTraffic
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.traffic import TrafficSource
 

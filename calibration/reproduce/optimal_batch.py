@@ -8,7 +8,7 @@ from itertools import pairwise
 from calibration.reproduce.scope import CPU, OTHER_CPU
 from perfmodel.planning.reproduction import Compared, Line, LinePlot, Section
 from perfmodel.planning.study import Study
-from perfmodel.planning.tuning import Tuning
+from perfmodel.planning.tune.answer import Tuning
 
 BATCH = "best batch size [items]"
 QPS = "latency-bounded throughput [queries/s]"

@@ -21,8 +21,8 @@ from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.tune import TuneOptions
-from perfmodel.planning.tune import tune as tune_question
+from perfmodel.planning.tune.computation import tune as tune_question
+from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.report.latency import print_page
 from perfmodel.report.tune import tune_page
 

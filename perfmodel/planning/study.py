@@ -11,19 +11,19 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.traffic_files import named_sizes
-from perfmodel.planning.load_test import FINAL_QUERIES, Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_devices, find_model
-from perfmodel.planning.service_tables import service_of
-from perfmodel.planning.tuning import (
+from perfmodel.planning.tune.answer import Tuning
+from perfmodel.planning.tune.computation import Tuner
+from perfmodel.planning.tune.load_test import FINAL_QUERIES, LoadTest, SharedTraffic, service_of
+from perfmodel.planning.tune.question import (
     SLA_LEVELS,
+    Configuration,
     Grid,
     Objective,
-    Tuning,
     doubling_batch_sizes,
     share_thresholds,
 )
-from perfmodel.planning.tuning_search import Tuner
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.traffic import TrafficSource
 

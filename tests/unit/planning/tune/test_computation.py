@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfmodel.planning.load_test import Configuration, LoadTest
-from perfmodel.planning.tuning import Grid, Objective, Tuning
-from perfmodel.planning.tuning_search import TIE, Tuner
+from perfmodel.planning.tune.answer import Tuning
+from perfmodel.planning.tune.computation import TIE, Tuner
+from perfmodel.planning.tune.load_test import LoadTest
+from perfmodel.planning.tune.question import Configuration, Grid, Objective
 
 CPU_W, NODE_W = 240.0, 490.0
 

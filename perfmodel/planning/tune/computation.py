@@ -8,9 +8,38 @@ most of the rest takes one short probe at the best rate so far.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from perfmodel.planning.load_test import Configuration, LoadTest
-from perfmodel.planning.tuning import PLATEAU, Grid, Objective, OperatingPoint, Tried, Tuning, threshold_key
+from perfmodel.errors import InputError
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import queries_for_bursts
+from perfmodel.planning.rate.search import RateSearch
+from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
+from perfmodel.planning.tune.answer import PLATEAU, OperatingPoint, Tried, TuneAnswer, Tuning
+from perfmodel.planning.tune.load_test import (
+    FINAL_QUERIES,
+    LEAST_PILOT_QUERIES,
+    LoadTest,
+    ServiceTables,
+    SharedTraffic,
+)
+from perfmodel.planning.tune.question import (
+    MEDIUM,
+    SLA_LEVELS,
+    Configuration,
+    Grid,
+    Objective,
+    TuneOptions,
+    doubling_batch_sizes,
+    share_thresholds,
+    static_batch_size,
+    threshold_key,
+)
+from perfmodel.sim.policies import SplitAndOffload
+
+RATES_AT_A_TIME = 8
+"""Two compiled loops side by side: there is one node to tune, and mostly more than one core."""
 
 CONTENDERS = 0.02
 """Configurations within this of the best short sample are tried on the long one. [1]"""
@@ -19,6 +48,121 @@ MAX_CONTENDERS = 4
 
 TIE = 0.01
 """Of configurations this close, the one with the smallest batch is set: noise does not choose. [1]"""
+
+
+def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
+    """Find the batch size and offload threshold that carry the most load within the SLA.
+
+    Raises
+    ------
+    InputError
+        If the scenario's policy is another one, or sheds queries.
+    ExtrapolationError
+        If an accelerator's launches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    options = options or TuneOptions()
+    _require_split(question)
+    grid = _grid(question, options)
+    if not options.extrapolate:
+        for threshold in (None, *grid.thresholds[:1]):
+            widest = Configuration(max(grid.batch_sizes), threshold)
+            question.node.require_calibrated(widest.policy, question.max_items)
+    static = Configuration(
+        options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
+    )
+    traffic = _traffic(question, grid)
+    nodes = [replace(question.node, threads=threads) for threads in _threads(question.node)]
+    law = question.traffic.size_pmf
+    services = {node.threads: ServiceTables(node, law).of for node in nodes}
+    levels: dict[str, Tuning] = {}
+    by_threads: dict[str, dict[int, Tuning]] = {}
+    promising: dict[int, list[Configuration]] = {node.threads: [] for node in nodes}
+    for level, factor in (SLA_LEVELS if options.sla_levels else {MEDIUM: 1.0}).items():
+        sla = question.sla.model_copy(update={"latency_ms": factor * question.sla.latency_ms})
+        found: dict[int, Tuning] = {}
+        for node in nodes:
+            test = LoadTest(
+                node, traffic, sla, service=services[node.threads], rates_at_a_time=RATES_AT_A_TIME
+            )
+            tuner = Tuner(test, grid, static, options.objective, static_competes=not options.batch_sizes)
+            found[node.threads] = tuner.tune(curves=True, promising=promising[node.threads])
+            promising[node.threads] = [found[node.threads].exhaustive.configuration]
+        by_threads[level] = found
+        best = max(found.values(), key=lambda tuning: tuning.score)
+        # The baseline has one thread a worker, whatever the optimum has.
+        levels[level] = replace(best, static=found[1].static)
+    return TuneAnswer(
+        question=question,
+        grid=grid,
+        levels=levels,
+        by_threads=by_threads[MEDIUM],
+        simulated_queries=sum(
+            one.simulated_queries for found in by_threads.values() for one in found.values()
+        ),
+    )
+
+
+def _traffic(question: Question, grid: Grid) -> SharedTraffic:
+    """What arrives, in tests long enough to hold enough bursts where it comes in bursts.
+
+    Raises
+    ------
+    UndecidedError
+        Where they would be too long.
+    """
+    policy = Configuration(max(grid.batch_sizes)).policy
+    service = question.node.service_times(policy, question.max_items, question.traffic.size_pmf)
+    search = RateSearch(
+        traffic=question.traffic,
+        service=service,
+        policy=policy,
+        sla=question.sla,
+        seed=question.simulation.seed,
+        most_queries=question.simulation.max_queries,
+    )
+    least = max(LEAST_PILOT_QUERIES, queries_for_bursts(search, search.saturation_qps()))
+    final = max(FINAL_QUERIES, least)
+    seed = question.simulation.seed
+    return SharedTraffic(question.traffic, seed=seed, final_queries=final, least_queries=least)
+
+
+def _threads(node: ServingNode) -> tuple[int, ...]:
+    """Threads of a worker to try: where the profile knows how they scale, all that share out the cores."""
+    if not node.cpu.thread_scaling:
+        return (1,)
+    most = max(1, node.cores // 2)
+    return tuple(threads for threads in range(1, most + 1) if node.cores % threads == 0)
+
+
+def _require_split(question: Question) -> None:
+    policy = question.policy
+    if not isinstance(policy, SplitAndOffload):
+        raise InputError(
+            f"policy.name: expected split, whose batch size and threshold tune sets, got {policy.name}"
+        )
+    if policy.shedding is not None:
+        raise InputError("policy.shedding: expected null, since tune counts every query")
+
+
+def _grid(question: Question, options: TuneOptions) -> Grid:
+    """Return what was asked for, else the default within the calibrated range."""
+    node, law = question.node, question.traffic.size_pmf
+    batch_sizes = options.batch_sizes or affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
+    if options.batch_sizes and affordable_batch_sizes(batch_sizes, law) != batch_sizes:
+        least = least_batch_size(law)
+        raise InputError(
+            f"--batch-sizes: expected sizes from {least} up, got {batch_sizes[0]}: queries of "
+            f"{law.mean_items:.0f} items would be too many requests to try in minutes"
+        )
+    if not options.batch_sizes and not options.extrapolate:
+        low, high = node.cpu.batch_range
+        inside = tuple(size for size in batch_sizes if low <= min(size, law.max_items) <= high)
+        batch_sizes = inside or batch_sizes
+    if node.num_accelerators == 0:
+        if options.thresholds:
+            raise InputError(f"--thresholds: {question.name} has no accelerator")
+        return Grid(batch_sizes=batch_sizes)
+    return Grid(batch_sizes=batch_sizes, thresholds=options.thresholds or share_thresholds(law))
 
 
 class Tuner:

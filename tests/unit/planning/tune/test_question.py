@@ -8,7 +8,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.study import StudyPlan, geometric_mean, production_sizes, run_study
-from perfmodel.planning.tuning import doubling_batch_sizes, share_thresholds, static_batch_size
+from perfmodel.planning.tune.question import doubling_batch_sizes, share_thresholds, static_batch_size
 from perfmodel.sim.query_sizes import item_share_from
 
 

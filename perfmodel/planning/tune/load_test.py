@@ -7,7 +7,6 @@ configurations then differ by what they do and not by luck.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import ceil
 
 from perfmodel.domain.serving import SlaTarget
@@ -16,9 +15,9 @@ from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
 from perfmodel.planning.rate.drawn import DrawnTraffic
 from perfmodel.planning.rate.late import LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION
-from perfmodel.planning.service_tables import ServiceTables
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
-from perfmodel.sim.query_sizes import mean_requests
+from perfmodel.sim.query_sizes import SizePmf, mean_requests
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation
@@ -30,38 +29,18 @@ FINAL_QUERIES = 1_000_000
 """Queries behind a reported rate."""
 
 PILOT_REQUESTS = 1_500_000
+
 LEAST_PILOT_QUERIES = 20_000
 
 PILOT_TOLERANCE = 0.004
+
 FINAL_TOLERANCE = 0.002
+
 FINAL_WINDOW = (-0.015, -0.005, 0.005, 0.015)
 """Where the long sample looks first, relative to what the pilot found."""
 
 RATES_AT_A_TIME = 4
 """Rates that share one compiled loop."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Configuration:
-    """What tuning chooses.
-
-    Attributes
-    ----------
-    batch_size : int
-        Largest request of a core. [items]
-    offload_threshold_items : int or None
-        Queries of at least this size go whole to the accelerator; None: none does. [items]
-    """
-
-    batch_size: int
-    offload_threshold_items: int | None = None
-
-    @property
-    def policy(self) -> SplitAndOffload:
-        """The policy that does it."""
-        return SplitAndOffload(
-            batch_size=self.batch_size, offload_threshold_items=self.offload_threshold_items
-        )
 
 
 class SharedTraffic:
@@ -244,3 +223,38 @@ def _from_low_on(low: float, contended: float, limit: float) -> list[float]:
     if low < 0.6 * contended:
         return [low, 0.7 * contended, 0.88 * contended, min(0.99 * contended, limit)]
     return [low + (limit - low) * step for step in (0.0, 0.02, 0.1, 0.3)]
+
+
+class ServiceTables:
+    """Tables made once: one for all policies, or where calls were measured one for each.
+
+    Measured calls take longer the more of the caches the requests before have taken, and those are of
+    other sizes under every policy.
+
+    Parameters
+    ----------
+    node : ServingNode
+        What serves.
+    law : SizePmf
+        Sizes of the queries.
+    """
+
+    def __init__(self, node: ServingNode, law: SizePmf) -> None:
+        self._node, self._law = node, law
+        self._every: ServiceTimes | None = None
+        self._own: dict[SplitAndOffload, ServiceTimes] = {}
+
+    def of(self, policy: SplitAndOffload) -> ServiceTimes:
+        """The table to serve a policy's requests by."""
+        if self._node.cpu.surfaces:
+            if policy not in self._own:
+                self._own[policy] = self._node.service_times(policy, self._law.max_items, self._law)
+            return self._own[policy]
+        if self._every is None:
+            self._every = service_of(self._node, self._law.max_items)
+        return self._every
+
+
+def service_of(node: ServingNode, max_items: int) -> ServiceTimes:
+    """Tabulate a node's service times for requests of all sizes up to `max_items`, on every pool."""
+    return node.service_times(SplitAndOffload(batch_size=max_items), max_items)

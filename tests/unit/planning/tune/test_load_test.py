@@ -8,11 +8,11 @@ import pytest
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import BurstyArrivals, PoissonArrivals
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.service_tables import service_of
 from perfmodel.planning.study import production_sizes, study_node
+from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic, service_of
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation
