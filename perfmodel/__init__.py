@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perfmodel.planning.breakdown import LatencyTable
-    from perfmodel.planning.predict import Prediction
+    from perfmodel.planning.predict.answer import Prediction
 
 __all__ = ["latency", "predict"]
 
@@ -48,7 +48,7 @@ def predict(
         See `perfmodel.errors`.
     """
     from perfmodel.loading.scenario_file import load_scenario
-    from perfmodel.planning.predict import predict as predict_question
+    from perfmodel.planning.predict.computation import predict as predict_question
     from perfmodel.planning.prepare import prepare
 
     return predict_question(

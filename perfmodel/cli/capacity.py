@@ -15,7 +15,7 @@ from perfmodel.cli.options import (
     SetOption,
 )
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.capacity import capacity as capacity_of
+from perfmodel.planning.capacity.computation import capacity as capacity_of
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.capacity import capacity_page
 from perfmodel.report.latency import print_page

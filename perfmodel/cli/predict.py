@@ -19,8 +19,8 @@ from perfmodel.cli.options import (
     SetOption,
 )
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.own_policy import with_own_policy
-from perfmodel.planning.predict import predict as predict_question
+from perfmodel.planning.predict.computation import predict as predict_question
+from perfmodel.planning.predict.own_policy import with_own_policy
 from perfmodel.planning.prepare import prepare
 
 EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}

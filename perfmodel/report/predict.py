@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.predict import Prediction
+from perfmodel.planning.predict.answer import Prediction
 from perfmodel.report.error_budget import (
     deciding_lines,
     latency_band,

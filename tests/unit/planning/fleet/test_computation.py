@@ -13,7 +13,7 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.fleet.answer import FleetPrediction
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
-from perfmodel.planning.predict import predict
+from perfmodel.planning.predict.computation import predict
 from perfmodel.planning.prepare import Question, prepare
 
 QUICK = ["simulation.min_queries=20000", "simulation.precision=0.05"]
