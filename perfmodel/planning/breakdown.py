@@ -15,7 +15,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.words import quoted
-from perfmodel.planning.service_words import device_words, input_share
+from perfmodel.planning.service_times import device_words, input_share
 from perfmodel.units import MS
 
 BOUNDS: Mapping[str, str] = {

@@ -30,7 +30,7 @@ from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes,
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
-from perfmodel.planning.service_words import service_times_of
+from perfmodel.planning.service_times import service_times_of
 from perfmodel.planning.stack_choice import Wish, choose_stacks
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores

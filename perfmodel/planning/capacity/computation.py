@@ -11,7 +11,7 @@ from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
-from perfmodel.planning.service_error import service_errors
+from perfmodel.planning.service_times import service_errors
 from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise

@@ -13,7 +13,7 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
-from perfmodel.planning.service_error import service_errors
+from perfmodel.planning.service_times import service_errors
 from perfmodel.planning.verdict import NORMAL, Judgement, Verdict, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample

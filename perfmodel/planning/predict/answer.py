@@ -16,11 +16,7 @@ from perfmodel.planning.error_budget import (
 )
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate
-from perfmodel.planning.sensitivity import (
-    Errors,
-    LatencyBudget,
-    RateBudget,
-)
+from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict, sla_interval
 from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult
 from perfmodel.sim.statistics import Interval

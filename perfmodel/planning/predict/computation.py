@@ -21,11 +21,10 @@ from perfmodel.planning.sensitivity import (
     OtherTimes,
     RateBudget,
     latency_budget,
-    margin,
     rate_budget,
 )
-from perfmodel.planning.service_error import service_errors
-from perfmodel.planning.verdict import Judgement, judge, quantile, what_decides
+from perfmodel.planning.service_times import service_errors
+from perfmodel.planning.verdict import Judgement, judge, margin, quantile, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,

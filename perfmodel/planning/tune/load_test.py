@@ -12,8 +12,7 @@ from math import ceil
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
-from perfmodel.planning.rate.drawn import DrawnTraffic
-from perfmodel.planning.rate.late import LateQueries
+from perfmodel.planning.rate.late import DrawnTraffic, LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload

@@ -14,8 +14,8 @@ from perfmodel.domain.workload import BurstyArrivals, DiurnalArrivals, PoissonAr
 from perfmodel.errors import UndecidedError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.rate.drawn import DrawnTraffic
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.late import DrawnTraffic
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic
 from perfmodel.planning.tune.question import Configuration

@@ -14,7 +14,7 @@ from perfmodel.domain.hardware import Interference, ModelAnchor
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, find_device, find_model, prepare
 from perfmodel.planning.sensitivity import Errors
-from perfmodel.planning.service_error import (
+from perfmodel.planning.service_times import (
     ANCHORED_SPREAD,
     EDITED_SPREAD,
     device_error,

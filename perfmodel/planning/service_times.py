@@ -1,12 +1,14 @@
-"""How far off the service times of a node may be: the spread of their logarithm, device by device.
+"""What is known of a node's service times: how far off they may be, and in words what is in them.
 
-A profile states errors of what its fit had not seen: of whole passes, and where single calls were measured of
-each kind of call. This module weighs them by what the node runs: which kinds take the time, in which batches,
-with how many cores at work.
+Their error is the spread of their logarithm, device by device. A profile states errors of what its fit had
+not seen: of whole passes, and where single calls were measured of each kind of call. They are weighed by what
+the node runs: which kinds take the time, in which batches, with how many cores at work. The words are the
+second line of every answer.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import hypot, log, sqrt
 
 import numpy as np
@@ -14,19 +16,25 @@ import numpy as np
 from perfmodel.costmodel.kernels import Floats, surface_key
 from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.hardware import Device
-from perfmodel.planning.node import ServingNode
-from perfmodel.planning.request_mix import request_mix
+from perfmodel.planning.node import ServingNode, request_mix
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy
 from perfmodel.sim.query_sizes import SizePmf
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
+
 ANCHORED_SPREAD = 0.025
 """Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
 utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
+
 EDITED_SPREAD = log(1.5)
 """Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
+
+WORTH_SAYING = 0.005
+"""Share of the time from which the conversion of inputs is mentioned. [1]"""
+
+EDITED = "edited by hand since it was fitted: an extrapolation, off by a factor of 1.5 either way"
 
 
 def service_errors(node: ServingNode, policy: Policy, sizes: SizePmf) -> Errors:
@@ -140,3 +148,46 @@ def _offloaded(policy: Policy, sizes: SizePmf) -> np.ndarray[tuple[int], np.dtyp
         return np.asarray(sizes.values >= min(thresholds, default=np.inf))
     sends = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items) > 0
     return np.full(len(sizes.values), sends)
+
+
+def service_times_of(node: ServingNode, policy: Policy, sizes: SizePmf) -> str:
+    """Say whose software's times a node's are, and how much of a core's time its input conversion takes."""
+    mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
+    card = node.accelerator
+    # Only a stack that all devices have can be named.
+    cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
+    if mix is None:
+        said = device_words(cpu, None, option="--set node.stack=")
+    else:
+        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
+        said = device_words(cpu, input_share(time, mix.share), option="--set node.stack=")
+    if card is None:
+        return said
+    own = "" if card.describes == node.cpu.describes else f": {card.describes}"
+    edited = f", {EDITED}" if card.is_edited else ""
+    return said + (f"; {card.name}{own}{edited}" if own or edited else "")
+
+
+def device_words(device: Device, converting: float | None, *, option: str) -> str:
+    """Say what is in a device's times.
+
+    Parameters
+    ----------
+    device : Device
+        With its stack.
+    converting : float or None
+        Share of the time that converting inputs takes; None: not known. [1]
+    option : str
+        What names another stack on the command line, the stack's name to follow.
+    """
+    text = device.describes
+    if converting is not None and converting >= WORTH_SAYING:
+        text += f": {100 * converting:.0f} % of this {'core' if device.kind == 'cpu' else 'card'}'s time"
+    if device.without_input is not None:
+        text += f"; `{option}{device.without_input}` leaves it out"
+    return f"{text}; {device.name} was {EDITED}" if device.is_edited else text
+
+
+def input_share(time: BatchTime, shares: Floats) -> float:
+    """Share of input conversion in the time of a mix of passes, each as often as its share. [1]"""
+    return float(shares @ time.family_s("input") / (shares @ time.seconds))
