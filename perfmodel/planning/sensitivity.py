@@ -39,11 +39,8 @@ STEP = 0.01
 """Change of all service times behind a sensitivity. [1]"""
 
 BAND_QUERIES = 200_000
-
 RATE_QUERIES = 200_000
-
 MOST_RATE_QUERIES = 700_000
-
 INTERPRETED_QUERIES = 20_000
 """Queries served again: for latencies, for the greatest rate, at most where few episodes decide on that, and
 where only SimPy can serve them."""
@@ -96,7 +93,6 @@ class Errors(NamedTuple):
 
 
 GIVEN = Scale(1.0, 1.0)
-
 SCALES_OF_STEP = (Scale(1.0 - STEP, 1.0 - STEP), Scale(1.0 + STEP, 1.0 + STEP))
 
 

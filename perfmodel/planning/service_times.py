@@ -23,17 +23,14 @@ from perfmodel.sim.query_sizes import SizePmf
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
-
 ANCHORED_SPREAD = 0.025
 """Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
 utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
-
 EDITED_SPREAD = log(1.5)
 """Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
 
 WORTH_SAYING = 0.005
 """Share of the time from which the conversion of inputs is mentioned. [1]"""
-
 EDITED = "edited by hand since it was fitted: an extrapolation, off by a factor of 1.5 either way"
 
 

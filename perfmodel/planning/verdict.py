@@ -39,7 +39,6 @@ LEAST_SPREAD = 0.01
 """How far times are varied to see what they do where a profile states a smaller error, or none. [ln]"""
 
 MARGIN_STEPS = 6
-
 MARGIN_TOLERANCE = 0.02
 """Steps of the search for service times at which an SLA is just met, and how close is enough, in errors."""
 

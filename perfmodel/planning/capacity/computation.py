@@ -22,7 +22,6 @@ PRECISION = 0.0075
 """Half-width of the interval over the rate at which runs stop growing: within 1 %, and some to spare. [1]"""
 
 FIRST_QUERIES = 900_000
-
 MOST_QUERIES = 10_000_000
 """Close to saturation a run has to be long, or its start, with an empty node, flatters the percentile."""
 
@@ -30,7 +29,6 @@ INTERPRETED_QUERIES = 100_000
 """Of the run that shows the load found, where no engine compiles the policy."""
 
 REPETITIONS = 4
-
 INTERPRETED_REPETITIONS = 3
 """Independent searches where one long run cannot tell its own error."""
 

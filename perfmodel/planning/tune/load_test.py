@@ -28,13 +28,10 @@ FINAL_QUERIES = 1_000_000
 """Queries behind a reported rate."""
 
 PILOT_REQUESTS = 1_500_000
-
 LEAST_PILOT_QUERIES = 20_000
 
 PILOT_TOLERANCE = 0.004
-
 FINAL_TOLERANCE = 0.002
-
 FINAL_WINDOW = (-0.015, -0.005, 0.005, 0.015)
 """Where the long sample looks first, relative to what the pilot found."""
 

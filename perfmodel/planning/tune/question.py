@@ -37,7 +37,6 @@ class Configuration:
 Objective = Literal["qps", "qps-per-watt"]
 
 MEDIUM = "medium"
-
 SLA_LEVELS: Mapping[str, float] = {"low": 1.0 / 1.5, MEDIUM: 1.0, "high": 1.5}
 """Latency bound over the medium one: ISCA 2020 gives -50 % and +50 %, one figure medium / 1.5 for low. [1]"""
 
