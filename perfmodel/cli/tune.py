@@ -17,6 +17,7 @@ from perfmodel.cli.options import (
     SetOption,
     whole_numbers,
 )
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -95,8 +96,8 @@ def tune(
     loaded = load_scenario(scenario, overrides or ())
     try:
         answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
-    except InputError as error:
-        raise (error if str(error).startswith("--") else loaded.located(error)) from None
+    except ValueErrorAt as error:
+        raise loaded.located(error) from None
     if as_json:
         print(json.dumps(answer.to_dict(), indent=2))
     else:

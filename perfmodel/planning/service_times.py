@@ -1,4 +1,4 @@
-"""What is known of a node's service times: how far off they may be, and in words what is in them.
+"""What an answer needs of a node's service times: their table, basis and error, and what is in them in words.
 
 Their error is the spread of their logarithm, device by device. A profile states errors of what its fit had
 not seen: of whole passes, and where single calls were measured of each kind of call. They are weighed by what
@@ -9,17 +9,22 @@ second line of every answer.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from math import hypot, log, sqrt
 
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, surface_key
+from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime
+from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
+from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import ServingNode, request_mix
 from perfmodel.planning.sensitivity import Errors
-from perfmodel.sim.policies import Policy, Pool, SizedPolicy
+from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.service import ServiceTimes
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
@@ -34,8 +39,8 @@ WORTH_SAYING = 0.005
 EDITED = "edited by hand since it was fitted: an extrapolation, off by a factor of 1.5 either way"
 
 
-def service_errors(node: ServingNode, policy: Policy, sizes: SizePmf) -> Errors:
-    """Root mean square error of the logarithm of the service times, on the cores and on the accelerator.
+class NodeTimes:
+    """A node's service times under one policy and one law of sizes, each evaluated once.
 
     Parameters
     ----------
@@ -45,25 +50,151 @@ def service_errors(node: ServingNode, policy: Policy, sizes: SizePmf) -> Errors:
         What splits and places queries.
     sizes : SizePmf
         Of the queries.
+    """
 
-    Returns
-    -------
-    Errors
+    def __init__(self, node: ServingNode, policy: Policy, sizes: SizePmf) -> None:
+        self._node, self._policy, self._sizes = node, policy, sizes
+        self._largest = largest_cpu_launch_items(policy, sizes.max_items)
+        self._offloaded = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items)
+
+    @cached_property
+    def table(self) -> ServiceTimes:
+        """What the simulation needs: see `ServingNode.service_times`."""
+        return self._node.service_times(self._policy, self._sizes.max_items, self._sizes)
+
+    @cached_property
+    def errors(self) -> Errors:
+        """Root mean square error of the logarithm of the service times, on the cores and on the accelerator.
+
         Of the cores, 0 where they serve nothing; of the accelerator, None where no query goes there: an idle
         device moves no answer. [ln]
-    """
-    cpu = 0.0
-    mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
-    if mix is not None:
-        # Which calls take the time hardly depends on the load where it was measured, and is dear to work out.
-        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
-        alone = (
-            ANCHORED_SPREAD
-            if node.model.name in node.cpu.anchors
-            else device_error(node.cpu, node.model.name, time, mix.share)
+        """
+        node, cpu = self._node, 0.0
+        if self._mix is not None:
+            alone = (
+                ANCHORED_SPREAD
+                if node.model.name in node.cpu.anchors
+                else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
+            )
+            cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
+        return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
+
+    @property
+    def words(self) -> str:
+        """Whose software's times they are, and how much of a core's time its input conversion takes."""
+        node, card = self._node, self._node.accelerator
+        # Only a stack that all devices have can be named.
+        cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
+        converting = None if self._mix is None else input_share(self._of_mix, self._mix.share)
+        said = device_words(cpu, converting, option="--set node.stack=")
+        if card is None:
+            return said
+        own = "" if card.describes == node.cpu.describes else f": {card.describes}"
+        edited = f", {EDITED}" if card.is_edited else ""
+        return said + (f"; {card.name}{own}{edited}" if own or edited else "")
+
+    @property
+    def basis(self) -> Basis:
+        """How far the times are to be trusted, over all batches that the policy can send.
+
+        Those of a profile that was edited by hand are extrapolations, within its range too.
+        """
+        used = (self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)
+        edited = any(device is not None and device.is_edited and items for device, items in used)
+        return Basis.EXTRAPOLATED if edited else self._basis_in_range
+
+    def require_calibrated(self) -> None:
+        """Refuse batches beyond the calibrated range.
+
+        Raises
+        ------
+        ExtrapolationError
+            Naming the range and what exceeds it.
+        """
+        if self._basis_in_range is not Basis.EXTRAPOLATED:
+            return
+        cpu, card = self._node.cpu, self._node.accelerator
+        if unlike := self._unlike_any_measured():
+            raise ExtrapolationError(
+                f"outside the calibrated range: {', '.join(unlike)} of {self._node.model.name} at "
+                f"{self._largest} items: {cpu.name} has measured nothing "
+                "like it (--extrapolate answers, marked)"
+            )
+        ranges = f"{cpu.name} covers batches {cpu.batch_range[0]} to {cpu.batch_range[1]}"
+        if card is not None:
+            low, high = card.batch_range
+            ranges += f", {card.name} {low} to {high}"
+        sent = f"requests of up to {self._largest} items"
+        if self._offloaded:
+            sent += f", launches of up to {self._offloaded} on the accelerator"
+        raise ExtrapolationError(
+            f"outside the calibrated range: {ranges}; this sends {sent} (--extrapolate answers, marked)"
         )
-        cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
-    return Errors(cpu, _accelerator_error(node, policy, sizes))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any answer about this node must know of it."""
+        cpu, card = self._node.cpu, self._node.accelerator
+        notes = []
+        if self._node.num_accelerators and not self._offloaded:
+            notes.append(
+                "no query is offloaded: the accelerator is paid for and idle; set "
+                "policy.offload_threshold_items, or let tune find it"
+            )
+        if card is not None and card.stack != cpu.stack:
+            stacks = f"{cpu.stack} on the cores, {card.stack} on the accelerator"
+            notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")
+        for device in (cpu, card):
+            if device is not None and device.is_edited:
+                notes.append(
+                    f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "
+                    "this machine"
+                )
+        return tuple(notes)
+
+    @cached_property
+    def _mix(self) -> Mix | None:
+        """Sizes of the requests on the cores; None where no query is served there."""
+        node = self._node
+        return request_mix(self._policy, self._sizes, workers=node.threads * node.num_workers)
+
+    @cached_property
+    def _of_mix(self) -> BatchTime:
+        """Times of those sizes with all cores busy, or with none but one where calls were measured.
+
+        Which of those take the time hardly depends on the load, and is dear to work out.
+        """
+        assert self._mix is not None
+        return self._node.cpu_time(self._mix.batch_size, 1 if self._node.cpu.surfaces else self._node.cores)
+
+    @cached_property
+    def _of_ends(self) -> tuple[BatchTime, ...]:
+        """Times of the smallest and the largest batch on the cores, all of them busy; none without any.
+
+        Each by itself where calls were measured: one that hardly matters to a pass may to another.
+        """
+        if not self._largest:
+            return ()
+        ends = [1.0, float(self._largest)]
+        if not self._node.cpu.surfaces:
+            return (self._node.cpu_time(np.array(ends), self._node.cores),)
+        return tuple(self._node.cpu_time(size, self._node.cores) for size in ends)
+
+    @cached_property
+    def _basis_in_range(self) -> Basis:
+        bases = [time.basis for time in self._of_ends]
+        if self._offloaded and (launch := self._node.accelerator_time(self._offloaded)) is not None:
+            bases.append(launch.basis)
+            if self._policy.streams > 1:
+                bases.append(Basis.ASSUMED)
+        return max(bases)
+
+    def _unlike_any_measured(self) -> list[str]:
+        """Operators that the CPU's surfaces do not reach, at batches that lie within its range."""
+        cpu = self._node.cpu
+        if not (self._largest and cpu.surfaces and self._largest <= cpu.batch_range[1]):
+            return []
+        return list(dict.fromkeys(name for time in self._of_ends for name in time.extrapolated))
 
 
 def device_error(device: Device, model: str, time: BatchTime, shares: Floats) -> float:
@@ -145,24 +276,6 @@ def _offloaded(policy: Policy, sizes: SizePmf) -> np.ndarray[tuple[int], np.dtyp
         return np.asarray(sizes.values >= min(thresholds, default=np.inf))
     sends = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items) > 0
     return np.full(len(sizes.values), sends)
-
-
-def service_times_of(node: ServingNode, policy: Policy, sizes: SizePmf) -> str:
-    """Say whose software's times a node's are, and how much of a core's time its input conversion takes."""
-    mix = request_mix(policy, sizes, workers=node.threads * node.num_workers)
-    card = node.accelerator
-    # Only a stack that all devices have can be named.
-    cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
-    if mix is None:
-        said = device_words(cpu, None, option="--set node.stack=")
-    else:
-        time = node.cpu_time(mix.batch_size, 1 if node.cpu.surfaces else node.cores)
-        said = device_words(cpu, input_share(time, mix.share), option="--set node.stack=")
-    if card is None:
-        return said
-    own = "" if card.describes == node.cpu.describes else f": {card.describes}"
-    edited = f", {EDITED}" if card.is_edited else ""
-    return said + (f"; {card.name}{own}{edited}" if own or edited else "")
 
 
 def device_words(device: Device, converting: float | None, *, option: str) -> str:

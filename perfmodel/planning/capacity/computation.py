@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.predict.answer import Prediction
@@ -11,7 +12,6 @@ from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
-from perfmodel.planning.service_times import service_errors
 from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
@@ -43,10 +43,10 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
     ExtrapolationError
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
-    node, policy = question.node, question.policy
+    policy = question.policy
     if not extrapolate:
-        node.require_calibrated(policy, question.max_items)
-    service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
+        question.times.require_calibrated()
+    service = question.times.table
     loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
     search = RateSearch(
         traffic=question.traffic,
@@ -65,7 +65,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         most_queries=MOST_QUERIES,
         repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
     )
-    errors = service_errors(node, policy, question.traffic.size_pmf)
+    errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(question.sla.confidence))
     return Capacity(
         question=question,
@@ -92,7 +92,8 @@ def _at_capacity(
     compiles = question.policy.why_not_compiled is None
     # As many queries as the search had: the percentile of these is what the SLA asks for.
     num_queries = min(RECORDED_QUERIES, greatest.num_queries) if compiles else INTERPRETED_QUERIES
-    settings = {"min_queries": num_queries, "max_queries": num_queries, "precision": 0.99}
+    # How well a percentile is known this close to the cliff says nothing about the rate: none is asked for.
+    settings = {"min_queries": num_queries, "max_queries": num_queries, "precision": inf}
     loaded = replace(
         question,
         traffic=question.traffic.at_rate(greatest.rate_qps),
@@ -106,9 +107,6 @@ def _at_capacity(
         percentile=loaded.sla.percentile,
         engine=engine,
     )
-    # How well a percentile is known this close to the cliff says nothing about the rate.
-    notes = tuple(note for note in run.notes if " ended the run after " not in note)
-    run = replace(run, notes=notes)
     # At the largest load, the central estimate is by definition as likely to be too low as too high.
     even = Judgement(verdict="within_error", sla_probability=0.5, confidence=question.sla.confidence)
     return describe(loaded, run, other_times(loaded, run, service), greatest, budget, errors, even)

@@ -100,8 +100,8 @@ class Bench:
         if not isinstance(traffic.arrivals, PoissonArrivals | IntegerMillisecondArrivals):
             raise InputError("traffic.arrivals.process: DeepRecSys mode expects process poisson")
         if not extrapolate:
-            question.node.require_calibrated(policy, question.max_items)
-        service = question.node.service_times(policy, question.max_items, traffic.size_pmf)
+            question.times.require_calibrated()
+        service = question.times.table
         return cls(
             sizes=traffic.size_pmf,
             policy=policy,

@@ -11,9 +11,9 @@ from math import inf, isinf, log
 from perfmodel.domain.fleet import Window
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
-from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
+from perfmodel.planning.fleet.question import FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
-from perfmodel.planning.service_times import service_errors
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.planning.verdict import NORMAL, Judgement, Verdict, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
@@ -43,12 +43,12 @@ def predict_fleet(
     InputError
         If the arrival process is neither poisson nor diurnal.
     """
-    members = question.members
     law = question.scenario.traffic.size_pmf
+    times = [NodeTimes(member.question.node, member.policy, law) for member in question.members]
     if not extrapolate:
-        for member in members:
-            member.question.node.require_calibrated(member.policy, law.max_items)
-    run = FleetRun(question)
+        for each in times:
+            each.require_calibrated()
+    run = FleetRun(question, times)
     windows = question.windows()
     # A sine passes through every rate twice: windows of one rate share one simulation.
     rates_qps = sorted({_rounded(window.rate_qps) for window in windows})
@@ -65,7 +65,7 @@ def predict_fleet(
         question=question,
         windows=answers,
         percentiles=_whole_day(run, answers),
-        basis=max(member.question.node.basis(member.policy, law.max_items) for member in members),
+        basis=max(each.basis for each in times),
     )
 
 
@@ -113,15 +113,16 @@ def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, I
 
 
 class FleetRun:
-    """The fleet, its service times as given or longer, and what it does at a rate."""
+    """The fleet, the service times of each kind of node as given or longer, and what it does at a rate."""
 
-    def __init__(self, question: FleetQuestion) -> None:
+    def __init__(self, question: FleetQuestion, times: Sequence[NodeTimes]) -> None:
         self.question = question
         self._law = question.scenario.traffic.size_pmf
-        self._kinds = [self._kind(member) for member in question.members]
-        self._errors = [
-            service_errors(member.question.node, member.policy, self._law) for member in question.members
+        self._kinds = [
+            NodeKind(service=each.table, policy=member.policy)
+            for member, each in zip(question.members, times, strict=True)
         ]
+        self._errors = [each.errors for each in times]
 
     @property
     def spread(self) -> float:
@@ -151,10 +152,6 @@ class FleetRun:
             traffic = TrafficSource(arrivals=each, sizes=self._law)
             loads.append(offered_utilisation(traffic, kind.service, kind.policy, contended=True))
         return tuple(loads)
-
-    def _kind(self, member: FleetMember) -> NodeKind:
-        service = member.question.node.service_times(member.policy, self._law.max_items, self._law)
-        return NodeKind(service=service, policy=member.policy)
 
     def percentiles(self, samples: Sequence[LatencySample]) -> dict[float, Interval]:
         """Percentiles of latencies in proportion to their weights. [s]"""

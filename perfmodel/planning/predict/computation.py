@@ -23,7 +23,6 @@ from perfmodel.planning.sensitivity import (
     latency_budget,
     rate_budget,
 )
-from perfmodel.planning.service_times import service_errors
 from perfmodel.planning.verdict import Judgement, judge, margin, quantile, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
@@ -62,10 +61,10 @@ def predict(
     ExtrapolationError
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
-    node, policy, sla = question.node, question.policy, question.sla
+    policy, sla = question.policy, question.sla
     if not extrapolate:
-        node.require_calibrated(policy, question.max_items)
-    service = node.service_times(policy, question.max_items, question.traffic.size_pmf)
+        question.times.require_calibrated()
+    service = question.times.table
     run = run_until_precise(
         question.traffic,
         service,
@@ -85,7 +84,7 @@ def predict(
         most_queries=question.simulation.max_queries,
     )
     greatest, undecided = _largest_load(search)
-    errors = service_errors(node, policy, question.traffic.size_pmf)
+    errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
     times = other_times(question, run, service)
     judgement = _judged(question, run, times, errors, accept_uncertain)
@@ -148,7 +147,6 @@ def describe(
     judgement: Judgement,
 ) -> Prediction:
     """Say what a run of a load found: the verdict, what the service times leave open, where time goes."""
-    node, policy = question.node, question.policy
     return Prediction(
         question=question,
         judgement=judgement,
@@ -160,7 +158,7 @@ def describe(
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),
         accelerator=_accelerator_breakdown(question, run),
-        basis=node.basis(policy, question.max_items),
+        basis=question.times.basis,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from perfmodel.domain.estimate import Basis
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.planning.tune.question import MEDIUM, Configuration, Grid, Objective, threshold_key
 from perfmodel.sim.day import has_days
 
@@ -191,6 +193,12 @@ class TuneAnswer:
         return self.levels[MEDIUM]
 
     @property
+    def basis(self) -> Basis:
+        """How far to trust the service times, over all batches of the optimum."""
+        best = self.tuning.exhaustive.configuration
+        return NodeTimes(self.question.node, best.policy, self.question.traffic.size_pmf).basis
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         notes = []
@@ -236,7 +244,7 @@ class TuneAnswer:
             "power_model": "static TDP",
             "workers": self._workers_dict(),
             "notes": list(self.notes),
-            "basis": node.basis(self.tuning.exhaustive.configuration.policy, self.question.max_items).label,
+            "basis": self.basis.label,
             "simulated_queries": self.simulated_queries,
         }
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import queries_for_bursts
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.planning.tune.answer import PLATEAU, OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.planning.tune.load_test import (
     FINAL_QUERIES,
@@ -62,17 +64,16 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
     """
     options = options or TuneOptions()
     _require_split(question)
-    grid = _grid(question, options)
+    grid, law = _grid(question, options), question.traffic.size_pmf
     if not options.extrapolate:
         for threshold in (None, *grid.thresholds[:1]):
             widest = Configuration(max(grid.batch_sizes), threshold)
-            question.node.require_calibrated(widest.policy, question.max_items)
+            NodeTimes(question.node, widest.policy, law).require_calibrated()
     static = Configuration(
         options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
     )
     traffic = _traffic(question, grid)
     nodes = [replace(question.node, threads=threads) for threads in _threads(question.node)]
-    law = question.traffic.size_pmf
     services = {node.threads: ServiceTables(node, law).of for node in nodes}
     levels: dict[str, Tuning] = {}
     by_threads: dict[str, dict[int, Tuning]] = {}
@@ -111,7 +112,7 @@ def _traffic(question: Question, grid: Grid) -> SharedTraffic:
         Where they would be too long.
     """
     policy = Configuration(max(grid.batch_sizes)).policy
-    service = question.node.service_times(policy, question.max_items, question.traffic.size_pmf)
+    service = NodeTimes(question.node, policy, question.traffic.size_pmf).table
     search = RateSearch(
         traffic=question.traffic,
         service=service,
@@ -137,11 +138,11 @@ def _threads(node: ServingNode) -> tuple[int, ...]:
 def _require_split(question: Question) -> None:
     policy = question.policy
     if not isinstance(policy, SplitAndOffload):
-        raise InputError(
-            f"policy.name: expected split, whose batch size and threshold tune sets, got {policy.name}"
+        raise ValueErrorAt(
+            f"expected split, whose batch size and threshold tune sets, got {policy.name}", ("policy", "name")
         )
     if policy.shedding is not None:
-        raise InputError("policy.shedding: expected null, since tune counts every query")
+        raise ValueErrorAt("expected null, since tune counts every query", ("policy", "shedding"))
 
 
 def _grid(question: Question, options: TuneOptions) -> Grid:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import hypot, log, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
 
 from perfmodel.costmodel.kernels import surface_key
-from perfmodel.costmodel.service_time import batch_time
+from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.domain.hardware import Interference, ModelAnchor
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.predict.computation import predict
 from perfmodel.planning.prepare import Question, find_device, find_model, prepare
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.service_times import (
@@ -19,7 +21,6 @@ from perfmodel.planning.service_times import (
     EDITED_SPREAD,
     device_error,
     loaded_spread,
-    service_errors,
 )
 from perfmodel.sim.policies import SplitAndOffload
 
@@ -29,7 +30,7 @@ def question(name: str, *overrides: str) -> Question:
 
 
 def errors(asked: Question) -> Errors:
-    return service_errors(asked.node, asked.policy, asked.traffic.size_pmf)
+    return asked.times.errors
 
 
 def error_of(model: str, on: str) -> float:
@@ -115,3 +116,20 @@ def test_a_model_that_was_run_as_a_whole_has_the_error_of_such_models() -> None:
     known = replace(asked, node=replace(asked.node, cpu=anchored))
     assert errors(known).cpu == pytest.approx(ANCHORED_SPREAD)
     assert errors(known).cpu < errors(asked).cpu
+
+
+def test_a_question_asks_for_each_of_its_service_times_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(*given: Any, **options: Any) -> BatchTime:
+        time = batch_time(*given, **options)
+        sizes.append(time.batch_size.size)
+        return time
+
+    asked = question("rm3_skylake", "simulation.precision=0.1")
+    monkeypatch.setattr("perfmodel.planning.node.batch_time", counted)
+    prediction = predict(asked)
+    assert asked.service_times_of in prediction.to_dict()["service_times_of"]
+    table = 128 * asked.node.cores
+    ends, of_the_mix, at_this_load = 2, 5, 1
+    assert sizes == [ends, table, of_the_mix, at_this_load]
