@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.deeprecsys import show_deeprecsys_mode
 from perfmodel.cli.options import (
     ExtrapolateOption,
@@ -24,10 +24,8 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.computation import tune as tune_question
 from perfmodel.planning.tune.question import TuneOptions
-from perfmodel.report.latency import print_page
+from perfmodel.report.documents.tune import tune_document
 from perfmodel.report.tune import tune_page
-
-SLA_MISSED = 3
 
 
 class Wanted(StrEnum):
@@ -98,10 +96,7 @@ def tune(
         answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
     except ValueErrorAt as error:
         raise loaded.located(error) from None
-    if as_json:
-        print(json.dumps(answer.to_dict(), indent=2))
-    else:
-        print_page(tune_page(answer))
+    show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 

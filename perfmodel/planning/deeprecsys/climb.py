@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -103,27 +103,6 @@ class ClimbReport:
     def true_qps(self) -> float:
         """Mean exact capacity of what the climbs chose. [queries/s]"""
         return float(np.mean([self.exact_qps[climb.chosen] for climb in self.climbs]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the part of the JSON document."""
-        best = self.best
-        reported = [climb.qps for climb in self.climbs]
-        return {
-            "climbs": len(self.climbs),
-            "reported_qps": self.reported_qps,
-            "reported_range_qps": [min(reported), max(reported)],
-            "exact_qps_of_chosen": self.true_qps,
-            "chose_a_threshold_never_set": self.first_threshold_chosen,
-            "best": {**best._asdict(), "latency_bounded_qps": self.exact_qps[best]},
-            "chosen": [
-                {**chosen._asdict(), "climbs": count, "latency_bounded_qps": self.exact_qps[chosen]}
-                for chosen, count in self.chosen
-            ],
-            "exact": [
-                {**configuration._asdict(), "latency_bounded_qps": qps}
-                for configuration, qps in self.exact_qps.items()
-            ],
-        }
 
 
 def published_climbs(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort, Found
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.prepare import Question
-from perfmodel.units import MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +44,6 @@ class ShortcutCapacity:
     exact_latency_s: float | None
     note: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row of the JSON document."""
-        return {
-            "name": self.name,
-            "shortcuts": [shortcut.name.lower() for shortcut in Shortcut if shortcut in self.shortcuts],
-            "latency_bounded_qps": self.qps,
-            "range_qps": [self.lowest_qps, self.highest_qps],
-            "repetitions": self.repetitions,
-            "of_exact": self.of_exact,
-            "exact_latency_ms": None if self.exact_latency_s is None else self.exact_latency_s / MS,
-            "note": self.note or None,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortcutReport:
@@ -87,19 +72,6 @@ class ShortcutReport:
     def all_together(self) -> ShortcutCapacity | None:
         """The row of the whole published controller."""
         return self.rows[-1] if self.rows else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document; what does not exist is None."""
-        together = self.all_together
-        return {
-            "scenario": self.question.name,
-            "model": self.question.node.model.name,
-            "sla": {"percentile": self.question.sla.percentile, "latency_ms": self.question.sla.latency_ms},
-            "latency_bounded_qps": self.exact_qps,
-            "deeprecsys_qps": together and together.qps,
-            "rate_grid_qps": [1000.0 / self.settings.longest_gap_ms, 1000.0 / self.settings.shortest_gap_ms],
-            "rows": [row.to_dict() for row in self.rows],
-        }
 
 
 def compare_shortcuts(

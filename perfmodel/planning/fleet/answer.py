@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
-from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
+from perfmodel.planning.fleet.question import FleetQuestion
 from perfmodel.planning.verdict import Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
-from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
-from perfmodel.units import MS
 
 # Shorter windows, and one begins before the queue of the one before has settled.
 MIN_LATENCIES_PER_WINDOW = 100
@@ -53,24 +50,10 @@ class FleetWindow:
         """Whether the SLA's percentile is within its bound."""
         return self.judgement.verdict
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "start_s": self.window.start_s,
-            "end_s": self.window.end_s,
-            "offered_qps": self.window.rate_qps,
-            "verdict": self.verdict,
-            "sla_probability": self.judgement.sla_probability,
-            **_latencies(self.percentiles),
-            "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
-            "power_at_load_w": self.load_power_w,
-            "share_of_queries": list(self.stretch.shares),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FleetPrediction:
-    """The answer of `perfplan fleet`: SI inside, the JSON document from `to_dict`.
+    """The answer of `perfplan fleet`.
 
     Attributes
     ----------
@@ -169,72 +152,3 @@ class FleetPrediction:
         if len(said) == 1:
             return next(iter(said))
         return "; ".join(f"{name}: {words}" for words, name in said.items())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document; what does not exist is None."""
-        question, sla = self.question, self.question.scenario.sla
-        load_power_w = self.load_power_w
-        windows = [window.to_dict() for window in self.windows]
-        return {
-            "scenario": question.scenario.name,
-            "model": question.scenario.node.model.name,
-            "service_times_of": self.service_times_of,
-            "routing": question.routing.value,
-            "num_nodes": question.num_nodes,
-            "nodes": [_member(member) for member in question.members],
-            "verdict": self.verdict,
-            "sla_probability": self.sla_probability,
-            "offered_qps": question.offered_qps,
-            **_latencies(self.percentiles),
-            "sla": {
-                "percentile": sla.percentile,
-                "latency_ms": sla.latency_ms,
-                "predicted_ms": _value_ms(self.percentiles.get(sla.percentile)),
-                "ci95_ms": _ci_ms(self.percentiles.get(sla.percentile)),
-                "confidence": sla.confidence,
-                "windows_missed": sum(window.verdict != "meets_sla" for window in self.windows),
-            },
-            "windows": windows,
-            "power_w": self.tdp_w,
-            "qps_per_w": None if load_power_w is None else question.offered_qps / self.tdp_w,
-            "power_model": "static TDP",
-            "power_at_load_w": load_power_w,
-            "qps_per_w_at_load": None if load_power_w is None else question.offered_qps / load_power_w,
-            "power_at_load_model": "idle + utilisation x (peak - idle)",
-            "basis": self.basis.label,
-            "assumptions": list(self.assumptions),
-            "simulated_queries": self.simulated_queries,
-            "precision_reached": all(window.stretch.precision_reached for window in self.windows),
-            "notes": list(self.notes),
-        }
-
-
-def _member(member: FleetMember) -> dict[str, Any]:
-    node = member.question.node
-    return {
-        "scenario": member.question.name,
-        "num_nodes": member.num_nodes,
-        "cpu": node.cpu.name,
-        "stack": node.cpu.stack,
-        "cores": node.cores,
-        "accelerator": node.accelerator.name if node.accelerator else None,
-        "num_accelerators": node.num_accelerators,
-    }
-
-
-def _latencies(percentiles: Mapping[float, Interval]) -> dict[str, Any]:
-    intervals = {f"p{100 * p:g}": percentiles.get(p) for p in REPORTED_PERCENTILES}
-    return {
-        "latency_ms": {label: _value_ms(interval) for label, interval in intervals.items()},
-        "latency_ci95_ms": {label: _ci_ms(interval) for label, interval in intervals.items()},
-    }
-
-
-def _value_ms(interval: Interval | None) -> float | None:
-    return None if interval is None else interval.value_s / MS
-
-
-def _ci_ms(interval: Interval | None) -> list[float | None] | None:
-    if interval is None:
-        return None
-    return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]

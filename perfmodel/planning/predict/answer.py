@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown
-from perfmodel.planning.error_budget import (
-    deciding_dict,
-    latency_bands_ms,
-    rate_band,
-    rate_ci95,
-    sensitivity,
-)
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict, sla_interval
-from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult
+from perfmodel.sim.run import RunResult
 from perfmodel.sim.statistics import Interval
-from perfmodel.units import MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """The answer of `perfplan predict`: SI inside, the JSON document from `to_dict`.
+    """The answer of `perfplan predict`.
 
     Attributes
     ----------
@@ -131,116 +122,17 @@ class Prediction:
         return self.question.node.power_w(self.cpu_utilisation, self.accelerator_utilisation)
 
     @property
+    def qps_per_w_at_load(self) -> float | None:
+        """Throughput over the power at that load; None where unstable. [queries/s/W]"""
+        power_w = self.load_power_w
+        return self.throughput_qps / power_w if power_w and self.throughput_qps is not None else None
+
+    @property
     def latency_bounded_qps(self) -> float | None:
         """Greatest rate that meets the SLA; None: no rate does. [queries/s]"""
         return None if self.greatest is None else self.greatest.rate_qps
-
-    def _worst_dict(self) -> dict[str, Any] | None:
-        """The five minutes of a day that the verdict is about; None of other traffic."""
-        worst = self.run.worst
-        if worst is None:
-            return None
-        return {
-            "start_s": worst.start_s,
-            "end_s": worst.end_s,
-            "rate_qps": worst.rate_qps,
-            "latency_ms": {_label(p): _ms(i.value_s) for p, i in worst.percentiles.items()},
-            "latency_ci95_ms": {_label(p): _ci_ms(i) for p, i in worst.percentiles.items()},
-            "share_late": None if worst.late_share is None else worst.late_share.mean,
-        }
 
     @property
     def sla_interval(self) -> Interval | None:
         """Latency at the SLA's percentile with its interval. [s]"""
         return sla_interval(self.question.sla, self.run)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document; what does not exist is None."""
-        question, node, run = self.question, self.question.node, self.run
-        intervals = {percentile: run.percentiles.get(percentile) for percentile in REPORTED_PERCENTILES}
-        bands = latency_bands_ms(self.latency_budget)
-        throughput = self.throughput_qps
-        load_power = self.load_power_w
-        return {
-            "scenario": question.name,
-            "model": node.model.name,
-            "node": {
-                "cpu": node.cpu.name,
-                "stack": node.cpu.stack,
-                "cores": node.cores,
-                "accelerator": node.accelerator.name if node.accelerator else None,
-                "num_accelerators": node.num_accelerators,
-            },
-            "service_times_of": question.service_times_of,
-            "policy": question.policy.name,
-            "engine": self.engine,
-            "verdict": self.verdict,
-            "sla_probability": self.judgement.sla_probability,
-            "plan_for_qps": self.plan_for_qps,
-            "would_decide": deciding_dict(self.judgement.deciding),
-            "offered_qps": question.traffic.rate_qps,
-            "throughput_qps": throughput,
-            "throughput_items_per_s": run.throughput_items_per_s,
-            "goodput_qps": self.goodput_qps,
-            "shed_rate": self.shed_rate,
-            "utilisation": {"cpu": self.cpu_utilisation, "accelerator": self.accelerator_utilisation},
-            "latency_ms": {
-                "mean": _ms(_value_s(run.mean_latency)),
-                **{_label(p): _ms(_value_s(interval)) for p, interval in intervals.items()},
-            },
-            "latency_ci95_ms": {_label(p): _ci_ms(interval) for p, interval in intervals.items()},
-            "sla": {
-                "percentile": question.sla.percentile,
-                "latency_ms": question.sla.latency_ms,
-                "confidence": question.sla.confidence,
-                "predicted_ms": _ms(_value_s(self.sla_interval)),
-                "ci95_ms": _ci_ms(self.sla_interval),
-                "calibration_band_ms": bands.get(question.sla.percentile),
-            },
-            "worst_window": self._worst_dict(),
-            "share_within_sla": run.within_share,
-            "calibration_band_ms": {_label(p): bands.get(p) for p in REPORTED_PERCENTILES},
-            "latency_bounded_qps": self.latency_bounded_qps,
-            "latency_bounded_qps_ci95": rate_ci95(self.greatest),
-            "latency_bounded_qps_calibration_band": rate_band(self.rate_budget),
-            "sensitivity": sensitivity(self.latency_budget, self.rate_budget),
-            "power_w": node.tdp_w,
-            "qps_per_w": self.qps_per_w,
-            "power_model": "static TDP",
-            "power_at_load_w": load_power,
-            "qps_per_w_at_load": None if throughput is None or not load_power else throughput / load_power,
-            "power_at_load_model": "idle + utilisation x (peak - idle)",
-            "service_time_ms": _ms(self.mean_service_s),
-            "operators": [] if self.cpu is None else [row.to_dict() for row in self.cpu.operators],
-            "operators_batch_size": None if self.cpu is None else self.cpu.batch_size,
-            "accelerator_operators": []
-            if self.accelerator is None
-            else [row.to_dict() for row in self.accelerator.operators],
-            "accelerator_operators_batch_size": None
-            if self.accelerator is None
-            else self.accelerator.batch_size,
-            "basis": self.basis.label,
-            "error_of_service_times": {"cpu": self.errors.cpu, "accelerator": self.errors.accelerator},
-            "assumptions": list(node.assumptions),
-            "simulated_queries": run.num_queries,
-            "precision_reached": run.precision_reached,
-            "notes": list(self.notes),
-        }
-
-
-def _label(percentile: float) -> str:
-    return f"p{100 * percentile:g}"
-
-
-def _value_s(interval: Interval | None) -> float | None:
-    return None if interval is None else interval.value_s
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds / MS
-
-
-def _ci_ms(interval: Interval | None) -> list[float | None] | None:
-    if interval is None:
-        return None
-    return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.serving import SlaTarget
@@ -221,78 +220,3 @@ class TuneAnswer:
         if not self.question.node.cpu.thread_scaling:
             return setting
         return (*setting, f"node.threads={self.tuning.node.threads}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document; what does not exist is None."""
-        node = self.question.node
-        return {
-            "scenario": self.question.name,
-            "model": node.model.name,
-            "service_times_of": self.question.service_times_of,
-            "node": {
-                "cpu": node.cpu.name,
-                "stack": node.cpu.stack,
-                "cores": node.cores,
-                "accelerator": node.accelerator.name if node.accelerator else None,
-                "num_accelerators": node.num_accelerators,
-            },
-            **_tuning_dict(self.tuning),
-            "set": list(self.settings),
-            "sla_levels": [{"level": level, **_tuning_dict(tuning)} for level, tuning in self.levels.items()]
-            if len(self.levels) > 1
-            else None,
-            "power_model": "static TDP",
-            "workers": self._workers_dict(),
-            "notes": list(self.notes),
-            "basis": self.basis.label,
-            "simulated_queries": self.simulated_queries,
-        }
-
-    def _workers_dict(self) -> dict[str, Any]:
-        node = self.tuning.node
-        tried = [
-            {"processes": one.node.num_workers, "threads": threads, **_point_dict(one.exhaustive)}
-            for threads, one in self.by_threads.items()
-        ]
-        known = bool(node.cpu.thread_scaling)
-        return {"known": known, "processes": node.num_workers, "threads": node.threads, "tried": tried}
-
-
-def _tuning_dict(tuning: Tuning) -> dict[str, Any]:
-    return {
-        "sla": {"percentile": tuning.sla.percentile, "latency_ms": tuning.sla.latency_ms},
-        "objective": tuning.objective,
-        "static": _point_dict(tuning.static),
-        "tuned": _point_dict(tuning.exhaustive),
-        "gain": tuning.gain,
-        "gain_per_w": tuning.gain_per_w,
-        "climb": {
-            **_point_dict(tuning.climb),
-            "gain": tuning.climb_gain,
-            "found_optimum": tuning.climb_found_optimum,
-            "shortfall": tuning.climb_shortfall,
-            "steps": [_tried_dict(tried) for tried in tuning.climbed],
-        },
-        "tried": [_tried_dict(tried) for tried in tuning.tried],
-    }
-
-
-def _point_dict(point: OperatingPoint) -> dict[str, Any]:
-    return {
-        "batch_size": point.batch_size,
-        "offload_threshold_items": point.offload_threshold_items,
-        "latency_bounded_qps": point.latency_bounded_qps,
-        "qps_per_w": point.qps_per_w,
-        "power_w": point.power_w,
-        "simulated_queries": point.num_queries,
-    }
-
-
-def _tried_dict(tried: Tried) -> dict[str, Any]:
-    """A null rate: no load meets the SLA, or, where `below_qps` is given, it was not worth finding."""
-    return {
-        "batch_size": tried.configuration.batch_size,
-        "offload_threshold_items": tried.configuration.offload_threshold_items,
-        "latency_bounded_qps": tried.latency_bounded_qps,
-        "below_qps": tried.below_qps,
-    }

@@ -22,6 +22,7 @@ from perfmodel.planning.service_times import (
     device_error,
     loaded_spread,
 )
+from perfmodel.report.documents.predict import predict_document
 from perfmodel.sim.policies import SplitAndOffload
 
 
@@ -129,7 +130,7 @@ def test_a_question_asks_for_each_of_its_service_times_once(monkeypatch: pytest.
     asked = question("rm3_skylake", "simulation.precision=0.1")
     monkeypatch.setattr("perfmodel.planning.node.batch_time", counted)
     prediction = predict(asked)
-    assert asked.service_times_of in prediction.to_dict()["service_times_of"]
+    assert asked.service_times_of in predict_document(prediction)["service_times_of"]
     table = 128 * asked.node.cores
     ends, of_the_mix, at_this_load = 2, 5, 1
     assert sizes == [ends, table, of_the_mix, at_this_load]

@@ -21,6 +21,7 @@ from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutReport, compare_shortcuts
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.planning.rate.search import RateSearch
+from perfmodel.report.documents.deeprecsys import climbs_document
 
 QUICK = Effort(probe_queries=30_000, long_runs=2, short_probe_queries=10_000, short_runs=4)
 
@@ -113,7 +114,7 @@ def test_same_seed_gives_the_same_bytes(report: ShortcutReport) -> None:
     again = bench.capacity(report.all_together.shortcuts)
     assert again is not None
     assert again.mean_qps == report.all_together.qps
-    first, second = (published_climbs(asked, num_climbs=1, effort=QUICK).to_dict() for _ in range(2))
+    first, second = (climbs_document(published_climbs(asked, num_climbs=1, effort=QUICK)) for _ in range(2))
     assert json.dumps(first) == json.dumps(second)
 
 

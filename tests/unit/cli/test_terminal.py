@@ -6,7 +6,7 @@ import pytest
 from rich.console import Group
 from rich.table import Table
 
-from perfmodel.report.latency import print_page
+from perfmodel.cli.terminal import print_page
 
 TEXTS = [
     "perfplan[calibration]",
