@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from calibration.reproduce.evaluation import Reproduction
+from calibration.reproduce.page import reproduction_html, reproduction_page
 from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms, silent
 from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
 from perfmodel.loading.written import require_writable, write_atomically
-from perfmodel.planning.reproduction import Reproduction
-from perfmodel.report.reproduce import reproduction_html, reproduction_page
 
 LEAST_QUERIES = 20_000
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.scope import CARD, CPU, OTHER_CPU, Scope
-from perfmodel.planning.reproduction import Compared, Section
-from perfmodel.planning.study import production_sizes, study_node
+from calibration.reproduce.study import production_sizes, study_node
 from perfmodel.planning.tune.load_test import service_of
 from perfmodel.planning.tune.question import Configuration, Grid, doubling_batch_sizes, share_thresholds
 from perfmodel.sim.engines import simulate

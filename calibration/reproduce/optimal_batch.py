@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from calibration.reproduce.evaluation import Compared, Line, LinePlot, Section
 from calibration.reproduce.scope import CPU, OTHER_CPU
-from perfmodel.planning.reproduction import Compared, Line, LinePlot, Section
-from perfmodel.planning.study import Study
+from calibration.reproduce.study import Study
 from perfmodel.planning.tune.answer import Tuning
 
 BATCH = "best batch size [items]"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibration.published.node_level import overlapped, slowed
+from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.gains import GAINS, published_gains
 from calibration.reproduce.scope import CARD, CPU, Progress, Scope
+from calibration.reproduce.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.reproduction import Compared, Section
-from perfmodel.planning.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
 from perfmodel.planning.tune.computation import Tuner
 from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic, service_of
 from perfmodel.planning.tune.question import (

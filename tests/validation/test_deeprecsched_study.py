@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import calibration.published
+from calibration.reproduce.study import Study, StudyPlan, geometric_mean, production_sizes, run_study
 from perfmodel.domain.workload import LogNormalSizes
-from perfmodel.planning.study import Study, StudyPlan, geometric_mean, production_sizes, run_study
 from perfmodel.planning.tune.answer import PLATEAU, Tried
 from perfmodel.planning.tune.question import SLA_LEVELS, Configuration, Grid, share_thresholds
 from perfmodel.sim.query_sizes import pmf_of

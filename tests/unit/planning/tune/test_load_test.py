@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from calibration.reproduce.study import production_sizes, study_node
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import BurstyArrivals, PoissonArrivals
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.study import production_sizes, study_node
 from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic, service_of
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.service import ServiceTimes

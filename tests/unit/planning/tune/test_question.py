@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perfmodel.errors import InputError
+from calibration.reproduce.study import production_sizes
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.study import StudyPlan, geometric_mean, production_sizes, run_study
 from perfmodel.planning.tune.question import doubling_batch_sizes, share_thresholds, static_batch_size
 from perfmodel.sim.query_sizes import item_share_from
 
@@ -34,13 +33,3 @@ def test_thresholds_take_equal_shares_of_the_items_from_the_accelerator() -> Non
     shares = [item_share_from(law, threshold) for threshold in share_thresholds(law, step=0.1)]
     assert shares[0] == 1.0
     assert shares[1:] == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], abs=0.03)
-
-
-def test_models_without_a_gain_are_left_out_of_the_mean() -> None:
-    assert geometric_mean([2.0, None, 8.0]) == pytest.approx(4.0)
-    assert geometric_mean([None]) is None
-
-
-def test_a_case_that_the_study_does_not_have_is_an_error() -> None:
-    with pytest.raises(InputError, match="has no case"):
-        run_study(StudyPlan(targets_ms={})).case("ncf", "broadwell", None, "low")

@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from perfmodel.planning.reproduction import BarPlot, Compared, Line, LinePlot, Reproduction, Section
-from perfmodel.report.reproduce import reproduction_html, reproduction_page
+from calibration.reproduce.evaluation import BarPlot, Compared, Line, LinePlot, Reproduction, Section
+from calibration.reproduce.page import reproduction_html, reproduction_page
 
 CLOSE = Compared(case="rmc3, batch 16", quantity="QPS", predicted=105.0, published=100.0)
 FAR = Compared(case="rmc3, batch 32", quantity="QPS", predicted=50.0, published=100.0, cause="coarse rates")

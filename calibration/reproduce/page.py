@@ -8,7 +8,7 @@ from itertools import compress
 from rich.console import Group, RenderableType
 from rich.table import Table as TerminalTable
 
-from perfmodel.planning.reproduction import BarPlot, Compared, LinePlot, Reproduction, Section
+from calibration.reproduce.evaluation import BarPlot, Compared, LinePlot, Reproduction, Section
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.plots import Series, bars_svg, lines_svg
 from perfmodel.report.tables import number
