@@ -20,7 +20,6 @@ from perfmodel.cli.options import (
 )
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
-from perfmodel.planning.predict.own_policy import with_own_policy
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.documents.predict import predict_document
 
@@ -54,12 +53,12 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
-    question = with_own_policy(
-        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
-        file=policy_file,
-        name=policy,
-        engine=engine.value,
-    )
+    question = prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks)
+    if policy is not None or policy_file is not None:
+        # Imported on use: few questions bring a policy, and what checks one takes a while to load.
+        from perfmodel.planning.predict.own_policy import with_own_policy
+
+        question = with_own_policy(question, file=policy_file, name=policy, engine=engine.value)
     result = predict_question(
         question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
     )
