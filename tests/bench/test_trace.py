@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MOST_RUN, MOST_LOADED = 70, 100
+MOST_RUN, MOST_LOADED = 70, 101
 """As many as were counted when the questions became folders; a module more has to be worth it."""
 
 

@@ -29,7 +29,9 @@ class Prediction:
     run : RunResult
         What the simulation found, or why nothing was simulated.
     greatest : GreatestRate or None
-        Greatest rate that meets the SLA; None: no rate does.
+        Greatest rate that meets the SLA; None: no rate does, or it could not be told.
+    undecided : str or None
+        Why it could not be told.
     latency_budget, rate_budget : LatencyBudget, RateBudget or None
         What the calibration's error does to the latencies, and to the greatest rate; None where there are
         none, or where it would take too long.
@@ -52,6 +54,7 @@ class Prediction:
     cpu: BatchBreakdown | None
     accelerator: BatchBreakdown | None
     basis: Basis
+    undecided: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -100,14 +103,13 @@ class Prediction:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
-        policy = self.question.policy
+        policy, notes = self.question.policy, [*self.run.notes]
+        if self.undecided is not None:
+            notes.append(self.undecided)
+        notes += self.question.node_notes
         if self.engine == "simpy" and policy.why_not_compiled is not None:
-            return (
-                *self.run.notes,
-                *self.question.node_notes,
-                f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}",
-            )
-        return (*self.run.notes, *self.question.node_notes)
+            notes.append(f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}")
+        return tuple(notes)
 
     @property
     def qps_per_w(self) -> float | None:

@@ -88,15 +88,14 @@ def predict(
     budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
     times = other_times(question, run, service)
     judgement = _judged(question, run, times, errors, accept_uncertain)
-    if undecided:
-        run = replace(run, notes=(*run.notes, undecided))
-    return describe(question, run, times, greatest, budget, errors, judgement)
+    described = describe(question, run, times, greatest, budget, errors, judgement)
+    return replace(described, undecided=undecided)
 
 
-def _largest_load(search: RateSearch) -> tuple[GreatestRate | None, str]:
-    """The greatest rate that meets the SLA; where it would take too long to tell, none, and a note."""
+def _largest_load(search: RateSearch) -> tuple[GreatestRate | None, str | None]:
+    """The greatest rate that meets the SLA; where it would take too long to tell, none, and why."""
     try:
-        return greatest_rate(search, num_queries=RATE_QUERIES, most_queries=MOST_RATE_QUERIES), ""
+        return greatest_rate(search, num_queries=RATE_QUERIES, most_queries=MOST_RATE_QUERIES), None
     except UndecidedError as error:
         return None, str(error)
 
