@@ -17,3 +17,7 @@ class ValueErrorAt(ValueError):
     def __init__(self, message: str, path: tuple[str | int, ...]) -> None:
         super().__init__(message)
         self.path = path
+
+
+class OutdatedError(ValueErrorAt):
+    """A file of another version: said first, as whatever else is odd about the file follows from it."""
