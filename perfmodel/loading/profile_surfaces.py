@@ -102,6 +102,10 @@ class SurfaceSection(Frozen):
             if len(line.split()) != len(names):
                 dims = len(self.coordinates)
                 raise ValueErrorAt(f"line {number}: expected {dims} coordinates and a weight", ("residual",))
+        if not _are_finite(" ".join(lines)):
+            number = next(number for number, line in enumerate(lines) if not _are_finite(line))
+            got = lines[number].strip()
+            raise ValueErrorAt(f"line {number + 2}: expected finite numbers, got {got}", ("residual",))
         return self
 
     def surface(self) -> Surface:
@@ -125,12 +129,16 @@ class SurfaceSection(Frozen):
     def _columns(self) -> dict[str, npt.NDArray[np.float64]]:
         """The residual by column."""
         header, _, lines = self.residual.partition("\n")
-        try:
-            values = np.array(lines.split(), dtype=float)
-        except ValueError:
-            raise ValueErrorAt("expected numbers", ("residual",)) from None
         names = header.split()
-        return dict(zip(names, values.reshape(-1, len(names)).T, strict=True))
+        values = np.array(lines.split(), dtype=float).reshape(-1, len(names))
+        return dict(zip(names, values.T, strict=True))
+
+
+def _are_finite(numbers: str) -> bool:
+    try:
+        return bool(np.isfinite(np.array(numbers.split(), dtype=float)).all())
+    except ValueError:
+        return False
 
 
 def _require_names(got: Mapping[str, object], expected: Mapping[str, str], key: str) -> None:

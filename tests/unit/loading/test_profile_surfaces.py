@@ -109,6 +109,13 @@ def test_a_surface_is_written_as_it_was_read() -> None:
             {"residual": f"{NAMES_OF_LAYERS}\n0 1 2\n"},
             "residual: line 2: expected 10 coordinates and a weight",
         ),
+        *(
+            (
+                {"residual": f"{NAMES_OF_LAYERS}\n{'0 ' * 10}1\n{'0 ' * 10}{odd}\n"},
+                f"residual: line 3: expected finite numbers, got {'0 ' * 10}{odd}",
+            )
+            for odd in ("x", "nan", "inf")
+        ),
     ],
 )
 def test_a_surface_that_does_not_fit_its_names_is_refused(change: dict[str, Any], error: str) -> None:
