@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from perfmodel.domain.fingerprint import Machine
@@ -65,14 +65,6 @@ def read_text(path: Path) -> str | None:
         return path.read_text(errors="replace").strip() or None
     except OSError:
         return None
-
-
-def thread_groups(cpu: Path, threads: Sequence[int]) -> dict[str, list[int]]:
-    """Group hardware threads by the physical core that they share."""
-    groups: dict[str, list[int]] = {}
-    for thread in threads:
-        groups.setdefault(_siblings(cpu, thread), []).append(thread)
-    return groups
 
 
 def _cpu_facts(root: Path) -> dict[str, str]:

@@ -86,6 +86,14 @@ def test_beside_a_busy_worker_are_two() -> None:
         profile(with_stack(co_located={"fc": {1: 1.1}}))
 
 
+def test_a_curve_and_an_anchor_may_be_of_one_size() -> None:
+    anchor = {"batch_sizes": [1], "factors": [1.2], "source": "measured: here"}
+    curve = {"signature": "fc:1x4x8", "batch_sizes": [16], "time_us": [2.0], "source": "measured: here"}
+    device = profile(with_stack(anchors={"ncf": anchor}, measured=[curve])).device()
+    assert device.anchors["ncf"].batch_sizes.tolist() == [1]
+    assert device.measured["fc:1x4x8"].batch_sizes.tolist() == [16]
+
+
 def test_an_anchor_says_what_whole_models_took() -> None:
     anchor = {"batch_sizes": [1, 64], "factors": [1.2, 0.9], "source": "measured: here"}
     found = profile(with_stack(anchors={"ncf": anchor})).device().anchors["ncf"]
