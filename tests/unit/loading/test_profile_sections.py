@@ -124,3 +124,8 @@ def test_what_a_launch_does_not_say_costs_nothing() -> None:
     launches = profile(described).device().launches
     assert launches is not None
     assert (launches.issue["fc"].part_s, launches.output_s) == (0.0, 0.0)
+
+
+def test_a_profile_that_no_fit_wrote_was_not_edited() -> None:
+    assert not profile(document()).device().is_edited
+    assert profile(with_stack(fitted_values="0" * 32)).device().is_edited
