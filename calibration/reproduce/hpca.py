@@ -11,10 +11,10 @@ from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import HPCA, all_points
 from calibration.published.observations import Point, read_rows
 from calibration.reproduce.evaluation import BarPlot, Compared, Line, LinePlot, Reproduction, Section
-from perfmodel.costmodel.kernels import Family
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
+from perfmodel.domain.laws import Family
 from perfmodel.domain.model import RecModel
 from perfmodel.units import MS
 

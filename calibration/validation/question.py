@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +26,7 @@ from perfmodel.planning.prepare import Question, prepare
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.threads import threads_here
 from perfmodel.units import GIB
 
 
@@ -109,7 +109,7 @@ def _here(scenario: str, overrides: Sequence[str], profile: str | None) -> list[
     if profile is None:
         return list(overrides)
     node = load_scenario(scenario, [f"node.cpu={profile}", *overrides]).scenario.node
-    cores = len(os.sched_getaffinity(0)) - (1 if node.accelerators else 0)
+    cores = len(threads_here()) - (1 if node.accelerators else 0)
     return [f"node.cpu={profile}", f"node.cores={max(1, cores)}", *overrides]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, Family, Gather, Kernel, Product
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Gather, Kernel, Product
+from perfmodel.domain.laws import Family
 from perfmodel.domain.operators import EmbeddingTable, Function
 
 SOFTMAX_FLOP = 5.0

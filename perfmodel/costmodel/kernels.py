@@ -7,26 +7,13 @@ for several equal calls (`calls`), such as the lookups of equal tables or the st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from perfmodel.domain.laws import Family
 
-Family = Literal[
-    "input",
-    "fc",
-    "embedding_bag",
-    "concat",
-    "sum",
-    "activation",
-    "softmax",
-    "batch_matmul",
-    "recurrent",
-    "elementwise",
-]
-"""Kinds of framework calls: each has its own costs in a profile, and its own line in reports."""
+Floats = npt.NDArray[np.float64]
 
 INDEX_BYTES = 8
 """Bytes of one embedding index in memory: int64. [bytes]"""

@@ -10,8 +10,9 @@ import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.moments import Before, Mix, Moment, moments
+from perfmodel.costmodel.places import place
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
-from perfmodel.costmodel.surfaces import place, surface_seconds
+from perfmodel.costmodel.surfaces import surface_seconds
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.surface import Surface

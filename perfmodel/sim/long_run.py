@@ -6,8 +6,6 @@ chunk is drawn while the last one is served.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
@@ -26,6 +24,7 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import TrafficSource
+from perfmodel.threads import ahead
 
 Chunk = tuple[FloatArray, IntArray]
 
@@ -80,13 +79,8 @@ class LongRun:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
         chunks = max(0, -(-(num_queries - self._served) // CHUNK))
         if chunks:
-            with ThreadPoolExecutor(max_workers=1) as thread:
-                drawn = thread.submit(self._draw)
-                for chunk in range(chunks):
-                    queries = drawn.result()
-                    if chunk + 1 < chunks:
-                        drawn = thread.submit(self._draw)
-                    self._serve(*queries)
+            for queries in ahead(self._draw, chunks):
+                self._serve(*queries)
         return self._latency_s[:num_queries]
 
     def controls(self, batches: slice) -> FloatArray | None:

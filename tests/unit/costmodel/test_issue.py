@@ -12,6 +12,7 @@ from perfmodel.costmodel.issue import Issued, contributions_s, issued
 from perfmodel.costmodel.kernels import Kernel, Product
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Caches, Device, InputCosts, IssueCost, LaunchCosts
+from perfmodel.domain.laws import law_names
 from perfmodel.domain.surface import Surface
 from tests.unit.costmodel.conftest import MakeModel
 
@@ -22,7 +23,8 @@ COSTS = LaunchCosts(
     output_s=7 * US,
 )
 FLAT = Surface(
-    law=np.array([2 * US, *[0.0] * 20]),  # 2 us a call on the device, whatever its size
+    # 2 us a call on the device, whatever its size
+    law=dict.fromkeys(law_names("fc").terms, 0.0) | {"call": 2 * US},
     scales=np.ones(10),
     amplitude=0.5,
     noise=0.1,
