@@ -122,3 +122,18 @@ def drawn_folders() -> set[str]:
 
 def test_the_tree_names_every_folder_and_no_other() -> None:
     assert drawn_folders() - {".ci/"} == folders()
+
+
+def identifiers() -> set[str]:
+    """Every word of the sources and the shipped files' keys."""
+    sources = [
+        path for package in ("perfmodel", "calibration") for path in (CHECKOUT / package).rglob("*.py")
+    ]
+    return {word for path in sources for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+
+
+def test_identifiers_of_the_glossary_are_those_of_the_code() -> None:
+    text = (CHECKOUT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", text)) - {"backquotes"}
+    assert len(named) > 40
+    assert named - identifiers() == set()
