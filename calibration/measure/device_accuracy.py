@@ -30,6 +30,7 @@ from calibration.runtime.programme import Inputs
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import Floats
 from perfmodel.costmodel.service_time import batch_time
+from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
@@ -46,11 +47,18 @@ _POWER_BATCHES, _POWER_S = (64, 1024), 1.5
 class Offloaded(NamedTuple):
     """Whole passes of a model, inputs and output in the host's memory, each `(rounds, batches)`. [s]
 
-    `probe_s` is what a probe launch took the host beside each median; `power_w` the card's mean power at
-    some batch sizes, one pass after the other; empty where no counter can be read.
+    Attributes
+    ----------
+    seconds : array
+        Median pass of each round.
+    quieter_s, probe_s : array
+        Median of the passes while the host was quieter than at the median, and of the probe beside them.
+    power_w : mapping
+        The card's mean power at some batch sizes, one pass after the other; empty where nothing can be read.
     """
 
     seconds: Floats
+    quieter_s: Floats
     probe_s: Floats
     power_w: Mapping[int, float]
 
@@ -62,26 +70,33 @@ def measure_offloaded(
     card: Callable[[], Accelerator],
     meter: EnergyMeter | None = None,
 ) -> Offloaded:
-    """Time of whole passes: medians of each round; rounds are apart, since hosts have better moments."""
+    """Time of whole passes; rounds are apart, since hosts have better moments and worse ones."""
     offloaded = offloaded_programme(model, card())
-    probe, seconds, probe_s = LaunchProbe(offloaded.accelerator), [], []
-    for number in range(rounds):
-        for batch_size in batches:
-            before_s = probe.launch_s()
-            seconds.append(_median_s(offloaded, batch_size, np.random.default_rng((batch_size, number))))
-            probe_s.append((before_s + probe.launch_s()) / 2.0)
-    shape = (rounds, len(batches))
+    probe = LaunchProbe(offloaded.accelerator)
+    found = [
+        [_medians_s(offloaded, size, np.random.default_rng((size, number)), probe) for size in batches]
+        for number in range(rounds)
+    ]
     power_w = {size: _power_w(offloaded, size, meter) for size in _POWER_BATCHES if size in batches and meter}
-    return Offloaded(np.reshape(seconds, shape), np.reshape(probe_s, shape), power_w)
+    seconds, quieter_s, probe_s = np.moveaxis(np.array(found), -1, 0)
+    return Offloaded(seconds, quieter_s, probe_s, power_w)
 
 
-def _median_s(offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator) -> float:
-    """Median of some passes after warm ones, going round the inputs. [s]"""
+def _medians_s(
+    offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator, probe: LaunchProbe
+) -> tuple[float, float, float]:
+    """Of passes after warm ones, going round the inputs: of all, of the quieter half, and its probes. [s]"""
     inputs = _drawn(offloaded, batch_size, rng)
     first = [_pass_s(offloaded, inputs[turn % len(inputs)]) for turn in range(_WARM)]
     passes = int(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST))
-    timed = [_pass_s(offloaded, inputs[turn % len(inputs)]) for turn in range(_WARM, _WARM + passes)]
-    return float(np.median(timed))
+    timed = np.array(
+        [
+            (_pass_s(offloaded, inputs[turn % len(inputs)]), probe.launch_s(1))
+            for turn in range(_WARM, _WARM + passes)
+        ]
+    )
+    quieter = timed[timed[:, 1] <= np.median(timed[:, 1])]
+    return float(np.median(timed[:, 0])), *np.median(quieter, axis=0).tolist()
 
 
 def _drawn(offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator) -> list[Inputs]:
@@ -129,10 +144,12 @@ def measurements(model: RecModel, batches: Sequence[int], found: Offloaded) -> d
             "batch_size": batch_size,
             "measured_ms": float(np.median(seconds) / MS),
             "rounds_ms": (seconds / MS).tolist(),
-            "probe_us": float(np.median(probe_s) / US),
+            "quieter_rounds_ms": (quieter_s / MS).tolist(),
             "probes_us": (probe_s / US).tolist(),
         }
-        for batch_size, seconds, probe_s in zip(batches, found.seconds.T, found.probe_s.T, strict=True)
+        for batch_size, seconds, quieter_s, probe_s in zip(
+            batches, found.seconds.T, found.quieter_s.T, found.probe_s.T, strict=True
+        )
     ]
     return {"model": model.name, "rows": rows, "power_w": dict(found.power_w)}
 
@@ -140,33 +157,29 @@ def measurements(model: RecModel, batches: Sequence[int], found: Offloaded) -> d
 def errors_of(model: RecModel, measured: Mapping[str, Any], profile: str) -> dict[str, Any]:
     """Predicted and measured time of a model at each batch size, by the profile as it is and as the host was.
 
-    `error_percent_at_this_level`: with the profile's `host_level` as the probes beside the passes read it.
+    `error_percent_at_this_level`: of the quieter passes, with the profile's `host_level` as the probes
+    beside them read it; the median over rounds.
     """
     rows, device = measured["rows"], find_device(profile, model)
-    batches = np.array([row["batch_size"] for row in rows], float)
-    predicted_s = batch_time(model, device, batches).seconds
     quiet_s = device.launches.quiet_probe_s if device.launches else 0.0
-    errors: list[dict[str, Any]] = []
-    for row, there_s in zip(rows, predicted_s, strict=True):
-        level = row["probe_us"] * US / quiet_s if quiet_s else 1.0
-        by_round = [
-            batch_time(
-                model,
-                device.with_host_level(probe * US / quiet_s if quiet_s else 1.0),
-                np.array(row["batch_size"]),
-            ).seconds
-            / (one * MS)
-            for probe, one in zip(row["probes_us"], row["rounds_ms"], strict=True)
+
+    def predicted_ms(batch_size: int, host: Device) -> float:
+        return float(batch_time(model, host, np.array(float(batch_size))).seconds / MS)
+
+    def error_then(row: Mapping[str, Any]) -> float:
+        ratios = [
+            predicted_ms(row["batch_size"], device.with_host_level(probe_us * US / quiet_s)) / measured_ms
+            for measured_ms, probe_us in zip(row["quieter_rounds_ms"], row["probes_us"], strict=True)
         ]
-        errors.append(
-            row
-            | {
-                "predicted_ms": float(there_s / MS),
-                "error_percent": 100.0 * float(there_s / MS / row["measured_ms"] - 1.0),
-                "level": level,
-                "error_percent_at_this_level": 100.0 * float(np.median(by_round) - 1.0),
-            }
-        )
+        return 100.0 * float(np.median(ratios) - 1.0)
+
+    errors = []
+    for row in rows:
+        expected_ms = predicted_ms(row["batch_size"], device)
+        error = 100.0 * (expected_ms / row["measured_ms"] - 1.0)
+        then = error_then(row) if quiet_s else error
+        found = {"predicted_ms": expected_ms, "error_percent": error, "error_percent_at_this_level": then}
+        errors.append(row | found)
     return {**measured, "rows": errors}
 
 

@@ -82,7 +82,8 @@ class DeviceCalibration(Calibration):
     def _probe(self) -> None:
         """What is measured once."""
         card, facts = self.accelerator, self.records.facts
-        if self.meter is not None:  # at rest first: a card takes seconds to calm down
+        is_new = "idle_w" not in facts  # power takes longer than what is added to a calibration
+        if self.meter is not None and is_new:  # at rest first: a card takes seconds to calm down
             self.progress("power at rest", self._spent_s())
             facts |= idle_power_w(self.meter, _POWER_SHARE * self.budget_s)
         self.progress("launches and copies", self._spent_s())
@@ -97,7 +98,7 @@ class DeviceCalibration(Calibration):
         facts["peak_flop_per_s"] = peak_flop_per_s(card)
         facts |= {"l2_bytes": card.l2_bytes, "memory_bytes": card.memory_bytes, "clock_hz": card.clock_hz}
         facts["num_multiprocessors"] = card.num_multiprocessors
-        if self.meter is not None:
+        if self.meter is not None and is_new:
             self.progress("power at work", self._spent_s())
             facts |= busy_power_w(self.meter, card, _POWER_SHARE * self.budget_s)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from time import perf_counter, sleep
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ _RUNS = 7
 _HOLD_S = 1e-3
 _COPIED_BYTES = tuple(4096 * 4**power for power in range(8))
 """4 KiB to 64 MiB."""
+_COPIED_FROM_BYTES = 1e9
+"""Each copy is of other bytes, as requests are: twice as long as of bytes that a cache holds."""
 _IN_A_ROW = 8
 """Copies before the host waits for them: a pass makes several, and waits once."""
 _MOST_MOVED_BYTES = 1e9
@@ -84,18 +87,21 @@ class Copies(NamedTuple):
 
 def copies(accelerator: Accelerator, *, pinned: bool) -> Copies:
     """Copies from the host's memory to the device, fitted to relative errors over 4 KiB to 64 MiB."""
+    block = torch.rand(int(min(_COPIED_FROM_BYTES, _ROOM * accelerator.free_bytes()) / 4))
+    block = accelerator.pinned(block) if pinned else block
+    sizes = [size for size in _COPIED_BYTES if size <= 4 * len(block)]
     seconds = []
-    for size in _COPIED_BYTES:
-        source = torch.zeros(size // 4)
-        source = accelerator.pinned(source) if pinned else source
-        seconds.append(float(np.median([_copied_s(source, accelerator) for _ in range(_RUNS)])))
-    return fitted_copies(np.array(_COPIED_BYTES, float), np.array(seconds))
+    for size in sizes:
+        parts = cycle(torch.split(block, size // 4)[: len(block) // (size // 4)])
+        seconds.append(float(np.median([_copied_s(parts, accelerator) for _ in range(_RUNS)])))
+    return fitted_copies(np.array(sizes, float), np.array(seconds))
 
 
-def _copied_s(source: torch.Tensor, accelerator: Accelerator) -> float:
+def _copied_s(parts: Iterator[torch.Tensor], accelerator: Accelerator) -> float:
+    sources = list(islice(parts, _IN_A_ROW))
     accelerator.synchronise()
     start = perf_counter()
-    for _ in range(_IN_A_ROW):
+    for source in sources:
         source.to(accelerator.device, non_blocking=True)
     accelerator.synchronise()
     return (perf_counter() - start) / _IN_A_ROW

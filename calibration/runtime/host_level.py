@@ -27,12 +27,12 @@ class LaunchProbe:
         self.operands = [torch.rand(shape, device=accelerator.device) for shape in shapes]
         self.launch_s()  # loads the kernel
 
-    def launch_s(self) -> float:
-        """Median time to issue one launch. [s]"""
+    def launch_s(self, repeats: int = _REPEATS) -> float:
+        """Median time to issue one launch, of some times 20. [s]"""
         given, weight, bias = self.operands
         seconds = []
         with torch.inference_mode():
-            for _ in range(_REPEATS):
+            for _ in range(repeats):
                 self.accelerator.synchronise()
                 start = perf_counter()
                 for _ in range(_LAUNCHES):

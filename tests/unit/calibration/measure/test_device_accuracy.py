@@ -44,7 +44,8 @@ def test_passes_on_the_accelerator_are_timed_for_every_round_and_batch() -> None
 def test_an_error_is_positive_where_the_prediction_is_above() -> None:
     model = find_model("ncf")
     expected_s = predicted(model, BATCHES, "gtx1080ti")
-    times = Offloaded(np.stack([expected_s / 2.0] * 2), np.full((2, 3), 9e-6), {64: 150.0})
+    halved_s = np.stack([expected_s / 2.0] * 2)
+    times = Offloaded(halved_s, halved_s, np.full((2, 3), 9e-6), {64: 150.0})
     measured = measurements(model, BATCHES, times)
     found = errors_of(model, json.loads(json.dumps(measured)), "gtx1080ti")
     assert [row["error_percent"] for row in found["rows"]] == pytest.approx([100.0] * 3)
