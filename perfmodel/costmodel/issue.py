@@ -34,19 +34,45 @@ class Issued(NamedTuple):
 
 
 def parts_of(kernel: Kernel) -> int:
-    """Parts of a call that the host handles one by one: tensors joined or added, steps of a layer."""
+    """Parts of a call that the host handles one by one: tensors joined or added, steps of a layer.
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass; one that is part of another has no call of its own.
+    """
     if is_part_of_another(kernel):
         return 0
     return kernel.shape[0] if kernel.family == "recurrent" else kernel.pieces
 
 
 def calls_of(kernel: Kernel) -> int:
-    """Framework calls that a kernel stands for: all steps of a recurrent layer are one."""
+    """Framework calls that a kernel stands for: all steps of a recurrent layer are one.
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    """
     return 1 if kernel.family == "recurrent" else kernel.calls
 
 
 def rows_of(kernel: Kernel, batch_size: Floats) -> Floats:
-    """Rows that one call multiplies; 0 of what is no product with weights. [rows]"""
+    """Rows that one call multiplies; 0 of what is no product with weights. [rows]
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    batch_size : (...) float array
+        Items.
+    """
     per_item = kernel.product.rows_per_item if kernel.product and kernel.family == "fc" else 0.0
     return per_item * np.asarray(batch_size, dtype=float)
 
@@ -56,6 +82,19 @@ def issued(kernel: Kernel, costs: LaunchCosts, device_s: Floats, batch_size: Flo
 
     The steps of a recurrent layer are launches of their own: the device starts with the first one while the
     host issues the next. A kind of call whose issue was not measured costs the host nothing.
+
+    Derived here: a straight line in the parts of a call, fitted to issue times (docs/gpu.md).
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    costs : LaunchCosts
+        t_call and t_part of each kind of call, and the host's level. [s], [s], [1]
+    device_s : (...) float array
+        Time of all its calls on the device. [s]
+    batch_size : (...) float array
+        Items.
     """
     if is_part_of_another(kernel):
         return Issued(np.zeros_like(device_s), np.zeros_like(device_s), 0)
@@ -79,6 +118,7 @@ def contributions_s(kernels: Sequence[Issued], ready_s: Floats, costs: LaunchCos
 
         e = max(e_before + K, h_before + a + L + K, h_before + I + L + k).
 
+    Derived here: Lindley's recursion of a queue with one server, whose arrivals are the ends of issuing.
     Assumes that h and e start at `ready_s` (copies of inputs hold up the host), and that the launch
     queue is never full.
 

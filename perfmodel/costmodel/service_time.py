@@ -80,6 +80,11 @@ def batch_time(
 ) -> BatchTime:
     """Time of a batch on one executor, with `busy` executors at work on the node.
 
+    The sum of the times of the model's kernels, which follow each other. Derived here: formulas
+    (`kernel_time`) at the memory slow-down that the workers' own share of waiting leads to, by fixed-point
+    steps; measured curves and surfaces where the profile has them; on a card with launch costs a pipeline
+    (`contributions_s`).
+
     Parameters
     ----------
     model : RecModel
@@ -95,6 +100,11 @@ def batch_time(
     mix : Mix, optional
         What the executors serve beside this batch; what it leaves in the caches counts where calls were
         measured. None: the same batch again and again.
+
+    Returns
+    -------
+    BatchTime
+        Of each kernel and of the pass, arrays of the common shape. [s]
 
     Raises
     ------
