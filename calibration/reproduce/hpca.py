@@ -10,12 +10,12 @@ import numpy as np
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import HPCA, all_points
 from calibration.published.observations import Point, read_rows
+from calibration.reproduce.evaluation import BarPlot, Compared, Line, LinePlot, Reproduction, Section
 from perfmodel.costmodel.kernels import Family
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.planning.reproduction import BarPlot, Compared, Line, LinePlot, Reproduction, Section
 from perfmodel.units import MS
 
 SERVERS = ("haswell", "broadwell", "skylake")

@@ -194,5 +194,5 @@ def service_of(question: Question, *, extrapolate: bool = False) -> ServiceTimes
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
     if not extrapolate:
-        question.node.require_calibrated(question.policy, question.max_items)
+        question.times.require_calibrated()
     return question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)

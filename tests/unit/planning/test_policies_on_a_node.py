@@ -12,8 +12,10 @@ from perfmodel.domain.estimate import Basis
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion
 from perfmodel.sim.policies import Pool, SplitAndOffload
+from perfmodel.sim.query_sizes import pmf_of_list
 
 FUSION = Fusion(batch_size=64, offload_threshold_items=100, max_fused_items=600, streams=3)
 
@@ -64,8 +66,11 @@ def test_one_stream_without_overlap_is_the_accelerator_alone(node: ServingNode) 
 
 
 def test_streams_side_by_side_are_assumed(node: ServingNode) -> None:
-    assert node.basis(replace(FUSION, streams=1), 300) < Basis.ASSUMED
-    assert node.basis(FUSION, 300) is Basis.ASSUMED
+    one, several = (
+        NodeTimes(node, policy, pmf_of_list([300])) for policy in (replace(FUSION, streams=1), FUSION)
+    )
+    assert one.basis < Basis.ASSUMED
+    assert several.basis is Basis.ASSUMED
 
 
 @pytest.mark.parametrize(
