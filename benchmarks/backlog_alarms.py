@@ -11,7 +11,7 @@ import argparse
 
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.textbook import exponential_queue
+from tests.textbook import exponential_queue
 
 NUM_QUERIES = 300_000
 LOADS = (0.9, 0.98, 0.995, 1.0, 1.01, 1.02, 1.05)

@@ -30,8 +30,8 @@ from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import solve_mdc
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.units import MS
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "perfmodel.cli.main", "capacity", "--json", "--scenario"]

@@ -39,8 +39,8 @@ from perfmodel.sim.statistics import (
     percentile_interval,
     warm_up_queries,
 )
-from perfmodel.sim.textbook import TextbookQueue, exponential_queue
 from perfmodel.sim.traffic import TrafficSource
+from tests.textbook import TextbookQueue, exponential_queue
 
 PERCENTILES = (0.5, 0.95, 0.99)
 TRUTH_RUNS, TRUTH_QUERIES = 10, 10_000_000

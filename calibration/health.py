@@ -38,11 +38,6 @@ class Finding:
     unknown: bool = False
 
     @property
-    def is_ok(self) -> bool:
-        """Nothing to do, as far as one knows."""
-        return self.status == "ok"
-
-    @property
     def status(self) -> str:
         """`ok`, `unknown`, `warn` or `blocks`."""
         if self.unknown:

@@ -116,7 +116,7 @@ def _with_launches(profiles: Sequence[Document]) -> Document:
     )
     stack = card["stacks"][card["default_stack"]]
     source = "measured: nowhere"
-    stack |= {key: measured[key] for key in ("surfaces", "law_revision")}
+    stack["surfaces"] = measured["surfaces"]
     calls = [surface["call"] for surface in measured["surfaces"]]
     stack["launches"] = {
         "issue_us": {call: {"call": 1.0, "part": 1.0} for call in calls},

@@ -157,7 +157,7 @@ def _validate_suite(
         find_model(name)  # a slip in the last name is told before hours of measuring
     plan = SuitePlan(scenario=scenario, models=names, duration_s=duration_s, options=options)
     report, unwritten = run_suite(plan, out, resume=resume, say=_say)
-    show(lambda: report, lambda: suite_page(report, out), as_json=as_json)
+    show(report.to_dict, lambda: suite_page(report, out), as_json=as_json)
     if unwritten is not None:
         raise unwritten
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky
 from scipy.optimize import minimize, nnls
 
-from perfmodel.costmodel.surfaces import Place, matern, residual
+from perfmodel.costmodel.places import Place
+from perfmodel.costmodel.surfaces import matern, residual
 from perfmodel.domain.surface import Surface
 from perfmodel.loading.profile_surfaces import COORDINATE_DECIMALS
 
@@ -36,10 +37,12 @@ _FARTHEST = 3.0
 class Points:
     """Measured calls of one surface: `(n, terms)` amounts, `(n, dims)` coordinates, seconds of one call.
 
+    `terms` name the columns of the amounts.
     `groups` are the sequences that they were measured in: a cross-validation holds out whole ones.
     `passes` number the visits, `counts` say how many equal calls a pass makes.
     """
 
+    terms: tuple[str, ...]
     amounts: Floats
     coordinates: Floats
     seconds: Floats
@@ -49,7 +52,8 @@ class Points:
 
     def subset(self, chosen: npt.NDArray[np.bool_]) -> Points:
         """The chosen points."""
-        return Points(
+        return replace(
+            self,
             amounts=self.amounts[chosen],
             coordinates=self.coordinates[chosen],
             seconds=self.seconds[chosen],
@@ -57,6 +61,10 @@ class Points:
             passes=self.passes[chosen],
             counts=self.counts[chosen],
         )
+
+    def charged_seconds(self, law: Mapping[str, float]) -> Floats:
+        """What a law charges for each call. [s]"""
+        return np.asarray(self.amounts @ np.array([law[term] for term in self.terms]))
 
 
 class Seen(NamedTuple):
@@ -72,6 +80,7 @@ class Seen(NamedTuple):
 def gather_points(seen: Sequence[Seen]) -> Points:
     """Points of one kind of call."""
     return Points(
+        terms=seen[0].at.terms,
         amounts=np.array([one.at.amounts[:, 0] for one in seen]),
         coordinates=np.array([one.at.coordinates[:, 0] for one in seen]),
         seconds=np.array([one.seconds for one in seen]),
@@ -81,8 +90,8 @@ def gather_points(seen: Sequence[Seen]) -> Points:
     )
 
 
-def fit_law(points: Points) -> Floats:
-    """Coefficients c >= 0 that minimise the relative error of sum_j c_j f_j. [s]
+def fit_law(points: Points) -> dict[str, float]:
+    """Coefficients c >= 0 by name that minimise the relative error of sum_j c_j f_j. [s]
 
     Reweighted a few times towards the error of the logarithm, which the residual then continues.
     """
@@ -94,13 +103,13 @@ def fit_law(points: Points) -> Floats:
         weights = np.sqrt(np.abs(np.log(ratio)) / np.maximum(np.abs(ratio - 1.0), 1e-9)) / predicted
         weights = np.where(np.abs(ratio - 1.0) < 1e-6, 1.0 / predicted, weights)
         weights /= np.sqrt(1.0 + (np.log(ratio) / _FAR_OFF) ** 2)  # a few calls were disturbed, by far
-    return np.asarray(law)
+    return dict(zip(points.terms, law.tolist(), strict=True))
 
 
 def fit_surface(points: Points, *, seed: int = 0) -> Surface:
     """Law, then residual; its length scales by maximum likelihood. The error is left for cross-validation."""
     law = fit_law(points)
-    logs = np.log(points.seconds / (points.amounts @ law))
+    logs = np.log(points.seconds / points.charged_seconds(law))
     spread = np.std(points.coordinates, axis=0)
     spread = np.where(spread < _CONSTANT, 1.0, spread)  # nothing is known of it: neighbours are alike
     rng = np.random.default_rng(seed)
@@ -140,7 +149,7 @@ def held_out_seconds(surface: Surface, points: Points, *, seed: int = 0) -> Floa
         if not len(seen.seconds):
             return np.full_like(points.seconds, np.nan)
         law = fit_law(seen)
-        logs = np.log(seen.seconds / (seen.amounts @ law))
+        logs = np.log(seen.seconds / seen.charged_seconds(law))
         sizes = _Sizes(surface.scales, surface.amplitude, surface.noise, surface.noise_s)
         partial = replace(surface, law=law, weights=_weights(seen, logs, surface.points, sizes))
         seconds[held_out] = predicted_seconds(partial, points.subset(held_out))
@@ -236,4 +245,4 @@ def _hyperparameters(x: Floats, y: Floats, groups: Integers, seconds: Floats, sp
 
 def predicted_seconds(surface: Surface, points: Points) -> Floats:
     """Times that a surface gives for points. [s]"""
-    return np.asarray((points.amounts @ surface.law) * np.exp(residual(surface, points.coordinates.T)))
+    return np.asarray(points.charged_seconds(surface.law) * np.exp(residual(surface, points.coordinates.T)))

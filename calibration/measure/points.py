@@ -14,7 +14,7 @@ from calibration.measure.visits import Visit
 from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Before, moments
-from perfmodel.costmodel.surfaces import place
+from perfmodel.costmodel.places import place
 from perfmodel.domain.hardware import Caches
 from perfmodel.errors import InputError
 

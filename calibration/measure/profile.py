@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Any
 
-from perfmodel.costmodel.surfaces import ROW_BLOCK, VECTOR
+from perfmodel.costmodel.places import LEAST_LINES, ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
-from perfmodel.domain.surface import LAW_REVISION, Surface
+from perfmodel.domain.surface import Surface
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_surfaces import surface_section
@@ -71,7 +71,6 @@ def profile_values(
                 "spread_between_passes": _entry(_rounded(facts["spread_between_passes"]), source),
                 "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),
                 "co_located": {family: dict(by_count) for family, by_count in co_located.items()},
-                "law_revision": LAW_REVISION,
                 "surfaces": [
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()
@@ -129,38 +128,41 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
 def _costs(surfaces: Mapping[str, Surface], read_bytes_per_s: float, source: str) -> dict[str, Any]:
     """The formulas' constants, read off the laws: for reports of what bounds a call, and as a fallback."""
 
-    def law(call: str, term: int, default: float = 0.0) -> float:
+    def law(call: str, term: str) -> float:
         surface = surfaces.get(call)
-        return default if surface is None else float(surface.law[term])
+        return 0.0 if surface is None else surface.law[term]
 
     def rate(seconds_per_byte: float) -> float:
         return min(_FASTEST_GB_PER_S, 1.0 / max(seconds_per_byte, 1e-15) / GB)
 
-    weights, multiply_add_s = rate(law("fc", 6) / 4.0), multiply_add_seconds(surfaces)
-    pooled = [law("embedding_bag.pooled", term) for term in range(10)]
-    cached_line_s = pooled[3] + sum(pooled[4:7])
-    memory_line_s = cached_line_s + sum(pooled[7:10])
+    def line(level: str) -> float:
+        terms = [f"line_beyond_{level}_least_{least:g}" for least in LEAST_LINES]
+        return sum(law("embedding_bag.pooled", term) for term in terms)
+
+    weights, multiply_add_s = rate(law("fc", "weight") / 4.0), multiply_add_seconds(surfaces)
+    cached_line_s = law("embedding_bag.pooled", "line") + line("l2")
+    memory_line_s = cached_line_s + line("l3")
     values = {
         "gemm_efficiency": 1.0,
         "gemm_half_width": 0.0,
-        "gemm_half_rows": law("fc", 6) / multiply_add_s,
+        "gemm_half_rows": law("fc", "weight") / multiply_add_s,
         "weight_l2_gb_per_s": weights,
         "weight_l3_gb_per_s": weights,
         "weight_memory_gb_per_s": min(weights, read_bytes_per_s / GB),
-        "stream_gb_per_s": rate(law("activation.relu", 1) / 8.0),
-        "lookup_bag_ns": law("embedding_bag.pooled", 1) / NS,
+        "stream_gb_per_s": rate(law("activation.relu", "element") / 8.0),
+        "lookup_bag_ns": law("embedding_bag.pooled", "bag") / NS,
         "lookup_cached_line_ns": cached_line_s / NS,
         "lookup_memory_line_ns": max(memory_line_s / NS, 0.01),
-        "fc_call_us": law("fc", 0) / US,
-        "embedding_bag_call_us": law("embedding_bag.pooled", 0) / US,
-        "concat_call_us": law("concat.features", 0) / US,
-        "elementwise_call_us": law("activation.relu", 0) / US,
-        "concat_piece_us": law("concat.features", 1) / US,
-        "concat_row_piece_ns": law("concat.features", 3) / NS,
-        "recurrent_step_us": law("recurrent.gru", 1) / US,
-        "softmax_row_ns": law("softmax", 1) / NS,
-        "softmax_element_ns": law("softmax", 2) / NS,
-        "small_product_ns": law("batch_matmul.pairs", 1) / NS,
+        "fc_call_us": law("fc", "call") / US,
+        "embedding_bag_call_us": law("embedding_bag.pooled", "call") / US,
+        "concat_call_us": law("concat.features", "call") / US,
+        "elementwise_call_us": law("activation.relu", "call") / US,
+        "concat_piece_us": law("concat.features", "piece") / US,
+        "concat_row_piece_ns": law("concat.features", "item_piece") / NS,
+        "recurrent_step_us": law("recurrent.gru", "step") / US,
+        "softmax_row_ns": law("softmax", "row") / NS,
+        "softmax_element_ns": law("softmax", "element") / NS,
+        "small_product_ns": law("batch_matmul.pairs", "product") / NS,
     }
     return {key: _entry(_rounded(value), source) for key, value in values.items()}
 
@@ -168,8 +170,9 @@ def _costs(surfaces: Mapping[str, Surface], read_bytes_per_s: float, source: str
 def multiply_add_seconds(surfaces: Mapping[str, Surface]) -> float:
     """Time of a multiply-add in a large product, from what the law charges for elements and strips. [s]"""
     law = surfaces["fc"].law
-    per_element = law[2] + law[3] / VECTOR + law[4] / ROW_BLOCK + law[5] / (VECTOR * ROW_BLOCK)
-    return max(float(per_element), 1e-15)
+    per_element = law["multiply_add"] + law["row_strip"] / VECTOR + law["block_output"] / ROW_BLOCK
+    per_element += law["block_strip"] / (VECTOR * ROW_BLOCK)
+    return max(per_element, 1e-15)
 
 
 def _entry(value: object, source: str) -> dict[str, object]:

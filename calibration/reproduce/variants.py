@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from perfmodel.planning.tune.question import (
     static_batch_size,
 )
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.threads import side_by_side
 
 LARGEST_QUERY_ITEMS = 1000
 HAND_OVER_S = 0.1e-3
@@ -102,16 +102,13 @@ def variants_section(scope: Scope, traffic: SharedTraffic, progress: Progress) -
     )
 
 
-def gains_of(
-    variant: Variant, targets_ms: Mapping[str, float], traffic: SharedTraffic, *, threads: int = 2
-) -> Gains:
+def gains_of(variant: Variant, targets_ms: Mapping[str, float], traffic: SharedTraffic) -> Gains:
     """Tune every model at every SLA level on Broadwell under a variant."""
 
     def of_model(entry: tuple[str, float]) -> dict[tuple[str, str], float | None]:
         return dict(_gains_of_model(variant, *entry, traffic))
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        found = list(pool.map(of_model, targets_ms.items()))
+    found = side_by_side(of_model, targets_ms.items())
     return {key: geometric_mean(gains[key] for gains in found) for key in found[0]}
 
 

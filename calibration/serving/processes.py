@@ -11,6 +11,7 @@ from contextlib import suppress
 from time import perf_counter
 
 from perfmodel.errors import InputError
+from perfmodel.threads import threads_here
 
 LEAD_S = 300e-6
 """A waiting worker takes its priority back this long before its request is due."""
@@ -29,7 +30,7 @@ def cores_for(workers: int, threads: int) -> list[list[int]]:
     InputError
         If there are fewer cores than threads.
     """
-    available = sorted(os.sched_getaffinity(0))
+    available = threads_here()
     needed = workers * threads
     if needed > len(available):
         raise InputError(
@@ -42,7 +43,7 @@ def cores_for(workers: int, threads: int) -> list[list[int]]:
 def spare_cores(taken: list[list[int]]) -> list[int]:
     """Cores for a process that has none of its own: those that are left, else all."""
     used = {core for mine in taken for core in mine}
-    return sorted(os.sched_getaffinity(0) - used) or sorted(used)
+    return sorted(set(threads_here()) - used) or sorted(used)
 
 
 def prepare_process(cores: list[int]) -> bool:

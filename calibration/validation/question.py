@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from calibration.other_machine import warn_of_other_machine
+from calibration.power import nvml_meter
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
@@ -26,6 +26,7 @@ from perfmodel.planning.prepare import Question, prepare
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.threads import threads_here
 from perfmodel.units import GIB
 
 
@@ -108,7 +109,7 @@ def _here(scenario: str, overrides: Sequence[str], profile: str | None) -> list[
     if profile is None:
         return list(overrides)
     node = load_scenario(scenario, [f"node.cpu={profile}", *overrides]).scenario.node
-    cores = len(os.sched_getaffinity(0)) - (1 if node.accelerators else 0)
+    cores = len(threads_here()) - (1 if node.accelerators else 0)
     return [f"node.cpu={profile}", f"node.cores={max(1, cores)}", *overrides]
 
 
@@ -149,7 +150,9 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
         accelerated=_accelerated(question, programme),
         set_threads=torch.set_num_threads,
     )
-    return Bench(question=question, workers=workers, pool=pool_for(question, programme), say=say), question
+    meter = nvml_meter() if question.node.accelerator is not None else None
+    pool = pool_for(question, programme)
+    return Bench(question=question, workers=workers, pool=pool, say=say, meter=meter), question
 
 
 def _built(model: RecModel, seed: int, *, shrink_tables: bool) -> Programme:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import NamedTuple
 
 from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint, to_dict
@@ -23,6 +21,15 @@ from calibration.validation.prediction import Trace
 from calibration.validation.question import Options, at_utilisation, bench_for, question_of, service_of
 from calibration.validation.single import PILOT_S, pilot, run
 from calibration.validation.suite_page import suite_html
+from calibration.validation.suite_report import (
+    MODERATE,
+    UTILISATIONS,
+    Entry,
+    Found,
+    SuiteReport,
+    point_name,
+    resumed,
+)
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.errors import InputError, InterruptionError, PerfplanError
 from perfmodel.loading.shipped import shipped_names
@@ -31,18 +38,12 @@ from perfmodel.planning.prepare import Question
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.units import MS
 
-UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
-MODERATE = 0.7
-"""Up to here the accuracy that the project aims at is claimed."""
-
 CAPACITY_LOADS = 2
 LONG_S = 120.0
 """Of traffic, simulated, to choose an SLA by."""
 
 SETUP_S = 1.5
 """Forking and warming up, for each piece of a run or an anchor."""
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class SuitePlan:
         return len(self.names) * loads * (share * self.duration_s + 4.0 * SETUP_S)
 
 
-def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Report, InputError | None]:
+def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[SuiteReport, InputError | None]:
     """Measure every model, and write the page and the JSON beside it after each load.
 
     Parameters
@@ -89,7 +90,7 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Re
 
     Returns
     -------
-    dict, InputError or None
+    SuiteReport, InputError or None
         The report, and why it could not be written in the end.
 
     Raises
@@ -98,7 +99,8 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Re
         If no model can be run, or what is to be resumed was measured in another way.
     """
     beside = out.with_suffix(".json")
-    report = _resumed(plan, beside) if resume and beside.is_file() else _new_report(plan)
+    resumes = resume and beside.is_file()
+    report = resumed(beside, measured_as=_identity(plan)) if resumes else _new_report(plan)
     say(
         f"{len(plan.names)} models, about {plan.expected_s / 60.0:.0f} minutes; "
         "--resume goes on where it ended"
@@ -107,63 +109,72 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Re
     try:
         for name in plan.names:
             say(name)
-            for entry, where in _measure_model(plan, name, report, say):
-                report[where][name if where != "points" else f"{name} {entry['aimed_utilisation']:g}"] = entry
+            report.left_out.pop(name, None)
+            for found in _measure_model(plan, name, _missing(plan, name, report), say):
+                report.add(found)
                 with interrupts_held():
                     unwritten = _write(report, beside, out)
                 if unwritten is not None:
                     say(str(unwritten))  # the next load may find room again
     except (Interrupted, KeyboardInterrupt):
         raise InterruptionError(_interrupted(report, beside, unwritten)) from None
-    if not report["points"]:
-        raise InputError(f"no model could be measured: {next(iter(report['left_out'].values()))['reason']}")
+    if not report.points:
+        raise InputError(f"no model could be measured: {next(iter(report.left_out.values()))['reason']}")
     return report, unwritten
 
 
-def _write(report: Report, beside: Path, out: Path) -> InputError | None:
-    """Bring the summary up to date, and write what there is."""
-    report["summary"] = summary_of(report)
+def _write(report: SuiteReport, beside: Path, out: Path) -> InputError | None:
+    """Write what there is."""
     try:
-        write_atomically(beside, json.dumps(report, indent=2) + "\n")
+        write_atomically(beside, json.dumps(report.to_dict(), indent=2) + "\n")
         write_atomically(out, suite_html(report))
     except InputError as error:
         return error
     return None
 
 
-def _interrupted(report: Report, beside: Path, unwritten: InputError | None) -> str:
+def _interrupted(report: SuiteReport, beside: Path, unwritten: InputError | None) -> str:
     """What an interrupted suite leaves, in a line."""
     if unwritten is not None:
         return f"interrupted: {unwritten}"
-    if not report["points"] and not report["capacity"]:
+    if not report.points and not report.capacity:
         return "interrupted before anything was measured"
     return f"interrupted: {beside} holds what was measured, --resume goes on"
 
 
-def _measure_model(
-    plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say
-) -> Iterator[tuple[Report, str]]:
-    """Measure what is missing of one model; each entry with the part of the report that it belongs to.
+class _Missing(NamedTuple):
+    """What is still to be measured of a model."""
+
+    utilisations: tuple[float, ...]
+    capacity: bool
+
+
+def _missing(plan: SuitePlan, name: str, report: SuiteReport) -> _Missing:
+    return _Missing(
+        tuple(u for u in UTILISATIONS if point_name(name, u) not in report.points),
+        plan.options.capacity and name not in report.capacity,
+    )
+
+
+def _measure_model(plan: SuitePlan, name: str, missing: _Missing, say: Say) -> Iterator[Found]:
+    """Measure what is missing of one model.
 
     Whatever is wrong with a model, or with measuring it, is said in its place: the others are measured.
     """
-    report["left_out"].pop(name, None)
     gc.collect()  # the tables of the model before
     try:
-        yield from _entries(plan, name, report, say)
+        yield from _entries(plan, name, missing, say)
     except Interrupted:
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, PerfplanError) else f"{type(error).__name__}: {error}"
         say(f"left out: {reason}")
-        yield {"reason": reason}, "left_out"
+        yield Found("left_out", name, {"reason": reason})
 
 
-def _entries(plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say) -> Iterator[tuple[Report, str]]:
+def _entries(plan: SuitePlan, name: str, missing: _Missing, say: Say) -> Iterator[Found]:
     """The loads of one model that are missing, then its capacity."""
-    missing = [u for u in UTILISATIONS if f"{name} {u:g}" not in report["points"]]
-    wants_capacity = plan.options.capacity and name not in report["capacity"]
-    if not missing and not wants_capacity:
+    if not any(missing):
         return
     options = plan.options
     overrides = (f"model={name}", "node.accelerators=[]", *options.overrides)
@@ -173,18 +184,19 @@ def _entries(plan: SuitePlan, name: str, report: Mapping[str, Any], say: Say) ->
     if options.shrink_tables:
         service = service_of(question, extrapolate=options.extrapolate)  # of the tables that were built
     expected = pilot(bench, service) if options.anchor else service
-    for utilisation in missing:
+    for utilisation in missing.utilisations:
         point, expected = _point(
             plan, bench, at_utilisation(question, expected, utilisation), service, expected
         )
-        yield point | {"model": name, "aimed_utilisation": utilisation}, "points"
-    if wants_capacity:
-        yield _capacity(plan, bench, question, service, expected), "capacity"
+        point |= {"model": name, "aimed_utilisation": utilisation}
+        yield Found("points", point_name(name, utilisation), point)
+    if missing.capacity:
+        yield Found("capacity", name, _capacity(plan, bench, question, service, expected))
 
 
 def _point(
     plan: SuitePlan, bench: Bench, question: Question, service: ServiceTimes, expected: ServiceTimes
-) -> tuple[Report, ServiceTimes]:
+) -> tuple[Entry, ServiceTimes]:
     """One load of one model, and the service times that the next load's rate is chosen by."""
     measured = run(bench, question, expected, duration_s=plan.duration_s, with_anchor=plan.options.anchor)
     if measured.interrupted:
@@ -196,7 +208,7 @@ def _point(
 
 def _capacity(
     plan: SuitePlan, bench: Bench, question: Question, service: ServiceTimes, expected: ServiceTimes
-) -> Report:
+) -> Entry:
     """The largest load of one model within the p95 that is predicted at a moderate load, to two digits."""
     moderate = at_utilisation(question, expected, MODERATE)
     long_trace = Trace((trace_of(moderate.traffic, LONG_S, seed=question.simulation.seed),))
@@ -216,62 +228,16 @@ def _capacity(
     ).to_dict()
 
 
-def summary_of(report: Mapping[str, Any]) -> Report:
-    """Mean absolute errors over the models, for each utilisation and for all up to the moderate one. [%]"""
-    points: Sequence[Mapping[str, Any]] = list(report["points"].values())
-    by_utilisation = {
-        f"{u:g}": _means([point for point in points if point["aimed_utilisation"] == u])
-        for u in UTILISATIONS
-        if any(point["aimed_utilisation"] == u for point in points)
-    }
-    errors = [entry["error_percent"] for entry in report["capacity"].values()]
-    known = [abs(error) for error in errors if error is not None]
-    return {
-        "by_utilisation": by_utilisation,
-        "up_to_moderate": _means([point for point in points if point["aimed_utilisation"] <= MODERATE]),
-        "capacity_percent": float(np.mean(known)) if known else None,
-    }
-
-
-def _means(points: Sequence[Mapping[str, Any]]) -> Report:
-    """Mean absolute errors of some loads. [%]"""
-    ways = {
-        "fixed_qps": [point["error_percent"] for point in points],
-        "equal_utilisation": [point["equal_utilisation"]["error_percent"] for point in points],
-        "own_service_times": [point["own_service_times"]["error_percent"] for point in points],
-        "without_anchor": [
-            error for point in points if (error := point["error_percent_without_anchor"]) is not None
-        ],
-        "without_anchor_at_this_lifetime": [
-            error
-            for point in points
-            if (error := point["error_percent_without_anchor_at_this_lifetime"]) is not None
-        ],
-    }
-    return {
-        way: {
-            key: float(np.mean([abs(error[key]) for error in errors]))
-            for key in ("p50", "p95", "p99", "throughput", "service_time")
-        }
-        for way, errors in ways.items()
-        if errors
-    }
-
-
-def _new_report(plan: SuitePlan) -> Report:
+def _new_report(plan: SuitePlan) -> SuiteReport:
     settings = f"{plan.options.settings}; {priority_here()}"
-    return {
-        "measured_as": _identity(plan),
-        "settings": settings,
-        "fingerprint": to_dict(fingerprint(settings=(settings,))),
-        "points": {},
-        "capacity": {},
-        "left_out": {},
-        "summary": {},
-    }
+    return SuiteReport(
+        measured_as=_identity(plan),
+        settings=settings,
+        fingerprint=to_dict(fingerprint(settings=(settings,))),
+    )
 
 
-def _identity(plan: SuitePlan) -> Report:
+def _identity(plan: SuitePlan) -> Entry:
     """What two parts of one report must have in common."""
     return {
         "scenario": plan.scenario,
@@ -280,24 +246,3 @@ def _identity(plan: SuitePlan) -> Report:
         "anchor": plan.options.anchor,
         "duration_s": plan.duration_s,
     }
-
-
-def _resumed(plan: SuitePlan, path: Path) -> Report:
-    """Read the report of an earlier suite.
-
-    Raises
-    ------
-    InputError
-        If it is none, or was measured with other options.
-    """
-    try:
-        report: Report = json.loads(path.read_text(encoding="utf-8"))
-        before = report["measured_as"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{path}: expected the report of an earlier suite; measure anew without --resume"
-        ) from None
-    for key, value in _identity(plan).items():
-        if before.get(key) != value:
-            raise InputError(f"{path}: was measured with {key} {before.get(key)!r}, not {value!r}")
-    return report

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as TerminalTable
 
 from calibration.validation.page import signed
+from calibration.validation.suite_report import SuiteReport
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.plots import Series, lines_svg
 from perfmodel.report.tables import number
@@ -17,7 +18,7 @@ from perfmodel.report.tables import number
 KEYS = ("p50", "p95", "p99")
 
 
-def suite_page(report: Mapping[str, Any], out: Path) -> RenderableType:
+def suite_page(report: SuiteReport, out: Path) -> RenderableType:
     """Mean absolute errors, then every load."""
     parts: list[RenderableType] = [
         _terminal("mean absolute errors over the models", _SUMMARY_HEADS, _summary_rows(report)),
@@ -27,15 +28,15 @@ def suite_page(report: Mapping[str, Any], out: Path) -> RenderableType:
             _point_rows(report),
         ),
     ]
-    if report["capacity"]:
+    if report.capacity:
         parts.append(_terminal("largest load within a p95", _CAPACITY_HEADS, _capacity_rows(report)))
-    parts += [f"left out: {name}: {entry['reason']}" for name, entry in report["left_out"].items()]
+    parts += [f"left out: {name}: {entry['reason']}" for name, entry in report.left_out.items()]
     return Group(*parts, f"written: {out} and {out.with_suffix('.json')}")
 
 
-def suite_html(report: Mapping[str, Any]) -> str:
+def suite_html(report: SuiteReport) -> str:
     """Write the report as one page that needs no other file."""
-    how, machine = report["measured_as"], report["fingerprint"]["machine"]
+    how, machine = report.measured_as, report.fingerprint["machine"]
     blocks: list[Block] = [
         Prose(
             f"Every model was built with random weights and served on this machine under open-loop traffic "
@@ -43,20 +44,20 @@ def suite_html(report: Mapping[str, Any]) -> str:
             f"arrivals and sizes. Profile: {how['profile'] or 'of the scenario'}"
             f"{', refined with short paced runs of the whole model' if how['anchor'] else ''}."
         ),
-        Prose(f"Machine: {machine.get('cpu_model')}, {machine.get('cores')} cores. {report['settings']}."),
+        Prose(f"Machine: {machine.get('cpu_model')}, {machine.get('cores')} cores. {report.settings}."),
         Heading("Mean absolute errors"),
         Table(_SUMMARY_HEADS, _summary_rows(report), caption=_EXPLAINED),
         Heading("Every load"),
         Table(_POINT_HEADS, _point_rows(report), caption=_POINTS_EXPLAINED),
     ]
-    models = dict.fromkeys(point["model"] for point in report["points"].values())
+    models = dict.fromkeys(point["model"] for point in report.points.values())
     blocks += [Figure(_curves(report, model)) for model in models]
-    if report["capacity"]:
+    if report.capacity:
         rows = _capacity_rows(report)
         caption = "The SLA is the p95 predicted at 70 % utilisation, to two digits."
         blocks += [Heading("Largest load within an SLA"), Table(_CAPACITY_HEADS, rows, caption=caption)]
-    if report["left_out"]:
-        rows = [[name, entry["reason"]] for name, entry in report["left_out"].items()]
+    if report.left_out:
+        rows = [[name, entry["reason"]] for name, entry in report.left_out.items()]
         blocks += [Heading("Left out"), Table(["model", "why"], rows)]
     return page("Prediction and measurement", blocks)
 
@@ -83,8 +84,8 @@ _POINT_HEADS = [
 _CAPACITY_HEADS = ["model", "p95 SLA [ms]", "measured [queries/s]", "predicted", "error"]
 
 
-def _summary_rows(report: Mapping[str, Any]) -> list[list[str]]:
-    summary = report["summary"]
+def _summary_rows(report: SuiteReport) -> list[list[str]]:
+    summary = report.summary
     levels = {**summary.get("by_utilisation", {}), "up to 0.7": summary.get("up_to_moderate", {})}
     rows = [
         [level, way.replace("_", " "), *(f"{errors[key]:.1f}" for key in (*KEYS, "service_time"))]
@@ -96,7 +97,7 @@ def _summary_rows(report: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _point_rows(report: Mapping[str, Any]) -> list[list[str]]:
+def _point_rows(report: SuiteReport) -> list[list[str]]:
     return [
         [
             point["model"],
@@ -108,11 +109,11 @@ def _point_rows(report: Mapping[str, Any]) -> list[list[str]]:
             f"{point['error_percent']['service_time']:+.1f}",
             number(point["drift_percent"], 2),
         ]
-        for point in report["points"].values()
+        for point in report.points.values()
     ]
 
 
-def _capacity_rows(report: Mapping[str, Any]) -> list[list[str]]:
+def _capacity_rows(report: SuiteReport) -> list[list[str]]:
     return [
         [
             name,
@@ -121,13 +122,13 @@ def _capacity_rows(report: Mapping[str, Any]) -> list[list[str]]:
             number(entry["predicted_qps"], 4),
             signed(entry["error_percent"]),
         ]
-        for name, entry in report["capacity"].items()
+        for name, entry in report.capacity.items()
     ]
 
 
-def _curves(report: Mapping[str, Any], model: str) -> str:
+def _curves(report: SuiteReport, model: str) -> str:
     """A model's p95 against utilisation, in units of the mean service time."""
-    points = [point for point in report["points"].values() if point["model"] == model]
+    points = [point for point in report.points.values() if point["model"] == model]
     points.sort(key=lambda point: float(point["aimed_utilisation"]))
     x = [100.0 * point["aimed_utilisation"] for point in points]
     series = [

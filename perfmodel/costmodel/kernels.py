@@ -7,26 +7,13 @@ for several equal calls (`calls`), such as the lookups of equal tables or the st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from perfmodel.domain.laws import Family
 
-Family = Literal[
-    "input",
-    "fc",
-    "embedding_bag",
-    "concat",
-    "sum",
-    "activation",
-    "softmax",
-    "batch_matmul",
-    "recurrent",
-    "elementwise",
-]
-"""Kinds of framework calls: each has its own costs in a profile, and its own line in reports."""
+Floats = npt.NDArray[np.float64]
 
 INDEX_BYTES = 8
 """Bytes of one embedding index in memory: int64. [bytes]"""
@@ -169,10 +156,26 @@ class Kernel:
 
 
 def surface_key(kernel: Kernel) -> str:
-    """Name of the surface that a kernel's time is read from."""
+    """Name of the surface that a kernel's time is read from.
+
+    Source: family and variant, as `calibration/measure` files its measurements.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    """
     return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
 
 
 def is_part_of_another(kernel: Kernel) -> bool:
-    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call."""
+    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call.
+
+    Source: what `calibration/runtime` makes one call of.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    """
     return kernel.family == "input" or kernel.variant.endswith("_inputs")

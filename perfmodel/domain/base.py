@@ -27,3 +27,7 @@ class ValueErrorAt(InputError):
     def __init__(self, message: str, path: tuple[str | int, ...]) -> None:
         super().__init__(f"{'.'.join(map(str, path))}: {message}" if path else message)
         self.message, self.path = message, path
+
+
+class OutdatedError(ValueErrorAt):
+    """A file of another version: said first, as whatever else is odd about the file follows from it."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-
-
-LAW_REVISION = 2
-"""Counts up whenever a law charges for other work, or coordinates mean something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +21,10 @@ class Surface:
 
     Attributes
     ----------
-    law : (terms,) array
-        Coefficients c, none negative: seconds for each unit of work. [s]
+    law : mapping
+        Coefficients c, none negative, by the names of `domain.laws`: seconds for each unit of work. [s]
     scales : (dims,) array
-        Distances over which the residual changes, by coordinate.
+        Distances over which the residual changes, by coordinate, in the order of `domain.laws`.
     amplitude, noise, noise_s : float
         Standard deviation of the residual [1], and of what it leaves unexplained: a fraction of the time
         [1], and a time that only small calls feel [s].
@@ -42,7 +39,7 @@ class Surface:
         not see, each sequence weighted by the kind's share of its time. [ln]
     """
 
-    law: Floats
+    law: Mapping[str, float]
     scales: Floats
     amplitude: float
     noise: float

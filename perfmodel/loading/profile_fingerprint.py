@@ -30,8 +30,10 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
     for curve in stack.measured:
         yield f"{curve.signature} {curve.batch_sizes} {curve.time_us}"
     for surface in stack.surfaces:
-        yield f"{surface.call} {surface.law_ns} {surface.scales} {surface.amplitude}"
-        yield f"{surface.low} {surface.high}\n{surface.residual}"
+        yield f"{surface.call} {sorted(surface.law_ns.items())} {surface.amplitude}"
+        for name, range_ in sorted(surface.coordinates.items()):
+            yield f"{name} {range_.scale} {range_.low} {range_.high}"
+        yield surface.residual
     for family, by_workers in sorted(stack.co_located.items()):
         yield f"{family} {sorted(by_workers.items())}"
     if stack.launches is not None:

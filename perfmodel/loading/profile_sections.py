@@ -10,25 +10,13 @@ from pydantic import Field, model_validator
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
-from perfmodel.domain.surface import LAW_REVISION
+from perfmodel.domain.laws import Family
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 from perfmodel.units import US
 
 T = TypeVar("T")
 
 WorkerCount = Annotated[int, Field(ge=2), bounds.within(high=bounds.MOST_CORES)]
-KernelFamily = Literal[
-    "input",
-    "fc",
-    "embedding_bag",
-    "concat",
-    "sum",
-    "activation",
-    "softmax",
-    "batch_matmul",
-    "recurrent",
-    "elementwise",
-]
 
 
 class Sourced(Frozen, Generic[T]):
@@ -177,10 +165,15 @@ class AnchorSection(Frozen):
 
 
 class IssueSection(Frozen):
-    """Host time to issue one call: of any, and of each tensor that it joins or step that it makes."""
+    """Host time to issue one call: of any, and of each tensor that it joins or step that it makes.
+
+    `few_rows_call` takes the place of `call` for products of up to `few_rows` rows.
+    """
 
     call: bounds.NonNegative
     part: bounds.NonNegative = 0.0
+    few_rows: bounds.NonNegative = 0.0
+    few_rows_call: bounds.NonNegative = 0.0
 
 
 class LaunchSection(Frozen):
@@ -188,22 +181,33 @@ class LaunchSection(Frozen):
 
     `issue_us` is filed under the calls of `surfaces`; `launch_latency_us` is from a launch to its start and
     from its end to the host's seeing it, `output_us` what copying a small result back takes beyond that.
+    All that the host does takes `host_level` times as long, while its core is shared with others; levels
+    are relative to `quiet_probe_us`, of a launch that is always the same.
     """
 
     issue_us: dict[str, IssueSection]
     launch_latency_us: bounds.NonNegative
     output_us: bounds.NonNegative = 0.0
+    host_level: bounds.Positive = 1.0
+    quiet_probe_us: bounds.NonNegative = 0.0
     source: Source
 
     def costs(self) -> LaunchCosts:
         """The costs in SI."""
         return LaunchCosts(
             issue={
-                call: IssueCost(call_s=entry.call * US, part_s=entry.part * US)
+                call: IssueCost(
+                    call_s=entry.call * US,
+                    part_s=entry.part * US,
+                    few_rows=entry.few_rows,
+                    few_rows_call_s=entry.few_rows_call * US,
+                )
                 for call, entry in self.issue_us.items()
             },
             latency_s=self.launch_latency_us * US,
             output_s=self.output_us * US,
+            host_level=self.host_level,
+            quiet_probe_s=self.quiet_probe_us * US,
         )
 
 
@@ -218,7 +222,6 @@ class StackSection(Frozen):
     off that factor may be (logarithm). `fitted_values` is a hash of the hardware and costs as fitted:
     where it no longer matches, the profile was edited and its answers are extrapolations.
     `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
-    `law_revision` says by which version's laws the surfaces were fitted: others charge for other work.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
     model's name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
@@ -232,16 +235,15 @@ class StackSection(Frozen):
     relative_error_of_fitted_models: NonNegative | None = None
     error_correlation: Sourced[Annotated[float, Field(ge=0, le=1)]] | None = None
     fitted_models: tuple[str, ...] = ()
-    fitted_kinds: tuple[KernelFamily, ...] | None = None
+    fitted_kinds: tuple[Family, ...] | None = None
     fitted_values: str | None = None
     node_slowdown_spread: NonNegative | None = None
     spread_between_passes: NonNegative | None = None
     costs: CostSection
     measured: tuple[Curve, ...] = ()
-    thread_scaling: dict[KernelFamily, Fraction] = Field(default_factory=dict)
-    law_revision: int = 1
+    thread_scaling: dict[Family, Fraction] = Field(default_factory=dict)
     surfaces: tuple[SurfaceSection, ...] = ()
-    co_located: dict[KernelFamily, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
+    co_located: dict[Family, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
 
@@ -264,14 +266,6 @@ class StackSection(Frozen):
             if odd := sorted(timed ^ set(self.launches.issue_us)):
                 expected = f"expected the calls of surfaces, missing or unknown {odd}"
                 raise ValueErrorAt(expected, ("launches", "issue_us"))
-        return self
-
-    @model_validator(mode="after")
-    def _laws_are_of_this_version(self) -> StackSection:
-        if self.surfaces and self.law_revision != LAW_REVISION:
-            refit = "`python -m calibration.measure.refit MEASURED.csv PROFILE` fits the measurements anew"
-            got = f"fitted by another version, {self.law_revision}"
-            raise ValueErrorAt(f"expected {LAW_REVISION}, got surfaces {got}: {refit}", ("law_revision",))
         return self
 
     @model_validator(mode="after")

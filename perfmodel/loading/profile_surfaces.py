@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+import numpy.typing as npt
+from pydantic import BeforeValidator, Field, model_validator
 
-from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.base import Frozen, OutdatedError, ValueErrorAt
 from perfmodel.domain.bounds import Count, NonNegative, Positive, Signed
+from perfmodel.domain.laws import LAW_NAMES, law_names
 from perfmodel.domain.surface import Surface
 from perfmodel.units import NS
 
@@ -16,19 +19,47 @@ Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|publ
 
 COORDINATE_DECIMALS = 3
 """Of the residual's centres: a fit puts them where the file says that they are."""
+FIT_ANEW = (
+    "`python -m calibration.measure.refit MEASURED.csv PROFILE` fits the measurements anew, "
+    "`perfplan calibrate --device cuda --resume --out PROFILE` those of an accelerator"
+)
+"""The way out for a profile that was fitted by another version."""
+_WEIGHT = "weight"
+"""Name of the last column of a residual."""
+
+
+def _named(law: object) -> object:
+    """Refuse a law that tells its terms apart by position, as profiles did once."""
+    if isinstance(law, list):
+        raise OutdatedError(f"expected coefficients by name, got a list of {len(law)}: {FIT_ANEW}", ())
+    return law
+
+
+class CoordinateSection(Frozen):
+    """A coordinate of a residual: over which distance it changes, and the range that was measured."""
+
+    scale: Positive
+    low: Signed
+    high: Signed
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> CoordinateSection:
+        if self.high < self.low:
+            raise ValueErrorAt(f"expected at least low, {self.low:g}, got {self.high:g}", ("high",))
+        return self
 
 
 class SurfaceSection(Frozen):
-    """Times of one kind of call; `domain.surface` says how they are read.
+    """Times of one kind of call; `domain.surface` says how they are read, `domain.laws` what names mean.
 
     Attributes
     ----------
     call : str
         Family and variant of the kernels that it times, such as `activation.relu`.
-    law_ns : tuple of float
-        Nanoseconds for each unit of work; `costmodel.surfaces` lists the units. [ns]
-    scales, low, high : tuple of float
-        By coordinate: over which distance the residual changes, and the range that was measured.
+    law_ns : dict
+        Term to nanoseconds for each unit of its work. [ns]
+    coordinates : dict
+        Coordinate to its scale and range.
     amplitude, noise, relative_error : float
         Of the residual [1], of what it leaves [1], and of times that the fit did not see (root mean
         square, [ln]).
@@ -37,76 +68,115 @@ class SurfaceSection(Frozen):
     calls : int
         Measured calls behind the fit.
     residual : str
-        One line for each centre: its coordinates and its weight, separated by spaces.
+        A line of names, the coordinates and `weight`, then one line for each centre, separated by spaces.
     """
 
     call: str
-    law_ns: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    scales: tuple[Positive, ...]
+    law_ns: Annotated[dict[str, NonNegative], BeforeValidator(_named)]
+    coordinates: dict[str, CoordinateSection]
     amplitude: Positive
     noise: Positive
     noise_ns: NonNegative
     relative_error: NonNegative
     calls: Count
-    low: tuple[Signed, ...]
-    high: tuple[Signed, ...]
     source: Source
     residual: str
 
     @model_validator(mode="after")
-    def _dimensions_match(self) -> SurfaceSection:
-        dims = len(self.scales)
-        for key in ("low", "high"):
-            if len(getattr(self, key)) != dims:
-                raise ValueErrorAt(f"expected {dims} values, as in scales", (key,))
-        for number, line in enumerate(self.residual.splitlines(), start=1):
-            if len(line.split()) != dims + 1:
+    def _names_are_those_of_this_version(self) -> SurfaceSection:
+        if self.call.partition(".")[0] not in LAW_NAMES:
+            raise ValueErrorAt(f"expected family or family.variant, of {', '.join(LAW_NAMES)}", ("call",))
+        terms, coordinates = law_names(self.call)
+        _require_names(self.law_ns, terms, "law_ns")
+        _require_names(self.coordinates, coordinates, "coordinates")
+        return self
+
+    @model_validator(mode="after")
+    def _every_centre_has_all_coordinates(self) -> SurfaceSection:
+        header, *lines = self.residual.splitlines() or [""]
+        names = header.split()
+        if sorted(names) != sorted((*self.coordinates, _WEIGHT)):
+            expected = f"{' '.join(self.coordinates)} {_WEIGHT}"
+            raise ValueErrorAt(f"line 1: expected the names {expected}", ("residual",))
+        for number, line in enumerate(lines, start=2):
+            if len(line.split()) != len(names):
+                dims = len(self.coordinates)
                 raise ValueErrorAt(f"line {number}: expected {dims} coordinates and a weight", ("residual",))
+        if not _are_finite(" ".join(lines)):
+            number = next(number for number, line in enumerate(lines) if not _are_finite(line))
+            got = lines[number].strip()
+            raise ValueErrorAt(f"line {number + 2}: expected finite numbers, got {got}", ("residual",))
         return self
 
     def surface(self) -> Surface:
-        """The surface in SI."""
-        try:
-            values = np.array(self.residual.split(), dtype=float)
-        except ValueError:
-            raise ValueErrorAt("expected numbers", ("residual",)) from None
-        table = values.reshape(-1, len(self.scales) + 1)
+        """The surface in SI, terms and coordinates in the order of `domain.laws`."""
+        terms, coordinates = law_names(self.call)
+        ranges = [self.coordinates[name] for name in coordinates]
+        columns = self._columns()
         return Surface(
-            law=np.array(self.law_ns) * NS,
-            scales=np.array(self.scales),
+            law={term: self.law_ns[term] * NS for term in terms},
+            scales=np.array([each.scale for each in ranges]),
             amplitude=self.amplitude,
             noise=self.noise,
             noise_s=self.noise_ns * NS,
-            points=table[:, :-1],
-            weights=table[:, -1],
-            low=np.array(self.low),
-            high=np.array(self.high),
+            points=np.column_stack([columns[name] for name in coordinates]),
+            weights=columns[_WEIGHT],
+            low=np.array([each.low for each in ranges]),
+            high=np.array([each.high for each in ranges]),
             relative_error=self.relative_error,
         )
+
+    def _columns(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The residual by column."""
+        header, _, lines = self.residual.partition("\n")
+        names = header.split()
+        values = np.array(lines.split(), dtype=float).reshape(-1, len(names))
+        return dict(zip(names, values.T, strict=True))
+
+
+def _are_finite(numbers: str) -> bool:
+    try:
+        return bool(np.isfinite(np.array(numbers.split(), dtype=float)).all())
+    except ValueError:
+        return False
+
+
+def _require_names(got: Mapping[str, object], expected: Mapping[str, str], key: str) -> None:
+    """Refuse other names than those of this version's law: a profile of another charges for other work."""
+    missing = [name for name in expected if name not in got]
+    unknown = [name for name in got if name not in expected]
+    if missing or unknown:
+        odd = (("missing", missing), ("unknown", unknown))
+        which = "; ".join(f"{how} {', '.join(names)}" for how, names in odd if names)
+        message = f"expected the names of this version, {which}: {FIT_ANEW}"
+        raise OutdatedError(message, (key, *unknown[:1]))
 
 
 def surface_section(call: str, surface: Surface, *, calls: int, source: str) -> dict[str, object]:
     """Turn a surface into the plain values of its section, rounded far below its error."""
 
-    def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], digits: int = 5) -> list[float]:
-        return [float(f"{value:.{digits}g}") for value in values]
+    def rounded(value: float) -> float:
+        return float(f"{value:.5g}")
 
+    terms, coordinates = law_names(call)
+    ranges = zip(coordinates, surface.scales, surface.low, surface.high, strict=True)
     centres = surface.points.round(COORDINATE_DECIMALS)
     lines = [
-        " ".join(f"{value:g}" for value in (*centre, float(f"{weight:.5g}")))
+        " ".join(f"{value:g}" for value in (*centre, rounded(weight)))
         for centre, weight in zip(centres, surface.weights, strict=True)
     ]
     return {
         "call": call,
-        "law_ns": rounded(surface.law / NS),
-        "scales": rounded(surface.scales),
-        "amplitude": float(f"{surface.amplitude:.5g}"),
-        "noise": float(f"{surface.noise:.5g}"),
-        "noise_ns": float(f"{surface.noise_s / NS:.5g}"),
+        "law_ns": {term: rounded(surface.law[term] / NS) for term in terms},
+        "coordinates": {
+            name: {"scale": rounded(scale), "low": rounded(low), "high": rounded(high)}
+            for name, scale, low, high in ranges
+        },
+        "amplitude": rounded(surface.amplitude),
+        "noise": rounded(surface.noise),
+        "noise_ns": rounded(surface.noise_s / NS),
         "relative_error": float(f"{surface.relative_error:.4g}"),
         "calls": calls,
-        "low": rounded(surface.low),
-        "high": rounded(surface.high),
         "source": source,
-        "residual": "\n".join(lines) + "\n",
+        "residual": "\n".join([" ".join((*coordinates, _WEIGHT)), *lines]) + "\n",
     }

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+_ON_ONE_LINE = ({"value", "source"}, {"scale", "low", "high"})
+"""Keys of sections that are short."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Safe YAML in the style of the shipped profiles."""
@@ -18,7 +21,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.MappingNode:
-    flow = set(value) == {"value", "source"} or all(isinstance(key, int) for key in value)
+    flow = set(value) in _ON_ONE_LINE or all(isinstance(key, int) for key in value)
     return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=flow)
 
 

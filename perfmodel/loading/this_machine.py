@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from perfmodel.domain.fingerprint import Machine
 from perfmodel.loading.control_groups import memory_limit_bytes, quota_cores
+from perfmodel.threads import threads_here
 from perfmodel.units import GIB
 
 _FLAGS = re.compile(r"avx$|avx2|avx_vnni|avx512\w*|amx\w*|fma$|f16c|sse4_2|asimd\w*|sve\w*|bf16|i8mm")
@@ -32,7 +32,7 @@ def read_machine(root: Path = Path("/"), *, usable_threads: Iterable[int] | None
     >>> read_machine().threads >= 1
     True
     """
-    usable = sorted(_usable_threads() if usable_threads is None else usable_threads)
+    usable = sorted(threads_here() if usable_threads is None else usable_threads)
     facts, cpu = _cpu_facts(root), root / "sys/devices/system/cpu"
     caches = _caches_kib(cpu / f"cpu{usable[0]}/cache")
     return Machine(
@@ -65,21 +65,6 @@ def read_text(path: Path) -> str | None:
         return path.read_text(errors="replace").strip() or None
     except OSError:
         return None
-
-
-def thread_groups(cpu: Path, threads: Sequence[int]) -> dict[str, list[int]]:
-    """Group hardware threads by the physical core that they share."""
-    groups: dict[str, list[int]] = {}
-    for thread in threads:
-        groups.setdefault(_siblings(cpu, thread), []).append(thread)
-    return groups
-
-
-def _usable_threads() -> Iterable[int]:
-    """Threads in the cpuset; where the system has no notion of it, all of them."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return range(os.cpu_count() or 1)
 
 
 def _cpu_facts(root: Path) -> dict[str, str]:

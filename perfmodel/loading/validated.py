@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.base import OutdatedError, ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.loading.expectations import (
     Expectations,
@@ -73,12 +73,19 @@ def validate(source: YamlSource, kind: type[T]) -> T:
 def _most_telling(errors: Sequence[ErrorDetails], root: Node) -> tuple[ErrorDetails, KeyPath]:
     """Choose the error to report: a misspelt key rather than the missing one, the deepest in a union."""
     located = [(error, _path_of(error, root)) for error in errors]
+    if outdated := [item for item in located if isinstance(_raised(item[0]), OutdatedError)]:
+        return outdated[0]
     first = next(
         (item for item in located if item[0]["type"] == "extra_forbidden"),
         next((item for item in located if item[0]["type"] != "missing"), located[0]),
     )
     within = [item for item in located if item[1][: len(first[1])] == first[1]]
     return max(within, key=lambda item: len(item[1])) if first[0]["type"] != "extra_forbidden" else first
+
+
+def _raised(error: ErrorDetails) -> object:
+    """What a validator raised, where one did."""
+    return error.get("ctx", {}).get("error")
 
 
 def _path_of(error: ErrorDetails, root: Node) -> KeyPath:
@@ -122,7 +129,7 @@ def _input_error(
             path = (*path, details["ctx"]["discriminator"].strip("'"))
             schemas, node = expectations.at(path, source.root), source.find(*path)
         case "value_error":
-            error = details["ctx"]["error"]
+            error = _raised(details)
             if isinstance(error, ValueErrorAt):
                 return source.error(error.message, *path, *error.path)
             return source.error(str(error), *path)

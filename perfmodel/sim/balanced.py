@@ -11,8 +11,6 @@ The price: a longer run does not begin with the shorter one.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from perfmodel.domain.workload import PoissonArrivals
@@ -21,6 +19,7 @@ from perfmodel.sim.arrivals import draw_arrivals_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.threads import both
 
 
 def draw_balanced(
@@ -54,16 +53,14 @@ def draw_balanced(
     if traffic.sizes is None:
         return traffic.draw(num_queries, seed=seed, replication=replication)
     law = traffic.sizes
-    # numpy draws and shuffles without the GIL, and the streams have nothing to do with each other.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        shuffled = thread.submit(
-            _shuffled, law, num_queries - warm_up, stream(seed, "order of sizes", replication)
-        )
-        arrival_s = draw_arrivals_s(
+    shuffled, arrival_s = both(
+        lambda: _shuffled(law, num_queries - warm_up, stream(seed, "order of sizes", replication)),
+        lambda: draw_arrivals_s(
             traffic.arrivals, num_queries, seed=seed, replication=replication, trace_s=traffic.trace_s
-        )
-        first = draw_num_items(law, warm_up, seed=seed, replication=replication)
-        num_items = np.concatenate([first, shuffled.result()])
+        ),
+    )
+    first = draw_num_items(law, warm_up, seed=seed, replication=replication)
+    num_items = np.concatenate([first, shuffled])
     if isinstance(traffic.arrivals, PoissonArrivals):
         arrival_s = _evened(arrival_s, warm_up, traffic.arrivals.rate_qps)
     return Queries(arrival_s, num_items)

@@ -464,10 +464,10 @@ class _Server:
     """The compiled recursion, from chunk to chunk."""
 
     def __init__(self, service: ServiceTimes, policy: Policy) -> None:
-        from perfmodel.sim.compiled_engine import idle_state_s, pool_shares
+        from perfmodel.sim.compiled_engine import fifo_pools, idle_state_s
 
         assert isinstance(policy, SplitAndOffload)
-        self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
+        self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._busy_s = np.zeros(len(self._pools))
         # Where windows are skipped, the node's own clock stands still.
         self._has_accelerator = len(self._pools) > 1

@@ -6,17 +6,15 @@ chunk is drawn while the last one is served.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import arrival_clock
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
+    fifo_pools,
     idle_state_s,
     is_fifo,
-    pool_shares,
     serve_sorted,
 )
 from perfmodel.sim.controls import Carried, load_controls
@@ -26,6 +24,7 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import TrafficSource
+from perfmodel.threads import ahead
 
 Chunk = tuple[FloatArray, IntArray]
 
@@ -69,7 +68,7 @@ class LongRun:
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
-        self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
+        self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
         self._controls = load_controls(traffic, service, policy)
@@ -80,13 +79,8 @@ class LongRun:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
         chunks = max(0, -(-(num_queries - self._served) // CHUNK))
         if chunks:
-            with ThreadPoolExecutor(max_workers=1) as thread:
-                drawn = thread.submit(self._draw)
-                for chunk in range(chunks):
-                    queries = drawn.result()
-                    if chunk + 1 < chunks:
-                        drawn = thread.submit(self._draw)
-                    self._serve(*queries)
+            for queries in ahead(self._draw, chunks):
+                self._serve(*queries)
         return self._latency_s[:num_queries]
 
     def controls(self, batches: slice) -> FloatArray | None:

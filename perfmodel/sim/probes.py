@@ -7,9 +7,7 @@ ends early once all its rates have too many late queries to meet an SLA. Every c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +15,9 @@ import numpy as np
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
-    PoolShare,
+    FifoPool,
+    fifo_pools,
     is_fifo,
-    pool_shares,
     simulate_compiled,
     take_request,
 )
@@ -28,6 +26,7 @@ from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
+from perfmodel.threads import side_by_side
 
 SIDE_BY_SIDE = 4
 
@@ -118,24 +117,16 @@ def _counts(
     assert is_fifo(service, policy), "checked by the caller"
     if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
         return [_count_alone(probe, num_items, service, policy, limit, batch_queries) for probe in probes]
-    shares = pool_shares(service, policy)
+    shares = fifo_pools(service, policy)
     groups = [probes[first : first + SIDE_BY_SIDE] for first in range(0, len(probes), SIDE_BY_SIDE)]
-    with ThreadPoolExecutor(max_workers=max(1, min(len(groups), usable_cores()))) as threads:
-        counts = threads.map(
-            lambda group: _count_group(group, num_items, shares, limit, batch_queries), groups
-        )
-        return [count for group in counts for count in group]
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = side_by_side(lambda group: _count_group(group, num_items, shares, limit, batch_queries), groups)
+    return [count for group in counts for count in group]
 
 
 def _count_group(
     group: Sequence[Probe],
     num_items: IntArray,
-    shares: Sequence[PoolShare],
+    shares: Sequence[FifoPool],
     limit: LateLimit,
     batch_queries: int,
 ) -> list[IntArray]:
@@ -169,7 +160,7 @@ def _count_four(
     points: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
     rates_qps: tuple[float, float, float, float],
     num_items: IntArray,
-    share: PoolShare,
+    share: FifoPool,
     limit: LateLimit,
     batch_queries: int,
     late: IntArray,

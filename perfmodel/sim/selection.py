@@ -6,7 +6,6 @@ needs only the values of its own cell sorted, some thousandths of all.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.statistics import LEVEL_ROUNDING, first_reaching
+from perfmodel.threads import side_by_side
 
 CELL_BITS = 44
 """Bits that a cell leaves open: values in one cell differ by less than 0.4 %."""
@@ -45,9 +45,9 @@ class RankedBatches:
         num_cells = _cell_of(float(self._values.max())) - self._first_cell + 1
         counts = np.zeros((num_batches, num_cells), dtype=np.int64)
         batches = self._values.reshape(num_batches, self._length)
-        with ThreadPoolExecutor() as threads:
-            for _ in threads.map(_count_cells, batches, [self._first_cell] * num_batches, counts):
-                pass
+        side_by_side(
+            lambda batch: _count_cells(batches[batch], self._first_cell, counts[batch]), range(num_batches)
+        )
         self._counts = counts
         self._ends: IntArray = np.cumsum(counts, axis=1)
         self._cells: dict[int, _Cell] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
+from perfmodel.threads import both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,8 +111,10 @@ class TrafficSource:
         if self.sizes is None:
             assert self.trace_num_items is not None
             return Queries(arrival_s(), self.trace_num_items[:num_queries])
-        # numpy draws without the GIL, and the two streams have nothing to do with each other.
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            arrivals = thread.submit(arrival_s)
-            num_items = draw_num_items(self.sizes, num_queries, seed=seed, replication=replication)
-            return Queries(arrivals.result(), num_items)
+        sizes = self.sizes
+        return Queries(
+            *both(
+                arrival_s,
+                lambda: draw_num_items(sizes, num_queries, seed=seed, replication=replication),
+            )
+        )

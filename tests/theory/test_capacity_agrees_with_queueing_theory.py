@@ -12,8 +12,8 @@ from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_greatest_rate_qps, mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import mdc_greatest_rate_qps, solve_mdc
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.units import MS
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue
 
 NUM_QUERIES = 1_000_000
 """M/M/4 at 70 % is known to 0.8 % from so many: few executors make noisy percentiles."""

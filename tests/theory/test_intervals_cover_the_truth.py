@@ -11,7 +11,7 @@ from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.statistics import percentile_interval, warm_up_queries
-from perfmodel.sim.textbook import exponential_queue
+from tests.textbook import exponential_queue
 
 
 def coverage(utilisation: float, percentile: float, *, num_queries: int, repetitions: int) -> float:

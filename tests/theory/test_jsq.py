@@ -16,7 +16,7 @@ from perfmodel.queueing.closed_forms import mmc_latency_percentile_s, mmc_mean_w
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval
-from perfmodel.sim.textbook import exponential_queue
+from tests.textbook import exponential_queue
 
 # Student's t with 19 degrees of freedom, 99.9 % over 95 %: a dozen claims are tested at once.
 SAFETY = 3.883 / 2.093

@@ -11,7 +11,7 @@ from perfmodel.sim.engines import simulate
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.statistics import mean_interval, warm_up_queries
-from perfmodel.sim.textbook import TextbookQueue, general_queue
+from tests.textbook import TextbookQueue, general_queue
 
 UTILISATION = 0.7
 

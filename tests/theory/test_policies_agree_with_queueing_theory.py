@@ -14,8 +14,8 @@ from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.textbook import exponential_queue
 from perfmodel.sim.traffic import TrafficSource
+from tests.textbook import exponential_queue
 
 REPLICATIONS = 20
 STUDENT_T99 = 2.861  # 19 degrees of freedom, 99 %

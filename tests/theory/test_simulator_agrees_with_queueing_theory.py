@@ -16,7 +16,7 @@ from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue, general_queue
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue, general_queue
 
 # Student's t with 19 degrees of freedom, 99.9 % over 95 %: some forty claims are tested at once.
 SAFETY = 3.883 / 2.093

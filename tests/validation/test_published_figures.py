@@ -14,9 +14,10 @@ import pytest
 from calibration.published.compare import compare_shipped, shipped_devices, shipped_models
 from calibration.published.figures import FIGURES, HPCA, ISCA, REPOSITORY, Point, mean_error
 from calibration.published.observations import read_rows
-from perfmodel.costmodel.kernels import Family, Floats
+from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
+from perfmodel.domain.laws import Family
 
 LATENCY_FILES = [
     "cpu_latency_hpca2020_fig8.csv",

@@ -12,6 +12,7 @@ from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.surface_times import Timed, surface_times
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
+from perfmodel.domain.laws import law_names
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.surface import Surface
 
@@ -25,8 +26,17 @@ LAYER = RecModel.model_validate(
     }
 )
 DIMS = 10
+
+
+def law(family: str, **coefficients_s: float) -> dict[str, float]:
+    """A law that charges for these terms only."""
+    nothing = dict.fromkeys(law_names(family).terms, 0.0)
+    assert coefficients_s.keys() <= nothing.keys()
+    return nothing | coefficients_s
+
+
 FLAT = Surface(
-    law=np.array([1e-6, 0.0, 0.0, 16e-9, *[0.0] * 17]),  # 1 us a call, 16 ns a row, input and strip
+    law=law("fc", call=1e-6, row_strip=16e-9),  # 1 us a call, 16 ns a row, input and strip
     scales=np.ones(DIMS),
     amplitude=0.5,
     noise=0.1,
@@ -36,6 +46,9 @@ FLAT = Surface(
     low=np.full(DIMS, -100.0),
     high=np.full(DIMS, 100.0),
     relative_error=0.05,
+)
+UP_TO_16_ROWS = np.array(
+    [np.log(16.0) if name == "log_rows" else 100.0 for name in law_names("fc").coordinates]
 )
 
 
@@ -69,31 +82,30 @@ def test_busy_workers_slow_a_family_down_as_measured(cpu: Device, busy: int, fac
 
 
 def test_beyond_twice_the_measured_range_is_an_extrapolation(cpu: Device) -> None:
-    up_to_16_rows = replace(FLAT, high=np.array([np.log(16.0), *[100.0] * (DIMS - 1)]))
+    up_to_16_rows = replace(FLAT, high=UP_TO_16_ROWS)
     assert layer_on(cpu, up_to_16_rows, 31)[1] is Basis.INTERPOLATED
     assert layer_on(cpu, up_to_16_rows, 33)[1] is Basis.EXTRAPOLATED
 
 
 def test_a_call_outside_the_range_that_hardly_matters_leaves_the_pass_interpolated(cpu: Device) -> None:
-    tiny = replace(FLAT, law=1e-3 * FLAT.law, high=np.array([np.log(16.0), *[100.0] * (DIMS - 1)]))
+    tiny = replace(FLAT, law=law("fc", call=1e-9, row_strip=16e-12), high=UP_TO_16_ROWS)
     beside = LAYER.model_copy(
         update={"operators": (LAYER.operators[0].model_copy(update={"final_activation": "relu"}),)}
     )
-    activation = replace(FLAT, law=np.array([1e-3, *[0.0] * 4]), **_of_dims(4))
+    activation = replace(FLAT, law=law("activation", call=1e-3), **_of_dims(4))
     calibrated = replace(cpu, surfaces={"fc": tiny, "activation.relu": activation})
     timed = surface_times(lower(beside), calibrated, np.array([33.0]), np.array([1.0]))
     assert all(basis is Basis.INTERPOLATED for seconds, basis in timed if seconds is not None)
 
 
 def test_weights_are_read_from_memory_where_neighbours_empty_the_cache_between_passes(cpu: Device) -> None:
-    law = np.zeros_like(FLAT.law)
-    law[[0, 8]] = 10e-3, 1e-6  # 10 ms a call; 1 us for each weight that is not in L3
+    cold = replace(FLAT, law=law("fc", call=10e-3, weight_beyond_l3=1e-6))
     caches = cpu.caches
     assert caches is not None
     seconds = []
     for lifetime_s in (np.inf, 1.0, 1e-3):
         shared = replace(cpu, caches=replace(caches, l3_lifetime_s=lifetime_s))
-        found, _ = layer_on(shared, replace(FLAT, law=law), 16)
+        found, _ = layer_on(shared, cold, 16)
         assert found is not None
         seconds.append(float(found[0]))
     assert seconds == pytest.approx([10e-3, 10e-3, 10e-3 + 8 * 20 * 1e-6], rel=1e-3)
@@ -119,12 +131,11 @@ def test_a_kind_of_call_without_a_surface_has_no_time(cpu: Device) -> None:
 def test_small_requests_among_large_ones_find_their_weights_gone_and_large_ones_hardly_notice(
     cpu: Device,
 ) -> None:
-    law = np.zeros_like(FLAT.law)
-    law[[0, 8]] = 1e-3, 1e-6  # 1 us for each weight that is not in L3
+    by_weight = replace(FLAT, law=law("fc", call=1e-3, weight_beyond_l3=1e-6))
     caches = cpu.caches
     assert caches is not None
     small_cache = replace(cpu, caches=replace(caches, l2_bytes=1e3, l3_bytes=50e3, exclusive=False))
-    calibrated = replace(small_cache, surfaces={"fc": replace(FLAT, law=law)})
+    calibrated = replace(small_cache, surfaces={"fc": by_weight})
     sizes = np.array([4.0, 2000.0])  # 2000 items: 224 kB
 
     def seconds(mix: Mix | None) -> np.ndarray:
@@ -138,12 +149,12 @@ def test_small_requests_among_large_ones_find_their_weights_gone_and_large_ones_
 
 
 def test_reading_the_same_memory_slows_workers_down_where_it_does_not_suffice(cpu: Device) -> None:
-    law = np.zeros_like(FLAT.law)
-    law[0] = 100e-9  # 640 bytes of weights from memory in 0.1 us: 6.4 GB/s, all of what a socket gives
+    # 640 bytes of weights from memory in 0.1 us: 6.4 GB/s, all of what a socket gives
+    reading = replace(FLAT, law=law("fc", call=100e-9))
     caches = cpu.caches
     assert caches is not None
     cold = replace(cpu, caches=replace(caches, l2_bytes=1.0, l3_bytes=1.0), sockets=1)
-    calibrated = replace(cold, surfaces={"fc": replace(FLAT, law=law)})
+    calibrated = replace(cold, surfaces={"fc": reading})
     busy = np.array([1.0, 2.0, 4.0])
     found = surface_times(lower(LAYER), calibrated, np.full(3, 4.0), busy)
     seconds = next(one for one, _ in found if one is not None and one.all())
@@ -166,9 +177,8 @@ def test_a_recurrent_layer_takes_its_time_step_by_step(cpu: Device) -> None:
         )
         return RecModel.model_validate({"name": "steps", "operators": operators})
 
-    law = np.zeros(14)
-    law[[0, 1, 3]] = 20e-6, 5e-6, 1e-9  # a call, a step, a row's products of 16 states with 16
-    surface = replace(FLAT, law=law, **_of_dims(7))
+    by_step = law("recurrent", call=20e-6, step=5e-6, state_multiply_add=1e-9)
+    surface = replace(FLAT, law=by_step, **_of_dims(7))
     calibrated = replace(cpu, surfaces={"recurrent.gru": surface})
     for steps in (10, 20):
         timed = surface_times(lower(layer(steps)), calibrated, np.array([4.0]), np.ones(1))

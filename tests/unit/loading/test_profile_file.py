@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perfmodel.domain.surface import LAW_REVISION
+from perfmodel.domain.laws import law_names
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.validated import validate
@@ -248,22 +248,25 @@ def test_a_measured_curve_ascends_with_a_time_each(change: dict[str, Any], error
     assert error_of(described) == error
 
 
-def card_with_launches(**changes: Any) -> dict[str, Any]:
-    """A card whose only surface, of layers, is a constant."""
-    surface = {
-        "call": "fc",
-        "law_ns": [2000.0],
-        "scales": [1.0],
+def surface_values(call: str) -> dict[str, Any]:
+    """A surface that is a constant: 2 us a call."""
+    terms, coordinates = law_names(call)
+    return {
+        "call": call,
+        "law_ns": dict.fromkeys(terms, 0.0) | {"call": 2000.0},
+        "coordinates": {name: {"scale": 1.0, "low": 0.0, "high": 1.0} for name in coordinates},
         "amplitude": 1.0,
         "noise": 0.1,
         "noise_ns": 0.0,
         "relative_error": 0.1,
         "calls": 12,
-        "low": [0.0],
-        "high": [1.0],
         "source": "measured: raw.csv",
-        "residual": "0.5 0.0\n",
+        "residual": f"{' '.join((*coordinates, 'weight'))}\n{' '.join(['0.5'] * len(coordinates))} 0.0\n",
     }
+
+
+def card_with_launches(**changes: Any) -> dict[str, Any]:
+    """A card whose only surface, of layers, is a constant."""
     launches = {
         "issue_us": {"fc": {"call": 5.0, "part": 0.5}},
         "launch_latency_us": 4.0,
@@ -272,8 +275,7 @@ def card_with_launches(**changes: Any) -> dict[str, Any]:
     }
     card = document() | {"kind": "gpu"}
     card["stacks"][card["default_stack"]] |= {
-        "surfaces": [surface],
-        "law_revision": LAW_REVISION,
+        "surfaces": [surface_values("fc")],
         "launches": launches | changes,
     }
     return card
@@ -303,14 +305,3 @@ def test_surfaces_without_caches_are_refused() -> None:
         del card["hardware"][key]
     with pytest.raises(InputError, match="expected caches in hardware"):
         profile(card)
-
-
-def test_surfaces_that_another_version_fitted_are_refused_with_the_way_out() -> None:
-    described = document()
-    flat = {"law_ns": [1.0], "scales": [1.0], "low": [0.0], "high": [1.0], "residual": "0 0\n"}
-    sizes = {"amplitude": 1.0, "noise": 0.1, "noise_ns": 0.0, "relative_error": 0.1, "calls": 1}
-    surface = {"call": "fc", "source": "measured: here", **flat, **sizes}
-    described["stacks"]["plain"]["surfaces"] = [surface]
-    assert "calibration.measure.refit" in error_of(described)
-    described["stacks"]["plain"]["law_revision"] = LAW_REVISION
-    assert set(profile(described).device("plain").surfaces) == {"fc"}

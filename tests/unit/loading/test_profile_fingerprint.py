@@ -52,10 +52,23 @@ def test_an_edit_of_hardware_or_costs_shows_and_a_comment_does_not(
 
 
 def test_an_edit_of_measured_calls_shows() -> None:
-    law = re.search(r"law_ns: \[[^]]*\]", text_of("amd-epyc-turin-2c"))
-    assert law is not None
-    doubled = law.group().replace("[", "[1", 1)
-    assert edited("amd-epyc-turin-2c", law.group(), doubled).is_edited
+    first = re.search(r"law_ns:\n +call: ", text_of("amd-epyc-turin-2c"))
+    assert first is not None
+    assert edited("amd-epyc-turin-2c", first.group(), f"{first.group()}1").is_edited
+
+
+def test_an_edit_of_where_calls_were_measured_shows() -> None:
+    assert edited("amd-epyc-turin-2c", "scale: 5.2536, low", "scale: 5.2537, low").is_edited
+    assert edited(
+        "amd-epyc-turin-2c", "0 10.111 11.391 11.07 -0.38235", "0 10.111 11.391 11.07 -0.4"
+    ).is_edited
+
+
+def test_the_order_of_names_is_no_edit() -> None:
+    shipped = re.search(r"call: 1700.1\n +element: 0.10899\n", text_of("amd-epyc-turin-2c"))
+    assert shipped is not None
+    swapped = "element: 0.10899\n        call: 1700.1\n"
+    assert not edited("amd-epyc-turin-2c", shipped.group(), swapped).is_edited
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfmodel.loading.control_groups import memory_limit_bytes, quota_cores
-from perfmodel.loading.this_machine import read_machine, thread_groups
+from perfmodel.loading.this_machine import read_machine
 from perfmodel.units import GIB
 
 CPU = "sys/devices/system/cpu"
@@ -131,8 +131,3 @@ def test_the_huge_number_that_means_no_limit_is_none(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}\n",
     }
     assert memory_limit_bytes(write_tree(tmp_path, files)) is None
-
-
-def test_threads_of_one_core_are_grouped(tmp_path: Path) -> None:
-    root = write_tree(tmp_path, XEON)
-    assert list(thread_groups(root / CPU, (0, 1, 2)).values()) == [[0, 2], [1]]

@@ -17,9 +17,9 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue
 
 SETTINGS = SimulationSettings(seed=5, min_queries=100_000, max_queries=100_000)
 NO_CARD = Errors(0.1, None)

@@ -12,8 +12,8 @@ from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.planning.sensitivity import Errors, OtherTimes
 from perfmodel.planning.verdict import Deciding, Judgement, Margin, judge, margin, what_decides
 from perfmodel.sim.run import RunResult, run_until_precise
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue
 from perfmodel.units import MS
+from tests.textbook import TextbookQueue, deterministic_queue
 
 SETTINGS = SimulationSettings(seed=5, min_queries=100_000, max_queries=100_000)
 IDLE = deterministic_queue(0.001, 4)

@@ -13,8 +13,8 @@ from perfmodel.sim.controls import LoadControls, load_controls
 from perfmodel.sim.policies import Pool, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.textbook import exponential_queue
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.textbook import exponential_queue
 
 NODE = ServiceTimes(cpu_s=np.ones((2, 2)), accelerator_s=np.full(4, 3.0), num_accelerators=1)
 SPLIT = SplitAndOffload(batch_size=2, offload_threshold_items=4)

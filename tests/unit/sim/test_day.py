@@ -19,8 +19,8 @@ from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic
-from perfmodel.sim.textbook import exponential_queue
 from perfmodel.sim.traffic import TrafficSource
+from tests.textbook import exponential_queue
 
 SETTINGS = SimulationSettings(seed=1, precision=0.05, min_queries=20_000, max_queries=400_000)
 ONE = SplitAndOffload(batch_size=1)

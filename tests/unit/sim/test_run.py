@@ -18,9 +18,9 @@ from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.records import RunRecord, broken_rules
 from perfmodel.sim.run import STEADY_CYCLES, RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue
 
 ONE_ITEM = pmf_of_list([1])
 UNSPLIT = SplitAndOffload(batch_size=1)

@@ -17,6 +17,7 @@ def made_points(count: int, *, bend: float, disturbed: int = 0) -> Points:
     seconds = (2e-6 + 3e-9 * size) * np.exp(bend * np.sin(np.log(size)))
     seconds[:disturbed] *= 20.0
     return Points(
+        terms=("call", "unit"),
         amounts=np.column_stack([np.ones(count), size]),
         coordinates=np.log(size)[:, None],
         seconds=seconds,
@@ -27,17 +28,19 @@ def made_points(count: int, *, bend: float, disturbed: int = 0) -> Points:
 
 
 def test_the_law_finds_the_coefficients_it_was_made_with() -> None:
-    assert fit_law(made_points(60, bend=0.0)) == pytest.approx([2e-6, 3e-9], rel=1e-6)
+    law = fit_law(made_points(60, bend=0.0))
+    assert law == pytest.approx({"call": 2e-6, "unit": 3e-9}, rel=1e-6)
 
 
 def test_the_law_hardly_notices_a_few_disturbed_calls() -> None:
-    assert fit_law(made_points(60, bend=0.0, disturbed=3)) == pytest.approx([2e-6, 3e-9], rel=0.1)
+    law = fit_law(made_points(60, bend=0.0, disturbed=3))
+    assert law == pytest.approx({"call": 2e-6, "unit": 3e-9}, rel=0.1)
 
 
 def test_the_residual_follows_what_the_law_cannot() -> None:
     points = made_points(150, bend=0.3)
     surface = fit_surface(points)
-    law_alone = points.amounts @ surface.law
+    law_alone = points.charged_seconds(surface.law)
     assert np.mean(np.abs(law_alone / points.seconds - 1.0)) > 0.1
     assert np.mean(np.abs(predicted_seconds(surface, points) / points.seconds - 1.0)) < 0.02
 
@@ -54,4 +57,4 @@ def test_far_from_all_points_the_law_remains() -> None:
     points = made_points(80, bend=0.3)
     surface = fit_surface(points)
     far = replace(points, coordinates=points.coordinates + 1000.0)
-    assert predicted_seconds(surface, far) == pytest.approx(far.amounts @ surface.law)
+    assert predicted_seconds(surface, far) == pytest.approx(far.charged_seconds(surface.law))

@@ -15,6 +15,7 @@ def points(seconds: list[float]) -> Points:
     """One call of a kind in each pass, a sequence for each."""
     count = len(seconds)
     return Points(
+        terms=("call",),
         amounts=np.ones((count, 1)),
         coordinates=np.zeros((count, 1)),
         seconds=np.array(seconds),

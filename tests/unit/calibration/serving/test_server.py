@@ -18,10 +18,10 @@ from calibration.serving.requests import RequestList, requests_of
 from calibration.serving.served import QUERY_COLUMNS, Served, queries_of, write_queries
 from calibration.serving.server import Workers, serve
 from calibration.validation.bench import first_queries
-from calibration.validation.prediction import replayed_s
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.traffic import Queries
+from tests.unit.calibration.serving.replay import replayed_s
 from tests.unit.calibration.serving.stubs import Failing, Spinner
 
 

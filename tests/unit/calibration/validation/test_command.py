@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,8 +18,10 @@ pytest.importorskip("torch")
 from calibration.runtime import assembly  # these need torch
 from calibration.validation import question, single, suite
 from calibration.validation.question import Options
+from calibration.validation.suite_report import Found, SuiteReport
 from perfmodel.domain.operators import Concat
 from tests.unit.calibration.runtime.standin import StandIn
+from tests.unit.calibration.validation.test_suite_report import loaded
 
 OPTIONS = Options(
     profile=None,
@@ -210,8 +211,8 @@ def test_an_answer_whose_records_cannot_be_written_is_printed(
 def test_an_interrupted_suite_says_what_is_there_and_how_to_go_on(
     loads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def entries(*_: object) -> Iterator[tuple[dict[str, Any], str]]:
-        yield from [({"error_percent": 1.0}, "capacity")] * loads
+    def entries(*_: object) -> Iterator[Found]:
+        yield from [Found("capacity", "ncf", {"error_percent": 1.0})] * loads
         raise KeyboardInterrupt
 
     monkeypatch.setattr(suite, "_entries", entries)
@@ -339,21 +340,24 @@ def test_a_suite_writes_its_report_after_each_load_and_goes_on_from_it(
 
 
 def test_a_model_that_cannot_be_measured_is_said_in_its_place_and_the_next_one_is_measured(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def entries(_plan: object, name: str, *_: object) -> Iterator[tuple[dict[str, object], str]]:
+    def entries(_plan: object, name: str, *_: object) -> Iterator[Found]:
         if name == "broken":
             raise ValueError("no such shape")
-        yield {"error_percent": 1.0}, "capacity"
+        yield Found("capacity", name, {"error_percent": 1.0})
 
     monkeypatch.setattr(suite, "_entries", entries)
-    report: dict[str, Any] = {
-        "points": {},
-        "capacity": {},
-        "left_out": {"sound": {"reason": "an earlier one"}},
-    }
+    monkeypatch.setattr(suite, "suite_html", lambda _: "page")
+    out = tmp_path / "report.html"
+    before = SuiteReport(measured_as={}, settings="", fingerprint={})
+    before.add(Found("left_out", "sound", {"reason": "an earlier one"}))
+    before.add(Found("points", "sound 0.3", loaded("sound", 0.3, error_percent=1.0)))
+    monkeypatch.setattr(suite, "_new_report", lambda _: before)
     plan = suite.SuitePlan(scenario="s", models=("broken", "sound"), duration_s=1.0, options=OPTIONS)
-    found = {name: list(suite._measure_model(plan, name, report, lambda _: None)) for name in plan.names}
-    assert found["broken"] == [({"reason": "ValueError: no such shape"}, "left_out")]
-    assert found["sound"] == [({"error_percent": 1.0}, "capacity")]
-    assert report["left_out"] == {}
+    report, unwritten = suite.run_suite(plan, out, resume=False, say=lambda _: None)
+    assert unwritten is None
+    assert report.left_out == {"broken": {"reason": "ValueError: no such shape"}}
+    assert report.capacity == {"sound": {"error_percent": 1.0}}
+    assert json.loads(out.with_suffix(".json").read_text(encoding="utf-8")) == report.to_dict()

@@ -16,7 +16,6 @@ from calibration.validation.prediction import (
     UnitTrace,
     level_factor,
     own_service_times,
-    replayed_s,
     scaled,
     smoothed_means_s,
 )
@@ -31,6 +30,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.unit.calibration.serving.replay import replayed_s
 
 LARGEST = 64
 SIZES = np.arange(1.0, LARGEST + 1)

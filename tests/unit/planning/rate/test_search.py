@@ -27,9 +27,9 @@ from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.probes import LateLimit, Probe, count_late, count_late_by_batch
 from perfmodel.sim.query_sizes import pmf_of, pmf_of_list
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.textbook import TextbookQueue, deterministic_queue, exponential_queue
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.units import MS
+from tests.textbook import TextbookQueue, deterministic_queue, exponential_queue
 
 LAW = pmf_of(LogNormalSizes(mu=log(120), sigma=0.8, max_items=1024))
 CONTENDED = ServiceTimes(cpu_s=np.linspace(1e-3, 2e-3, 64)[:, None] * np.linspace(1.0, 1.5, 8))

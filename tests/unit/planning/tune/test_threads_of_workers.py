@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
 from perfmodel.cli.main import main
-from perfmodel.costmodel.kernels import Family
-from perfmodel.loading.profile_sections import KernelFamily
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_profile
 from perfmodel.planning.prepare import prepare
@@ -30,10 +28,6 @@ def threaded(tmp_path: Path) -> str:
     path = tmp_path / "threaded.yaml"
     path.write_text(text + SCALING, encoding="utf-8")
     return f"{path}@deeprecsys-repository"
-
-
-def test_a_profile_may_name_every_kernel_family() -> None:
-    assert set(get_args(KernelFamily)) == set(get_args(Family))
 
 
 def test_two_threads_halve_the_parallel_half_of_an_fc_layer(threaded: str) -> None:

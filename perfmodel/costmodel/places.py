@@ -1,0 +1,309 @@
+"""Where a call lies: the amounts of work that its law charges for, and where its residual is looked up.
+
+Calibration fits laws and residuals with these very functions; `domain.laws` says what each name means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
+from perfmodel.costmodel.moments import Moment
+from perfmodel.costmodel.timing import LINE_BYTES
+from perfmodel.domain.laws import LAW_NAMES
+
+COLD_BYTES = 64e3
+"""Traffic below which nothing that matters is evicted: about a first-level cache. [bytes]"""
+NEAR_BYTES = 1e6
+FAR_BYTES = 32e6
+"""Traffic that evicts half of a private cache, and of a shared one: of common servers. [bytes]"""
+ALL_EVICTED_BYTES = 256e6
+"""Traffic beyond which more of it changes nothing."""
+VECTOR, ROW_BLOCK = 16, 4
+"""Outputs and rows that a library multiplies at once; a rest is cut into halves, quarters, ... of that, and
+each piece costs almost as much as a whole: 31 outputs, in strips of 16, 8, 4, 2 and 1, three times 16.
+[elements], [rows]"""
+LEAST_LINES = (1.0, 2.0, 4.0)
+"""Rows of fewer lines take as long as ones of so many: first lines come one after the other, the next ones of
+a row are fetched ahead. [cache lines]"""
+
+
+class Place(NamedTuple):
+    """Where a call lies: `(terms, n)` amounts of work, `(dims, n)` coordinates, named in `domain.laws`."""
+
+    terms: tuple[str, ...]
+    amounts: Floats
+    coordinates: Floats
+
+
+def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
+    """Amounts and coordinates of one call of a kernel.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    batch_size : (n,) float array
+        Items.
+    at : Moment
+        When; arrays as long as `batch_size`.
+    """
+    amounts, coordinates = _PLACES[kernel.family](kernel, batch_size, at)
+    since, before = at.since_bytes / kernel.calls, at.before_bytes / kernel.calls
+    amounts["code_beyond_private"] = _beyond(since, NEAR_BYTES)
+    amounts["code_beyond_shared"] = _beyond(since, FAR_BYTES)
+    amounts["framework_beyond_private"] = _beyond(before, NEAR_BYTES)
+    coordinates["log_since_bytes"] = _log_touched(COLD_BYTES + since)
+    coordinates["log_before_bytes"] = _log_touched(COLD_BYTES + before)
+    names = LAW_NAMES[kernel.family]
+    return Place(
+        tuple(names.terms),
+        _in_order(names.terms, amounts, len(batch_size)),
+        _in_order(names.coordinates, coordinates, len(batch_size)),
+    )
+
+
+def _in_order(names: Mapping[str, str], values: Mapping[str, Floats | float], n: int) -> Floats:
+    """The values as rows, in the order of the names, which are theirs: neither more nor fewer."""
+    if names.keys() != values.keys():
+        raise AssertionError(f"names differ: {sorted(names.keys() ^ values.keys())}")
+    full = np.ones(n)
+    return np.array([full * values[name] for name in names])
+
+
+def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
+    """How much of what was used before so much else was touched has left a cache: 0 to 1. [1]"""
+    return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
+
+
+def _log_touched(touched_bytes: Floats) -> Floats:
+    """Logarithm of what was touched, level where nothing is left to evict: large models lie in range."""
+    return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
+
+
+_ByName = dict[str, Floats | float]
+_Named = tuple[_ByName, _ByName]
+"""Amounts and coordinates of a call, by their names in `domain.laws`."""
+
+
+def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    if kernel.product is None:
+        raise AssertionError(f"{kernel.operator}: a layer without a product")
+    k, n = float(kernel.product.inner), float(kernel.product.outer)
+    m, beyond_l2, beyond_l3 = batch_size * kernel.product.rows_per_item, *at.evicted
+    row_strips, strips = _strips(m, ROW_BLOCK), float(_strips(np.array([n]), VECTOR)[0])
+    thin, column = (m < ROW_BLOCK).astype(float), float(n == 1.0)
+    wide, each = (
+        (1.0 - thin) * k,
+        thin * m * k * n,
+    )  # fewer rows than a block: weights are read for each of them
+    amounts: _ByName = {
+        "call": 1.0,
+        "row": m,
+        "multiply_add": wide * m * n,
+        "row_strip": wide * m * strips,
+        "block_output": wide * row_strips * n,
+        "block_strip": wide * row_strips * strips,
+        "weight": wide * n,
+        "weight_beyond_l2": wide * n * beyond_l2,
+        "weight_beyond_l3": wide * n * beyond_l3,
+        "input": m * k,
+        "output": m * n,
+        "thin_call": thin,
+        "thin_row": thin * m,
+        "thin_multiply_add": each,
+        "thin_multiply_add_beyond_l2": each * beyond_l2,
+        "thin_multiply_add_beyond_l3": each * beyond_l3,
+        "column_call": column,
+        "column_multiply_add": column * m * k,
+    }
+    return amounts, {
+        "log_rows": np.log(m),
+        "log_inner": np.log(k),
+        "log_outer": np.log(n),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "thin": thin,
+        "column": column,
+        "log_output_tail": float(np.log(VECTOR * strips / n)),
+        "log_row_tail": np.log(ROW_BLOCK * row_strips / m),
+    }
+
+
+def _strips(sizes: Floats, block: int) -> Floats:
+    """Pieces that a size is cut into: whole blocks, then powers of two.
+
+    Examples
+    --------
+    >>> _strips(np.array([1.0, 15.0, 16.0, 31.0, 48.0]), 16).tolist()
+    [1.0, 4.0, 1.0, 5.0, 3.0]
+    """
+    whole, rest = np.divmod(np.round(sizes).astype(np.int64), block)
+    return np.asarray(whole + sum((rest >> bit) & 1 for bit in range(block.bit_length())), dtype=float)
+
+
+def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    gather = kernel.gather
+    if gather is None:
+        raise AssertionError(f"{kernel.operator}: lookup without a table")
+    beyond_l2, beyond_l3 = at.missed
+    entries_beyond_l2, entries_beyond_l3 = at.entries_missed
+    pages_beyond_tlb1, pages_beyond_tlb2 = at.pages_missed
+    rows, bags = batch_size * gather.rows_per_item, batch_size * gather.bags_per_item
+    lines = np.ceil(gather.row_bytes / LINE_BYTES)
+    amounts: _ByName = {"call": 1.0, "bag": bags, "row": rows, "line": rows * lines}
+    for level, missed in (("l2", beyond_l2), ("l3", beyond_l3)):
+        for least in LEAST_LINES:  # short rows wait for their first line, long ones for bandwidth
+            amounts[f"line_beyond_{level}_least_{least:g}"] = rows * missed * max(lines, least)
+    amounts |= {
+        "entry_beyond_l2": rows * entries_beyond_l2,
+        "entry_beyond_l3": rows * entries_beyond_l3,
+        "page_beyond_tlb1": rows * pages_beyond_tlb1,
+        "page_beyond_tlb2": rows * pages_beyond_tlb2,
+        "bag_beyond_l3": bags * beyond_l3,  # the first rows of a bag: nothing was fetched ahead
+    }
+    return amounts, {
+        "log_bags": np.log(bags),
+        "log_rows_per_bag": np.log(gather.rows_per_item / gather.bags_per_item),
+        "log_row_bytes": np.log(gather.row_bytes),
+        "rows_beyond_l2": beyond_l2,
+        "rows_beyond_l3": beyond_l3,
+        "entries_beyond_l2": entries_beyond_l2,
+        "entries_beyond_l3": entries_beyond_l3,
+        "pages_beyond_tlb1": pages_beyond_tlb1,
+        "pages_beyond_tlb2": pages_beyond_tlb2,
+        "log_table_bytes": np.log(gather.table_bytes),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+    }
+
+
+def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    pieces = float(max(kernel.pieces, 1))
+    amounts: _ByName = {
+        "call": 1.0,
+        "piece": pieces,
+        "byte": batch_size * kernel.read_bytes_per_item,
+        "item_piece": batch_size * pieces,
+    }
+    return amounts, {
+        "log_items": np.log(batch_size),
+        "log_pieces": np.log(pieces),
+        "log_piece_bytes": np.log(kernel.read_bytes_per_item / pieces),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+    }
+
+
+def _sum(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    pieces = float(kernel.pieces) if kernel.variant == "tensors" else _ratio(kernel)
+    moved = batch_size * kernel.activation_bytes_per_item
+    written = batch_size * kernel.written_bytes_per_item
+    return {"call": 1.0, "piece": pieces, "byte": moved, "written_byte": written}, {
+        "log_written_bytes": np.log(written),
+        "log_pieces": np.log(pieces),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+    }
+
+
+def _ratio(kernel: Kernel) -> float:
+    return kernel.read_bytes_per_item / kernel.written_bytes_per_item
+
+
+def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    elements = batch_size * kernel.written_bytes_per_item / ELEMENT_BYTES
+    return {"call": 1.0, "element": elements}, {
+        "log_elements": np.log(elements),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+    }
+
+
+def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    rows = batch_size * kernel.rows_per_item
+    width = kernel.read_bytes_per_item / ELEMENT_BYTES / kernel.rows_per_item
+    short = float(width < VECTOR)  # than a vector: worked element by element
+    vectors = float(np.ceil(width / VECTOR))
+    amounts: _ByName = {
+        "call": 1.0,
+        "row": rows,
+        "element": rows * width,
+        "vector": rows * vectors,
+        "short_element": short * rows * width,
+        **_streamed(ELEMENT_BYTES * rows * width),
+    }
+    return amounts, {
+        "log_rows": np.log(rows),
+        "log_width": np.log(width),
+        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+    }
+
+
+def _streamed(moved_bytes: Floats) -> _ByName:
+    """Operands and results too large for a cache: for a private one, and for a shared one. [bytes]"""
+    return {
+        "byte_beyond_private": moved_bytes * _beyond(moved_bytes, NEAR_BYTES),
+        "byte_beyond_shared": moved_bytes * _beyond(moved_bytes, FAR_BYTES),
+    }
+
+
+def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
+    r, k, n = (float(size) for size in kernel.shape)
+    p = batch_size * kernel.rows_per_item
+    strips = float(_strips(np.array([n]), VECTOR)[0])
+    amounts: _ByName = {
+        "call": 1.0,
+        "product": p,
+        "multiply_add": p * r * k * n,
+        "row_strip": p * r * k * strips,
+        "operand": p * k * (r + n),
+        "result": p * r * n,
+        **_streamed(ELEMENT_BYTES * p * (k * (r + n) + r * n)),
+    }
+    return amounts, {
+        "log_products": np.log(p),
+        "log_rows": np.log(r),
+        "log_inner": np.log(k),
+        "log_outer": np.log(n),
+    }
+
+
+def _recurrent(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
+    """A step's share of the whole layer, whose input products and steps are one call of the framework."""
+    steps, width, hidden = (float(size) for size in kernel.shape)
+    b = batch_size
+    outputs = hidden * (1.0 if kernel.variant == "rnn" else 3.0)
+    strips = float(_strips(np.array([outputs]), VECTOR)[0])
+    several = (b > 1.0).astype(float)  # one row is multiplied as a vector, several are packed first
+    amounts: _ByName = {
+        "call": 1.0 / steps,
+        "step": 1.0,
+        "several": several,
+        "state_multiply_add": b * hidden * hidden,
+        "input_multiply_add": b * width * hidden,
+        "state_strip": b * hidden * strips,
+        "input_strip": b * width * strips,
+        "state": b * hidden,
+        "state_weight": hidden * hidden,
+        "several_state_weight": several * hidden * hidden,
+        "input": b * width,
+    }
+    return amounts, {
+        "log_items": np.log(b),
+        "log_steps": np.log(steps),
+        "log_width": np.log(width),
+        "log_hidden": np.log(hidden),
+        "log_output_tail": float(np.log(VECTOR * strips / outputs)),
+    }
+
+
+_PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {
+    "fc": _fc,
+    "embedding_bag": _lookup,
+    "concat": _concat,
+    "sum": _sum,
+    "activation": _elementwise,
+    "elementwise": _elementwise,
+    "softmax": _softmax,
+    "batch_matmul": _batch_matmul,
+    "recurrent": _recurrent,
+}

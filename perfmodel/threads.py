@@ -1,0 +1,65 @@
+"""Work side by side: how many threads this process may use, and the ways to use them.
+
+For numpy and the compiled engines, which run without the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def threads_here() -> list[int]:
+    """Hardware threads that this process may run on; all, where the system has no notion of it."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def side_by_side(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """Results of work on each item, in order; as many at a time as there are threads here.
+
+    Examples
+    --------
+    >>> side_by_side(abs, [-1, 2, -3])
+    [1, 2, 3]
+    """
+    todo = list(items)
+    with ThreadPoolExecutor(max_workers=max(1, min(len(todo), len(threads_here())))) as threads:
+        return list(threads.map(work, todo))
+
+
+def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
+    """Results of two pieces of work that have nothing to do with each other.
+
+    Examples
+    --------
+    >>> both(lambda: 1, lambda: "two")
+    (1, 'two')
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        beside = thread.submit(one)
+        found = other()
+        return beside.result(), found
+
+
+def ahead(make: Callable[[], T], count: int) -> Iterator[T]:
+    """Yield what `count` calls return, one after the other; each is made while the one before is used.
+
+    Examples
+    --------
+    >>> list(ahead(iter("abc").__next__, 3))
+    ['a', 'b', 'c']
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        made = [thread.submit(make)] if count else []
+        for number in range(count):
+            value = made.pop().result()
+            if number + 1 < count:
+                made.append(thread.submit(make))
+            yield value

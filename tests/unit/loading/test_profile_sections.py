@@ -1,0 +1,131 @@
+"""Where a section of a profile ends: the last value that is accepted, and the first that is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perfmodel.errors import InputError
+from tests.unit.loading.test_profile_file import (
+    SOURCE,
+    card_with_launches,
+    document,
+    error_of,
+    profile,
+    sourced,
+)
+
+
+def with_stack(**keys: Any) -> dict[str, Any]:
+    described = document()
+    return described | {"stacks": {"plain": described["stacks"]["plain"] | keys}}
+
+
+def with_hardware(**values: Any) -> dict[str, Any]:
+    described = document()
+    return described | {"hardware": described["hardware"] | sourced(**values)}
+
+
+def with_costs(**values: Any) -> dict[str, Any]:
+    described = document()
+    plain = described["stacks"]["plain"]
+    return described | {"stacks": {"plain": plain | {"costs": plain["costs"] | sourced(**values)}}}
+
+
+def test_a_batch_range_may_be_one_size() -> None:
+    assert profile(with_stack(batch_range=[16, 16])).device().batch_range == (16, 16)
+    assert error_of(with_stack(batch_range=[17, 16])) == (
+        "batch_range: expected [lowest, highest], got [17, 16]"
+    )
+
+
+def test_a_device_may_draw_as_much_at_rest_as_at_work() -> None:
+    assert profile(with_hardware(idle_w=180)).device().power.idle_w == 180
+    assert error_of(with_hardware(idle_w=181)) == "idle_w: expected at most peak_w, 180"
+
+
+@pytest.mark.parametrize("peak_w", [100, 300])
+def test_power_at_work_may_be_half_of_tdp_and_half_as_much_again(peak_w: float) -> None:
+    assert profile(with_hardware(peak_w=peak_w, idle_w=1)).device().power.peak_w == peak_w
+
+
+@pytest.mark.parametrize("peak_w", [99, 301])
+def test_power_at_work_is_no_further_from_tdp(peak_w: float) -> None:
+    expected = f"peak_w: expected 100 to 300, 0.5 to 1.5 times tdp_w, got {peak_w}"
+    assert error_of(with_hardware(peak_w=peak_w, idle_w=1)) == expected
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        {"input_blob_us": 1},
+        {"input_bag_ns": 1},
+        {"input_index_ns": 1},
+        {"input_dense_element_ns": 1},
+        {"node_slowdown": 1.1},
+    ],
+)
+def test_any_cost_of_a_framework_makes_a_stack_more_than_bare(costs: dict[str, float]) -> None:
+    assert profile(with_costs(**dict.fromkeys(costs, 0.0) | {"node_slowdown": 1.0})).stacks["plain"].is_bare
+    assert not profile(with_costs(**costs)).stacks["plain"].is_bare
+
+
+@pytest.mark.parametrize(("value", "is_accepted"), [(0, True), (1, True), (1.01, False), (-0.01, False)])
+def test_a_correlation_of_errors_is_a_share(value: float, *, is_accepted: bool) -> None:
+    described = with_stack(error_correlation={"value": value, "source": SOURCE})
+    if is_accepted:
+        assert profile(described).device().errors.correlation == value
+    else:
+        assert error_of(described).startswith("value: expected a number >= 0 and <= 1")
+
+
+def test_beside_a_busy_worker_are_two() -> None:
+    assert profile(with_stack(co_located={"fc": {2: 1.1}})).device().co_located["fc"] == {2: 1.1}
+    with pytest.raises(InputError):
+        profile(with_stack(co_located={"fc": {1: 1.1}}))
+
+
+def test_a_curve_and_an_anchor_may_be_of_one_size() -> None:
+    anchor = {"batch_sizes": [1], "factors": [1.2], "source": "measured: here"}
+    curve = {"signature": "fc:1x4x8", "batch_sizes": [16], "time_us": [2.0], "source": "measured: here"}
+    device = profile(with_stack(anchors={"ncf": anchor}, measured=[curve])).device()
+    assert device.anchors["ncf"].batch_sizes.tolist() == [1]
+    assert device.measured["fc:1x4x8"].batch_sizes.tolist() == [16]
+
+
+def test_an_anchor_says_what_whole_models_took() -> None:
+    anchor = {"batch_sizes": [1, 64], "factors": [1.2, 0.9], "source": "measured: here"}
+    found = profile(with_stack(anchors={"ncf": anchor})).device().anchors["ncf"]
+    assert (found.batch_sizes.tolist(), found.factors.tolist(), found.all_busy) == ([1, 64], [1.2, 0.9], 1.0)
+    busy = profile(with_stack(anchors={"ncf": anchor | {"all_busy_factor": 1.3}})).device().anchors["ncf"]
+    assert busy.all_busy == 1.3
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            {"factors": [1.2]},
+            "factors: expected one factor for each batch size, got 1 factors for 2 batch sizes",
+        ),
+        ({"batch_sizes": [64, 1]}, "batch_sizes: expected ascending batch sizes"),
+        ({"batch_sizes": [64, 64]}, "batch_sizes: expected ascending batch sizes"),
+    ],
+)
+def test_an_anchor_ascends_with_a_factor_each(change: dict[str, Any], error: str) -> None:
+    anchor = {"batch_sizes": [1, 64], "factors": [1.2, 0.9], "source": "measured: here"}
+    assert error_of(with_stack(anchors={"ncf": anchor | change})) == error
+
+
+def test_what_a_launch_does_not_say_costs_nothing() -> None:
+    described = card_with_launches(issue_us={"fc": {"call": 5.0}})
+    del described["stacks"]["plain"]["launches"]["output_us"]
+    launches = profile(described).device().launches
+    assert launches is not None
+    assert (launches.issue["fc"].part_s, launches.output_s) == (0.0, 0.0)
+
+
+def test_a_profile_that_no_fit_wrote_was_not_edited() -> None:
+    assert not profile(document()).device().is_edited
+    assert profile(with_stack(fitted_values="0" * 32)).device().is_edited
