@@ -24,7 +24,7 @@ from benchmarks.cases import once_s
 from benchmarks.speed import Row
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.capacity import FIRST_QUERIES, MOST_QUERIES, PRECISION
+from perfmodel.planning.capacity.computation import FIRST_QUERIES, MOST_QUERIES, PRECISION
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch

@@ -18,9 +18,9 @@ from pathlib import Path
 from time import perf_counter
 
 import calibration.published
+from calibration.reproduce.study import Study, StudyCase, StudyPlan, run_study
 from perfmodel.domain.workload import LogNormalSizes
-from perfmodel.planning.study import Study, StudyCase, StudyPlan, run_study
-from perfmodel.planning.tuning import OperatingPoint
+from perfmodel.planning.tune.answer import OperatingPoint
 from perfmodel.sim.query_sizes import pmf_of
 
 CORES = 2

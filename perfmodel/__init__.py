@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perfmodel.planning.breakdown import LatencyTable
-    from perfmodel.planning.predict import Prediction
+    from perfmodel.report.answers import LatencyTable, Prediction
 
 __all__ = ["latency", "predict"]
 
@@ -48,12 +47,12 @@ def predict(
         See `perfmodel.errors`.
     """
     from perfmodel.loading.scenario_file import load_scenario
-    from perfmodel.planning.predict import predict as predict_question
+    from perfmodel.planning.predict.computation import predict as predict_question
     from perfmodel.planning.prepare import prepare
+    from perfmodel.report.answers import Prediction
 
-    return predict_question(
-        prepare(load_scenario(scenario, overrides), mixed_stacks=mixed_stacks), extrapolate=extrapolate
-    )
+    question = prepare(load_scenario(scenario, overrides), mixed_stacks=mixed_stacks)
+    return Prediction.of(predict_question(question, extrapolate=extrapolate))
 
 
 def latency(
@@ -70,7 +69,10 @@ def latency(
     """
     from perfmodel.planning.breakdown import latency_table
     from perfmodel.planning.prepare import find_device, find_model
+    from perfmodel.report.answers import LatencyTable
 
     what = find_model(model)
     device = find_device(on, what)
-    return latency_table(what, device, tuple(batch_sizes), co_located=co_located, extrapolate=extrapolate)
+    return LatencyTable.of(
+        latency_table(what, device, tuple(batch_sizes), co_located=co_located, extrapolate=extrapolate)
+    )

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,9 @@ _SHORTEST_S, _LONGEST_S = 10.0, 3600.0
 def calibrate(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The hardware profile to write.")],
     device: Annotated[str, typer.Option("--device", help="What to measure: cpu or cuda.")] = "cpu",
+    precision: Annotated[
+        str, typer.Option("--precision", help="What a card multiplies in: fp32, tf32 or bf16.")
+    ] = "fp32",
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="Time for measuring, such as 90s or 2m.")
     ] = "140s",
@@ -49,6 +53,8 @@ def calibrate(
     budget_s = _seconds(budget)
     if device not in ("cpu", "cuda"):
         raise InputError(f"--device: expected cpu or cuda, got {quoted(device)}")
+    if device == "cpu" and precision != "fp32":
+        raise InputError(f"--precision: expected fp32 on a CPU, got {quoted(precision)}; a card has others")
     require_writable(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
@@ -56,7 +62,7 @@ def calibrate(
     records = _records(raw, resume=resume)
     if records.visits and out.exists():
         warn_of_other_machine(out)
-    calibrate_device = {"cpu": _calibrate_cpu, "cuda": _calibrate_cuda}[device]
+    calibrate_device = _calibrate_cpu if device == "cpu" else partial(_calibrate_cuda, precision)
     try:
         values = calibrate_device(called, budget_s, raw, records)
     except KeyboardInterrupt:
@@ -108,15 +114,18 @@ def _calibrate_cpu(name: str, budget_s: float, raw: Path, records: Records) -> d
     return in_one_thread(calibrated_values, records, taken, name=name, raw=raw.name)
 
 
-def _calibrate_cuda(name: str, budget_s: float, raw: Path, records: Records) -> dict[str, Any]:
+def _calibrate_cuda(
+    precision: str, name: str, budget_s: float, raw: Path, records: Records
+) -> dict[str, Any]:
     from calibration.fingerprint import fingerprint
     from calibration.measure.device_calibration import DeviceCalibration, calibrated_device_values
     from calibration.measure.one_thread import in_one_thread
     from calibration.power import nvml_meter
+    from calibration.runtime.accelerator import precision_of
     from calibration.runtime.cuda import cuda_accelerator
     from calibration.runtime.settings import apply_settings
 
-    card = cuda_accelerator()
+    card = cuda_accelerator(precision=precision_of(precision))
     taken = fingerprint(settings=(apply_settings().describe(),))
     with _progress(budget_s) as progress:
         DeviceCalibration(

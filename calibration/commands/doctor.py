@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import typer
@@ -10,20 +9,17 @@ from rich.console import Group
 from rich.table import Table
 
 from calibration.health import Finding, examine
+from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError
-from perfmodel.report.latency import print_page
 
 
 def doctor(as_json: JsonOption = False) -> None:
     """Say what would disturb a calibration on this machine, and how to fix it."""
     findings = examine()
     blocking = [finding for finding in findings if finding.blocks]
-    if as_json:
-        checks = [finding.to_dict() for finding in findings]
-        print(json.dumps({"ready": not blocking, "checks": checks}, indent=2))
-    else:
-        print_page(_page(findings))
+    checks = [finding.to_dict() for finding in findings]
+    show(lambda: {"ready": not blocking, "checks": checks}, lambda: _page(findings), as_json=as_json)
     if blocking:
         raise typer.Exit(InputError.exit_code)
 

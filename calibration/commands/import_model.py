@@ -13,11 +13,11 @@ import typer
 
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.options import JsonOption
+from perfmodel.cli.terminal import print_page
 from perfmodel.errors import InputError
 from perfmodel.loading.model_file import model_text
 from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable, write_atomically
-from perfmodel.report.latency import print_page
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
 

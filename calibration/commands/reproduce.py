@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from calibration.reproduce.evaluation import Reproduction
+from calibration.reproduce.page import reproduction_html, reproduction_page
 from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms, silent
+from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
 from perfmodel.loading.written import require_writable, write_atomically
-from perfmodel.planning.reproduction import Reproduction
-from perfmodel.report.latency import print_page
-from perfmodel.report.reproduce import reproduction_html, reproduction_page
 
 LEAST_QUERIES = 20_000
 
@@ -48,10 +47,7 @@ def reproduce(
     if out is not None:
         require_writable(out)
     result = _recomputed(evaluation, queries)
-    if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        print_page(reproduction_page(result))
+    show(result.to_dict, lambda: reproduction_page(result), as_json=as_json)
     if out is not None:  # last: where it fails, the answer is out all the same
         write_atomically(out, reproduction_html(result))
         print(f"written: {out}", file=sys.stderr)

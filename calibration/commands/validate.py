@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 
 from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
+from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
-from perfmodel.report.latency import print_page
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
     from calibration.validation.question import Options
 
-SLA_MISSED = 3
 SINGLE_S = 30.0
 SUITE_POINT_S = 10.0
 
@@ -130,7 +127,7 @@ def validate(
         options=options,
     )
     result = validate_scenario(one, say=_say)
-    _print(result.to_dict(), result.page(), as_json=as_json)
+    show(result.to_dict, result.page, as_json=as_json)
     if result.interrupted:
         raise InterruptionError("interrupted: the answer is of what was measured until then")
     if result.unwritten is not None:
@@ -161,16 +158,9 @@ def _validate_suite(
         find_model(name)  # a slip in the last name is told before hours of measuring
     plan = SuitePlan(scenario=scenario, models=names, duration_s=duration_s, options=options)
     report, unwritten = run_suite(plan, out, resume=resume, say=_say)
-    _print(report.to_dict(), suite_page(report, out), as_json=as_json)
+    show(report.to_dict, lambda: suite_page(report, out), as_json=as_json)
     if unwritten is not None:
         raise unwritten
-
-
-def _print(document: dict[str, Any], page: RenderableType, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(document, indent=2))
-    else:
-        print_page(page)
 
 
 def _say(line: str) -> None:

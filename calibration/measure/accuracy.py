@@ -12,13 +12,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from math import isfinite
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from calibration.children import in_fresh_process
+from calibration.measure.neighbours import busy_neighbours
 from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
@@ -38,6 +42,8 @@ DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "di
 BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
+_TURN_S, _STARTED_S = 0.06, 0.03
+"""Of a turn beside busy workers, and until they are all at work. [s]"""
 _SETTLING_BATCH = 512
 _SHORTEST_S, _LONGEST_S, _SETTLED = 3.0, 15.0, 0.02
 """Settling goes on until a second's passes are not faster than those before by more than a share."""
@@ -90,6 +96,82 @@ def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> Model
         by_kernel=np.asarray(np.median(parts, axis=0)),
         l3_lifetime_s=float(np.median(lifetimes_s)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowDowns:
+    """How much longer a model takes while other workers run it too.
+
+    Attributes
+    ----------
+    workers : tuple of int
+        Busy ones, the measured one included.
+    factors : (workers, batches) array
+        Median over turns, each alone and beside the others at once: neighbours of the host meet both. [1]
+    """
+
+    model: RecModel
+    batches: tuple[int, ...]
+    workers: tuple[int, ...]
+    factors: Floats
+
+
+def measure_beside(model: RecModel, batches: Sequence[int], workers: Sequence[int], turns: int) -> SlowDowns:
+    """Run a model in this process alone, and beside processes that run it on cores of their own."""
+    programme = build_programme(model)
+    _settle(programme)
+    factors = np.ones((len(workers), len(batches)))
+    for row, count in enumerate(workers):
+        for column, batch_size in enumerate(batches):
+            work = partial(_run_passes, programme, batch_size)
+            with busy_neighbours(count - 1, work) as running:
+                factors[row, column] = _slow_down(programme, batch_size, running, turns)
+    return SlowDowns(model=programme.model, batches=tuple(batches), workers=tuple(workers), factors=factors)
+
+
+def _run_passes(programme: Programme, batch_size: int, running: Event, seed: int) -> None:
+    """A neighbour: pass after pass while it is told to run, for ever."""
+    inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, seed)))
+    for given in cycle(inputs):
+        running.wait()
+        programme.run(given)
+
+
+def _slow_down(programme: Programme, batch_size: int, running: Event, turns: int) -> float:
+    """Time of a pass beside the others over that alone, in turn."""
+    inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, 0)))
+    once = float(pass_seconds(programme, inputs, 3)[-1])
+    repeats = int(np.clip(_TURN_S / once, 3, _MOST))
+    ratios = []
+    for _ in range(turns):
+        alone_s = np.median(pass_seconds(programme, inputs, repeats))
+        running.set()
+        time.sleep(_STARTED_S)
+        beside_s = np.median(pass_seconds(programme, inputs, repeats))
+        running.clear()
+        time.sleep(_STARTED_S)  # passes that had begun end
+        ratios.append(float(beside_s / alone_s))
+    return float(np.median(ratios))
+
+
+def beside_comparison(found: SlowDowns, profile: str) -> dict[str, Any]:
+    """Predicted and measured slow-down by batch size and busy workers."""
+    device, batches = find_device(profile, found.model), np.array(found.batches, float)
+    alone_s = batch_time(found.model, device, batches).seconds
+    rows = []
+    for count, factors in zip(found.workers, found.factors, strict=True):
+        expected = batch_time(found.model, device, batches, float(count)).seconds / alone_s
+        rows += [
+            {
+                "workers": count,
+                "batch_size": batch_size,
+                "predicted_slow_down": float(there),
+                "measured_slow_down": float(here),
+                "error_percent": 100.0 * float(there / here - 1.0),
+            }
+            for batch_size, there, here in zip(found.batches, expected, factors, strict=True)
+        ]
+    return {"model": found.model.name, "rows": rows}
 
 
 def _settle(programme: Programme) -> None:
@@ -187,6 +269,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
+    parser.add_argument("--workers", help="busy workers, by commas: how much models slow down")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     given = parser.parse_args()
     batches = [int(text) for text in given.batch.split(",")]
@@ -196,6 +279,9 @@ def main() -> None:
         find_device(given.profile, models[0])
     except InputError as error:
         parser.error(str(error))  # before minutes of measuring
+    if given.workers:
+        _compare_beside(models, batches, given)
+        return
     compared = []
     for model in models:
         try:
@@ -209,6 +295,31 @@ def main() -> None:
     print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
     if given.json:
         write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
+
+
+def _compare_beside(models: Sequence[RecModel], batches: Sequence[int], given: argparse.Namespace) -> None:
+    apply_settings()
+    workers, compared = [int(text) for text in given.workers.split(",")], []
+    for model in models:
+        try:
+            found = measure_beside(model, batches, workers, given.rounds)
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        compared.append(beside_comparison(found, given.profile))
+        for row in compared[-1]["rows"]:
+            print(
+                f"{model.name:14} {row['workers']:4} workers, batch {row['batch_size']:5}: "
+                f"slower by {row['measured_slow_down']:.2f}, predicted {row['predicted_slow_down']:.2f} "
+                f"({row['error_percent']:+.1f} %)"
+            )
+        if given.json:
+            write_atomically(given.json, json.dumps(compared, indent=2) + "\n")
+    for count in workers:
+        errors = [
+            abs(row["error_percent"]) for one in compared for row in one["rows"] if row["workers"] == count
+        ]
+        print(f"{count} workers: mean error of the service time {np.mean(errors):.1f} %")
 
 
 def _print_model(compared: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.synchronize import Event
 
 import numpy as np
@@ -77,7 +78,7 @@ def shared_bandwidth(pool: Pool, duration_s: float, workers: int) -> dict[str, f
         alone: list[float] = []
         shared: list[float] = []
         end_s, read = time.monotonic() + duration_s / len(_READERS), reader_of(pool, 0)
-        with busy_neighbours(pool, workers - 1, _READ_ON[name]) as running:
+        with busy_neighbours(workers - 1, partial(_READ_ON[name], pool)) as running:
             while not shared or time.monotonic() < end_s:
                 alone.append(_rate(read))
                 running.set()

@@ -1,7 +1,8 @@
 """How well a card's profile predicts whole models: `python -m calibration.measure.device_accuracy`.
 
 With `--against CPU_PROFILE` the same models also run on a core, and the batch size from which the card is
-the faster one is given as predicted and as measured. Written and tested against a stand-in only.
+the faster one is given as predicted and as measured. In brackets: with the host as fast as it was just
+then. `--measured FILE` compares an earlier run's `--json` with another profile, and needs no device.
 """
 
 from __future__ import annotations
@@ -10,57 +11,98 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from calibration.children import in_fresh_process
 from calibration.measure.accuracy import BATCHES, DEEPRECSYS, measured_apart
-from calibration.runtime.accelerator import Accelerator
+from calibration.measure.unseen import unseen_models
+from calibration.power import EnergyMeter, energy_of, nvml_meter
+from calibration.runtime.accelerator import Accelerator, Precision
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
+from calibration.runtime.host_level import LaunchProbe
 from calibration.runtime.offloaded import OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Inputs
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import Floats
 from perfmodel.costmodel.service_time import batch_time
+from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import find_device, find_model
-from perfmodel.units import MS
+from perfmodel.units import MS, US
 
-_WARM, _FEWEST, _MOST, _TIMED_S = 5, 5, 50, 0.2
+_WARM, _FEWEST, _MOST, _TIMED_S = 5, 5, 50, 0.15
 _MOST_DRAWN = 15e6
 """Lookups in all batches of one size: the host draws them, which takes longer than using them."""
+_POWER_BATCHES, _POWER_S = (64, 1024), 1.5
+"""Batches in a row, and for how long: the counter of a card moves ten times a second."""
+
+
+class Offloaded(NamedTuple):
+    """Whole passes of a model, inputs and output in the host's memory, each `(rounds, batches)`. [s]
+
+    Attributes
+    ----------
+    seconds : array
+        Median pass of each round.
+    quieter_s, probe_s : array
+        Median of the passes while the host was quieter than at the median, and of the probe beside them.
+    power_w : mapping
+        The card's mean power at some batch sizes, one pass after the other; empty where nothing can be read.
+    """
+
+    seconds: Floats
+    quieter_s: Floats
+    probe_s: Floats
+    power_w: Mapping[int, float]
 
 
 def measure_offloaded(
-    model: RecModel, batches: Sequence[int], rounds: int, card: Callable[[], Accelerator]
-) -> Floats:
-    """Time of whole passes, inputs and output in the host's memory: `(rounds, batches)` medians. [s]"""
+    model: RecModel,
+    batches: Sequence[int],
+    rounds: int,
+    card: Callable[[], Accelerator],
+    meter: EnergyMeter | None = None,
+) -> Offloaded:
+    """Time of whole passes; rounds are apart, since hosts have better moments and worse ones."""
     offloaded = offloaded_programme(model, card())
-    return np.array(
-        [
-            [
-                _median_s(offloaded, batch_size, np.random.default_rng((batch_size, number)))
-                for batch_size in batches
-            ]
-            for number in range(rounds)
-        ]
-    )
+    probe = LaunchProbe(offloaded.accelerator)
+    found = [
+        [_medians_s(offloaded, size, np.random.default_rng((size, number)), probe) for size in batches]
+        for number in range(rounds)
+    ]
+    power_w = {size: _power_w(offloaded, size, meter) for size in _POWER_BATCHES if size in batches and meter}
+    seconds, quieter_s, probe_s = np.moveaxis(np.array(found), -1, 0)
+    return Offloaded(seconds, quieter_s, probe_s, power_w)
 
 
-def _median_s(offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator) -> float:
-    """Median of some passes after warm ones, going round the inputs. [s]"""
-    programme = offloaded.programme
-    drawn = batch_size * max(programme.model.lookups_per_item, 1e-9)
-    inputs = programme.many_inputs(batch_size, int(np.clip(_MOST_DRAWN / drawn, 2, _WARM + _MOST)), rng)
+def _medians_s(
+    offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator, probe: LaunchProbe
+) -> tuple[float, float, float]:
+    """Of passes after warm ones, going round the inputs: of all, of the quieter half, and its probes. [s]"""
+    inputs = _drawn(offloaded, batch_size, rng)
     first = [_pass_s(offloaded, inputs[turn % len(inputs)]) for turn in range(_WARM)]
     passes = int(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST))
-    timed = [_pass_s(offloaded, inputs[turn % len(inputs)]) for turn in range(_WARM, _WARM + passes)]
-    return float(np.median(timed))
+    timed = np.array(
+        [
+            (_pass_s(offloaded, inputs[turn % len(inputs)]), probe.launch_s(1))
+            for turn in range(_WARM, _WARM + passes)
+        ]
+    )
+    quieter = timed[timed[:, 1] <= np.median(timed[:, 1])]
+    return float(np.median(timed[:, 0])), *np.median(quieter, axis=0).tolist()
+
+
+def _drawn(offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator) -> list[Inputs]:
+    programme = offloaded.programme
+    drawn = batch_size * max(programme.model.lookups_per_item, 1e-9)
+    return programme.many_inputs(batch_size, int(np.clip(_MOST_DRAWN / drawn, 2, _WARM + _MOST)), rng)
 
 
 def _pass_s(offloaded: OffloadedProgramme, inputs: Inputs) -> float:
@@ -69,32 +111,76 @@ def _pass_s(offloaded: OffloadedProgramme, inputs: Inputs) -> float:
     return perf_counter() - start
 
 
-def offloaded_apart(model: RecModel, batches: Sequence[int], rounds: int) -> Floats:
+def _power_w(offloaded: OffloadedProgramme, batch_size: int, meter: EnergyMeter) -> float:
+    """Mean power while passes follow each other. [W]"""
+    inputs = _drawn(offloaded, batch_size, np.random.default_rng(batch_size))
+    with energy_of(meter) as energy:
+        end_s, turn = perf_counter() + _POWER_S, 0
+        while perf_counter() < end_s:
+            offloaded.run(inputs[turn % len(inputs)])
+            turn += 1
+    return energy.mean_w or 0.0
+
+
+def offloaded_apart(
+    model: RecModel, batches: Sequence[int], rounds: int, precision: Precision = "fp32"
+) -> Offloaded:
     """As `measure_offloaded` on the CUDA device, in a fresh process: no memory of the last model is left."""
-    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds)
+    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds, precision)
 
 
-def _set_up_and_measure(model: RecModel, batches: Sequence[int], rounds: int) -> Floats:
+def _set_up_and_measure(
+    model: RecModel, batches: Sequence[int], rounds: int, precision: Precision
+) -> Offloaded:
     apply_settings()
-    return measure_offloaded(model, batches, rounds, cuda_accelerator)
+    card = partial(cuda_accelerator, precision=precision)
+    return measure_offloaded(model, batches, rounds, card, nvml_meter())
 
 
-def errors_of(model: RecModel, batches: Sequence[int], seconds: Floats, profile: str) -> dict[str, Any]:
-    """Predicted and measured time of a model at each batch size."""
-    predicted_s = predicted(model, batches, profile)
-    measured_s = np.median(seconds, axis=0)
-    return {
-        "model": model.name,
-        "rows": [
-            {
-                "batch_size": batch_size,
-                "predicted_ms": float(there / MS),
-                "measured_ms": float(here / MS),
-                "error_percent": 100.0 * float(there / here - 1.0),
-            }
-            for batch_size, there, here in zip(batches, predicted_s, measured_s, strict=True)
-        ],
-    }
+def measurements(model: RecModel, batches: Sequence[int], found: Offloaded) -> dict[str, Any]:
+    """What was measured of a model, as the JSON document keeps it."""
+    rows = [
+        {
+            "batch_size": batch_size,
+            "measured_ms": float(np.median(seconds) / MS),
+            "rounds_ms": (seconds / MS).tolist(),
+            "quieter_rounds_ms": (quieter_s / MS).tolist(),
+            "probes_us": (probe_s / US).tolist(),
+        }
+        for batch_size, seconds, quieter_s, probe_s in zip(
+            batches, found.seconds.T, found.quieter_s.T, found.probe_s.T, strict=True
+        )
+    ]
+    return {"model": model.name, "rows": rows, "power_w": dict(found.power_w)}
+
+
+def errors_of(model: RecModel, measured: Mapping[str, Any], profile: str) -> dict[str, Any]:
+    """Predicted and measured time of a model at each batch size, by the profile as it is and as the host was.
+
+    `error_percent_at_this_level`: of the quieter passes, with the profile's `host_level` as the probes
+    beside them read it; the median over rounds.
+    """
+    rows, device = measured["rows"], find_device(profile, model)
+    quiet_s = device.launches.quiet_probe_s if device.launches else 0.0
+
+    def predicted_ms(batch_size: int, host: Device) -> float:
+        return float(batch_time(model, host, np.array(float(batch_size))).seconds / MS)
+
+    def error_then(row: Mapping[str, Any]) -> float:
+        ratios = [
+            predicted_ms(row["batch_size"], device.with_host_level(probe_us * US / quiet_s)) / measured_ms
+            for measured_ms, probe_us in zip(row["quieter_rounds_ms"], row["probes_us"], strict=True)
+        ]
+        return 100.0 * float(np.median(ratios) - 1.0)
+
+    errors = []
+    for row in rows:
+        expected_ms = predicted_ms(row["batch_size"], device)
+        error = 100.0 * (expected_ms / row["measured_ms"] - 1.0)
+        then = error_then(row) if quiet_s else error
+        found = {"predicted_ms": expected_ms, "error_percent": error, "error_percent_at_this_level": then}
+        errors.append(row | found)
+    return {**measured, "rows": errors}
 
 
 def predicted(model: RecModel, batches: Sequence[int], profile: str) -> Floats:
@@ -123,16 +209,27 @@ def crossover_items(batches: Sequence[int], card_s: Floats, core_s: Floats) -> f
     return round(float(np.exp(sizes[last] + share * (sizes[last + 1] - sizes[last]))), 6)
 
 
-def crossovers(
-    model: RecModel, batches: Sequence[int], card_s: Floats, profiles: tuple[str, str], rounds: int
-) -> dict[str, float | None]:
-    """Predicted and measured batch size from which the card is faster; runs the model on a core. [items]"""
-    core_s = np.median(measured_apart(model, batches, rounds).seconds, axis=0)
+def crossovers(model: RecModel, measured: Mapping[str, Any], profiles: tuple[str, str]) -> dict[str, Any]:
+    """Predicted and measured batch size from which the card is faster than a core. [items]"""
+    batches = [row["batch_size"] for row in measured["rows"]]
+    card_ms, core_ms = (
+        np.array([row[key] for row in measured["rows"]]) for key in ("measured_ms", "core_ms")
+    )
     on_card, on_core = (predicted(model, batches, profile) for profile in profiles)
     return {
         "predicted_items": crossover_items(batches, on_card, on_core),
-        "measured_items": crossover_items(batches, np.median(card_s, axis=0), core_s),
+        "measured_items": crossover_items(batches, card_ms, core_ms),
     }
+
+
+def measured_on_core(model: RecModel, measured: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """The measurements with those of one core beside them, each batch size as on the card."""
+    batches = [row["batch_size"] for row in measured["rows"]]
+    core_s = np.median(measured_apart(model, batches, rounds).seconds, axis=0)
+    rows = [
+        row | {"core_ms": float(seconds / MS)} for row, seconds in zip(measured["rows"], core_s, strict=True)
+    ]
+    return {**measured, "rows": rows}
 
 
 def main() -> None:
@@ -141,36 +238,53 @@ def main() -> None:
     parser.add_argument("--profile", "-p", required=True, help="a card's calibrated profile")
     parser.add_argument("--against", help="a CPU's profile: also measure a core, and say where the card wins")
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
+    parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
+    parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
-    parser.add_argument("--rounds", type=int, default=2, help="visits of each model and batch size")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32", help="of the card")
+    parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
+    parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
     given = parser.parse_args()
-    if (why := missing_cuda()) is not None:
+    if given.measured is None and (why := missing_cuda()) is not None:
         print(why, file=sys.stderr)
         raise SystemExit(InputError.exit_code)
-    batches, compared = [int(text) for text in given.batch.split(",")], []
-    for name in given.models.split(","):
-        model = find_model(name)
+    names = given.models.split(",")
+    models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
+    known = (
+        {found["model"]: found for found in json.loads(given.measured.read_text())} if given.measured else {}
+    )
+    compared = []
+    for model in models:
         try:
-            seconds = offloaded_apart(model, batches, given.rounds)
-        except InputError as error:
+            measured = known[model.name] if given.measured else _measured(model, given)
+        except (InputError, KeyError) as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        found = errors_of(model, batches, seconds, given.profile)
-        if given.against:
-            profiles = (given.profile, given.against)
-            found["faster_from"] = crossovers(model, batches, seconds, profiles, given.rounds)
+        found = errors_of(model, measured, given.profile)
+        if given.against and "core_ms" in found["rows"][0]:
+            found["faster_from"] = crossovers(model, found, (given.profile, given.against))
         compared.append(found)
         print(line_of(found))
-    errors = np.abs([row["error_percent"] for found in compared for row in found["rows"]] or [np.nan])
-    print(f"all: mean error {errors.mean():.1f} %, worst {errors.max():.1f} %")
-    if given.json:
-        write_atomically(given.json, json.dumps(compared, indent=2) + "\n")
+        if given.json:
+            write_atomically(given.json, json.dumps(compared, indent=2) + "\n")
+    for key, words in (("error_percent", "all"), ("error_percent_at_this_level", "as the host was")):
+        errors = np.abs([row[key] for found in compared for row in found["rows"]] or [np.nan])
+        print(f"{words}: mean error {errors.mean():.1f} %, worst {errors.max():.1f} %")
+
+
+def _measured(model: RecModel, given: argparse.Namespace) -> dict[str, Any]:
+    batches = [int(text) for text in given.batch.split(",")]
+    found = measurements(model, batches, offloaded_apart(model, batches, given.rounds, given.precision))
+    return measured_on_core(model, found, given.rounds) if given.against else found
 
 
 def line_of(found: Mapping[str, Any]) -> str:
     """A model's errors by batch size, and from where on the card is faster."""
-    errors = " ".join(f"{row['batch_size']}:{row['error_percent']:+.0f}" for row in found["rows"])
+    errors = " ".join(
+        f"{row['batch_size']}:{row['error_percent']:+.0f}({row['error_percent_at_this_level']:+.0f})"
+        for row in found["rows"]
+    )
     line = f"{found['model']:14} {errors}"
     if "faster_from" in found:
         words = {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from calibration.measure.calibration import Calibration, fit_records, spread_between_passes
-from calibration.measure.device_issue import issue_costs
+from calibration.measure.device_issue import host_level, issue_costs, quiet_probe_s
 from calibration.measure.device_probes import (
-    card_power_w,
+    busy_power_w,
     copies,
+    idle_power_w,
     launches,
     memory_bandwidth_bytes_per_s,
     peak_flop_per_s,
@@ -22,7 +23,8 @@ from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool
 from calibration.power import EnergyMeter
-from calibration.runtime.accelerator import Accelerator
+from calibration.runtime.accelerator import SIGNIFICAND_BITS, Accelerator
+from calibration.runtime.host_level import LaunchProbe
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import Caches
 from perfmodel.errors import InputError
@@ -43,6 +45,10 @@ class DeviceCalibration(Calibration):
 
     accelerator: Accelerator
     meter: EnergyMeter | None = None
+    probe: LaunchProbe = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.probe = LaunchProbe(self.accelerator)
 
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
@@ -66,27 +72,38 @@ class DeviceCalibration(Calibration):
             raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
         if facts.get("drawn_by", DRAWN_BY) != DRAWN_BY:
             raise InputError(f"{self.raw}: expected sequences as this version draws them; start anew")
-        return allocate_pool(before_bytes or room_bytes, card.device)
+        bits = SIGNIFICAND_BITS[card.precision]
+        if facts.setdefault("significand_bits", bits) != bits:
+            raise InputError(
+                f"{self.raw}: was measured in another --precision than {card.precision}; start anew"
+            )
+        return allocate_pool(before_bytes or room_bytes, card.device, card.dtype)
 
     def _probe(self) -> None:
         """What is measured once."""
         card, facts = self.accelerator, self.records.facts
+        is_new = "idle_w" not in facts  # power takes longer than what is added to a calibration
+        if self.meter is not None and is_new:  # at rest first: a card takes seconds to calm down
+            self.progress("power at rest", self._spent_s())
+            facts |= idle_power_w(self.meter, _POWER_SHARE * self.budget_s)
         self.progress("launches and copies", self._spent_s())
+        before_s = self.probe.launch_s()
         latency_s, output_s = launches(card)
         facts |= {"launch_latency_s": latency_s, "output_s": output_s}
         for kind in ("pageable", "pinned"):
             fixed_s, bandwidth = copies(card, pinned=kind == "pinned")
             facts |= {f"copy_{kind}_s": fixed_s, f"copy_{kind}_bytes_per_s": bandwidth}
+        facts["copies_probe_s"] = (before_s + self.probe.launch_s()) / 2.0
         facts["bandwidth_bytes_per_s"] = memory_bandwidth_bytes_per_s(card)
         facts["peak_flop_per_s"] = peak_flop_per_s(card)
         facts |= {"l2_bytes": card.l2_bytes, "memory_bytes": card.memory_bytes, "clock_hz": card.clock_hz}
         facts["num_multiprocessors"] = card.num_multiprocessors
-        if self.meter is not None:
-            self.progress("power", self._spent_s())
-            facts |= card_power_w(self.meter, card, _POWER_SHARE * self.budget_s)
+        if self.meter is not None and is_new:
+            self.progress("power at work", self._spent_s())
+            facts |= busy_power_w(self.meter, card, _POWER_SHARE * self.budget_s)
 
     def _visit(self, number: int, phase: str, seed: int, pool: Pool) -> None:
-        self.records.visits += [(number, visit) for visit in device_visits([seed], pool, self.accelerator)]
+        self.records.visits += [(number, visit) for visit in device_visits([seed], pool, self.probe)]
         self.progress(phase, self._spent_s())
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
             self._keep()
@@ -123,13 +140,16 @@ def calibrated_device_values(
         Of the profile, and of the file with the measurements.
     """
     fitted = fit_records(records, card_caches(records.facts))
-    first = (visit for number, visit in records.visits if number == 0)
+    visits = [visit for _, visit in records.visits]
+    quiet_s = quiet_probe_s(visits)
     return device_values(
         fitted,
-        issue_costs(first, most_table_bytes=records.facts["most_table_bytes"]),
+        issue_costs(visits, most_table_bytes=records.facts["most_table_bytes"], quiet_s=quiet_s),
         taken,
-        facts=records.facts
+        facts=on_a_quiet_host(records.facts, quiet_s)
         | {
+            "quiet_probe_s": quiet_s,
+            "host_level": host_level(visits, quiet_s),
             "relative_error": fitted.relative_error,
             "error_correlation": fitted.error_correlation,
             "spread_between_passes": spread_between_passes(records),
@@ -138,6 +158,14 @@ def calibrated_device_values(
         name=name,
         raw=raw,
     )
+
+
+def on_a_quiet_host(facts: Mapping[str, float], quiet_s: float) -> dict[str, float]:
+    """What was measured once, with what the host needs for a copy scaled to a quiet one."""
+    level = facts["copies_probe_s"] / quiet_s if quiet_s and "copies_probe_s" in facts else 1.0
+    times = {key: facts[key] / level for key in ("output_s", "copy_pageable_s")}
+    rate = "copy_pageable_bytes_per_s"  # the host copies to where the device reads
+    return {**facts, **times, rate: facts[rate] * level}
 
 
 def card_caches(facts: Mapping[str, float]) -> Caches:

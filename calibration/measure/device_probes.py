@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from time import perf_counter, sleep
 from typing import NamedTuple
 
@@ -12,20 +13,23 @@ from scipy.optimize import nnls
 
 from calibration.power import EnergyMeter, energy_of
 from calibration.runtime.accelerator import Accelerator
-from calibration.runtime.device_timing import stamp_overhead_s
+from calibration.runtime.device_timing import held_intervals_s, stamp_overhead_s
 
 _REPEATS = 101
 _RUNS = 7
 _HOLD_S = 1e-3
 _COPIED_BYTES = tuple(4096 * 4**power for power in range(8))
 """4 KiB to 64 MiB."""
+_COPIED_FROM_BYTES = 1e9
+"""Each copy is of other bytes, as requests are: twice as long as of bytes that a cache holds."""
 _IN_A_ROW = 8
 """Copies before the host waits for them: a pass makes several, and waits once."""
 _MOST_MOVED_BYTES = 1e9
 _MOST_ROWS = 8192
 _ROOM = 0.1
 """Share of the free memory that a probe's tensor may take. [1]"""
-_BUSY_PRODUCTS = 4
+_AT_A_TIME, _LAUNCHES = 4, 500
+"""Calls of work between two looks at the clock: large ones, and small ones, which the card waits for."""
 
 
 class Launches(NamedTuple):
@@ -62,17 +66,16 @@ def _launched(element: torch.Tensor, accelerator: Accelerator) -> tuple[float, f
 
 def device_seconds(work: Callable[[], object], accelerator: Accelerator) -> float:
     """Median time of some work on the device, the host being ahead of it. [s]"""
-    overhead_s, seconds = stamp_overhead_s(accelerator), []
-    work()
-    for _ in range(_RUNS):
-        accelerator.synchronise()
-        accelerator.hold(_HOLD_S)
+
+    def issue() -> list[object]:
         start = accelerator.event()
         work()
-        end = accelerator.event()
-        accelerator.synchronise()
-        seconds.append(accelerator.elapsed_s(start, end) - overhead_s)
-    return max(1e-9, float(np.median(seconds)))
+        return [start, accelerator.event()]
+
+    overhead_s = stamp_overhead_s(accelerator)
+    work()
+    seconds = [held_intervals_s(accelerator, issue, hold_s=_HOLD_S) for _ in range(_RUNS)]
+    return max(1e-9, float(np.median(seconds)) - overhead_s)
 
 
 class Copies(NamedTuple):
@@ -84,18 +87,21 @@ class Copies(NamedTuple):
 
 def copies(accelerator: Accelerator, *, pinned: bool) -> Copies:
     """Copies from the host's memory to the device, fitted to relative errors over 4 KiB to 64 MiB."""
+    block = torch.rand(int(min(_COPIED_FROM_BYTES, _ROOM * accelerator.free_bytes()) / 4))
+    block = accelerator.pinned(block) if pinned else block
+    sizes = [size for size in _COPIED_BYTES if size <= 4 * len(block)]
     seconds = []
-    for size in _COPIED_BYTES:
-        source = torch.zeros(size // 4)
-        source = accelerator.pinned(source) if pinned else source
-        seconds.append(float(np.median([_copied_s(source, accelerator) for _ in range(_RUNS)])))
-    return fitted_copies(np.array(_COPIED_BYTES, float), np.array(seconds))
+    for size in sizes:
+        parts = cycle(torch.split(block, size // 4)[: len(block) // (size // 4)])
+        seconds.append(float(np.median([_copied_s(parts, accelerator) for _ in range(_RUNS)])))
+    return fitted_copies(np.array(sizes, float), np.array(seconds))
 
 
-def _copied_s(source: torch.Tensor, accelerator: Accelerator) -> float:
+def _copied_s(parts: Iterator[torch.Tensor], accelerator: Accelerator) -> float:
+    sources = list(islice(parts, _IN_A_ROW))
     accelerator.synchronise()
     start = perf_counter()
-    for _ in range(_IN_A_ROW):
+    for source in sources:
         source.to(accelerator.device, non_blocking=True)
     accelerator.synchronise()
     return (perf_counter() - start) / _IN_A_ROW
@@ -118,39 +124,64 @@ def fitted_copies(size_bytes: np.ndarray, seconds: np.ndarray) -> Copies:
 
 def memory_bandwidth_bytes_per_s(accelerator: Accelerator) -> float:
     """Rate at which the device reads and writes its memory in a large copy. [bytes/s]"""
+    source, target = _halves(accelerator)
+    return 2.0 * 4.0 * len(source) / device_seconds(lambda: target.copy_(source), accelerator)
+
+
+def _halves(accelerator: Accelerator) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a large copy reads and writes."""
     count = int(min(_MOST_MOVED_BYTES, _ROOM * accelerator.free_bytes()) / 4)
-    source = torch.zeros(count, device=accelerator.device)
-    target = torch.empty_like(source)
-    return 2.0 * 4.0 * count / device_seconds(lambda: target.copy_(source), accelerator)
+    source = torch.rand(count, device=accelerator.device)
+    return source, torch.empty_like(source)
 
 
 def peak_flop_per_s(accelerator: Accelerator) -> float:
-    """Rate of a large square product in fp32. [FLOP/s]"""
+    """Rate of a large square product in the accelerator's precision. [FLOP/s]"""
     left, right, out = _square_matrices(accelerator)
     return 2.0 * len(left) ** 3 / device_seconds(lambda: torch.mm(left, right, out=out), accelerator)
 
 
-def card_power_w(meter: EnergyMeter, accelerator: Accelerator, seconds: float) -> dict[str, float]:
-    """Power at rest, and while it multiplies large matrices, each over so many seconds. [W]
+def idle_power_w(meter: EnergyMeter, seconds: float) -> dict[str, float]:
+    """Power at rest, over so many seconds: `idle_w`. [W]
 
     A counter that does not move (some drivers', of virtual cards) gives nothing.
     """
-    left, right, out = _square_matrices(accelerator)
-    accelerator.synchronise()
     with energy_of(meter) as idle:
         sleep(seconds)
-    with energy_of(meter) as busy:
-        end_s = perf_counter() + seconds
-        while perf_counter() < end_s:
-            for _ in range(_BUSY_PRODUCTS):
-                torch.mm(left, right, out=out)
-            accelerator.synchronise()
-    if not idle.mean_w or not busy.mean_w:
-        return {}
-    return {"idle_w": min(idle.mean_w, busy.mean_w), "busy_w": busy.mean_w}
+    return {"idle_w": idle.mean_w} if idle.mean_w else {}
+
+
+def busy_power_w(meter: EnergyMeter, accelerator: Accelerator, seconds: float) -> dict[str, float]:
+    """Power at three kinds of work, each over so many seconds. [W]
+
+    `launched_w`: small kernels one after the other, as the host issues them; `copied_w`: a copy within the
+    card's memory; `busy_w`: products of large matrices.
+    """
+    element = torch.zeros(1, device=accelerator.device)
+    source, target = _halves(accelerator)
+    left, right, out = _square_matrices(accelerator)
+    works: dict[str, tuple[int, Callable[[], object]]] = {
+        "launched_w": (_LAUNCHES, lambda: element.add_(1.0)),
+        "copied_w": (_AT_A_TIME, lambda: target.copy_(source)),
+        "busy_w": (_AT_A_TIME, lambda: torch.mm(left, right, out=out)),
+    }
+    found = {}
+    for name, (calls, work) in works.items():
+        accelerator.synchronise()
+        with energy_of(meter) as energy:
+            end_s = perf_counter() + seconds
+            while perf_counter() < end_s:
+                for _ in range(calls):
+                    work()
+                accelerator.synchronise()
+        if energy.mean_w:
+            found[name] = energy.mean_w
+    return found
 
 
 def _square_matrices(accelerator: Accelerator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rows = int(min(_MOST_ROWS, (_ROOM * accelerator.free_bytes() / 4) ** 0.5))
-    left, right = (torch.rand(rows, rows, device=accelerator.device) for _ in range(2))
+    left, right = (
+        torch.rand(rows, rows, device=accelerator.device, dtype=accelerator.dtype) for _ in range(2)
+    )
     return left, right, torch.empty_like(left)

@@ -7,6 +7,7 @@ from typing import Any
 
 from calibration.measure.calibration import Fitted
 from calibration.measure.profile import profile_values, with_fitted_values
+from calibration.runtime.accelerator import SIGNIFICAND_BITS
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import IssueCost
 from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
@@ -56,8 +57,11 @@ def device_values(
         raw=raw,
     )
     stack = values["stacks"]["pytorch"]
-    stack["description"] = "PyTorch eager, fp32, on one stream: the calls of calibration/runtime"
-    stack["describes"] = "PyTorch's own calls, eager, on one stream; copying the inputs included"
+    precision = _precision(facts)
+    stack["description"] = f"PyTorch eager, {precision}, on one stream: the calls of calibration/runtime"
+    stack["describes"] = (
+        f"PyTorch's own calls, eager, {precision}, on one stream; copying the inputs included"
+    )
     stack["costs"] |= _costs(facts, source)
     stack["launches"] = _launches({call: issue[call] for call in fitted.surfaces}, facts, source)
     host, day = taken.machine.cpu, taken.date[:10]
@@ -66,15 +70,21 @@ def device_values(
         values
         | {
             "kind": "gpu",
-            "description": f"{card} beside {host}, calibrated {day} with PyTorch {torch}",
+            "description": f"{card} in {precision} beside {host}, calibrated {day} with PyTorch {torch}",
             "hardware": _hardware(facts, source),
         }
     )
 
 
+def _precision(facts: Mapping[str, float]) -> str:
+    names = {bits: name for name, bits in SIGNIFICAND_BITS.items()}
+    return names[int(facts.get("significand_bits", SIGNIFICAND_BITS["fp32"]))]
+
+
 def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
     """The hardware section: what the driver says, and what was measured once."""
-    peak_w, idle_w = facts.get("busy_w", _ASSUMED_PEAK_W), facts.get("idle_w", _ASSUMED_IDLE_W)
+    peak_w = facts.get("busy_w", _ASSUMED_PEAK_W)
+    idle_w = min(peak_w, facts.get("idle_w", _ASSUMED_IDLE_W))
     power = "measured: NVML" if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"
     cache = "measured: the card's L2 as the driver reports it, as both levels: it has no other that matters"
     return {
@@ -113,14 +123,21 @@ def _costs(facts: Mapping[str, float], source: str) -> dict[str, Any]:
 
 def _launches(issue: Mapping[str, IssueCost], facts: Mapping[str, float], source: str) -> dict[str, Any]:
     return {
-        "issue_us": {
-            call: {"call": _rounded(cost.call_s / US), "part": _rounded(cost.part_s / US)}
-            for call, cost in issue.items()
-        },
+        "issue_us": {call: _issue(cost) for call, cost in issue.items()},
         "launch_latency_us": _rounded(facts["launch_latency_s"] / US),
         "output_us": _rounded(facts["output_s"] / US),
+        "host_level": _rounded(facts.get("host_level", 1.0)),
+        "quiet_probe_us": _rounded(facts.get("quiet_probe_s", 0.0) / US),
         "source": source,
     }
+
+
+def _issue(cost: IssueCost) -> dict[str, float]:
+    """One kind of call; rows only where they matter."""
+    found = {"call": _rounded(cost.call_s / US), "part": _rounded(cost.part_s / US)}
+    if cost.few_rows:
+        found |= {"few_rows": cost.few_rows, "few_rows_call": _rounded(cost.few_rows_call_s / US)}
+    return found
 
 
 def _entry(value: object, source: str) -> dict[str, object]:

@@ -14,16 +14,16 @@ from calibration.measure.visits import Pool, visits
 
 _SEEDS = 10**6
 
-Work = Callable[[Pool, Event, int], None]
+Work = Callable[[Event, int], None]
 """Runs for ever, while an event is set, with a seed of its own."""
 
 
 @contextmanager
-def busy_neighbours(pool: Pool, count: int, work: Work) -> Iterator[Event]:
-    """Processes that work while the event is set; forked, so that they share the pool."""
+def busy_neighbours(count: int, work: Work) -> Iterator[Event]:
+    """Processes that work while the event is set; forked, so that they share what `work` holds."""
     context = multiprocessing.get_context("fork")
     running = context.Event()
-    processes = [child(context, _in_one_thread, (work, pool, running, index + 1)) for index in range(count)]
+    processes = [child(context, _in_one_thread, (work, running, index + 1)) for index in range(count)]
     try:
         for process in processes:
             start(process)
@@ -41,6 +41,6 @@ def run_sequences(pool: Pool, running: Event, seed: int) -> None:
             running.wait()
 
 
-def _in_one_thread(work: Work, pool: Pool, running: Event, seed: int) -> None:
+def _in_one_thread(work: Work, running: Event, seed: int) -> None:
     torch.set_num_threads(1)
-    work(pool, running, seed)
+    work(running, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -75,7 +76,7 @@ def power_w(meter: EnergyMeter, pool: Pool, workers: int, duration_s: float) -> 
     """Mean power at rest and with `workers` busy, each over `duration_s`: `idle_w` and `busy_w`. [W]"""
     with energy_of(meter) as idle:
         time.sleep(duration_s)
-    with busy_neighbours(pool, workers, run_sequences) as running:
+    with busy_neighbours(workers, partial(run_sequences, pool)) as running:
         running.set()
         time.sleep(_STARTED_S)
         with energy_of(meter) as busy:
@@ -92,7 +93,7 @@ def co_located_slowdowns(pool: Pool, duration_s: float, workers: int) -> dict[st
     """
     ratios: dict[str, list[tuple[float, float]]] = defaultdict(list)
     seed, end_s = _FIRST_SEED, time.monotonic() + duration_s
-    with busy_neighbours(pool, workers - 1, run_sequences) as running:
+    with busy_neighbours(workers - 1, partial(run_sequences, pool)) as running:
         while time.monotonic() < end_s:
             seed += 1
             alone = list(visits([seed], pool))

@@ -17,8 +17,8 @@ from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
 
 _COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
-_ISSUE = "issue_s"
-"""A further column of an accelerator's measurements."""
+_ISSUE, _PROBE = "issue_s", "probe_s"
+"""Further columns of an accelerator's measurements."""
 _LONGEST_S = 3600.0
 """Of a call: passes are kept below a second."""
 _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
@@ -30,6 +30,7 @@ _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
     "spread": (0.0, 1e9, float),
     "l3_lifetime_s": (0.0, inf, float),
     _ISSUE: (0.0, _LONGEST_S, float),
+    _PROBE: (0.0, _LONGEST_S, float),
 }
 """What a column may hold: least and greatest value, and how it is read."""
 _BY_WORKERS = ("co_located.", "alone.", "shared.")
@@ -63,7 +64,7 @@ class Records:
         text.write(f"# {json.dumps(self.facts)}\n")
         writer = csv.writer(text, lineterminator="\n")
         issued = any(visit.issue_s is not None for _, visit in self.visits)
-        writer.writerow((*_COLUMNS, _ISSUE) if issued else _COLUMNS)
+        writer.writerow((*_COLUMNS, _ISSUE, _PROBE) if issued else _COLUMNS)
         for number, visit in self.visits:
             writer.writerows(_rows(number, visit))
         write_atomically(path, text.getvalue())
@@ -85,7 +86,7 @@ def read_records(path: Path) -> Records:
     lines = text.split("\n")
     facts = _facts(lines[0], f"{path}:1:1")
     columns = tuple(lines[1].split(",")) if len(lines) > 1 else ()
-    if columns not in (_COLUMNS, (*_COLUMNS, _ISSUE)):
+    if columns not in (_COLUMNS, (*_COLUMNS, _ISSUE, _PROBE)):
         raise InputError(f"{path}:2:1: expected the columns {','.join(_COLUMNS)}, got {_short(columns)}")
     if lines[-1]:  # files are written whole: a copy of one was cut, perhaps within a number
         raise InputError(f"{path}:{len(lines)}:{len(lines[-1]) + 1}: expected the end of a line; it was cut")
@@ -150,20 +151,21 @@ def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
         if seconds:
             measured = [f"{seconds:.5g}", f"{spread:.3g}", f"{visit.l3_lifetime_s:.3g}"]
             if visit.issue_s is not None:
-                measured.append(f"{visit.issue_s[kernel]:.5g}")
+                measured += [f"{visit.issue_s[kernel]:.5g}", f"{visit.probe_s:.4g}"]
             yield visit.seed, number, visit.batch_size, kernel, *measured
 
 
 def _visits(rows: Iterable[Mapping[str, float]]) -> Iterator[tuple[int, Visit]]:
     """Rows of one visit follow each other; kernels without a row took no time of their own."""
-    gathered: dict[tuple[int, int, int, float], dict[int, tuple[float, float, float]]] = {}
+    gathered: dict[tuple[int, int, int, float, float], dict[int, tuple[float, float, float]]] = {}
     issued = False
     for row in rows:
-        key = (int(row["seed"]), int(row["round"]), int(row["batch_size"]), row["l3_lifetime_s"])
+        named = int(row["seed"]), int(row["round"]), int(row["batch_size"])
+        key = (*named, row["l3_lifetime_s"], row.get(_PROBE, 0.0))
         issued = _ISSUE in row
         times = row["seconds"], row["spread"], row.get(_ISSUE, 0.0)
         gathered.setdefault(key, {})[int(row["kernel"])] = times
-    for (seed, number, batch_size, lifetime_s), kernels in gathered.items():
+    for (seed, number, batch_size, lifetime_s, probe_s), kernels in gathered.items():
         columns = np.zeros((3, max(kernels) + 1))
         columns[:, list(kernels)] = np.array(list(kernels.values())).T
         seconds, spread, issue_s = columns
@@ -176,5 +178,6 @@ def _visits(rows: Iterable[Mapping[str, float]]) -> Iterator[tuple[int, Visit]]:
                 spread=spread,
                 l3_lifetime_s=lifetime_s,
                 issue_s=issue_s if issued else None,
+                probe_s=probe_s,
             ),
         )

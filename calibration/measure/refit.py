@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from calibration.fingerprint import fingerprint
 from calibration.measure.calibration import calibrated_values
+from calibration.measure.device_calibration import calibrated_device_values
 from calibration.measure.one_thread import in_one_thread
 from calibration.measure.points import require_kernels
 from calibration.measure.records import read_records
@@ -27,9 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measured", type=Path, help="the measurements of a calibration")
     parser.add_argument("out", type=Path, help="the profile to write, or to fit anew")
+    parser.add_argument("--card", help="of an accelerator's measurements: what its maker calls it")
     given = parser.parse_args()
     try:
-        values = refitted(given.measured, given.out)
+        values = refitted(given.measured, given.out, given.card)
         text = profile_text(values)
         try:
             write_atomically(given.out, text)
@@ -45,8 +47,8 @@ def main() -> None:
         )
 
 
-def refitted(measured: Path, out: Path) -> dict[str, Any]:
-    """Fit the measurements of a CPU anew, for a profile at `out`.
+def refitted(measured: Path, out: Path, card: str | None = None) -> dict[str, Any]:
+    """Fit measurements anew, for a profile at `out`; of an accelerator, where `card` names one.
 
     Raises
     ------
@@ -55,10 +57,12 @@ def refitted(measured: Path, out: Path) -> dict[str, Any]:
     """
     require_writable(out, "OUT")
     records, (name, taken) = read_records(measured), identity(out)
-    if "memory_bytes" in records.facts:
-        raise InputError(f"{measured}: measurements of an accelerator; expected a CPU's: calibrate it anew")
     require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(measured))
-    return in_one_thread(calibrated_values, records, taken, name=name, raw=measured.name)
+    if "memory_bytes" not in records.facts:
+        return in_one_thread(calibrated_values, records, taken, name=name, raw=measured.name)
+    if card is None:
+        raise InputError(f"{measured}: measurements of an accelerator: say of which one by --card NAME")
+    return in_one_thread(calibrated_device_values, records, taken, card=card, name=name, raw=measured.name)
 
 
 def identity(out: Path) -> tuple[str, Fingerprint]:

@@ -52,6 +52,8 @@ class Visit:
         Of lines that nobody reads, at that time: neighbours come and go. [s]
     issue_s : (kernels,) array or None
         On an accelerator, whose own time `seconds` are: what the host needed to issue the calls. [s]
+    probe_s : float
+        What the host needed to issue a launch that is always the same, just then; 0: no accelerator. [s]
     """
 
     seed: int
@@ -60,6 +62,7 @@ class Visit:
     spread: Floats
     l3_lifetime_s: float = inf
     issue_s: Floats | None = None
+    probe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,10 @@ class Pool:
         return TABLE_SHARE * 4.0 * self.memory.numel()
 
 
-def allocate_pool(size_bytes: float, device: torch.device = CPU) -> Pool:
-    """A pool of random values, repeated."""
-    memory = torch.empty(int(size_bytes / 4), device=device)
-    block = torch.rand(2**22, device=device).sub_(0.5).mul_(0.05)
+def allocate_pool(size_bytes: float, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Pool:
+    """A pool of random values, repeated; shorter ones than fp32 are as many."""
+    memory = torch.empty(int(size_bytes / 4), device=device, dtype=dtype)
+    block = torch.rand(2**22, device=device).sub_(0.5).mul_(0.05).to(dtype)
     for start in range(0, memory.numel(), block.numel()):
         part = memory[start : start + block.numel()]
         part.copy_(block[: part.numel()])

@@ -13,6 +13,7 @@ import yaml
 from calibration.published.figures import HPCA, ISCA, REPOSITORY
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_fingerprint import fitted_values
+from perfmodel.loading.written import write_atomically
 
 Costs = dict[str, float]
 """Key of a profile's cost section to its value, in the unit that the key names."""
@@ -251,9 +252,6 @@ def _number(value: Value) -> str:
 
 
 def write_profiles(profiles: list[ProfileFile], folder: Path) -> None:
-    """Write each profile, to a temporary file first, then in place of the old one."""
+    """Write each profile in place of the old one."""
     for profile in profiles:
-        target = folder / f"{profile.name}.yaml"
-        temporary = target.with_suffix(".yaml.tmp")
-        temporary.write_text(profile_text(profile), encoding="utf-8")
-        temporary.replace(target)
+        write_atomically(folder / f"{profile.name}.yaml", profile_text(profile))

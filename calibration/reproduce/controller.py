@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.scope import CARD, CPU, Progress
+from calibration.reproduce.study import Study, geometric_mean, production_sizes
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.deeprecsys_bench import Bench
-from perfmodel.planning.deeprecsys_settings import PUBLISHED
-from perfmodel.planning.load_test import Configuration
+from perfmodel.planning.deeprecsys.bench import Bench
+from perfmodel.planning.deeprecsys.settings import PUBLISHED
 from perfmodel.planning.prepare import Question
-from perfmodel.planning.reproduction import Compared, Section
-from perfmodel.planning.study import Study, geometric_mean, production_sizes
-from perfmodel.planning.tuning import OperatingPoint, Tuning
+from perfmodel.planning.tune.answer import OperatingPoint, Tuning
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.traffic import TrafficSource
 
 LEVEL = "medium"

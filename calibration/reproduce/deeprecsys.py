@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibration.reproduce.controller import controller_section
+from calibration.reproduce.evaluation import Reproduction
 from calibration.reproduce.gains import gains_section
 from calibration.reproduce.lowest_latency import lowest_latency_section
 from calibration.reproduce.optimal_batch import server_section, sizes_section
 from calibration.reproduce.rmc3_curves import batch_section, threshold_section
 from calibration.reproduce.scope import CPU, Progress, Scope, silent
+from calibration.reproduce.study import StudyPlan, production_sizes, run_study
 from calibration.reproduce.variants import variants_section
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
-from perfmodel.planning.load_test import SharedTraffic
-from perfmodel.planning.reproduction import Reproduction
-from perfmodel.planning.study import StudyPlan, production_sizes, run_study
+from perfmodel.planning.tune.load_test import SharedTraffic
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.traffic import TrafficSource
 

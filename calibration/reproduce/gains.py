@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from calibration.published.observations import read_rows
+from calibration.reproduce.evaluation import BarPlot, Compared, Section
 from calibration.reproduce.scope import CARD, CPU
-from perfmodel.planning.reproduction import BarPlot, Compared, Section
-from perfmodel.planning.study import Study, geometric_mean
-from perfmodel.planning.tuning import Tuning
+from calibration.reproduce.study import Study, geometric_mean
+from perfmodel.planning.tune.answer import Tuning
 
 ALL_MODELS = "geometric mean"
 GAINS: tuple[tuple[str, str, str | None, bool], ...] = (

@@ -10,12 +10,12 @@ import numpy as np
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import HPCA, all_points
 from calibration.published.observations import Point, read_rows
+from calibration.reproduce.evaluation import BarPlot, Compared, Line, LinePlot, Reproduction, Section
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.laws import Family
 from perfmodel.domain.model import RecModel
-from perfmodel.planning.reproduction import BarPlot, Compared, Line, LinePlot, Reproduction, Section
 from perfmodel.units import MS
 
 SERVERS = ("haswell", "broadwell", "skylake")
@@ -41,7 +41,7 @@ CAUSE_FROM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Studied:
     """The shipped models, and the three servers with the stack that the study ran."""
 
     models: Mapping[str, RecModel]
@@ -64,8 +64,8 @@ class Bench:
 def reproduce_hpca() -> Reproduction:
     """Recompute every figure of the study on the shipped profiles: no queue, so nothing is simulated."""
     devices = shipped_devices()
-    bench = Bench(shipped_models(), {server: devices[server, HPCA] for server in SERVERS})
-    points = all_points([GENERATIONS_FILE, TEXT_FILE, COPIES_FILE], bench.models, devices)
+    studied = Studied(shipped_models(), {server: devices[server, HPCA] for server in SERVERS})
+    points = all_points([GENERATIONS_FILE, TEXT_FILE, COPIES_FILE], studied.models, devices)
     return Reproduction(
         name="hpca",
         title="The architectural study of recommendation inference, recomputed",
@@ -75,15 +75,15 @@ def reproduce_hpca() -> Reproduction:
             "model cannot express."
         ),
         sections=(
-            _generations(bench, points),
-            _batching(bench, points),
-            _colocation(bench, points),
-            _statements(bench),
+            _generations(studied, points),
+            _batching(studied, points),
+            _colocation(studied, points),
+            _statements(studied),
         ),
     )
 
 
-def _generations(bench: Bench, points: Sequence[Point]) -> Section:
+def _generations(studied: Studied, points: Sequence[Point]) -> Section:
     """Latency of one batch on one core of each server, whole and by operator."""
     rows = [_row(point, SCATTER) for point in points if point.figure in (GENERATIONS_FILE, TEXT_FILE)]
     groups = tuple(f"{model} @{batch}" for model in MODELS for batch in (16, 128, 256))
@@ -91,26 +91,28 @@ def _generations(bench: Bench, points: Sequence[Point]) -> Section:
     heights: dict[str, tuple[float | None, ...]] = {}
     for server in SERVERS:
         cases = [(model, batch) for model in MODELS for batch in (16, 128, 256)]
-        heights[server] = tuple(bench.latency_s(model, server, batch) / MS / batch for model, batch in cases)
+        heights[server] = tuple(
+            studied.latency_s(model, server, batch) / MS / batch for model, batch in cases
+        )
         heights[f"{server}, published"] = tuple(
             float(published[model, server, str(batch)]["latency_ms"]) / batch for model, batch in cases
         )
     return Section(
         title="Server generations",
         prose="One inference on one core of an idle server, whole and by operator: Fig. 8 and text.",
-        rows=(*_spreads(bench), *rows),
+        rows=(*_spreads(studied), *rows),
         plots=(
             BarPlot(title="Latency over batch size", y_label="ms an item", groups=groups, heights=heights),
         ),
     )
 
 
-def _spreads(bench: Bench) -> Iterator[Compared]:
+def _spreads(studied: Studied) -> Iterator[Compared]:
     """How far the generations lie apart, beside the statement in the text."""
     spreads = []
     for model in MODELS:
         for batch_size in (16, 128, 256):
-            latencies = [bench.latency_s(model, server, batch_size) for server in SERVERS]
+            latencies = [studied.latency_s(model, server, batch_size) for server in SERVERS]
             spreads.append(max(latencies) / min(latencies))
     yield Compared(
         case="the largest over both models and three batches",
@@ -120,13 +122,13 @@ def _spreads(bench: Bench) -> Iterator[Compared]:
     )
 
 
-def _batching(bench: Bench, points: Sequence[Point]) -> Section:
+def _batching(studied: Studied, points: Sequence[Point]) -> Section:
     """Which server is fastest at which batch, and the batch from which on Skylake leads."""
     rows = []
     measured = [p for p in points if p.figure == GENERATIONS_FILE and p.quantity == "latency [ms]"]
     for model in MODELS:
         for batch_size in (16, 128, 256):
-            ours = min(SERVERS, key=lambda server: bench.latency_s(model, server, batch_size))
+            ours = min(SERVERS, key=lambda server: studied.latency_s(model, server, batch_size))
             label = f", batch {batch_size}"
             theirs = min(
                 (p for p in measured if p.label.startswith(model) and p.label.endswith(label)),
@@ -137,7 +139,7 @@ def _batching(bench: Bench, points: Sequence[Point]) -> Section:
                 Compared(
                     case=f"{model}, batch {batch_size}",
                     quantity="latency of the fastest server [ms]",
-                    predicted=bench.latency_s(model, ours, batch_size) / MS,
+                    predicted=studied.latency_s(model, ours, batch_size) / MS,
                     setting=f"{ours}, {agrees}",
                     cause="" if ours == theirs else SCATTER,
                 )
@@ -146,7 +148,7 @@ def _batching(bench: Bench, points: Sequence[Point]) -> Section:
             Compared(
                 case=model,
                 quantity="batch from which on Skylake is ahead of Broadwell [items]",
-                predicted=_crossing(bench, model),
+                predicted=_crossing(studied, model),
                 published=64.0 if model == "hpca-rmc3" else None,
                 setting="published: between 128 and 256" if model == "hpca-rmc1" else "",
             )
@@ -160,7 +162,7 @@ def _batching(bench: Bench, points: Sequence[Point]) -> Section:
                 Line(
                     name=server,
                     x=tuple(float(batch) for batch in BATCHES),
-                    y=tuple(bench.latency_s(model, server, batch) / MS / batch for batch in BATCHES),
+                    y=tuple(studied.latency_s(model, server, batch) / MS / batch for batch in BATCHES),
                 )
                 for server in SERVERS
             ),
@@ -180,12 +182,12 @@ def _batching(bench: Bench, points: Sequence[Point]) -> Section:
     )
 
 
-def _crossing(bench: Bench, model: str) -> float | None:
+def _crossing(studied: Studied, model: str) -> float | None:
     """The smallest batch from which on Skylake is faster up to 256 items. [items]"""
-    model_, batches = bench.models[model], np.arange(1.0, 257.0)
+    model_, batches = studied.models[model], np.arange(1.0, 257.0)
     ahead = (
-        batch_time(model_, bench.servers["skylake"], batches).seconds
-        < batch_time(model_, bench.servers["broadwell"], batches).seconds
+        batch_time(model_, studied.servers["skylake"], batches).seconds
+        < batch_time(model_, studied.servers["broadwell"], batches).seconds
     )
     if not ahead[-1]:
         return None
@@ -193,14 +195,14 @@ def _crossing(bench: Bench, model: str) -> float | None:
     return float(batches[behind[-1] + 1]) if len(behind) else 1.0
 
 
-def _colocation(bench: Bench, points: Sequence[Point]) -> Section:
+def _colocation(studied: Studied, points: Sequence[Point]) -> Section:
     """What copies of a model on one socket cost each other."""
     rows = [_row(point, SHARED_ROWS) for point in points if point.figure == COPIES_FILE]
     lines = [
         Line(
             name=f"{model}, {server}",
             x=tuple(float(copies) for copies in COPIES),
-            y=tuple(bench.slowdown(model, server, 32, copies) for copies in COPIES),
+            y=tuple(studied.slowdown(model, server, 32, copies) for copies in COPIES),
         )
         for model in MODELS
         for server in ("broadwell", "skylake")
@@ -232,7 +234,7 @@ def _colocation(bench: Bench, points: Sequence[Point]) -> Section:
     )
 
 
-def _statements(bench: Bench) -> Section:
+def _statements(studied: Studied) -> Section:
     """Arithmetic intensity of the operators."""
     families: tuple[tuple[Family, str, str], ...] = (
         ("embedding_bag", "dlrm-rmc1", ""),
@@ -243,7 +245,7 @@ def _statements(bench: Bench) -> Section:
         Compared(
             case=f"{family}, as in {model}",
             quantity="arithmetic intensity [FLOP/byte]",
-            predicted=_intensity(bench.models[model], family),
+            predicted=_intensity(studied.models[model], family),
             published=_statement(f"flop_per_byte_{family}"),
             cause=cause,
         )

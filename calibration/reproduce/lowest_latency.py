@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.scope import CARD, CPU, OTHER_CPU, Scope
-from perfmodel.planning.load_test import Configuration
-from perfmodel.planning.reproduction import Compared, Section
-from perfmodel.planning.service_tables import service_of
-from perfmodel.planning.study import production_sizes, study_node
-from perfmodel.planning.tuning import Grid, doubling_batch_sizes, share_thresholds
+from calibration.reproduce.study import production_sizes, study_node
+from perfmodel.planning.tune.load_test import service_of
+from perfmodel.planning.tune.question import Configuration, Grid, doubling_batch_sizes, share_thresholds
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from calibration.reproduce.evaluation import Compared, Line, LinePlot, Section
 from calibration.reproduce.scope import CPU, OTHER_CPU
-from perfmodel.planning.reproduction import Compared, Line, LinePlot, Section
-from perfmodel.planning.study import Study
-from perfmodel.planning.tuning import Tuning
+from calibration.reproduce.study import Study
+from perfmodel.planning.tune.answer import Tuning
 
 BATCH = "best batch size [items]"
 QPS = "latency-bounded throughput [queries/s]"

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from calibration.published.node_level import BATCH_SIZE
 from calibration.published.observations import read_rows
+from calibration.reproduce.evaluation import Compared, Line, LinePlot, Section
 from calibration.reproduce.scope import CARD, CPU
+from calibration.reproduce.study import study_node
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
-from perfmodel.planning.reproduction import Compared, Line, LinePlot, Section
-from perfmodel.planning.study import study_node
+from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic
+from perfmodel.planning.tune.question import Configuration
 
 MODEL = "dlrm-rmc3"
 BATCH_FILE = "qps_vs_batch_isca2020_fig8.csv"

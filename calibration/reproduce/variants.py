@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibration.published.node_level import overlapped, slowed
+from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.gains import GAINS, published_gains
 from calibration.reproduce.scope import CARD, CPU, Progress, Scope
+from calibration.reproduce.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.reproduction import Compared, Section
-from perfmodel.planning.service_tables import service_of
-from perfmodel.planning.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
-from perfmodel.planning.tuning import (
+from perfmodel.planning.tune.computation import Tuner
+from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic, service_of
+from perfmodel.planning.tune.question import (
     SLA_LEVELS,
+    Configuration,
     Grid,
     doubling_batch_sizes,
     share_thresholds,
     static_batch_size,
 )
-from perfmodel.planning.tuning_search import Tuner
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.threads import side_by_side
 

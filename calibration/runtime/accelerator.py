@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
+
+from perfmodel.errors import InputError
+from perfmodel.loading.words import quoted
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""What a model is multiplied in: fp32; fp32 rounded to TF32 by products; or weights and results in bf16."""
+
+SIGNIFICAND_BITS: dict[Precision, int] = {"fp32": 24, "tf32": 11, "bf16": 8}
+"""How measurements, which are numbers, say in what precision they were made."""
+
+
+def precision_of(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for precision in SIGNIFICAND_BITS:
+        if name == precision:
+            return precision
+    raise InputError(f"--precision: expected {', '.join(SIGNIFICAND_BITS)}, got {quoted(name)}")
 
 
 class Accelerator(Protocol):
@@ -20,6 +43,14 @@ class Accelerator(Protocol):
     @property
     def name(self) -> str:
         """As its maker calls it."""
+
+    @property
+    def precision(self) -> Precision:
+        """What it multiplies in."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and results."""
 
     @property
     def memory_bytes(self) -> float:
@@ -45,6 +76,9 @@ class Accelerator(Protocol):
 
     def event(self) -> Any:
         """Issue a time stamp: it is taken when all before it has ended."""
+
+    def is_taken(self, event: Any) -> bool:
+        """Whether the device has come to a stamp yet; does not wait."""
 
     def elapsed_s(self, start: Any, end: Any) -> float:
         """Time between two stamps, after they were taken. [s]"""

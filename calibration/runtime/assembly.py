@@ -55,6 +55,7 @@ class Assembly:
     kernels: tuple[Kernel, ...]
     remaining: Iterator[int]
     device: torch.device
+    dtype: torch.dtype = torch.float32
     results: dict[str, Pieces] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
@@ -99,12 +100,16 @@ class Assembly:
     def activate(self, x: int, function: str, *, own: bool) -> int:
         """An activation, in place where the input is the layer's own."""
         if function == "prelu":
-            return self.step(calls.prelu(torch.full((1,), 0.25, device=self.device)), (x,), "activation")
+            return self.step(
+                calls.prelu(torch.full((1,), 0.25, device=self.device, dtype=self.dtype)), (x,), "activation"
+            )
         table = calls.IN_PLACE if own else calls.ACTIVATIONS
         return self.step(table[function], (x,), "activation")
 
 
-def assemble(model: RecModel, weights: Weights, device: torch.device) -> Assembly:
+def assemble(
+    model: RecModel, weights: Weights, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Assembly:
     """Turn a model into steps on a device, in the order of its kernels.
 
     Raises
@@ -115,7 +120,7 @@ def assemble(model: RecModel, weights: Weights, device: torch.device) -> Assembl
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
     remaining = iter(range(first, len(kernels)))
-    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device)
+    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device, dtype)
     if model.dense_features:
         assembly.dense = assembly.slot()
         assembly.results[DENSE] = (assembly.dense,)

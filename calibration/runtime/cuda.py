@@ -1,6 +1,6 @@
 """The accelerator of PyTorch's CUDA: the only module that calls `torch.cuda`.
 
-Written against the documentation and tested with a stand-in of the protocol; it has not run on a device yet.
+Tests have a stand-in of the protocol; `pytest -m gpu` runs what only a device can show.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from calibration.runtime.accelerator import Precision
 from perfmodel.errors import InputError
 from perfmodel.units import MS
 
@@ -28,6 +29,12 @@ class CudaAccelerator:
     l2_bytes: float
     num_multiprocessors: int
     clock_hz: float
+    precision: Precision = "fp32"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and results."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def free_bytes(self) -> float:
         """Memory that nobody has taken yet, by the driver. [bytes]"""
@@ -41,6 +48,10 @@ class CudaAccelerator:
     def event(self) -> Any:
         """Record a timing event on the current stream."""
         return _event()
+
+    def is_taken(self, event: Any) -> bool:
+        """Whether an event has been recorded by the device; does not wait."""
+        return bool(event.query())
 
     def elapsed_s(self, start: Any, end: Any) -> float:
         """Time between two events. [s]"""
@@ -67,10 +78,10 @@ def missing_cuda() -> str | None:
     return None
 
 
-def cuda_accelerator(asked: str = "--device cuda") -> CudaAccelerator:
+def cuda_accelerator(asked: str = "--device cuda", precision: Precision = "fp32") -> CudaAccelerator:
     """The first CUDA device; initialises CUDA, after which this process cannot fork workers that use it.
 
-    Products are set to fp32, without TF32 in place of it.
+    Products of fp32 operands are made in fp32, unless `precision` is TF32.
 
     Raises
     ------
@@ -79,7 +90,7 @@ def cuda_accelerator(asked: str = "--device cuda") -> CudaAccelerator:
     """
     if (why := missing_cuda()) is not None:
         raise InputError(f"{asked}: {why}")
-    _require_fp32()
+    _let_products_be_rounded(precision == "tf32")
     device = torch.device("cuda", 0)
     torch.cuda.set_device(device)
     properties = torch.cuda.get_device_properties(device)
@@ -90,15 +101,16 @@ def cuda_accelerator(asked: str = "--device cuda") -> CudaAccelerator:
         l2_bytes=float(properties.L2_cache_size),
         num_multiprocessors=int(properties.multi_processor_count),
         clock_hz=_clock_hz(),
+        precision=precision,
     )
 
 
-def _require_fp32() -> None:
-    """Products and recurrent layers in fp32; some releases of PyTorch warn of another way to say so."""
+def _let_products_be_rounded(allowed: bool) -> None:
+    """Products and layers in TF32 or not; some releases of PyTorch warn of another way to say so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _clock_hz() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import perf_counter
 
@@ -14,7 +14,9 @@ from calibration.runtime.programme import Inputs, Programme, Slots
 from calibration.runtime.timing import Floats
 
 _EMPTY_INTERVALS = 50
-_HOLD_S, _LONGEST_HOLD_S = 2e-4, 0.02
+_HOLD_S, _LONGEST_HOLD_S = 1e-3, 0.02
+_STAMP_S = 1e-5
+"""What the host needs for a time stamp, at most: first guess of how long to hold the device for it. [s]"""
 _HELD = 1.5
 """How long the device is held, over what the host needs to issue the calls. [1]"""
 _IN_A_HOLD = 50
@@ -23,11 +25,28 @@ _IN_A_HOLD = 50
 
 def stamp_overhead_s(accelerator: Accelerator) -> float:
     """What two time stamps with nothing in between are apart on a device that is not waiting. [s]"""
-    accelerator.synchronise()
-    accelerator.hold(_HOLD_S)
-    stamps = [accelerator.event() for _ in range(_EMPTY_INTERVALS)]
-    accelerator.synchronise()
-    return float(np.median(_intervals_s(accelerator, stamps)))
+
+    def issue() -> list[object]:
+        return [accelerator.event() for _ in range(_EMPTY_INTERVALS)]
+
+    return float(np.median(held_intervals_s(accelerator, issue, hold_s=_HOLD_S)))
+
+
+def held_intervals_s(accelerator: Accelerator, issue: Callable[[], list[object]], *, hold_s: float) -> Floats:
+    """Times between the stamps that `issue` gives, all of them issued while the device was held. [s]
+
+    Had the device come to the first stamp before the host issued the last, later ones would wait for the
+    host, and its time pass for the device's: then all is issued again under a longer hold.
+    """
+    while True:
+        accelerator.synchronise()
+        accelerator.hold(hold_s)
+        stamps = issue()
+        was_late = accelerator.is_taken(stamps[0])
+        accelerator.synchronise()
+        if not was_late or hold_s >= _LONGEST_HOLD_S:
+            return _intervals_s(accelerator, stamps)
+        hold_s = min(2.0 * hold_s, _LONGEST_HOLD_S)
 
 
 def device_call_seconds(
@@ -57,12 +76,25 @@ def device_call_seconds(
         for index, given in enumerate(inputs):
             slots = programme.slots(given)
             for group in groups:
-                accelerator.synchronise()
-                accelerator.hold(min(_HOLD_S + _HELD * float(issue_s[group].sum()), _LONGEST_HOLD_S))
-                stamps = _stamped(programme, slots, group, accelerator)
-                accelerator.synchronise()
-                seconds[index, group] = _intervals_s(accelerator, stamps)
+                slots, seconds[index, group] = _group_seconds(programme, slots, group, accelerator, issue_s)
     return np.maximum(0.0, seconds - overhead_s)
+
+
+def _group_seconds(
+    programme: Programme, slots: Slots, group: Sequence[int], accelerator: Accelerator, issue_s: Floats
+) -> tuple[Slots, Floats]:
+    """Run some calls of a pass, stamped; the slots after them, and the times between the stamps. [s]"""
+    after = slots
+
+    def issue() -> list[object]:
+        nonlocal after
+        after = list(slots)  # as they were: a group may be issued again
+        return _stamped(programme, after, group, accelerator)
+
+    host_s = float(issue_s[group].sum()) + _STAMP_S * len(group)
+    hold_s = min(_HOLD_S + _HELD * host_s, _LONGEST_HOLD_S)
+    intervals_s = held_intervals_s(accelerator, issue, hold_s=hold_s)
+    return after, intervals_s
 
 
 def _stamped(

@@ -22,7 +22,7 @@ _BLOCK_ELEMENTS = 2**20
 _ALIGNED_ELEMENTS = 16  # a cache line of fp32, as allocators align
 
 
-def random_weights(seed: int, device: torch.device) -> Weights:
+def random_weights(seed: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Weights:
     """Weights in memory of their own, uniform and so scaled that products keep the size of their input.
 
     Large ones repeat a block: drawing gigabytes takes long, and times do not depend on values. A seed
@@ -31,10 +31,10 @@ def random_weights(seed: int, device: torch.device) -> Weights:
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
-        tensor = torch.empty(shape, device=device)
+        tensor = torch.empty(shape, device=device, dtype=dtype)
         flat, scale = tensor.view(-1), 1.0 / math.sqrt(shape[-1])
         block = torch.rand(min(_BLOCK_ELEMENTS, flat.numel()), generator=generator)
-        block = block.mul_(2.0 * scale).sub_(scale).to(device)
+        block = block.mul_(2.0 * scale).sub_(scale).to(device, dtype)
         for start in range(0, flat.numel(), block.numel()):
             part = flat[start : start + block.numel()]
             part.copy_(block[: part.numel()])

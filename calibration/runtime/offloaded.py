@@ -54,6 +54,7 @@ def offloaded_programme(
         shrink_tables=shrink_tables,
         device=accelerator.device,
         room_bytes=accelerator.free_bytes(),
+        dtype=accelerator.dtype,
     )
     return OffloadedProgramme(programme, accelerator)
 

@@ -163,7 +163,7 @@ def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
     """A plain RNN or a GRU over a sequence, all steps in one framework call; zero initial state."""
     hidden = weights[1].shape[1]
     layers: Mapping[str, Callable[..., tuple[Tensor, Tensor]]] = {"rnn": torch.rnn_tanh, "gru": torch.gru}
-    layer, params = layers[kind], list(weights)
+    layer, params = layers[kind], _side_by_side(kind, weights)
 
     def call(x: Tensor) -> Tensor:
         start = x.new_zeros(1, x.shape[0], hidden)
@@ -171,6 +171,21 @@ def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
         return final[0] if last else states.contiguous()
 
     return call
+
+
+_CUDNN_MODES: Mapping[str, int] = {"rnn": 1, "gru": 3}
+"""cudnnRNNMode_t of cudnn.h: CUDNN_RNN_TANH, CUDNN_GRU."""
+
+
+def _side_by_side(kind: str, weights: Sequence[Tensor]) -> list[Tensor]:
+    """A layer's weights for cuDNN, which reads them as one block, and gathers others anew in each call."""
+    if not weights[0].is_cuda:
+        return list(weights)
+    (_, hidden), (_, width) = weights[1].shape, weights[0].shape
+    mode = _CUDNN_MODES[kind]
+    block = [weight.clone() for weight in weights]  # made views of the block in place
+    torch._cudnn_rnn_flatten_weight(block, len(block), width, mode, hidden, 0, 1, True, False)
+    return block
 
 
 def augru(weights: Sequence[Tensor], *, last: bool) -> Function:

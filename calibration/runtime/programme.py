@@ -72,6 +72,7 @@ class Programme:
     num_slots: int
     dense: int | None
     output: int
+    dtype: torch.dtype = torch.float32
 
     def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
         """Draw a batch: dense features, and indices with each table's lookups and skew."""
@@ -82,7 +83,7 @@ class Programme:
         by_slot: dict[int, Sequence[torch.Tensor]] = {}
         if self.dense is not None:
             features = rng.random((batch_size, self.model.dense_features), dtype=np.float32)
-            by_slot[self.dense] = [torch.from_numpy(features)] * count
+            by_slot[self.dense] = [torch.from_numpy(features).to(self.dtype)] * count
         for lookup in self.lookups:
             by_slot |= _lookup_inputs(lookup, batch_size, count, rng)
         slots = tuple(by_slot)
@@ -117,6 +118,7 @@ def build_programme(
     shrink_tables: bool | None = None,
     device: torch.device = CPU,
     room_bytes: float | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Programme:
     """Give a model random weights and turn it into calls.
 
@@ -133,6 +135,8 @@ def build_programme(
         Where the weights go; a pass then needs its inputs there.
     room_bytes : float, optional
         Memory that is free on the device; by default what this machine has left. [bytes]
+    dtype : torch.dtype, default fp32
+        Of weights and results.
 
     Raises
     ------
@@ -140,13 +144,15 @@ def build_programme(
         If the weights do not fit into that memory, or a table is not fp32.
     """
     fitting = fit_to_memory(model, shrink_tables=bool(shrink_tables), room_bytes=room_bytes)
-    return programme_with(fitting, random_weights(seed, device), device)
+    return programme_with(fitting, random_weights(seed, device, dtype), device, dtype)
 
 
-def programme_with(model: RecModel, weights: Weights, device: torch.device = CPU) -> Programme:
+def programme_with(
+    model: RecModel, weights: Weights, device: torch.device = CPU, dtype: torch.dtype = torch.float32
+) -> Programme:
     """Turn a model into calls, with weights from where the caller says, all of them on one device."""
     with torch.inference_mode():
-        assembly = assemble(model, weights, device)
+        assembly = assemble(model, weights, device, dtype)
     output = assembly.steps[-1].writes
     frees = _last_reads(assembly.steps, output)
     return Programme(
@@ -160,6 +166,7 @@ def programme_with(model: RecModel, weights: Weights, device: torch.device = CPU
         num_slots=assembly.num_slots,
         dense=assembly.dense,
         output=output,
+        dtype=dtype,
     )
 
 

@@ -67,6 +67,8 @@ class Anchor:
         How many requests it rests on.
     drift : float
         Standard deviation of the level between the pieces of the run, relative. [1]
+    accelerator_level : float
+        Measured over predicted time of all offloaded requests; 1 where too few were. [1]
     """
 
     shape: FloatArray
@@ -74,13 +76,14 @@ class Anchor:
     level: float
     num_requests: int
     drift: float
+    accelerator_level: float = 1.0
 
     def refine(self, service: ServiceTimes) -> ServiceTimes:
         """Apply the correction to the table that it was fitted to."""
         executors = service.num_executors
         share = np.arange(executors) / max(1, executors - 1)
         factors = self.shape[: service.max_batch_items, None] * np.exp(self.contention * share)[None, :]
-        return replace(service, cpu_s=service.cpu_s * factors)
+        return replace(service, cpu_s=service.cpu_s * factors).scaled(1.0, self.accelerator_level)
 
     def to_dict(self) -> dict[str, object]:
         """The correction as JSON."""
@@ -91,6 +94,7 @@ class Anchor:
             "contention": float(np.exp(self.contention)),
             "requests": self.num_requests,
             "drift_percent": 100.0 * self.drift,
+            "accelerator_level": self.accelerator_level,
         }
 
 
@@ -125,7 +129,19 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
         level=level,
         num_requests=len(samples.service_s),
         drift=level_drift(runs, service),
+        accelerator_level=_accelerator_level(runs, service),
     )
+
+
+def _accelerator_level(runs: Sequence[Served], service: ServiceTimes) -> float:
+    """Measured over predicted time of offloaded requests, each alone on the accelerator. [1]"""
+    if service.accelerator_s is None:
+        return 1.0
+    num_items = np.concatenate([run.requests.num_items[~run.on_cores] for run in runs])
+    if len(num_items) < MIN_REQUESTS:
+        return 1.0
+    measured_s = sum(float(run.service_s[~run.on_cores].sum()) for run in runs)
+    return measured_s / float(service.accelerator_by_streams_s[num_items - 1, 0].sum())
 
 
 def levels(runs: Sequence[Served], service: ServiceTimes) -> list[float]:

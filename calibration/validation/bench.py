@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 
+from calibration.power import Energy, EnergyMeter, energy_of
 from calibration.serving.inputs import InputPool, Servable, draw_inputs, input_bytes_per_item
 from calibration.serving.paced import paced_requests
 from calibration.serving.requests import RequestList, requests_of, trace_of
@@ -38,6 +39,8 @@ class Bench:
         What serves.
     pool : InputPool
         Inputs of every request size that the traffic can bring.
+    meter, energies
+        What reads the accelerator's energy, and what each trace took.
     say : callable
         Takes a line of progress.
     """
@@ -46,11 +49,25 @@ class Bench:
     workers: Workers
     pool: InputPool
     say: Say
+    meter: EnergyMeter | None = None
     anchors: int = field(default=0)
+    energies: list[Energy] = field(default_factory=list)
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power of what the meter reads, over the traces that were served. [W]"""
+        known = [(one.joules, one.seconds) for one in self.energies if one.joules and one.seconds]
+        return sum(joules for joules, _ in known) / sum(s for _, s in known) if known else None
 
     def run(self, queries: Queries) -> tuple[Served, ServedQueries]:
         """Serve a trace, open loop."""
-        served = serve(self.workers, requests_of(queries, self.question.policy), self.pool)
+        requests = requests_of(queries, self.question.policy)
+        if self.meter is None:
+            served = serve(self.workers, requests, self.pool)
+        else:
+            with energy_of(self.meter) as energy:
+                served = serve(self.workers, requests, self.pool)
+            self.energies.append(energy)
         if served.interrupted:
             raise Interrupted(first_queries(served, queries))
         return served, queries_of(served, queries)
@@ -75,8 +92,7 @@ class Bench:
 
         What a request takes depends on whether it follows another at once or finds a core that has waited,
         and the requests of one query follow each other: only the traffic itself has both in proportion.
-        A recorded trace has no other draw: then the loop is closed and paced, as in `pilot`. Offloaded
-        requests are left out: the anchor is of the cores.
+        A recorded trace has no other draw: then the loop is closed and paced, as in `pilot`.
         """
         question = self.question
         if question.traffic.num_recorded is not None:
@@ -94,7 +110,7 @@ class Bench:
             replication=ANCHOR_DRAWS + self.anchors,
         )
         requests = requests_of(queries, question.policy)
-        return self._paced(requests.only(~requests.offloaded), None, duration_s)
+        return self._paced(requests, None, duration_s)
 
     def _paced(self, requests: RequestList, pause_s: FloatArray | None, duration_s: float) -> Served:
         served = serve(self.workers, requests, self.pool, pause_s=pause_s, limit_s=3.0 * duration_s)

@@ -11,7 +11,7 @@ from calibration.serving.served import Served
 from calibration.validation.anchor import fit_anchor
 from calibration.validation.bench import Bench
 from calibration.validation.measuring import Measured, measure, segments_of
-from calibration.validation.prediction import Trace, scaled
+from calibration.validation.prediction import Trace
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.bracket import bisecting, greatest, narrow
 from perfmodel.planning.rate.search import IDLE_FRACTION
@@ -158,10 +158,10 @@ class _Search:
         """The capacity of a server whose percentile at a rate is the one measured. [queries/s]"""
 
         def is_faster(factor: float) -> bool:
-            return self.percentile_s(rate_qps, scaled(service, factor)) <= latency_s
+            return self.percentile_s(rate_qps, service.scaled(factor, factor)) <= latency_s
 
         factor = narrow(bisecting(is_faster), 1.0 / WIDEST, WIDEST, tolerance=TOLERANCE)
-        return self.capacity_qps(scaled(service, factor)) or 0.0
+        return self.capacity_qps(service.scaled(factor, factor)) or 0.0
 
 
 def _saturation_qps(question: Question, service: ServiceTimes) -> float:

@@ -67,6 +67,7 @@ class Comparison:
     repeated_pieces: int
     longest_stall_s: float
     interrupted: bool
+    accelerator_power_w: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The comparison as JSON, with the keys of the interface."""
@@ -92,6 +93,7 @@ class Comparison:
             "repeated_pieces": self.repeated_pieces,
             "longest_stall_ms": self.longest_stall_s / MS,
             "interrupted": self.interrupted,
+            "accelerator_power_w": self.accelerator_power_w,
             "anchor": None if self.anchor is None else self.anchor.to_dict(),
         }
 

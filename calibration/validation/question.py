@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from calibration.other_machine import warn_of_other_machine
+from calibration.power import nvml_meter
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
@@ -149,7 +150,9 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
         accelerated=_accelerated(question, programme),
         set_threads=torch.set_num_threads,
     )
-    return Bench(question=question, workers=workers, pool=pool_for(question, programme), say=say), question
+    meter = nvml_meter() if question.node.accelerator is not None else None
+    pool = pool_for(question, programme)
+    return Bench(question=question, workers=workers, pool=pool, say=say, meter=meter), question
 
 
 def _built(model: RecModel, seed: int, *, shrink_tables: bool) -> Programme:
@@ -191,5 +194,5 @@ def service_of(question: Question, *, extrapolate: bool = False) -> ServiceTimes
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
     if not extrapolate:
-        question.node.require_calibrated(question.policy, question.max_items)
+        question.times.require_calibrated()
     return question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)

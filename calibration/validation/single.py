@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,9 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
     interrupted, capacity = measured.interrupted, None
     try:
         with interrupts_held():  # what was measured is an answer, whatever comes
-            comparison = compare(question, service, measured)
+            comparison = replace(compare(question, service, measured), accelerator_power_w=bench.power_w)
             unwritten = _write(plan, question, service, measured, comparison)
-        if options.capacity and question.node.accelerator is not None:
-            say("the largest load is measured without accelerators only")
-        elif options.capacity and not interrupted:
+        if options.capacity and not interrupted:
             capacity = check_capacity(
                 bench, question, service, duration_s=plan.duration_s, anchors=measured.anchors
             )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
+from perfmodel.cli.answering import CANNOT_TELL, SLA_MISSED, show
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -15,13 +14,10 @@ from perfmodel.cli.options import (
     SetOption,
 )
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.capacity import capacity as capacity_of
+from perfmodel.planning.capacity.computation import capacity as capacity_of
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.capacity import capacity_page
-from perfmodel.report.latency import print_page
-
-SLA_MISSED = 3
-CANNOT_TELL = 6
+from perfmodel.report.documents.capacity import capacity_document
 
 
 def capacity(
@@ -36,10 +32,7 @@ def capacity(
     result = capacity_of(
         prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks), extrapolate=extrapolate
     )
-    if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        print_page(capacity_page(result))
+    show(lambda: capacity_document(result), lambda: capacity_page(result), as_json=as_json)
     if result.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
     if result.plan_for_qps is None and not accept_uncertain:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
+from perfmodel.cli.answering import EXIT_CODES, show
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -17,16 +17,15 @@ from perfmodel.cli.options import (
     SetOption,
     checked_rate,
 )
-from perfmodel.cli.predict import EXIT_CODES
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import quoted
-from perfmodel.planning.fleet_question import FleetMember, FleetQuestion
-from perfmodel.planning.fleet_simulation import predict_fleet
+from perfmodel.planning.fleet.computation import predict_fleet
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.prepare import prepare_together
+from perfmodel.report.documents.fleet import fleet_document
 from perfmodel.report.fleet import fleet_page
-from perfmodel.report.latency import print_page
 
 MOST_NODES = 1_000_000
 """Of one kind: more than any company has."""
@@ -85,10 +84,7 @@ def fleet(
     )
     question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
     result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
-    if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        print_page(fleet_page(result))
+    show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json)
     if result.verdict == "unstable":
         print(f"unstable: {result.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])

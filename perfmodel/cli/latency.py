@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Group
 
+from perfmodel.cli.answering import show
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.prepare import find_devices, find_model
-from perfmodel.report.latency import latency_page, print_page
+from perfmodel.report.documents.latency import latency_document
+from perfmodel.report.latency import latency_pages
 
 
 def latency(
@@ -57,9 +57,9 @@ def latency(
         )
         for device in find_devices(on, what, mixed_stacks=mixed_stacks)
     ]
-    if as_json:
-        answers = [result.to_dict() for result in results]
-        print(json.dumps(answers[0] if len(answers) == 1 else {"devices": answers}, indent=2))
-        return
-    for index, result in enumerate(results):
-        print_page(Group(*([""] if index else []), latency_page(result)))
+    documents = [latency_document(result) for result in results]
+    show(
+        lambda: documents[0] if len(documents) == 1 else {"devices": documents},
+        lambda: latency_pages(results),
+        as_json=as_json,
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perfmodel.cli.answering import EXIT_CODES, show
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -19,11 +19,12 @@ from perfmodel.cli.options import (
     SetOption,
 )
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.own_policy import with_own_policy
-from perfmodel.planning.predict import predict as predict_question
+from perfmodel.planning.predict.computation import predict as predict_question
 from perfmodel.planning.prepare import prepare
+from perfmodel.report.documents.predict import predict_document
 
-EXIT_CODES = {"meets_sla": 0, "misses_sla": 3, "unstable": 4, "within_error": 6}
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Engine(StrEnum):
@@ -52,23 +53,22 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
-    question = with_own_policy(
-        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
-        file=policy_file,
-        name=policy,
-        engine=engine.value,
-    )
+    question = prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks)
+    if policy is not None or policy_file is not None:
+        # Imported on use: few questions bring a policy, and what checks one takes a while to load.
+        from perfmodel.planning.predict.own_policy import with_own_policy
+
+        question = with_own_policy(question, file=policy_file, name=policy, engine=engine.value)
     result = predict_question(
         question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
     )
-    if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        # Imported on use, as rich is: JSON needs no tables.
-        from perfmodel.report.latency import print_page
-        from perfmodel.report.predict import predict_page
 
-        print_page(predict_page(result))
+    def page() -> RenderableType:
+        from perfmodel.report.predict import predict_page  # as in `show`: JSON needs no tables
+
+        return predict_page(result)
+
+    show(lambda: predict_document(result), page, as_json=as_json)
     if result.verdict == "unstable":
         print(f"unstable: {result.run.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])

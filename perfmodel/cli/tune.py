@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.deeprecsys import show_deeprecsys_mode
 from perfmodel.cli.options import (
     ExtrapolateOption,
@@ -17,16 +17,15 @@ from perfmodel.cli.options import (
     SetOption,
     whole_numbers,
 )
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.tune import TuneOptions
-from perfmodel.planning.tune import tune as tune_question
-from perfmodel.report.latency import print_page
+from perfmodel.planning.tune.computation import tune as tune_question
+from perfmodel.planning.tune.question import TuneOptions
+from perfmodel.report.documents.tune import tune_document
 from perfmodel.report.tune import tune_page
-
-SLA_MISSED = 3
 
 
 class Wanted(StrEnum):
@@ -95,12 +94,9 @@ def tune(
     loaded = load_scenario(scenario, overrides or ())
     try:
         answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
-    except InputError as error:
-        raise (error if str(error).startswith("--") else loaded.located(error)) from None
-    if as_json:
-        print(json.dumps(answer.to_dict(), indent=2))
-    else:
-        print_page(tune_page(answer))
+    except ValueErrorAt as error:
+        raise loaded.located(error) from None
+    show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 

@@ -16,6 +16,8 @@ def fc(operator: str, rows_per_item: float, inner: int, outer: int) -> Kernel:
     F = 2 r k n for each item, the bias left out as in the published counts; activations are read and
     written once, weights come on top in `Kernel.work`.
 
+    Derived here: a product of (r, k) and (k, n) is r k n multiply-adds, each of which counts as 2 FLOP.
+
     Parameters
     ----------
     operator : str
@@ -50,7 +52,34 @@ def elementwise(
     calls: int = 1,
     variant: str = "",
 ) -> Kernel:
-    """One call over `elements` an item that reads `inputs` operands and writes one."""
+    """One call over `elements` an item that reads `inputs` operands and writes one.
+
+    F = e max(1, i - 1) for each item, 4 e i bytes read and 4 e written.
+
+    Derived here: one operation between each two operands, and one where there is a single operand, whatever
+    the function: memory traffic bounds all of them.
+
+    Parameters
+    ----------
+    operator : str
+        Operator in the model file that the call belongs to.
+    elements : float
+        Elements e of the result. [elements/item]
+    family : str
+        Whose costs of the profile it is charged by.
+    inputs : int
+        Operands i of as many elements.
+    calls : int
+        Equal calls.
+    variant : str
+        The function, where measured costs differ by it.
+
+    Examples
+    --------
+    >>> product = elementwise("x", 100.0, inputs=2)
+    >>> product.flop_per_item, product.read_bytes_per_item, product.written_bytes_per_item
+    (100.0, 800.0, 400.0)
+    """
     return Kernel(
         operator=operator,
         family=family,
@@ -63,14 +92,44 @@ def elementwise(
 
 
 def activation(operator: str, function: Function, elements: float) -> list[Kernel]:
-    """Activation of a layer, a call of its own as the papers count it; none for `none`."""
+    """Activation of a layer, a call of its own as the papers count it; none for `none`.
+
+    Source: `elementwise` of one operand.
+
+    Parameters
+    ----------
+    operator : str
+        Operator in the model file that the call belongs to.
+    function : str
+        The activation.
+    elements : float
+        Outputs of the layer. [elements/item]
+    """
     if function == "none":
         return []
     return [elementwise(f"{operator}.{function}", elements, family="activation", variant=function)]
 
 
 def softmax(operator: str, rows: float, width: float) -> Kernel:
-    """Softmax over each of `rows` rows an item, `width` elements wide."""
+    """Softmax over each of `rows` rows an item, `width` elements wide.
+
+    Derived here: F = 5 r w: of each element the maximum, a subtraction, an exponential, the sum and a
+    division; each element is read and written once.
+
+    Parameters
+    ----------
+    operator : str
+        Operator in the model file that the call belongs to.
+    rows : float
+        Rows r. [rows/item]
+    width : float
+        Elements w of a row.
+
+    Examples
+    --------
+    >>> softmax("s", 2, 10).flop_per_item
+    100.0
+    """
     elements = rows * width
     return Kernel(
         operator=operator,
@@ -86,6 +145,21 @@ def batch_matmul(
     operator: str, products: float, rows: int, inner: int, outer: int, *, variant: str = ""
 ) -> Kernel:
     """`products` small products an item, (rows, inner) x (inner, outer) each; both sides are activations.
+
+    F = 2 p m k n for each item; 4 p k (m + n) bytes are read and 4 p m n written.
+
+    Derived here: as `fc`, but with no weights that a batch shares.
+
+    Parameters
+    ----------
+    operator : str
+        Operator in the model file that the call belongs to.
+    products : float
+        Products p. [products/item]
+    rows, inner, outer : int
+        Sizes m, k and n of each. [elements]
+    variant : str
+        What they are for, where measured costs differ by it.
 
     Examples
     --------
@@ -106,7 +180,17 @@ def batch_matmul(
 
 
 def gather(table: EmbeddingTable, *, pooled: bool) -> Gather:
-    """Lookups of one item in one table: pooled to one vector, or each row a vector of its own."""
+    """Lookups of one item in one table: pooled to one vector, or each row a vector of its own.
+
+    Source: the table's own counts in the model file.
+
+    Parameters
+    ----------
+    table : EmbeddingTable
+        Rows, elements of a row, and mean lookups an item.
+    pooled : bool
+        Whether the rows are summed to one vector.
+    """
     return Gather(
         rows_per_item=table.pooling_factor,
         bags_per_item=1.0 if pooled else table.pooling_factor,

@@ -27,6 +27,9 @@ def conditions_alone(
     Weights and activations are private to a worker. Embedding tables are one read-only copy, so the
     rows that a socket's L3 holds serve all its workers; co-located copies each bring their own tables.
 
+    Derived here, from what inclusive and exclusive caches hold; the rows' hit rate is `table_hit_rates`. What
+    hyper-threads add was published: 1.6 and 1.3 times, for FC and lookups [1]_.
+
     Parameters
     ----------
     kernels : tuple of Kernel
@@ -43,7 +46,12 @@ def conditions_alone(
     Returns
     -------
     Conditions
-        With a memory slow-down of 1.
+        With a memory slow-down of 1; arrays of the shape of `busy`.
+
+    References
+    ----------
+    .. [1] U. Gupta et al., "The Architectural Implications of Facebook's DNN-based Personalized
+       Recommendation", HPCA 2020.
     """
     per_socket = _per_socket(device, busy, copies=copies)
     in_l2, in_l3, rows_capacity = _cached(device, weight_bytes, per_socket, copies=copies)
@@ -89,6 +97,8 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
     the socket's memory reaches with random rows, stretches an access by s(x) / s(x1), x1 being one
     worker's demand and s that of `saturation_stretch`.
 
+    Derived here; its two constants were fitted to RecNMP's bandwidth by threads [1]_.
+
     Parameters
     ----------
     device : Device
@@ -99,6 +109,16 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
         Fraction of a worker's time that waits for memory. [1]
     copies : bool
         Workers are pinned to one socket.
+
+    Returns
+    -------
+    (...) float array
+        Slow-down of an access, >= 1. [1]
+
+    References
+    ----------
+    .. [1] L. Ke et al., "RecNMP: Accelerating Personalized Recommendation with Near-Memory Processing",
+       ISCA 2020, figure 6.
     """
     per_socket = _per_socket(device, busy, copies=copies)
     reachable = device.memory.bandwidth_bytes_per_s * device.memory.random_fraction
@@ -111,12 +131,14 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
 def saturation_stretch(demand: T, sharpness: float) -> T:
     """Time over time without demand: (1 + x^p)^(1/p), about 1 below saturation and x beyond. [1]
 
+    Derived here: the two limits are known, and the p-norm joins them with one constant.
+
     Parameters
     ----------
     demand : float or array
-        Traffic x asked for over the traffic that the memory reaches. [1]
+        Traffic x asked for over the traffic that the memory reaches, >= 0. [1]
     sharpness : float
-        Exponent p: how abrupt the change is. [1]
+        Exponent p > 0: how abrupt the change is. [1]
 
     Examples
     --------

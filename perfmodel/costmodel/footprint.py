@@ -26,6 +26,15 @@ def require_fit(model: RecModel, device: Device) -> None:
 
     Workers of a node share one read-only copy of the tables; a GPU holds all of them.
 
+    Derived here: bytes of all tables and of all weights in fp32.
+
+    Parameters
+    ----------
+    model : RecModel
+        What is to fit.
+    device : Device
+        Whose memory.
+
     Raises
     ------
     InputError
@@ -55,6 +64,15 @@ def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:
 
     An inclusive L3 holds copies of all L2 lines, so the private L2 adds nothing to it; an exclusive one
     is filled by evictions, so each core has its L2 on top. 0 where a device has no caches (GPU).
+
+    Derived here: busy cores share the L3 equally.
+
+    Parameters
+    ----------
+    device : Device
+        L2 of a core, L3 of a socket, and which of the two kinds it is.
+    busy_per_socket : (...) float array
+        Busy cores of the socket, this one included, >= 1.
     """
     if device.caches is None:
         return np.zeros_like(busy_per_socket)
@@ -64,6 +82,15 @@ def l3_share_bytes(device: Device, busy_per_socket: Floats) -> Floats:
 
 def cached_fraction(footprint_bytes: float, capacity_bytes: Floats) -> Floats:
     """Fraction of a footprint, used over and over, that a cache of this capacity holds. [1]
+
+    Derived here: min(1, capacity / footprint), as of a cache that keeps the same part of a cycle.
+
+    Parameters
+    ----------
+    footprint_bytes : float
+        What is used over and over; of nothing all is held. [bytes]
+    capacity_bytes : (...) float array
+        The cache, or the part of it that is there for this. [bytes]
 
     Examples
     --------
@@ -146,7 +173,21 @@ def _cached_probability(rate: Floats, log_time: Floats) -> Floats:
 
 
 def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
-    """Rows of similar popularity together: rows in each bin, and lookups per item of one row in it."""
+    """Rows of similar popularity together: rows in each bin, and lookups per item of one row in it.
+
+    Derived here: the r-th most popular row is looked up in proportion to r^-s; ranks are cut into 64 bins,
+    equally wide in their logarithm, and a bin's rows take the rate of its geometric middle.
+
+    Parameters
+    ----------
+    table : Gather
+        Its rows, their mean lookups an item, and the exponent s: 0 where all are equally popular.
+
+    Returns
+    -------
+    rows, rate : (bins,) float arrays
+        Rows of each bin, which sum to the table's; lookups of one of them. [rows], [lookups/item]
+    """
     n = table.num_rows
     if table.zipf_exponent == 0.0:
         return np.array([float(n)]), np.array([table.rows_per_item / n])

@@ -20,7 +20,7 @@ class Issued(NamedTuple):
 
     Attributes
     ----------
-    issue_s : float
+    issue_s : (...) float array
         What the host needs to issue them. [s]
     device_s : (...) float array
         What the device needs to execute them. [s]
@@ -28,30 +28,85 @@ class Issued(NamedTuple):
         Equal pieces that follow each other; 0: the kernel is part of another.
     """
 
-    issue_s: float
+    issue_s: Floats
     device_s: Floats
     launches: int
 
 
 def parts_of(kernel: Kernel) -> int:
-    """Parts of a call that the host handles one by one: tensors joined or added, steps of a layer."""
+    """Parts of a call that the host handles one by one: tensors joined or added, steps of a layer.
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass; one that is part of another has no call of its own.
+    """
     if is_part_of_another(kernel):
         return 0
     return kernel.shape[0] if kernel.family == "recurrent" else kernel.pieces
 
 
-def issued(kernel: Kernel, costs: LaunchCosts, device_s: Floats) -> Issued:
-    """A kernel with what its calls cost the host: t = calls (t_call + parts t_part).
+def calls_of(kernel: Kernel) -> int:
+    """Framework calls that a kernel stands for: all steps of a recurrent layer are one.
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    """
+    return 1 if kernel.family == "recurrent" else kernel.calls
+
+
+def rows_of(kernel: Kernel, batch_size: Floats) -> Floats:
+    """Rows that one call multiplies; 0 of what is no product with weights. [rows]
+
+    Source: the kernel's own counts.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    batch_size : (...) float array
+        Items.
+    """
+    per_item = kernel.product.rows_per_item if kernel.product and kernel.family == "fc" else 0.0
+    return per_item * np.asarray(batch_size, dtype=float)
+
+
+def issued(kernel: Kernel, costs: LaunchCosts, device_s: Floats, batch_size: Floats) -> Issued:
+    """A kernel with what its calls cost the host: t = level calls (t_call + parts t_part).
 
     The steps of a recurrent layer are launches of their own: the device starts with the first one while the
     host issues the next. A kind of call whose issue was not measured costs the host nothing.
+
+    Derived here: a straight line in the parts of a call, fitted to issue times (docs/gpu.md).
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    costs : LaunchCosts
+        t_call and t_part of each kind of call, and the host's level. [s], [s], [1]
+    device_s : (...) float array
+        Time of all its calls on the device. [s]
+    batch_size : (...) float array
+        Items.
     """
     if is_part_of_another(kernel):
-        return Issued(0.0, np.zeros_like(device_s), 0)
-    cost, parts = costs.issue.get(surface_key(kernel)), parts_of(kernel)
-    issue_s = kernel.calls * (cost.call_s + parts * cost.part_s) if cost else 0.0
-    steps = max(1, parts) if kernel.family == "recurrent" else 1
-    return Issued(issue_s, device_s, kernel.calls * steps)
+        return Issued(np.zeros_like(device_s), np.zeros_like(device_s), 0)
+    cost, parts, calls = costs.issue.get(surface_key(kernel)), parts_of(kernel), calls_of(kernel)
+    issue_s = np.zeros_like(device_s)
+    if cost:
+        rows = rows_of(kernel, batch_size)
+        is_few = (rows > 0.0) & (rows <= cost.few_rows)
+        call_s = np.where(is_few, cost.few_rows_call_s, cost.call_s)
+        issue_s = issue_s + costs.host_level * calls * (call_s + parts * cost.part_s)
+    launches = max(1, parts) if kernel.family == "recurrent" else calls
+    return Issued(issue_s, device_s, launches)
 
 
 def contributions_s(kernels: Sequence[Issued], ready_s: Floats, costs: LaunchCosts) -> list[Floats]:
@@ -63,6 +118,7 @@ def contributions_s(kernels: Sequence[Issued], ready_s: Floats, costs: LaunchCos
 
         e = max(e_before + K, h_before + a + L + K, h_before + I + L + k).
 
+    Derived here: Lindley's recursion of a queue with one server, whose arrivals are the ends of issuing.
     Assumes that h and e start at `ready_s` (copies of inputs hold up the host), and that the launch
     queue is never full.
 
@@ -86,7 +142,8 @@ def contributions_s(kernels: Sequence[Issued], ready_s: Floats, costs: LaunchCos
     first two end at 15 and 25 us, the last at 30 + 3 + 50.
 
     >>> costs = LaunchCosts(issue={}, latency_s=3e-6)
-    >>> small, large = Issued(20e-6, np.array(4e-6), 2), Issued(10e-6, np.array(50e-6), 1)
+    >>> small = Issued(np.array(20e-6), np.array(4e-6), 2)
+    >>> large = Issued(np.array(10e-6), np.array(50e-6), 1)
     >>> [round(float(part) * 1e6, 3) for part in contributions_s([small, large], np.array(0.0), costs)]
     [25.0, 58.0]
     """

@@ -25,6 +25,10 @@ _MOST_AT_ONCE = 1_000_000
 def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
     """Time of all calls of a kernel for batches of `batch_size` items under `at`.
 
+    t = t_call + max(t_compute, t_stream) + t_weights + t_lookup + t_input, stretched by what hyper-threading
+    and the serving stack add. That arithmetic and streamed traffic overlap is the roofline model [1]_; which
+    of the others a family has, and what they are, is derived here, in the functions of the families.
+
     Parameters
     ----------
     kernel : Kernel
@@ -40,6 +44,11 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
     -------
     KernelTime
         Its parts, each of the batch's shape. [s]
+
+    References
+    ----------
+    .. [1] S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
+       Multicore Architectures", Communications of the ACM 52(4), 2009.
     """
     time = _TIMES[kernel.family](kernel, device, batch_size, at)
     return time.scaled(at.lookup_slowdown if kernel.family == "embedding_bag" else at.gemm_slowdown)
@@ -48,7 +57,22 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
 def kernel_times(
     kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: Conditions
 ) -> list[KernelTime]:
-    """Return `kernel_time` of each kernel: what a model may have thousands of, one a table, many at once."""
+    """Return `kernel_time` of each kernel: what a model may have thousands of, one a table, many at once.
+
+    Source: `kernel_time`.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Of one pass.
+    device, batch_size, at
+        As of `kernel_time`.
+
+    Returns
+    -------
+    list of KernelTime
+        Of each kernel, in order. [s]
+    """
     times: dict[int, KernelTime] = {}
     at_once = max(1, _MOST_AT_ONCE // max(1, batch_size.size))
     for family, time_of, slowdown in (
@@ -82,7 +106,7 @@ def _lookups(kernels: Sequence[Kernel], device: Device, batch_size: Floats, at: 
     t = L (h t_cached + (1 - h) t_memory) + b t_bag for L lines and b bags; a row that misses also waits
     for its page's entry, a line of its own, unless that is in L2. On a GPU the bags run side by
     side, but the rows of one bag follow each other: few long bags are limited by that chain.
-    The parts' first axis is the kernels.
+    Derived here; how far misses overlap is in the costs of a line. The parts' first axis is the kernels.
     """
     costs = device.lookup
     calls, _, rows_per_item, bags_per_item, row_bytes = _columns(kernels, batch_size)

@@ -156,10 +156,26 @@ class Kernel:
 
 
 def surface_key(kernel: Kernel) -> str:
-    """Name of the surface that a kernel's time is read from."""
+    """Name of the surface that a kernel's time is read from.
+
+    Source: family and variant, as `calibration/measure` files its measurements.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    """
     return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
 
 
 def is_part_of_another(kernel: Kernel) -> bool:
-    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call."""
+    """Whether its time is in another kernel's surface: inputs are prepared, recurrent layers one call.
+
+    Source: what `calibration/runtime` makes one call of.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    """
     return kernel.family == "input" or kernel.variant.endswith("_inputs")

@@ -37,6 +37,9 @@ _LOWERINGS: Mapping[type, Callable[[Any, Shapes], list[Kernel]]] = {
 def lower(model: RecModel) -> tuple[Kernel, ...]:
     """Return the kernels of one forward pass, in execution order.
 
+    Source: one kernel for each call that PyTorch, and Caffe2 before it, makes for an operator; the functions
+    of `simple_operators` and `sequence_operators` say which.
+
     Parameters
     ----------
     model : RecModel
@@ -72,6 +75,13 @@ def gemm_flop_per_item(model: RecModel) -> float:
     """FLOP of all matrix products with weights, as the published counts take them. [FLOP/item]
 
     F = sum over products of 2 r k n: biases, activations and batched products of activations left out.
+
+    Derived here: as `calls.fc`; `tests/validation/test_model_counts.py` holds it to the models as published.
+
+    Parameters
+    ----------
+    model : RecModel
+        A model whose shapes fit.
 
     Examples
     --------

@@ -19,6 +19,8 @@ def measured_seconds(
     Between points, the logarithm of time is linear in the logarithm of the batch. Beyond the last point
     (or before the first) the time follows `formula`, scaled to meet the curve's end.
 
+    Derived here: measured points are kept as they are, and a power of the batch joins each two of them.
+
     Parameters
     ----------
     curve : MeasuredCurve
@@ -31,7 +33,7 @@ def measured_seconds(
     Returns
     -------
     (array, Basis)
-        Times, and the weakest basis among them.
+        Times of the batch's shape, and the weakest basis among them. [s]
 
     Examples
     --------

@@ -105,6 +105,10 @@ def moments(
     half of this one, and the pause. Rows may have been looked up long before: for them passes of the mean
     size follow each other at the mean distance.
 
+    Derived here. Of weights that are read again after u bytes, and a time of x lifetimes of a line, the share
+    r^5 / (1 + r^5) has left a cache of C bytes, r = u / (0.7 C) + x; pauses are exponential, their mean taken
+    by Gauss-Laguerre quadrature. Rows and pages: `missed_rows` and `missed_pages`.
+
     Parameters
     ----------
     kernels : sequence of Kernel
@@ -117,6 +121,11 @@ def moments(
         How long a pass takes, roughly. [s]
     before : Before
         What runs before it.
+
+    Returns
+    -------
+    list of Moment
+        Of each kernel; arrays of `n` passes.
     """
     levels = (caches.l2_bytes, caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0))
     touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]

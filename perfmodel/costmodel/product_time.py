@@ -21,9 +21,12 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
         e(k, n)    = e k / (k + w) n / (n + w)
 
     with P the peak, S the rate of streamed activations A, and W_x the weights found in level x: a
-    library packs the weights before it multiplies, which pays from a few rows on. Memory is read once
+    library packs the weights before it multiplies [1]_, which pays from a few rows on. Memory is read once
     for all rows either way, so that the choice does not depend on co-located work. On a GPU no level
     but memory holds weights, and m_half is the rows that fill the chip.
+
+    That arithmetic hides streamed activations is the roofline model [2]_. Derived here: what packing costs is
+    that of m_half more rows, and narrow sides lose half of the rate at a width of w.
 
     Parameters
     ----------
@@ -35,6 +38,18 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
         Items; m is the batch times the product's rows an item.
     at : Conditions
         Where the weights are found, and what co-located work adds.
+
+    Returns
+    -------
+    KernelTime
+        Its parts, of the batch's shape. [s]
+
+    References
+    ----------
+    .. [1] K. Goto, R. A. van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
+       ACM Transactions on Mathematical Software 34(3), 2008.
+    .. [2] S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
+       Multicore Architectures", Communications of the ACM 52(4), 2009.
     """
     product = _product_of(kernel)
     rows = batch_size * product.rows_per_item
@@ -53,13 +68,45 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
 
 
 def recurrent_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditions) -> KernelTime:
-    """Steps one after the other, each with its product and the calls of its gates."""
+    """Steps one after the other, each with its product and the calls of its gates.
+
+    Derived here: `product_time` of the hidden product, once a step, and a fixed cost of each step.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        The input products of all steps, or the steps themselves (family `recurrent`).
+    device, batch_size, at
+        As of `product_time`; `calls` holds the cost of a step. [s]
+    """
     time = product_time(kernel, device, batch_size, at)
     return replace(time, overhead_s=time.overhead_s + kernel.steps * device.calls.recurrent_step_s)
 
 
 def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
-    """A small product for each row: its own set-up, and arithmetic at the library's efficiency."""
+    """A small product for each row: its own set-up, and arithmetic at the library's efficiency.
+
+    t = t_call + max(b r t_small + F / (e P), A / S) for b items of r small products each.
+
+    That arithmetic hides streamed operands is the roofline model [1]_. Derived here: a set-up for each
+    product, since each is too small for the library to pack.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Products of activations (family `batch_matmul`): r, F [FLOP] and A [bytes] an item.
+    device : Device
+        P [FLOP/s], S [bytes/s], e [1]; `calls` holds t_call and t_small [s].
+    batch_size : (...) float array
+        Items b.
+    _ : Conditions
+        Not used: nothing is cached from one batch to the next.
+
+    References
+    ----------
+    .. [1] S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
+       Multicore Architectures", Communications of the ACM 52(4), 2009.
+    """
     rate = device.peak_flop_per_s * device.gemm.efficiency
     per_item = kernel.rows_per_item * device.calls.small_product_s + kernel.flop_per_item / rate
     moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)

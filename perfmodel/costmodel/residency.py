@@ -74,10 +74,13 @@ def missed_rows(
     """Fraction of each table's lookups whose row, or its page's entry, is not in a cache of this capacity.
 
     A call fills the cache with its own rows, beside those that earlier passes have left: LRU over everything
-    that passes touch, by Che's approximation. A row is missed with the probability that it was not looked
-    up since the call began, or within the last rows that fill the cache, and that no earlier pass left it.
-    Between two calls of a kind lie half of a pass before and half of the one at hand: passes that do not
+    that passes touch, by Che's approximation [1]_. A row is missed with the probability that it was not
+    looked up since the call began, or within the last rows that fill the cache, and that no earlier pass left
+    it. Between two calls of a kind lie half of a pass before and half of the one at hand: passes that do not
     fit leave nothing. The entries of page tables are cached like any other data.
+
+    Derived here: what follows the passes of a model, and that a line takes a share of its space until it is
+    looked up a second time.
 
     Parameters
     ----------
@@ -93,6 +96,15 @@ def missed_rows(
         Items of the passes before. [items]
     unused_share : float, default 0.2
         Space that a line takes up until it is looked up again; 1 is a plain LRU cache. [1]
+
+    Returns
+    -------
+    mapping of Gather to Missed
+        Fractions of the lookups in each table, `(n,)` arrays. [1]
+
+    References
+    ----------
+    .. [1] H. Che, Y. Tung, Z. Wang, "Hierarchical Web Caching Systems", IEEE JSAC 20(7), 2002.
     """
     tables, streamed, once = _tables(kernels), np.zeros_like(batch_size), others_bytes
     for kernel in kernels:  # weights and activations: touched in each pass; indices: others in each pass
@@ -133,7 +145,8 @@ def missed_pages(
 ) -> Mapping[Gather, Floats]:
     """Fraction of each table's lookups whose page is not in a TLB of this reach. [1]
 
-    As `missed_rows`, with huge pages in the place of rows. Popular rows are taken to lie all over a table.
+    Derived here: as `missed_rows`, with huge pages in the place of rows. Popular rows are taken to lie all
+    over a table.
 
     Parameters
     ----------
@@ -141,6 +154,11 @@ def missed_pages(
         As for `missed_rows`.
     reach_bytes : float
         Entries times the size of a page. [bytes]
+
+    Returns
+    -------
+    mapping of Gather to (n,) float array
+        Fraction of the lookups in each table. [1]
     """
     tables = _tables(kernels)
     pages = [(_pages(gather), count) for gather, count in tables.items()]

@@ -40,6 +40,9 @@ def memory_traffic(
     Lookups wait for every row that they miss. Weights and indices stream in ahead of their use: the time of
     reading them, at the rate of one worker, is what may be stretched.
 
+    Derived here: r rows of a lookup read m R + e 64 + 8 bytes each, of which m and e miss row and page-table
+    entry, R the bytes of its lines; a product reads its weights that were evicted.
+
     Parameters
     ----------
     kernel : Kernel
@@ -78,16 +81,23 @@ def saturation_slowdowns(
     is enough for all, and x beyond. Others that wait longer are more often found waiting: d' is d times what
     their reading is stretched by, over what their passes are; both are taken to be this pass's.
 
+    Derived here, with `saturation_stretch`; W and p are measured (docs/calibration-method.md).
+
     Parameters
     ----------
     traffic, seconds
-        Of each kernel of a pass, `(n,)` arrays.
+        Of each kernel of a pass, `(n,)` arrays. [bytes], [s]
     demand_bytes_per_s : (n,) array
         What one of the others reads, alone: d, the mean over its passes. [bytes/s]
     device : Device
         Bandwidth W of a socket and sharpness p; workers spread over the sockets.
     busy : float
         Workers on the node, this one included.
+
+    Returns
+    -------
+    list of (n,) float arrays
+        Slow-down of each kernel, >= 1. [1]
     """
     memory, others = device.memory, max(0.0, busy / device.sockets - 1.0)
     reachable, sharpness = memory.bandwidth_bytes_per_s * memory.random_fraction, memory.saturation_sharpness

@@ -14,7 +14,22 @@ GATE_FLOP = 10
 
 
 def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
-    """All units of an item share one batched MLP: rows are behaviours; then the weighted sum."""
+    """All units of an item share one batched MLP: rows are behaviours; then the weighted sum.
+
+    The local activation unit of DIN [1]_: behaviour, candidate and their product go through an MLP to a
+    weight. Counts are those of `calls`.
+
+    Parameters
+    ----------
+    op : LocalActivation
+        Behaviours, candidate, and the widths of the unit.
+    shapes : mapping of str to Shape
+        Length and width of every result, for one item. [elements]
+
+    References
+    ----------
+    .. [1] G. Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018.
+    """
     length, width = shapes[op.behaviours]
     kernels = [
         calls.elementwise(op.name, length * width, inputs=2, variant="mul"),
@@ -28,7 +43,22 @@ def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
 
 
 def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
-    """Candidate through the bilinear form once, then one dot product a state, then softmax."""
+    """Candidate through the bilinear form once, then one dot product a state, then softmax.
+
+    The attention of DIEN [1]_: a_t = softmax(h_t W e) over the states h_t of a sequence and a candidate e.
+    Counts are those of `calls`.
+
+    Parameters
+    ----------
+    op : AttentionScores
+        States and candidate.
+    shapes : mapping of str to Shape
+        Length and width of every result, for one item. [elements]
+
+    References
+    ----------
+    .. [1] G. Zhou et al., "Deep Interest Evolution Network for Click-Through Rate Prediction", AAAI 2019.
+    """
     length, width = shapes[op.states]
     return [
         calls.fc(op.name, 1, shapes[op.candidate].width, width),
@@ -38,7 +68,22 @@ def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
 
 
 def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
-    """Projections of query, key and value; scores, softmax and weighted sums by head; output projection."""
+    """Projections of query, key and value; scores, softmax and weighted sums by head; output projection.
+
+    softmax(Q K^T / sqrt(d)) V by heads ([1]_, equation 1 and section 3.2.2); the division is left out of the
+    counts, which are those of `calls`.
+
+    Parameters
+    ----------
+    op : Attention
+        Query, key, heads, and whether they are projected.
+    shapes : mapping of str to Shape
+        Length and width of every result, for one item. [elements]
+
+    References
+    ----------
+    .. [1] A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017.
+    """
     query, key = shapes[op.query], shapes[op.key or op.query]
     inner = op.inner_width(shapes)
     head = inner // op.num_heads
@@ -58,7 +103,25 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
 
 
 def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
-    """Input products of all steps at once; then, step by step, the hidden product and the gates."""
+    """Input products of all steps at once; then, step by step, the hidden product and the gates.
+
+    For steps of an input of w elements and h hidden ones with g gates (an RNN 1, a GRU [1]_ and DIEN's AUGRU
+    [2]_ 3 of them): F = 2 w g h a step beforehand, then 2 h g h and 10 for each gate element. Counts are
+    those of `calls`; the 10 are derived here: two additions and a transcendental.
+
+    Parameters
+    ----------
+    op : Recurrent
+        Kind of layer, and its hidden size.
+    shapes : mapping of str to Shape
+        Length (steps) and width w of every result, for one item. [elements]
+
+    References
+    ----------
+    .. [1] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+       Translation", EMNLP 2014.
+    .. [2] G. Zhou et al., "Deep Interest Evolution Network for Click-Through Rate Prediction", AAAI 2019.
+    """
     steps, width = shapes[op.input]
     gates = op.num_gates * op.hidden_size
     projected = Kernel(

@@ -80,6 +80,11 @@ def batch_time(
 ) -> BatchTime:
     """Time of a batch on one executor, with `busy` executors at work on the node.
 
+    The sum of the times of the model's kernels, which follow each other. Derived here: formulas
+    (`kernel_time`) at the memory slow-down that the workers' own share of waiting leads to, by fixed-point
+    steps; measured curves and surfaces where the profile has them; on a card with launch costs a pipeline
+    (`contributions_s`).
+
     Parameters
     ----------
     model : RecModel
@@ -95,6 +100,11 @@ def batch_time(
     mix : Mix, optional
         What the executors serve beside this batch; what it leaves in the caches counts where calls were
         measured. None: the same batch again and again.
+
+    Returns
+    -------
+    BatchTime
+        Of each kernel and of the pass, arrays of the common shape. [s]
 
     Raises
     ------
@@ -132,17 +142,24 @@ def batch_time(
             _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
         )
     if device.launches is not None:
-        timed = _pipelined(timed, device.launches)
+        timed = _pipelined(timed, device.launches, batch)
     return BatchTime(batch_size=batch, kernels=timed, is_edited=device.is_edited)
 
 
-def _pipelined(kernels: tuple[TimedKernel, ...], costs: LaunchCosts) -> tuple[TimedKernel, ...]:
+def _pipelined(
+    kernels: tuple[TimedKernel, ...], costs: LaunchCosts, batch_size: Floats
+) -> tuple[TimedKernel, ...]:
     """From times on the device to what each kernel adds to the pass: the host may be slower, or late."""
-    inputs = [timed for timed in kernels if timed.kernel.family == "input"]
+    inputs = [
+        _taking(timed, costs.host_level * timed.seconds)  # the host copies them to where the device reads
+        for timed in kernels
+        if timed.kernel.family == "input"
+    ]
     rest = [timed for timed in kernels if timed.kernel.family != "input"]
     ready_s = np.sum([timed.seconds for timed in inputs], axis=0) + np.zeros_like(rest[0].seconds)
-    parts = contributions_s([issued(timed.kernel, costs, timed.seconds) for timed in rest], ready_s, costs)
-    parts[-1] = parts[-1] + costs.output_s
+    calls = [issued(timed.kernel, costs, timed.seconds, batch_size) for timed in rest]
+    parts = contributions_s(calls, ready_s, costs)
+    parts[-1] = parts[-1] + costs.host_level * costs.output_s
     return (*inputs, *(_taking(timed, seconds) for timed, seconds in zip(rest, parts, strict=True)))
 
 

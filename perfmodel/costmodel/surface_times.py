@@ -41,6 +41,10 @@ def surface_times(
 ) -> list[Timed]:
     """Time of all calls of each kernel [s], and its basis; None for kernels that no surface times.
 
+    Derived here: a surface read at each kernel's moment, in three rounds, since a pass's time and the
+    coldness that it finds depend on each other; beside busy workers the larger of the measured slow-down of
+    its kind and that of the memory (`saturation_slowdowns`). The method: docs/calibration-method.md.
+
     Parameters
     ----------
     kernels : tuple of Kernel
@@ -53,6 +57,11 @@ def surface_times(
         What the workers serve. A pass then follows one of these sizes, at once or after a pause: with n of
         k workers busy, this one included, it has run for about n / (k + 1) of the time, by the rule of
         succession. None: a closed loop of passes of the same size.
+
+    Returns
+    -------
+    list of (array or None, Basis)
+        Of each kernel, arrays of the shape of `batch_size`. [s]
     """
     sizes, inverse = np.unique(batch_size, return_inverse=True)
     counts, which = np.unique(busy, return_inverse=True)

@@ -11,7 +11,19 @@ from perfmodel.costmodel.service_time import BatchTime, TimedKernel
 
 
 def thread_factor(parallel_fraction: float, threads: int) -> float:
-    """Time on `threads` threads over time on one: (1 - p) + p / t. [1]
+    """Time on `threads` threads over time on one: Amdahl's law [1]_, (1 - p) + p / t. [1]
+
+    Parameters
+    ----------
+    parallel_fraction : float
+        Share p of the time that is shared out among the threads, in [0, 1]. [1]
+    threads : int
+        Threads t, >= 1.
+
+    References
+    ----------
+    .. [1] G. M. Amdahl, "Validity of the single processor approach to achieving large scale computing
+       capabilities", AFIPS Spring Joint Computer Conference, 1967.
 
     Examples
     --------
@@ -23,6 +35,8 @@ def thread_factor(parallel_fraction: float, threads: int) -> float:
 
 def with_threads(time: BatchTime, parallel_fractions: Mapping[str, float], threads: int) -> BatchTime:
     """Return the time of the same batch on a worker of several threads.
+
+    Source: `thread_factor`, by kernel family.
 
     Parameters
     ----------

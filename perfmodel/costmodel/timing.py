@@ -64,7 +64,16 @@ class KernelTime:
 
     @property
     def seconds(self) -> Floats:
-        """The kernel's time: arithmetic and streams overlap. [s]"""
+        """The kernel's time: arithmetic and streams overlap, everything else adds up. [s]
+
+        t = t_call + max(t_compute, t_stream) + t_weights + t_lookup + t_input: the roofline model [1]_, with
+        what does not overlap beside it.
+
+        References
+        ----------
+        .. [1] S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
+           Multicore Architectures", Communications of the ACM 52(4), 2009.
+        """
         overlapped = np.maximum(self.compute_s, self.stream_s)
         return self.overhead_s + overlapped + self.weights_s + self.lookup_s + self.input_s
 
@@ -111,7 +120,17 @@ def kernel_parts(
     inputs: Floats | float = 0.0,
     memory: Floats | float = 0.0,
 ) -> KernelTime:
-    """Gather the parts that a kernel has, each as an array of the batch's shape. [s]"""
+    """Gather the parts that a kernel has, each as an array of the batch's shape. [s]
+
+    Source: the functions of the families, which give the parts.
+
+    Parameters
+    ----------
+    batch_size : (...) float array
+        Items.
+    overhead, compute, stream, weights, lookup, inputs, memory : float or (...) array
+        As of `KernelTime`; 0 where a kernel has none. [s]
+    """
     zero = np.zeros_like(batch_size)
     return KernelTime(
         overhead_s=zero + overhead,
@@ -125,5 +144,17 @@ def kernel_parts(
 
 
 def streamed_s(bytes_per_item: float, batch_size: Floats, bytes_per_s: float) -> Floats:
-    """Time to move what a batch reads and writes, one call. [s]"""
+    """Time to move what a batch reads and writes, one call. [s]
+
+    Derived here: bytes over a rate.
+
+    Parameters
+    ----------
+    bytes_per_item : float
+        Read and written. [bytes/item]
+    batch_size : (...) float array
+        Items.
+    bytes_per_s : float
+        Rate of streamed traffic. [bytes/s]
+    """
     return bytes_per_item * batch_size / bytes_per_s

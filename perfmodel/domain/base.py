@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from perfmodel.errors import InputError
+
 
 class Frozen(BaseModel):
     """A frozen pydantic model that refuses unknown keys, silent conversions, NaN and infinities."""
@@ -11,12 +13,20 @@ class Frozen(BaseModel):
     )
 
 
-class ValueErrorAt(ValueError):
-    """A value that does not fit others; `path` leads to the key that says it, from where it is raised."""
+class ValueErrorAt(InputError):
+    """A value that does not fit others, and where it is written.
+
+    Attributes
+    ----------
+    message : str
+        What is wrong, without the place.
+    path : tuple of (str or int)
+        Keys that lead to the value, from the type or the file that raises it; empty: to all of it.
+    """
 
     def __init__(self, message: str, path: tuple[str | int, ...]) -> None:
-        super().__init__(message)
-        self.path = path
+        super().__init__(f"{'.'.join(map(str, path))}: {message}" if path else message)
+        self.message, self.path = message, path
 
 
 class OutdatedError(ValueErrorAt):

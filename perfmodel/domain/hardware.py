@@ -157,10 +157,16 @@ class IssueCost:
         Of any call. [s]
     part_s : float
         Of each tensor that a call joins or adds, of each step of a recurrent layer. [s]
+    few_rows : float
+        Rows of a product up to which the library multiplies vectors, in fewer launches. [rows]
+    few_rows_call_s : float
+        In place of `call_s`, of a product of so few rows. [s]
     """
 
     call_s: float
     part_s: float = 0.0
+    few_rows: float = 0.0
+    few_rows_call_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +181,18 @@ class LaunchCosts:
         From a launch to its start, and from its end to the host's seeing it. [s]
     output_s : float
         To copy a small result back, beyond waiting for it. [s]
+    host_level : float
+        What the host takes over what it takes on a core of its own: another thread on the same physical
+        core (of another virtual machine, say) slows everything that it does. 1: a quiet host. [1]
+    quiet_probe_s : float
+        What a probe launch takes a quiet host, which levels are relative to; 0: not known. [s]
     """
 
     issue: Mapping[str, IssueCost]
     latency_s: float
     output_s: float = 0.0
+    host_level: float = 1.0
+    quiet_probe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,6 +370,12 @@ class Device:
     launches: LaunchCosts | None = None
     anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+
+    def with_host_level(self, host_level: float) -> Device:
+        """The accelerator beside a host that takes so many times as long as a quiet one. [1]"""
+        if self.launches is None:
+            return self
+        return replace(self, launches=replace(self.launches, host_level=host_level))
 
     def with_l3_lifetime(self, l3_lifetime_s: float) -> Device:
         """The device in a last-level cache that others fill so fast: as it is at this hour. [s]"""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import Count
 from perfmodel.domain.shapes import Name, OneInput, OperatorBase, Shape, Shapes
 
@@ -126,7 +127,7 @@ class Recurrent(OneInput):
     @model_validator(mode="after")
     def _only_augru_has_attention(self) -> Recurrent:
         if (self.kind == "augru") != (self.attention is not None):
-            raise ValueError("attention: an augru needs the scores to use, an rnn or a gru takes none")
+            raise ValueErrorAt("an augru needs the scores to use, an rnn or a gru takes none", ("attention",))
         return self
 
     @property

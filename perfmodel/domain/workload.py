@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from perfmodel.domain.base import Frozen
+from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import Positive, QueryItems, Rate, Seconds, within
 
 
@@ -101,7 +101,7 @@ class _ClippedSizes(Frozen):
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> Self:
         if self.min_items > self.max_items:
-            raise ValueError(f"min_items: {self.min_items} is more than max_items, {self.max_items}")
+            raise ValueErrorAt(f"{self.min_items} is more than max_items, {self.max_items}", ("min_items",))
         return self
 
 
@@ -156,5 +156,5 @@ class Traffic(Frozen):
     @model_validator(mode="after")
     def _trace_sizes_need_a_trace(self) -> Traffic:
         if isinstance(self.query_sizes, TraceSizes) and not isinstance(self.arrivals, TraceArrivals):
-            raise ValueError("query_sizes: distribution trace needs arrivals: process trace")
+            raise ValueErrorAt("distribution trace needs arrivals: process trace", ("query_sizes",))
         return self

@@ -165,10 +165,15 @@ class AnchorSection(Frozen):
 
 
 class IssueSection(Frozen):
-    """Host time to issue one call: of any, and of each tensor that it joins or step that it makes."""
+    """Host time to issue one call: of any, and of each tensor that it joins or step that it makes.
+
+    `few_rows_call` takes the place of `call` for products of up to `few_rows` rows.
+    """
 
     call: bounds.NonNegative
     part: bounds.NonNegative = 0.0
+    few_rows: bounds.NonNegative = 0.0
+    few_rows_call: bounds.NonNegative = 0.0
 
 
 class LaunchSection(Frozen):
@@ -176,22 +181,33 @@ class LaunchSection(Frozen):
 
     `issue_us` is filed under the calls of `surfaces`; `launch_latency_us` is from a launch to its start and
     from its end to the host's seeing it, `output_us` what copying a small result back takes beyond that.
+    All that the host does takes `host_level` times as long, while its core is shared with others; levels
+    are relative to `quiet_probe_us`, of a launch that is always the same.
     """
 
     issue_us: dict[str, IssueSection]
     launch_latency_us: bounds.NonNegative
     output_us: bounds.NonNegative = 0.0
+    host_level: bounds.Positive = 1.0
+    quiet_probe_us: bounds.NonNegative = 0.0
     source: Source
 
     def costs(self) -> LaunchCosts:
         """The costs in SI."""
         return LaunchCosts(
             issue={
-                call: IssueCost(call_s=entry.call * US, part_s=entry.part * US)
+                call: IssueCost(
+                    call_s=entry.call * US,
+                    part_s=entry.part * US,
+                    few_rows=entry.few_rows,
+                    few_rows_call_s=entry.few_rows_call * US,
+                )
                 for call, entry in self.issue_us.items()
             },
             latency_s=self.launch_latency_us * US,
             output_s=self.output_us * US,
+            host_level=self.host_level,
+            quiet_probe_s=self.quiet_probe_us * US,
         )
 
 

@@ -1,19 +1,25 @@
-"""Scenario files, and the `--set` options that change them."""
+"""Scenario files, the `--set` options that change them, and the files that they name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import Scenario
+from perfmodel.domain.workload import FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
-from perfmodel.loading.validated import at_leading_key, validate
+from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
+from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.words import cut, cut_path
 from perfmodel.loading.yaml_source import parse_value, read_yaml
-from perfmodel.loading.yaml_tree import Key, Place, YamlSource
+from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource
 
 _MAX_KEYS = 60
 """No document that can be read is nested deeper."""
@@ -84,15 +90,77 @@ class LoadedScenario:
         """Build the one-line error about the value at a key path; the caller raises it."""
         return self.source.error(message, *path)
 
-    def located(self, error: InputError) -> InputError:
-        """Give an error whose message begins with a key path, such as `traffic.arrivals: …`, its place."""
-        return at_leading_key(str(error), self.source)
+    def located(self, error: ValueErrorAt) -> InputError:
+        """Give an error that knows its key path the place in the file, or the option, that set the value."""
+        return self.error(error.message, *error.path)
 
     def _profile(self, name: str, *path: Key) -> ProfileChoice:
         try:
             return find_profile(name, relative_to=self.source.directory_of(*path))
         except InputError as error:
             raise self.error(str(error), *path) from None
+
+
+class NamedProfile(NamedTuple):
+    """The profile of a device of the node, the stack that `name@stack` gives it, and where it is named."""
+
+    profile: ProfileFile
+    stack: str | None
+    place: KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFiles:
+    """All that a scenario names, read.
+
+    Attributes
+    ----------
+    model : RecModel
+        What runs.
+    profiles : tuple of NamedProfile
+        Of the node's devices, the CPU's first.
+    trace : Trace or None
+        Recorded arrivals, perhaps with sizes; None of a process.
+    sizes : SizeFrequencies or None
+        A list of query sizes, shipped or the user's; None where a law or the trace gives them.
+    """
+
+    model: RecModel
+    profiles: tuple[NamedProfile, ...]
+    trace: Trace | None
+    sizes: SizeFrequencies | None
+
+
+def read_named_files(loaded: LoadedScenario) -> NamedFiles:
+    """Read the model, the profiles and the traffic files that a scenario names, each once.
+
+    Raises
+    ------
+    InputError
+        At the place in the scenario, or in the file it names, that cannot be used.
+    """
+    model = parse_file(loaded.model_path(), RecModel)
+    choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+    profiles = {path: parse_file(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
+    places: list[KeyPath] = [("node", "cpu")]
+    places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
+    arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
+    trace = frequencies = None
+    if isinstance(arrivals, TraceArrivals):
+        trace = read_trace(loaded.data_path(arrivals.file, "traffic", "arrivals", "file"))
+    if isinstance(sizes, NamedSizes):
+        frequencies = named_sizes(sizes.distribution)
+    elif isinstance(sizes, FileSizes):
+        frequencies = read_sizes(loaded.data_path(sizes.file, "traffic", "query_sizes", "file"))
+    return NamedFiles(
+        model=model,
+        profiles=tuple(
+            NamedProfile(profiles[choice.path], choice.stack, place)
+            for choice, place in zip(choices, places, strict=True)
+        ),
+        trace=trace,
+        sizes=frequencies,
+    )
 
 
 def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedScenario:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -34,8 +33,6 @@ ELEMENTWISE = frozenset(
 
 LARGEST_EXACT = 2.0**53
 """Up to here floats hold every whole number."""
-
-_LEADING_KEYS = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*): *")
 
 
 def parse_file(path: Path, kind: type[T]) -> T:
@@ -71,16 +68,6 @@ def validate(source: YamlSource, kind: type[T]) -> T:
         expectations = Expectations(adapter.json_schema(mode="validation"))
         details, path = _most_telling(error.errors(include_url=False), source.root)
         raise _input_error(details, path, source, expectations) from None
-
-
-def at_leading_key(message: str, source: YamlSource, base: KeyPath = ()) -> InputError:
-    """Locate an error whose message may begin with a key path, such as `operators.3: …`, under `base`."""
-    match = _LEADING_KEYS.match(message)
-    if match is None:
-        return source.error(message, *base)
-    path = (*base, *(int(key) if key.isdecimal() else key for key in match[1].split(".")))
-    is_known = source.find(*path) is not None or source.find(*path[:-1]) is not None
-    return source.error(message[match.end() :], *path) if is_known else source.error(message, *base)
 
 
 def _most_telling(errors: Sequence[ErrorDetails], root: Node) -> tuple[ErrorDetails, KeyPath]:
@@ -144,8 +131,8 @@ def _input_error(
         case "value_error":
             error = _raised(details)
             if isinstance(error, ValueErrorAt):
-                return source.error(str(error), *path, *error.path)
-            return at_leading_key(str(error), source, path)
+                return source.error(error.message, *path, *error.path)
+            return source.error(str(error), *path)
         case _:
             pass
     return _unexpected_value(path, node, source, schemas, details["msg"])

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from perfmodel.errors import InputError
+from perfmodel.whole_file import replace_whole
 
 PROBE_BYTES = 1 << 18
 """Of the file that is written to see whether there is room: more than most results take."""
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under another name and rename it: a reader never sees half of it.
-
-    Whatever ends the writing, an interrupt too, nothing is left but what was there before. A link stays a
-    link, and a device or a pipe is written to.
+    """Write a file as `replace_whole` does; a link stays a link, and a device or a pipe is written to.
 
     Raises
     ------
@@ -30,7 +27,7 @@ def write_atomically(path: Path, text: str) -> None:
             with target.open("w", encoding="utf-8") as device:
                 device.write(text)
         else:
-            _replace(target, text)
+            replace_whole(target, text.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -58,7 +55,7 @@ def require_writable(path: Path, option: str = "--out") -> None:
             return
         if target.exists():
             target.open("r+b").close()
-        _replace(target, "\n" * PROBE_BYTES, keep=False)
+        replace_whole(target, b"\n" * PROBE_BYTES, keep=False)
     except OSError as error:
         raise InputError(f"{where}: cannot be written: {error.strerror or error}") from None
 
@@ -66,15 +63,3 @@ def require_writable(path: Path, option: str = "--out") -> None:
 def _is_special(path: Path) -> bool:
     """Whether this is a device or a pipe: it must not be replaced by a file."""
     return path.exists() and not path.is_file()
-
-
-def _replace(path: Path, text: str, *, keep: bool = True) -> None:
-    """Write beside a file and take its place; with `keep` false only see whether that works."""
-    temporary = path.with_name(f".perfplan-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-        if keep:
-            temporary.replace(path)
-    finally:  # the name is known before the file is there: no interrupt finds it without one
-        temporary.unlink(missing_ok=True)

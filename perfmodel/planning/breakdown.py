@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.words import quoted
-from perfmodel.planning.service_words import device_words, input_share
-from perfmodel.units import MS
+from perfmodel.planning.service_times import device_words, input_share
 
 BOUNDS: Mapping[str, str] = {
     "overhead_s": "call overhead",
@@ -57,20 +55,6 @@ class OperatorTime:
     bound: str
     basis: Basis
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "time_ms": self.seconds / MS,
-            "share": self.share,
-            "flop": self.flop,
-            "bytes_moved": self.bytes_moved,
-            "random_rows": self.random_rows,
-            "bound": self.bound,
-            "basis": self.basis.label,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchBreakdown:
@@ -80,15 +64,6 @@ class BatchBreakdown:
     seconds: float
     basis: Basis
     operators: tuple[OperatorTime, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "batch_size": self.batch_size,
-            "latency_ms": self.seconds / MS,
-            "basis": self.basis.label,
-            "operators": [operator.to_dict() for operator in self.operators],
-        }
 
 
 def break_down(time: BatchTime) -> BatchBreakdown:
@@ -152,19 +127,6 @@ class LatencyTable:
     co_located: int
     rows: tuple[BatchBreakdown, ...]
     assumptions: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document of `perfplan latency`."""
-        return {
-            "model": self.model,
-            "device": self.device,
-            "stack": self.stack,
-            "service_times_of": self.service_times_of,
-            "without": list(self.without),
-            "co_located": self.co_located,
-            "rows": [row.to_dict() for row in self.rows],
-            "assumptions": list(self.assumptions),
-        }
 
 
 def latency_table(

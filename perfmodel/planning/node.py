@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
-from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.errors import ExtrapolationError
-from perfmodel.planning.request_mix import request_mix
-from perfmodel.sim.policies import Policy, Pool, largest_cpu_launch_items
+from perfmodel.sim.arrays import BoolArray
+from perfmodel.sim.policies import (
+    Policy,
+    Pool,
+    SizedPolicy,
+    largest_cpu_launch_items,
+    requests_by_size,
+    sizes_by_lane,
+)
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
+
+_GROUPS = 8
+"""Sizes that stand for all: a mean over the caches' contents needs no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,64 +155,6 @@ class ServingNode:
         busy = np.arange(1.0, streams + 1)
         return np.asarray(fixed_s[:, None] + busy * (time.seconds - fixed_s)[:, None])
 
-    def basis(self, policy: Policy, max_items: int) -> Basis:
-        """How far the service times are to be trusted, over all batches that the policy can send.
-
-        Those of a profile that was edited by hand are extrapolations, within its range too.
-        """
-        used = {Pool.CPU: self.cpu, Pool.ACCELERATOR: self.accelerator}
-        edited = any(
-            device is not None and device.is_edited and policy.largest_launch_items(pool, max_items)
-            for pool, device in used.items()
-        )
-        return Basis.EXTRAPOLATED if edited else self._basis_in_range(policy, max_items)
-
-    def _basis_in_range(self, policy: Policy, max_items: int) -> Basis:
-        bases = []
-        if largest := largest_cpu_launch_items(policy, max_items):
-            bases += [self.cpu_time(size, self.cores).basis for size in (1, largest)]
-        offloaded = policy.largest_launch_items(Pool.ACCELERATOR, max_items)
-        if self.accelerator is not None and offloaded:
-            bases.append(batch_time(self.model, self.accelerator, np.array([float(offloaded)])).basis)
-            if policy.streams > 1:
-                bases.append(Basis.ASSUMED)
-        return max(bases)
-
-    def require_calibrated(self, policy: Policy, max_items: int) -> None:
-        """Refuse batches beyond the calibrated range.
-
-        Raises
-        ------
-        ExtrapolationError
-            Naming the range and what exceeds it.
-        """
-        if self._basis_in_range(policy, max_items) is not Basis.EXTRAPOLATED:
-            return
-        if unlike := self._unlike_any_measured(policy, max_items):
-            raise ExtrapolationError(
-                f"outside the calibrated range: {', '.join(unlike)} of {self.model.name} at "
-                f"{largest_cpu_launch_items(policy, max_items)} items: {self.cpu.name} has measured nothing "
-                "like it (--extrapolate answers, marked)"
-            )
-        ranges = f"{self.cpu.name} covers batches {self.cpu.batch_range[0]} to {self.cpu.batch_range[1]}"
-        if self.accelerator is not None:
-            low, high = self.accelerator.batch_range
-            ranges += f", {self.accelerator.name} {low} to {high}"
-        sent = f"requests of up to {largest_cpu_launch_items(policy, max_items)} items"
-        if offloaded := policy.largest_launch_items(Pool.ACCELERATOR, max_items):
-            sent += f", launches of up to {offloaded} on the accelerator"
-        raise ExtrapolationError(
-            f"outside the calibrated range: {ranges}; this sends {sent} (--extrapolate answers, marked)"
-        )
-
-    def _unlike_any_measured(self, policy: Policy, max_items: int) -> list[str]:
-        """Operators that the CPU's surfaces do not reach, at batches that lie within its range."""
-        largest = largest_cpu_launch_items(policy, max_items)
-        if not (largest and self.cpu.surfaces and largest <= self.cpu.batch_range[1]):
-            return []
-        times = [self.cpu_time(size, self.cores) for size in (1, largest)]
-        return list(dict.fromkeys(name for time in times for name in time.extrapolated))
-
     @property
     def tdp_w(self) -> float:
         """Static power as DeepRecSys charges it: the TDP of everything in the node. [W]"""
@@ -219,27 +171,64 @@ class ServingNode:
             total += self.num_accelerators * (card.idle_w + used * (card.peak_w - card.idle_w))
         return total
 
-    def notes(self, policy: Policy, max_items: int) -> tuple[str, ...]:
-        """What a reader of any answer about this node must know of it."""
-        notes = []
-        if self.num_accelerators and not policy.largest_launch_items(Pool.ACCELERATOR, max_items):
-            notes.append(
-                "no query is offloaded: the accelerator is paid for and idle; set "
-                "policy.offload_threshold_items, or let tune find it"
-            )
-        if self.accelerator is not None and self.accelerator.stack != self.cpu.stack:
-            stacks = f"{self.cpu.stack} on the cores, {self.accelerator.stack} on the accelerator"
-            notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")
-        for device in (self.cpu, self.accelerator):
-            if device is not None and device.is_edited:
-                notes.append(
-                    f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "
-                    "this machine"
-                )
-        return tuple(notes)
-
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Costs that no fit stands behind, by device, what slows all down first."""
         devices = [self.cpu] + ([self.accelerator] if self.accelerator else [])
         return tuple(f"{device.name}: {entry}" for device in devices for entry in device.assumptions)
+
+
+def request_mix(policy: Policy, law: SizePmf, *, workers: float) -> Mix | None:
+    """Sizes of the requests on the cores and how often each comes; None where no query is served there.
+
+    A policy that looks at more than a query's size is taken to split all queries at its largest request.
+
+    Parameters
+    ----------
+    policy : Policy
+        What splits and places queries.
+    law : SizePmf
+        Sizes of the queries.
+    workers : float
+        Cores that serve.
+
+    Examples
+    --------
+    Queries of 300 items split at 128: two full requests, and one of 44 items.
+
+    >>> from perfmodel.sim.policies import SplitAndOffload
+    >>> from perfmodel.sim.query_sizes import pmf_of_list
+    >>> mix = request_mix(SplitAndOffload(batch_size=128), pmf_of_list([300]), workers=2)
+    >>> mix.batch_size.tolist(), mix.share.round(3).tolist()
+    ([44.0, 128.0], [0.333, 0.667])
+    """
+    shares = np.zeros(law.max_items + 1)
+    for request_items, served in _on_cores(policy, law):
+        for sizes, times in requests_by_size(law.values[served], request_items):
+            some = times > 0
+            shares += np.bincount(sizes[some], law.probabilities[served][some] * times[some], len(shares))
+    occurring = np.flatnonzero(shares)
+    if not len(occurring):
+        return None
+    share: Floats = shares[occurring]
+    return _grouped(occurring.astype(np.float64), share / share.sum(), workers)
+
+
+def _on_cores(policy: Policy, law: SizePmf) -> Iterator[tuple[int, BoolArray]]:
+    """Largest request of each of the cores' lanes, and which sizes of queries it serves. [items]"""
+    if not isinstance(policy, SizedPolicy):
+        if largest := largest_cpu_launch_items(policy, law.max_items):
+            yield largest, np.ones(len(law.values), dtype=np.bool_)
+        return
+    for lane, served in sizes_by_lane(policy.lanes, law.values):
+        if lane.pool is not Pool.ACCELERATOR:
+            yield lane.request_items, served
+
+
+def _grouped(sizes: Floats, share: Floats, workers: float) -> Mix:
+    """A few groups of neighbouring sizes, each as large a share as the others, with its mean size."""
+    group = np.minimum(_GROUPS * (np.cumsum(share) - 0.5 * share), _GROUPS - 1).astype(np.int64)
+    weight = np.bincount(group, share).astype(np.float64)
+    some = weight > 0.0
+    means = np.bincount(group, share * sizes)[some] / weight[some]
+    return Mix(batch_size=means, share=weight[some], workers=workers)

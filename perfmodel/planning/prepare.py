@@ -1,11 +1,15 @@
-"""From a loaded scenario to what the questions need: node, traffic, policy, SLA."""
+"""From a loaded scenario to what the questions need: node, traffic, policy, SLA; one software stack for all.
+
+Hardware is compared, not software: the devices of an answer have one stack, unless they are asked to differ.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import NamedTuple
 
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.domain.base import ValueErrorAt
@@ -19,19 +23,17 @@ from perfmodel.domain.workload import (
     NamedSizes,
     NormalSizes,
     QuerySizes,
-    TraceArrivals,
     TraceSizes,
+    Traffic,
 )
 from perfmodel.errors import InputError, Note
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.scenario_file import LoadedScenario
+from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile
-from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
-from perfmodel.planning.service_words import service_times_of
-from perfmodel.planning.stack_choice import Wish, choose_stacks
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
@@ -42,7 +44,7 @@ PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what it works out once is kept
 class Question:
     """A scenario with every file read: what runs where, under what, and what is asked of it."""
 
@@ -60,21 +62,41 @@ class Question:
         """Largest query that can arrive. [items]"""
         return self.traffic.size_pmf.max_items
 
+    @cached_property
+    def times(self) -> NodeTimes:
+        """The node's service times under the policy and the traffic's sizes."""
+        return NodeTimes(self.node, self.policy, self.traffic.size_pmf)
+
     @property
     def service_times_of(self) -> str:
         """What is in the service times, in words."""
-        return service_times_of(self.node, self.policy, self.traffic.size_pmf)
+        return self.times.words
 
     @property
     def node_notes(self) -> tuple[str, ...]:
         """What a reader of any answer must know of the node."""
-        notes = self.node.notes(self.policy, self.max_items)
+        notes = self.times.notes
         return notes if self.stack_note is None else (self.stack_note, *notes)
 
     @property
     def largest_query_items(self) -> int:
         """Largest query to be ready for: as stated, else the largest that arrives. [items]"""
         return self.stated_max_items or self.max_items
+
+
+class Wish(NamedTuple):
+    """A device of an answer: its profile, the stack that was asked for it, and where that was written.
+
+    `asked` is None where it was not said; `place` is a key path, empty where there is no file.
+    """
+
+    profile: ProfileFile
+    asked: str | None = None
+    place: tuple[str | int, ...] = ()
+
+    def alone(self, model: RecModel) -> str:
+        """The stack of this device in an answer of its own."""
+        return self.asked or self.profile.stack_of(model.name, model.stack)
 
 
 def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
@@ -92,7 +114,13 @@ def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
     InputError
         At the place in the scenario, or in the file it names, that cannot be used.
     """
-    return _prepared(loaded, None, mixed_stacks=mixed_stacks)
+    files = read_named_files(loaded)
+    try:
+        _require_their_kinds(files)
+        wishes = _wishes(loaded, files)
+        return _question(loaded, files, wishes, choose_stacks(wishes, files.model, mixed=mixed_stacks))
+    except ValueErrorAt as error:
+        raise loaded.located(error) from None
 
 
 def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question]:
@@ -112,113 +140,20 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
     """
     if mixed_stacks:
         return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
-    wishes = [wish for loaded in scenarios for wish in _wishes(loaded)]
-    model = parse_file(scenarios[0].model_path(), RecModel)
-    stack = choose_stacks(wishes, model)[0]
-    return [_prepared(loaded, stack, mixed_stacks=False) for loaded in scenarios]
-
-
-def _wishes(loaded: LoadedScenario) -> list[Wish]:
-    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`.
-
-    A stack that a file names for its own devices does not bind others, put in their place by `--set`.
-    """
-    choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
-    profiles = [parse_file(choice.path, ProfileFile) for choice in choices]
-    stack = loaded.scenario.node.stack
-    if loaded.has_changed_devices and any(stack not in profile.stacks for profile in profiles):
-        stack = None
-    return [Wish(profile, choice.stack or stack) for profile, choice in zip(profiles, choices, strict=True)]
-
-
-def _prepared(loaded: LoadedScenario, stack: str | None, *, mixed_stacks: bool) -> Question:
-    """The question with one stack for all devices, or with those that the scenario leads to."""
-    scenario = loaded.scenario
-    model = parse_file(loaded.model_path(), RecModel)
-    node_choice = scenario.node
-    wishes = _wishes(loaded)
-    _require_their_kinds(loaded, [wish.profile for wish in wishes])
+    read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
+    wishes = [_wishes(loaded, files) for loaded, files in read]
     try:
-        stacks = [stack] * len(wishes) if stack else choose_stacks(wishes, model, mixed=mixed_stacks)
-    except InputError as error:
-        raise loaded.error(str(error), "node", _place_of_stack(node_choice, wishes)) from None
-    cpu, *accelerators = (wish.profile.device(name) for wish, name in zip(wishes, stacks, strict=True))
-    cores = node_choice.cores or cpu.num_cores
-    if cores > 2 * cpu.num_cores:
-        most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
-        raise loaded.error(f"expected {most}, got {cores}", "node", "cores")
-    threads = node_choice.threads
-    if threads > cores:
-        raise loaded.error(f"expected at most the {cores} cores, got {threads}", "node", "threads")
-    if threads > 1 and not cpu.thread_scaling:
-        unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
-        raise loaded.error(unknown, "node", "threads")
-    for device, key in [(cpu, "cpu"), *((device, "accelerators") for device in accelerators)]:
+        shared = choose_stacks([wish for each in wishes for wish in each], read[0][1].model)[0]
+    except ValueErrorAt as error:  # about all of the scenarios
+        raise InputError(error.message) from None
+    questions = []
+    for (loaded, files), each in zip(read, wishes, strict=True):
         try:
-            require_fit(model, device)
-        except InputError as error:
-            raise loaded.error(str(error), "node", key) from None
-    policy = policy_from(scenario.policy)
-    try:
-        check_cores(policy, cores // threads)
-    except InputError as error:
-        raise loaded.located(error) from None
-    traffic = _traffic(loaded)
-    try:
-        require_affordable(policy, traffic.size_pmf, workers=cores // threads)
-        simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)
-    except ValueErrorAt as error:
-        raise loaded.error(str(error), *error.path) from None
-    if simulation.max_queries < scenario.simulation.max_queries:
-        short = f"runs end after {simulation.max_queries:_} queries, which take minutes and gigabytes"
-        warnings.warn(Note(f"simulation.max_queries: {short}"), stacklevel=2)
-    return Question(
-        name=loaded.name,
-        node=ServingNode(
-            model=model,
-            cpu=cpu,
-            cores=cores,
-            threads=threads,
-            accelerator=accelerators[0] if accelerators else None,
-            num_accelerators=len(accelerators),
-        ),
-        traffic=traffic,
-        policy=policy,
-        sla=scenario.sla,
-        simulation=simulation,
-        stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
-        stack_note=_stack_note(node_choice.stack, wishes, stacks),
-    )
-
-
-def _stack_note(named: str | None, wishes: Sequence[Wish], stacks: Sequence[str]) -> str | None:
-    """Say that a file's stack gave way, to devices that `--set` put in the place of its own."""
-    if named is None or named in stacks or any(wish.asked for wish in wishes):
-        return None
-    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stacks)
-    return f"node.stack: {without} was not measured with {named}; all times are those of {stacks[0]}"
-
-
-def _require_their_kinds(loaded: LoadedScenario, profiles: Sequence[ProfileFile]) -> None:
-    """Refuse accelerators as the CPU, CPUs as accelerators, and accelerators of several kinds."""
-    cpu, *cards = profiles
-    if cpu.kind != "cpu":
-        raise loaded.error(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", "node", "cpu")
-    for index, card in enumerate(cards):
-        if card.kind == "cpu":
-            got = f"expected an accelerator profile, got {card.name}, a cpu"
-            raise loaded.error(got, "node", "accelerators", index)
-        if card.name != cards[0].name:
-            both = f"expected accelerators of one kind, got {cards[0].name} and {card.name}"
-            raise loaded.error(both, "node", "accelerators", index)
-
-
-def _place_of_stack(node: NodeChoice, wishes: Sequence[Wish]) -> str:
-    """The key that an error about stacks is about."""
-    if node.stack is not None:
-        return "stack"
-    missing = [wish.asked is not None and wish.asked not in wish.profile.stacks for wish in wishes]
-    return "accelerators" if len(wishes) > 1 and not missing[0] else "cpu"
+            _require_their_kinds(files)
+            questions.append(_question(loaded, files, each, [shared] * len(each)))
+        except ValueErrorAt as error:
+            raise loaded.located(error) from None
+    return questions
 
 
 def find_model(name: str) -> RecModel:
@@ -235,33 +170,191 @@ def find_devices(names: Sequence[str], model: RecModel, *, mixed_stacks: bool = 
     """Read devices that stand side by side in an answer, all with one stack: see `choose_stacks`."""
     choices = [find_profile(name) for name in names]
     wishes = [Wish(parse_file(choice.path, ProfileFile), choice.stack) for choice in choices]
-    stacks = choose_stacks(wishes, model, mixed=mixed_stacks)
+    return _devices(wishes, choose_stacks(wishes, model, mixed=mixed_stacks))
+
+
+def choose_stacks(wishes: Sequence[Wish], model: RecModel, *, mixed: bool = False) -> list[str]:
+    """Choose each device's stack: what was asked for, and one that all of them have.
+
+    Of several that all have, the first that one of the devices would have alone, in their order.
+
+    Parameters
+    ----------
+    wishes : sequence of Wish
+        The devices, as the answer names them.
+    model : RecModel
+        What runs on them.
+    mixed : bool
+        Whether they may differ: then each takes the first's where it has it, else its own.
+
+    Raises
+    ------
+    ValueErrorAt
+        If a profile has no such stack; or, unless `mixed`, if they have none in common. Names what each has.
+    """
+    if mixed:
+        return _each_its_own(wishes, model)
+    asked = {wish.asked for wish in wishes if wish.asked is not None}
+    known = {name for wish in wishes for name in wish.profile.stacks}
+    for wish in wishes:
+        if wish.asked is not None and (wish.asked not in known or len(wishes) == 1):
+            _require_stack(wish)
+    shared = [
+        name for name in wishes[0].profile.stacks if all(name in wish.profile.stacks for wish in wishes)
+    ]
+    wanted = [name for name in shared if not asked or asked == {name}]
+    if not wanted:
+        raise _nothing_shared(wishes, shared)
+    preferred = [wish.alone(model) for wish in wishes]
+    return [next((name for name in preferred if name in wanted), wanted[0])] * len(wishes)
+
+
+def _each_its_own(wishes: Sequence[Wish], model: RecModel) -> list[str]:
+    """The first device's stack, and each other's: as asked, else the first's, else its own."""
+    _require_stack(wishes[0])
+    first = wishes[0].alone(model)
+    return [
+        next(
+            (name for name in (wish.asked, first) if name is not None and name in wish.profile.stacks),
+            wish.profile.stack_of(model.name, model.stack),
+        )
+        for wish in wishes
+    ]
+
+
+def _require_stack(wish: Wish) -> None:
+    """Refuse a stack that a profile does not have, and name those that it has."""
+    stacks = wish.profile.stacks
+    if wish.asked is not None and wish.asked not in stacks:
+        lacks = f"{wish.profile.name} has no stack {wish.asked!r}; it has {', '.join(stacks)}"
+        raise ValueErrorAt(lacks, wish.place)
+
+
+def _nothing_shared(wishes: Sequence[Wish], shared: Sequence[str]) -> ValueErrorAt:
+    """What each device has and was asked for, and what to do; at one that lacks what it was asked for."""
+    each: Mapping[str, str] = {
+        wish.profile.name + (f"@{wish.asked}" if wish.asked else ""): ", ".join(wish.profile.stacks)
+        for wish in wishes
+    }
+    listed = "; ".join(f"{name} has {stacks}" for name, stacks in each.items())
+    remedy = f"name {' or '.join(shared)}, which all have" if shared else "none is common to all"
+    lacking = (wish for wish in wishes if wish.asked is not None and wish.asked not in wish.profile.stacks)
+    return ValueErrorAt(
+        f"expected one software stack for all devices, or software is compared: {listed}; {remedy} "
+        "(--mixed-stacks answers all the same)",
+        next(lacking, wishes[-1]).place,
+    )
+
+
+def _wishes(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
+    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`.
+
+    A stack that a file names for its own devices does not bind others, put in their place by `--set`.
+    """
+    named = stack = loaded.scenario.node.stack
+    if loaded.has_changed_devices and any(stack not in each.profile.stacks for each in files.profiles):
+        stack = None
+    return [
+        Wish(each.profile, each.stack or stack, each.place[:2] if named is None else ("node", "stack"))
+        for each in files.profiles
+    ]
+
+
+def _require_their_kinds(files: NamedFiles) -> None:
+    """Refuse accelerators as the CPU, CPUs as accelerators, and accelerators of several kinds."""
+    (cpu, _, place), *cards = files.profiles
+    if cpu.kind != "cpu":
+        raise ValueErrorAt(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", place)
+    for card, _, place in cards:
+        first = cards[0].profile
+        if card.kind == "cpu":
+            raise ValueErrorAt(f"expected an accelerator profile, got {card.name}, a cpu", place)
+        if card.name != first.name:
+            both = f"expected accelerators of one kind, got {first.name} and {card.name}"
+            raise ValueErrorAt(both, place)
+
+
+def _question(
+    loaded: LoadedScenario, files: NamedFiles, wishes: Sequence[Wish], stacks: Sequence[str]
+) -> Question:
+    """The question with these stacks; a `ValueErrorAt` says what in the scenario does not go together."""
+    scenario = loaded.scenario
+    node = _node(scenario.node, files, _devices(wishes, stacks))
+    policy = policy_from(scenario.policy)
+    check_cores(policy, node.num_workers)
+    traffic = _traffic(scenario.traffic, files)
+    require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
+    simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)
+    if simulation.max_queries < scenario.simulation.max_queries:
+        short = f"runs end after {simulation.max_queries:_} queries, which take minutes and gigabytes"
+        warnings.warn(Note(f"simulation.max_queries: {short}"), stacklevel=2)
+    return Question(
+        name=loaded.name,
+        node=node,
+        traffic=traffic,
+        policy=policy,
+        sla=scenario.sla,
+        simulation=simulation,
+        stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
+        stack_note=_stack_note(scenario.node.stack, wishes, stacks),
+    )
+
+
+def _devices(wishes: Sequence[Wish], stacks: Sequence[str]) -> list[Device]:
     return [wish.profile.device(stack) for wish, stack in zip(wishes, stacks, strict=True)]
 
 
-def _traffic(loaded: LoadedScenario) -> TrafficSource:
-    arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
-    trace: Trace | None = None
-    if isinstance(arrivals, TraceArrivals):
-        trace = read_trace(_data_path(loaded, arrivals.file, "arrivals"))
-        if (found := len(trace.arrival_s)) < MIN_QUERIES:  # too few for a confidence interval
-            expected = f"expected a trace of at least {MIN_QUERIES} queries, found {found}"
-            raise loaded.error(expected, "traffic", "arrivals", "file")
+def _node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Device]) -> ServingNode:
+    """The CPU, first of the devices, with its cores and threads, and the accelerators; the model fits all."""
+    cpu, *accelerators = devices
+    cores, threads = choice.cores or cpu.num_cores, choice.threads
+    if cores > 2 * cpu.num_cores:
+        most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
+        raise ValueErrorAt(f"expected {most}, got {cores}", ("node", "cores"))
+    if threads > cores:
+        raise ValueErrorAt(f"expected at most the {cores} cores, got {threads}", ("node", "threads"))
+    if threads > 1 and not cpu.thread_scaling:
+        unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
+        raise ValueErrorAt(unknown, ("node", "threads"))
+    for device, named in zip(devices, files.profiles, strict=True):
+        try:
+            require_fit(files.model, device)
+        except InputError as error:
+            raise ValueErrorAt(str(error), named.place[:2]) from None
+    return ServingNode(
+        model=files.model,
+        cpu=cpu,
+        cores=cores,
+        threads=threads,
+        accelerator=accelerators[0] if accelerators else None,
+        num_accelerators=len(accelerators),
+    )
+
+
+def _stack_note(named: str | None, wishes: Sequence[Wish], stacks: Sequence[str]) -> str | None:
+    """Say that a file's stack gave way, to devices that `--set` put in the place of its own."""
+    if named is None or named in stacks or any(wish.asked for wish in wishes):
+        return None
+    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stacks)
+    return f"node.stack: {without} was not measured with {named}; all times are those of {stacks[0]}"
+
+
+def _traffic(traffic: Traffic, files: NamedFiles) -> TrafficSource:
+    trace, sizes = files.trace, traffic.query_sizes
+    if trace is not None and (found := len(trace.arrival_s)) < MIN_QUERIES:  # too few for an interval
+        expected = f"expected a trace of at least {MIN_QUERIES} queries, found {found}"
+        raise ValueErrorAt(expected, ("traffic", "arrivals", "file"))
+    law = None
     if isinstance(sizes, TraceSizes):
         if trace is None or trace.num_items is None:
-            raise loaded.error("the trace has no column num_items", "traffic", "query_sizes")
-        law = None
-    elif isinstance(sizes, NamedSizes):
-        law = _pmf(named_sizes(sizes.distribution))
-    elif isinstance(sizes, FileSizes):
-        law = _pmf(read_sizes(_data_path(loaded, sizes.file, "query_sizes")))
+            raise ValueErrorAt("the trace has no column num_items", ("traffic", "query_sizes"))
+    elif isinstance(sizes, NamedSizes | FileSizes):
+        assert files.sizes is not None, "a list that is named has been read"
+        law = SizePmf(files.sizes.num_items, files.sizes.probabilities)
     else:
-        try:
-            law = pmf_of(sizes)
-        except InputError as error:
-            raise loaded.located(error) from None
+        law = pmf_of(sizes)
     return TrafficSource(
-        arrivals=arrivals,
+        arrivals=traffic.arrivals,
         sizes=law,
         trace_s=None if trace is None else trace.arrival_s,
         trace_num_items=None if trace is None else trace.num_items,
@@ -273,11 +366,3 @@ def _stated_max_items(sizes: QuerySizes) -> int | None:
     if isinstance(sizes, NamedSizes):
         return PUBLISHED_MAX_ITEMS.get(sizes.distribution)
     return sizes.max_items if isinstance(sizes, LogNormalSizes | NormalSizes) else None
-
-
-def _data_path(loaded: LoadedScenario, file: Path, key: str) -> Path:
-    return loaded.data_path(file, "traffic", key, "file")
-
-
-def _pmf(frequencies: SizeFrequencies) -> SizePmf:
-    return SizePmf(frequencies.num_items, frequencies.probabilities)

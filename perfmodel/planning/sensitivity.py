@@ -7,16 +7,14 @@ answer's own figure, which may come from a longer run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import exp, inf, isinf, log
+from math import exp, inf
 from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
 from perfmodel.planning.rate.interval import (
     FURTHER_RATES,
     GreatestRate,
@@ -24,6 +22,7 @@ from perfmodel.planning.rate.interval import (
     batch_means_apply,
     queries_at,
 )
+from perfmodel.planning.rate.late import DrawnTraffic, at_peak
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
@@ -48,13 +47,6 @@ where only SimPy can serve them."""
 
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
-
-LEAST_SPREAD = 0.01
-"""How far times are varied to see what they do where a profile states a smaller error, or none. [ln]"""
-
-MARGIN_STEPS = 6
-MARGIN_TOLERANCE = 0.02
-"""Steps of the search for service times at which an SLA is just met, and how close is enough, in errors."""
 
 Band = tuple[float | None, float | None]
 """Ends of a band; None: there the figure does not exist, since the load is unstable or no load is met."""
@@ -142,22 +134,6 @@ class RateBudget:
     band_qps: Band | None
     response: float | None
     plan_qps: float | None
-
-
-class Margin(NamedTuple):
-    """How far service times are from where the SLA is just met.
-
-    Attributes
-    ----------
-    ln_scale : float
-        Logarithm of the factor by which they may grow (must shrink, where negative); at most `FARTHEST`
-        errors to either side. [ln]
-    simulation_error : float
-        Standard error that the simulation leaves of it. [ln]
-    """
-
-    ln_scale: float
-    simulation_error: float
 
 
 class OtherTimes:
@@ -278,63 +254,6 @@ def latency_budget(times: OtherTimes, run: RunResult, errors: Errors) -> Latency
         at_steps = (None if ends is None else ends[percentile] for ends in steps)
         responses[percentile] = _response(value.value_s, *at_steps)
     return LatencyBudget(bands_s=bands, responses=responses, to_saturation=1.0 / max(run.contended) - 1.0)
-
-
-def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
-    """Find the service times, longer or shorter, at which the SLA's percentile is its limit.
-
-    Bisection, by the logarithm of the latency where both ends of the bracket have one.
-    """
-    spread = max(errors.spread, LEAST_SPREAD)
-
-    def excess(ln_scale: float) -> float:
-        """Logarithm of the percentile over its limit; inf for an overload."""
-        found = times.percentiles_s(errors.at(ln_scale))
-        return inf if found is None else log(max(found[sla.percentile], 1e-12) / sla.latency_s)
-
-    low, high, bracketed = _bracket(excess, spread)
-    if not bracketed:
-        return Margin(low[0], 0.0)
-    for _ in range(MARGIN_STEPS if times.is_compiled else 1):
-        if high[0] - low[0] <= MARGIN_TOLERANCE * spread:
-            break
-        middle = _between(low, high)
-        end = (middle, excess(middle))
-        low, high = (end, high) if end[1] <= 0.0 else (low, end)
-    if isinf(high[1]):  # a cliff, and the simulation sees where it is
-        return Margin(0.5 * (low[0] + high[0]), 0.0)
-    slope = (high[1] - low[1]) / (high[0] - low[0])
-    return Margin(low[0] - low[1] / slope, _ln_error(times.intervals.get(sla.percentile)) / slope)
-
-
-def _ln_error(interval: Interval | None) -> float:
-    """Standard error of the logarithm of a percentile; 0 where there is none. [ln]"""
-    if interval is None or interval.value_s <= 0.0:
-        return 0.0
-    if isinf(interval.high_s):
-        return inf
-    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
-    return log(max(*ends, 1.0)) / NORMAL_QUANTILE
-
-
-End = tuple[float, float]
-
-
-def _bracket(excess: Callable[[float], float], spread: float) -> tuple[End, End, bool]:
-    """Ends within and beyond the limit, and whether both exist; else the farthest one, twice."""
-    end = (0.0, excess(0.0))
-    outward = 1.0 if end[1] <= 0.0 else -1.0
-    for errors_away in (1.0, 2.5, FARTHEST):
-        before, end = end, (outward * errors_away * spread, excess(outward * errors_away * spread))
-        if (end[1] <= 0.0) != (outward > 0.0):
-            return (before, end, True) if outward > 0.0 else (end, before, True)
-    return end, end, False
-
-
-def _between(low: End, high: End) -> float:
-    """Where a straight line between the ends says that the limit is, but not close to either end."""
-    part = 0.5 if isinf(high[1]) else -low[1] / (high[1] - low[1])
-    return low[0] + min(0.8, max(0.2, part)) * (high[0] - low[0])
 
 
 def rate_budget(

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot, isfinite, log
+from math import hypot, inf, isfinite, isinf, log
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.sensitivity import Band, Errors, Margin
+from perfmodel.planning.sensitivity import FARTHEST, Band, Errors, OtherTimes
 from perfmodel.sim.run import RunResult
-from perfmodel.sim.statistics import Interval
+from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval
 
 Verdict = Literal["meets_sla", "within_error", "misses_sla", "unstable"]
 
@@ -34,6 +34,29 @@ ANCHORED_ERROR = 0.03
 
 FINER = 4.0
 """How many times more precise a simulation is proposed where its own error decides."""
+
+LEAST_SPREAD = 0.01
+"""How far times are varied to see what they do where a profile states a smaller error, or none. [ln]"""
+
+MARGIN_STEPS = 6
+MARGIN_TOLERANCE = 0.02
+"""Steps of the search for service times at which an SLA is just met, and how close is enough, in errors."""
+
+
+class Margin(NamedTuple):
+    """How far service times are from where the SLA is just met.
+
+    Attributes
+    ----------
+    ln_scale : float
+        Logarithm of the factor by which they may grow (must shrink, where negative); at most `FARTHEST`
+        errors to either side. [ln]
+    simulation_error : float
+        Standard error that the simulation leaves of it. [ln]
+    """
+
+    ln_scale: float
+    simulation_error: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,3 +236,60 @@ def _probability(distance: float, spread: float) -> float:
     if spread == 0.0:
         return 1.0 if distance >= 0.0 else 0.0
     return NORMAL.cdf(distance / spread)
+
+
+def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
+    """Find the service times, longer or shorter, at which the SLA's percentile is its limit.
+
+    Bisection, by the logarithm of the latency where both ends of the bracket have one.
+    """
+    spread = max(errors.spread, LEAST_SPREAD)
+
+    def excess(ln_scale: float) -> float:
+        """Logarithm of the percentile over its limit; inf for an overload."""
+        found = times.percentiles_s(errors.at(ln_scale))
+        return inf if found is None else log(max(found[sla.percentile], 1e-12) / sla.latency_s)
+
+    low, high, bracketed = _bracket(excess, spread)
+    if not bracketed:
+        return Margin(low[0], 0.0)
+    for _ in range(MARGIN_STEPS if times.is_compiled else 1):
+        if high[0] - low[0] <= MARGIN_TOLERANCE * spread:
+            break
+        middle = _between(low, high)
+        end = (middle, excess(middle))
+        low, high = (end, high) if end[1] <= 0.0 else (low, end)
+    if isinf(high[1]):  # a cliff, and the simulation sees where it is
+        return Margin(0.5 * (low[0] + high[0]), 0.0)
+    slope = (high[1] - low[1]) / (high[0] - low[0])
+    return Margin(low[0] - low[1] / slope, _ln_error(times.intervals.get(sla.percentile)) / slope)
+
+
+def _ln_error(interval: Interval | None) -> float:
+    """Standard error of the logarithm of a percentile; 0 where there is none. [ln]"""
+    if interval is None or interval.value_s <= 0.0:
+        return 0.0
+    if isinf(interval.high_s):
+        return inf
+    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
+    return log(max(*ends, 1.0)) / NORMAL_QUANTILE
+
+
+End = tuple[float, float]
+
+
+def _bracket(excess: Callable[[float], float], spread: float) -> tuple[End, End, bool]:
+    """Ends within and beyond the limit, and whether both exist; else the farthest one, twice."""
+    end = (0.0, excess(0.0))
+    outward = 1.0 if end[1] <= 0.0 else -1.0
+    for errors_away in (1.0, 2.5, FARTHEST):
+        before, end = end, (outward * errors_away * spread, excess(outward * errors_away * spread))
+        if (end[1] <= 0.0) != (outward > 0.0):
+            return (before, end, True) if outward > 0.0 else (end, before, True)
+    return end, end, False
+
+
+def _between(low: End, high: End) -> float:
+    """Where a straight line between the ends says that the limit is, but not close to either end."""
+    part = 0.5 if isinf(high[1]) else -low[1] / (high[1] - low[1])
+    return low[0] + min(0.8, max(0.2, part)) * (high[0] - low[0])

@@ -1,7 +1,8 @@
 """Queueing formulas: quick answers, and the tests' oracle.
 
-Rates are of queries, lambda = `arrival_rate_qps`; services are of one request a query; one FIFO queue.
-Every formula needs a utilisation below 1 and raises `UnstableError` otherwise.
+Rates are of queries, lambda = `arrival_rate_qps`; services are of one request a query, mu = 1 / E[S] the
+rate of one executor, c = `executors`; one FIFO queue. Every formula needs a utilisation below 1 and raises
+`UnstableError` otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,22 @@ from perfmodel.errors import InputError, UnstableError
 
 def utilisation(arrival_rate_qps: float, mean_service_s: float, executors: int = 1) -> float:
     """Fraction of the executors' time that the load needs: rho = lambda E[S] / c. [1]
+
+    Derived here: the work that arrives in a second, over what c executors do in one.
+
+    Parameters
+    ----------
+    arrival_rate_qps : float
+        Rate lambda at which queries arrive, >= 0. [queries/s]
+    mean_service_s : float
+        Mean service time E[S], > 0. [s]
+    executors : int, default 1
+        Executors c, >= 1.
+
+    Raises
+    ------
+    InputError
+        If a value is outside these.
 
     Examples
     --------
@@ -28,7 +45,22 @@ def utilisation(arrival_rate_qps: float, mean_service_s: float, executors: int =
 
 
 def stable_utilisation(arrival_rate_qps: float, mean_service_s: float, executors: int = 1) -> float:
-    """Return the utilisation where it is below 1, and raise `UnstableError` where it is not. [1]"""
+    """Return the utilisation where it is below 1, and raise `UnstableError` where it is not. [1]
+
+    Source: `utilisation`.
+
+    Parameters
+    ----------
+    arrival_rate_qps, mean_service_s, executors
+        As of `utilisation`. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError
+        As `utilisation`.
+    UnstableError
+        From a utilisation of 1 up: the queue then has no stationary law.
+    """
     rho = utilisation(arrival_rate_qps, mean_service_s, executors)
     if rho >= 1:
         raise UnstableError(f"the load needs {rho:.3g} times what the executors can serve", utilisation=rho)
@@ -38,9 +70,21 @@ def stable_utilisation(arrival_rate_qps: float, mean_service_s: float, executors
 def littles_law_mean_number(arrival_rate_qps: float, mean_time_s: float) -> float:
     """Mean number present, from the mean time spent there: L = lambda W [1]_. [1]
 
+    Parameters
+    ----------
+    arrival_rate_qps : float
+        Rate lambda at which queries arrive and, in the mean, leave. [queries/s]
+    mean_time_s : float
+        Mean time W that a query spends there: in the queue, in service, or in both. [s]
+
     References
     ----------
     .. [1] J. D. C. Little, "A proof for the queuing formula L = λW", Operations Research 9(3), 1961.
+
+    Examples
+    --------
+    >>> littles_law_mean_number(400.0, 0.25)
+    100.0
     """
     return arrival_rate_qps * mean_time_s
 
@@ -51,14 +95,28 @@ def erlang_c(arrival_rate_qps: float, mean_service_s: float, executors: int) -> 
     B(0) = 1, B(j) = a B(j-1) / (j + a B(j-1)), C = B(c) / (1 - rho (1 - B(c))), with a = lambda E[S]
     ([1]_, section 2.3): no factorials, so no overflow at any c.
 
-    Examples
-    --------
-    >>> round(erlang_c(3.0, 0.5, 2), 6)  # a = 1.5: 9/14 by hand
-    0.642857
+    Parameters
+    ----------
+    arrival_rate_qps : float
+        Rate lambda of the Poisson arrivals. [queries/s]
+    mean_service_s : float
+        Mean E[S] of the exponential service. [s]
+    executors : int
+        Executors c.
+
+    Raises
+    ------
+    InputError, UnstableError
+        As `stable_utilisation`.
 
     References
     ----------
     .. [1] D. Gross et al., "Fundamentals of Queueing Theory", 4th ed., Wiley, 2008.
+
+    Examples
+    --------
+    >>> round(erlang_c(3.0, 0.5, 2), 6)  # a = 1.5: 9/14 by hand
+    0.642857
     """
     rho = stable_utilisation(arrival_rate_qps, mean_service_s, executors)
     load = rho * executors
@@ -69,7 +127,21 @@ def erlang_c(arrival_rate_qps: float, mean_service_s: float, executors: int) -> 
 
 
 def mmc_mean_wait_s(arrival_rate_qps: float, mean_service_s: float, executors: int) -> float:
-    """Mean wait in M/M/c: C E[S] / (c (1 - rho)). [s]
+    """Mean wait in M/M/c: C E[S] / (c (1 - rho)) ([1]_, section 2.3). [s]
+
+    Parameters
+    ----------
+    arrival_rate_qps, mean_service_s, executors
+        As of `erlang_c`, which gives C. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError, UnstableError
+        As `stable_utilisation`.
+
+    References
+    ----------
+    .. [1] D. Gross et al., "Fundamentals of Queueing Theory", 4th ed., Wiley, 2008.
 
     Examples
     --------
@@ -82,7 +154,29 @@ def mmc_mean_wait_s(arrival_rate_qps: float, mean_service_s: float, executors: i
 
 
 def mmc_wait_exceeds(time_s: float, arrival_rate_qps: float, mean_service_s: float, executors: int) -> float:
-    """Probability that a query of M/M/c waits longer: C exp(-(c mu - lambda) t). [1]"""
+    """Probability that a query of M/M/c waits longer: C exp(-(c mu - lambda) t) ([1]_, section 2.3). [1]
+
+    Parameters
+    ----------
+    time_s : float
+        Time t in the queue, >= 0. [s]
+    arrival_rate_qps, mean_service_s, executors
+        As of `erlang_c`, which gives C. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError, UnstableError
+        As `stable_utilisation`.
+
+    References
+    ----------
+    .. [1] D. Gross et al., "Fundamentals of Queueing Theory", 4th ed., Wiley, 2008.
+
+    Examples
+    --------
+    >>> mmc_wait_exceeds(0.0, 0.5, 1.0, 1)  # M/M/1: rho
+    0.5
+    """
     rho = stable_utilisation(arrival_rate_qps, mean_service_s, executors)
     drain_per_s = executors * (1.0 - rho) / mean_service_s
     return erlang_c(arrival_rate_qps, mean_service_s, executors) * exp(-drain_per_s * time_s)
@@ -92,6 +186,22 @@ def mmc_wait_percentile_s(
     percentile: float, arrival_rate_qps: float, mean_service_s: float, executors: int
 ) -> float:
     """Percentile of the wait in M/M/c; 0 where fewer queries wait. [s]
+
+    Derived here: `mmc_wait_exceeds` solved for the time, t = ln(C / (1 - p)) / (c mu - lambda).
+
+    Parameters
+    ----------
+    percentile : float
+        Fraction p of the queries that wait at most so long, in (0, 1). [1]
+    arrival_rate_qps, mean_service_s, executors
+        As of `erlang_c`. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError
+        If the percentile is no fraction; or as `stable_utilisation`.
+    UnstableError
+        As `stable_utilisation`.
 
     Examples
     --------
@@ -111,8 +221,20 @@ def mmc_latency_exceeds(
 ) -> float:
     """Probability that a query of M/M/c takes longer, wait and service. [1]
 
-    The convolution of the wait's law with the exponential service: with the drain rate
-    d = c mu - lambda, (1 - C) e^(-mu t) + C (d e^(-mu t) - mu e^(-d t)) / (d - mu).
+    Derived here: the convolution of the wait's law (`mmc_wait_exceeds`) with the exponential service; with
+    the drain rate d = c mu - lambda, (1 - C) e^(-mu t) + C (d e^(-mu t) - mu e^(-d t)) / (d - mu).
+
+    Parameters
+    ----------
+    time_s : float
+        Time t from arrival to the end of the service, >= 0. [s]
+    arrival_rate_qps, mean_service_s, executors
+        As of `erlang_c`, which gives C. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError, UnstableError
+        As `stable_utilisation`.
 
     Examples
     --------
@@ -132,7 +254,23 @@ def mmc_latency_exceeds(
 def mmc_latency_percentile_s(
     percentile: float, arrival_rate_qps: float, mean_service_s: float, executors: int
 ) -> float:
-    """Percentile of the latency in M/M/c, by bisection of its law. [s]
+    """Percentile of the latency in M/M/c. [s]
+
+    Derived here: `mmc_latency_exceeds` = 1 - p, solved for the time by bisection, to 1e-13 of it.
+
+    Parameters
+    ----------
+    percentile : float
+        Fraction p of the queries that take at most so long, in (0, 1). [1]
+    arrival_rate_qps, mean_service_s, executors
+        As of `erlang_c`. [queries/s], [s], [1]
+
+    Raises
+    ------
+    InputError
+        If the percentile is no fraction; or as `stable_utilisation`.
+    UnstableError
+        As `stable_utilisation`.
 
     Examples
     --------
@@ -157,7 +295,24 @@ def mmc_greatest_rate_qps(
 ) -> float | None:
     """Rate at which the percentile of the latency in M/M/c is `latency_s`; None: an idle node is slower.
 
-    The root of `mmc_latency_exceeds` = 1 - p in the rate, by bisection: it grows with the rate.
+    Derived here: the root of `mmc_latency_exceeds` = 1 - p in the rate, by bisection to 1e-9 of the greatest:
+    the share of late queries grows with the rate. [queries/s]
+
+    Parameters
+    ----------
+    percentile : float
+        Fraction p of the queries that are to be in time, in (0, 1). [1]
+    latency_s : float
+        Time within which they are to end. [s]
+    mean_service_s : float
+        Mean E[S] of the exponential service. [s]
+    executors : int
+        Executors c.
+
+    Raises
+    ------
+    InputError
+        If the percentile is no fraction.
 
     Examples
     --------
@@ -187,16 +342,23 @@ def mg1_mean_wait_s(arrival_rate_qps: float, mean_service_s: float, service_scv:
     mean_service_s : float
         Mean service time. [s]
     service_scv : float
-        Squared coefficient of variation of the service time, Var[S] / E[S]^2. [1]
+        Squared coefficient of variation of the service time, Var[S] / E[S]^2, >= 0. [1]
+
+    Raises
+    ------
+    InputError
+        If the variation is negative or infinite; or as `stable_utilisation`.
+    UnstableError
+        As `stable_utilisation`.
+
+    References
+    ----------
+    .. [1] L. Kleinrock, "Queueing Systems", vol. 1, Wiley, 1975, equation 5.69.
 
     Examples
     --------
     >>> mg1_mean_wait_s(0.5, 1.0, 0.0), mg1_mean_wait_s(0.5, 1.0, 1.0), mg1_mean_wait_s(0.5, 1.0, 3.0)
     (0.5, 1.0, 2.0)
-
-    References
-    ----------
-    .. [1] L. Kleinrock, "Queueing Systems", vol. 1, Wiley, 1975, equation 5.69.
     """
     if service_scv < 0 or service_scv == inf:
         raise InputError(f"queueing: expected a finite squared coefficient of variation, got {service_scv}")
@@ -205,7 +367,27 @@ def mg1_mean_wait_s(arrival_rate_qps: float, mean_service_s: float, service_scv:
 
 
 def md1_mean_wait_s(arrival_rate_qps: float, service_s: float) -> float:
-    """Mean wait in M/D/1, half that of M/M/1: rho D / (2 (1 - rho)). [s]"""
+    """Mean wait in M/D/1, half that of M/M/1: rho D / (2 (1 - rho)). [s]
+
+    Derived here: `mg1_mean_wait_s` without variation.
+
+    Parameters
+    ----------
+    arrival_rate_qps : float
+        Rate of the Poisson arrivals. [queries/s]
+    service_s : float
+        Time D of every service. [s]
+
+    Raises
+    ------
+    InputError, UnstableError
+        As `stable_utilisation`.
+
+    Examples
+    --------
+    >>> md1_mean_wait_s(0.5, 2.0e-1) == 0.5 * 0.1 / 0.9 * 0.2
+    True
+    """
     return mg1_mean_wait_s(arrival_rate_qps, service_s, 0.0)
 
 

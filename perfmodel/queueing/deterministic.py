@@ -47,7 +47,10 @@ class MDc:
 
     @property
     def mean_wait_s(self) -> float:
-        """Mean wait: the mean number that waits over lambda (Little). [s]"""
+        """Mean wait: the mean number that waits over lambda. [s]
+
+        Source: Little's law, see `perfmodel.queueing.closed_forms.littles_law_mean_number`.
+        """
         waiting = np.maximum(np.arange(len(self.number_pmf)) - self.executors, 0)
         return float(waiting @ self.number_pmf) / self.arrival_rate_qps
 
@@ -56,6 +59,16 @@ class MDc:
 
         P(W <= x) = exp(-lambda (k D - x)) sum_{j < k c} Q(k c - 1 - j) (lambda (k D - x))^j / j!
         for (k - 1) D <= x < k D, where Q(m) is the probability that at most m queries wait.
+
+        Parameters
+        ----------
+        time_s : float
+            Time x in the queue; below 0 every query waits longer. [s]
+
+        References
+        ----------
+        .. [2] G. J. Franx, "A simple solution for the M/D/c waiting time distribution",
+           Operations Research Letters 29(5), 2001, equation 1.
         """
         if time_s < 0:
             return 1.0
@@ -68,7 +81,20 @@ class MDc:
         return max(0.0, 1.0 - float(at_most[queue] @ arrivals))
 
     def wait_percentile_s(self, percentile: float) -> float:
-        """Percentile of the wait, by bisection; 0 where fewer queries wait. [s]"""
+        """Percentile of the wait; 0 where fewer queries wait. [s]
+
+        Derived here: `wait_exceeds` = 1 - p, solved for the time by bisection, to 1e-12 of a service.
+
+        Parameters
+        ----------
+        percentile : float
+            Fraction p of the queries that wait at most so long, in (0, 1). [1]
+
+        Raises
+        ------
+        InputError
+            If the percentile is no fraction.
+        """
         if not 0 < percentile < 1:
             raise InputError(f"percentile: expected a fraction between 0 and 1, got {percentile}")
         if self.wait_exceeds(0.0) <= 1.0 - percentile:
@@ -85,6 +111,31 @@ class MDc:
 
 def solve_mdc(arrival_rate_qps: float, service_s: float, executors: int) -> MDc:
     """Return the stationary law of M/D/c, from the chain truncated where nothing is left.
+
+    The chain is Crommelin's [1]_, N(t + D) = max(N(t) - c, 0) + Poisson(lambda D). Its truncation is derived
+    here: the tail of the number present falls like z^-j, with e^(a (z - 1)) = z^c and a = lambda D.
+
+    Parameters
+    ----------
+    arrival_rate_qps : float
+        Rate lambda of the Poisson arrivals, > 0. [queries/s]
+    service_s : float
+        Time D of every service. [s]
+    executors : int
+        Executors c.
+
+    Raises
+    ------
+    InputError
+        If the rate is 0, or so close to saturation that the law takes more than 5000 states; or as
+        `stable_utilisation`.
+    UnstableError
+        As `stable_utilisation`.
+
+    References
+    ----------
+    .. [1] C. D. Crommelin, "Delay probability formulae when the holding times are constant",
+       Post Office Electrical Engineers' Journal 25, 1932.
 
     Examples
     --------
@@ -118,6 +169,25 @@ def mdc_greatest_rate_qps(
     percentile: float, latency_s: float, service_s: float, executors: int
 ) -> float | None:
     """Rate at which the percentile of the latency in M/D/c is `latency_s`; None: an idle node is slower.
+
+    Derived here: the root of P(W > t - D) = 1 - p in the rate, by bisection to 1e-7 of it, up to a
+    utilisation of 98 %. [queries/s]
+
+    Parameters
+    ----------
+    percentile : float
+        Fraction p of the queries that are to be in time, in (0, 1). [1]
+    latency_s : float
+        Time t within which they are to end. [s]
+    service_s : float
+        Time D of every service. [s]
+    executors : int
+        Executors c.
+
+    Raises
+    ------
+    InputError
+        If the percentile is no fraction, or the rate lies beyond that utilisation.
 
     Examples
     --------

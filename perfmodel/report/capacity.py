@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.capacity import Capacity
+from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
 from perfmodel.report.tables import assumption_lines, number, times_of
 from perfmodel.units import MS

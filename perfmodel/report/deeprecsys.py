@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.deeprecsys_climb import ClimbReport, Configuration
-from perfmodel.planning.deeprecsys_mode import ShortcutCapacity, ShortcutReport
-from perfmodel.planning.deeprecsys_settings import ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.settings import ControllerSettings, Shortcut
+from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
 from perfmodel.report.tables import number
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.units import MS

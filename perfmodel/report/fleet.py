@@ -5,11 +5,10 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.fleet_answer import FleetPrediction, FleetWindow
+from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.report.error_budget import probability
 from perfmodel.report.predict import VERDICTS
-from perfmodel.report.tables import assumption_lines, number, times_of
-from perfmodel.sim.statistics import Interval
+from perfmodel.report.tables import assumption_lines, interval_ms, number, times_of
 from perfmodel.units import MS
 
 SHORT_VERDICTS = {
@@ -59,15 +58,10 @@ def _because(result: FleetPrediction) -> str:
     worst = max(result.windows, key=lambda window: window.window.rate_qps)
     if not worst.stretch.is_stable:
         return f"utilisation would be {number(100 * worst.cpu_utilisation)} % ({bound} was asked)"
-    text = f"p{100 * sla.percentile:g} is {_interval(worst.percentiles[sla.percentile])}, the SLA is {bound}"
+    text = (
+        f"p{100 * sla.percentile:g} is {interval_ms(worst.percentiles[sla.percentile])}, the SLA is {bound}"
+    )
     return f"in the busiest window {text}" if len(result.windows) > 1 else text
-
-
-def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def _figures(result: FleetPrediction) -> Table:
@@ -82,7 +76,7 @@ def _figures(result: FleetPrediction) -> Table:
         mean += f" on average, {number(min(rates), 4)} to {number(max(rates), 4)}"
     table.add_row("offered", f"{mean}, {items:.0f} items each")
     for percentile, interval in result.percentiles.items():
-        table.add_row(f"p{100 * percentile:g} of all queries", _interval(interval))
+        table.add_row(f"p{100 * percentile:g} of all queries", interval_ms(interval))
     cpu = [window.cpu_utilisation for window in result.windows]
     table.add_row("utilisation", f"{_range(cpu)} of the cores")
     cards = [w.accelerator_utilisation for w in result.windows if w.accelerator_utilisation is not None]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from perfmodel.planning.breakdown import LatencyTable
 from perfmodel.report.tables import assumption_lines, number, operator_table
 from perfmodel.units import MS
+
+
+def latency_pages(results: Sequence[LatencyTable]) -> RenderableType:
+    """The pages of several devices, one below the other."""
+    first, *others = (latency_page(result) for result in results)
+    return Group(first, *(part for page in others for part in ("", page)))
 
 
 def latency_page(result: LatencyTable) -> RenderableType:
@@ -32,31 +36,3 @@ def latency_page(result: LatencyTable) -> RenderableType:
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
     said = f"times: {result.service_times_of}{left_out}"
     return Group(title, said, "", table, "", operators, "", *assumption_lines(result.assumptions))
-
-
-def print_page(page: RenderableType) -> None:
-    """Print a page on stdout, as wide as the terminal, at least wide enough for the tables."""
-    console = _PageConsole(highlight=False, emoji=False)
-    console.width = max(console.width, 100)
-    console.print(page)
-
-
-_STYLE = re.compile(r"(\[(?:/|dim|bold(?: [a-z]+)?)\])")
-"""The styles that pages use; every other bracket is text, such as an extra of a package or a file's name."""
-
-
-class _PageConsole(Console):
-    """Takes only a page's own styles for markup: names, paths and notes are shown as they are."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        plain, spans, style = "", [], ""
-        for part in _STYLE.split(text):
-            if _STYLE.fullmatch(part):
-                style = part[1:-1].strip("/")
-            else:
-                spans.append((style, len(plain), len(plain) + len(part)))
-                plain += part
-        shown = super().render_str(plain, **options | {"markup": False})
-        for name, start, end in spans:
-            shown.stylize(name, start, end)
-        return shown

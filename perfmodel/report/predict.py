@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.predict import Prediction
+from perfmodel.planning.predict.answer import Prediction
 from perfmodel.report.error_budget import (
     deciding_lines,
     latency_band,
@@ -14,8 +14,7 @@ from perfmodel.report.error_budget import (
     sensitivity,
     service_errors,
 )
-from perfmodel.report.tables import assumption_lines, number, operator_table, times_of
-from perfmodel.sim.statistics import Interval
+from perfmodel.report.tables import assumption_lines, interval_ms, number, operator_table, times_of
 from perfmodel.units import MS
 
 VERDICTS = {
@@ -57,7 +56,7 @@ def _because(result: Prediction) -> str:
     bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
     if result.sla_interval is None:
         return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
-    text = f"p{100 * sla.percentile:g} is {_interval(result.sla_interval)}, the SLA is {bound}"
+    text = f"p{100 * sla.percentile:g} is {interval_ms(result.sla_interval)}, the SLA is {bound}"
     worst = result.run.worst
     return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
 
@@ -79,13 +78,6 @@ def _utilisation(result: Prediction) -> str:
     return text
 
 
-def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
-
-
 def _figures(result: Prediction) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
@@ -96,10 +88,10 @@ def _figures(result: Prediction) -> Table:
     )
     if run.worst is not None:
         _add_worst(table, result)
-    table.add_row("mean latency", _interval(run.mean_latency))
+    table.add_row("mean latency", interval_ms(run.mean_latency))
     for percentile, interval in run.percentiles.items():
         known = "" if run.worst is not None else _known(result, percentile)
-        table.add_row(f"p{100 * percentile:g}", f"{_interval(interval)}{known}")
+        table.add_row(f"p{100 * percentile:g}", f"{interval_ms(interval)}{known}")
     throughput = result.throughput_qps
     items = run.throughput_items_per_s
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
@@ -116,9 +108,8 @@ def _figures(result: Prediction) -> Table:
     table.add_row(
         "power, static TDP", f"{number(result.question.node.tdp_w)} W: {number(result.qps_per_w)} queries/s/W"
     )
-    load_w = result.load_power_w
-    per_w = None if throughput is None or not load_w else throughput / load_w
-    table.add_row("power, by utilisation", f"{number(load_w)} W: {number(per_w)} queries/s/W")
+    load_w, per_w = number(result.load_power_w), number(result.qps_per_w_at_load)
+    table.add_row("power, by utilisation", f"{load_w} W: {per_w} queries/s/W")
     return table
 
 
@@ -136,7 +127,7 @@ def _add_worst(table: Table, result: Prediction) -> None:
     label = f"worst {duration(worst.end_s - worst.start_s)}"
     table.add_row(label, f"{number(worst.rate_qps, 4)} queries/s, {begin}")
     for percentile, interval in worst.percentiles.items():
-        table.add_row(f"  p{100 * percentile:g} then", f"{_interval(interval)}{_known(result, percentile)}")
+        table.add_row(f"  p{100 * percentile:g} then", f"{interval_ms(interval)}{_known(result, percentile)}")
     share = result.run.within_share
     if share is not None:
         table.add_row("within the SLA", f"{number(100 * share, 4)} % of the day's queries")
@@ -150,8 +141,7 @@ def duration(seconds: float) -> str:
 
 def _bounded(result: Prediction) -> str:
     if result.greatest is None:
-        undecided = next((note for note in result.run.notes if note.startswith("cannot tell")), None)
-        return "not searched: see the notes" if undecided else "none: even an idle node is too slow"
+        return "not searched: see the notes" if result.undecided else "none: even an idle node is too slow"
     text, budget = rate_interval(result.greatest), result.rate_budget
     if budget is None or budget.band_qps is None:
         return text

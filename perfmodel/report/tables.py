@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.table import Table
 
 from perfmodel.planning.breakdown import OperatorTime
+from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
 
 
@@ -21,6 +22,14 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:.1e}"
     text = f"{value:.{digits}g}"
     return f"{float(text):,.0f}" if abs(value) >= 10**digits else text
+
+
+def interval_ms(interval: Interval | None) -> str:
+    """A latency with its interval, its upper end perhaps unbounded; a dash where there is none."""
+    if interval is None:
+        return "–"
+    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
+    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
 
 
 def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:

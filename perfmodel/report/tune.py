@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perfmodel.planning.tune import TuneAnswer
-from perfmodel.planning.tuning import OperatingPoint, Tried, Tuning
+from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.report.tables import number, times_of
 
 BAR_CELLS = 40

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.workload import (
     Arrivals,
     BurstyArrivals,
@@ -22,13 +23,15 @@ from perfmodel.domain.workload import (
     PoissonArrivals,
     TraceArrivals,
 )
-from perfmodel.errors import InputError
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.sim.streams import stream
 from perfmodel.units import MS
 
 # Beyond this the states would not fit in memory, and such short bursts average out within a gap.
 MAX_BURSTS = 10_000_000
+
+_TRACE = ("traffic", "arrivals", "file")
+"""Where a scenario names its trace."""
 
 PHASE_CELLS = 2**14
 """Steps of a period in which the diurnal clock is a cubic."""
@@ -180,9 +183,10 @@ class BurstClock:
         if not len(unit_points):
             return unit_points
         if (expected_cycles := (unit_points[-1] - self._integrated[0]) / self._cycle_queries) > MAX_BURSTS:
-            raise InputError(
-                f"traffic.arrivals.mean_burst_s: {self._mean_burst_s:g} s makes {expected_cycles:.2g} bursts "
-                f"in one run; expected at most {MAX_BURSTS:.0e}: longer bursts, or process poisson"
+            raise ValueErrorAt(
+                f"{self._mean_burst_s:g} s makes {expected_cycles:.2g} bursts in one run; "
+                f"expected at most {MAX_BURSTS:.0e}: longer bursts, or process poisson",
+                ("traffic", "arrivals", "mean_burst_s"),
             )
         while self._integrated[-1] <= unit_points[-1]:
             sojourns_s = self._states.standard_exponential((int(expected_cycles) + 16, 2)) * self._mean_s
@@ -283,8 +287,9 @@ def _trace_s(arrivals: TraceArrivals, num_queries: int, trace_s: FloatArray | No
     """Recorded times, counted from the first; stretched where a rate is given."""
     recorded_s = _checked_trace(trace_s)
     if num_queries > len(recorded_s):
-        raise InputError(
-            f"traffic.arrivals.file: holds {len(recorded_s)} queries, fewer than the {num_queries} asked for"
+        raise ValueErrorAt(
+            f"holds {len(recorded_s)} queries, fewer than the {num_queries} asked for",
+            _TRACE,
         )
     since_first_s: FloatArray = recorded_s[:num_queries] - recorded_s[0]
     if arrivals.rate_qps is None:
@@ -294,11 +299,11 @@ def _trace_s(arrivals: TraceArrivals, num_queries: int, trace_s: FloatArray | No
 
 def _checked_trace(trace_s: FloatArray | None) -> FloatArray:
     if trace_s is None or len(trace_s) < 2:
-        raise InputError("traffic.arrivals.file: expected a trace of at least two arrival times")
+        raise ValueErrorAt("expected a trace of at least two arrival times", _TRACE)
     if not np.all(np.isfinite(trace_s)) or np.any(np.diff(trace_s) < 0):
-        raise InputError("traffic.arrivals.file: arrival_s: expected finite, ascending times")
+        raise ValueErrorAt("arrival_s: expected finite, ascending times", _TRACE)
     if trace_s[-1] == trace_s[0]:
-        raise InputError("traffic.arrivals.file: arrival_s: all times are equal, so there is no rate")
+        raise ValueErrorAt("arrival_s: all times are equal, so there is no rate", _TRACE)
     return trace_s
 
 

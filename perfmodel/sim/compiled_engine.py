@@ -36,7 +36,7 @@ MAX_VECTOR_EXECUTORS = 256
 ANY_SIZE = 2**62
 
 
-class PoolShare(NamedTuple):
+class FifoPool(NamedTuple):
     """What a pool serves of the traffic, and how fast.
 
     Attributes
@@ -72,23 +72,23 @@ def is_fifo(service: ServiceTimes, policy: object) -> bool:
     return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
 
 
-def pool_shares(service: ServiceTimes, policy: SplitAndOffload) -> tuple[PoolShare, ...]:
+def fifo_pools(service: ServiceTimes, policy: SplitAndOffload) -> tuple[FifoPool, ...]:
     """Return what the cores serve, and the accelerators where a threshold sends them queries."""
     threshold = policy.offload_threshold_items
     largest_on_cpu = ANY_SIZE if threshold is None else threshold - 1
-    cores = _share(1, largest_on_cpu, policy.batch_size, service.cpu_s)
+    cores = _fifo_pool(1, largest_on_cpu, policy.batch_size, service.cpu_s)
     if threshold is None:
         return (cores,)
     table_s = service.accelerator_by_streams_s
     if service.num_accelerators > 1:
         table_s = frozen_floats(np.repeat(table_s, service.num_accelerators, axis=1))
-    return cores, _share(threshold, ANY_SIZE, ANY_SIZE, table_s)
+    return cores, _fifo_pool(threshold, ANY_SIZE, ANY_SIZE, table_s)
 
 
-def _share(smallest: int, largest: int, batch_size: int, service_s: FloatArray) -> PoolShare:
+def _fifo_pool(smallest: int, largest: int, batch_size: int, service_s: FloatArray) -> FifoPool:
     num_executors = int(service_s.shape[1])
     blocks = blocks_for(num_executors)
-    return PoolShare(smallest, largest, batch_size, service_s.ravel(), num_executors, blocks)
+    return FifoPool(smallest, largest, batch_size, service_s.ravel(), num_executors, blocks)
 
 
 def simulate_compiled(
@@ -109,7 +109,7 @@ def simulate_compiled(
     """
     finish_s = np.empty(len(queries)) if finish_s is None else finish_s
     threshold = policy.offload_threshold_items
-    busy_s = [_serve_pool(queries, share, finish_s) for share in pool_shares(service, policy)]
+    busy_s = [_serve_pool(queries, share, finish_s) for share in fifo_pools(service, policy)]
     return RunRecord(
         arrival_s=queries.arrival_s,
         num_items=queries.num_items,
@@ -124,7 +124,7 @@ def simulate_compiled(
     )
 
 
-def _serve_pool(queries: Queries, share: PoolShare, finish_s: FloatArray) -> float:
+def _serve_pool(queries: Queries, share: FifoPool, finish_s: FloatArray) -> float:
     """Serve the queries of one pool; return the sum of its service times. [s]"""
     if share.num_executors <= MAX_VECTOR_EXECUTORS:
         state_s = idle_state_s(share)
@@ -136,7 +136,7 @@ def _serve_pool(queries: Queries, share: PoolShare, finish_s: FloatArray) -> flo
     )
 
 
-def idle_state_s(share: PoolShare) -> FloatArray:
+def idle_state_s(share: FifoPool) -> FloatArray:
     """Return the state of a pool that has never worked: see `serve_sorted`."""
     state_s = np.full(2 + share.num_executors, -np.inf)
     state_s[0] = 0.0
@@ -153,7 +153,7 @@ def take_request(pool: Any, last_end_s: float, from_s: float, table_s: FloatArra
 
 @compiled
 def serve_sorted(
-    arrival_s: FloatArray, num_items: IntArray, share: PoolShare, state_s: FloatArray, finish_s: FloatArray
+    arrival_s: FloatArray, num_items: IntArray, share: FifoPool, state_s: FloatArray, finish_s: FloatArray
 ) -> float:
     """Serve with the completions sorted in vector registers; return the sum of the service times. [s]
 

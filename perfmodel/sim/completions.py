@@ -146,7 +146,7 @@ def _larger(builder: Any, left: Any, right: Any) -> Any:
 
 
 def _splat(builder: Any, value: Any) -> Any:
-    """Copy a number into every lane of a vector."""
+    """Copy a number into every element of a vector."""
     undefined = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_INT32, 0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
-from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import diurnal_s
 from perfmodel.sim.engines import EngineName, simulate
@@ -378,9 +378,10 @@ class _Day:
     ) -> WindowResult:
         shortest = min(map(len, found_s))
         if shortest == 0 or shortest * len(found_s) < LEAST_WINDOW_QUERIES // 2:
-            raise InputError(
-                f"traffic.arrivals: {sum(map(len, found_s))} queries in {len(found_s)} repetitions of the "
-                f"peak's {self.window_s:g} s are too few for a percentile; expected a higher rate"
+            raise ValueErrorAt(
+                f"{sum(map(len, found_s))} queries in {len(found_s)} repetitions of the "
+                f"peak's {self.window_s:g} s are too few for a percentile; expected a higher rate",
+                ("traffic", "arrivals"),
             )
         all_s = np.concatenate([latencies_s[:shortest] for latencies_s in found_s])
         served = np.isfinite(all_s)
@@ -463,10 +464,10 @@ class _Server:
     """The compiled recursion, from chunk to chunk."""
 
     def __init__(self, service: ServiceTimes, policy: Policy) -> None:
-        from perfmodel.sim.compiled_engine import idle_state_s, pool_shares
+        from perfmodel.sim.compiled_engine import fifo_pools, idle_state_s
 
         assert isinstance(policy, SplitAndOffload)
-        self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
+        self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._busy_s = np.zeros(len(self._pools))
         # Where windows are skipped, the node's own clock stands still.
         self._has_accelerator = len(self._pools) > 1

@@ -12,9 +12,9 @@ from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_int
 from perfmodel.sim.arrivals import arrival_clock
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
+    fifo_pools,
     idle_state_s,
     is_fifo,
-    pool_shares,
     serve_sorted,
 )
 from perfmodel.sim.controls import Carried, load_controls
@@ -68,7 +68,7 @@ class LongRun:
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
-        self._pools = [(share, idle_state_s(share)) for share in pool_shares(service, policy)]
+        self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
         self._controls = load_controls(traffic, service, policy)

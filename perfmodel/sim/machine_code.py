@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -25,6 +24,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from perfmodel.errors import CacheWarning, InputError
+from perfmodel.whole_file import replace_whole
 
 try:
     import llvmlite
@@ -171,7 +171,8 @@ class _Cache(NullCache):
         problems = []
         for path in self._paths(key):
             try:
-                _write(path, content)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_whole(path, content)
             except OSError as error:
                 problems.append(f"{path.parent}: {error.strerror or error}")
             else:
@@ -222,19 +223,6 @@ def _unpacked(content: bytes, key: Any, target_context: Any) -> Any:
     if written_key != repr(key):
         raise ValueError("another entry's content")
     return _compile_result._rebuild(target_context, *reduced)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _warn(message: str) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import BoolArray, IntArray
 from perfmodel.sim.service import ServiceTimes
@@ -343,7 +344,9 @@ def check_cores(policy: Policy, num_cores: int) -> None:
     """Raise an `InputError` where a policy sets apart all cores of a node, or more."""
     set_apart = sum(lane.cores or 0 for lane in policy.lanes)
     if set_apart and set_apart >= num_cores:
-        raise InputError(f"policy.small_cores: expected fewer than the {num_cores} cores, got {set_apart}")
+        raise ValueErrorAt(
+            f"expected fewer than the {num_cores} cores, got {set_apart}", ("policy", "small_cores")
+        )
 
 
 def check_covers(service: ServiceTimes, policy: Policy, max_items: int) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
-    PoolShare,
+    FifoPool,
+    fifo_pools,
     is_fifo,
-    pool_shares,
     simulate_compiled,
     take_request,
 )
@@ -117,7 +117,7 @@ def _counts(
     assert is_fifo(service, policy), "checked by the caller"
     if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
         return [_count_alone(probe, num_items, service, policy, limit, batch_queries) for probe in probes]
-    shares = pool_shares(service, policy)
+    shares = fifo_pools(service, policy)
     groups = [probes[first : first + SIDE_BY_SIDE] for first in range(0, len(probes), SIDE_BY_SIDE)]
     counts = side_by_side(lambda group: _count_group(group, num_items, shares, limit, batch_queries), groups)
     return [count for group in counts for count in group]
@@ -126,7 +126,7 @@ def _counts(
 def _count_group(
     group: Sequence[Probe],
     num_items: IntArray,
-    shares: Sequence[PoolShare],
+    shares: Sequence[FifoPool],
     limit: LateLimit,
     batch_queries: int,
 ) -> list[IntArray]:
@@ -160,7 +160,7 @@ def _count_four(
     points: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
     rates_qps: tuple[float, float, float, float],
     num_items: IntArray,
-    share: PoolShare,
+    share: FifoPool,
     limit: LateLimit,
     batch_queries: int,
     late: IntArray,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from calibration.commands import reproduce
+from calibration.reproduce.evaluation import Reproduction
 from perfmodel.cli.main import main
-from perfmodel.planning.reproduction import Reproduction
 
 
 def test_json_is_all_of_stdout_and_the_page_is_written(

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import calibration.published
+from calibration.reproduce.study import Study, StudyPlan, geometric_mean, production_sizes, run_study
 from perfmodel.domain.workload import LogNormalSizes
-from perfmodel.planning.load_test import Configuration
-from perfmodel.planning.study import Study, StudyPlan, geometric_mean, production_sizes, run_study
-from perfmodel.planning.tuning import PLATEAU, SLA_LEVELS, Grid, Tried, share_thresholds
+from perfmodel.planning.tune.answer import PLATEAU, Tried
+from perfmodel.planning.tune.question import SLA_LEVELS, Configuration, Grid, share_thresholds
 from perfmodel.sim.query_sizes import pmf_of
 
 CPUS = ("broadwell", "skylake")

@@ -21,7 +21,7 @@ import pytest
 from perfmodel.domain.fleet import Routing
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.fleet_question import FleetMember
+from perfmodel.planning.fleet.question import FleetMember
 from perfmodel.planning.prepare import prepare
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, simulate_fleet

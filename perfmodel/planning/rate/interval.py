@@ -22,8 +22,7 @@ from perfmodel.domain.workload import (
     PoissonArrivals,
 )
 from perfmodel.errors import UndecidedError
-from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
-from perfmodel.planning.rate.late import LateInWorstWindow, LateQueries
+from perfmodel.planning.rate.late import DrawnTraffic, LateInWorstWindow, LateQueries, at_peak
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.day import WINDOW_S, has_days

@@ -9,8 +9,7 @@ import numpy as np
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.rate.bracket import greatest
-from perfmodel.planning.rate.drawn import DrawnTraffic
-from perfmodel.planning.rate.late import LateQueries, is_late
+from perfmodel.planning.rate.late import DrawnTraffic, LateQueries, is_late
 from perfmodel.planning.run_cost import affordable_queries, requests_a_query
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perfmodel.costmodel.issue import Issued, contributions_s, issued
-from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.kernels import Kernel, Product
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Caches, Device, InputCosts, IssueCost, LaunchCosts
 from perfmodel.domain.laws import law_names
@@ -73,18 +73,35 @@ def test_batch_sizes_are_independent_of_each_other() -> None:
 
 def test_tensors_that_a_call_joins_cost_the_host_one_by_one() -> None:
     concat = Kernel(operator="c", family="concat", variant="features", pieces=10, calls=2)
-    assert issued(concat, COSTS, np.array(1.0)).issue_s == pytest.approx(2 * 14 * US)
+    assert issued(concat, COSTS, np.array(1.0), np.array(1.0)).issue_s == pytest.approx(2 * 14 * US)
     unknown = Kernel(operator="s", family="softmax")
-    assert issued(unknown, COSTS, np.array(1.0)) == Issued(0.0, np.array(1.0), 1)
+    assert issued(unknown, COSTS, np.array(1.0), np.array(1.0)) == Issued(np.array(0.0), np.array(1.0), 1)
+
+
+def test_a_product_of_few_rows_is_issued_at_a_cost_of_its_own() -> None:
+    cost = IssueCost(call_s=20 * US, few_rows=16.0, few_rows_call_s=13 * US)
+    layer = Kernel(operator="l", family="fc", product=Product(rows_per_item=2.0, inner=8, outer=8))
+    costs = replace(COSTS, issue={"fc": cost})
+    batches = np.array([1.0, 8.0, 9.0, 100.0])  # of 2 rows each
+    assert issued(layer, costs, batches, batches).issue_s / US == pytest.approx([13, 13, 20, 20])
+
+
+def test_all_that_a_host_with_a_neighbour_does_takes_longer() -> None:
+    concat = Kernel(operator="c", family="concat", variant="features", pieces=10)
+    one = np.array(1.0)
+    shared = issued(concat, replace(COSTS, host_level=1.5), one, one)
+    assert shared.issue_s == pytest.approx(1.5 * issued(concat, COSTS, one, one).issue_s)
+    assert shared.device_s == one
 
 
 def test_steps_of_a_recurrent_layer_are_launches_that_the_device_starts_on_early() -> None:
     costs = replace(COSTS, issue={"recurrent.gru": IssueCost(call_s=0.0, part_s=2 * US)})
-    steps = Kernel(operator="g", family="recurrent", variant="gru", shape=(10, 8, 8))
-    pass_s = contributions_s([issued(steps, costs, np.array(100 * US))], np.array(0.0), costs)[0]
+    steps = Kernel(operator="g", family="recurrent", variant="gru", shape=(10, 8, 8), calls=10)
+    one = np.array(1.0)
+    pass_s = contributions_s([issued(steps, costs, np.array(100 * US), one)], np.array(0.0), costs)[0]
     assert pass_s == pytest.approx((2 + 3 + 100) * US)  # and not 10 x 2 + 3 + 100
     before = Kernel(operator="g", family="recurrent", variant="gru_inputs", shape=(10, 8, 8))
-    assert issued(before, costs, np.array(0.0)).launches == 0
+    assert issued(before, costs, np.array(0.0), one).launches == 0
 
 
 @pytest.fixture

@@ -47,41 +47,41 @@ def test_counts_go_over_all_tables() -> None:
 
 def test_an_unknown_input_lists_what_is_known() -> None:
     error = error_of(BAGS, {**JOINED, "inputs": ["dense", "bag"]}, TOP)
-    assert str(error) == "joined: reads bag, which no earlier operator gives; known here: dense, bags"
+    assert error.message == "joined: reads bag, which no earlier operator gives; known here: dense, bags"
     assert error.path == ("operators", 1)
 
 
 def test_a_later_operator_is_no_input() -> None:
     error = error_of(TOP, BAGS, JOINED, dense_features=0)
-    assert str(error) == "top: reads joined, which no earlier operator gives; known here: nothing yet"
+    assert error.message == "top: reads joined, which no earlier operator gives; known here: nothing yet"
 
 
 def test_dense_is_unknown_in_a_model_without_dense_features() -> None:
     error = error_of(BAGS, JOINED, dense_features=0)
-    assert str(error) == "joined: reads dense, which no earlier operator gives; known here: bags"
+    assert error.message == "joined: reads dense, which no earlier operator gives; known here: bags"
 
 
 @pytest.mark.parametrize("taken", ["bags", "dense"])
 def test_a_name_is_used_once(taken: str) -> None:
     error = error_of(BAGS, {**JOINED, "name": taken}, TOP)
-    assert str(error) == f"{taken}: name is used twice"
+    assert error.message == f"{taken}: name is used twice"
     assert error.path == ("operators", 1, "name")
 
 
 def test_dense_is_reserved_where_the_model_has_none() -> None:
     error = error_of({**BAGS, "name": "dense"}, dense_features=0)
-    assert str(error) == "dense: name is used twice"
+    assert error.message == "dense: name is used twice"
 
 
 def test_a_result_that_nothing_reads_is_refused() -> None:
     error = error_of(BAGS, {**BAGS, "name": "forgotten"}, JOINED, TOP)
-    assert str(error) == "forgotten: no operator reads it, and only the last one is the output"
+    assert error.message == "forgotten: no operator reads it, and only the last one is the output"
     assert error.path == ("operators", 1)
 
 
 def test_a_dense_input_that_nothing_reads_is_refused() -> None:
     error = error_of(BAGS)
-    assert str(error) == "dense: no operator reads it, and only the last one is the output"
+    assert error.message == "dense: no operator reads it, and only the last one is the output"
     assert error.path == ("dense_features",)
 
 
@@ -90,7 +90,7 @@ def test_a_shape_error_names_the_operator_and_leads_to_it() -> None:
     top = {"name": "top", "kind": "mlp", "input": "concat", "widths": [352, 1]}
     concat = {"name": "concat", "kind": "concat", "inputs": ["bottom"]}
     error = error_of(bottom, concat, top, dense_features=320)
-    assert str(error) == "top: expects 352 inputs, gets 320 from concat"
+    assert error.message == "top: expects 352 inputs, gets 320 from concat"
     assert error.path == ("operators", 2)
 
 

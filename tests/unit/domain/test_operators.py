@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import EmbeddingTable, Shape
 
@@ -43,7 +44,9 @@ def shape_of(*operators: dict[str, Any]) -> Shape:
 def error_of(*operators: dict[str, Any]) -> str:
     with pytest.raises(ValidationError) as caught:
         model_of(*operators)
-    return str(caught.value.errors()[0]["ctx"]["error"])
+    error = caught.value.errors()[0]["ctx"]["error"]
+    assert isinstance(error, ValueErrorAt)
+    return error.message
 
 
 def op(kind: str, **fields: Any) -> dict[str, Any]:
@@ -266,7 +269,7 @@ def test_an_augru_needs_as_many_scores_as_steps() -> None:
 @pytest.mark.parametrize(("kind", "extra"), [("augru", {}), ("gru", {"attention": "scores"})])
 def test_only_an_augru_takes_scores(kind: str, extra: dict[str, str]) -> None:
     layer = op(kind, input="history", hidden_size=3, **extra)
-    expected = "attention: an augru needs the scores to use, an rnn or a gru takes none"
+    expected = "an augru needs the scores to use, an rnn or a gru takes none"
     assert error_of(HISTORY, ITEM, SCORES, layer) == expected
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
-from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.scenario_file import load_scenario, read_named_files
+from perfmodel.loading.validated import parse_file
 
 SCENARIO = """\
 model: dlrm-rmc3
@@ -161,9 +164,25 @@ def test_a_missing_data_file_is_located(scenario: Path) -> None:
 
 def test_an_error_of_the_simulation_gets_its_place(scenario: Path) -> None:
     loaded = load_scenario(str(scenario), ["policy.batch_size=4"])
-    in_file = loaded.located(InputError("traffic.arrivals.rate_qps: too many bursts"))
+    in_file = loaded.located(ValueErrorAt("too many bursts", ("traffic", "arrivals", "rate_qps")))
     assert str(in_file) == f"{scenario}:4:42: rate_qps: too many bursts"
-    assert str(loaded.located(InputError("policy.batch_size: no"))) == "--set policy.batch_size: no"
+    on_the_command_line = loaded.located(ValueErrorAt("no", ("policy", "batch_size")))
+    assert str(on_the_command_line) == "--set policy.batch_size: no"
+
+
+def test_a_profile_named_several_times_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(path: Path, kind: type[Any]) -> Any:
+        read.append(path.stem)
+        return parse_file(path, kind)
+
+    monkeypatch.setattr("perfmodel.loading.scenario_file.parse_file", counted)
+    cards = "node.accelerators=[gtx1080ti, gtx1080ti, gtx1080ti]"
+    files = read_named_files(load_scenario("rm3_broadwell_gtx1080ti", [cards]))
+    assert read == ["dlrm-rmc3", "broadwell", "gtx1080ti"]
+    assert [named.profile.name for named in files.profiles] == ["broadwell", *["gtx1080ti"] * 3]
+    assert files.profiles[2].place == ("node", "accelerators", 1)
 
 
 def _replaced(scenario: Path, old: str, new: str) -> Path:

@@ -12,30 +12,33 @@ from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.query_sizes import pmf_of_list
 
 
-def node_of(model: RecModel) -> ServingNode:
-    return ServingNode(model=model, cpu=find_device("amd-epyc-turin-2c", model), cores=2)
+def times_of(model: RecModel, *, batch_size: int, max_items: int) -> NodeTimes:
+    node = ServingNode(model=model, cpu=find_device("amd-epyc-turin-2c", model), cores=2)
+    return NodeTimes(node, SplitAndOffload(batch_size=batch_size), pmf_of_list([max_items]))
 
 
 def test_an_operator_unlike_any_measured_is_named() -> None:
     wide = {"name": "huge", "kind": "mlp", "input": "dense", "widths": (200_000, 4_000)}
     model = RecModel.model_validate({"name": "giant", "dense_features": 200_000, "operators": (wide,)})
     with pytest.raises(ExtrapolationError, match="huge of giant at 64 items: amd-epyc-turin-2c has measured"):
-        node_of(model).require_calibrated(SplitAndOffload(batch_size=64), 64)
+        times_of(model, batch_size=64, max_items=64).require_calibrated()
 
 
 def test_batches_beyond_the_range_are_named_with_it() -> None:
-    node = node_of(find_model("ncf"))
+    times = times_of(find_model("ncf"), batch_size=4096, max_items=4096)
     with pytest.raises(
         ExtrapolationError, match="covers batches 1 to 1280; this sends requests of up to 4096"
     ):
-        node.require_calibrated(SplitAndOffload(batch_size=4096), 4096)
+        times.require_calibrated()
 
 
 def test_what_was_measured_is_answered() -> None:
-    node_of(find_model("ncf")).require_calibrated(SplitAndOffload(batch_size=256), 1024)
+    times_of(find_model("ncf"), batch_size=256, max_items=1024).require_calibrated()
 
 
 def test_latency_names_the_operator_that_is_unlike_any_measured_not_the_batch() -> None:

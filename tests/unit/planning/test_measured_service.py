@@ -9,7 +9,7 @@ import pytest
 
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_device, find_model
-from perfmodel.planning.service_tables import ServiceTables
+from perfmodel.planning.tune.load_test import ServiceTables
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 

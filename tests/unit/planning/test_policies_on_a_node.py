@@ -13,8 +13,10 @@ from perfmodel.domain.serving import DynamicBatchingPolicy, FusionPolicy
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
+from perfmodel.planning.service_times import NodeTimes
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.query_sizes import pmf_of_list
 
 
 def fusion(streams: int) -> Fusion:
@@ -72,8 +74,9 @@ def test_one_stream_without_overlap_is_the_accelerator_alone(node: ServingNode) 
 
 
 def test_streams_side_by_side_are_assumed(node: ServingNode) -> None:
-    assert node.basis(fusion(streams=1), 300) < Basis.ASSUMED
-    assert node.basis(FUSION, 300) is Basis.ASSUMED
+    one, several = (NodeTimes(node, policy, pmf_of_list([300])) for policy in (fusion(streams=1), FUSION))
+    assert one.basis < Basis.ASSUMED
+    assert several.basis is Basis.ASSUMED
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perfmodel.planning.request_mix import request_mix
+from perfmodel.planning.node import request_mix
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf, pmf_of_list
 

@@ -16,7 +16,8 @@ from perfmodel.planning.run_cost import (
     requests_a_query,
     require_affordable,
 )
-from perfmodel.planning.tune import TuneOptions, tune
+from perfmodel.planning.tune.computation import tune
+from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
 from perfmodel.sim.policies import SplitAndOffload, split_query
 from perfmodel.sim.query_sizes import SizePmf, pmf_of_list

@@ -11,14 +11,8 @@ from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.sensitivity import (
-    Errors,
-    LatencyBudget,
-    OtherTimes,
-    latency_budget,
-    margin,
-    rate_budget,
-)
+from perfmodel.planning.sensitivity import Errors, LatencyBudget, OtherTimes, latency_budget, rate_budget
+from perfmodel.planning.verdict import margin
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import RunResult, run_until_precise

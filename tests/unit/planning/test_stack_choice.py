@@ -9,8 +9,15 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
-from perfmodel.planning.prepare import Question, find_devices, find_model, prepare, prepare_together
-from perfmodel.planning.stack_choice import Wish, choose_stacks
+from perfmodel.planning.prepare import (
+    Question,
+    Wish,
+    choose_stacks,
+    find_devices,
+    find_model,
+    prepare,
+    prepare_together,
+)
 
 HPCA, ISCA, REPOSITORY = "hpca2020", "deeprecsys-isca2020", "deeprecsys-repository"
 MEASURED, OTHER = find_model("dlrm-rmc1"), find_model("dlrm-rmc2")

@@ -9,8 +9,8 @@ from statistics import NormalDist
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
-from perfmodel.planning.sensitivity import Errors, Margin, OtherTimes, margin
-from perfmodel.planning.verdict import Deciding, Judgement, judge, what_decides
+from perfmodel.planning.sensitivity import Errors, OtherTimes
+from perfmodel.planning.verdict import Deciding, Judgement, Margin, judge, margin, what_decides
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.units import MS
 from tests.textbook import TextbookQueue, deterministic_queue

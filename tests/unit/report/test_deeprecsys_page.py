@@ -7,9 +7,9 @@ from dataclasses import replace
 from rich.console import Console
 
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.deeprecsys_climb import Attempt, Climb, ClimbReport, Configuration
-from perfmodel.planning.deeprecsys_mode import ShortcutCapacity, ShortcutReport
-from perfmodel.planning.deeprecsys_settings import PUBLISHED, Shortcut
+from perfmodel.planning.deeprecsys.climb import Attempt, Climb, ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.settings import PUBLISHED, Shortcut
+from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.deeprecsys import deeprecsys_page
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.workload import BurstyArrivals, LogNormalSizes, PoissonArrivals
-from perfmodel.planning.rate.drawn import DrawnTraffic
+from perfmodel.planning.rate.late import DrawnTraffic
 from perfmodel.sim.balanced import draw_balanced
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload

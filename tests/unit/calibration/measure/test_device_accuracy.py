@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 import pytest
 
 from calibration.measure.device_accuracy import (
+    Offloaded,
     crossover_items,
     errors_of,
     line_of,
     main,
     measure_offloaded,
+    measurements,
     predicted,
 )
 from calibration.runtime.cuda import missing_cuda
@@ -31,15 +34,20 @@ def test_the_crossover_is_where_the_card_becomes_faster_for_good() -> None:
 
 
 def test_passes_on_the_accelerator_are_timed_for_every_round_and_batch() -> None:
-    seconds = measure_offloaded(shrunk(find_model("ncf"), 1e-3), (1, 4), 2, StandIn)
-    assert seconds.shape == (2, 2)
-    assert np.all(seconds > 0.0)
+    found = measure_offloaded(shrunk(find_model("ncf"), 1e-3), (1, 4), 2, StandIn)
+    assert found.seconds.shape == found.probe_s.shape == (2, 2)
+    assert np.all(found.seconds > 0.0)
+    assert np.all(found.probe_s > 0.0)
+    assert found.power_w == {}
 
 
 def test_an_error_is_positive_where_the_prediction_is_above() -> None:
     model = find_model("ncf")
     expected_s = predicted(model, BATCHES, "gtx1080ti")
-    found = errors_of(model, BATCHES, np.stack([expected_s / 2.0, expected_s / 2.0]), "gtx1080ti")
+    halved_s = np.stack([expected_s / 2.0] * 2)
+    times = Offloaded(halved_s, halved_s, np.full((2, 3), 9e-6), {64: 150.0})
+    measured = measurements(model, BATCHES, times)
+    found = errors_of(model, json.loads(json.dumps(measured)), "gtx1080ti")
     assert [row["error_percent"] for row in found["rows"]] == pytest.approx([100.0] * 3)
     faster = {"predicted_items": 40.0, "measured_items": None}
     assert line_of(found | {"faster_from": faster}).endswith("card faster from never, predicted 40")

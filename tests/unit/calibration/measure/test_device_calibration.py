@@ -19,13 +19,14 @@ from calibration.measure.device_calibration import (
     calibrated_device_values,
     require_kind,
 )
-from calibration.measure.device_issue import issue_costs
+from calibration.measure.device_issue import host_level, issue_costs, quiet_probe_s
 from calibration.measure.records import Records, read_records
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit, allocate_pool
 from calibration.runtime.cuda import missing_cuda
+from calibration.runtime.host_level import LaunchProbe
 from perfmodel.cli.main import main
-from perfmodel.costmodel.issue import parts_of
+from perfmodel.costmodel.issue import calls_of, parts_of, rows_of
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
@@ -89,7 +90,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records, S
     Ticking(
         budget_s=6.0, raw=raw, records=records, progress=progress, accelerator=card, meter=Meter()
     ).measure()
-    assert set(phases) == {"launches and copies", "power", "operators", "spread between passes"}
+    assert set(phases) == {
+        "power at rest",
+        "launches and copies",
+        "power at work",
+        "operators",
+        "spread between passes",
+    }
     return raw, records, card
 
 
@@ -118,7 +125,7 @@ def test_what_was_measured_is_read_back_with_its_issue_times(measured: tuple[Pat
 def test_facts_are_those_of_the_card(measured: tuple[Path, Records, StandIn]) -> None:
     facts = measured[1].facts
     assert facts["l2_bytes"] == 50 * 2**20
-    assert facts["idle_w"] <= facts["busy_w"]
+    assert all(facts[name] > 0.0 for name in ("idle_w", "launched_w", "copied_w", "busy_w"))
     for key in ("peak_flop_per_s", "bandwidth_bytes_per_s", "copy_pinned_bytes_per_s"):
         assert 0.0 < facts[key] < float("inf")
 
@@ -137,8 +144,12 @@ def test_the_profile_loads_and_predicts_as_a_card(
     assert device.launches is not None
     assert set(device.launches.issue) == set(device.surfaces)
     assert device.inputs.transfer_bytes_per_s == pytest.approx(
-        records.facts["copy_pageable_bytes_per_s"], rel=1e-3
+        records.facts["copy_pageable_bytes_per_s"]
+        * records.facts["copies_probe_s"]
+        / device.launches.quiet_probe_s,
+        rel=1e-3,
     )
+    assert device.launches.host_level >= 1.0
     time = batch_time(find_model("ncf"), device, np.array([1.0, 64.0, 1024.0]))
     assert np.all(np.isfinite(time.seconds))
     assert np.all(time.family_s("input") > 0.0)
@@ -157,7 +168,7 @@ def test_a_visit_does_not_wait_for_what_memory_or_the_draw_cannot_give() -> None
 
 def test_the_sequence_of_a_seed_is_the_one_that_a_fit_lowers_again() -> None:
     pool = allocate_pool(ROOM_BYTES)
-    visits = list(device_visits.device_visits(range(3), pool, StandIn()))
+    visits = list(device_visits.device_visits(range(3), pool, LaunchProbe(StandIn())))
     assert visits
     for visit in visits:
         model = random_sequence(np.random.default_rng(visit.seed), most_table_bytes=pool.most_table_bytes)
@@ -170,12 +181,24 @@ def test_issue_costs_are_found_again_in_made_up_visits() -> None:
     for seed in range(200):
         kernels = lower(random_sequence(np.random.default_rng(seed), most_table_bytes=ROOM_BYTES))
         costs = [true.get(surface_key(kernel), IssueCost(call_s=4 * US)) for kernel in kernels]
-        issue_s = np.array(
-            [k.calls * (c.call_s + parts_of(k) * c.part_s) for k, c in zip(kernels, costs, strict=True)]
+        batch_size, level = 1 + seed % 40, 1.0 + 0.5 * (seed % 3 == 0)  # a neighbour every third time
+        issue_s = level * np.array(
+            [
+                calls_of(k) * (c.call_s + parts_of(k) * c.part_s)
+                + 3 * US * calls_of(k) * (rows_of(k, np.array(batch_size)) > 16)
+                for k, c in zip(kernels, costs, strict=True)
+            ]
         )
-        visits.append(Visit(seed=seed, batch_size=1, seconds=issue_s, spread=0.0 * issue_s, issue_s=issue_s))
-    found = issue_costs(visits, most_table_bytes=ROOM_BYTES)
-    assert found["fc"].call_s == pytest.approx(4 * US)
+        times = {"seconds": issue_s, "spread": 0.0 * issue_s, "issue_s": issue_s}
+        visits.append(Visit(seed=seed, batch_size=batch_size, probe_s=level * 9 * US, **times))
+    quiet_s = quiet_probe_s(visits)
+    assert quiet_s == pytest.approx(9 * US)
+    assert host_level(visits, quiet_s) == pytest.approx(1.0 + 0.5 / 3, rel=0.01)
+    found = issue_costs(visits, most_table_bytes=ROOM_BYTES, quiet_s=quiet_s)
+    assert found["fc"] == IssueCost(
+        call_s=pytest.approx(7 * US), few_rows=16.0, few_rows_call_s=pytest.approx(4 * US)
+    )
+    assert found["softmax"] == IssueCost(call_s=pytest.approx(4 * US))
     assert found["concat.features"].call_s == pytest.approx(5 * US, rel=1e-3)
     assert found["concat.features"].part_s == pytest.approx(0.7 * US, rel=1e-3)
 

@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calibration.reproduce.evaluation import Reproduction, Section
 from calibration.reproduce.gains import GAINS, published_gains
 from calibration.reproduce.hpca import reproduce_hpca
 from calibration.reproduce.lowest_latency import idle_latency_s, lowest_latency_s
 from calibration.reproduce.rmc3_curves import batch_section, threshold_section
 from calibration.reproduce.scope import published_targets_ms
+from calibration.reproduce.study import production_sizes
 from calibration.reproduce.variants import gains_of, variants
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.load_test import Configuration, SharedTraffic
-from perfmodel.planning.reproduction import Reproduction, Section
-from perfmodel.planning.study import production_sizes
+from perfmodel.planning.tune.load_test import SharedTraffic
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import torch
 
+from calibration.runtime.accelerator import Precision
 from perfmodel.units import GIB, MIB
 
 
@@ -21,6 +22,8 @@ class StandIn:
     num_multiprocessors: int = 132
     clock_hz: float = 1.7e9
     free: float = 1e8
+    precision: Precision = "fp32"
+    dtype: torch.dtype = torch.float32
     held_s: list[float] = field(default_factory=list)
     synchronised: int = 0
 
@@ -32,6 +35,9 @@ class StandIn:
 
     def event(self) -> float:
         return perf_counter()
+
+    def is_taken(self, event: float) -> bool:  # noqa: ARG002  # it executes behind the host, as if held
+        return False
 
     def elapsed_s(self, start: float, end: float) -> float:
         return end - start

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from calibration.measure.device_probes import copies, launches
+from calibration.runtime.accelerator import Precision
 from calibration.runtime.cuda import CudaAccelerator, cuda_accelerator
 from calibration.runtime.device_timing import device_call_seconds, issue_call_seconds, stamp_overhead_s
+from calibration.runtime.host_level import LaunchProbe
 from calibration.runtime.memory import shrunk
 from calibration.runtime.offloaded import offloaded_programme
 from calibration.runtime.programme import build_programme
@@ -22,8 +24,6 @@ from perfmodel.planning.prepare import find_model
 
 pytestmark = [
     pytest.mark.gpu,
-    # Weights of recurrent layers are cut one by one; cuDNN gathers them anew in each call, and says so.
-    pytest.mark.filterwarnings("ignore:RNN module weights"),
     pytest.mark.filterwarnings("ignore:.*TF32"),
 ]
 
@@ -39,6 +39,19 @@ def test_a_pass_on_the_device_gives_what_the_cpu_gives(card: CudaAccelerator, na
     there, here = offloaded_programme(model, card, seed=3), build_programme(model, seed=3)
     inputs = here.inputs(17, np.random.default_rng(0))
     torch.testing.assert_close(there.run(inputs), here.run(inputs), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("name", ["wnd", "dlrm-rmc3", "dien"])
+def test_a_pass_in_fewer_bits_gives_about_the_same(precision: Precision, name: str) -> None:
+    model, rounded = shrunk(find_model(name), 1e-3), cuda_accelerator(precision=precision)
+    there, here = offloaded_programme(model, rounded, seed=3), build_programme(model, seed=3)
+    inputs, same = (one.inputs(17, np.random.default_rng(0)) for one in (there.programme, here))
+    torch.testing.assert_close(there.run(inputs).float(), here.run(same), rtol=0.05, atol=0.05)
+
+
+def test_a_launch_takes_microseconds(card: CudaAccelerator) -> None:
+    assert 1e-6 < LaunchProbe(card).launch_s() < 1e-3
 
 
 def test_the_device_is_held_for_about_as_long_as_asked(card: CudaAccelerator) -> None:
@@ -59,8 +72,8 @@ def test_calls_take_time_on_the_device_and_on_the_host(card: CudaAccelerator) ->
     issue_s = np.median(issue_call_seconds(programme, inputs, card), axis=0)
     device_s = np.median(device_call_seconds(programme, inputs, card, issue_s), axis=0)
     assert np.all(issue_s > 0.0)
-    assert np.all((device_s > 0.0) & (device_s < 1e-2))
-    assert 0.0 <= stamp_overhead_s(card) < 1e-4
+    assert np.all((device_s > 1e-7) & (device_s < 1e-2))
+    assert 0.0 <= stamp_overhead_s(card) < 3e-6  # a stamp that waits for the host is 4 us and more
 
 
 def test_launches_and_copies_have_plausible_costs(card: CudaAccelerator) -> None:

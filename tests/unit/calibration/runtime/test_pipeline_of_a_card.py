@@ -35,6 +35,9 @@ class AsynchronousCard:
     def event(self) -> float:
         return self.launch(0.5 * US, STAMP_S)
 
+    def is_taken(self, event: float) -> bool:
+        return event <= self.host_s
+
     def elapsed_s(self, start: float, end: float) -> float:
         return end - start
 

@@ -17,8 +17,7 @@ from perfmodel.domain.workload import (
     PoissonArrivals,
     TraceArrivals,
 )
-from perfmodel.planning.rate.drawn import DrawnTraffic, at_peak
-from perfmodel.planning.rate.late import LateQueries, allowed_late, is_late
+from perfmodel.planning.rate.late import DrawnTraffic, LateQueries, allowed_late, at_peak, is_late
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of, pmf_of_list

@@ -13,11 +13,12 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import BurstyArrivals, DiurnalArrivals, PoissonArrivals
 from perfmodel.errors import UndecidedError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.load_test import Configuration, LoadTest, SharedTraffic
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.rate.drawn import DrawnTraffic
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.late import DrawnTraffic
 from perfmodel.planning.rate.search import RateSearch
+from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.service import ServiceTimes

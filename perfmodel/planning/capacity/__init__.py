@@ -1,0 +1,1 @@
+"""The largest load that a node carries within its SLA."""

@@ -1,0 +1,61 @@
+"""The largest load that a node carries within its SLA: with its interval, its power, and what limits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import GreatestRate
+from perfmodel.planning.sensitivity import Errors, RateBudget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Capacity:
+    """The answer of `perfplan capacity`.
+
+    Attributes
+    ----------
+    question : Question
+        What was asked; its arrival rate plays no part.
+    greatest : GreatestRate or None
+        The rate with its interval; None: no rate meets the SLA.
+    budget : RateBudget or None
+        What the calibration's error does to the rate; None where only SimPy could search again.
+    errors : Errors
+        Of the service times.
+    saturation_qps : float
+        Rate from which a pool with all executors busy cannot keep up, contention included. [queries/s]
+    bottleneck : {"cpu", "accelerator"}
+        The pool that saturates first.
+    at_capacity : Prediction or None
+        What that load looks like.
+    """
+
+    question: Question
+    greatest: GreatestRate | None
+    budget: RateBudget | None
+    errors: Errors
+    saturation_qps: float
+    bottleneck: Literal["cpu", "accelerator"]
+    at_capacity: Prediction | None
+
+    @property
+    def latency_bounded_qps(self) -> float | None:
+        """The largest load; None: no rate meets the SLA. [queries/s]"""
+        return None if self.greatest is None else self.greatest.rate_qps
+
+    @property
+    def plan_for_qps(self) -> float | None:
+        """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
+        return None if self.budget is None else self.budget.plan_qps
+
+    @property
+    def reason(self) -> str | None:
+        """Why no load meets the SLA; None where one does."""
+        if self.latency_bounded_qps is not None:
+            return None
+        sla = self.question.sla
+        bound = f"p{100 * sla.percentile:g} of {sla.latency_ms:g} ms"
+        return f"no load meets {bound}: queries that find the node idle already take longer"

@@ -1,0 +1,112 @@
+"""The search for the largest load within an SLA, and a run that shows that load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.predict.computation import describe, other_times
+from perfmodel.planning.prepare import Question
+from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.search import RateSearch
+from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
+from perfmodel.planning.verdict import Judgement, quantile
+from perfmodel.sim.engines import EngineName
+from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
+from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.utilisation import offered_utilisation
+
+PRECISION = 0.0075
+"""Half-width of the interval over the rate at which runs stop growing: within 1 %, and some to spare. [1]"""
+
+FIRST_QUERIES = 900_000
+MOST_QUERIES = 10_000_000
+"""Close to saturation a run has to be long, or its start, with an empty node, flatters the percentile."""
+
+INTERPRETED_QUERIES = 100_000
+"""Of the run that shows the load found, where no engine compiles the policy."""
+
+REPETITIONS = 4
+INTERPRETED_REPETITIONS = 3
+"""Independent searches where one long run cannot tell its own error."""
+
+SEARCH_TOLERANCE = 0.002
+
+
+def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Capacity:
+    """Find the largest arrival rate whose percentile meets the SLA, and show that load.
+
+    Raises
+    ------
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    policy = question.policy
+    if not extrapolate:
+        question.times.require_calibrated()
+    service = question.times.table
+    loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
+    search = RateSearch(
+        traffic=question.traffic,
+        service=service,
+        policy=policy,
+        sla=question.sla,
+        seed=question.simulation.seed,
+        engine=engine,
+        tolerance=SEARCH_TOLERANCE,
+        most_queries=question.simulation.max_queries,
+    )
+    greatest = greatest_rate(
+        search,
+        num_queries=FIRST_QUERIES,
+        precision=PRECISION,
+        most_queries=MOST_QUERIES,
+        repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
+    )
+    errors = question.times.errors
+    budget = rate_budget(search, greatest, errors, quantile=quantile(question.sla.confidence))
+    return Capacity(
+        question=question,
+        greatest=greatest,
+        budget=budget,
+        errors=errors,
+        saturation_qps=1.0 / max(loads),
+        bottleneck="cpu" if loads.cpu >= loads.accelerator else "accelerator",
+        at_capacity=_at_capacity(question, service, greatest, budget, errors, engine),
+    )
+
+
+def _at_capacity(
+    question: Question,
+    service: ServiceTimes,
+    greatest: GreatestRate | None,
+    budget: RateBudget | None,
+    errors: Errors,
+    engine: EngineName,
+) -> Prediction | None:
+    """Show the load found in one run: its percentile at the SLA is known to be where it should be."""
+    if greatest is None:
+        return None
+    compiles = question.policy.why_not_compiled is None
+    # As many queries as the search had: the percentile of these is what the SLA asks for.
+    num_queries = min(RECORDED_QUERIES, greatest.num_queries) if compiles else INTERPRETED_QUERIES
+    # How well a percentile is known this close to the cliff says nothing about the rate: none is asked for.
+    settings = {"min_queries": num_queries, "max_queries": num_queries, "precision": inf}
+    loaded = replace(
+        question,
+        traffic=question.traffic.at_rate(greatest.rate_qps),
+        simulation=question.simulation.model_copy(update=settings),
+    )
+    run = run_until_precise(
+        loaded.traffic,
+        service,
+        loaded.policy,
+        loaded.simulation,
+        percentile=loaded.sla.percentile,
+        engine=engine,
+    )
+    # At the largest load, the central estimate is by definition as likely to be too low as too high.
+    even = Judgement(verdict="within_error", sla_probability=0.5, confidence=question.sla.confidence)
+    return describe(loaded, run, other_times(loaded, run, service), greatest, budget, errors, even)

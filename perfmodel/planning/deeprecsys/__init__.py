@@ -1,0 +1,1 @@
+"""The published controller of DeepRecSys: constants, search, climb, and what its shortcuts cost."""

@@ -1,0 +1,1 @@
+"""Many nodes behind a router: what `perfplan fleet` asks, answers and computes."""

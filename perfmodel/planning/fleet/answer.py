@@ -1,0 +1,154 @@
+"""What a fleet does, window by window and as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.fleet import Window
+from perfmodel.planning.fleet.question import FleetQuestion
+from perfmodel.planning.verdict import Judgement, Verdict
+from perfmodel.sim.fleet_window import Stretch
+from perfmodel.sim.statistics import Interval
+
+# Shorter windows, and one begins before the queue of the one before has settled.
+MIN_LATENCIES_PER_WINDOW = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FleetWindow:
+    """What one window shows; an unstable one has no latencies.
+
+    Attributes
+    ----------
+    window : Window
+        When, and the rate of the whole fleet.
+    judgement : Judgement
+        Whether the SLA's percentile is within its bound, and how probably; the probability is left open where
+        a busier window meets it.
+    percentiles : mapping of float to Interval
+        Latency by percentile, a fraction. [s]
+    stretch : Stretch
+        The simulation behind it; windows of one rate share it.
+    cpu_utilisation, accelerator_utilisation : float, float or None
+        Of all executors of the fleet; None without accelerators. [1]
+    load_power_w : float or None
+        Power of the fleet: idle + utilisation x (peak - idle); None where unstable. [W]
+    """
+
+    window: Window
+    judgement: Judgement
+    percentiles: Mapping[float, Interval]
+    stretch: Stretch
+    cpu_utilisation: float
+    accelerator_utilisation: float | None
+    load_power_w: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the SLA's percentile is within its bound."""
+        return self.judgement.verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FleetPrediction:
+    """The answer of `perfplan fleet`.
+
+    Attributes
+    ----------
+    question : FleetQuestion
+        What was asked.
+    windows : tuple of FleetWindow
+        In order of time.
+    percentiles : mapping of float to Interval
+        Latency over all queries of all windows; empty where one of them is unstable. [s]
+    basis : Basis
+        How far to trust the service times.
+    """
+
+    question: FleetQuestion
+    windows: tuple[FleetWindow, ...]
+    percentiles: Mapping[float, Interval]
+    basis: Basis
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the worst window: an SLA holds at all times."""
+        verdicts = {window.verdict for window in self.windows}
+        return next(v for v in ("unstable", "misses_sla", "within_error", "meets_sla") if v in verdicts)
+
+    @property
+    def sla_probability(self) -> float | None:
+        """That the worst window meets the SLA. [1]"""
+        known = [window.judgement.sla_probability for window in self.windows]
+        return min((probability for probability in known if probability is not None), default=None)
+
+    @property
+    def tdp_w(self) -> float:
+        """Static power of the fleet: the TDP of everything in it. [W]"""
+        return sum(member.num_nodes * member.question.node.tdp_w for member in self.question.members)
+
+    @property
+    def load_power_w(self) -> float | None:
+        """Mean power over the windows, which are equally long; None where one is unstable. [W]"""
+        powers_w = [window.load_power_w for window in self.windows if window.load_power_w is not None]
+        return sum(powers_w) / len(powers_w) if len(powers_w) == len(self.windows) else None
+
+    @property
+    def simulated_queries(self) -> int:
+        """Queries simulated, those of windows that share a simulation counted once."""
+        return sum({id(window.stretch): window.stretch.num_queries for window in self.windows}.values())
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Costs that no fit stands behind, each named once."""
+        lines = (line for member in self.question.members for line in member.question.node.assumptions)
+        return tuple(dict.fromkeys(lines))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        notes = []
+        unstable = sum(not window.stretch.is_stable for window in self.windows)
+        if unstable:
+            notes.append(
+                f"{unstable} of {len(self.windows)} windows are unstable with the service times as given: "
+                "no percentile exists"
+            )
+        imprecise = sum(not w.stretch.precision_reached for w in self.windows) - unstable
+        if imprecise:
+            precision = self.question.scenario.simulation.precision
+            notes.append(f"max_queries ended {imprecise} windows before a precision of ±{precision:.1%}")
+        metastable = sum(w.stretch.is_stable and w.stretch.contended >= 1.0 for w in self.windows)
+        if metastable:
+            notes.append(
+                f"metastable: in {metastable} windows the load is more than the nodes serve with all "
+                f"executors busy; no backlog grew in these runs, but a burst that fills them would start one"
+            )
+        slowest_s = max((i.value_s for w in self.windows for i in w.percentiles.values()), default=0.0)
+        length_s = self.windows[0].window.end_s - self.windows[0].window.start_s
+        if len(self.windows) > 1 and length_s < MIN_LATENCIES_PER_WINDOW * slowest_s:
+            notes.append(
+                f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
+                f"each is simulated as if its rate had lasted"
+            )
+        stacks = {
+            member.question.node.cpu.stack: member.question.node.cpu.name for member in self.question.members
+        }
+        if len(stacks) > 1:
+            each = ", ".join(f"{stack} on {name}" for stack, name in stacks.items())
+            notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
+        of_nodes = (note for member in self.question.members for note in member.question.node_notes)
+        return (*notes, *dict.fromkeys(of_nodes))
+
+    @property
+    def service_times_of(self) -> str:
+        """What is in the service times, in words, of each kind of node."""
+        said = {
+            member.question.service_times_of: member.question.node.cpu.name
+            for member in self.question.members
+        }
+        if len(said) == 1:
+            return next(iter(said))
+        return "; ".join(f"{name}: {words}" for words, name in said.items())

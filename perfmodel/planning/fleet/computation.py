@@ -1,0 +1,235 @@
+"""A fleet over a day: tail latency, utilisation and power, window by window and as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from math import inf, isinf, log
+
+from perfmodel.domain.fleet import Window
+from perfmodel.domain.workload import PoissonArrivals
+from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
+from perfmodel.planning.fleet.question import FleetQuestion
+from perfmodel.planning.sensitivity import FARTHEST
+from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.verdict import NORMAL, Judgement, Verdict, quantile
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
+from perfmodel.sim.fleet_window import FleetTraffic, Stretch, simulate_stretch
+from perfmodel.sim.run import REPORTED_PERCENTILES
+from perfmodel.sim.statistics import Interval
+from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+
+
+def predict_fleet(
+    question: FleetQuestion, *, extrapolate: bool = False, accept_uncertain: bool = False
+) -> FleetPrediction:
+    """Predict how a fleet serves a load, or a day of it.
+
+    Parameters
+    ----------
+    extrapolate : bool
+        Answer outside the calibrated range too, marked.
+    accept_uncertain : bool
+        Let the central estimate decide whether the SLA is met.
+
+    Raises
+    ------
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    InputError
+        If the arrival process is neither poisson nor diurnal.
+    """
+    law = question.scenario.traffic.size_pmf
+    times = [NodeTimes(member.question.node, member.policy, law) for member in question.members]
+    if not extrapolate:
+        for each in times:
+            each.require_calibrated()
+    run = FleetRun(question, times)
+    windows = question.windows()
+    # A sine passes through every rate twice: windows of one rate share one simulation.
+    rates_qps = sorted({_rounded(window.rate_qps) for window in windows})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda index: run.at(rates_qps[index], index), range(len(rates_qps)))
+        stretches = dict(zip(rates_qps, found, strict=True))
+    judgements = judge_windows(run, stretches, accept_uncertain=accept_uncertain)
+    answers = tuple(
+        _window(run, window, stretches[rate], judgements[rate])
+        for window in windows
+        for rate in [_rounded(window.rate_qps)]
+    )
+    return FleetPrediction(
+        question=question,
+        windows=answers,
+        percentiles=_whole_day(run, answers),
+        basis=max(each.basis for each in times),
+    )
+
+
+def _rounded(rate_qps: float) -> float:
+    return float(f"{rate_qps:.9g}")
+
+
+def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgement) -> FleetWindow:
+    members = run.question.members
+    # What an overload keeps busy says nothing of how much is missing; what it asks for does.
+    used = stretch.utilisation if stretch.is_stable else run.offered(window.rate_qps, stretch)
+    by_member = list(zip(members, used, strict=True))
+    cores = sum(member.num_nodes * member.question.node.cores for member in members)
+    cards = sum(member.num_nodes * member.question.node.num_accelerators for member in members)
+    return FleetWindow(
+        window=window,
+        judgement=judgement,
+        percentiles=run.percentiles(stretch.samples) if stretch.is_stable else {},
+        stretch=stretch,
+        cpu_utilisation=sum(m.num_nodes * m.question.node.cores * load.cpu for m, load in by_member) / cores,
+        accelerator_utilisation=sum(
+            m.num_nodes * m.question.node.num_accelerators * load.accelerator for m, load in by_member
+        )
+        / cards
+        if cards
+        else None,
+        load_power_w=sum(m.num_nodes * m.question.node.power_w(*load) for m, load in by_member)
+        if stretch.is_stable
+        else None,
+    )
+
+
+def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, Interval]:
+    """Percentiles over all queries: the windows' latencies in proportion to their rates."""
+    if not all(window.stretch.is_stable for window in windows):
+        return {}
+    queries: dict[int, float] = {}
+    for window in windows:
+        queries[id(window.stretch)] = queries.get(id(window.stretch), 0.0) + window.window.rate_qps
+    stretches = {id(window.stretch): window.stretch for window in windows}
+    samples = [
+        sample.reweighted(queries[key]) for key, stretch in stretches.items() for sample in stretch.samples
+    ]
+    return run.percentiles(samples)
+
+
+class FleetRun:
+    """The fleet, the service times of each kind of node as given or longer, and what it does at a rate."""
+
+    def __init__(self, question: FleetQuestion, times: Sequence[NodeTimes]) -> None:
+        self.question = question
+        self._law = question.scenario.traffic.size_pmf
+        self._kinds = [
+            NodeKind(service=each.table, policy=member.policy)
+            for member, each in zip(question.members, times, strict=True)
+        ]
+        self._errors = [each.errors for each in times]
+
+    @property
+    def spread(self) -> float:
+        """Error of the service times of the kind of node known worst. [ln]"""
+        return max(errors.spread for errors in self._errors)
+
+    def at(self, rate_qps: float, replication: int, *, errors_longer: float = 0.0) -> Stretch:
+        """Simulate a stretch, every service time longer by so many of its errors."""
+        kinds = tuple(
+            replace(kind, service=kind.service.scaled(*errors.at(errors_longer * errors.spread)))
+            for kind, errors in zip(self._kinds, self._errors, strict=True)
+        )
+        scenario = self.question.scenario
+        return simulate_stretch(
+            Fleet(kinds, tuple(member.num_nodes for member in self.question.members)),
+            FleetTraffic(rate_qps=rate_qps, sizes=self._law, routing=self.question.routing),
+            scenario.simulation,
+            percentile=scenario.sla.percentile,
+            replication=replication,
+        )
+
+    def offered(self, rate_qps: float, stretch: Stretch) -> tuple[PoolLoads, ...]:
+        """Utilisation that the load asks of each kind of node with all executors busy. [1]"""
+        loads = []
+        for kind, member, share in zip(self._kinds, self.question.members, stretch.shares, strict=True):
+            each = PoissonArrivals(rate_qps=max(1e-9, share * rate_qps / member.num_nodes))
+            traffic = TrafficSource(arrivals=each, sizes=self._law)
+            loads.append(offered_utilisation(traffic, kind.service, kind.policy, contended=True))
+        return tuple(loads)
+
+    def percentiles(self, samples: Sequence[LatencySample]) -> dict[float, Interval]:
+        """Percentiles of latencies in proportion to their weights. [s]"""
+        mixture = LatencyMixture(samples)
+        wanted = sorted({self.question.scenario.sla.percentile, *REPORTED_PERCENTILES})
+        return {percentile: mixture.interval(percentile) for percentile in wanted}
+
+
+def judge_windows(
+    run: FleetRun, stretches: Mapping[float, Stretch], *, accept_uncertain: bool
+) -> dict[float, Judgement]:
+    """Judge the windows of each rate, the busiest first.
+
+    Once one meets the SLA as certainly as is asked, so do all that are less busy, and are not judged one by
+    one: their probability is left open.
+    """
+    sla = run.question.scenario.sla
+    judgements: dict[float, Judgement] = {}
+    met = False
+    for index, rate_qps in reversed(list(enumerate(sorted(stretches)))):
+        if met:
+            judgements[rate_qps] = Judgement("meets_sla", None, sla.confidence)
+            continue
+        judgement = _judge_stretch(run, rate_qps, index, stretches[rate_qps], accept_uncertain)
+        met = judgement.verdict == "meets_sla" and not accept_uncertain
+        judgements[rate_qps] = judgement
+    return judgements
+
+
+def _judge_stretch(
+    run: FleetRun, rate_qps: float, replication: int, stretch: Stretch, accept_uncertain: bool
+) -> Judgement:
+    """Serve a stretch again with longer, or shorter, times: how probable is it that the SLA is met?"""
+    sla = run.question.scenario.sla
+    certain = quantile(sla.confidence)
+
+    def excess(errors_longer: float) -> float:
+        other = stretch
+        if errors_longer != 0.0:
+            other = run.at(rate_qps, replication, errors_longer=errors_longer)
+        if not other.is_stable:
+            return inf
+        return log(run.percentiles(other.samples)[sla.percentile].value_s / sla.latency_s)
+
+    central = excess(0.0)
+    if run.spread == 0.0:
+        away = FARTHEST if central <= 0.0 else -FARTHEST
+    else:
+        away = _errors_away(excess, central, certain if central <= 0.0 else -certain)
+    probability = NORMAL.cdf(away)
+    verdict: Verdict = "within_error"
+    if accept_uncertain or run.spread == 0.0:
+        verdict = "unstable" if isinf(central) else "meets_sla" if central <= 0.0 else "misses_sla"
+    elif probability >= sla.confidence:
+        verdict = "meets_sla"
+    elif probability <= 1.0 - sla.confidence:
+        overload = max(1.0, *(max(loads) for loads in run.offered(rate_qps, stretch)))
+        certainly = log(overload) >= certain * run.spread
+        verdict = "unstable" if isinf(central) and certainly else "misses_sla"
+    return Judgement(verdict, probability, sla.confidence)
+
+
+def _errors_away(excess: Callable[[float], float], central: float, end: float) -> float:
+    """How many errors longer service times may be until the SLA is just met: on a straight line to `end`.
+
+    Where an overload lies at one end, the middle tells on which half of the way it begins.
+    """
+    near, far = (0.0, central), (end, excess(end))
+    for _ in range(2):
+        if isinf(near[1]) == isinf(far[1]):
+            break
+        middle = 0.5 * (near[0] + far[0])
+        found = (middle, excess(middle))
+        near, far = (found, far) if (found[1] <= 0.0) == (near[1] <= 0.0) else (near, found)
+    if isinf(near[1]) and isinf(far[1]):
+        return -FARTHEST
+    if isinf(near[1]) or isinf(far[1]):
+        return 0.5 * (near[0] + far[0])
+    slope = (far[1] - near[1]) / (far[0] - near[0])
+    away = near[0] - near[1] / slope if slope > 0.0 else (FARTHEST if near[1] <= 0.0 else -FARTHEST)
+    return max(-FARTHEST, min(FARTHEST, away))

@@ -1,0 +1,1 @@
+"""What a load will look like on a node."""

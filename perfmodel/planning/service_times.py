@@ -1,0 +1,303 @@
+"""What an answer needs of a node's service times: their table, basis and error, and what is in them in words.
+
+Their error is the spread of their logarithm, device by device. A profile states errors of what its fit had
+not seen: of whole passes, and where single calls were measured of each kind of call. They are weighed by what
+the node runs: which kinds take the time, in which batches, with how many cores at work. The words are the
+second line of every answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from math import hypot, log, sqrt
+
+import numpy as np
+
+from perfmodel.costmodel.kernels import Floats, surface_key
+from perfmodel.costmodel.moments import Mix
+from perfmodel.costmodel.service_time import BatchTime
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
+from perfmodel.errors import ExtrapolationError
+from perfmodel.planning.node import ServingNode, request_mix
+from perfmodel.planning.sensitivity import Errors
+from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
+from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.service import ServiceTimes
+
+UNMEASURED_SPREAD = log(2.0)
+"""Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
+ANCHORED_SPREAD = 0.025
+"""Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
+utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
+EDITED_SPREAD = log(1.5)
+"""Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
+
+WORTH_SAYING = 0.005
+"""Share of the time from which the conversion of inputs is mentioned. [1]"""
+EDITED = "edited by hand since it was fitted: an extrapolation, off by a factor of 1.5 either way"
+
+
+class NodeTimes:
+    """A node's service times under one policy and one law of sizes, each evaluated once.
+
+    Parameters
+    ----------
+    node : ServingNode
+        What serves.
+    policy : Policy
+        What splits and places queries.
+    sizes : SizePmf
+        Of the queries.
+    """
+
+    def __init__(self, node: ServingNode, policy: Policy, sizes: SizePmf) -> None:
+        self._node, self._policy, self._sizes = node, policy, sizes
+        self._largest = largest_cpu_launch_items(policy, sizes.max_items)
+        self._offloaded = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items)
+
+    @cached_property
+    def table(self) -> ServiceTimes:
+        """What the simulation needs: see `ServingNode.service_times`."""
+        return self._node.service_times(self._policy, self._sizes.max_items, self._sizes)
+
+    @cached_property
+    def errors(self) -> Errors:
+        """Root mean square error of the logarithm of the service times, on the cores and on the accelerator.
+
+        Of the cores, 0 where they serve nothing; of the accelerator, None where no query goes there: an idle
+        device moves no answer. [ln]
+        """
+        node, cpu = self._node, 0.0
+        if self._mix is not None:
+            alone = (
+                ANCHORED_SPREAD
+                if node.model.name in node.cpu.anchors
+                else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
+            )
+            cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
+        return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
+
+    @property
+    def words(self) -> str:
+        """Whose software's times they are, and how much of a core's time its input conversion takes."""
+        node, card = self._node, self._node.accelerator
+        # Only a stack that all devices have can be named.
+        cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
+        converting = None if self._mix is None else input_share(self._of_mix, self._mix.share)
+        said = device_words(cpu, converting, option="--set node.stack=")
+        if card is None:
+            return said
+        own = "" if card.describes == node.cpu.describes else f": {card.describes}"
+        edited = f", {EDITED}" if card.is_edited else ""
+        return said + (f"; {card.name}{own}{edited}" if own or edited else "")
+
+    @property
+    def basis(self) -> Basis:
+        """How far the times are to be trusted, over all batches that the policy can send.
+
+        Those of a profile that was edited by hand are extrapolations, within its range too.
+        """
+        used = (self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)
+        edited = any(device is not None and device.is_edited and items for device, items in used)
+        return Basis.EXTRAPOLATED if edited else self._basis_in_range
+
+    def require_calibrated(self) -> None:
+        """Refuse batches beyond the calibrated range.
+
+        Raises
+        ------
+        ExtrapolationError
+            Naming the range and what exceeds it.
+        """
+        if self._basis_in_range is not Basis.EXTRAPOLATED:
+            return
+        cpu, card = self._node.cpu, self._node.accelerator
+        if unlike := self._unlike_any_measured():
+            raise ExtrapolationError(
+                f"outside the calibrated range: {', '.join(unlike)} of {self._node.model.name} at "
+                f"{self._largest} items: {cpu.name} has measured nothing "
+                "like it (--extrapolate answers, marked)"
+            )
+        ranges = f"{cpu.name} covers batches {cpu.batch_range[0]} to {cpu.batch_range[1]}"
+        if card is not None:
+            low, high = card.batch_range
+            ranges += f", {card.name} {low} to {high}"
+        sent = f"requests of up to {self._largest} items"
+        if self._offloaded:
+            sent += f", launches of up to {self._offloaded} on the accelerator"
+        raise ExtrapolationError(
+            f"outside the calibrated range: {ranges}; this sends {sent} (--extrapolate answers, marked)"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any answer about this node must know of it."""
+        cpu, card = self._node.cpu, self._node.accelerator
+        notes = []
+        if self._node.num_accelerators and not self._offloaded:
+            notes.append(
+                "no query is offloaded: the accelerator is paid for and idle; set "
+                "policy.offload_threshold_items, or let tune find it"
+            )
+        if card is not None and card.stack != cpu.stack:
+            stacks = f"{cpu.stack} on the cores, {card.stack} on the accelerator"
+            notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")
+        for device in (cpu, card):
+            if device is not None and device.is_edited:
+                notes.append(
+                    f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "
+                    "this machine"
+                )
+        return tuple(notes)
+
+    @cached_property
+    def _mix(self) -> Mix | None:
+        """Sizes of the requests on the cores; None where no query is served there."""
+        node = self._node
+        return request_mix(self._policy, self._sizes, workers=node.threads * node.num_workers)
+
+    @cached_property
+    def _of_mix(self) -> BatchTime:
+        """Times of those sizes with all cores busy, or with none but one where calls were measured.
+
+        Which of those take the time hardly depends on the load, and is dear to work out.
+        """
+        assert self._mix is not None
+        return self._node.cpu_time(self._mix.batch_size, 1 if self._node.cpu.surfaces else self._node.cores)
+
+    @cached_property
+    def _of_ends(self) -> tuple[BatchTime, ...]:
+        """Times of the smallest and the largest batch on the cores, all of them busy; none without any.
+
+        Each by itself where calls were measured: one that hardly matters to a pass may to another.
+        """
+        if not self._largest:
+            return ()
+        ends = [1.0, float(self._largest)]
+        if not self._node.cpu.surfaces:
+            return (self._node.cpu_time(np.array(ends), self._node.cores),)
+        return tuple(self._node.cpu_time(size, self._node.cores) for size in ends)
+
+    @cached_property
+    def _basis_in_range(self) -> Basis:
+        bases = [time.basis for time in self._of_ends]
+        if self._offloaded and (launch := self._node.accelerator_time(self._offloaded)) is not None:
+            bases.append(launch.basis)
+            if self._policy.streams > 1:
+                bases.append(Basis.ASSUMED)
+        return max(bases)
+
+    def _unlike_any_measured(self) -> list[str]:
+        """Operators that the CPU's surfaces do not reach, at batches that lie within its range."""
+        cpu = self._node.cpu
+        if not (self._largest and cpu.surfaces and self._largest <= cpu.batch_range[1]):
+            return []
+        return list(dict.fromkeys(name for time in self._of_ends for name in time.extrapolated))
+
+
+def device_error(device: Device, model: str, time: BatchTime, shares: Floats) -> float:
+    """Spread of the time of a mix of passes, each as often as its share. [ln]
+
+    Where calls were measured one by one, each kind has its own spread, s_k, and w_k of the time:
+    (1 - r) sum (w_k s_k)^2 + r (sum w_k s_k)^2, r being the correlation between kinds that the calibration
+    found in sequences left out. Elsewhere a model's passes have the spread that the profile states, and
+    kinds that its figures did not contain come on top, together: a formula without a fit errs alike in all.
+
+    Parameters
+    ----------
+    device : Device
+        With its stack.
+    model : str
+        Name of what runs.
+    time : BatchTime
+        Passes of the sizes in the mix.
+    shares : (n,) float array
+        How often each size comes.
+    """
+    parts = _kind_shares(time, shares)
+    if device.surfaces:
+        spreads = [
+            share * (UNMEASURED_SPREAD if surface is None else surface.relative_error)
+            for kind, share in parts.items()
+            if (surface := device.surfaces.get(kind[1])) is not None or kind[0] != "input"
+        ]
+        correlation = device.errors.correlation
+        together = correlation * sum(spreads) ** 2
+        found = sqrt((1.0 - correlation) * sum(spread**2 for spread in spreads) + together)
+    else:
+        known = device.errors.kinds
+        unlike = sum(
+            share for (family, _), share in parts.items() if known is not None and family not in known
+        )
+        found = hypot(device.errors.of_model(model), unlike * UNMEASURED_SPREAD)
+    return hypot(found, EDITED_SPREAD) if device.is_edited else found
+
+
+def loaded_spread(cpu: Device, cores: int) -> float:
+    """What the slow-down by a serving stack adds, all `cores` being busy. [ln]
+
+    Answers turn where all are. A time grows as 1 + (f - 1) u with the share u of the other cores that is
+    busy: f being off by a share moves it by f u / (1 + (f - 1) u) of that.
+    """
+    factor = cpu.interference.node_factor
+    used = min(1.0, (cores - 1) / max(1, cpu.num_cores - 1))
+    return cpu.interference.node_factor_spread * factor * used / (1.0 + (factor - 1.0) * used)
+
+
+def _kind_shares(time: BatchTime, shares: Floats) -> dict[tuple[str, str], float]:
+    """Share of the time of each kind of call, by family and name of its surface. [1]"""
+    seconds: dict[tuple[str, str], float] = {}
+    for timed in time.kernels:
+        kind = timed.kernel.family, surface_key(timed.kernel)
+        seconds[kind] = seconds.get(kind, 0.0) + float(shares @ timed.seconds)
+    total_s = sum(seconds.values())
+    return {kind: own_s / total_s for kind, own_s in seconds.items()}
+
+
+def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> float | None:
+    """Of launches of the queries that go there; None without any."""
+    if node.accelerator is None or not node.num_accelerators:
+        return None
+    offloaded = _offloaded(policy, sizes)
+    if not offloaded.any():
+        return None
+    items, weights = sizes.values[offloaded], sizes.probabilities[offloaded]
+    time = node.accelerator_time(float(weights @ items / weights.sum()))
+    assert time is not None, "there is an accelerator"
+    return device_error(node.accelerator, node.model.name, time, np.ones(1))
+
+
+def _offloaded(policy: Policy, sizes: SizePmf) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which sizes go to the accelerator; where more than the size decides, all may."""
+    if isinstance(policy, SizedPolicy):
+        thresholds = [lane.from_items for lane in policy.lanes if lane.pool is Pool.ACCELERATOR]
+        return np.asarray(sizes.values >= min(thresholds, default=np.inf))
+    sends = policy.largest_launch_items(Pool.ACCELERATOR, sizes.max_items) > 0
+    return np.full(len(sizes.values), sends)
+
+
+def device_words(device: Device, converting: float | None, *, option: str) -> str:
+    """Say what is in a device's times.
+
+    Parameters
+    ----------
+    device : Device
+        With its stack.
+    converting : float or None
+        Share of the time that converting inputs takes; None: not known. [1]
+    option : str
+        What names another stack on the command line, the stack's name to follow.
+    """
+    text = device.describes
+    if converting is not None and converting >= WORTH_SAYING:
+        text += f": {100 * converting:.0f} % of this {'core' if device.kind == 'cpu' else 'card'}'s time"
+    if device.without_input is not None:
+        text += f"; `{option}{device.without_input}` leaves it out"
+    return f"{text}; {device.name} was {EDITED}" if device.is_edited else text
+
+
+def input_share(time: BatchTime, shares: Floats) -> float:
+    """Share of input conversion in the time of a mix of passes, each as often as its share. [1]"""
+    return float(shares @ time.family_s("input") / (shares @ time.seconds))

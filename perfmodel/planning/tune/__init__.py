@@ -1,0 +1,1 @@
+"""Which batch size and offload threshold carry the most load."""

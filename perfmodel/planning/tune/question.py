@@ -1,0 +1,137 @@
+"""What tuning is asked: configurations, the grid of them to search, what is best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.query_sizes import SizePmf, item_share_from
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Configuration:
+    """What tuning chooses.
+
+    Attributes
+    ----------
+    batch_size : int
+        Largest request of a core. [items]
+    offload_threshold_items : int or None
+        Queries of at least this size go whole to the accelerator; None: none does. [items]
+    """
+
+    batch_size: int
+    offload_threshold_items: int | None = None
+
+    @property
+    def policy(self) -> SplitAndOffload:
+        """The policy that does it."""
+        return SplitAndOffload(
+            batch_size=self.batch_size, offload_threshold_items=self.offload_threshold_items
+        )
+
+
+Objective = Literal["qps", "qps-per-watt"]
+
+MEDIUM = "medium"
+SLA_LEVELS: Mapping[str, float] = {"low": 1.0 / 1.5, MEDIUM: 1.0, "high": 1.5}
+"""Latency bound over the medium one: ISCA 2020 gives -50 % and +50 %, one figure medium / 1.5 for low. [1]"""
+
+THRESHOLD_SHARE_STEP = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is searched: batch sizes, and thresholds from 1 (everything is offloaded), ascending. [items]"""
+
+    batch_sizes: tuple[int, ...]
+    thresholds: tuple[int, ...] = ()
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """All of them: each batch size without offload, and with each threshold."""
+        return tuple(
+            Configuration(batch_size, threshold)
+            for batch_size in self.batch_sizes
+            for threshold in (None, *self.thresholds)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """What may be asked beside the scenario.
+
+    Attributes
+    ----------
+    sla_levels : bool
+        Whether to tune at low and high SLA too, the scenario's own being medium.
+    objective : {"qps", "qps-per-watt"}
+        What is best.
+    static_batch : int or None
+        Batch size of the static baseline; None: the largest query over the cores. [items]
+    batch_sizes, thresholds : tuple of int
+        What to search; empty: doubling sizes, and thresholds by equal steps of the share of items. [items]
+    extrapolate : bool
+        Whether to try batches outside the calibrated range.
+    """
+
+    sla_levels: bool = False
+    objective: Objective = "qps"
+    static_batch: int | None = None
+    batch_sizes: tuple[int, ...] = ()
+    thresholds: tuple[int, ...] = ()
+    extrapolate: bool = False
+
+
+def static_batch_size(largest_query_items: int, cores: int) -> int:
+    """Batch size of the static baseline: the largest query shared out evenly over the cores. [items]
+
+    Examples
+    --------
+    The published one, on 40 cores:
+
+    >>> static_batch_size(1000, 40)
+    25
+    """
+    return ceil(largest_query_items / cores)
+
+
+def doubling_batch_sizes(largest_query_items: int) -> tuple[int, ...]:
+    """Return 1, 2, 4, ... up to the first that holds every query whole. [items]
+
+    Examples
+    --------
+    >>> doubling_batch_sizes(100)
+    (1, 2, 4, 8, 16, 32, 64, 128)
+    """
+    return tuple(2**power for power in range((largest_query_items - 1).bit_length() + 1))
+
+
+def share_thresholds(law: SizePmf, step: float = THRESHOLD_SHARE_STEP) -> tuple[int, ...]:
+    """Thresholds that offload all items, and then, step by step, equal shares less. [items]
+
+    Even steps in what the accelerator gets, whatever the law of the sizes.
+
+    Examples
+    --------
+    >>> from perfmodel.sim.query_sizes import pmf_of_list
+    >>> share_thresholds(pmf_of_list([100, 200, 300, 400]), step=0.3)
+    (1, 300, 400)
+    """
+    steps = round(1.0 / step)
+    wanted = [1.0 - index * step for index in range(1, steps)]
+    shares = [item_share_from(law, int(size)) for size in law.values]
+    nearest = {
+        int(law.values[min(range(len(shares)), key=lambda index: abs(shares[index] - share))])
+        for share in wanted
+    }
+    return (1, *sorted(nearest - {int(law.values[0])}))
+
+
+def threshold_key(configuration: Configuration) -> float:
+    """Order by threshold; no offload comes last."""
+    threshold = configuration.offload_threshold_items
+    return float("inf") if threshold is None else float(threshold)

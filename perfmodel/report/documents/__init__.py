@@ -1,0 +1,1 @@
+"""The JSON documents of the commands: times in ms, null for what does not exist."""

@@ -1,0 +1,107 @@
+"""The JSON document of `perfplan predict`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.planning.predict.answer import Prediction
+from perfmodel.report.documents.parts import (
+    ci_ms,
+    cis_ms,
+    deciding_document,
+    errors_document,
+    latency_bands_ms,
+    ms,
+    node_document,
+    operators,
+    rate_band,
+    rate_ci95,
+    reported,
+    reported_bands_ms,
+    sensitivity,
+    value_ms,
+    values_ms,
+)
+from perfmodel.sim.day import WindowResult
+
+
+def predict_document(result: Prediction) -> dict[str, Any]:
+    """Return the document; what does not exist is None."""
+    question, node, run = result.question, result.question.node, result.run
+    intervals = reported(run.percentiles)
+    mean, at_sla = run.mean_latency, result.sla_interval
+    return {
+        "scenario": question.name,
+        "model": node.model.name,
+        "node": node_document(node),
+        "service_times_of": question.service_times_of,
+        "policy": question.policy.name,
+        "engine": result.engine,
+        "verdict": result.verdict,
+        "sla_probability": result.judgement.sla_probability,
+        "plan_for_qps": result.plan_for_qps,
+        "would_decide": deciding_document(result.judgement.deciding),
+        "offered_qps": question.traffic.rate_qps,
+        "throughput_qps": result.throughput_qps,
+        "throughput_items_per_s": run.throughput_items_per_s,
+        "goodput_qps": result.goodput_qps,
+        "shed_rate": result.shed_rate,
+        "utilisation": utilisation(result),
+        "latency_ms": {"mean": value_ms(mean), **values_ms(intervals)},
+        "latency_ci95_ms": cis_ms(intervals),
+        "sla": {
+            "percentile": question.sla.percentile,
+            "latency_ms": question.sla.latency_ms,
+            "confidence": question.sla.confidence,
+            "predicted_ms": value_ms(at_sla),
+            "ci95_ms": ci_ms(at_sla),
+            "calibration_band_ms": latency_bands_ms(result.latency_budget).get(question.sla.percentile),
+        },
+        "worst_window": _worst_window(run.worst),
+        "share_within_sla": run.within_share,
+        "calibration_band_ms": reported_bands_ms(result.latency_budget),
+        "latency_bounded_qps": result.latency_bounded_qps,
+        "latency_bounded_qps_ci95": rate_ci95(result.greatest),
+        "latency_bounded_qps_calibration_band": rate_band(result.rate_budget),
+        "sensitivity": sensitivity(result.latency_budget, result.rate_budget),
+        "power_w": node.tdp_w,
+        "qps_per_w": result.qps_per_w,
+        "power_model": "static TDP",
+        "power_at_load_w": result.load_power_w,
+        "qps_per_w_at_load": result.qps_per_w_at_load,
+        "power_at_load_model": "idle + utilisation x (peak - idle)",
+        "service_time_ms": ms(result.mean_service_s),
+        "operators": [] if result.cpu is None else operators(result.cpu.operators),
+        "operators_batch_size": None if result.cpu is None else result.cpu.batch_size,
+        "accelerator_operators": []
+        if result.accelerator is None
+        else operators(result.accelerator.operators),
+        "accelerator_operators_batch_size": None
+        if result.accelerator is None
+        else result.accelerator.batch_size,
+        "basis": result.basis.label,
+        "error_of_service_times": errors_document(result.errors),
+        "assumptions": list(node.assumptions),
+        "simulated_queries": run.num_queries,
+        "precision_reached": run.precision_reached,
+        "notes": list(result.notes),
+    }
+
+
+def utilisation(result: Prediction) -> dict[str, float | None]:
+    """Of the cores, and of the accelerators where there are any. [1]"""
+    return {"cpu": result.cpu_utilisation, "accelerator": result.accelerator_utilisation}
+
+
+def _worst_window(worst: WindowResult | None) -> dict[str, Any] | None:
+    """The five minutes of a day that the verdict is about; None of other traffic."""
+    if worst is None:
+        return None
+    return {
+        "start_s": worst.start_s,
+        "end_s": worst.end_s,
+        "rate_qps": worst.rate_qps,
+        "latency_ms": values_ms(worst.percentiles),
+        "latency_ci95_ms": cis_ms(worst.percentiles),
+        "share_late": None if worst.late_share is None else worst.late_share.mean,
+    }

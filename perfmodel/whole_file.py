@@ -1,0 +1,35 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+
+def replace_whole(path: Path, content: bytes, *, keep: bool = True) -> None:
+    """Write beside a file and take its place, so that no reader sees half of it.
+
+    Whatever ends the writing, an interrupt too, nothing is left but what was there before.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        All of it.
+    keep : bool
+        Whether to take its place; otherwise only to see whether there is room.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or takes no such file.
+    """
+    temporary = path.with_name(f".perfplan-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        if keep:
+            temporary.replace(path)
+    finally:  # the name is known before the file is there: no interrupt finds it without one
+        temporary.unlink(missing_ok=True)
