@@ -8,3 +8,4 @@ GFLOP = 1e9
 MS = 1e-3
 US = 1e-6
 NS = 1e-9
+PICO = 1e-12

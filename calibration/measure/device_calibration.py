@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from calibration.measure.calibration import Calibration, fit_records, spread_between_passes
-from calibration.measure.device_issue import host_level, issue_costs, quiet_probe_s
+from calibration.measure.device_issue import host_level, issue_costs, issue_error, quiet_probe_s
 from calibration.measure.device_probes import (
     busy_power_w,
     copies,
@@ -141,16 +141,20 @@ def calibrated_device_values(
     """
     fitted = fit_records(records, card_caches(records.facts))
     visits = [visit for _, visit in records.visits]
-    quiet_s = quiet_probe_s(visits)
+    quiet_s, most = quiet_probe_s(visits), records.facts["most_table_bytes"]
+    level = host_level(visits, quiet_s)
+    costs = issue_costs(visits, most_table_bytes=most, quiet_s=quiet_s)
+    host_error = issue_error(visits, costs, most_table_bytes=most, level=level)
     return device_values(
         fitted,
-        issue_costs(visits, most_table_bytes=records.facts["most_table_bytes"], quiet_s=quiet_s),
+        costs,
         taken,
         facts=on_a_quiet_host(records.facts, quiet_s)
         | {
             "quiet_probe_s": quiet_s,
-            "host_level": host_level(visits, quiet_s),
-            "relative_error": fitted.relative_error,
+            "host_level": level,
+            # A pass waits for the card or for its host: it is as far off as the worse known of the two.
+            "relative_error": max(fitted.relative_error, host_error),
             "error_correlation": fitted.error_correlation,
             "spread_between_passes": spread_between_passes(records),
         },

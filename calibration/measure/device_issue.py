@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,10 @@ from scipy.optimize import nnls
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit
 from calibration.runtime.timing import Floats
-from perfmodel.costmodel.issue import calls_of, parts_of, rows_of
+from perfmodel.costmodel.issue import calls_of, issued, parts_of, rows_of
 from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
-from perfmodel.domain.hardware import IssueCost
+from perfmodel.domain.hardware import IssueCost, LaunchCosts
 
 _QUIET = 0.1
 """Share of the visits that found the host quiet, at the least: their slowest probe is the reference. [1]"""
@@ -37,6 +37,29 @@ def host_level(visits: Iterable[Visit], quiet_s: float) -> float:
     """What the host took during the calibration over what it takes when quiet, on average. [1]"""
     probes = [visit.probe_s for visit in visits if visit.probe_s > 0.0]
     return max(1.0, float(np.mean(probes)) / quiet_s) if quiet_s else 1.0
+
+
+def issue_error(
+    visits: Iterable[Visit], costs: Mapping[str, IssueCost], *, most_table_bytes: float, level: float
+) -> float:
+    """How far off the host's time for a whole sequence is at the mean level: neighbours come and go. [ln]
+
+    The root mean square of the logarithm, over visits: what a pass that waits for the host is off by.
+    """
+    errors, seed, kernels = [], None, tuple[Kernel, ...]()
+    for visit in visits:
+        if visit.seed != seed:
+            seed = visit.seed
+            kernels = lower(random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes))
+        if visit.issue_s is None:
+            continue
+        launches = LaunchCosts(issue=costs, latency_s=0.0, host_level=level)
+        nothing, batch = np.array(0.0), np.array(float(visit.batch_size))
+        expected_s = sum(float(issued(kernel, launches, nothing, batch).issue_s) for kernel in kernels)
+        measured_s = float(visit.issue_s.sum())
+        if expected_s > 0.0 and measured_s > 0.0:
+            errors.append(np.log(expected_s / measured_s))
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
 
 
 class _Call(NamedTuple):

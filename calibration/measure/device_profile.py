@@ -10,7 +10,7 @@ from calibration.measure.profile import profile_values, with_fitted_values
 from calibration.runtime.accelerator import SIGNIFICAND_BITS
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import IssueCost
-from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, US
+from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, NS, PICO, US
 
 _ASSUMED_PEAK_W, _ASSUMED_IDLE_W = 350.0, 60.0
 _NO_COUNTER = "no energy counter of the card can be read here"
@@ -101,6 +101,20 @@ def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
         "tdp_w": _entry(_rounded(peak_w), power),
         "idle_w": _entry(_rounded(idle_w), power),
         "peak_w": _entry(_rounded(peak_w), power),
+    } | _energies(facts)
+
+
+def _energies(facts: Mapping[str, float]) -> dict[str, Any]:
+    """What launches, arithmetic and memory traffic take, where the card's counter could be read."""
+    if not {"launched_w", "copied_w", "busy_w"} <= facts.keys():
+        return {}
+    launched_w = facts["launched_w"]
+    per_flop = max(0.0, facts["busy_w"] - launched_w) / facts["peak_flop_per_s"]
+    per_byte = max(0.0, facts["copied_w"] - launched_w) / facts["bandwidth_bytes_per_s"]
+    return {
+        "launched_w": _entry(_rounded(launched_w), "measured: NVML, small kernels one after the other"),
+        "pj_per_flop": _entry(_rounded(per_flop / PICO), "measured: NVML, products of large matrices"),
+        "pj_per_byte": _entry(_rounded(per_byte / PICO), "measured: NVML, copies within the card"),
     }
 
 

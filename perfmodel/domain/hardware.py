@@ -218,11 +218,41 @@ class Interference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """Static TDP as DeepRecSys charges it, and the range between idle and peak. [W]"""
+    """Static TDP as DeepRecSys charges it, and the range between idle and peak. [W]
+
+    Attributes
+    ----------
+    launched_w : float or None
+        Of an accelerator that small launches keep awake, and that has next to nothing to do; None: not
+        measured, and one that serves is taken to draw its peak. [W]
+    joules_per_flop, joules_per_byte : float
+        What arithmetic and memory traffic take beyond that. [J/FLOP], [J/byte]
+    """
 
     tdp_w: float
     idle_w: float
     peak_w: float
+    launched_w: float | None = None
+    joules_per_flop: float = 0.0
+    joules_per_byte: float = 0.0
+
+    def serving_w(self, flop_per_s: float, bytes_per_s: float) -> float:
+        """Power of an accelerator while it serves at these rates. [W]
+
+        P = launched + FLOP/s x J/FLOP + bytes/s x J/byte, at most the peak. Derived here: energy is linear
+        in work, as in the roofline model of energy (Choi et al., IPDPS 2013); that a launch-bound pass
+        stays far below the peak is measured (docs/gpu.md).
+
+        Examples
+        --------
+        >>> card = Power(tdp_w=700.0, idle_w=75.0, peak_w=630.0, launched_w=128.0, joules_per_flop=1e-11)
+        >>> card.serving_w(2e12, 0.0)
+        148.0
+        """
+        if self.launched_w is None:
+            return self.peak_w
+        work_w = flop_per_s * self.joules_per_flop + bytes_per_s * self.joules_per_byte
+        return min(self.peak_w, self.launched_w + work_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ from perfmodel.loading.profile_sections import (
     StackSection,
 )
 from perfmodel.loading.words import quoted
-from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, US
+from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, PICO, US
 
 MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 1e6}
 """fp32 of one core: 128 FLOP a cycle, twice the widest sold, at 8 GHz; of a card: ten times the fastest."""
@@ -139,7 +139,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         stream_bytes_per_s=costs.stream_gb_per_s.value * GB,
         caches=_caches(hardware),
         memory=_memory(hardware),
-        power=Power(tdp_w=hardware.tdp_w.value, idle_w=hardware.idle_w.value, peak_w=hardware.peak_w.value),
+        power=_power(hardware),
         gemm=_gemm(costs),
         lookup=_lookup(costs),
         calls=_calls(costs),
@@ -200,11 +200,22 @@ def bare_device(hardware: HardwareSection) -> Device:
         stream_bytes_per_s=float("inf"),
         caches=_caches(hardware),
         memory=_memory(hardware),
-        power=Power(tdp_w=hardware.tdp_w.value, idle_w=hardware.idle_w.value, peak_w=hardware.peak_w.value),
+        power=_power(hardware),
         gemm=nothing,
         lookup=LookupCosts(bag_s=0.0, cached_line_s=0.0, memory_line_s=0.0),
         calls=CallCosts(call_s={}),
         inputs=InputCosts(),
+    )
+
+
+def _power(hardware: HardwareSection) -> Power:
+    return Power(
+        tdp_w=hardware.tdp_w.value,
+        idle_w=hardware.idle_w.value,
+        peak_w=hardware.peak_w.value,
+        launched_w=hardware.launched_w.value if hardware.launched_w else None,
+        joules_per_flop=hardware.pj_per_flop.value * PICO,
+        joules_per_byte=hardware.pj_per_byte.value * PICO,
     )
 
 

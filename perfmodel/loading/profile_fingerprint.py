@@ -7,7 +7,9 @@ from hashlib import sha256
 
 from perfmodel.loading.profile_sections import HardwareSection, StackSection
 
-NOT_FITTED = frozenset({"memory_gib", "tdp_w", "idle_w", "peak_w"})
+NOT_FITTED = frozenset(
+    {"memory_gib", "tdp_w", "idle_w", "peak_w", "launched_w", "pj_per_flop", "pj_per_byte"}
+)
 """Hardware that no service time depends on: what fits, and what it draws."""
 DIGITS = 32
 """Hexadecimal digits of the hash that are kept: 128 bits."""

@@ -32,6 +32,7 @@ Cores = Sourced[bounds.Cores]
 Fraction = Sourced[bounds.Fraction]
 Slowdown = Sourced[bounds.Slowdown]
 
+NOTHING = NonNegative(value=0.0, source="assumed: not told apart from the rest of its power")
 NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
 NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
 
@@ -60,6 +61,9 @@ class HardwareSection(Frozen):
     tdp_w: Positive
     idle_w: NonNegative
     peak_w: Positive
+    launched_w: Positive | None = None
+    pj_per_flop: NonNegative = NOTHING
+    pj_per_byte: NonNegative = NOTHING
     hyper_thread_gemm_slowdown: Slowdown = NO_SLOWDOWN
     hyper_thread_lookup_slowdown: Slowdown = NO_SLOWDOWN
 

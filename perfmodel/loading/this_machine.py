@@ -131,7 +131,8 @@ def _gpus(root: Path) -> tuple[str, ...]:
 
 
 def _gpu_driver(root: Path) -> str | None:
-    match = re.search(r"Kernel Module\D*([\d.]+)", read_text(root / "proc/driver/nvidia/version") or "")
+    said = read_text(root / "proc/driver/nvidia/version") or ""
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", said)  # an open module names x86_64 before
     return match[1] if match else None
 
 

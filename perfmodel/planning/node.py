@@ -161,14 +161,31 @@ class ServingNode:
         cards = self.num_accelerators * (self.accelerator.power.tdp_w if self.accelerator else 0.0)
         return self.cpu.power.tdp_w + cards
 
-    def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float:
-        """Power at a load: idle + utilisation x (peak - idle), CPU and accelerators. [W]"""
+    def serving_w(self, num_items: float) -> float:
+        """Power of an accelerator while it serves launches of this size, one after the other. [W]"""
+        card, time = self.accelerator, self.accelerator_time(num_items)
+        assert card is not None, "a node with an accelerator"
+        assert time is not None, "a node with an accelerator"
+        seconds, kernels = float(time.seconds.sum()), [timed.kernel for timed in time.kernels]
+        works = [kernel.work(time.batch_size) for kernel in kernels if kernel.family != "input"]
+        flop = sum(float(np.sum(work.flop)) for work in works)
+        moved_bytes = sum(float(np.sum(work.bytes_moved)) for work in works)
+        return card.power.serving_w(flop / seconds, moved_bytes / seconds)
+
+    def power_w(
+        self, cpu_utilisation: float, accelerator_utilisation: float | None, serving_w: float | None = None
+    ) -> float:
+        """Power at a load: idle + utilisation x (serving - idle), CPU and accelerators. [W]
+
+        Cores draw their peak while they serve, an accelerator `serving_w`, where that is known. [W]
+        """
         power = self.cpu.power
         total = power.idle_w + cpu_utilisation * (power.peak_w - power.idle_w)
         if self.accelerator is not None:
             card = self.accelerator.power
             used = accelerator_utilisation or 0.0
-            total += self.num_accelerators * (card.idle_w + used * (card.peak_w - card.idle_w))
+            busy_w = card.peak_w if serving_w is None else serving_w
+            total += self.num_accelerators * (card.idle_w + used * (busy_w - card.idle_w))
         return total
 
     @property

@@ -67,6 +67,10 @@ class Question:
         """The node's service times under the policy and the traffic's sizes."""
         return NodeTimes(self.node, self.policy, self.traffic.size_pmf)
 
+    def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float:
+        """Power of the node at a load. [W]"""
+        return self.node.power_w(cpu_utilisation, accelerator_utilisation, self.times.serving_w)
+
     @property
     def service_times_of(self) -> str:
         """What is in the service times, in words."""

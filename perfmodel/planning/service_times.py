@@ -79,6 +79,14 @@ class NodeTimes:
             cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
         return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
 
+    @cached_property
+    def serving_w(self) -> float | None:
+        """Power of an accelerator while it serves what it is sent; None: it is sent nothing. [W]"""
+        if self._node.accelerator is None or not self._node.num_accelerators:
+            return None
+        items = _mean_offloaded_items(self._policy, self._sizes)
+        return None if items is None else self._node.serving_w(items)
+
     @property
     def words(self) -> str:
         """Whose software's times they are, and how much of a core's time its input conversion takes."""
@@ -260,13 +268,21 @@ def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> flo
     """Of launches of the queries that go there; None without any."""
     if node.accelerator is None or not node.num_accelerators:
         return None
+    items = _mean_offloaded_items(policy, sizes)
+    if items is None:
+        return None
+    time = node.accelerator_time(items)
+    assert time is not None, "there is an accelerator"
+    return device_error(node.accelerator, node.model.name, time, np.ones(1))
+
+
+def _mean_offloaded_items(policy: Policy, sizes: SizePmf) -> float | None:
+    """Mean size of the queries that go to an accelerator; None without any. [items]"""
     offloaded = _offloaded(policy, sizes)
     if not offloaded.any():
         return None
     items, weights = sizes.values[offloaded], sizes.probabilities[offloaded]
-    time = node.accelerator_time(float(weights @ items / weights.sum()))
-    assert time is not None, "there is an accelerator"
-    return device_error(node.accelerator, node.model.name, time, np.ones(1))
+    return float(weights @ items / weights.sum())
 
 
 def _offloaded(policy: Policy, sizes: SizePmf) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -92,7 +92,7 @@ def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgemen
         / cards
         if cards
         else None,
-        load_power_w=sum(m.num_nodes * m.question.node.power_w(*load) for m, load in by_member)
+        load_power_w=sum(m.num_nodes * m.question.power_w(*load) for m, load in by_member)
         if stretch.is_stable
         else None,
     )

@@ -118,10 +118,10 @@ class Prediction:
 
     @property
     def load_power_w(self) -> float | None:
-        """Idle power + utilisation x (peak - idle); None where unstable. [W]"""
+        """Idle power + utilisation x (serving - idle); None where unstable. [W]"""
         if self.throughput_qps is None:
             return None
-        return self.question.node.power_w(self.cpu_utilisation, self.accelerator_utilisation)
+        return self.question.power_w(self.cpu_utilisation, self.accelerator_utilisation)
 
     @property
     def qps_per_w_at_load(self) -> float | None:
