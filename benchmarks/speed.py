@@ -20,11 +20,17 @@ from benchmarks.cases import (
 )
 from benchmarks.rivals import ciw_whole_queries, plain_python, simpy_callbacks, simpy_textbook
 from perfmodel.domain.fleet import Routing
+from perfmodel.domain.serving import (
+    DynamicBatchingPolicy,
+    FusionPolicy,
+    SeparateQueuesPolicy,
+    SizePriorityPolicy,
+)
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
 from perfmodel.sim.compiled_engine import simulate_compiled
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
-from perfmodel.sim.policies import Policy, Pool, Shedding, SplitAndOffload
+from perfmodel.sim.policies import Policy, Shedding, SplitAndOffload
 from perfmodel.sim.probes import LateLimit, Probe, count_late
 from perfmodel.sim.traffic import Queries
 
@@ -42,16 +48,21 @@ POLICIES: Mapping[str, tuple[Policy, float]] = {
         SplitAndOffload(batch_size=BATCH_SIZE, shedding=Shedding(deadline_s=0.02)),
         4.0,
     ),
-    "size priority": (SizePriority(batch_size=BATCH_SIZE, ageing_items_per_s=1e4), 4.0),
+    "size priority": (SizePriority(SizePriorityPolicy(batch_size=BATCH_SIZE, ageing_items_per_s=1e4)), 4.0),
     "separate queues": (
         SeparateQueues(
-            large_from_items=300, small_cores=24, small_batch_size=BATCH_SIZE, large_batch_size=BATCH_SIZE
+            SeparateQueuesPolicy(
+                large_from_items=300, small_cores=24, small_batch_size=BATCH_SIZE, large_batch_size=BATCH_SIZE
+            )
         ),
         4.0,
     ),
-    "dynamic batching": (DynamicBatching(pool=Pool.CPU, max_batch_items=BATCH_SIZE, timeout_s=2e-3), 4.0),
+    "dynamic batching": (
+        DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=BATCH_SIZE, timeout_ms=2.0)),
+        4.0,
+    ),
     "fusion on the accelerator": (
-        Fusion(batch_size=BATCH_SIZE, offload_threshold_items=400, max_fused_items=1024),
+        Fusion(FusionPolicy(batch_size=BATCH_SIZE, offload_threshold_items=400, max_fused_items=1024)),
         4.0,
     ),
 }

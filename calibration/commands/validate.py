@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
 from perfmodel.errors import InputError, InterruptionError
-from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # torch is imported by the command, and only where it is need
 
 SINGLE_S = 30.0
 SUITE_POINT_S = 10.0
-UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def validate(
@@ -89,7 +88,9 @@ def validate(
     for option, path in (("--records", records), ("--refined", refined)):
         if path is not None:
             require_writable(path, option)
-    duration_s = (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration)
+    duration_s = (
+        (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration, "--duration")
+    )
     from calibration.runtime.settings import apply_settings  # before anything allocates a tensor
 
     settings = apply_settings().describe()
@@ -160,25 +161,6 @@ def _validate_suite(
     show(report.to_dict, lambda: suite_page(report, out), as_json=as_json)
     if unwritten is not None:
         raise unwritten
-
-
-def seconds_of(text: str) -> float:
-    """Read a duration such as 30s, 1.5m or 500ms. [s]
-
-    Examples
-    --------
-    >>> seconds_of("30s"), seconds_of("1.5m")
-    (30.0, 90.0)
-    """
-    digits = text.rstrip("mshMSH")
-    unit = text[len(digits) :].lower()
-    try:
-        seconds = float(digits) * UNITS_S[unit]
-    except (KeyError, ValueError):
-        seconds = 0.0
-    if not 0.0 < seconds < float("inf"):
-        raise InputError(f"--duration: expected a time such as 30s or 2m, got {quoted(text)}")
-    return seconds
 
 
 def _say(line: str) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perfmodel.domain.serving import (
+    DynamicBatchingPolicy,
+    FusionPolicy,
+    PolicySettings,
+    SeparateQueuesPolicy,
+    SheddingSettings,
+    SizePriorityPolicy,
+    SplitPolicy,
+)
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
 from perfmodel.errors import InputError
-from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
+from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority, policy_from
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.policies import Policy, Pool, Shedding, SplitAndOffload
+from perfmodel.sim.policies import Policy, Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.records import broken_rules
 from perfmodel.sim.service import ServiceTimes
@@ -23,27 +34,45 @@ TICK_S = 0.25
 
 batch_sizes = st.integers(1, 5)
 thresholds = st.integers(1, LARGEST + 1)
-sheddings = st.none() | st.builds(
-    Shedding,
-    queue_limit_requests=st.none() | st.integers(1, 6),
-    deadline_s=st.none() | st.integers(1, 8).map(lambda ticks: ticks * TICK_S),
+limits = st.none() | st.integers(1, 6)
+deadlines_ms = st.none() | st.integers(1, 8).map(lambda ticks: 1e3 * ticks * TICK_S)
+sheddings = st.tuples(limits, deadlines_ms).map(
+    lambda each: (
+        None if each == (None, None) else SheddingSettings(queue_limit_requests=each[0], deadline_ms=each[1])
+    )
 )
-POLICIES: dict[str, st.SearchStrategy[Policy]] = {
+
+
+def batching(
+    pool: Literal["cpu", "accelerator"],
+    max_batch_items: int,
+    timeout_ms: float,
+    shedding: SheddingSettings | None,
+) -> DynamicBatchingPolicy:
+    """Batches that wait for less than a deadline leaves them."""
+    if shedding is not None and shedding.deadline_ms is not None:
+        timeout_ms = min(timeout_ms, shedding.deadline_ms - 1e3 * TICK_S)
+    return DynamicBatchingPolicy(
+        pool=pool, max_batch_items=max_batch_items, timeout_ms=timeout_ms, shedding=shedding
+    )
+
+
+SETTINGS: dict[str, st.SearchStrategy[PolicySettings]] = {
     "split": st.builds(
-        SplitAndOffload,
+        SplitPolicy,
         batch_size=batch_sizes,
         offload_threshold_items=st.none() | thresholds,
         shedding=sheddings,
     ),
     "size-priority": st.builds(
-        SizePriority,
+        SizePriorityPolicy,
         batch_size=batch_sizes,
         ageing_items_per_s=st.sampled_from([0.0, 0.5, 4.0, 100.0]),
         offload_threshold_items=st.none() | thresholds,
         shedding=sheddings,
     ),
     "separate-queues": st.builds(
-        SeparateQueues,
+        SeparateQueuesPolicy,
         large_from_items=st.integers(2, 8),
         small_cores=st.integers(1, 2),
         small_batch_size=batch_sizes,
@@ -52,21 +81,21 @@ POLICIES: dict[str, st.SearchStrategy[Policy]] = {
         shedding=sheddings,
     ),
     "dynamic-batching": st.builds(
-        DynamicBatching,
-        pool=st.sampled_from([Pool.CPU, Pool.ACCELERATOR]),
+        batching,
+        pool=st.sampled_from(["cpu", "accelerator"]),
         max_batch_items=st.integers(1, LARGEST),
-        timeout_s=st.integers(0, 6).map(lambda ticks: ticks * TICK_S),
+        timeout_ms=st.integers(0, 6).map(lambda ticks: 1e3 * ticks * TICK_S),
         shedding=sheddings,
     ),
     "fusion": st.builds(
-        Fusion,
+        FusionPolicy,
         batch_size=batch_sizes,
         offload_threshold_items=thresholds,
         max_fused_items=st.integers(1, LARGEST),
         shedding=sheddings,
     ),
 }
-each_policy = pytest.mark.parametrize("name", POLICIES)
+each_policy = pytest.mark.parametrize("name", SETTINGS)
 
 
 @st.composite
@@ -74,7 +103,7 @@ def cases(draw: st.DrawFn, name: str) -> Case:
     """Nearly everything at the same instants, on a small node with contention of no particular shape."""
     gaps = draw(st.lists(st.integers(0, 4), min_size=1, max_size=40))
     sizes = draw(st.lists(st.integers(1, LARGEST), min_size=len(gaps), max_size=len(gaps)))
-    policy = draw(POLICIES[name])
+    policy = policy_from(draw(SETTINGS[name]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     streams, slowest = draw(st.integers(1, 3)), draw(st.sampled_from([2, 4, 12]))
     service = ServiceTimes(
@@ -124,21 +153,29 @@ def test_no_rule_is_broken(name: str) -> None:
 
 
 LONG: dict[str, Policy] = {
-    "size-priority": SizePriority(batch_size=64, ageing_items_per_s=2000.0, offload_threshold_items=600),
-    "size-priority at 40 items": SizePriority(batch_size=40, ageing_items_per_s=0.0),
+    "size-priority": SizePriority(
+        SizePriorityPolicy(batch_size=64, ageing_items_per_s=2000.0, offload_threshold_items=600)
+    ),
+    "size-priority at 40 items": SizePriority(SizePriorityPolicy(batch_size=40, ageing_items_per_s=0.0)),
     "separate-queues": SeparateQueues(
-        large_from_items=200, small_cores=5, small_batch_size=64, large_batch_size=100
+        SeparateQueuesPolicy(large_from_items=200, small_cores=5, small_batch_size=64, large_batch_size=100)
     ),
-    "batching on the cores": DynamicBatching(pool=Pool.CPU, max_batch_items=256, timeout_s=0.01),
+    "batching on the cores": DynamicBatching(
+        DynamicBatchingPolicy(pool="cpu", max_batch_items=256, timeout_ms=10.0)
+    ),
     "batching on the accelerator": DynamicBatching(
-        pool=Pool.ACCELERATOR, max_batch_items=2048, timeout_s=0.002
+        DynamicBatchingPolicy(pool="accelerator", max_batch_items=2048, timeout_ms=2.0)
     ),
-    "fusion": Fusion(batch_size=64, offload_threshold_items=100, max_fused_items=1500, streams=2),
+    "fusion": Fusion(
+        FusionPolicy(batch_size=64, offload_threshold_items=100, max_fused_items=1500, streams=2)
+    ),
     "split with shedding": SplitAndOffload(
         batch_size=64, shedding=Shedding(queue_limit_requests=20, deadline_s=0.02)
     ),
     "priority with shedding": SizePriority(
-        batch_size=64, ageing_items_per_s=100.0, shedding=Shedding(deadline_s=0.02)
+        SizePriorityPolicy(
+            batch_size=64, ageing_items_per_s=100.0, shedding=SheddingSettings(deadline_ms=20.0)
+        )
     ),
 }
 
@@ -175,8 +212,8 @@ def test_queues_grow_as_long_as_they_need_to() -> None:
 @pytest.mark.parametrize(
     "policy",
     [
-        SizePriority(batch_size=1, ageing_items_per_s=1.0),
-        DynamicBatching(pool=Pool.CPU, max_batch_items=1, timeout_s=0.0),
+        SizePriority(SizePriorityPolicy(batch_size=1, ageing_items_per_s=1.0)),
+        DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=1, timeout_ms=0.0)),
     ],
 )
 def test_a_queue_that_grows_in_the_middle_of_an_instant_does_not_turn_time_back(policy: Policy) -> None:
@@ -188,7 +225,7 @@ def test_a_queue_that_grows_in_the_middle_of_an_instant_does_not_turn_time_back(
 
 def test_an_unserved_size_is_an_error_in_both_engines() -> None:
     queries, service, _ = long_case(LONG["fusion"], 0.5, 10)
-    too_large = DynamicBatching(pool=Pool.CPU, max_batch_items=4096, timeout_s=0.0)
+    too_large = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=4096, timeout_ms=0.0))
     for engine in ("simpy", "compiled"):
         with pytest.raises(InputError, match="up to 4096 items"):
             simulate(queries, service, too_large, engine=engine)

@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from perfmodel.domain.serving import SizePriorityPolicy
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.builtin_policies import SizePriority
@@ -37,7 +38,7 @@ def test_waits_of_two_priorities_agree_with_cobham(utilisation: float) -> None:
 
     traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=rate), sizes=SizePmf(sizes, shares))
     service = ServiceTimes(cpu_s=np.arange(1.0, 7.0)[:, None])
-    policy = SizePriority(batch_size=6, ageing_items_per_s=0.0)
+    policy = SizePriority(SizePriorityPolicy(batch_size=6, ageing_items_per_s=0.0))
     waits = np.empty((REPLICATIONS, 2))
     for replication in range(REPLICATIONS):
         queries = traffic.draw(60_000, seed=11, replication=replication)

@@ -9,15 +9,23 @@ import pytest
 
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.estimate import Basis
+from perfmodel.domain.serving import DynamicBatchingPolicy, FusionPolicy
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.service_times import NodeTimes
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion
-from perfmodel.sim.policies import Pool, SplitAndOffload
+from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 
-FUSION = Fusion(batch_size=64, offload_threshold_items=100, max_fused_items=600, streams=3)
+
+def fusion(streams: int) -> Fusion:
+    return Fusion(
+        FusionPolicy(batch_size=64, offload_threshold_items=100, max_fused_items=600, streams=streams)
+    )
+
+
+FUSION = fusion(streams=3)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def test_two_requests_in_flight_hide_the_shorter_of_conversion_and_kernels(node:
 
 
 def test_one_stream_without_overlap_is_the_accelerator_alone(node: ServingNode) -> None:
-    one = with_overlap(node, 0.0).service_times(replace(FUSION, streams=1), 300).accelerator_s
+    one = with_overlap(node, 0.0).service_times(fusion(streams=1), 300).accelerator_s
     three = node.service_times(FUSION, 300).accelerator_s
     assert one is not None
     assert three is not None
@@ -66,9 +74,7 @@ def test_one_stream_without_overlap_is_the_accelerator_alone(node: ServingNode) 
 
 
 def test_streams_side_by_side_are_assumed(node: ServingNode) -> None:
-    one, several = (
-        NodeTimes(node, policy, pmf_of_list([300])) for policy in (replace(FUSION, streams=1), FUSION)
-    )
+    one, several = (NodeTimes(node, policy, pmf_of_list([300])) for policy in (fusion(streams=1), FUSION))
     assert one.basis < Basis.ASSUMED
     assert several.basis is Basis.ASSUMED
 
@@ -78,8 +84,12 @@ def test_streams_side_by_side_are_assumed(node: ServingNode) -> None:
     [
         (FUSION, 64, 600),
         (SplitAndOffload(batch_size=64, offload_threshold_items=50), 49, 300),
-        (DynamicBatching(pool=Pool.CPU, max_batch_items=512, timeout_s=0.0), 512, 300),
-        (DynamicBatching(pool=Pool.ACCELERATOR, max_batch_items=512, timeout_s=0.0), 1, 512),
+        (DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=512, timeout_ms=0.0)), 512, 300),
+        (
+            DynamicBatching(DynamicBatchingPolicy(pool="accelerator", max_batch_items=512, timeout_ms=0.0)),
+            1,
+            512,
+        ),
     ],
 )
 def test_tables_cover_every_launch(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.serving import DynamicBatchingPolicy, FusionPolicy, SeparateQueuesPolicy
 from perfmodel.errors import InputError, Note
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
@@ -18,7 +19,7 @@ from perfmodel.planning.run_cost import (
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
-from perfmodel.sim.policies import Pool, SplitAndOffload, split_query
+from perfmodel.sim.policies import SplitAndOffload, split_query
 from perfmodel.sim.query_sizes import SizePmf, pmf_of_list
 
 
@@ -33,7 +34,9 @@ def test_requests_are_counted_as_queries_are_split() -> None:
 def test_an_offloaded_query_is_one_request_and_large_ones_have_a_batch_of_their_own() -> None:
     law = pmf_of_list([10, 100])
     assert requests_a_query(SplitAndOffload(batch_size=10, offload_threshold_items=100), law) == 1.0
-    apart = SeparateQueues(large_from_items=50, small_cores=1, small_batch_size=5, large_batch_size=20)
+    apart = SeparateQueues(
+        SeparateQueuesPolicy(large_from_items=50, small_cores=1, small_batch_size=5, large_batch_size=20)
+    )
     assert requests_a_query(apart, law) == pytest.approx((2 + 5) / 2)
 
 
@@ -69,14 +72,18 @@ def test_batches_of_one_item_joined_by_events_are_refused() -> None:
 def test_a_table_of_service_times_fits_in_memory() -> None:
     law: SizePmf = pmf_of_list([100])
     require_affordable(
-        DynamicBatching(pool=Pool.CPU, max_batch_items=100_000, timeout_s=1.0), law, workers=80
+        DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=100_000, timeout_ms=1000.0)),
+        law,
+        workers=80,
     )
     with pytest.raises(ValueErrorAt, match="100_001 items on 80 workers need a table") as caught:
         require_affordable(
-            DynamicBatching(pool=Pool.CPU, max_batch_items=100_001, timeout_s=1.0), law, workers=80
+            DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=100_001, timeout_ms=1000.0)),
+            law,
+            workers=80,
         )
     assert caught.value.path == ("policy", "max_batch_items")
-    fusion = Fusion(batch_size=10, offload_threshold_items=50, max_fused_items=10**9)
+    fusion = Fusion(FusionPolicy(batch_size=10, offload_threshold_items=50, max_fused_items=10**9))
     with pytest.raises(ValueErrorAt, match="launches of up to 1_000_000_000 items") as caught:
         require_affordable(fusion, law, workers=80)
     assert caught.value.path == ("policy", "max_fused_items")

@@ -7,14 +7,14 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.serving import DynamicBatchingPolicy, SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim import day
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.day import has_days, worst_window_late_share
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.policies import Pool, Shedding, SplitAndOffload
+from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
@@ -113,7 +113,7 @@ def test_a_load_that_never_drains_is_unstable() -> None:
 def test_policies_that_are_not_streamed_answer_around_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(day, "WHOLE_QUERIES", 50_000)
     traffic, service = traffic_of(20.0, 0.8, 14_400.0), node(0.02)
-    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=1, timeout_s=0.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=1, timeout_ms=0.0))
     result = run_until_precise(traffic, service, policy, SETTINGS, percentile=0.95, latency_s=1.0)
     assert "approximate" in result.notes[0]
     assert result.worst is not None

@@ -7,7 +7,14 @@ from math import inf
 import numpy as np
 import pytest
 
-from perfmodel.domain.serving import FusionPolicy, SeparateQueuesPolicy, SheddingSettings, SplitPolicy
+from perfmodel.domain.serving import (
+    DynamicBatchingPolicy,
+    FusionPolicy,
+    SeparateQueuesPolicy,
+    SheddingSettings,
+    SizePriorityPolicy,
+    SplitPolicy,
+)
 from perfmodel.errors import InputError
 from perfmodel.sim.builtin_policies import (
     DynamicBatching,
@@ -41,7 +48,7 @@ def cores(num_cores: int, *, rows: int = 8) -> ServiceTimes:
 
 @both_engines
 def test_shorter_queries_overtake(engine: EngineName) -> None:
-    policy = SizePriority(batch_size=8, ageing_items_per_s=0.0)
+    policy = SizePriority(SizePriorityPolicy(batch_size=8, ageing_items_per_s=0.0))
     # The core is busy until 4; then the queries of 1, 2 and 3 items follow, whatever their arrival.
     record = run(engine, [0, 1, 2, 3], [4, 3, 1, 2], cores(1), policy)
     assert record.finish_s.tolist() == [4, 10, 5, 7]
@@ -49,7 +56,7 @@ def test_shorter_queries_overtake(engine: EngineName) -> None:
 
 @both_engines
 def test_a_shorter_query_overtakes_between_two_requests_of_a_longer_one(engine: EngineName) -> None:
-    policy = SizePriority(batch_size=2, ageing_items_per_s=0.0)
+    policy = SizePriority(SizePriorityPolicy(batch_size=2, ageing_items_per_s=0.0))
     # Six items are three requests of 2 s; the query of one item goes between the first and the second.
     assert run(engine, [0, 1], [6, 1], cores(1), policy).finish_s.tolist() == [7, 3]
 
@@ -57,7 +64,7 @@ def test_a_shorter_query_overtakes_between_two_requests_of_a_longer_one(engine: 
 @both_engines
 def test_waiting_makes_up_for_size(engine: EngineName) -> None:
     # Keys are s + 2 t: 4, 3 + 2, 2 + 6 and 1 + 7. Of the two equal keys the earlier arrival goes first.
-    policy = SizePriority(batch_size=8, ageing_items_per_s=2.0)
+    policy = SizePriority(SizePriorityPolicy(batch_size=8, ageing_items_per_s=2.0))
     record = run(engine, [0, 1, 3, 3.5], [4, 3, 2, 1], cores(1), policy)
     assert record.finish_s.tolist() == [4, 7, 9, 10]
 
@@ -67,7 +74,9 @@ def test_small_and_large_queries_do_not_wait_for_each_other_but_slow_each_other_
     engine: EngineName,
 ) -> None:
     service = ServiceTimes(cpu_s=np.array([[1.0, 2.0, 3.0]] * 4))
-    policy = SeparateQueues(large_from_items=3, small_cores=1, small_batch_size=2, large_batch_size=4)
+    policy = SeparateQueues(
+        SeparateQueuesPolicy(large_from_items=3, small_cores=1, small_batch_size=2, large_batch_size=4)
+    )
     # Small: 0-1 alone, then 1-4 beside the two large ones. Large: two cores, seeing 2 and 3 busy; the third
     # waits for one of them while nobody small waits.
     record = run(engine, [0, 0.5, 0.5, 0.5, 0.75], [1, 4, 3, 3, 2], service, policy)
@@ -79,7 +88,7 @@ def test_small_and_large_queries_do_not_wait_for_each_other_but_slow_each_other_
 
 @both_engines
 def test_a_batch_starts_when_it_is_full(engine: EngineName) -> None:
-    policy = DynamicBatching(pool=Pool.ACCELERATOR, max_batch_items=4, timeout_s=10.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="accelerator", max_batch_items=4, timeout_ms=10000.0))
     # 2 + 1 items wait; the query of 2 does not fit any more, so the batch is as full as it gets.
     record = run(engine, [0, 1, 2], [2, 1, 2], cores(1), policy)
     assert record.finish_s.tolist() == [3.0, 3.0, 13.0]
@@ -87,7 +96,7 @@ def test_a_batch_starts_when_it_is_full(engine: EngineName) -> None:
 
 @both_engines
 def test_a_batch_starts_when_its_oldest_query_has_waited_for_the_timeout(engine: EngineName) -> None:
-    policy = DynamicBatching(pool=Pool.ACCELERATOR, max_batch_items=8, timeout_s=2.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="accelerator", max_batch_items=8, timeout_ms=2000.0))
     # What arrives at the very instant of the timeout is part of the batch; what comes later waits anew.
     record = run(engine, [1, 2, 3, 3.5], [1, 1, 1, 1], cores(1), policy)
     assert record.finish_s.tolist() == [4.0, 4.0, 4.0, 6.5]
@@ -95,7 +104,7 @@ def test_a_batch_starts_when_its_oldest_query_has_waited_for_the_timeout(engine:
 
 @both_engines
 def test_a_query_larger_than_a_batch_is_cut_and_ends_with_its_last_piece(engine: EngineName) -> None:
-    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=4, timeout_s=1.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=4, timeout_ms=1000.0))
     # Six items: 4 at once on the first core, 0-4; the other 2 with the 2 of the next query, 0.5-4.5.
     record = run(engine, [0, 0.5], [6, 2], cores(2), policy)
     assert record.finish_s.tolist() == [4.5, 4.5]
@@ -104,7 +113,7 @@ def test_a_query_larger_than_a_batch_is_cut_and_ends_with_its_last_piece(engine:
 
 @both_engines
 def test_a_free_stream_takes_as_many_whole_queries_as_fit(engine: EngineName) -> None:
-    policy = Fusion(batch_size=8, offload_threshold_items=2, max_fused_items=5)
+    policy = Fusion(FusionPolicy(batch_size=8, offload_threshold_items=2, max_fused_items=5))
     # 0-1 the first alone; 1-2 queries of 2 and 3 items; 2-3 the one of 2, since 6 are too many for one launch
     # with it; 3-4 the one of 6, which runs alone. The query of one item is for the core.
     record = run(engine, [0, 0.1, 0.2, 0.3, 0.4, 0.5], [2, 2, 3, 2, 6, 1], cores(1), policy)
@@ -117,7 +126,7 @@ def test_streams_of_one_accelerator_slow_each_other_down(engine: EngineName) -> 
     service = ServiceTimes(
         cpu_s=np.ones((1, 1)), accelerator_s=np.array([[1.0, 3.0]] * 4), num_accelerators=2
     )
-    policy = Fusion(batch_size=1, offload_threshold_items=1, max_fused_items=4, streams=2)
+    policy = Fusion(FusionPolicy(batch_size=1, offload_threshold_items=1, max_fused_items=4, streams=2))
     # One on each accelerator first, 1 s each; then the second stream of each, 3 s.
     record = run(engine, [0, 0.1, 0.2, 0.3], [4, 4, 4, 4], service, policy)
     assert record.finish_s.tolist() == [1.0, 1.1, 3.2, 3.3]
@@ -169,12 +178,19 @@ def test_settings_become_policies() -> None:
         (SplitAndOffload(batch_size=64, offload_threshold_items=1), (0, 0, 300)),
         (SplitAndOffload(batch_size=64, offload_threshold_items=301), (64, 0, 0)),
         (
-            SeparateQueues(large_from_items=9, small_cores=1, small_batch_size=64, large_batch_size=200),
+            SeparateQueues(
+                SeparateQueuesPolicy(
+                    large_from_items=9, small_cores=1, small_batch_size=64, large_batch_size=200
+                )
+            ),
             (8, 200, 0),
         ),
-        (DynamicBatching(pool=Pool.CPU, max_batch_items=999, timeout_s=0.0), (999, 0, 0)),
-        (Fusion(batch_size=64, offload_threshold_items=50, max_fused_items=999), (49, 0, 999)),
-        (Fusion(batch_size=64, offload_threshold_items=50, max_fused_items=60), (49, 0, 300)),
+        (
+            DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=999, timeout_ms=0.0)),
+            (999, 0, 0),
+        ),
+        (Fusion(FusionPolicy(batch_size=64, offload_threshold_items=50, max_fused_items=999)), (49, 0, 999)),
+        (Fusion(FusionPolicy(batch_size=64, offload_threshold_items=50, max_fused_items=60)), (49, 0, 300)),
     ],
 )
 def test_the_largest_launch_that_needs_a_service_time(policy: Policy, largest: tuple[int, int, int]) -> None:
@@ -190,7 +206,7 @@ def test_cores_that_are_set_apart_leave_some() -> None:
 
 
 def test_batching_on_an_accelerator_needs_one() -> None:
-    policy = DynamicBatching(pool=Pool.ACCELERATOR, max_batch_items=1, timeout_s=0.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="accelerator", max_batch_items=1, timeout_ms=0.0))
     with pytest.raises(InputError, match=r"policy\.pool: the node has no accelerator"):
         run("auto", [0], [1], ServiceTimes(cpu_s=np.ones((1, 1))), policy)
 
@@ -200,7 +216,7 @@ def test_batching_on_an_accelerator_needs_one() -> None:
 def test_throughput_is_not_divided_by_a_timeout_after_the_last_query(
     engine: EngineName, timeout_s: float
 ) -> None:
-    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=8, timeout_s=timeout_s)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=8, timeout_ms=1e3 * timeout_s))
     # A full launch runs from 1 to 9; the query of 2 items at 3 waits until 3 + the timeout for six more.
     record = run(engine, [0, 1, 3], [4, 4, 2], cores(1), policy)
     assert record.finish_s.tolist() == [9, 9, 3 + timeout_s + 2]
@@ -212,7 +228,7 @@ def test_throughput_is_not_divided_by_a_timeout_after_the_last_query(
 
 @both_engines
 def test_a_timeout_between_queries_is_part_of_the_run(engine: EngineName) -> None:
-    policy = DynamicBatching(pool=Pool.CPU, max_batch_items=8, timeout_s=5.0)
+    policy = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=8, timeout_ms=5000.0))
     record = run(engine, [0, 20], [1, 8], cores(1), policy)
     assert record.finish_s.tolist() == [6, 28]
     assert record.makespan_s == 28

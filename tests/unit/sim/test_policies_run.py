@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.serving import (
+    DynamicBatchingPolicy,
+    FusionPolicy,
+    SeparateQueuesPolicy,
+    SimulationSettings,
+)
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
@@ -54,7 +59,9 @@ def test_percentiles_leave_out_the_queries_that_were_shed() -> None:
 def test_an_overload_of_the_large_queries_is_found_beside_idle_cores() -> None:
     traffic = poisson(4.0, [1, 8])
     service = ServiceTimes(cpu_s=np.repeat(np.arange(1.0, 9.0)[:, None] / 10, 4, axis=1))
-    policy = SeparateQueues(large_from_items=2, small_cores=3, small_batch_size=1, large_batch_size=8)
+    policy = SeparateQueues(
+        SeparateQueuesPolicy(large_from_items=2, small_cores=3, small_batch_size=1, large_batch_size=8)
+    )
     # Large: 2 a second of 0.8 s on one core. Small: 2 a second of 0.1 s on three.
     assert offered_utilisation(traffic, service, policy, contended=False).cpu == pytest.approx(1.6)
     record = simulate(traffic.draw(20_000, seed=1), service, policy)
@@ -73,13 +80,13 @@ def test_joined_requests_need_their_share_of_the_best_launch() -> None:
     service = ServiceTimes(
         cpu_s=items_s[:, None], accelerator_s=np.stack([items_s, 2 * items_s], 1), num_accelerators=1
     )
-    fusion = Fusion(batch_size=1, offload_threshold_items=1, max_fused_items=4, streams=2)
+    fusion = Fusion(FusionPolicy(batch_size=1, offload_threshold_items=1, max_fused_items=4, streams=2))
     mean_s = (0.35 + 1.9) / 2
     assert offered_utilisation(traffic, service, fusion, contended=False) == pytest.approx(
         PoolLoads(cpu=0.0, accelerator=mean_s / 2)
     )
     assert offered_utilisation(traffic, service, fusion, contended=True).accelerator == pytest.approx(mean_s)
-    batching = DynamicBatching(pool=Pool.CPU, max_batch_items=4, timeout_s=9.0)
+    batching = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=4, timeout_ms=9000.0))
     assert offered_utilisation(traffic, service, batching, contended=True).cpu == pytest.approx(10 * 0.35 / 2)
 
 

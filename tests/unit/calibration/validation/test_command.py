@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from calibration.commands.validate import seconds_of
 from calibration.serving import server
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
@@ -62,16 +61,6 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "small.yaml").write_text(SMALL_MODEL)
     (tmp_path / "here.yaml").write_text(SCENARIO)
     return tmp_path / "here.yaml"
-
-
-def test_durations_are_read_with_their_unit() -> None:
-    assert [seconds_of(text) for text in ("30s", "2m", "500ms", "1.5h")] == [30.0, 120.0, 0.5, 5400.0]
-
-
-@pytest.mark.parametrize("text", ["30", "s", "-3s", "0s", "fast", "1d", "infs"])
-def test_a_duration_without_a_unit_or_a_positive_number_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--duration"):
-        seconds_of(text)
 
 
 def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(

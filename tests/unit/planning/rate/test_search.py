@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perfmodel.domain.serving import SlaTarget
+from perfmodel.domain.serving import SizePriorityPolicy, SlaTarget
 from perfmodel.domain.workload import (
     Arrivals,
     BurstyArrivals,
@@ -167,7 +167,7 @@ def test_the_found_rate_meets_the_sla_and_one_beyond_the_tolerance_does_not() ->
 
 @pytest.mark.usefixtures("short_probes")
 def test_any_policy_can_be_searched() -> None:
-    shortest_first = SizePriority(batch_size=64, ageing_items_per_s=0.0)
+    shortest_first = SizePriority(SizePriorityPolicy(batch_size=64, ageing_items_per_s=0.0))
     fifo, priority = (
         contended_search(10.0, policy=policy).greatest_rate_qps() for policy in (None, shortest_first)
     )
