@@ -29,9 +29,10 @@ def capacity(
     as_json: JsonOption = False,
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
-    result = capacity_of(
-        prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks), extrapolate=extrapolate
-    )
+    loaded = load_scenario(scenario, overrides or ())
+    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    with loaded.places():
+        result = capacity_of(question, extrapolate=extrapolate)
     show(lambda: capacity_document(result), lambda: capacity_page(result), as_json=as_json)
     if result.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)

@@ -53,15 +53,17 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
-    question = prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks)
+    loaded = load_scenario(scenario, overrides or ())
+    question = prepare(loaded, mixed_stacks=mixed_stacks)
     if policy is not None or policy_file is not None:
         # Imported on use: few questions bring a policy, and what checks one takes a while to load.
         from perfmodel.planning.predict.own_policy import with_own_policy
 
         question = with_own_policy(question, file=policy_file, name=policy, engine=engine.value)
-    result = predict_question(
-        question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
-    )
+    with loaded.places():
+        result = predict_question(
+            question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
+        )
 
     def page() -> RenderableType:
         from perfmodel.report.predict import predict_page  # as in `show`: JSON needs no tables

@@ -17,7 +17,6 @@ from perfmodel.cli.options import (
     SetOption,
     whole_numbers,
 )
-from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -80,22 +79,15 @@ def tune(
         thresholds=_ascending("--thresholds", thresholds),
         extrapolate=extrapolate,
     )
-    if deeprecsys_mode:
-        if options != TuneOptions(extrapolate=extrapolate):
-            raise InputError(
-                "--deeprecsys-mode: expected no other options of tune than --extrapolate, --json"
-            )
-        show_deeprecsys_mode(
-            prepare(load_scenario(scenario, overrides or ()), mixed_stacks=mixed_stacks),
-            extrapolate=extrapolate,
-            as_json=as_json,
-        )
-        return
+    if deeprecsys_mode and options != TuneOptions(extrapolate=extrapolate):
+        raise InputError("--deeprecsys-mode: expected no other options of tune than --extrapolate, --json")
     loaded = load_scenario(scenario, overrides or ())
-    try:
-        answer = tune_question(prepare(loaded, mixed_stacks=mixed_stacks), options)
-    except ValueErrorAt as error:
-        raise loaded.located(error) from None
+    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    with loaded.places():
+        if deeprecsys_mode:
+            show_deeprecsys_mode(question, extrapolate=extrapolate, as_json=as_json)
+            return
+        answer = tune_question(question, options)
     show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -93,6 +94,14 @@ class LoadedScenario:
     def located(self, error: ValueErrorAt) -> InputError:
         """Give an error that knows its key path the place in the file, or the option, that set the value."""
         return self.error(error.message, *error.path)
+
+    @contextmanager
+    def places(self) -> Iterator[None]:
+        """Give errors about values of this scenario their places, whatever is asked of it meanwhile."""
+        try:
+            yield
+        except ValueErrorAt as error:
+            raise self.located(error) from None
 
     def _profile(self, name: str, *path: Key) -> ProfileChoice:
         try:

@@ -119,12 +119,11 @@ def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
         At the place in the scenario, or in the file it names, that cannot be used.
     """
     files = read_named_files(loaded)
-    try:
+    with loaded.places():
         _require_their_kinds(files)
         wishes = _wishes(loaded, files)
-        return _question(loaded, files, wishes, choose_stacks(wishes, files.model, mixed=mixed_stacks))
-    except ValueErrorAt as error:
-        raise loaded.located(error) from None
+        question = _question(loaded, files, wishes, choose_stacks(wishes, files.model, mixed=mixed_stacks))
+    return question
 
 
 def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question]:
@@ -152,11 +151,9 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         raise InputError(error.message) from None
     questions = []
     for (loaded, files), each in zip(read, wishes, strict=True):
-        try:
+        with loaded.places():
             _require_their_kinds(files)
             questions.append(_question(loaded, files, each, [shared] * len(each)))
-        except ValueErrorAt as error:
-            raise loaded.located(error) from None
     return questions
 
 

@@ -8,9 +8,9 @@ from math import ceil
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import IntegerMillisecondArrivals, PoissonArrivals
-from perfmodel.errors import InputError
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
@@ -96,9 +96,9 @@ class Bench:
         """Check that the published controller could serve the scenario, and tabulate its service times."""
         policy, traffic = question.policy, question.traffic
         if not isinstance(policy, SplitAndOffload) or policy.shedding is not None:
-            raise InputError("policy.name: DeepRecSys mode knows policy split without shedding only")
+            raise ValueErrorAt("DeepRecSys mode knows policy split without shedding only", ("policy", "name"))
         if not isinstance(traffic.arrivals, PoissonArrivals | IntegerMillisecondArrivals):
-            raise InputError("traffic.arrivals.process: DeepRecSys mode expects process poisson")
+            raise ValueErrorAt("DeepRecSys mode expects process poisson", ("traffic", "arrivals", "process"))
         if not extrapolate:
             question.times.require_calibrated()
         service = question.times.table

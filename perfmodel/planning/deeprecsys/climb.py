@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.errors import InputError
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.prepare import Question
@@ -121,7 +121,7 @@ def published_climbs(
         As `compare_shortcuts` does.
     """
     if not isinstance(question.policy, SplitAndOffload):
-        raise InputError("policy.name: DeepRecSys mode knows policy split without shedding only")
+        raise ValueErrorAt("DeepRecSys mode knows policy split without shedding only", ("policy", "name"))
     plain = settings or PUBLISHED
     accelerated = question.node.num_accelerators > 0
     # Without a threshold the tables cover every batch and, on an accelerator, every query.
