@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     use_cores(CORES)
     plan = StudyPlan(targets_ms=published_targets_ms())
     begin_s = perf_counter()
-    study = run_study(plan, threads=CORES)
+    study = run_study(plan)
     taken_s = perf_counter() - begin_s
     print(f"{len(study.cases)} cases in {taken_s:.1f} s on {CORES} cores (target {TARGET_S:g} s), ", end="")
     print(f"{study.simulated_queries / 1e9:.2f} thousand million queries simulated")
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
             targets_ms=plan.targets_ms, accelerators=(None,), sizes=pmf_of(PUBLISHED_LOG_NORMAL)
         )
         print("\nthe same with log-normal sizes")
-        print(*batch_lines(run_study(narrow, threads=CORES)), sep="\n")
+        print(*batch_lines(run_study(narrow)), sep="\n")
     return int(taken_s > TARGET_S)
 
 

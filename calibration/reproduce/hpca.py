@@ -14,8 +14,8 @@ from calibration.reproduce.evaluation import BarPlot, Compared, Line, LinePlot, 
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
-from perfmodel.domain.laws import Family
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.surface import Family
 from perfmodel.units import MS
 
 SERVERS = ("haswell", "broadwell", "skylake")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import exp, log
 
@@ -26,6 +25,7 @@ from perfmodel.planning.tune.question import (
 )
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.traffic import TrafficSource
+from perfmodel.threads import side_by_side
 
 PUBLISHED_STATIC_BATCH = 25
 """The published baseline, on every node: the largest query over Skylake's cores, 1000 / 40. [items]"""
@@ -150,23 +150,14 @@ def geometric_mean(values: Iterable[float | None]) -> float | None:
     return exp(sum(logs) / len(logs)) if logs else None
 
 
-def run_study(plan: StudyPlan, *, threads: int = 2) -> Study:
-    """Tune every case; all see the same arrivals and sizes.
-
-    Parameters
-    ----------
-    plan : StudyPlan
-        What to cover.
-    threads : int
-        Nodes tuned side by side; the simulation runs without the GIL.
-    """
+def run_study(plan: StudyPlan) -> Study:
+    """Tune every case; all see the same arrivals and sizes."""
     law = plan.sizes or production_sizes()
     source = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=law)
     traffic = SharedTraffic(source, seed=plan.seed, final_queries=plan.final_queries)
     nodes = [(model, cpu) for model in plan.targets_ms for cpu in plan.cpus]
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        found = pool.map(lambda names: _tune_node(plan, traffic, *names), nodes)
-        return Study(plan=plan, cases=tuple(case for cases in found for case in cases))
+    found = side_by_side(lambda names: _tune_node(plan, traffic, *names), nodes)
+    return Study(plan=plan, cases=tuple(case for cases in found for case in cases))
 
 
 def production_sizes() -> SizePmf:

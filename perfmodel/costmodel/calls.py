@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Gather, Kernel, Product
-from perfmodel.domain.laws import Family
 from perfmodel.domain.operators import EmbeddingTable, Function
+from perfmodel.domain.surface import Family
 
 SOFTMAX_FLOP = 5.0
 """FLOP of one element: maximum, subtraction, exponential, sum, division."""

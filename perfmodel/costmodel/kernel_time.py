@@ -14,7 +14,7 @@ from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.product_time import batch_matmul_time, product_time, recurrent_time
 from perfmodel.costmodel.timing import LINE_BYTES, Conditions, KernelTime, kernel_parts, streamed_s
 from perfmodel.domain.hardware import Device
-from perfmodel.domain.laws import Family
+from perfmodel.domain.surface import Family
 
 LENGTH_BYTES = 4
 """Bytes of one list length, handed over beside the indices. [bytes]"""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.domain.laws import Family
+from perfmodel.domain.surface import Family
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Where a call lies: the amounts of work that its law charges for, and where its residual is looked up.
 
-Calibration fits laws and residuals with these very functions; `domain.laws` says what each name means.
+Calibration fits laws and residuals with these very functions; `domain.surface` says what each name means.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
 from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.timing import LINE_BYTES
-from perfmodel.domain.laws import LAW_NAMES
+from perfmodel.domain.surface import LAW_NAMES
 
 COLD_BYTES = 64e3
 """Traffic below which nothing that matters is evicted: about a first-level cache. [bytes]"""
@@ -32,7 +32,7 @@ a row are fetched ahead. [cache lines]"""
 
 
 class Place(NamedTuple):
-    """Where a call lies: `(terms, n)` amounts of work, `(dims, n)` coordinates, named in `domain.laws`."""
+    """Where a call lies: `(terms, n)` amounts of work, `(dims, n)` coordinates, named in `domain.surface`."""
 
     terms: tuple[str, ...]
     amounts: Floats
@@ -86,7 +86,7 @@ def _log_touched(touched_bytes: Floats) -> Floats:
 
 _ByName = dict[str, Floats | float]
 _Named = tuple[_ByName, _ByName]
-"""Amounts and coordinates of a call, by their names in `domain.laws`."""
+"""Amounts and coordinates of a call, by their names in `domain.surface`."""
 
 
 def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
-from perfmodel.domain.laws import Family
+from perfmodel.domain.surface import Family
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 from perfmodel.units import US
 

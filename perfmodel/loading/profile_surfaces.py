@@ -11,8 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from perfmodel.domain.base import Frozen, OutdatedError, ValueErrorAt
 from perfmodel.domain.bounds import Count, NonNegative, Positive, Signed
-from perfmodel.domain.laws import LAW_NAMES, law_names
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import LAW_NAMES, Surface, law_names
 from perfmodel.units import NS
 
 Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
@@ -50,7 +49,7 @@ class CoordinateSection(Frozen):
 
 
 class SurfaceSection(Frozen):
-    """Times of one kind of call; `domain.surface` says how they are read, `domain.laws` what names mean.
+    """Times of one kind of call; `domain.surface` says how they are read, `domain.surface` what names mean.
 
     Attributes
     ----------
@@ -109,7 +108,7 @@ class SurfaceSection(Frozen):
         return self
 
     def surface(self) -> Surface:
-        """The surface in SI, terms and coordinates in the order of `domain.laws`."""
+        """The surface in SI, terms and coordinates in the order of `domain.surface`."""
         terms, coordinates = law_names(self.call)
         ranges = [self.coordinates[name] for name in coordinates]
         columns = self._columns()

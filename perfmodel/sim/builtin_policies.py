@@ -25,7 +25,7 @@ from perfmodel.sim.policies import (
     offload_lane,
 )
 
-S = TypeVar("S", SizePriorityPolicy, SeparateQueuesPolicy, DynamicBatchingPolicy, FusionPolicy)
+S = TypeVar("S", bound=PolicySettings)
 
 
 @dataclass(frozen=True)

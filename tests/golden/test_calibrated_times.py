@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from perfmodel.domain.laws import LAW_NAMES
+from perfmodel.domain.surface import LAW_NAMES
 from tests.golden.calibrated_times import TIMES, times_us
 
 

@@ -17,7 +17,7 @@ from calibration.published.observations import read_rows
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.domain.laws import Family
+from perfmodel.domain.surface import Family
 
 LATENCY_FILES = [
     "cpu_latency_hpca2020_fig8.csv",

@@ -12,8 +12,7 @@ from perfmodel.costmodel.issue import Issued, contributions_s, issued
 from perfmodel.costmodel.kernels import Kernel, Product
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Caches, Device, InputCosts, IssueCost, LaunchCosts
-from perfmodel.domain.laws import law_names
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import Surface, law_names
 from tests.unit.costmodel.conftest import MakeModel
 
 US = 1e-6

@@ -11,7 +11,7 @@ import pytest
 from perfmodel.costmodel.kernels import Gather, Kernel, Product
 from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.places import place
-from perfmodel.domain.laws import LAW_NAMES, law_names
+from perfmodel.domain.surface import LAW_NAMES, law_names
 
 SINCE, BEFORE, REUSE = 32e6, 3e6, 256e6
 MOMENT = {

@@ -12,9 +12,8 @@ from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.surface_times import Timed, surface_times
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
-from perfmodel.domain.laws import law_names
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import Surface, law_names
 
 LAYER = RecModel.model_validate(
     {

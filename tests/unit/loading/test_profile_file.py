@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perfmodel.domain.laws import law_names
+from perfmodel.domain.surface import law_names
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.validated import validate

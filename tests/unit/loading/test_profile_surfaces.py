@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perfmodel.domain.laws import LAW_NAMES, law_names
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import LAW_NAMES, Surface, law_names
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_surfaces import SurfaceSection, surface_section
 from perfmodel.loading.shipped import find_profile

@@ -72,7 +72,7 @@ def test_hypervisor_gpu_and_boost_are_read_where_they_are_written(tmp_path: Path
         "sys/class/dmi/id/sys_vendor": "QEMU\n",
         f"{CPU}/cpufreq/boost": "1\n",
         "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H200\nIRQ: 1\n",
-        "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Tue\n",
+        "proc/driver/nvidia/version": "NVRM version: NVIDIA Open Kernel Module for x86_64  550.54.15  Tue\n",
     }
     machine = read_machine(write_tree(tmp_path, files), usable_threads=(0,))
     assert (machine.hypervisor, machine.turbo) == ("QEMU", True)

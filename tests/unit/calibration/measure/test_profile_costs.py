@@ -9,8 +9,7 @@ pytest.importorskip("torch")
 
 from calibration.fingerprint import fingerprint
 from calibration.measure.profile import multiply_add_seconds, profile_values
-from perfmodel.domain.laws import law_names
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.surface import Surface, law_names
 from perfmodel.units import NS
 
 LAWS_NS = {
