@@ -1,6 +1,7 @@
 """perfplan: how much recommendation traffic can this hardware serve within its SLA?
 
-The commands' answers, from Python:
+The commands' answers, from Python: a function a question, called with a shipped scenario's name, the path of
+a file, what such a file says, or a scenario made before.
 
 >>> import perfmodel
 >>> answer = perfmodel.predict("rm3_skylake", overrides=["simulation.precision=0.05"])
@@ -10,69 +11,92 @@ The commands' answers, from Python:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from perfmodel.errors import (
+    ExtrapolationError,
+    InputError,
+    InterruptionError,
+    Note,
+    PerfplanError,
+    UndecidedError,
+    UnstableError,
+)
 
 if TYPE_CHECKING:
-    from perfmodel.report.answers import LatencyTable, Prediction
+    from perfmodel.domain.scenario import Scenario
+    from perfmodel.library.capacity import Capacity, capacity
+    from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
+    from perfmodel.library.fleet import FleetPrediction, fleet
+    from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.predict import Prediction, predict
+    from perfmodel.library.shipped import models, profiles, scenarios
+    from perfmodel.library.tune import TuneAnswer, tune
+    from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+    from perfmodel.report.documents.schemas import document_schema
 
-__all__ = ["latency", "predict"]
+__all__ = [
+    "Capacity",
+    "DeepRecSys",
+    "ExtrapolationError",
+    "FleetPrediction",
+    "InputError",
+    "InterruptionError",
+    "LatencyTable",
+    "LatencyTables",
+    "LoadedScenario",
+    "Note",
+    "PerfplanError",
+    "Prediction",
+    "Scenario",
+    "TuneAnswer",
+    "UndecidedError",
+    "UnstableError",
+    "capacity",
+    "deeprecsys",
+    "document_schema",
+    "fleet",
+    "latency",
+    "load_scenario",
+    "models",
+    "predict",
+    "profiles",
+    "scenarios",
+    "tune",
+]
 
-# Imports wait for the call: `import perfmodel` alone loads nothing heavy.
+_HOMES = {
+    "Scenario": "domain.scenario",
+    "Capacity": "library.capacity",
+    "capacity": "library.capacity",
+    "DeepRecSys": "library.deeprecsys",
+    "deeprecsys": "library.deeprecsys",
+    "FleetPrediction": "library.fleet",
+    "fleet": "library.fleet",
+    "LatencyTable": "library.latency",
+    "LatencyTables": "library.latency",
+    "latency": "library.latency",
+    "Prediction": "library.predict",
+    "predict": "library.predict",
+    "models": "library.shipped",
+    "profiles": "library.shipped",
+    "scenarios": "library.shipped",
+    "TuneAnswer": "library.tune",
+    "tune": "library.tune",
+    "LoadedScenario": "loading.scenario_file",
+    "load_scenario": "loading.scenario_file",
+    "document_schema": "report.documents.schemas",
+}
+"""Where each name is made: `import perfmodel` alone loads nothing heavy, the first use does."""
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-def predict(
-    scenario: str,
-    *,
-    overrides: Sequence[str] = (),
-    mixed_stacks: bool = False,
-    extrapolate: bool = False,
-) -> Prediction:
-    """Answer `perfplan predict` for a shipped scenario's name or a file's path.
-
-    Parameters
-    ----------
-    scenario : str
-        A shipped scenario, or the path of a scenario file.
-    overrides : sequence of str
-        Changes as for `--set`: `"traffic.arrivals.rate_qps=500"`.
-    mixed_stacks : bool
-        Let the node's devices have different software stacks.
-    extrapolate : bool
-        Answer outside the calibrated range too, marked.
-
-    Raises
-    ------
-    InputError, ExtrapolationError
-        See `perfmodel.errors`.
-    """
-    from perfmodel.loading.scenario_file import load_scenario
-    from perfmodel.planning.predict.computation import predict as predict_question
-    from perfmodel.planning.prepare import prepare
-    from perfmodel.report.answers import Prediction
-
-    question = prepare(load_scenario(scenario, overrides), mixed_stacks=mixed_stacks)
-    return Prediction.of(predict_question(question, extrapolate=extrapolate))
-
-
-def latency(
-    model: str, on: str, batch_sizes: Sequence[int], *, co_located: int = 1, extrapolate: bool = False
-) -> LatencyTable:
-    """Answer `perfplan latency`: batches of a model on one executor of a profile, no queue.
-
-    Examples
-    --------
-    >>> import perfmodel
-    >>> table = perfmodel.latency("dlrm-rmc3", on="broadwell@hpca2020", batch_sizes=[16])
-    >>> table.rows[0].batch_size, table.rows[0].basis.label
-    (16, 'fitted')
-    """
-    from perfmodel.planning.breakdown import latency_table
-    from perfmodel.planning.prepare import find_device, find_model
-    from perfmodel.report.answers import LatencyTable
-
-    what = find_model(model)
-    device = find_device(on, what)
-    return LatencyTable.of(
-        latency_table(what, device, tuple(batch_sizes), co_located=co_located, extrapolate=extrapolate)
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

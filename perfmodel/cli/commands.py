@@ -110,7 +110,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         _calibration("doctor", "doctor"),
     ),
     "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
-    "schema": LazyCommand("Print the JSON Schema of a kind of YAML file.", _schema),
+    "schema": LazyCommand("Print the JSON Schema of a kind of YAML file, or of a command's answer.", _schema),
 }
 
 

@@ -22,16 +22,10 @@ from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import quoted
 from perfmodel.planning.fleet.computation import predict_fleet
-from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
+from perfmodel.planning.fleet.question import MOST_NODES, MOST_WINDOWS, FleetMember, FleetQuestion
 from perfmodel.planning.prepare import prepare_together
 from perfmodel.report.documents.fleet import fleet_document
 from perfmodel.report.fleet import fleet_page
-
-MOST_NODES = 1_000_000
-"""Of one kind: more than any company has."""
-
-MOST_WINDOWS = 86_400
-"""In a period: one a second of a day. Each that has a rate of its own is simulated."""
 
 
 def fleet(

@@ -10,7 +10,7 @@ from perfmodel.cli.answering import show
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.prepare import find_devices, find_model
-from perfmodel.report.documents.latency import latency_document
+from perfmodel.report.documents.latency import latency_documents
 from perfmodel.report.latency import latency_pages
 
 
@@ -57,9 +57,4 @@ def latency(
         )
         for device in find_devices(on, what, mixed_stacks=mixed_stacks)
     ]
-    documents = [latency_document(result) for result in results]
-    show(
-        lambda: documents[0] if len(documents) == 1 else {"devices": documents},
-        lambda: latency_pages(results),
-        as_json=as_json,
-    )
+    show(lambda: latency_documents(results), lambda: latency_pages(results), as_json=as_json)

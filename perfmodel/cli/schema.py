@@ -1,4 +1,4 @@
-"""`perfplan schema`: JSON Schemas of the YAML files, for editors and other tools."""
+"""`perfplan schema`: JSON Schemas of the YAML files and of the commands' answers, for other tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import typer
 from perfmodel.domain.base import Frozen
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import Scenario
+from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.report.documents.schemas import DIALECT, KINDS, document_schema
 
 
 class FileKind(StrEnum):
@@ -29,20 +31,28 @@ _TYPES: dict[FileKind, type[Frozen]] = {
 }
 
 
-def schema(
-    kind: Annotated[FileKind, typer.Argument(help="Which kind of file.")] = FileKind.SCENARIO,
-) -> None:
-    """Print the JSON Schema of a kind of YAML file.
+Answer = StrEnum("Answer", {name.upper(): name for name in KINDS})  # type: ignore[misc]  # names are not known here
 
-    Editors complete and check with it. Save it, `perfplan schema scenario > scenario.schema.json`,
+
+def schema(
+    kind: Annotated[FileKind | None, typer.Argument(help="Which kind of file [scenario].")] = None,
+    of: Annotated[Answer | None, typer.Option(help="Which command's answer, as `--json` prints it.")] = None,
+) -> None:
+    """Print the JSON Schema of a kind of YAML file, or of a command's answer.
+
+    Editors complete and check with that of a file. Save it, `perfplan schema > scenario.schema.json`,
     and begin the YAML file with `# yaml-language-server: $schema=scenario.schema.json` (VS Code,
-    Neovim, JetBrains, Helix).
+    Neovim, JetBrains, Helix). An answer names its schema and the version under `schema`; keys may be
+    added to a version, the next one begins where a key goes or changes its meaning.
     """
-    print(json.dumps(_json_schema(kind), indent=2, ensure_ascii=False))
+    if of is not None and kind is not None:
+        raise InputError("schema: expected a kind of file, or --of an answer, got both")
+    described = _json_schema(kind or FileKind.SCENARIO) if of is None else document_schema(of.value)
+    print(json.dumps(described, indent=2, ensure_ascii=False))
 
 
 def _json_schema(kind: FileKind) -> dict[str, Any]:
     """Describe what the file may hold; what a validator checks across keys is not part of it."""
     described = _TYPES[kind].model_json_schema(mode="validation")
     title = {"title": f"perfplan {kind.value}"}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | described | title
+    return {"$schema": DIALECT} | described | title

@@ -1,6 +1,12 @@
 """How far a number is to be trusted."""
 
 from enum import IntEnum
+from typing import Literal
+
+BasisLabel = Literal["measured", "interpolated", "fitted", "assumed", "extrapolated"]
+"""The words for it that reports print, from best to worst."""
+
+_LABELS: tuple[BasisLabel, ...] = ("measured", "interpolated", "fitted", "assumed", "extrapolated")
 
 
 class Basis(IntEnum):
@@ -13,6 +19,6 @@ class Basis(IntEnum):
     EXTRAPOLATED = 4  # outside the calibrated range
 
     @property
-    def label(self) -> str:
+    def label(self) -> BasisLabel:
         """The word that reports print."""
-        return self.name.lower()
+        return _LABELS[self]

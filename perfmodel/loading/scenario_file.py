@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
@@ -18,9 +19,9 @@ from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file, validate
-from perfmodel.loading.words import cut, cut_path
+from perfmodel.loading.words import cut, cut_path, quoted
 from perfmodel.loading.yaml_source import parse_value, read_yaml
-from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource
+from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource, source_of
 
 _MAX_KEYS = 60
 """No document that can be read is nested deeper."""
@@ -65,7 +66,7 @@ class LoadedScenario:
     def has_changed_devices(self) -> bool:
         """Whether `--set` changed the devices, but not the stack that the file names for its own."""
         changed = [self.source.place("node", key).option_path for key in ("cpu", "accelerators")]
-        return any(changed) and self.source.place("node", "stack").option_path is None
+        return any(changed) and not self.source.place("node", "stack").option_path
 
     def accelerator_profiles(self) -> tuple[ProfileChoice, ...]:
         """Find the profiles of the accelerators, in order; a stack only where `name@stack` says it."""
@@ -108,6 +109,10 @@ class LoadedScenario:
             return find_profile(name, relative_to=self.source.directory_of(*path))
         except InputError as error:
             raise self.error(str(error), *path) from None
+
+
+ScenarioLike = str | os.PathLike[str] | Mapping[str, Any] | Scenario | LoadedScenario
+"""A shipped scenario's name, a file's path, what such a file says, or a scenario made or loaded before."""
 
 
 class NamedProfile(NamedTuple):
@@ -172,13 +177,15 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
     )
 
 
-def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedScenario:
+def load_scenario(scenario: ScenarioLike, overrides: Sequence[str] = ()) -> LoadedScenario:
     """Read a scenario, apply `--set` overrides in order, and validate the result.
 
     Parameters
     ----------
-    name_or_path : str
-        A shipped scenario, with or without `.yaml`, or the path of a scenario file.
+    scenario : str, path, mapping, Scenario or LoadedScenario
+        A shipped scenario, with or without `.yaml`; the path of a scenario file; what such a file says, as
+        a mapping; or a scenario that was made or loaded before. Names in what came from no file are
+        relative to the working directory.
     overrides : sequence of str
         Each `key.path=value`, the value in YAML: `traffic.arrivals.rate_qps=500`.
 
@@ -187,12 +194,41 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedSce
     InputError
         One line, located in the file (`rm3.yaml:9:14: rate_qps: expected …`) or at the option
         (`--set traffic.arrivals.rate_qps: expected …`).
+
+    Examples
+    --------
+    >>> loaded = load_scenario("rm3_skylake", ["traffic.arrivals.rate_qps=500"])
+    >>> loaded.name, loaded.scenario.traffic.arrivals.rate_qps
+    ('rm3_skylake', 500.0)
     """
-    path = find_file("scenario", name_or_path)
-    source = read_yaml(path)
+    if isinstance(overrides, str):
+        raise InputError(f"overrides: expected a list of KEY=VALUE, got the text {quoted(overrides)}")
+    name, source = _source(scenario)
     for override in overrides:
         source = _overridden(source, override)
-    return LoadedScenario(name=path.stem, scenario=validate(source, Scenario), source=source)
+    return LoadedScenario(name=name, scenario=validate(source, Scenario), source=source)
+
+
+def _source(scenario: ScenarioLike) -> tuple[str, YamlSource]:
+    """What a scenario is called, and its document."""
+    match scenario:
+        case LoadedScenario():
+            return scenario.name, scenario.source
+        case Scenario():  # as it was given, so that what may not be said with something else stays unsaid
+            return "scenario", source_of(scenario.model_dump(mode="json", exclude_unset=True), "scenario")
+        case Mapping():
+            return "scenario", source_of(scenario, "scenario")
+        case str() | os.PathLike():
+            path = find_file("scenario", _written(scenario))
+            return path.stem, read_yaml(path)
+    kinds = "a name, a path, a mapping or a scenario"
+    raise InputError(f"scenario: expected {kinds}, got {type(scenario).__name__}")
+
+
+def _written(path: str | os.PathLike[str]) -> str:
+    """A name or a path as on the command line; a path object is no shipped name."""
+    text = os.fspath(path)
+    return text if isinstance(path, str) or os.sep in text else os.path.join(".", text)
 
 
 def _overridden(source: YamlSource, override: str) -> YamlSource:

@@ -16,10 +16,18 @@ import yaml
 
 from perfmodel.errors import InputError
 from perfmodel.loading.text_file import read_text, unprintable
-from perfmodel.loading.yaml_tree import Listing, Node, Place, Scalar, ScalarValue, Section, YamlSource
+from perfmodel.loading.yaml_tree import (
+    MAX_DEPTH,
+    Listing,
+    Node,
+    Place,
+    Scalar,
+    ScalarValue,
+    Section,
+    YamlSource,
+)
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-_MAX_DEPTH = 60
 _MAX_NODES = 1_000_000
 
 _WORDS: dict[str, ScalarValue] = {
@@ -136,8 +144,8 @@ class _Composer:
         if event.tag is not None:
             shown = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise InputError(f"{place}: tags are not allowed, got {shown}")
-        if depth > _MAX_DEPTH:
-            raise InputError(f"{place}: nested more than {_MAX_DEPTH} levels deep")
+        if depth > MAX_DEPTH:
+            raise InputError(f"{place}: nested more than {MAX_DEPTH} levels deep")
         nodes_before = self.num_nodes
         self.count(1, place)
         match event:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from numbers import Integral, Real
+from pathlib import Path, PurePath
+from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.words import cut, quoted
@@ -13,6 +15,9 @@ Key = str | int
 KeyPath = tuple[Key, ...]
 ScalarValue = str | int | float | bool | None
 Data = ScalarValue | list["Data"] | dict[str, "Data"]
+
+MAX_DEPTH = 60
+"""Levels of a document: nobody writes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,53 @@ class YamlSource:
             If the path leads through a value that is no section, or to a list entry that does not exist.
         """
         return replace(self, root=_replaced(self.root, path, node, place))
+
+
+def source_of(values: Any, name: str) -> YamlSource:
+    """Take values of Python for a document, so that what is wrong with one is said as it is of a file.
+
+    Parameters
+    ----------
+    values : mapping
+        Texts, numbers, truth values, None, paths, and mappings and sequences of these.
+    name : str
+        What messages call the whole.
+
+    Raises
+    ------
+    InputError
+        If there is anything else in it.
+
+    Examples
+    --------
+    >>> source = source_of({"node": {"cores": 40}}, "scenario")
+    >>> print(source.error("expected fewer", "node", "cores"))
+    scenario: cores: expected fewer
+    """
+    return YamlSource(name=name, directory=Path(), root=_node_of(values, Place(name, option_path=()), ()))
+
+
+def _node_of(value: Any, place: Place, path: KeyPath) -> Node:
+    if len(path) > MAX_DEPTH:
+        raise InputError(f"{place}: nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case None | bool():
+            return Scalar(value, "null" if value is None else str(value).lower(), place)
+        case str() | PurePath():
+            return Scalar(str(value), str(value), place)
+        case Integral():  # numpy's too
+            return Scalar(int(value), str(value), place)
+        case Real():
+            return Scalar(float(value), f"{float(value)!r}", place)
+        case Mapping():
+            entries = {str(key): _node_of(inner, place, (*path, str(key))) for key, inner in value.items()}
+            return Section(entries, dict.fromkeys(entries, place), place)
+        case Sequence() if not isinstance(value, bytes):
+            return Listing(
+                tuple(_node_of(inner, place, (*path, index)) for index, inner in enumerate(value)), place
+            )
+    label = ".".join(map(str, path)) or "all of it"
+    raise InputError(f"{place}: {label}: expected what a YAML file can say, got {type(value).__name__}")
 
 
 def label_of(path: KeyPath, place: Place) -> str:

@@ -35,6 +35,7 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert list(document) == [
+        "schema",
         "scenario",
         "model",
         "service_times_of",

@@ -10,6 +10,12 @@ from perfmodel.errors import InputError
 from perfmodel.planning.prepare import Question
 from perfmodel.sim.policies import SplitAndOffload
 
+MOST_NODES = 1_000_000
+"""Of one kind: more than any company has."""
+
+MOST_WINDOWS = 86_400
+"""In a period: one a second of a day. Each that has a rate of its own is simulated."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMember:

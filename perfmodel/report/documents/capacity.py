@@ -2,29 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
+from typing_extensions import TypedDict
+
+from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.documents.parts import (
-    cis_ms,
+    ErrorsDocument,
+    JsonBand,
+    LatencyMs,
+    ReportedBandsMs,
+    SchemaKey,
+    SensitivityDocument,
+    SlaAsked,
+    UtilisationDocument,
+    document,
     errors_document,
     rate_band,
     rate_ci95,
-    reported,
     reported_bands_ms,
+    reported_cis_ms,
+    reported_ms,
     sensitivity,
     value_ms,
-    values_ms,
 )
 from perfmodel.report.documents.predict import utilisation
 
+VERSION = 1
 
-def capacity_document(result: Capacity) -> dict[str, Any]:
+
+@document
+class ConfidentSla(SlaAsked):
+    """The percentile, its bound, and how certain a claim has to be."""
+
+    confidence: float
+
+
+@document
+class CapacityDocument(TypedDict):
+    """The largest load that a node carries within its SLA; latencies and utilisation are at that load."""
+
+    schema: SchemaKey
+    scenario: str
+    model: str
+    service_times_of: str
+    sla: ConfidentSla
+    plan_for_qps: float | None
+    latency_bounded_qps: float | None
+    latency_bounded_qps_ci95: JsonBand | None
+    latency_bounded_qps_calibration_band: JsonBand | None
+    items_per_s: float | None
+    power_w: float
+    qps_per_w: float | None
+    power_model: str
+    power_at_load_w: float | None
+    qps_per_w_at_load: float | None
+    latency_ms: LatencyMs | None
+    latency_ci95_ms: ReportedBandsMs | None
+    calibration_band_ms: ReportedBandsMs | None
+    sensitivity: SensitivityDocument | None
+    error_of_service_times: ErrorsDocument
+    utilisation: UtilisationDocument | None
+    saturation_qps: float
+    fraction_of_saturation: float | None
+    bottleneck: Literal["cpu", "accelerator"]
+    basis: BasisLabel | None
+    simulated_queries: int | None
+    reason: str | None
+
+
+def capacity_document(result: Capacity) -> CapacityDocument:
     """Return the document; what does not exist is None."""
     question, node = result.question, result.question.node
     at, rate = result.at_capacity, result.latency_bounded_qps
-    intervals = {} if at is None else reported(at.run.percentiles)
     return {
+        "schema": {"name": "capacity", "version": VERSION},
         "scenario": question.name,
         "model": node.model.name,
         "service_times_of": question.service_times_of,
@@ -41,18 +94,20 @@ def capacity_document(result: Capacity) -> dict[str, Any]:
         "power_w": node.tdp_w,
         "qps_per_w": None if rate is None else rate / node.tdp_w,
         "power_model": "static TDP",
-        "power_at_load_w": at and at.load_power_w,
-        "qps_per_w_at_load": at and at.qps_per_w_at_load,
-        "latency_ms": at and {"mean": value_ms(at.run.mean_latency), **values_ms(intervals)},
-        "latency_ci95_ms": at and cis_ms(intervals),
-        "calibration_band_ms": at and reported_bands_ms(at.latency_budget),
-        "sensitivity": at and sensitivity(at.latency_budget, at.rate_budget),
+        "power_at_load_w": None if at is None else at.load_power_w,
+        "qps_per_w_at_load": None if at is None else at.qps_per_w_at_load,
+        "latency_ms": None
+        if at is None
+        else {"mean": value_ms(at.run.mean_latency), **reported_ms(at.run.percentiles)},
+        "latency_ci95_ms": None if at is None else reported_cis_ms(at.run.percentiles),
+        "calibration_band_ms": None if at is None else reported_bands_ms(at.latency_budget),
+        "sensitivity": None if at is None else sensitivity(at.latency_budget, at.rate_budget),
         "error_of_service_times": errors_document(result.errors),
-        "utilisation": at and utilisation(at),
+        "utilisation": None if at is None else utilisation(at),
         "saturation_qps": result.saturation_qps,
         "fraction_of_saturation": None if rate is None else rate / result.saturation_qps,
         "bottleneck": result.bottleneck,
-        "basis": at and at.basis.label,
+        "basis": None if at is None else at.basis.label,
         "simulated_queries": None if result.greatest is None else result.greatest.num_queries,
         "reason": result.reason,
     }

@@ -3,20 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from typing_extensions import TypedDict
+
+from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember
-from perfmodel.report.documents.parts import ci_ms, cis_ms, node_document, reported, value_ms, values_ms
+from perfmodel.planning.verdict import Verdict
+from perfmodel.report.documents.parts import (
+    JsonBand,
+    NodeDocument,
+    ReportedBandsMs,
+    ReportedMs,
+    SchemaKey,
+    SlaAsked,
+    UtilisationDocument,
+    ci_ms,
+    document,
+    node_document,
+    reported_cis_ms,
+    reported_ms,
+    value_ms,
+)
 from perfmodel.sim.statistics import Interval
 
+VERSION = 1
 
-def fleet_document(result: FleetPrediction) -> dict[str, Any]:
+
+@document
+class FleetLatencies(TypedDict):
+    """Percentiles of the latency and their 95 % intervals; null of an overload. [ms]"""
+
+    latency_ms: ReportedMs
+    latency_ci95_ms: ReportedBandsMs
+
+
+@document
+class MemberDocument(NodeDocument):
+    """One kind of node, by the scenario that describes it, and how many there are."""
+
+    scenario: str
+    num_nodes: int
+
+
+@document
+class FleetSla(SlaAsked):
+    """The percentile, its bound and how certain a claim has to be; what is predicted over all windows."""
+
+    predicted_ms: float | None
+    ci95_ms: JsonBand | None
+    confidence: float
+    windows_missed: int
+
+
+@document
+class WindowDocument(FleetLatencies):
+    """One window of a day; `share_of_queries` by kind of node."""
+
+    start_s: float
+    end_s: float
+    offered_qps: float
+    verdict: Verdict
+    sla_probability: float | None
+    utilisation: UtilisationDocument
+    power_at_load_w: float | None
+    share_of_queries: list[float]
+
+
+@document
+class FleetDocument(FleetLatencies):
+    """What a load looks like on many nodes behind a router."""
+
+    schema: SchemaKey
+    scenario: str
+    model: str
+    service_times_of: str
+    routing: str
+    num_nodes: int
+    nodes: list[MemberDocument]
+    verdict: Verdict
+    sla_probability: float | None
+    offered_qps: float
+    sla: FleetSla
+    windows: list[WindowDocument]
+    power_w: float
+    qps_per_w: float | None
+    power_model: str
+    power_at_load_w: float | None
+    qps_per_w_at_load: float | None
+    power_at_load_model: str
+    basis: BasisLabel
+    assumptions: list[str]
+    simulated_queries: int
+    precision_reached: bool
+    notes: list[str]
+
+
+def fleet_document(result: FleetPrediction) -> FleetDocument:
     """Return the document; what does not exist is None."""
     question, sla = result.question, result.question.scenario.sla
     load_power_w = result.load_power_w
     at_sla = result.percentiles.get(sla.percentile)
     return {
+        "schema": {"name": "fleet", "version": VERSION},
         "scenario": question.scenario.name,
         "model": question.scenario.node.model.name,
         "service_times_of": result.service_times_of,
@@ -50,7 +139,7 @@ def fleet_document(result: FleetPrediction) -> dict[str, Any]:
     }
 
 
-def _member(member: FleetMember) -> dict[str, Any]:
+def _member(member: FleetMember) -> MemberDocument:
     return {
         "scenario": member.question.name,
         "num_nodes": member.num_nodes,
@@ -58,7 +147,7 @@ def _member(member: FleetMember) -> dict[str, Any]:
     }
 
 
-def _window(window: FleetWindow) -> dict[str, Any]:
+def _window(window: FleetWindow) -> WindowDocument:
     return {
         "start_s": window.window.start_s,
         "end_s": window.window.end_s,
@@ -72,6 +161,5 @@ def _window(window: FleetWindow) -> dict[str, Any]:
     }
 
 
-def _latencies(percentiles: Mapping[float, Interval]) -> dict[str, Any]:
-    intervals = reported(percentiles)
-    return {"latency_ms": values_ms(intervals), "latency_ci95_ms": cis_ms(intervals)}
+def _latencies(percentiles: Mapping[float, Interval]) -> FleetLatencies:
+    return {"latency_ms": reported_ms(percentiles), "latency_ci95_ms": reported_cis_ms(percentiles)}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Literal
 
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # typing's own says too little to pydantic before Python 3.12
+
+from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import ServingNode
@@ -15,7 +19,119 @@ from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
-JsonBand = list[float | None]
+document = with_config(ConfigDict(extra="forbid", strict=True))
+"""Marks a type of documents, which schemas are derived from: these keys, and no others."""
+
+JsonBand = Annotated[list[float | None], Field(min_length=2, max_length=2)]
+"""The lower and the upper end; null where there is none."""
+
+PercentileKey = Annotated[str, Field(pattern=r"^p\d+(\.\d+)?$")]
+"""Such as p95, or p99.9."""
+
+SensitivityKey = Annotated[
+    str,
+    Field(
+        pattern=r"^(p\d+(\.\d+)?_percent_per_percent_service_time"
+        r"|capacity_percent_per_percent_service_time|service_time_percent_to_saturation)$"
+    ),
+]
+
+SensitivityDocument = Annotated[dict[SensitivityKey, float | None], Field(min_length=5)]
+"""Of the reported percentiles, of the SLA's where it is another, of the capacity; the way to the cliff."""
+
+
+@document
+class SchemaKey(TypedDict):
+    """Which schema a document follows; the version rises where a key goes, or changes its meaning."""
+
+    name: str
+    version: int
+
+
+@document
+class ReportedMs(TypedDict):
+    """Latency by percentile; null of an overload. [ms]"""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@document
+class LatencyMs(ReportedMs):
+    """The same, and the mean. [ms]"""
+
+    mean: float | None
+
+
+@document
+class ReportedBandsMs(TypedDict):
+    """Both ends of an interval by percentile; null of an overload. [ms]"""
+
+    p50: JsonBand | None
+    p95: JsonBand | None
+    p99: JsonBand | None
+
+
+@document
+class SlaAsked(TypedDict):
+    """The percentile, a fraction, and its bound."""
+
+    percentile: float
+    latency_ms: float
+
+
+@document
+class NodeDocument(TypedDict):
+    """What the node is made of."""
+
+    cpu: str
+    stack: str
+    cores: int
+    accelerator: str | None
+    num_accelerators: int
+
+
+@document
+class OperatorDocument(TypedDict):
+    """One operator's kernels of one family in one batch: time, work, and what takes the largest part."""
+
+    name: str
+    kind: str
+    time_ms: float
+    share: float
+    flop: float
+    bytes_moved: float
+    random_rows: float
+    bound: str
+    basis: BasisLabel
+
+
+@document
+class ErrorsDocument(TypedDict):
+    """Root mean square error of the service times by device. [ln]"""
+
+    cpu: float
+    accelerator: float | None
+
+
+@document
+class UtilisationDocument(TypedDict):
+    """Of the cores, and of the accelerators where there are any; from 1 up: an overload. [1]"""
+
+    cpu: float
+    accelerator: float | None
+
+
+@document
+class DecidingDocument(TypedDict):
+    """What would decide: the larger error now, the command that narrows it, error and band after that."""
+
+    error: Literal["service times", "simulation"]
+    error_now: float | None
+    error_then: float | None
+    command: str
+    band_ms_then: JsonBand | None
 
 
 def label(percentile: float) -> str:
@@ -40,27 +156,34 @@ def ci_ms(interval: Interval | None) -> JsonBand | None:
     return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]
 
 
-def reported(percentiles: Mapping[float, Interval]) -> dict[float, Interval | None]:
-    """The percentiles that every document holds, null of an overload."""
-    return {percentile: percentiles.get(percentile) for percentile in REPORTED_PERCENTILES}
+def reported_ms(percentiles: Mapping[float, Interval]) -> ReportedMs:
+    """The percentiles that every document holds, null of an overload. [ms]"""
+    p50, p95, p99 = (value_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99}
 
 
-def values_ms(intervals: Mapping[float, Interval | None]) -> dict[str, float | None]:
+def reported_cis_ms(percentiles: Mapping[float, Interval]) -> ReportedBandsMs:
+    """Their 95 % intervals. [ms]"""
+    p50, p95, p99 = (ci_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99}
+
+
+def values_ms(intervals: Mapping[float, Interval]) -> dict[PercentileKey, float | None]:
     """Latency by percentile. [ms]"""
     return {label(percentile): value_ms(interval) for percentile, interval in intervals.items()}
 
 
-def cis_ms(intervals: Mapping[float, Interval | None]) -> dict[str, JsonBand | None]:
+def cis_ms(intervals: Mapping[float, Interval]) -> dict[PercentileKey, JsonBand | None]:
     """The simulation's 95 % interval by percentile. [ms]"""
     return {label(percentile): ci_ms(interval) for percentile, interval in intervals.items()}
 
 
-def sla_asked(sla: SlaTarget) -> dict[str, Any]:
+def sla_asked(sla: SlaTarget) -> SlaAsked:
     """The percentile and its bound."""
     return {"percentile": sla.percentile, "latency_ms": sla.latency_ms}
 
 
-def node_document(node: ServingNode) -> dict[str, Any]:
+def node_document(node: ServingNode) -> NodeDocument:
     """What the node is made of."""
     return {
         "cpu": node.cpu.name,
@@ -71,7 +194,7 @@ def node_document(node: ServingNode) -> dict[str, Any]:
     }
 
 
-def operators(rows: Sequence[OperatorTime]) -> list[dict[str, Any]]:
+def operators(rows: Sequence[OperatorTime]) -> list[OperatorDocument]:
     """Where a batch spends its time."""
     return [
         {
@@ -89,7 +212,7 @@ def operators(rows: Sequence[OperatorTime]) -> list[dict[str, Any]]:
     ]
 
 
-def errors_document(errors: Errors) -> dict[str, float | None]:
+def errors_document(errors: Errors) -> ErrorsDocument:
     """Root mean square error of the service times by device. [ln]"""
     return {"cpu": errors.cpu, "accelerator": errors.accelerator}
 
@@ -101,13 +224,14 @@ def latency_bands_ms(budget: LatencyBudget | None) -> dict[float, JsonBand]:
     return {percentile: [ms(end) for end in band] for percentile, band in budget.bands_s.items()}
 
 
-def reported_bands_ms(budget: LatencyBudget | None) -> dict[str, JsonBand | None]:
+def reported_bands_ms(budget: LatencyBudget | None) -> ReportedBandsMs:
     """The same of the percentiles that every document holds, by their keys. [ms]"""
     bands = latency_bands_ms(budget)
-    return {label(percentile): bands.get(percentile) for percentile in REPORTED_PERCENTILES}
+    p50, p95, p99 = (bands.get(percentile) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99}
 
 
-def rate_ci95(greatest: GreatestRate | None) -> list[float] | None:
+def rate_ci95(greatest: GreatestRate | None) -> JsonBand | None:
     """The simulation's 95 % interval of the greatest rate. [queries/s]"""
     return None if greatest is None or greatest.ci95_qps is None else list(greatest.ci95_qps)
 
@@ -117,7 +241,7 @@ def rate_band(budget: RateBudget | None) -> JsonBand | None:
     return None if budget is None or budget.band_qps is None else list(budget.band_qps)
 
 
-def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> dict[str, float | None]:
+def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> SensitivityDocument:
     """Per cent of a figure for each per cent of all service times, and how far those may grow. [1], [%]"""
     responses = {} if latency is None else latency.responses
     return {
@@ -130,7 +254,7 @@ def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> dict[
     }
 
 
-def deciding_document(deciding: Deciding | None) -> dict[str, Any] | None:
+def deciding_document(deciding: Deciding | None) -> DecidingDocument | None:
     """What would decide where neither "meets" nor "misses" can be said."""
     if deciding is None:
         return None

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing_extensions import TypedDict
 
+from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.verdict import Verdict
 from perfmodel.report.documents.parts import (
+    DecidingDocument,
+    ErrorsDocument,
+    JsonBand,
+    LatencyMs,
+    NodeDocument,
+    OperatorDocument,
+    PercentileKey,
+    ReportedBandsMs,
+    SchemaKey,
+    SensitivityDocument,
+    SlaAsked,
+    UtilisationDocument,
     ci_ms,
     cis_ms,
     deciding_document,
+    document,
     errors_document,
     latency_bands_ms,
     ms,
@@ -16,21 +31,96 @@ from perfmodel.report.documents.parts import (
     operators,
     rate_band,
     rate_ci95,
-    reported,
     reported_bands_ms,
+    reported_cis_ms,
+    reported_ms,
     sensitivity,
     value_ms,
     values_ms,
 )
 from perfmodel.sim.day import WindowResult
 
+VERSION = 1
 
-def predict_document(result: Prediction) -> dict[str, Any]:
+
+@document
+class SlaDocument(SlaAsked):
+    """The percentile, its bound and how certain a claim has to be; what is predicted of it."""
+
+    confidence: float
+    predicted_ms: float | None
+    ci95_ms: JsonBand | None
+    calibration_band_ms: JsonBand | None
+
+
+@document
+class WorstWindow(TypedDict):
+    """The five minutes of a day that the verdict is about."""
+
+    start_s: float
+    end_s: float
+    rate_qps: float
+    latency_ms: dict[PercentileKey, float | None]
+    latency_ci95_ms: dict[PercentileKey, JsonBand | None]
+    share_late: float | None
+
+
+@document
+class PredictDocument(TypedDict):
+    """What a load looks like on a node."""
+
+    schema: SchemaKey
+    scenario: str
+    model: str
+    node: NodeDocument
+    service_times_of: str
+    policy: str
+    engine: str | None
+    verdict: Verdict
+    sla_probability: float | None
+    plan_for_qps: float | None
+    would_decide: DecidingDocument | None
+    offered_qps: float
+    throughput_qps: float | None
+    throughput_items_per_s: float | None
+    goodput_qps: float | None
+    shed_rate: float | None
+    utilisation: UtilisationDocument
+    latency_ms: LatencyMs
+    latency_ci95_ms: ReportedBandsMs
+    sla: SlaDocument
+    worst_window: WorstWindow | None
+    share_within_sla: float | None
+    calibration_band_ms: ReportedBandsMs
+    latency_bounded_qps: float | None
+    latency_bounded_qps_ci95: JsonBand | None
+    latency_bounded_qps_calibration_band: JsonBand | None
+    sensitivity: SensitivityDocument
+    power_w: float
+    qps_per_w: float | None
+    power_model: str
+    power_at_load_w: float | None
+    qps_per_w_at_load: float | None
+    power_at_load_model: str
+    service_time_ms: float | None
+    operators: list[OperatorDocument]
+    operators_batch_size: int | None
+    accelerator_operators: list[OperatorDocument]
+    accelerator_operators_batch_size: int | None
+    basis: BasisLabel
+    error_of_service_times: ErrorsDocument
+    assumptions: list[str]
+    simulated_queries: int
+    precision_reached: bool
+    notes: list[str]
+
+
+def predict_document(result: Prediction) -> PredictDocument:
     """Return the document; what does not exist is None."""
     question, node, run = result.question, result.question.node, result.run
-    intervals = reported(run.percentiles)
     mean, at_sla = run.mean_latency, result.sla_interval
     return {
+        "schema": {"name": "predict", "version": VERSION},
         "scenario": question.name,
         "model": node.model.name,
         "node": node_document(node),
@@ -47,8 +137,8 @@ def predict_document(result: Prediction) -> dict[str, Any]:
         "goodput_qps": result.goodput_qps,
         "shed_rate": result.shed_rate,
         "utilisation": utilisation(result),
-        "latency_ms": {"mean": value_ms(mean), **values_ms(intervals)},
-        "latency_ci95_ms": cis_ms(intervals),
+        "latency_ms": {"mean": value_ms(mean), **reported_ms(run.percentiles)},
+        "latency_ci95_ms": reported_cis_ms(run.percentiles),
         "sla": {
             "percentile": question.sla.percentile,
             "latency_ms": question.sla.latency_ms,
@@ -88,12 +178,12 @@ def predict_document(result: Prediction) -> dict[str, Any]:
     }
 
 
-def utilisation(result: Prediction) -> dict[str, float | None]:
+def utilisation(result: Prediction) -> UtilisationDocument:
     """Of the cores, and of the accelerators where there are any. [1]"""
     return {"cpu": result.cpu_utilisation, "accelerator": result.accelerator_utilisation}
 
 
-def _worst_window(worst: WindowResult | None) -> dict[str, Any] | None:
+def _worst_window(worst: WindowResult | None) -> WorstWindow | None:
     """The five minutes of a day that the verdict is about; None of other traffic."""
     if worst is None:
         return None

@@ -2,16 +2,122 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing_extensions import TypedDict
 
+from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
-from perfmodel.report.documents.parts import node_document, sla_asked
+from perfmodel.planning.tune.question import Objective
+from perfmodel.report.documents.parts import (
+    NodeDocument,
+    SchemaKey,
+    SlaAsked,
+    document,
+    node_document,
+    sla_asked,
+)
+
+VERSION = 1
 
 
-def tune_document(answer: TuneAnswer) -> dict[str, Any]:
+@document
+class ConfigurationDocument(TypedDict):
+    """What is set, and the greatest rate that meets the SLA with it."""
+
+    batch_size: int
+    offload_threshold_items: int | None
+    latency_bounded_qps: float | None
+
+
+@document
+class TriedDocument(ConfigurationDocument):
+    """The same; with `below_qps` the rate was not worth finding, and is below that. [queries/s]"""
+
+    below_qps: float | None
+
+
+@document
+class PointDocument(ConfigurationDocument):
+    """The same by the long sample, with its power: the accelerators' only where something is offloaded."""
+
+    qps_per_w: float | None
+    power_w: float
+    simulated_queries: int
+
+
+@document
+class WorkersTried(PointDocument):
+    """The best with so many processes of so many threads."""
+
+    processes: int
+    threads: int
+
+
+@document
+class WorkersDocument(TypedDict):
+    """How the cores are shared out; `known`: whether the profile knows how threads scale."""
+
+    known: bool
+    processes: int
+    threads: int
+    tried: list[WorkersTried]
+
+
+@document
+class ClimbDocument(PointDocument):
+    """Where the hill climb ends, and what it misses of the optimum. [1]"""
+
+    gain: float | None
+    found_optimum: bool
+    shortfall: float | None
+    steps: list[TriedDocument]
+
+
+@document
+class TuningDocument(TypedDict):
+    """One node, tuned for one SLA; gains are over the static baseline. [1]"""
+
+    sla: SlaAsked
+    objective: Objective
+    static: PointDocument
+    tuned: PointDocument
+    gain: float | None
+    gain_per_w: float | None
+    climb: ClimbDocument
+    tried: list[TriedDocument]
+
+
+@document
+class LevelDocument(TuningDocument):
+    """The same at a level of the SLA: low, medium (the scenario's own) or high."""
+
+    level: str
+
+
+@document
+class TuneDocument(TuningDocument):
+    """Which batch size and offload threshold carry the most load; `set` is what `--set` takes."""
+
+    schema: SchemaKey
+    scenario: str
+    model: str
+    service_times_of: str
+    node: NodeDocument
+    set: list[str]
+    sla_levels: list[LevelDocument] | None
+    power_model: str
+    workers: WorkersDocument
+    notes: list[str]
+    basis: BasisLabel
+    simulated_queries: int
+
+
+def tune_document(answer: TuneAnswer) -> TuneDocument:
     """Return the document; what does not exist is None."""
-    levels = [{"level": level, **_tuning(tuning)} for level, tuning in answer.levels.items()]
+    levels: list[LevelDocument] = [
+        {"level": level, **_tuning(tuning)} for level, tuning in answer.levels.items()
+    ]
     return {
+        "schema": {"name": "tune", "version": VERSION},
         "scenario": answer.question.name,
         "model": answer.question.node.model.name,
         "service_times_of": answer.question.service_times_of,
@@ -27,9 +133,9 @@ def tune_document(answer: TuneAnswer) -> dict[str, Any]:
     }
 
 
-def _workers(answer: TuneAnswer) -> dict[str, Any]:
+def _workers(answer: TuneAnswer) -> WorkersDocument:
     node = answer.tuning.node
-    tried = [
+    tried: list[WorkersTried] = [
         {"processes": one.node.num_workers, "threads": threads, **_point(one.exhaustive)}
         for threads, one in answer.by_threads.items()
     ]
@@ -37,7 +143,7 @@ def _workers(answer: TuneAnswer) -> dict[str, Any]:
     return {"known": known, "processes": node.num_workers, "threads": node.threads, "tried": tried}
 
 
-def _tuning(tuning: Tuning) -> dict[str, Any]:
+def _tuning(tuning: Tuning) -> TuningDocument:
     return {
         "sla": sla_asked(tuning.sla),
         "objective": tuning.objective,
@@ -56,7 +162,7 @@ def _tuning(tuning: Tuning) -> dict[str, Any]:
     }
 
 
-def _point(point: OperatingPoint) -> dict[str, Any]:
+def _point(point: OperatingPoint) -> PointDocument:
     return {
         "batch_size": point.batch_size,
         "offload_threshold_items": point.offload_threshold_items,
@@ -67,7 +173,7 @@ def _point(point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def _tried(tried: Tried) -> dict[str, Any]:
+def _tried(tried: Tried) -> TriedDocument:
     """A null rate: no load meets the SLA, or, where `below_qps` is given, it was not worth finding."""
     return {
         "batch_size": tried.configuration.batch_size,

@@ -1,0 +1,61 @@
+"""JSON Schemas of the commands' documents, derived from the types that the documents are made by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from perfmodel.errors import InputError
+from perfmodel.loading.words import near, quoted
+from perfmodel.report.documents import capacity, deeprecsys, fleet, latency, predict, tune
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Kind(NamedTuple):
+    """A kind of documents: their type, the version of their schema, and the command that prints them."""
+
+    type: Any
+    version: int
+    command: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "predict": Kind(predict.PredictDocument, predict.VERSION, "perfplan predict"),
+    "capacity": Kind(capacity.CapacityDocument, capacity.VERSION, "perfplan capacity"),
+    "tune": Kind(tune.TuneDocument, tune.VERSION, "perfplan tune"),
+    "deeprecsys": Kind(deeprecsys.DeepRecSysDocument, deeprecsys.VERSION, "perfplan tune --deeprecsys-mode"),
+    "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
+    "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
+}
+"""By the name that a document's `schema` has."""
+
+
+def document_schema(of: str) -> dict[str, Any]:
+    """Return the JSON Schema of a command's document: every key, and no others.
+
+    Parameters
+    ----------
+    of : str
+        "predict", "capacity", "tune", "deeprecsys", "latency" or "fleet".
+
+    Raises
+    ------
+    InputError
+        If there is no such document.
+
+    Examples
+    --------
+    >>> schema = document_schema("predict")
+    >>> schema["title"], schema["properties"]["verdict"]["enum"]
+    ('perfplan predict, version 1', ['meets_sla', 'within_error', 'misses_sla', 'unstable'])
+    """
+    if of not in KINDS:
+        known = ", ".join(KINDS)
+        raise InputError(f"schema: expected one of {known}, got {quoted(of)}{near(of, list(KINDS))}")
+    kind = KINDS[of]
+    described = TypeAdapter(kind.type).json_schema(mode="serialization")
+    title = {"title": f"{kind.command}, version {kind.version}"}
+    return {"$schema": DIALECT} | described | title
