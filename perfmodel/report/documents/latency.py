@@ -41,7 +41,7 @@ class LatencyDocument(TypedDict):
 
 @document
 class DevicesDocument(TypedDict):
-    """The same on several devices, in the order in which they were named."""
+    """A model's batches on several devices, in the order in which they were named."""
 
     schema: SchemaKey
     devices: list[LatencyDocument]

@@ -59,7 +59,7 @@ class ReportedMs(TypedDict):
 
 @document
 class LatencyMs(ReportedMs):
-    """The same, and the mean. [ms]"""
+    """Latency by percentile, and its mean; null of an overload. [ms]"""
 
     mean: float | None
 

@@ -30,14 +30,14 @@ class ConfigurationDocument(TypedDict):
 
 @document
 class TriedDocument(ConfigurationDocument):
-    """The same; with `below_qps` the rate was not worth finding, and is below that. [queries/s]"""
+    """What was tried; with `below_qps` its rate was not worth finding, and is below that. [queries/s]"""
 
     below_qps: float | None
 
 
 @document
 class PointDocument(ConfigurationDocument):
-    """The same by the long sample, with its power: the accelerators' only where something is offloaded."""
+    """What is set, by a long sample, with its power: the accelerators' only where something is offloaded."""
 
     qps_per_w: float | None
     power_w: float
@@ -88,7 +88,7 @@ class TuningDocument(TypedDict):
 
 @document
 class LevelDocument(TuningDocument):
-    """The same at a level of the SLA: low, medium (the scenario's own) or high."""
+    """One node, tuned for one level of the SLA: low, medium (the scenario's own) or high."""
 
     level: str
 
