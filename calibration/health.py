@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from math import isinf
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Literal
 
+from calibration.documents import CheckDocument
 from calibration.power import nvml_meter, rapl_domains, rapl_meter
 from perfmodel.domain.fingerprint import Machine
 from perfmodel.loading.this_machine import read_machine, read_text
@@ -38,7 +39,7 @@ class Finding:
     unknown: bool = False
 
     @property
-    def status(self) -> str:
+    def status(self) -> Literal["ok", "unknown", "warn", "blocks"]:
         """`ok`, `unknown`, `warn` or `blocks`."""
         if self.unknown:
             return "unknown"
@@ -46,7 +47,7 @@ class Finding:
             return "ok"
         return "blocks" if self.blocks else "warn"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CheckDocument:
         """Plain values for `--json`."""
         return {
             "name": self.name,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
+from calibration.documents import VERSION, DoctorDocument
 from calibration.health import Finding, examine
 from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
@@ -18,8 +19,12 @@ def doctor(as_json: JsonOption = False) -> None:
     """Say what would disturb a calibration on this machine, and how to fix it."""
     findings = examine()
     blocking = [finding for finding in findings if finding.blocks]
-    checks = [finding.to_dict() for finding in findings]
-    show(lambda: {"ready": not blocking, "checks": checks}, lambda: _page(findings), as_json=as_json)
+    document: DoctorDocument = {
+        "schema": {"name": "doctor", "version": VERSION},
+        "ready": not blocking,
+        "checks": [finding.to_dict() for finding in findings],
+    }
+    show(lambda: document, lambda: _page(findings), as_json=as_json)
     if blocking:
         raise typer.Exit(InputError.exit_code)
 

@@ -64,7 +64,7 @@ def import_model(
         raise
     print(f"written: {out}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"out": str(out), **result.to_dict()}, indent=2))
+        print(json.dumps({"out": str(out)} | result.to_dict(), indent=2))
     else:
         print_page(import_page(result, str(out)))
 

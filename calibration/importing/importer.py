@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from calibration.documents import VERSION, ImportDocument
 from calibration.importing.builder import Builder
 from calibration.importing.capture import call_by_call, capture
 from calibration.importing.factory import Example
@@ -80,9 +80,10 @@ class Imported:
         """Both shares in words."""
         return shares(self.unmodelled_flop_share, self.unmodelled_bytes_share)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ImportDocument:
         """Plain values for `--json`."""
         return {
+            "schema": {"name": "import", "version": VERSION},
             "name": self.model.name,
             "method": self.method,
             "operators": [{"name": op.name, "kind": op.kind} for op in self.model.operators],

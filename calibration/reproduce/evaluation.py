@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from calibration.documents import VERSION, ComparedDocument, ReproductionDocument, SectionDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Compared:
             return None
         return self.predicted / self.published - 1.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ComparedDocument:
         """Return the entry of the JSON document."""
         deviation = self.deviation
         return {
@@ -98,7 +99,7 @@ class Section:
     rows: tuple[Compared, ...]
     plots: tuple[LinePlot | BarPlot, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SectionDocument:
         """Return the entry of the JSON document."""
         rows = [row.to_dict() for row in self.rows]
         return {"title": self.title, "prose": self.prose, "rows": rows}
@@ -132,9 +133,10 @@ class Reproduction:
         rows = (row for section in self.sections for row in section.rows)
         return tuple(row for row in rows if row.published is not None and not row.detail)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ReproductionDocument:
         """Return the JSON document."""
         return {
+            "schema": {"name": "reproduce", "version": VERSION},
             "evaluation": self.name,
             "source": self.source,
             "sections": [section.to_dict() for section in self.sections],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import Scenario
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.report.documents.schemas import DIALECT, KINDS, document_schema
+from perfmodel.report.documents.schemas import DIALECT, KINDS, document_schema, schema_of
 
 
 class FileKind(StrEnum):
@@ -31,7 +32,10 @@ _TYPES: dict[FileKind, type[Frozen]] = {
 }
 
 
-Answer = StrEnum("Answer", {name.upper(): name for name in KINDS})  # type: ignore[misc]  # names are not known here
+MEASURING = ("doctor", "import", "reproduce")
+"""Commands of `calibration` whose answers have a schema there."""
+
+Answer = StrEnum("Answer", {name.upper(): name for name in (*KINDS, *MEASURING)})  # type: ignore[misc]  # no literal
 
 
 def schema(
@@ -47,8 +51,15 @@ def schema(
     """
     if of is not None and kind is not None:
         raise InputError("schema: expected a kind of file, or --of an answer, got both")
-    described = _json_schema(kind or FileKind.SCENARIO) if of is None else document_schema(of.value)
+    described = _json_schema(kind or FileKind.SCENARIO) if of is None else _answer_schema(of.value)
     print(json.dumps(described, indent=2, ensure_ascii=False))
+
+
+def _answer_schema(of: str) -> dict[str, Any]:
+    """Derive it; that of a command which measures is loaded as the command is, by name."""
+    if of in KINDS:
+        return document_schema(of)
+    return schema_of(vars(import_module("calibration.documents"))["KINDS"][of])
 
 
 def _json_schema(kind: FileKind) -> dict[str, Any]:

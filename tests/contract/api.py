@@ -56,7 +56,7 @@ def page() -> str:
     functions = [name for name, found in public if inspect.isfunction(found)]
     answers = [name for name, found in public if isinstance(found, type) and issubclass(found, Shown)]
     errors = [name for name, found in public if isinstance(found, type) and issubclass(found, Exception)]
-    asks = list(KINDS)
+    asks = [name for name in KINDS if name in functions]
     others = sorted({name for name, _ in public} - {*asks, *answers, *errors}, key=str.lower)
     parts = [INTRODUCTION.format(example=EXAMPLE), "## Questions\n"]
     parts += [_function(name) for name in asks]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from calibration import documents
 from perfmodel.cli.main import main
+from perfmodel.cli.schema import MEASURING
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.planning.deeprecsys.bench import Effort
@@ -18,7 +21,7 @@ from perfmodel.planning.deeprecsys.climb import published_climbs
 from perfmodel.planning.deeprecsys.shortcuts import compare_shortcuts
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.documents.deeprecsys import deeprecsys_document
-from perfmodel.report.documents.schemas import KINDS, document_schema
+from perfmodel.report.documents.schemas import KINDS, document_schema, schema_of
 from tests.golden.scenarios import EACH_KIND, QUICK
 
 FEW = [part for setting in QUICK for part in ("--set", setting)]
@@ -33,6 +36,8 @@ BEYOND = [
     *["--set", "policy.batch_size=4096"],
     *["--set", "traffic.query_sizes={distribution: fixed, num_items: 4096}"],
 ]
+
+TOPICS = {"models", "profiles", "scenarios", "policies", "arrivals", "distributions"}
 
 PREDICTIONS: dict[str, tuple[int, Sequence[str]]] = {
     "an overload": (4, [*RM3, "--set", f"{RATE}9000"]),
@@ -144,11 +149,34 @@ def test_the_command_prints_a_schema_that_allows_no_other_keys(
     assert main(["schema", "--of", name]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == document_schema(name)
-    sections = [each for each in (printed, *printed["$defs"].values()) if "properties" in each]
+    definitions = printed.get("$defs", {})
+    sections = [each for each in (printed, *definitions.values()) if "properties" in each]
     assert len(sections) > 2
     for section in sections:
         assert section["additionalProperties"] is False
-        assert set(section["required"]) == set(section["properties"])
+        optional = {"perfplan list, version 1": TOPICS, "ListedDocument": {"stacks"}}
+        left_out = set(section["properties"]) - set(section["required"])
+        assert left_out == optional.get(section["title"], set())
+
+
+@pytest.mark.parametrize("arguments", [[], ["profiles"], ["arrivals"]])
+def test_lists_follow_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", *arguments, "--json"]) == 0
+    listed = follows("list", capsys.readouterr().out)
+    assert listed.keys() == {"schema", *(arguments or TOPICS)}
+
+
+def test_answers_of_what_measures_follow_theirs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert set(MEASURING) == set(documents.KINDS)
+    for name, kind in documents.KINDS.items():
+        assert main(["schema", "--of", name]) == 0
+        assert json.loads(capsys.readouterr().out) == schema_of(kind)
+    main(["doctor", "--json"])
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["schema"] == {"name": "doctor", "version": documents.VERSION}
+    TypeAdapter(documents.DoctorDocument).validate_python(checked)
+    assert main(["reproduce", "hpca", "--out", str(tmp_path / "page.html"), "--json"]) == 0
+    TypeAdapter(documents.ReproductionDocument).validate_json(capsys.readouterr().out)
 
 
 def test_of_and_a_kind_of_file_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

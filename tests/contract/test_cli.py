@@ -114,7 +114,7 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
 def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", topic, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == [topic]
+    assert list(listed) == ["schema", topic]
     own = {"stacks"} if topic == "profiles" else set()
     assert all(row.keys() == {"name", "description"} | own and row["description"] for row in listed[topic])
 
@@ -122,7 +122,15 @@ def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.C
 def test_list_without_a_topic_prints_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == ["models", "profiles", "scenarios", "policies", "arrivals", "distributions"]
+    assert list(listed) == [
+        "schema",
+        "models",
+        "profiles",
+        "scenarios",
+        "policies",
+        "arrivals",
+        "distributions",
+    ]
     assert [row["name"] for row in listed["scenarios"]] == shipped_names("scenario")
     assert main(["list"]) == 0
     assert "\nscenarios:\n" in capsys.readouterr().out

@@ -7,13 +7,12 @@ from copy import deepcopy
 
 import pytest
 
-from perfmodel.report.documents.schemas import KINDS
-from tests.golden.schemas import PROMISED, broken, promise
+from tests.golden.schemas import ALL_KINDS, PROMISED, broken, promise
 
 PROMISES = json.loads(PROMISED.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL_KINDS)
 def test_a_document_has_the_keys_that_were_promised(name: str) -> None:
     assert promise(name) == PROMISES[name]
 

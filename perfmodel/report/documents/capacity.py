@@ -8,16 +8,15 @@ from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.report.documents import SchemaKey, document
 from perfmodel.report.documents.parts import (
     ErrorsDocument,
     JsonBand,
     LatencyMs,
     ReportedBandsMs,
-    SchemaKey,
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
-    document,
     errors_document,
     rate_band,
     rate_ci95,

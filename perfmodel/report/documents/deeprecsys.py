@@ -7,7 +7,8 @@ from typing_extensions import TypedDict
 from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
 from perfmodel.planning.deeprecsys.settings import Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
-from perfmodel.report.documents.parts import JsonBand, SchemaKey, SlaAsked, document, ms, sla_asked
+from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents.parts import JsonBand, SlaAsked, ms, sla_asked
 from perfmodel.report.documents.tune import ConfigurationDocument
 
 VERSION = 1

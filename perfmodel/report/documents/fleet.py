@@ -10,16 +10,15 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember
 from perfmodel.planning.verdict import Verdict
+from perfmodel.report.documents import SchemaKey, document
 from perfmodel.report.documents.parts import (
     JsonBand,
     NodeDocument,
     ReportedBandsMs,
     ReportedMs,
-    SchemaKey,
     SlaAsked,
     UtilisationDocument,
     ci_ms,
-    document,
     node_document,
     reported_cis_ms,
     reported_ms,

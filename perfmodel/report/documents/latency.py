@@ -8,7 +8,8 @@ from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.breakdown import LatencyTable
-from perfmodel.report.documents.parts import OperatorDocument, SchemaKey, document, operators
+from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents.parts import OperatorDocument, operators
 from perfmodel.units import MS
 
 VERSION = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, with_config
-from typing_extensions import TypedDict  # typing's own says too little to pydantic before Python 3.12
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.serving import SlaTarget
@@ -15,12 +15,10 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.verdict import Deciding
+from perfmodel.report.documents import document
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
-
-document = with_config(ConfigDict(extra="forbid", strict=True))
-"""Marks a type of documents, which schemas are derived from: these keys, and no others."""
 
 JsonBand = Annotated[list[float | None], Field(min_length=2, max_length=2)]
 """The lower and the upper end; null where there is none."""
@@ -38,14 +36,6 @@ SensitivityKey = Annotated[
 
 SensitivityDocument = Annotated[dict[SensitivityKey, float | None], Field(min_length=5)]
 """Of the reported percentiles, of the SLA's where it is another, of the capacity; the way to the cliff."""
-
-
-@document
-class SchemaKey(TypedDict):
-    """Which schema a document follows; the version rises where a key goes, or changes its meaning."""
-
-    name: str
-    version: int
 
 
 @document

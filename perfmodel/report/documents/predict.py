@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.verdict import Verdict
+from perfmodel.report.documents import SchemaKey, document
 from perfmodel.report.documents.parts import (
     DecidingDocument,
     ErrorsDocument,
@@ -16,14 +17,12 @@ from perfmodel.report.documents.parts import (
     OperatorDocument,
     PercentileKey,
     ReportedBandsMs,
-    SchemaKey,
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
     ci_ms,
     cis_ms,
     deciding_document,
-    document,
     errors_document,
     latency_bands_ms,
     ms,

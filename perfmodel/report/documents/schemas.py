@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from perfmodel.errors import InputError
 from perfmodel.loading.words import near, quoted
-from perfmodel.report.documents import capacity, deeprecsys, fleet, latency, predict, tune
+from perfmodel.report.documents import Kind, capacity, deeprecsys, fleet, latency, listing, predict, tune
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-
-class Kind(NamedTuple):
-    """A kind of documents: their type, the version of their schema, and the command that prints them."""
-
-    type: Any
-    version: int
-    command: str
 
 
 KINDS: Mapping[str, Kind] = {
@@ -29,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
     "deeprecsys": Kind(deeprecsys.DeepRecSysDocument, deeprecsys.VERSION, "perfplan tune --deeprecsys-mode"),
     "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
+    "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
 
@@ -39,7 +32,7 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency" or "fleet".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet" or "list".
 
     Raises
     ------
@@ -55,7 +48,11 @@ def document_schema(of: str) -> dict[str, Any]:
     if of not in KINDS:
         known = ", ".join(KINDS)
         raise InputError(f"schema: expected one of {known}, got {quoted(of)}{near(of, list(KINDS))}")
-    kind = KINDS[of]
+    return schema_of(KINDS[of])
+
+
+def schema_of(kind: Kind) -> dict[str, Any]:
+    """Derive the JSON Schema of a kind of documents."""
     described = TypeAdapter(kind.type).json_schema(mode="serialization")
     title = {"title": f"{kind.command}, version {kind.version}"}
     return {"$schema": DIALECT} | described | title

@@ -7,11 +7,10 @@ from typing_extensions import TypedDict
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.planning.tune.question import Objective
+from perfmodel.report.documents import SchemaKey, document
 from perfmodel.report.documents.parts import (
     NodeDocument,
-    SchemaKey,
     SlaAsked,
-    document,
     node_document,
     sla_asked,
 )

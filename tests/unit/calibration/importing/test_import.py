@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
+from calibration.documents import ImportDocument
 from calibration.importing.factory import load_example
 from calibration.importing.importer import Imported, import_example
 from perfmodel.cli.main import main
@@ -108,6 +110,8 @@ def test_the_command_writes_a_file_that_predicts(tmp_path: Path, capsys: pytest.
     out = tmp_path / "mine.yaml"
     assert main(["import", f"{MODULES}:dlrm", "--out", str(out), "--name", "mine", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
+    TypeAdapter(ImportDocument).validate_python(answer)
+    assert answer["schema"]["name"] == "import"
     assert answer["name"] == parse_file(out, RecModel).name == "mine"
     assert answer["product_flop_per_item"] == answer["counted_flop_per_item"] == 1408
     assert answer["unmodelled"] == {"flop_share": 0, "bytes_share": 0, "calls": []}

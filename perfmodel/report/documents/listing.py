@@ -1,0 +1,47 @@
+"""The JSON document of `perfplan list`."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from perfmodel.report.documents import SchemaKey, document
+
+VERSION = 1
+
+
+@document
+class StackDocument(TypedDict):
+    """A software stack of a profile: what is in its times, what they were fitted to, their error. [1]"""
+
+    name: str
+    default: bool
+    describes: str
+    batch_range: list[int]
+    fitted_models: list[str]
+    measured_calls: int
+    relative_error: float
+    relative_error_of_fitted_models: float | None
+
+
+@document
+class ListedDocument(TypedDict):
+    """What a scenario may name; `stacks` of profiles only."""
+
+    name: str
+    description: str
+    stacks: NotRequired[list[StackDocument]]
+
+
+@document
+class ListDocument(TypedDict):
+    """What there is of each topic that was asked for."""
+
+    schema: SchemaKey
+    models: NotRequired[list[ListedDocument]]
+    profiles: NotRequired[list[ListedDocument]]
+    scenarios: NotRequired[list[ListedDocument]]
+    policies: NotRequired[list[ListedDocument]]
+    arrivals: NotRequired[list[ListedDocument]]
+    distributions: NotRequired[list[ListedDocument]]
