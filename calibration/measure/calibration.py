@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint
@@ -268,11 +269,18 @@ def caches_of(taken: Fingerprint, facts: Mapping[str, float]) -> Caches:
 
 
 def _co_located(facts: Mapping[str, float]) -> dict[str, dict[int, float]]:
-    """Slow-downs by family and count, from their flat names; noise below 1 is no speed-up."""
+    """Slow-downs by family and count, from their flat names: at least 1, and no less beside more workers.
+
+    What is measured the other way round is noise: then neighbouring counts share their mean.
+    """
     found: dict[str, dict[int, float]] = {}
     for key, ratio in facts.items():
         word, _, rest = key.partition(".")
         if word == "co_located":
             family, _, count = rest.rpartition(".")
-            found.setdefault(family, {})[int(count)] = round(max(1.0, ratio), 4)
+            found.setdefault(family, {})[int(count)] = max(1.0, ratio)
+    for family, by_count in found.items():
+        counts = sorted(by_count)
+        rising = isotonic_regression([by_count[count] for count in counts]).x
+        found[family] = {count: round(float(ratio), 4) for count, ratio in zip(counts, rising, strict=True)}
     return found

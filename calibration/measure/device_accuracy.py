@@ -34,6 +34,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
+from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.units import MS, US
 
@@ -180,7 +181,20 @@ def errors_of(model: RecModel, measured: Mapping[str, Any], profile: str) -> dic
         then = error_then(row) if quiet_s else error
         found = {"predicted_ms": expected_ms, "error_percent": error, "error_percent_at_this_level": then}
         errors.append(row | found)
-    return {**measured, "rows": errors}
+    return {**measured, "rows": errors, "power": _power_errors(model, device, measured["power_w"])}
+
+
+def _power_errors(model: RecModel, card: Device, measured_w: Mapping[str, float]) -> list[dict[str, float]]:
+    """Predicted and measured power of the card while passes of a size follow each other."""
+    node = ServingNode(model=model, cpu=card, cores=1, accelerator=card, num_accelerators=1)
+    found = []
+    for size, watts in measured_w.items():
+        expected_w = node.serving_w(float(size))
+        error = 100.0 * (expected_w / watts - 1.0)
+        found.append(
+            {"batch_size": int(size), "predicted_w": expected_w, "measured_w": watts, "error_percent": error}
+        )
+    return found
 
 
 def predicted(model: RecModel, batches: Sequence[int], profile: str) -> Floats:
@@ -271,6 +285,8 @@ def main() -> None:
     for key, words in (("error_percent", "all"), ("error_percent_at_this_level", "as the host was")):
         errors = np.abs([row[key] for found in compared for row in found["rows"]] or [np.nan])
         print(f"{words}: mean error {errors.mean():.1f} %, worst {errors.max():.1f} %")
+    if powers := [abs(row["error_percent"]) for found in compared for row in found["power"]]:
+        print(f"power of the card: mean error {np.mean(powers):.1f} %, worst {max(powers):.1f} %")
 
 
 def _measured(model: RecModel, given: argparse.Namespace) -> dict[str, Any]:

@@ -234,6 +234,8 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
         correlation = device.errors.correlation
         together = correlation * sum(spreads) ** 2
         found = sqrt((1.0 - correlation) * sum(spread**2 for spread in spreads) + together)
+        if device.launches is not None:  # kinds are of the card's time: its host's is in the whole only
+            found = max(found, device.errors.of_model(model))
     else:
         known = device.errors.kinds
         unlike = sum(

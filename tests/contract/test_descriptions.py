@@ -12,6 +12,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.sim.utilisation import offered_utilisation
 
 SCENARIOS = {name: load_scenario(name) for name in shipped_names("scenario")}
+CARDS = {"GTX 1080 Ti": "gtx1080ti", "an H200": "h200"}
 TIMES = {"two": 2, "three": 3, "four": 4}
 FRACTIONS = {"half": 0.5, "a third": 1 / 3, "a quarter": 0.25, "a fifth": 0.2, "a tenth": 0.1}
 
@@ -55,8 +56,8 @@ def test_a_model_that_is_named_is_the_one_that_is_served() -> None:
 
 def test_cards_are_those_of_the_node() -> None:
     for name, loaded in SCENARIOS.items():
-        has = "GTX 1080 Ti" in loaded.scenario.description
-        assert has is bool(loaded.scenario.node.accelerators), name
+        named = [card for words, card in CARDS.items() if words in loaded.scenario.description]
+        assert named == list(loaded.scenario.node.accelerators), name
 
 
 def test_an_sla_that_is_named_is_the_one_that_is_asked() -> None:
@@ -107,7 +108,7 @@ def test_every_number_in_a_description_is_checked_here(name: str) -> None:
         r"\d x \d+-core",
         r"on \d+ cores of",
         r"dlrm-rmc\d|rm\d_\w+|DLRM-v2",
-        r"GTX 1080 Ti",
+        r"GTX 1080 Ti|H200",
         r"p\d+ within \d+ ms",
         r"swings by \d+ %",
         r"exit code 4",

@@ -134,3 +134,12 @@ def test_a_question_asks_for_each_of_its_service_times_once(monkeypatch: pytest.
     table = 128 * asked.node.cores
     ends, of_the_mix, at_this_load = 2, 5, 1
     assert sizes == [ends, table, of_the_mix, at_this_load]
+
+
+def test_a_card_is_as_far_off_as_its_host() -> None:
+    """Kinds of calls are of the card's own time; what the host adds is in the error of the whole only."""
+    model = find_model("ncf")
+    card = find_device("h200", model)
+    time = batch_time(model, card, np.array([64.0]))
+    assert device_error(card, "ncf", time, np.ones(1)) == pytest.approx(card.errors.whole)
+    assert card.errors.whole > 0.2

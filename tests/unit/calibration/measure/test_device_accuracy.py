@@ -20,7 +20,9 @@ from calibration.measure.device_accuracy import (
 )
 from calibration.runtime.cuda import missing_cuda
 from calibration.runtime.memory import shrunk
-from perfmodel.planning.prepare import find_model
+from perfmodel.costmodel.service_time import batch_time
+from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.units import US
 from tests.unit.calibration.runtime.standin import StandIn
 
 BATCHES = (1, 10, 100)
@@ -61,3 +63,15 @@ def test_without_a_device_it_says_so_and_leaves(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "PyTorch sees no CUDA device here" in capsys.readouterr().err
+
+
+def test_an_error_as_the_host_was_is_that_of_a_profile_at_the_level_that_the_probes_read() -> None:
+    model, profile = find_model("ncf"), "h200"
+    device = find_device(profile, model)
+    assert device.launches is not None
+    quiet_us = device.launches.quiet_probe_s / US
+    slow_s = batch_time(model, device.with_host_level(1.5), np.array(BATCHES, float)).seconds
+    times = Offloaded(slow_s[None], slow_s[None], np.full((1, 3), 1.5 * quiet_us * US), {})
+    found = errors_of(model, measurements(model, BATCHES, times), profile)
+    assert [row["error_percent_at_this_level"] for row in found["rows"]] == pytest.approx([0.0] * 3, abs=1e-6)
+    assert all(row["error_percent"] < 0.0 for row in found["rows"])

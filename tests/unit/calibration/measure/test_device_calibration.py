@@ -19,7 +19,7 @@ from calibration.measure.device_calibration import (
     calibrated_device_values,
     require_kind,
 )
-from calibration.measure.device_issue import host_level, issue_costs, quiet_probe_s
+from calibration.measure.device_issue import host_level, issue_costs, issue_error, quiet_probe_s
 from calibration.measure.records import Records, read_records
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit, allocate_pool
@@ -27,7 +27,7 @@ from calibration.runtime.cuda import missing_cuda
 from calibration.runtime.host_level import LaunchProbe
 from perfmodel.cli.main import main
 from perfmodel.costmodel.issue import calls_of, parts_of, rows_of
-from perfmodel.costmodel.kernels import surface_key
+from perfmodel.costmodel.kernels import is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import IssueCost
@@ -184,7 +184,7 @@ def test_issue_costs_are_found_again_in_made_up_visits() -> None:
         batch_size, level = 1 + seed % 40, 1.0 + 0.5 * (seed % 3 == 0)  # a neighbour every third time
         issue_s = level * np.array(
             [
-                calls_of(k) * (c.call_s + parts_of(k) * c.part_s)
+                (not is_part_of_another(k)) * calls_of(k) * (c.call_s + parts_of(k) * c.part_s)
                 + 3 * US * calls_of(k) * (rows_of(k, np.array(batch_size)) > 16)
                 for k, c in zip(kernels, costs, strict=True)
             ]
@@ -199,6 +199,11 @@ def test_issue_costs_are_found_again_in_made_up_visits() -> None:
         call_s=pytest.approx(7 * US), few_rows=16.0, few_rows_call_s=pytest.approx(4 * US)
     )
     assert found["softmax"] == IssueCost(call_s=pytest.approx(4 * US))
+    # Fitted as it was made up: nothing is left but that every third host had a neighbour.
+    level = host_level(visits, quiet_s)
+    error = issue_error(visits, found, most_table_bytes=ROOM_BYTES, level=level)
+    expected = np.log(level / np.where(np.arange(200) % 3 == 0, 1.5, 1.0))
+    assert error == pytest.approx(float(np.sqrt(np.mean(expected**2))), rel=0.02)
     assert found["concat.features"].call_s == pytest.approx(5 * US, rel=1e-3)
     assert found["concat.features"].part_s == pytest.approx(0.7 * US, rel=1e-3)
 

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from calibration.fingerprint import fingerprint
+from calibration.measure.calibration import _co_located
 from calibration.measure.profile import multiply_add_seconds, profile_values
 from perfmodel.domain.surface import Surface, law_names
 from perfmodel.units import NS
@@ -114,3 +115,9 @@ def test_kinds_that_were_not_measured_cost_nothing_and_stream_at_the_fastest_rat
     assert (found["lookup_bag_ns"], found["softmax_row_ns"], found["concat_call_us"]) == (0.0, 0.0, 0.0)
     assert found["stream_gb_per_s"] == 1000.0
     assert found["lookup_memory_line_ns"] == 0.01  # a rate cannot be infinite
+
+
+def test_slow_downs_beside_more_workers_are_no_less() -> None:
+    measured = {"co_located.concat.2": 1.2, "co_located.concat.4": 0.9, "co_located.concat.16": 1.5}
+    # 0.9 is no speed-up, and 1.2 above it is noise: the two counts share their mean.
+    assert _co_located({**measured, "bandwidth_bytes_per_s": 1e10}) == {"concat": {2: 1.1, 4: 1.1, 16: 1.5}}

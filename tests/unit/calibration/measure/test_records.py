@@ -98,34 +98,32 @@ def test_a_row_that_is_no_measurement_is_one_line_with_its_place(
     assert len(str(caught.value)) < len(str(tmp_path)) + 200
 
 
-ISSUED = f"{HEADER},issue_s"
+ISSUED = f"{HEADER},issue_s,probe_s"
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        "0,0,1,0,1e-12,0,0,0",
-        "1000000000,1,1000000,10000,3600,1e9,inf,3600",
+        "0,0,1,0,1e-12,0,0,0,0",
+        "1000000000,1,1000000,10000,3600,1e9,inf,3600,3600",
     ],
 )
 def test_the_least_and_the_greatest_of_each_column_are_measurements(row: str, tmp_path: Path) -> None:
-    seed, number, batch_size, kernel, seconds, spread, lifetime_s, issue_s = map(float, row.split(","))
+    seed, number, batch_size, kernel, seconds, spread, lifetime_s, *issued = map(float, row.split(","))
     ((got, visit),) = read(tmp_path, FACTS, ISSUED, row).visits
     assert (visit.seed, got, visit.batch_size, visit.l3_lifetime_s) == (seed, number, batch_size, lifetime_s)
     assert visit.issue_s is not None
-    assert [column[int(kernel)] for column in (visit.seconds, visit.spread, visit.issue_s)] == [
-        seconds,
-        spread,
-        issue_s,
-    ]
+    columns = (visit.seconds, visit.spread, visit.issue_s)
+    found = [column[int(kernel)] for column in columns]
+    assert [*found, visit.probe_s] == [seconds, spread, *issued]
 
 
-@pytest.mark.parametrize(
-    "row", ["0,0,13,1,1e-6,0,inf,3601", "0,0,13,1,1e-6,0,inf,-1e-9", "0,0,13,1,1e-6,0,inf,nan"]
-)
-def test_a_time_to_issue_is_read_as_strictly(row: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("odd", ["3601", "-1e-9", "nan"])
+def test_a_time_to_issue_is_read_as_strictly(odd: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r":3:21: issue_s: expected a number from 0 to 3600"):
-        read(tmp_path, FACTS, ISSUED, row)
+        read(tmp_path, FACTS, ISSUED, f"0,0,13,1,1e-6,0,inf,{odd},0")
+    with pytest.raises(InputError, match=r":3:23: probe_s: expected a number from 0 to 3600"):
+        read(tmp_path, FACTS, ISSUED, f"0,0,13,1,1e-6,0,inf,1,{odd}")
 
 
 def test_times_to_issue_are_written_where_they_were_measured_and_read_back(tmp_path: Path) -> None:
@@ -134,7 +132,7 @@ def test_times_to_issue_are_written_where_they_were_measured_and_read_back(tmp_p
         np.array([0.0, 0.1, 0.2]),
         np.array([0.0, 5e-6, 0.0]),
     )
-    issued = Visit(seed=4, batch_size=7, seconds=seconds, spread=spread, issue_s=issue_s)
+    issued = Visit(seed=4, batch_size=7, seconds=seconds, spread=spread, issue_s=issue_s, probe_s=4e-6)
     records = Records(facts={"drawn_by": 3, "most_table_bytes": 1e9}, visits=[(1, issued)])
     records.write(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text(encoding="utf-8").splitlines()[1] == ISSUED
@@ -142,6 +140,7 @@ def test_times_to_issue_are_written_where_they_were_measured_and_read_back(tmp_p
     assert number == 1
     assert one.issue_s is not None
     assert one.issue_s.tolist() == [0.0, 5e-6, 0.0]
+    assert one.probe_s == 4e-6
     assert one.spread.tolist() == [0.0, 0.1, 0.2]
     assert one.seconds.tolist() == [0.0, 2e-6, 3e-6]
     ((_, without),) = read(tmp_path, FACTS, HEADER, ROW).visits

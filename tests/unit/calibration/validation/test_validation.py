@@ -47,10 +47,15 @@ def truth(factor: FloatArray, contention: float = 0.0) -> ServiceTimes:
 
 
 def served_by(
-    service: ServiceTimes, *, slow: float = 1.0, from_s: float = np.inf, to_s: float = np.inf
+    service: ServiceTimes,
+    *,
+    slow: float = 1.0,
+    from_s: float = np.inf,
+    to_s: float = np.inf,
+    policy: SplitAndOffload = POLICY,
 ) -> Served:
     """What a server of these service times would have measured, `slow` times as long in an interval."""
-    record = simulate(QUERIES, service, POLICY, engine="simpy", log_requests=True)
+    record = simulate(QUERIES, service, policy, engine="simpy", log_requests=True)
     log = record.requests
     assert log is not None
     inside = (log.start_s >= from_s) & (log.start_s < to_s)
@@ -93,6 +98,17 @@ def test_an_anchor_on_sizes_that_were_rare_follows_their_neighbours(run: Served)
     shape = fit_anchor([run], BASE).shape
     assert shape[36 - 1] == pytest.approx(shape[40 - 1], rel=0.05)  # 36 is the remainder of 100
     assert np.all((shape > 1.0) & (shape < 1.7))
+
+
+def test_the_anchor_finds_the_level_of_the_accelerator_apart_from_that_of_the_cores() -> None:
+    card_s = 5e-4 + 1e-5 * np.arange(1.0, 201.0)
+    policy = SplitAndOffload(batch_size=LARGEST, offload_threshold_items=150)
+    expected = ServiceTimes(cpu_s=BASE.cpu_s, accelerator_s=card_s, num_accelerators=1)
+    run = served_by(expected.scaled(1.2, 1.7), policy=policy)
+    anchor = fit_anchor([run], expected)
+    assert anchor.level == pytest.approx(1.2)
+    assert anchor.accelerator_level == pytest.approx(1.7)
+    assert anchor.refine(expected).accelerator_s == pytest.approx(1.7 * card_s)
 
 
 def test_too_few_requests_for_an_anchor_are_refused() -> None:
