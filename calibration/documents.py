@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -119,9 +119,145 @@ class ReproductionDocument(TypedDict):
     simulated_queries: int
 
 
+@document
+class ErrorsPercent(TypedDict):
+    """Signed errors of a prediction: positive where it is above the measurement. [%]"""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    throughput: float | None
+    service_time: float | None
+    utilisation: float | None
+    accelerator_service_time: float | None
+
+
+@document
+class ServedMs(TypedDict):
+    """Latency of what was served, its mean and by percentile. [ms]"""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+@document
+class SummaryDocument(TypedDict):
+    """What a server did, or would do, with the same queries."""
+
+    latency_ms: ServedMs
+    throughput_qps: float
+    service_time_ms: float
+    utilisation: float
+    accelerator_service_time_ms: float | None
+
+
+@document
+class BySizeDocument(TypedDict):
+    """Mean service time of requests of similar size."""
+
+    from_items: int
+    to_items: int
+    requests: int
+    measured_ms: float
+    predicted_ms: float
+    error_percent: float
+
+
+@document
+class EqualUtilisationDocument(TypedDict):
+    """The prediction with its service times at the measured level."""
+
+    service_time_factor: float
+    predicted: SummaryDocument
+    error_percent: ErrorsPercent
+
+
+@document
+class OwnTimesDocument(TypedDict):
+    """The prediction from the measured service times: what the simulation alone is off by."""
+
+    error_percent: ErrorsPercent
+
+
+@document
+class AnchorDocument(TypedDict):
+    """The correction of the service times by a short run of the model; `shape` by batch size."""
+
+    level: float
+    shape: dict[str, float]
+    contention: float
+    requests: int
+    drift_percent: float
+    accelerator_level: float
+
+
+@document
+class SlaChecked(TypedDict):
+    """The percentile, a fraction, and its bound."""
+
+    percentile: float
+    latency_ms: float
+
+
+@document
+class RateTried(TypedDict):
+    """A rate that was served, and the SLA's percentile there."""
+
+    rate_qps: float
+    latency_ms: float
+
+
+@document
+class CapacityCheckDocument(TypedDict):
+    """The largest load within an SLA, predicted and measured."""
+
+    sla: SlaChecked
+    predicted_qps: float | None
+    measured_qps: float | None
+    error_percent: float | None
+    tried: list[RateTried]
+
+
+@document
+class ValidateDocument(TypedDict):
+    """The prediction of a scenario held against a server here; `fingerprint` as profiles have it."""
+
+    schema: SchemaKey
+    scenario: str
+    model: str
+    profile: str
+    workers: int
+    threads: int
+    verdict: Literal["meets_sla", "misses_sla"]
+    offered_qps: float
+    queries: int
+    predicted: SummaryDocument
+    measured: SummaryDocument
+    error_percent: ErrorsPercent
+    error_percent_without_anchor: ErrorsPercent | None
+    error_percent_without_anchor_at_this_lifetime: ErrorsPercent | None
+    equal_utilisation: EqualUtilisationDocument
+    own_service_times: OwnTimesDocument
+    service_time_by_batch: list[BySizeDocument]
+    accelerator_service_time_by_batch: list[BySizeDocument]
+    drift_percent: float
+    l3_lifetime_ms: float | None
+    repeated_pieces: int
+    longest_stall_ms: float
+    interrupted: bool
+    accelerator_power_w: float | None
+    anchor: AnchorDocument | None
+    capacity: CapacityCheckDocument | None
+    settings: str
+    fingerprint: dict[str, Any]
+
+
 KINDS: Mapping[str, Kind] = {
     "doctor": Kind(DoctorDocument, VERSION, "perfplan doctor"),
     "import": Kind(ImportDocument, VERSION, "perfplan import"),
+    "validate": Kind(ValidateDocument, VERSION, "perfplan validate"),
     "reproduce": Kind(ReproductionDocument, VERSION, "perfplan reproduce"),
 }
 """By the name that a document's `schema` has."""

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from calibration.children import interrupts_held
+from calibration.documents import VERSION
 from calibration.fingerprint import fingerprint, to_dict
 from calibration.serving.processes import priority_here
 from calibration.serving.served import ServedQueries, write_queries
@@ -89,6 +90,7 @@ class Validation:
         """The answer as JSON."""
         question = self.comparison.question
         return {
+            "schema": {"name": "validate", "version": VERSION},
             "scenario": question.name,
             "model": question.node.model.name,
             "profile": question.node.cpu.name,

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from calibration.documents import ValidateDocument
 from calibration.serving import server
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
@@ -70,6 +72,8 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     options = ["--duration", "500ms", "--anchor", "--no-capacity", "--records", str(records), "--json"]
     code = main(["validate", "-s", str(scenario), *options])
     answer = json.loads(capsys.readouterr().out)
+    TypeAdapter(ValidateDocument).validate_python(answer)
+    assert answer["schema"]["name"] == "validate"
     assert code == {"meets_sla": 0, "misses_sla": 3}[answer["verdict"]]
     for key in ("predicted", "measured"):
         assert set(answer[key]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
