@@ -120,6 +120,21 @@ class ReproductionDocument(TypedDict):
 
 
 @document
+class CalibrateDocument(TypedDict):
+    """A profile that was measured, summed up; `profile` is all of it, where its file could not be written."""
+
+    schema: SchemaKey
+    out: str
+    measurements: str
+    kinds: int
+    calls: int
+    spread_between_passes: float
+    relative_error: float
+    co_located: dict[str, dict[str, float]]
+    profile: NotRequired[dict[str, Any]]
+
+
+@document
 class ErrorsPercent(TypedDict):
     """Signed errors of a prediction: positive where it is above the measurement. [%]"""
 
@@ -255,6 +270,7 @@ class ValidateDocument(TypedDict):
 
 
 KINDS: Mapping[str, Kind] = {
+    "calibrate": Kind(CalibrateDocument, VERSION, "perfplan calibrate"),
     "doctor": Kind(DoctorDocument, VERSION, "perfplan doctor"),
     "import": Kind(ImportDocument, VERSION, "perfplan import"),
     "validate": Kind(ValidateDocument, VERSION, "perfplan validate"),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.commands.torch_needed import require_torch
+from calibration.documents import VERSION, CalibrateDocument
 from calibration.other_machine import warn_of_other_machine
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
@@ -167,13 +168,14 @@ def _progress(budget_s: float) -> Iterator[Callable[[str, float], None]]:
         yield progress
 
 
-def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> dict[str, Any]:
+def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> CalibrateDocument:
     """Sum the profile up; it has to be one that loads."""
     from calibration.measure.calibration import spread_between_passes
 
     ProfileFile.model_validate_json(json.dumps(values))
     stack = values["stacks"]["pytorch"]
     return {
+        "schema": {"name": "calibrate", "version": VERSION},
         "out": str(out),
         "measurements": str(raw),
         "kinds": len(stack["surfaces"]),

@@ -32,7 +32,7 @@ _TYPES: dict[FileKind, type[Frozen]] = {
 }
 
 
-MEASURING = ("doctor", "import", "validate", "reproduce")
+MEASURING = ("calibrate", "doctor", "import", "validate", "reproduce")
 """Commands of `calibration` whose answers have a schema there."""
 
 Answer = StrEnum("Answer", {name.upper(): name for name in (*KINDS, *MEASURING)})  # type: ignore[misc]  # no literal
