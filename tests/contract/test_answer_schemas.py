@@ -109,7 +109,9 @@ def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFi
     follows("predict", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=pytest.mark.slow) if name == "a tuning" else name for name in OTHERS]
+)
 def test_answers_of_the_other_commands_follow_it(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     command, code, arguments = OTHERS[case]
     assert main([command, *arguments, "--json"]) == code

@@ -25,6 +25,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_load_it_names_is_the_largest(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "capacity", "--scenario", "ncf_broadwell")
     rate, (low, high) = answer["latency_bounded_qps"], answer["latency_bounded_qps_ci95"]

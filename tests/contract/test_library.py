@@ -57,7 +57,9 @@ ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
         ["fleet", "-s", RM3, "-n", "3", "--also", "rm3_broadwell=2", "--qps", "900", *FEW],
     ),
 }
-EVERY_QUESTION = pytest.mark.parametrize("question", ASKED)
+EVERY_QUESTION = pytest.mark.parametrize(
+    "question", [pytest.param(name, marks=pytest.mark.slow) if name == "tune" else name for name in ASKED]
+)
 
 
 @EVERY_QUESTION

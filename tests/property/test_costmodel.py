@@ -39,7 +39,7 @@ on_smooth_servers = st.sampled_from(
     [(model, device) for model, device in FITTING if device in SMOOTH and device in SERVERS]
 )
 batches = st.integers(min_value=1, max_value=1024)
-few_examples = settings(max_examples=40, deadline=None, derandomize=True)
+few_examples = settings(max_examples=20, deadline=None, derandomize=True)
 
 SLACK = 1e-9
 """What rounding may do. [1]"""

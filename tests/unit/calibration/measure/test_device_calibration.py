@@ -130,6 +130,7 @@ def test_facts_are_those_of_the_card(measured: tuple[Path, Records, StandIn]) ->
         assert 0.0 < facts[key] < float("inf")
 
 
+@pytest.mark.slow
 def test_the_profile_loads_and_predicts_as_a_card(
     measured: tuple[Path, Records, StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:

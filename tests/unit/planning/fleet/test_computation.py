@@ -110,6 +110,7 @@ def test_looking_at_queues_shortens_the_tail() -> None:
     assert tails[Routing.POWER_OF_TWO].high_s < tails[Routing.RANDOM].low_s
 
 
+@pytest.mark.slow
 def test_the_worst_window_decides() -> None:
     result = ask(scenario("rm3_skylake", DAY), rate_qps=50 * 800.0)
     verdicts = [window.verdict for window in result.windows]
