@@ -53,6 +53,7 @@ class DeviceCalibration(Calibration):
     def measure(self) -> None:
         """Spend the budget; what was measured is on disk, also if interrupted."""
         require_kind(self.records, accelerated=True)
+        self._require_precision()
         pool = self._pool()
         self.records.facts |= {"drawn_by": DRAWN_BY, "most_table_bytes": pool.most_table_bytes}
         try:
@@ -63,6 +64,14 @@ class DeviceCalibration(Calibration):
         finally:
             self._keep()
 
+    def _require_precision(self) -> None:
+        """Refuse to add to measurements in another precision; those that do not say are in fp32."""
+        facts, precision = self.records.facts, self.accelerator.precision
+        bits = SIGNIFICAND_BITS[precision]
+        if self.records.visits and facts.get("significand_bits", SIGNIFICAND_BITS["fp32"]) != bits:
+            raise InputError(f"{self.raw}: was measured in another --precision than {precision}; start anew")
+        facts["significand_bits"] = bits
+
     def _pool(self) -> Pool:
         """As large as it was before, where measurements are added to: sequences are drawn by its size."""
         facts, card = self.records.facts, self.accelerator
@@ -72,11 +81,6 @@ class DeviceCalibration(Calibration):
             raise InputError(f"{self.raw}: was measured with more free memory than there is now; start anew")
         if facts.get("drawn_by", DRAWN_BY) != DRAWN_BY:
             raise InputError(f"{self.raw}: expected sequences as this version draws them; start anew")
-        bits = SIGNIFICAND_BITS[card.precision]
-        if facts.setdefault("significand_bits", bits) != bits:
-            raise InputError(
-                f"{self.raw}: was measured in another --precision than {card.precision}; start anew"
-            )
         return allocate_pool(before_bytes or room_bytes, card.device, card.dtype)
 
     def _probe(self) -> None:

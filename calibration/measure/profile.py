@@ -19,6 +19,9 @@ _ASSUMED_W_PER_CORE = 5.0
 _ASSUMED_IDLE = 0.35
 _FASTEST_GB_PER_S = 1000.0  # where a law charges nothing for traffic
 _CALIBRATED_BATCHES = [1, 1280]
+_BOUNDED = 1.25
+"""A shared bandwidth of up to so many times what was read together counts as measured: nothing was seen to
+stop the workers beyond. [1]"""
 _NO_COUNTER = "no energy counter can be read here"
 _CACHE_KIB, _L3_MIB = 1024.0, 32.0
 _LEFT_OUT = "root mean square of the logarithm, of whole sequences left out of the fit"
@@ -93,6 +96,7 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
     cores = machine.cores
     system = "measured: as the operating system reports it"
     bandwidth = facts.get("node_bandwidth_bytes_per_s", facts["bandwidth_bytes_per_s"]) / GB
+    shared = _bandwidth_source(bandwidth, facts, source)
     sharpness = _entry(4.0, "assumed: as of other servers; there is one worker")
     if "saturation_sharpness" in facts:
         sharpness = _entry(_rounded(facts["saturation_sharpness"]), source)
@@ -116,13 +120,29 @@ def hardware_values(machine: Machine, facts: Mapping[str, float], source: str) -
         ),
         "l3_policy": _entry("exclusive", "assumed: as in the servers since Skylake-SP and Zen"),
         "memory_gib": _entry(_rounded(machine.memory_gib), system),
-        "memory_gb_per_s_per_socket": _entry(_rounded(bandwidth), source),
+        "memory_gb_per_s_per_socket": _entry(_rounded(bandwidth), shared),
         "memory_random_fraction": _entry(1.0, "assumed: the bandwidth is that of rows and streams together"),
         "memory_saturation_sharpness": sharpness,
         "tdp_w": _entry(_rounded(busy_w), power),
         "idle_w": _entry(_rounded(idle_w), idle),
         "peak_w": _entry(_rounded(busy_w), power),
     }
+
+
+def _bandwidth_source(bandwidth_gb_per_s: float, facts: Mapping[str, float], source: str) -> str:
+    """Measured is what workers read together; what the fit says beyond that is no measurement."""
+    together = {
+        key: int(key.rpartition(".")[2]) * rate / GB
+        for key, rate in facts.items()
+        if key.startswith("shared.")
+    }
+    if not together or bandwidth_gb_per_s <= _BOUNDED * max(together.values()):
+        return source
+    most = max(together, key=lambda key: together[key])
+    return (
+        f"assumed: {most.rpartition('.')[2]} workers read at most {together[most]:.3g} GB/s together "
+        f"({source.removeprefix('measured: ')}), and this fits how they slowed each other"
+    )
 
 
 def _costs(surfaces: Mapping[str, Surface], read_bytes_per_s: float, source: str) -> dict[str, Any]:

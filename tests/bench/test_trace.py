@@ -11,13 +11,12 @@ MOST_RUN, MOST_LOADED = 71, 103
 
 
 def test_predict_takes_no_more_modules_than_it_did() -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "benchmarks.trace"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    trace = [sys.executable, "-m", "benchmarks.trace"]
+    for _ in range(2):  # the first run after an install writes machine code, too
+        done = subprocess.run(
+            trace, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        )
+    printed = done.stdout.splitlines()
     marks = dict(reversed(line.split()) for line in printed[:-1])
     run = [name for name, mark in marks.items() if mark == "runs"]
     assert printed[-1] == f"{len(run)} modules of perfmodel run, {len(marks)} are loaded"

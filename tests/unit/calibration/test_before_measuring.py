@@ -43,6 +43,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["--out", "taken.yaml"], "--out taken.measured.csv: is a directory"),
         (["--out", "n" * 250 + ".yaml"], "ile name too long"),
         (["--out", "x.yaml", "--device", "tpu"], "--device: expected cpu or cuda"),
+        (["--out", "x.yaml", "--precision", "bf16"], "--precision: expected fp32 on a CPU, got 'bf16'"),
         (["--out", "x.yaml", "--budget", "1s"], "--budget: expected a time from 10s"),
         (["--out", "bad.yaml", "--resume"], "bad.measured.csv:1:1: expected"),
     ],

@@ -238,6 +238,18 @@ def test_less_free_memory_than_before_is_refused(measured: tuple[Path, Records, 
         ).measure()
 
 
+def test_measurements_in_another_precision_are_not_added_to(measured: tuple[Path, Records, StandIn]) -> None:
+    raw, records, _ = measured
+    with pytest.raises(InputError, match="was measured in another --precision than bf16"):
+        DeviceCalibration(
+            budget_s=1.0,
+            raw=raw,
+            records=records,
+            progress=lambda _phase, _spent_s: None,
+            accelerator=StandIn(precision="bf16"),
+        ).measure()
+
+
 def test_measurements_of_another_kind_of_device_are_not_added_to() -> None:
     visit = Visit(seed=0, batch_size=1, seconds=np.ones(1), spread=np.ones(1))
     with pytest.raises(InputError, match="these measurements are the CPU's"):

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from calibration.fingerprint import fingerprint
 from calibration.measure.calibration import _co_located
-from calibration.measure.profile import multiply_add_seconds, profile_values
+from calibration.measure.profile import _bandwidth_source, multiply_add_seconds, profile_values
 from perfmodel.domain.surface import Surface, law_names
 from perfmodel.units import NS
 
@@ -121,3 +121,12 @@ def test_slow_downs_beside_more_workers_are_no_less() -> None:
     measured = {"co_located.concat.2": 1.2, "co_located.concat.4": 0.9, "co_located.concat.16": 1.5}
     # 0.9 is no speed-up, and 1.2 above it is noise: the two counts share their mean.
     assert _co_located({**measured, "bandwidth_bytes_per_s": 1e10}) == {"concat": {2: 1.1, 4: 1.1, 16: 1.5}}
+
+
+def test_a_bandwidth_that_no_workers_reached_is_assumed() -> None:
+    read = {"shared.stream.2": 12e9, "shared.stream.16": 8e9, "shared.rows.16": 4e9}
+    source = "measured: here.measured.csv"
+    assert _bandwidth_source(150.0, read, source) == source  # 16 x 8 = 128 GB/s were read
+    found = _bandwidth_source(676.0, read, source)
+    assert found.startswith("assumed: 16 workers read at most 128 GB/s together (here.measured.csv)")
+    assert _bandwidth_source(38.0, {}, source) == source  # one worker, whose own reads these are
