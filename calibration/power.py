@@ -14,6 +14,7 @@ from perfmodel.loading.this_machine import read_text
 
 MICROJOULE = 1e-6
 MILLIJOULE = 1e-3
+MILLIWATT = 1e-3
 
 _COUNTED = ("package", "dram")  # `core` and `uncore` lie inside a package; `psys` holds everything again
 _NVML_SUCCESS = 0
@@ -128,6 +129,13 @@ class NvmlMeter:
     def used_j(self, start_j: tuple[float, ...], end_j: tuple[float, ...]) -> float:
         """Energy between two readings; 64 bits of mJ do not wrap around. [J]"""
         return end_j[0] - start_j[0]
+
+    @property
+    def limit_w(self) -> float | None:
+        """Power that the card is made to stay below, its TDP; None where it does not say. [W]"""
+        limit_mw = ctypes.c_uint()
+        told = self.library.nvmlDeviceGetPowerManagementDefaultLimit(self.handle, ctypes.byref(limit_mw))
+        return limit_mw.value * MILLIWATT if told == _NVML_SUCCESS else None
 
 
 def nvml_meter(index: int = 0, *, open_library: Callable[[str], Any] = ctypes.CDLL) -> NvmlMeter | None:

@@ -126,7 +126,7 @@ def _calibrate_cuda(
     from calibration.runtime.cuda import cuda_accelerator
     from calibration.runtime.settings import apply_settings
 
-    card = cuda_accelerator(precision=precision_of(precision))
+    card, meter = cuda_accelerator(precision=precision_of(precision)), nvml_meter()
     taken = fingerprint(settings=(apply_settings().describe(),))
     with _progress(budget_s) as progress:
         DeviceCalibration(
@@ -135,7 +135,8 @@ def _calibrate_cuda(
             records=records,
             progress=progress,
             accelerator=card,
-            meter=nvml_meter(),
+            meter=meter,
+            power_limit_w=None if meter is None else meter.limit_w,
         ).measure()
     print("fitting", file=sys.stderr)
     return in_one_thread(calibrated_device_values, records, taken, card=card.name, name=name, raw=raw.name)

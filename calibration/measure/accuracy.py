@@ -12,25 +12,24 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle
-from math import isfinite
-from multiprocessing.synchronize import Event
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from calibration.children import in_fresh_process
-from calibration.measure.neighbours import busy_neighbours
 from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
+from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
+from perfmodel.cli.options import whole_numbers
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.service_time import batch_time
+from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
@@ -42,8 +41,6 @@ DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "di
 BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
-_TURN_S, _STARTED_S = 0.06, 0.03
-"""Of a turn beside busy workers, and until they are all at work. [s]"""
 _SETTLING_BATCH = 512
 _SHORTEST_S, _LONGEST_S, _SETTLED = 3.0, 15.0, 0.02
 """Settling goes on until a second's passes are not faster than those before by more than a share."""
@@ -75,7 +72,7 @@ class ModelTimes:
 def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
     """Run a model at each batch size, round by round, in this process."""
     programme, pool, lifetimes_s = build_programme(model), allocate_pool(PROBED_BYTES), []
-    _settle(programme)
+    settle(programme)
     whole, parts = np.zeros((rounds, len(batches))), []
     for number in range(rounds):
         columns = []
@@ -98,83 +95,7 @@ def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> Model
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlowDowns:
-    """How much longer a model takes while other workers run it too.
-
-    Attributes
-    ----------
-    workers : tuple of int
-        Busy ones, the measured one included.
-    factors : (workers, batches) array
-        Median over turns, each alone and beside the others at once: neighbours of the host meet both. [1]
-    """
-
-    model: RecModel
-    batches: tuple[int, ...]
-    workers: tuple[int, ...]
-    factors: Floats
-
-
-def measure_beside(model: RecModel, batches: Sequence[int], workers: Sequence[int], turns: int) -> SlowDowns:
-    """Run a model in this process alone, and beside processes that run it on cores of their own."""
-    programme = build_programme(model)
-    _settle(programme)
-    factors = np.ones((len(workers), len(batches)))
-    for row, count in enumerate(workers):
-        for column, batch_size in enumerate(batches):
-            work = partial(_run_passes, programme, batch_size)
-            with busy_neighbours(count - 1, work) as running:
-                factors[row, column] = _slow_down(programme, batch_size, running, turns)
-    return SlowDowns(model=programme.model, batches=tuple(batches), workers=tuple(workers), factors=factors)
-
-
-def _run_passes(programme: Programme, batch_size: int, running: Event, seed: int) -> None:
-    """A neighbour: pass after pass while it is told to run, for ever."""
-    inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, seed)))
-    for given in cycle(inputs):
-        running.wait()
-        programme.run(given)
-
-
-def _slow_down(programme: Programme, batch_size: int, running: Event, turns: int) -> float:
-    """Time of a pass beside the others over that alone, in turn."""
-    inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, 0)))
-    once = float(pass_seconds(programme, inputs, 3)[-1])
-    repeats = int(np.clip(_TURN_S / once, 3, _MOST))
-    ratios = []
-    for _ in range(turns):
-        alone_s = np.median(pass_seconds(programme, inputs, repeats))
-        running.set()
-        time.sleep(_STARTED_S)
-        beside_s = np.median(pass_seconds(programme, inputs, repeats))
-        running.clear()
-        time.sleep(_STARTED_S)  # passes that had begun end
-        ratios.append(float(beside_s / alone_s))
-    return float(np.median(ratios))
-
-
-def beside_comparison(found: SlowDowns, profile: str) -> dict[str, Any]:
-    """Predicted and measured slow-down by batch size and busy workers."""
-    device, batches = find_device(profile, found.model), np.array(found.batches, float)
-    alone_s = batch_time(found.model, device, batches).seconds
-    rows = []
-    for count, factors in zip(found.workers, found.factors, strict=True):
-        expected = batch_time(found.model, device, batches, float(count)).seconds / alone_s
-        rows += [
-            {
-                "workers": count,
-                "batch_size": batch_size,
-                "predicted_slow_down": float(there),
-                "measured_slow_down": float(here),
-                "error_percent": 100.0 * float(there / here - 1.0),
-            }
-            for batch_size, there, here in zip(found.batches, expected, factors, strict=True)
-        ]
-    return {"model": found.model.name, "rows": rows}
-
-
-def _settle(programme: Programme) -> None:
+def settle(programme: Programme) -> None:
     """Look up rows all over the tables, as a server that has run for a while: first touches are slow."""
     rng, started_s, before = np.random.default_rng(0), time.monotonic(), np.inf
     while (spent_s := time.monotonic() - started_s) < _LONGEST_S:
@@ -242,6 +163,24 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
     }
 
 
+def compared_again(model: RecModel, kept: Mapping[str, Any], profile: str) -> dict[str, Any]:
+    """What an earlier report measured of a model, beside another prediction: of whole passes only."""
+    device, lifetime_ms = find_device(profile, model), kept["l3_lifetime_ms"]
+    now = device.with_l3_lifetime(inf if lifetime_ms is None else lifetime_ms * MS)
+
+    def error_percent(row: Mapping[str, Any], there: Device) -> tuple[float, float]:
+        expected_ms = float(batch_time(model, there, np.array(float(row["batch_size"]))).seconds / MS)
+        return expected_ms, 100.0 * (expected_ms / row["measured_ms"] - 1.0)
+
+    rows = []
+    for row in kept["rows"]:
+        predicted_ms, error = error_percent(row, device)
+        new = {"predicted_ms": predicted_ms, "error_percent": error}
+        rows.append(row | new | {"error_percent_at_this_lifetime": error_percent(row, now)[1]})
+    rounds = np.array([row["rounds_ms"] for row in rows]).T
+    return {**kept, "rows": rows, "calls": {}, "between_rounds_percent": _between_rounds(rounds)}
+
+
 def _between_rounds(seconds: Floats) -> float:
     """Mean distance of a round from the median of all. [%]"""
     return float(100.0 * np.mean(np.abs(seconds / np.median(seconds, axis=0) - 1.0)))
@@ -269,57 +208,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
-    parser.add_argument("--workers", help="busy workers, by commas: how much models slow down")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
+    parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
     given = parser.parse_args()
-    batches = [int(text) for text in given.batch.split(",")]
+    batches = whole_numbers("--batch", given.batch)
     names = given.models.split(",")
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
-    try:
-        find_device(given.profile, models[0])
-    except InputError as error:
-        parser.error(str(error))  # before minutes of measuring
-    if given.workers:
-        _compare_beside(models, batches, given)
-        return
+    find_device(given.profile, models[0])  # a slip is told before minutes of measuring
+    kept = kept_models(given.measured, ("batch_size", "measured_ms", "rounds_ms")) if given.measured else {}
     compared = []
     for model in models:
         try:
-            times = measured_apart(model, batches, given.rounds)
+            if given.measured is None:
+                compared.append(comparison(measured_apart(model, batches, given.rounds), given.profile))
+            elif model.name in kept:
+                compared.append(compared_again(model, kept[model.name], given.profile))
+            else:
+                continue
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        compared.append(comparison(times, given.profile))
         _print_model(compared[-1])
+    if not compared:
+        raise InputError("no model is left to compare")
     found = summary(compared)
     print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
     if given.json:
         write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
-
-
-def _compare_beside(models: Sequence[RecModel], batches: Sequence[int], given: argparse.Namespace) -> None:
-    apply_settings()
-    workers, compared = [int(text) for text in given.workers.split(",")], []
-    for model in models:
-        try:
-            found = measure_beside(model, batches, workers, given.rounds)
-        except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        compared.append(beside_comparison(found, given.profile))
-        for row in compared[-1]["rows"]:
-            print(
-                f"{model.name:14} {row['workers']:4} workers, batch {row['batch_size']:5}: "
-                f"slower by {row['measured_slow_down']:.2f}, predicted {row['predicted_slow_down']:.2f} "
-                f"({row['error_percent']:+.1f} %)"
-            )
-        if given.json:
-            write_atomically(given.json, json.dumps(compared, indent=2) + "\n")
-    for count in workers:
-        errors = [
-            abs(row["error_percent"]) for one in compared for row in one["rows"] if row["workers"] == count
-        ]
-        print(f"{count} workers: mean error of the service time {np.mean(errors):.1f} %")
 
 
 def _print_model(compared: Mapping[str, Any]) -> None:
@@ -337,4 +252,4 @@ def _print_model(compared: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

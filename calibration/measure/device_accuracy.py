@@ -20,6 +20,7 @@ import numpy as np
 
 from calibration.children import in_fresh_process
 from calibration.measure.accuracy import BATCHES, DEEPRECSYS, measured_apart
+from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
 from calibration.power import EnergyMeter, energy_of, nvml_meter
 from calibration.runtime.accelerator import Accelerator, Precision
@@ -29,6 +30,7 @@ from calibration.runtime.offloaded import OffloadedProgramme, offloaded_programm
 from calibration.runtime.programme import Inputs
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import Floats
+from perfmodel.cli.options import whole_numbers
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -261,18 +263,19 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
     given = parser.parse_args()
     if given.measured is None and (why := missing_cuda()) is not None:
-        print(why, file=sys.stderr)
-        raise SystemExit(InputError.exit_code)
+        raise InputError(why)
     names = given.models.split(",")
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
-    known = (
-        {found["model"]: found for found in json.loads(given.measured.read_text())} if given.measured else {}
-    )
+    find_device(given.profile, models[0])  # a slip is told before minutes of measuring
+    keys = ("batch_size", "measured_ms", "rounds_ms", "quieter_rounds_ms", "probes_us")
+    known = kept_models(given.measured, keys) if given.measured else {}
     compared = []
     for model in models:
+        if given.measured and model.name not in known:
+            continue
         try:
             measured = known[model.name] if given.measured else _measured(model, given)
-        except (InputError, KeyError) as error:
+        except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
         found = errors_of(model, measured, given.profile)
@@ -282,15 +285,17 @@ def main() -> None:
         print(line_of(found))
         if given.json:
             write_atomically(given.json, json.dumps(compared, indent=2) + "\n")
+    if not compared:
+        raise InputError("no model is left to compare")
     for key, words in (("error_percent", "all"), ("error_percent_at_this_level", "as the host was")):
-        errors = np.abs([row[key] for found in compared for row in found["rows"]] or [np.nan])
+        errors = np.abs([row[key] for found in compared for row in found["rows"]])
         print(f"{words}: mean error {errors.mean():.1f} %, worst {errors.max():.1f} %")
     if powers := [abs(row["error_percent"]) for found in compared for row in found["power"]]:
         print(f"power of the card: mean error {np.mean(powers):.1f} %, worst {max(powers):.1f} %")
 
 
 def _measured(model: RecModel, given: argparse.Namespace) -> dict[str, Any]:
-    batches = [int(text) for text in given.batch.split(",")]
+    batches = whole_numbers("--batch", given.batch)
     found = measurements(model, batches, offloaded_apart(model, batches, given.rounds, given.precision))
     return measured_on_core(model, found, given.rounds) if given.against else found
 
@@ -311,4 +316,4 @@ def line_of(found: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -41,10 +41,21 @@ _SAVED_EVERY_S = 10.0
 
 @dataclass(slots=True, kw_only=True)
 class DeviceCalibration(Calibration):
-    """The run of a CPU's calibration, with another machine to visit; `meter` reads the card's energy."""
+    """The run of a CPU's calibration, with another machine to visit.
+
+    Attributes
+    ----------
+    accelerator : Accelerator
+        The machine.
+    meter : EnergyMeter or None
+        Reads its energy; None: power is not measured.
+    power_limit_w : float or None
+        Its TDP, where it says so. [W]
+    """
 
     accelerator: Accelerator
     meter: EnergyMeter | None = None
+    power_limit_w: float | None = None
     probe: LaunchProbe = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +97,8 @@ class DeviceCalibration(Calibration):
     def _probe(self) -> None:
         """What is measured once."""
         card, facts = self.accelerator, self.records.facts
+        if self.power_limit_w is not None:
+            facts["power_limit_w"] = self.power_limit_w
         is_new = "idle_w" not in facts  # power takes longer than what is added to a calibration
         if self.meter is not None and is_new:  # at rest first: a card takes seconds to calm down
             self.progress("power at rest", self._spent_s())
@@ -157,6 +170,8 @@ def calibrated_device_values(
         | {
             "quiet_probe_s": quiet_s,
             "host_level": level,
+            "device_error": fitted.relative_error,
+            "host_error": host_error,
             # A pass waits for the card or for its host: it is as far off as the worse known of the two.
             "relative_error": max(fitted.relative_error, host_error),
             "error_correlation": fitted.error_correlation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
 from time import perf_counter, sleep
 from typing import NamedTuple
 
@@ -21,7 +21,10 @@ _HOLD_S = 1e-3
 _COPIED_BYTES = tuple(4096 * 4**power for power in range(8))
 """4 KiB to 64 MiB."""
 _COPIED_FROM_BYTES = 1e9
-"""Each copy is of other bytes, as requests are: twice as long as of bytes that a cache holds."""
+_WRITTEN_BYTES = 2**16
+"""Up to here the bytes copied are always the same, as short lists that were just written lie in a cache;
+longer ones are others each time, and in no cache: twice as long a copy. Chosen after the models' errors with
+either were seen (docs/gpu.md)."""
 _IN_A_ROW = 8
 """Copies before the host waits for them: a pass makes several, and waits once."""
 _MOST_MOVED_BYTES = 1e9
@@ -92,16 +95,24 @@ def copies(accelerator: Accelerator, *, pinned: bool) -> Copies:
     sizes = [size for size in _COPIED_BYTES if size <= 4 * len(block)]
     seconds = []
     for size in sizes:
-        parts = cycle(torch.split(block, size // 4)[: len(block) // (size // 4)])
-        seconds.append(float(np.median([_copied_s(parts, accelerator) for _ in range(_RUNS)])))
+        sources = _sources(block, size)
+        seconds.append(float(np.median([_copied_s(sources, accelerator) for _ in range(_RUNS)])))
     return fitted_copies(np.array(sizes, float), np.array(seconds))
 
 
-def _copied_s(parts: Iterator[torch.Tensor], accelerator: Accelerator) -> float:
-    sources = list(islice(parts, _IN_A_ROW))
+def _sources(block: torch.Tensor, size_bytes: int) -> Iterator[torch.Tensor]:
+    """What is copied: the same bytes again and again where they are few, else one stretch after the other."""
+    count = size_bytes // 4
+    if size_bytes <= _WRITTEN_BYTES:
+        return repeat(block[:count])
+    return cycle(torch.split(block, count)[: len(block) // count])
+
+
+def _copied_s(sources: Iterator[torch.Tensor], accelerator: Accelerator) -> float:
+    chosen = list(islice(sources, _IN_A_ROW))
     accelerator.synchronise()
     start = perf_counter()
-    for source in sources:
+    for source in chosen:
         source.to(accelerator.device, non_blocking=True)
     accelerator.synchronise()
     return (perf_counter() - start) / _IN_A_ROW

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from calibration.measure.calibration import Fitted
@@ -60,8 +61,10 @@ def device_values(
     precision = _precision(facts)
     stack["description"] = f"PyTorch eager, {precision}, on one stream: the calls of calibration/runtime"
     stack["describes"] = (
-        f"PyTorch's own calls, eager, {precision}, on one stream; copying the inputs included"
+        f"PyTorch's own calls, eager, {precision}, on one stream, {_level_words(facts)}; "
+        "copying the inputs included"
     )
+    stack["relative_error"] = _entry(_rounded(facts["relative_error"]), f"{source}; {_error_words(facts)}")
     stack["costs"] |= _costs(facts, source)
     stack["launches"] = _launches({call: issue[call] for call in fitted.surfaces}, facts, source)
     host, day = taken.machine.cpu, taken.date[:10]
@@ -76,6 +79,19 @@ def device_values(
     )
 
 
+def _level_words(facts: Mapping[str, float]) -> str:
+    return f"its host {facts.get('host_level', 1.0):.2f} times as slow as when quiet"
+
+
+def _error_words(facts: Mapping[str, float]) -> str:
+    """Whose error a profile states: the card's and its host's are told apart here only."""
+    return (
+        "root mean square of the logarithm: the larger of that of the card's time for whole sequences left "
+        f"out of the fit, {facts['device_error']:.3f}, and of its host's at its mean level, "
+        f"{facts['host_error']:.3f}"
+    )
+
+
 def _precision(facts: Mapping[str, float]) -> str:
     names = {bits: name for name, bits in SIGNIFICAND_BITS.items()}
     return names[int(facts.get("significand_bits", SIGNIFICAND_BITS["fp32"]))]
@@ -84,8 +100,11 @@ def _precision(facts: Mapping[str, float]) -> str:
 def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
     """The hardware section: what the driver says, and what was measured once."""
     peak_w = facts.get("busy_w", _ASSUMED_PEAK_W)
-    idle_w = min(peak_w, facts.get("idle_w", _ASSUMED_IDLE_W))
+    # A card that worked just before has not calmed down yet: at rest it draws no more than with launches.
+    idle_w = min(peak_w, facts.get("idle_w", _ASSUMED_IDLE_W), facts.get("launched_w", inf))
     power = "measured: NVML" if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"
+    limit_w = facts.get("power_limit_w")
+    tdp = f"{power}; its peak, for want of a limit" if limit_w is None else "measured: its limit, by NVML"
     cache = "measured: the card's L2 as the driver reports it, as both levels: it has no other that matters"
     return {
         "sockets": _entry(1, _ONE_CARD),
@@ -98,7 +117,7 @@ def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
         "memory_gb_per_s_per_socket": _entry(_rounded(facts["bandwidth_bytes_per_s"] / GB), source),
         "memory_random_fraction": _entry(1.0, _ALONE),
         "memory_saturation_sharpness": _entry(4.0, _ALONE),
-        "tdp_w": _entry(_rounded(peak_w), power),
+        "tdp_w": _entry(_rounded(peak_w if limit_w is None else limit_w), tdp),
         "idle_w": _entry(_rounded(idle_w), power),
         "peak_w": _entry(_rounded(peak_w), power),
     } | _energies(facts)

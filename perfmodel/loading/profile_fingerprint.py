@@ -40,4 +40,4 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
         yield f"{family} {sorted(by_workers.items())}"
     if stack.launches is not None:
         costs = stack.launches.costs()
-        yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s}"
+        yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s} {costs.host_level}"

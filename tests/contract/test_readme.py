@@ -11,6 +11,7 @@ import pytest
 
 import perfmodel
 from calibration.published.compare import compare_shipped, comparison_table
+from tests.contract.tutorial import answered, numbers, skeleton
 
 CHECKOUT = Path(perfmodel.__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -49,3 +50,14 @@ def test_the_main_job_runs_in_a_fresh_clone_and_an_empty_environment(tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     assert "meets the SLA" in done.stdout
+
+
+def test_the_answer_it_shows_is_the_one_that_is_printed(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```\n\$ (perfplan predict[^\n]*)\n(.*?)```", README, flags=re.DOTALL)
+    command, lines = block
+    code, answer = answered(command, tmp_path)
+    assert code == 0
+    shown = lines.splitlines()
+    assert [skeleton(line) for line in answer] == [skeleton(line) for line in shown]
+    for found, line in zip(answer, shown, strict=True):
+        assert numbers(found) == pytest.approx(numbers(line), rel=1e-3), line

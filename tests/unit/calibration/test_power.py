@@ -81,8 +81,8 @@ def test_there_is_no_meter_where_the_counters_are_not_readable(tmp_path: Path) -
 class FakeNvml:
     """A GPU that has used 3 J more at each reading."""
 
-    def __init__(self, *, energy_status: int = 0) -> None:
-        self.energy_status = energy_status
+    def __init__(self, *, energy_status: int = 0, limit_status: int = 0) -> None:
+        self.energy_status, self.limit_status = energy_status, limit_status
         self.used_mj = 0
 
     def nvmlInit_v2(self) -> int:  # noqa: N802
@@ -100,6 +100,10 @@ class FakeNvml:
         name.value = b"NVIDIA H200"
         return 0
 
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: Any, limit: Any) -> int:  # noqa: N802, ARG002
+        limit._obj.value = 700_000
+        return self.limit_status
+
 
 def test_a_gpu_is_measured_by_its_energy_counter() -> None:
     meter = nvml_meter(open_library=lambda _: FakeNvml())
@@ -108,6 +112,13 @@ def test_a_gpu_is_measured_by_its_energy_counter() -> None:
     with energy_of(meter, clock=seconds(0.0, 0.5)) as energy:
         pass
     assert energy.mean_w == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(("status", "expected_w"), [(0, 700.0), (3, None)])
+def test_a_gpu_says_what_it_may_draw_or_nothing(status: int, expected_w: float | None) -> None:
+    meter = nvml_meter(open_library=lambda _: FakeNvml(limit_status=status))
+    assert meter is not None
+    assert meter.limit_w == (None if expected_w is None else pytest.approx(expected_w))
 
 
 def missing_library(name: str) -> Any:

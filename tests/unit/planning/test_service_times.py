@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from math import hypot, log, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,14 @@ from perfmodel.planning.prepare import Question, find_device, find_model, prepar
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.service_times import (
     ANCHORED_SPREAD,
+    BESIDE_CORES_SPREAD,
     EDITED_SPREAD,
     device_error,
     loaded_spread,
 )
 from perfmodel.report.documents.predict import predict_document
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.units import MS
 
 
 def question(name: str, *overrides: str) -> Question:
@@ -143,3 +147,37 @@ def test_a_card_is_as_far_off_as_its_host() -> None:
     time = batch_time(model, card, np.array([64.0]))
     assert device_error(card, "ncf", time, np.ones(1)) == pytest.approx(card.errors.whole)
     assert card.errors.whole > 0.2
+
+
+def test_what_busy_cores_do_to_a_cards_host_counts_in_its_error_and_is_said() -> None:
+    beside = question("rm1_emerald_h200").times
+    alone = question("rm1_emerald_h200", "policy.offload_threshold_items=1").times
+    assert alone.errors.accelerator is not None
+    assert beside.errors.accelerator == pytest.approx(hypot(alone.errors.accelerator, BESIDE_CORES_SPREAD))
+    assert any("busy ones slow its host" in note for note in beside.notes)
+    assert not any("busy ones slow its host" in note for note in alone.notes)
+    fitted = question("rm1_broadwell_gtx1080ti").times  # a whole node's figures: nothing to add
+    assert not any("busy ones slow" in note for note in fitted.notes)
+
+
+def test_that_error_is_what_the_one_run_beside_busy_cores_was_off_by() -> None:
+    report = Path(__file__).parents[3] / "docs" / "reports" / "validate-h200-overloaded.json"
+    rows = json.loads(report.read_text())["accelerator_service_time_by_batch"]
+    model = find_model("dlrm-rmc1")
+    sizes = np.array([(row["from_items"] + row["to_items"]) / 2.0 for row in rows])
+    expected_ms = batch_time(model, find_device("h200", model), sizes).seconds / MS
+    requests = np.array([row["requests"] for row in rows])
+    measured_ms = np.array([row["measured_ms"] for row in rows])
+    off = log(float(requests @ measured_ms / (requests @ expected_ms)))
+    assert off == pytest.approx(BESIDE_CORES_SPREAD, abs=0.02)
+
+
+def test_a_host_level_that_was_edited_is_an_edit(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[3] / "hardware_profiles" / "h200.yaml"
+    text = shipped.read_text(encoding="utf-8")
+    (tmp_path / "h200.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "slow.yaml").write_text(text.replace("host_level: ", "host_level: 2"), encoding="utf-8")
+    for name, expected in (("h200", False), ("slow", True)):
+        on = question("rm1_emerald_h200", f"node.accelerators=[{tmp_path / name}.yaml]")
+        assert on.node.accelerator is not None
+        assert on.node.accelerator.is_edited is expected

@@ -18,6 +18,7 @@ from calibration.measure.device_accuracy import (
     measurements,
     predicted,
 )
+from calibration.measure.reports import guarded
 from calibration.runtime.cuda import missing_cuda
 from calibration.runtime.memory import shrunk
 from perfmodel.costmodel.service_time import batch_time
@@ -61,7 +62,7 @@ def test_without_a_device_it_says_so_and_leaves(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["device_accuracy", "--profile", "gtx1080ti"])
     with pytest.raises(SystemExit, match="2"):
-        main()
+        guarded(main)
     assert "PyTorch sees no CUDA device here" in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from calibration.measure.device_calibration import (
     require_kind,
 )
 from calibration.measure.device_issue import host_level, issue_costs, issue_error, quiet_probe_s
+from calibration.measure.device_probes import _sources
+from calibration.measure.device_profile import _hardware
 from calibration.measure.records import Records, read_records
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit, allocate_pool
@@ -267,3 +270,22 @@ def test_without_a_device_the_command_says_so_in_one_line(
     error = capsys.readouterr().err
     assert "--device cuda: PyTorch sees no CUDA device here (torch" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_short_copies_are_of_bytes_that_a_cache_holds_and_long_ones_of_others() -> None:
+    block = torch.arange(2**18)  # 1 MiB of fp32, as the probe counts
+    for size_bytes, different in ((4096, 1), (2**16, 1), (2**18, 4), (2**20, 1)):
+        taken = list(islice(_sources(block.float(), size_bytes), 8))
+        assert all(len(source) == size_bytes // 4 for source in taken)
+        assert len({source.data_ptr() for source in taken}) == different
+
+
+def test_a_card_that_has_not_calmed_down_rests_at_what_launches_take() -> None:
+    facts = {"busy_w": 700.0, "idle_w": 135.0, "launched_w": 121.0, "copied_w": 570.0, "power_limit_w": 690.0}
+    once = {"l2_bytes": 5e7, "memory_bytes": 1e11, "bandwidth_bytes_per_s": 4e12, "peak_flop_per_s": 5e13}
+    found = {key: entry["value"] for key, entry in _hardware(facts | once, "measured: x").items()}
+    assert (found["idle_w"], found["peak_w"], found["tdp_w"]) == (121.0, 700.0, 690.0)
+    assert found["pj_per_flop"] == pytest.approx((700.0 - 121.0) / 5e13 * 1e12)
+    assert found["pj_per_byte"] == pytest.approx((570.0 - 121.0) / 4e12 * 1e12, rel=1e-4)
+    del facts["power_limit_w"]
+    assert _hardware(facts | once, "measured: x")["tdp_w"]["source"].endswith("for want of a limit")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what they leave in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt what they start, and wait
 
 
 @pytest.fixture(autouse=True, scope="module")
