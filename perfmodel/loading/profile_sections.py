@@ -76,6 +76,8 @@ class HardwareSection(Frozen):
             raise ValueErrorAt("expected l3_mib_per_socket beside it", ("l3_lifetime_ms",))
         if self.idle_w.value > self.peak_w.value:
             raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("idle_w",))
+        if self.launched_w is not None and self.launched_w.value > self.peak_w.value:
+            raise ValueErrorAt(f"expected at most peak_w, {self.peak_w.value:g}", ("launched_w",))
         return self
 
     @model_validator(mode="after")

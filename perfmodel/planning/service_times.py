@@ -161,6 +161,11 @@ class NodeTimes:
                 f"{card.name}: measured while the cores rested; busy ones slow its host's copies and "
                 "launches, which is not in these times, but in their error, by a factor of 1.5"
             )
+        if card is not None and card.launches is not None and self._node.cores >= cpu.num_cores:
+            notes.append(
+                f"all {cpu.num_cores} cores serve: one has to issue to {card.name}, so set "
+                f"node.cores={cpu.num_cores - self._node.num_accelerators}"
+            )
         for device in (cpu, card):
             if device is not None and device.is_edited:
                 notes.append(

@@ -14,6 +14,7 @@ import pytest
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.domain.hardware import Interference, ModelAnchor
+from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict
 from perfmodel.planning.prepare import Question, find_device, find_model, prepare
@@ -181,3 +182,17 @@ def test_a_host_level_that_was_edited_is_an_edit(tmp_path: Path) -> None:
         on = question("rm1_emerald_h200", f"node.accelerators=[{tmp_path / name}.yaml]")
         assert on.node.accelerator is not None
         assert on.node.accelerator.is_edited is expected
+
+
+def test_a_card_that_its_host_issues_to_needs_a_core_of_its_own() -> None:
+    assert not any("one has to issue" in note for note in question("rm1_emerald_h200").times.notes)
+    notes = question("rm1_emerald_h200", "node.cores=16").times.notes
+    assert "all 16 cores serve: one has to issue to h200, so set node.cores=15" in notes
+
+
+def test_a_card_draws_no_more_with_launches_than_at_its_peak(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[3] / "hardware_profiles" / "h200.yaml"
+    text = shipped.read_text(encoding="utf-8").replace("launched_w: {value: 128", "launched_w: {value: 9128")
+    (tmp_path / "hot.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"hot\.yaml:\d+:\d+: launched_w: expected at most peak_w, 630"):
+        question("rm1_emerald_h200", f"node.accelerators=[{tmp_path / 'hot.yaml'}]")
