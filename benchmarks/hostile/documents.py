@@ -60,11 +60,13 @@ _VARIANTS: tuple[Document, ...] = (
 _EVERY_OPERATOR: Document = {
     "name": "every-operator",
     "dense_features": 4,
+    "query_dense_features": 4,
     "operators": [
+        {"name": "user", "kind": "activation", "input": "query_dense", "function": "relu", "scope": "query"},
         {"name": "seq", "kind": "embedding_bag", "pooling": "none", "tables": [{"num_rows": 9, "dim": 4}]},
         {"name": "act", "kind": "activation", "input": "dense", "function": "relu"},
         {"name": "att", "kind": "attention", "query": "seq", "num_heads": 2, "head_dim": 2},
-        {"name": "mul", "kind": "elementwise", "inputs": ["act", "att"], "function": "gelu"},
+        {"name": "mul", "kind": "elementwise", "inputs": ["act", "att", "user"], "function": "gelu"},
         {"name": "dot", "kind": "batch_matmul", "left": "mul", "right": "mul", "inner": 4},
         {"name": "out", "kind": "view", "input": "dot", "length": 1, "width": 1},
     ],

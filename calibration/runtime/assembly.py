@@ -117,6 +117,8 @@ def assemble(
     InputError
         If a table's elements are not fp32, or the runtime has no call for an operator.
     """
+    if model.has_query_work or model.query_dense_features:
+        raise InputError(f"{model.name}: the runtime has no calls for work of the query")
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
     remaining = iter(range(first, len(kernels)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Gather, Kernel, Product
-from perfmodel.domain.operators import EmbeddingTable, Function
+from perfmodel.domain.operators import EmbeddingTable, Function, Scope
 from perfmodel.domain.surface import Family
 
 SOFTMAX_FLOP = 5.0
@@ -179,7 +179,7 @@ def batch_matmul(
     )
 
 
-def gather(table: EmbeddingTable, *, pooled: bool) -> Gather:
+def gather(table: EmbeddingTable, *, pooled: bool, scope: Scope = "item") -> Gather:
     """Lookups of one item in one table: pooled to one vector, or each row a vector of its own.
 
     Source: the table's own counts in the model file.
@@ -190,6 +190,8 @@ def gather(table: EmbeddingTable, *, pooled: bool) -> Gather:
         Rows, elements of a row, and mean lookups an item.
     pooled : bool
         Whether the rows are summed to one vector.
+    scope : {"item", "query"}
+        Whose lookups they are: counts are of one.
     """
     return Gather(
         rows_per_item=table.pooling_factor,
@@ -197,4 +199,5 @@ def gather(table: EmbeddingTable, *, pooled: bool) -> Gather:
         row_bytes=float(table.row_bytes),
         num_rows=table.num_rows,
         zipf_exponent=table.zipf_exponent,
+        scope=scope,
     )

@@ -74,7 +74,7 @@ def rows_of(kernel: Kernel, batch_size: Floats) -> Floats:
         Items.
     """
     per_item = kernel.product.rows_per_item if kernel.product and kernel.family == "fc" else 0.0
-    return per_item * np.asarray(batch_size, dtype=float)
+    return per_item * kernel.of(np.asarray(batch_size, dtype=float))
 
 
 def issued(kernel: Kernel, costs: LaunchCosts, device_s: Floats, batch_size: Floats) -> Issued:

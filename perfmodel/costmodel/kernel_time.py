@@ -7,6 +7,7 @@ traffic overlap (roofline); random rows, packing and conversion do not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
     .. [1] S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model for
        Multicore Architectures", Communications of the ACM 52(4), 2009.
     """
-    time = _TIMES[kernel.family](kernel, device, batch_size, at)
+    time = _TIMES[kernel.family](kernel, device, kernel.of(batch_size), at)
     return time.scaled(at.lookup_slowdown if kernel.family == "embedding_bag" else at.gemm_slowdown)
 
 
@@ -75,18 +76,17 @@ def kernel_times(
     """
     times: dict[int, KernelTime] = {}
     at_once = max(1, _MOST_AT_ONCE // max(1, batch_size.size))
-    for family, time_of, slowdown in (
-        ("embedding_bag", _lookups, at.lookup_slowdown),
-        ("input", _lists, at.gemm_slowdown),
-    ):
+    kinds = (("embedding_bag", _lookups, at.lookup_slowdown), ("input", _lists, at.gemm_slowdown))
+    for (family, time_of, slowdown), scope in product(kinds, ("item", "query")):
         of_tables = [
             index
             for index, kernel in enumerate(kernels)
-            if kernel.family == family and kernel.gather is not None
+            if kernel.family == family and kernel.scope == scope and kernel.gather is not None
         ]
         for first in range(0, len(of_tables), at_once):
             chosen = of_tables[first : first + at_once]
-            together = time_of([kernels[index] for index in chosen], device, batch_size, at)
+            served = kernels[chosen[0]].of(batch_size)
+            together = time_of([kernels[index] for index in chosen], device, served, at)
             times |= zip(chosen, together.scaled(slowdown).apart(), strict=True)
     return [
         times[index] if index in times else kernel_time(kernel, device, batch_size, at)
@@ -201,7 +201,7 @@ def _softmax(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) 
 
 
 def _all_streamed_s(kernel: Kernel, device: Device, batch_size: Floats) -> Floats:
-    return kernel.calls * streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
+    return kernel.calls * streamed_s(kernel, batch_size, device.stream_bytes_per_s)
 
 
 _TIMES: Mapping[Family, Callable[[Kernel, Device, Floats, Conditions], KernelTime]] = {

@@ -1,7 +1,8 @@
 """Kernels: the framework calls that operators turn into, with the work of each.
 
-Quantities are per item of the batch, unless their name says per call or per batch. One `Kernel` may stand
-for several equal calls (`calls`), such as the lookups of equal tables or the steps of a recurrent layer.
+Quantities are per item of the batch, unless their name says per call or per batch; those of a kernel whose
+`scope` is the query are per query, of which a pass has one. One `Kernel` may stand for several equal calls
+(`calls`), such as the lookups of equal tables or the steps of a recurrent layer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.domain.shapes import Scope
 from perfmodel.domain.surface import Family
 
 Floats = npt.NDArray[np.float64]
@@ -48,11 +50,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A matrix product: `rows_per_item` rows a batch item, (rows, inner) x (inner, outer)."""
+    """A matrix product: `rows_per_item` rows a batch item, (rows, inner) x (inner, outer).
+
+    `is_weight`: the right-hand matrix is the model's; else a result of the query, which all items share.
+    """
 
     rows_per_item: float
     inner: int
     outer: int
+    is_weight: bool = True
 
     @property
     def weight_bytes(self) -> float:
@@ -62,13 +68,17 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gather:
-    """Lookups in one table: `rows_per_item` rows of `row_bytes`, pooled into `bags_per_item` vectors."""
+    """Lookups in one table: `rows_per_item` rows of `row_bytes`, pooled into `bags_per_item` vectors.
+
+    Of the query, where that is the scope, both are per query.
+    """
 
     rows_per_item: float
     bags_per_item: float
     row_bytes: float
     num_rows: int
     zipf_exponent: float
+    scope: Scope = "item"
 
     @property
     def table_bytes(self) -> float:
@@ -97,6 +107,11 @@ class Kernel:
     shape : tuple of int
         Rows, inner and outer size of each small product of a batched product; steps, input and hidden
         size of a recurrent layer.
+    scope : {"item", "query"}
+        Whom the calls work for: each item of the batch, or the query alone.
+    read_bytes_per_query : float
+        What a call reads once however many the items: results of the query, which all of them share.
+        [bytes/query]
     """
 
     operator: str
@@ -112,6 +127,22 @@ class Kernel:
     steps: int = 0
     variant: str = ""
     shape: tuple[int, ...] = ()
+    scope: Scope = "item"
+    read_bytes_per_query: float = 0.0
+
+    def of(self, batch_size: Floats) -> Floats:
+        """How many one call works for in a batch of so many items: all of them, or the one query.
+
+        Examples
+        --------
+        >>> Kernel(operator="user", family="sum", scope="query").of(np.array([1.0, 64.0])).tolist()
+        [1.0, 1.0]
+        """
+        return np.ones_like(batch_size) if self.scope == "query" else batch_size
+
+    def activation_bytes(self, batch_size: Floats) -> Floats:
+        """What one call reads and writes, weights left out. [bytes]"""
+        return self.activation_bytes_per_item * self.of(batch_size) + self.read_bytes_per_query
 
     @property
     def weight_bytes(self) -> float:
@@ -147,11 +178,12 @@ class Kernel:
         288.0
         """
         rows = self.gather.rows_per_item if self.gather and self.family == "embedding_bag" else 0.0
+        served, once = self.of(batch_size), self.weight_bytes + self.read_bytes_per_query
         return Work(
-            flop=self.calls * self.flop_per_item * batch_size,
-            bytes_read=self.calls * (self.read_bytes_per_item * batch_size + self.weight_bytes),
-            bytes_written=self.calls * self.written_bytes_per_item * batch_size,
-            random_rows=self.calls * rows * batch_size,
+            flop=self.calls * self.flop_per_item * served,
+            bytes_read=self.calls * (self.read_bytes_per_item * served + once),
+            bytes_written=self.calls * self.written_bytes_per_item * served,
+            random_rows=self.calls * rows * served,
         )
 
 

@@ -164,9 +164,9 @@ def _touched_bytes(kernel: Kernel, batch_size: Floats) -> Floats:
     """Operands and results of all calls; inputs are prepared before the pass. [bytes]"""
     if kernel.family == "input":
         return np.zeros_like(batch_size)
-    touched = kernel.weight_bytes + batch_size * kernel.activation_bytes_per_item
+    touched = kernel.weight_bytes + kernel.activation_bytes(batch_size)
     if kernel.gather is not None:
-        rows = batch_size * kernel.gather.rows_per_item * kernel.gather.row_bytes
+        rows = kernel.of(batch_size) * kernel.gather.rows_per_item * kernel.gather.row_bytes
         touched = touched - np.maximum(rows - kernel.gather.table_bytes, 0.0)
     return np.asarray(kernel.calls * touched)
 

@@ -51,7 +51,7 @@ def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
     at : Moment
         When; arrays as long as `batch_size`.
     """
-    amounts, coordinates = _PLACES[kernel.family](kernel, batch_size, at)
+    amounts, coordinates = _PLACES[kernel.family](kernel, kernel.of(batch_size), at)
     since, before = at.since_bytes / kernel.calls, at.before_bytes / kernel.calls
     amounts["code_beyond_private"] = _beyond(since, NEAR_BYTES)
     amounts["code_beyond_shared"] = _beyond(since, FAR_BYTES)
@@ -184,20 +184,20 @@ def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     amounts: _ByName = {
         "call": 1.0,
         "piece": pieces,
-        "byte": batch_size * kernel.read_bytes_per_item,
+        "byte": batch_size * kernel.written_bytes_per_item,
         "item_piece": batch_size * pieces,
     }
     return amounts, {
         "log_items": np.log(batch_size),
         "log_pieces": np.log(pieces),
-        "log_piece_bytes": np.log(kernel.read_bytes_per_item / pieces),
+        "log_piece_bytes": np.log(kernel.written_bytes_per_item / pieces),
         "log_reuse_bytes": _log_touched(at.reuse_bytes),
     }
 
 
 def _sum(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     pieces = float(kernel.pieces) if kernel.variant == "tensors" else _ratio(kernel)
-    moved = batch_size * kernel.activation_bytes_per_item
+    moved = kernel.activation_bytes(batch_size)
     written = batch_size * kernel.written_bytes_per_item
     return {"call": 1.0, "piece": pieces, "byte": moved, "written_byte": written}, {
         "log_written_bytes": np.log(written),

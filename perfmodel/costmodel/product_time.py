@@ -56,7 +56,7 @@ def product_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditi
     packed, streamed = _packed_s(product, device, rows), _streamed_s(product, device, rows, at)
     streams = streamed < packed
     waits = kernel.calls * _from_memory_s(product, device, at)
-    moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
+    moved = streamed_s(kernel, batch_size, device.stream_bytes_per_s)
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s.get(kernel.family, 0.0),
@@ -109,7 +109,7 @@ def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Con
     """
     rate = device.peak_flop_per_s * device.gemm.efficiency
     per_item = kernel.rows_per_item * device.calls.small_product_s + kernel.flop_per_item / rate
-    moved = streamed_s(kernel.activation_bytes_per_item, batch_size, device.stream_bytes_per_s)
+    moved = streamed_s(kernel, batch_size, device.stream_bytes_per_s)
     return kernel_parts(
         batch_size,
         overhead=kernel.calls * device.calls.call_s["elementwise"],

@@ -13,6 +13,7 @@ from perfmodel.costmodel.contention import PAGE_BYTES, PAGE_ENTRY_BYTES
 from perfmodel.costmodel.footprint import popularity_bins
 from perfmodel.costmodel.kernels import INDEX_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.timing import LINE_BYTES
+from perfmodel.domain.shapes import Scope
 
 HUGE_PAGE_BYTES = 2.0**21
 """Of the pages that the runtime asks for: x86-64's huge ones. [bytes]"""
@@ -48,11 +49,19 @@ class Missed(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """Pieces of memory that lookups read: how many of each popularity, lookups per item of each, bytes."""
+    """Pieces of memory that lookups read: how many of each popularity, lookups per item of each, bytes.
+
+    Of lookups of the query, the lookups are per query: a pass has one, whatever its items.
+    """
 
     number: Floats
     rate: Floats
     bytes_each: float
+    scope: Scope = "item"
+
+    def of(self, items: Floats) -> Floats:
+        """How many look up in a pass of so many items: all of them, or the query."""
+        return np.ones_like(items) if self.scope == "query" else items
 
 
 class _Cache(NamedTuple):
@@ -108,12 +117,13 @@ def missed_rows(
     """
     tables, streamed, once = _tables(kernels), np.zeros_like(batch_size), others_bytes
     for kernel in kernels:  # weights and activations: touched in each pass; indices: others in each pass
-        per_item = kernel.activation_bytes_per_item
+        activations = kernel.activation_bytes(earlier_size)
         if kernel.family == "embedding_bag" and kernel.gather is not None:
-            per_item = kernel.written_bytes_per_item
-            once = once + kernel.calls * earlier_size * INDEX_BYTES * kernel.gather.rows_per_item
+            activations = kernel.of(earlier_size) * kernel.written_bytes_per_item
+            indices = kernel.of(earlier_size) * kernel.gather.rows_per_item
+            once = once + kernel.calls * INDEX_BYTES * indices
         if kernel.family != "input":
-            streamed = streamed + kernel.calls * (kernel.weight_bytes + earlier_size * per_item)
+            streamed = streamed + kernel.calls * (kernel.weight_bytes + activations)
     lines = [(_rows(gather), count) for gather, count in tables.items()]
     lines += [(_entries(gather), count) for gather, count in tables.items()]
     cache = _Cache(capacity_bytes, unused_share)
@@ -124,7 +134,8 @@ def missed_rows(
 
 def _rows(gather: Gather) -> _Lines:
     """A table's rows, in whole cache lines."""
-    return _Lines(*popularity_bins(gather), float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES))
+    line_bytes = float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES)
+    return _Lines(*popularity_bins(gather), line_bytes, gather.scope)
 
 
 def _entries(gather: Gather) -> _Lines:
@@ -137,6 +148,7 @@ def _entries(gather: Gather) -> _Lines:
         np.append(rows[alone], number - rows[alone].sum()),
         np.append(rate[alone], 0.0) + lookups / number,
         LINE_BYTES,
+        gather.scope,
     )
 
 
@@ -170,7 +182,9 @@ def missed_pages(
 def _pages(gather: Gather) -> _Lines:
     """A table's huge pages."""
     number = float(ceil(gather.table_bytes / HUGE_PAGE_BYTES))
-    return _Lines(np.array([number]), np.array([gather.rows_per_item / number]), HUGE_PAGE_BYTES)
+    return _Lines(
+        np.array([number]), np.array([gather.rows_per_item / number]), HUGE_PAGE_BYTES, gather.scope
+    )
 
 
 def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
@@ -199,13 +213,16 @@ def _missed(
         passes = np.exp(log_passes)
         held = streamed_bytes * np.minimum(1.0, passes) + once_bytes * passes
         for lines, count in tables:
-            held = held + count * _held_bytes(lines, earlier_size * passes, cache)
+            held = held + count * _held_bytes(lines, lines.of(earlier_size) * passes, cache)
         return held
 
     passes = _filling_time(cached_bytes, cache.capacity_bytes, len(batch_size)) if tables else batch_size
     apart = 0.5 * (1.0 + batch_size / earlier_size)
     kept = np.minimum(1.0, passes / apart) ** _CYCLE_SHARPNESS
-    return [_missed_lines(lines, batch_size, earlier_size * passes, kept, cache) for lines, _ in tables]
+    return [
+        _missed_lines(lines, lines.of(batch_size), lines.of(earlier_size) * passes, kept, cache)
+        for lines, _ in tables
+    ]
 
 
 def _missed_lines(

@@ -60,7 +60,7 @@ def memory_traffic(
     if gather is None:
         read = kernel.calls * kernel.weight_bytes * at.evicted[1]
         return Traffic(read, np.minimum(1.0, read / bandwidth_bytes_per_s / seconds))
-    rows = kernel.calls * batch_size * gather.rows_per_item
+    rows = kernel.calls * kernel.of(batch_size) * gather.rows_per_item
     row_bytes = np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES
     entries = at.entries_missed[1] * LINE_BYTES
     read = rows * (at.missed[1] * row_bytes + entries + INDEX_BYTES)

@@ -225,7 +225,7 @@ def _timed(
     def formula(batch: Floats) -> Floats:
         return kernel_time(kernel, device, batch, alone).seconds
 
-    seconds, basis = measured_seconds(curve, batch_size, formula)
+    seconds, basis = measured_seconds(curve, kernel.of(batch_size), formula)
     stretch = kernel.calls * parts.seconds / formula(batch_size)
     return TimedKernel(kernel=kernel, parts=parts, seconds=seconds * stretch, basis=basis)
 

@@ -49,7 +49,7 @@ def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa
 
 
 def _lookups(op: ops.EmbeddingBag, table: ops.EmbeddingTable) -> Kernel:
-    gather = calls.gather(table, pooled=op.pooling == "sum")
+    gather = calls.gather(table, pooled=op.pooling == "sum", scope=op.scope)
     lookups = table.pooling_factor
     return Kernel(
         operator=op.name,

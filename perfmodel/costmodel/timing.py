@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Gather
+from perfmodel.costmodel.kernels import Floats, Gather, Kernel
 
 LINE_BYTES = 64
 """A cache line. [bytes]"""
@@ -143,18 +143,18 @@ def kernel_parts(
     )
 
 
-def streamed_s(bytes_per_item: float, batch_size: Floats, bytes_per_s: float) -> Floats:
-    """Time to move what a batch reads and writes, one call. [s]
+def streamed_s(kernel: Kernel, batch_size: Floats, bytes_per_s: float) -> Floats:
+    """Time to move what one call reads and writes of a batch, weights left out. [s]
 
     Derived here: bytes over a rate.
 
     Parameters
     ----------
-    bytes_per_item : float
-        Read and written. [bytes/item]
+    kernel : Kernel
+        What runs.
     batch_size : (...) float array
         Items.
     bytes_per_s : float
         Rate of streamed traffic. [bytes/s]
     """
-    return bytes_per_item * batch_size / bytes_per_s
+    return kernel.activation_bytes(batch_size) / bytes_per_s

@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT, CountFromZero
-from perfmodel.domain.operators import EmbeddingBag, Operator, Shape
+from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Operator, Scope, Shape
 
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
+QUERY_DENSE = "query_dense"
+"""The name by which they read the dense input that belongs to the query."""
 
 
 class RecModel(Frozen):
@@ -27,13 +29,16 @@ class RecModel(Frozen):
         uses it unless the user names another.
     dense_features : int
         Width of the dense input, read as `dense`; 0: the model has none. [elements/item]
+    query_dense_features : int
+        Width of the query's dense input, read as `query_dense`; 0: it has none. [elements/query]
     operators : tuple of Operator
         In execution order; the last one is the output.
 
     Raises
     ------
     ValueErrorAt
-        If a name is unknown or used twice, a shape does not fit, or a result is never read.
+        If a name is unknown or used twice, a shape does not fit, a result is never read, or work of the
+        query reads an item's.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -41,22 +46,24 @@ class RecModel(Frozen):
     source: str = ""
     stack: str | None = None
     dense_features: CountFromZero = 0
+    query_dense_features: CountFromZero = 0
     operators: Annotated[tuple[Operator, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _graph_fits(self) -> RecModel:
         self.shapes()
+        self._check_scopes()
         return self
 
     def shapes(self) -> dict[str, Shape]:
-        """Work out the shape of one item's result of every operator, and check each on the way.
+        """Work out the shape of every operator's result, of an item or the query, and check each on the way.
 
         Raises
         ------
         ValueErrorAt
             As the class says; `path` leads to the operator.
         """
-        shapes = {DENSE: Shape(1, self.dense_features)} if self.dense_features else {}
+        shapes = {name: Shape(1, width) for name, width in self._dense_widths.items()}
         for index, operator in enumerate(self.operators):
             _check_names(operator, index, shapes)
             try:
@@ -76,11 +83,49 @@ class RecModel(Frozen):
     def _check_all_read(self) -> None:
         """Refuse results that nothing reads, the output apart: a forgotten input, most likely."""
         read = {source for operator in self.operators for source in operator.reads()}
-        places: dict[str, tuple[str | int, ...]] = {DENSE: ("dense_features",)} if self.dense_features else {}
+        places: dict[str, tuple[str | int, ...]] = {
+            name: (f"{name}_features",) for name in self._dense_widths
+        }
         places |= {operator.name: ("operators", index) for index, operator in enumerate(self.operators[:-1])}
         for name, path in places.items():
             if name not in read:
                 raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)
+
+    def _check_scopes(self) -> None:
+        """Refuse work of the query that would have to wait for an item, and an output that no item has."""
+        scopes = self.scopes
+        for index, operator in enumerate(self.operators):
+            of_items = [name for name in operator.reads() if scopes[name] == "item"]
+            if operator.scope == "query" and of_items:
+                raise ValueErrorAt(
+                    f"{operator.name}: is computed once a query, but reads {of_items[0]}, which each item "
+                    f"has of its own; expected inputs of the query, or this operator without `scope: query`",
+                    ("operators", index, "scope"),
+                )
+        if self.operators[-1].scope == "query":
+            raise ValueErrorAt(
+                f"{self.operators[-1].name}: the last operator is the output, which each item has of its "
+                "own; expected it without `scope: query` (where a model works for the query alone, take the "
+                "query for an item)",
+                ("operators", len(self.operators) - 1, "scope"),
+            )
+
+    @property
+    def _dense_widths(self) -> dict[str, int]:
+        """Width of each dense input that the model has, by the name that operators read it by. [elements]"""
+        widths = {DENSE: self.dense_features, QUERY_DENSE: self.query_dense_features}
+        return {name: width for name, width in widths.items() if width}
+
+    @property
+    def scopes(self) -> dict[str, Scope]:
+        """Whom each result belongs to, the dense inputs' included: an item, or the query."""
+        inputs: dict[str, Scope] = {DENSE: "item", QUERY_DENSE: "query"}
+        return inputs | {operator.name: operator.scope for operator in self.operators}
+
+    @property
+    def has_query_work(self) -> bool:
+        """Whether anything is computed once a query rather than for each item."""
+        return any(operator.scope == "query" for operator in self.operators)
 
     @property
     def output_width(self) -> int:
@@ -105,16 +150,25 @@ class RecModel(Frozen):
     @property
     def embedding_bytes_per_item(self) -> float:
         """Embedding rows read for one item. [bytes/item]"""
-        return sum(
-            table.bytes_per_item * table.count for op in self.embedding_operators for table in op.tables
-        )
+        return sum(table.bytes_per_item * table.count for table in self._tables("item"))
+
+    @property
+    def embedding_bytes_per_query(self) -> float:
+        """Embedding rows read for the query, beside those of its items. [bytes/query]"""
+        return sum(table.bytes_per_item * table.count for table in self._tables("query"))
 
     @property
     def lookups_per_item(self) -> float:
         """Embedding rows that one item looks up, over all tables. [lookups/item]"""
-        return sum(
-            table.pooling_factor * table.count for op in self.embedding_operators for table in op.tables
-        )
+        return sum(table.pooling_factor * table.count for table in self._tables("item"))
+
+    @property
+    def lookups_per_query(self) -> float:
+        """Embedding rows that the query looks up, beside those of its items. [lookups/query]"""
+        return sum(table.pooling_factor * table.count for table in self._tables("query"))
+
+    def _tables(self, scope: Scope) -> tuple[EmbeddingTable, ...]:
+        return tuple(table for op in self.embedding_operators if op.scope == scope for table in op.tables)
 
     @property
     def dense_parameter_bytes(self) -> int:
@@ -125,7 +179,7 @@ class RecModel(Frozen):
 
 def _check_names(operator: Operator, index: int, known: Mapping[str, Shape]) -> None:
     """Refuse a name that is taken, and an input that no earlier operator gives."""
-    if operator.name in known or operator.name == DENSE:
+    if operator.name in known or operator.name in (DENSE, QUERY_DENSE):
         raise ValueErrorAt(f"{operator.name}: name is used twice", ("operators", index, "name"))
     for source in operator.reads():
         if source not in known:

@@ -1,7 +1,8 @@
 """The operators that a model file may use: what each holds, and what shape it gives.
 
-A result is `length` vectors of `width` elements for each item: a plain vector has length 1, a behaviour
-sequence or the pooled vectors of several tables have more. What an operator costs is `costmodel`'s job.
+A result is `length` vectors of `width` elements for each item, or once for the query where that is the
+operator's scope: a plain vector has length 1, a behaviour sequence or the pooled vectors of several tables
+have more. What an operator costs is `costmodel`'s job.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from perfmodel.domain.shapes import (
     ManyInputs,
     OneInput,
     OperatorBase,
+    Scope,
     Shape,
     Shapes,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "Mlp",
     "Operator",
     "Recurrent",
+    "Scope",
     "Shape",
     "Shapes",
     "Softmax",

@@ -12,6 +12,8 @@ from perfmodel.domain.base import Frozen
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Function = Literal["none", "relu", "sigmoid", "tanh", "prelu"]
 """Elementwise functions."""
+Scope = Literal["item", "query"]
+"""Whom a result belongs to: each candidate item, or the query, which all its items share."""
 
 
 class Shape(NamedTuple):
@@ -31,9 +33,14 @@ Shapes = Mapping[str, Shape]
 
 
 class OperatorBase(Frozen):
-    """What all operators share: a name that others read the result by."""
+    """What all operators share: a name that others read the result by, and whom the result belongs to.
+
+    `scope: query` says that it is computed once for each request of a query that reaches an executor (the
+    user's features, history or tower) and broadcast to the request's items.
+    """
 
     name: Name
+    scope: Scope = "item"
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""

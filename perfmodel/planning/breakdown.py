@@ -12,6 +12,7 @@ from perfmodel.costmodel.service_time import BatchTime, TimedKernel, batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import Scope
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.words import quoted
 from perfmodel.planning.service_times import device_words, input_share
@@ -29,12 +30,14 @@ BOUNDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorTime:
-    """One operator's kernels of one family in one batch.
+    """One operator's kernels of one family and scope in one batch.
 
     Attributes
     ----------
     name, kind : str
         The operator in the model file, and the kernel family.
+    scope : {"item", "query"}
+        Whether it works for each item of the batch, or once for their query.
     seconds, share : float
         Time, and its fraction of the batch's. [s], [1]
     flop, bytes_moved, random_rows : float
@@ -47,6 +50,7 @@ class OperatorTime:
 
     name: str
     kind: str
+    scope: Scope
     seconds: float
     share: float
     flop: float
@@ -67,23 +71,22 @@ class BatchBreakdown:
 
 
 def break_down(time: BatchTime) -> BatchBreakdown:
-    """Group the kernels of one batch (arrays of one element) by operator and family, in execution order."""
+    """Group the kernels of one batch (arrays of one element) by operator, family and scope, as they run."""
     total_s = float(time.seconds[0])
-    groups: dict[tuple[str, str], list[TimedKernel]] = {}
+    groups: dict[tuple[str, str, Scope], list[TimedKernel]] = {}
     for timed in time.kernels:
-        groups.setdefault((timed.kernel.operator, timed.kernel.family), []).append(timed)
+        kernel = timed.kernel
+        groups.setdefault((kernel.operator, kernel.family, kernel.scope), []).append(timed)
     return BatchBreakdown(
         batch_size=int(time.batch_size[0]),
         seconds=total_s,
         basis=Basis.EXTRAPOLATED if time.is_edited else time.basis,
-        operators=tuple(
-            _operator(name, family, kernels, time, total_s) for (name, family), kernels in groups.items()
-        ),
+        operators=tuple(_operator(*group, kernels, time, total_s) for group, kernels in groups.items()),
     )
 
 
 def _operator(
-    name: str, family: str, kernels: list[TimedKernel], time: BatchTime, total_s: float
+    name: str, family: str, scope: Scope, kernels: list[TimedKernel], time: BatchTime, total_s: float
 ) -> OperatorTime:
     seconds = sum(float(timed.seconds[0]) for timed in kernels)
     works = [timed.kernel.work(time.batch_size[0]) for timed in kernels]
@@ -91,6 +94,7 @@ def _operator(
     return OperatorTime(
         name=name,
         kind=family,
+        scope=scope,
         seconds=seconds,
         share=seconds / total_s,
         flop=sum(float(work.flop) for work in works),

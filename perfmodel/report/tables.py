@@ -33,10 +33,13 @@ def interval_ms(interval: Interval | None) -> str:
 
 
 def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
-    """One row an operator and kernel family: time, share, work, and what bounds it."""
+    """One row an operator, kernel family and scope: time, share, work, and what bounds it."""
+    of_query = any(operator.scope == "query" for operator in operators)
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("operator")
     table.add_column("kind")
+    if of_query:
+        table.add_column("scope")
     for heading in ("ms", "share", "GFLOP", "GB", "rows"):
         table.add_column(heading, justify="right")
     table.add_column("bound by")
@@ -45,6 +48,7 @@ def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
         table.add_row(
             operator.name,
             operator.kind,
+            *([operator.scope] if of_query else []),
             number(operator.seconds / MS),
             f"{100 * operator.share:.1f} %",
             number(operator.flop / GFLOP),

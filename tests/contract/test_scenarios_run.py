@@ -35,7 +35,7 @@ PREDICT_KEYS = {
     "basis",
     "simulated_queries",
 }
-OPERATOR_KEYS = {"name", "kind", "time_ms", "share", "bound", "basis"}
+OPERATOR_KEYS = {"name", "kind", "scope", "time_ms", "share", "bound", "basis"}
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

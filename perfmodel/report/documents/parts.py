@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
+from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import ServingNode
@@ -84,10 +85,14 @@ class NodeDocument(TypedDict):
 
 @document
 class OperatorDocument(TypedDict):
-    """One operator's kernels of one family in one batch: time, work, and what takes the largest part."""
+    """One operator's kernels of one family in one batch: time, work, and what takes the largest part.
+
+    `scope`: whether it works for each item, or once for the request of a query.
+    """
 
     name: str
     kind: str
+    scope: Scope
     time_ms: float
     share: float
     flop: float
@@ -190,6 +195,7 @@ def operators(rows: Sequence[OperatorTime]) -> list[OperatorDocument]:
         {
             "name": row.name,
             "kind": row.kind,
+            "scope": row.scope,
             "time_ms": row.seconds / MS,
             "share": row.share,
             "flop": row.flop,

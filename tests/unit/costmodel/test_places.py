@@ -184,7 +184,7 @@ def test_short_rows_wait_for_their_first_line(row_bytes: float, lines: tuple[int
 
 
 def test_joining_three_tensors_of_five_items() -> None:
-    joined = Kernel(operator="c", family="concat", variant="features", pieces=3, read_bytes_per_item=24)
+    joined = Kernel(operator="c", family="concat", variant="features", pieces=3, written_bytes_per_item=24)
     amounts, coordinates = named(joined, 5)
     assert amounts == {"call": 1, "piece": 3, "byte": 120, "item_piece": 15}
     logs = {"log_items": log(5), "log_pieces": log(3), "log_piece_bytes": log(8)}
@@ -192,7 +192,7 @@ def test_joining_three_tensors_of_five_items() -> None:
 
 
 def test_a_concat_of_unknown_pieces_is_one_of_one() -> None:
-    copied = Kernel(operator="c", family="concat", variant="features", read_bytes_per_item=24)
+    copied = Kernel(operator="c", family="concat", variant="features", written_bytes_per_item=24)
     amounts, coordinates = named(copied, 5)
     assert amounts == {"call": 1, "piece": 1, "byte": 120, "item_piece": 5}
     assert coordinates["log_piece_bytes"] == pytest.approx(log(24))
@@ -304,7 +304,7 @@ def test_equal_calls_share_what_was_touched_between_them() -> None:
 
 def test_every_size_of_many_is_where_it_is_alone() -> None:
     """Constants are spread over the sizes too."""
-    call = Kernel(operator="c", family="concat", variant="features", pieces=3, read_bytes_per_item=24)
+    call = Kernel(operator="c", family="concat", variant="features", pieces=3, written_bytes_per_item=24)
     twice = {
         key: [np.repeat(row, 2) for row in value] if isinstance(value[0], list) else value * 2
         for key, value in MOMENT.items()
