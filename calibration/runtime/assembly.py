@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+from calibration.runtime import broadcast
 from calibration.runtime import operators as calls
 from calibration.runtime.memory import Weights
+from perfmodel.costmodel.broadcast import is_shared_product
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE, RecModel
-from perfmodel.domain.operators import Shapes
+from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
+from perfmodel.domain.operators import Scope, Shapes
 from perfmodel.errors import InputError
 
 Pieces = tuple[int, ...]
@@ -38,16 +40,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Inputs of one table: the slots of its indices and, where it pools, of its offsets."""
+    """Inputs of one table: the slots of its indices and, where it pools, of its offsets.
+
+    Those of the query are for one, whatever the batch.
+    """
 
     table: ops.EmbeddingTable
     indices: int
     offsets: int | None
+    scope: Scope = "item"
 
 
 @dataclass(slots=True)
 class Assembly:
-    """The steps so far; `device` is where the weights are, and so where constants must be."""
+    """The steps so far; `device` is where the weights are, and so where constants must be.
+
+    `shared` holds the slots of the query's results, whose batch dimension is 1; `items` is the slot of an
+    input with a row for each item and nothing in it, for what repeats the query's results.
+    """
 
     model: RecModel
     shapes: Shapes
@@ -61,6 +71,9 @@ class Assembly:
     lookups: list[Lookup] = field(default_factory=list)
     num_slots: int = 0
     dense: int | None = None
+    query_dense: int | None = None
+    items: int | None = None
+    shared: set[int] = field(default_factory=set)
 
     def slot(self) -> int:
         """A new slot."""
@@ -89,9 +102,27 @@ class Assembly:
         pieces = self.results[name]
         if len(pieces) > 1:
             upcoming = self.steps[-1].kernels[-1] + 1  # the kernel that reads it
-            pieces = (self.append(calls.concat_length, pieces, (upcoming,)),)
+            joined = self.append(calls.concat_length, pieces, (upcoming,))
+            if pieces[0] in self.shared:
+                self.shared.add(joined)
+            pieces = (joined,)
             self.results[name] = pieces
         return pieces[0]
+
+    def repeat(self, slot: int) -> int:
+        """A result of the query with a row for each item; no kernel stands for it: it copies nothing."""
+        if self.items is None:
+            self.items = self.slot()
+        before = self.steps[-1].kernels[-1:] if self.steps else (0,)
+        return self.append(broadcast.repeat, (slot, self.items), before)
+
+    def some_shared(self, slots: Pieces) -> bool:
+        """Whether any of them is the query's, and others an item's."""
+        return not self.shared.isdisjoint(slots) and not self.shared.issuperset(slots)
+
+    def items_first(self, slots: Pieces) -> Pieces:
+        """The same slots, of which those of the query come last: the first result has a row for each item."""
+        return tuple(sorted(slots, key=self.shared.__contains__))
 
     def linear(self, x: int, inner: int, outer: int) -> int:
         """A fully connected layer."""
@@ -117,8 +148,6 @@ def assemble(
     InputError
         If a table's elements are not fp32, or the runtime has no call for an operator.
     """
-    if model.has_query_work or model.query_dense_features:
-        raise InputError(f"{model.name}: the runtime has no calls for work of the query")
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
     remaining = iter(range(first, len(kernels)))
@@ -126,12 +155,37 @@ def assemble(
     if model.dense_features:
         assembly.dense = assembly.slot()
         assembly.results[DENSE] = (assembly.dense,)
+    if model.query_dense_features:
+        assembly.query_dense = assembly.slot()
+        assembly.shared.add(assembly.query_dense)
+        assembly.results[QUERY_DENSE] = (assembly.query_dense,)
     for operator in model.operators:
         assembler = _ASSEMBLERS.get(type(operator))
         if assembler is None:
             raise InputError(f"{model.name}: {operator.name}: the runtime has no call for {operator.kind}")
-        assembly.results[operator.name] = assembler(operator, assembly)
+        of_query: dict[str, Pieces] = {}
+        if operator.scope == "item" and _reads_the_query_alone(operator, assembly):
+            of_query = {name: assembly.results[name] for name in operator.reads()}
+            for name, pieces in of_query.items():
+                assembly.results[name] = tuple(assembly.repeat(slot) for slot in pieces)
+        result = assembler(operator, assembly)
+        if operator.scope == "query":
+            assembly.shared.update(result)
+        assembly.results |= of_query
+        assembly.results[operator.name] = result
     return assembly
+
+
+def _reads_the_query_alone(op: ops.Operator, to: Assembly) -> bool:
+    """Whether an item's operator reads something, and nothing of the items."""
+    slots = [slot for name in op.reads() for slot in to.results[name]]
+    return bool(slots) and to.shared.issuperset(slots)
+
+
+def _shared_product(op: ops.Operator, to: Assembly) -> bool:
+    """Whether the cost model counts its products as those with a result of the query."""
+    shared = {name for name in op.reads() if to.shared.issuperset(to.results[name])}
+    return op.scope == "item" and is_shared_product(op, shared)
 
 
 def _mlp(op: ops.Mlp, to: Assembly) -> Pieces:
@@ -159,9 +213,9 @@ def _embedding_bag(op: ops.EmbeddingBag, to: Assembly) -> Pieces:
 def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: Assembly) -> int:
     rows = to.weights(table.num_rows, table.dim)
     if op.pooling == "none":
-        to.lookups.append(Lookup(table, to.slot(), None))
+        to.lookups.append(Lookup(table, to.slot(), None, op.scope))
         return to.append(calls.embedding(rows), (to.lookups[-1].indices,), (kernel,))
-    lookup = Lookup(table, to.slot(), to.slot())
+    lookup = Lookup(table, to.slot(), to.slot(), op.scope)
     to.lookups.append(lookup)
     return to.append(calls.embedding_bag(rows), (lookup.indices, lookup.indices + 1), (kernel,))
 
@@ -169,19 +223,23 @@ def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: As
 def _concat(op: ops.Concat, to: Assembly) -> Pieces:
     pieces = tuple(slot for name in op.inputs for slot in to.results[name])
     function = calls.concat_features if op.along == "features" else calls.concat_length
+    if to.some_shared(pieces):
+        function = broadcast.concat(along_length=op.along == "length")
     return (to.step(function, pieces, "concat"),)
 
 
 def _sum(op: ops.Sum, to: Assembly) -> Pieces:
     if len(op.inputs) > 1:
-        return (to.step(calls.add, tuple(to.one(name) for name in op.inputs), "sum"),)
+        inputs = to.items_first(tuple(to.one(name) for name in op.inputs))
+        return (to.step(calls.add, inputs, "sum"),)
     pieces = to.results[op.inputs[0]]
     return (to.step(calls.add if len(pieces) > 1 else calls.sum_vectors, pieces, "sum"),)
 
 
 def _dot_interaction(op: ops.DotInteraction, to: Assembly) -> Pieces:
     pieces = tuple(slot for name in op.inputs for slot in to.results[name])
-    stacked = to.step(calls.concat_length, pieces, "concat")
+    stack = broadcast.concat(along_length=True) if to.some_shared(pieces) else calls.concat_length
+    stacked = to.step(stack, pieces, "concat")
     pairs = to.step(calls.all_pairs, (stacked,), "batch_matmul")
     n = op.num_vectors(to.shapes)
     row, column = torch.tril_indices(n, n, offset=0 if op.with_self else -1, device=to.device)
@@ -215,13 +273,18 @@ def _local_activation(op: ops.LocalActivation, to: Assembly) -> Pieces:
         x = to.linear(x, inner, outer)
         if outer != 1:
             x = to.activate(x, "relu", own=True)
+    if _shared_product(op, to):
+        return (to.step(broadcast.weigh, (x, behaviours), "fc"),)
     return (to.step(calls.weigh, (x, behaviours), "batch_matmul"),)
 
 
 def _attention_scores(op: ops.AttentionScores, to: Assembly) -> Pieces:
     states = to.one(op.states)
     mapped = to.linear(to.one(op.candidate), to.shapes[op.candidate].width, to.shapes[op.states].width)
-    scores = to.step(calls.state_scores, (states, mapped), "batch_matmul")
+    if _shared_product(op, to):
+        scores = to.step(broadcast.state_scores, (states, mapped), "fc")
+    else:
+        scores = to.step(calls.state_scores, (states, mapped), "batch_matmul")
     return (to.step(calls.softmax_scores, (scores,), "softmax"),)
 
 
@@ -235,9 +298,15 @@ def _attention(op: ops.Attention, to: Assembly) -> Pieces:
             to.linear(key, key_width, inner),
             to.linear(value, key_width, inner),
         )
-    scores = to.step(calls.attention_scores(op.num_heads), (query, key), "batch_matmul")
-    weights = to.step(calls.softmax, (scores,), "softmax")
-    weighed = to.step(calls.attention_values(op.num_heads), (weights, value), "batch_matmul")
+    if _shared_product(op, to):
+        scores = to.step(broadcast.attention_scores(op.num_heads), (query, key), "fc")
+        weights = to.step(calls.softmax, (scores,), "softmax")
+        length = to.shapes[op.query].length
+        weighed = to.step(broadcast.attention_values(op.num_heads, length), (weights, value), "fc")
+    else:
+        scores = to.step(calls.attention_scores(op.num_heads), (query, key), "batch_matmul")
+        weights = to.step(calls.softmax, (scores,), "softmax")
+        weighed = to.step(calls.attention_values(op.num_heads), (weights, value), "batch_matmul")
     return (to.linear(weighed, inner, width) if op.projected else weighed,)
 
 
@@ -251,6 +320,8 @@ def _recurrent(op: ops.Recurrent, to: Assembly) -> Pieces:
         layer = calls.recurrent(op.kind, weights, last=last)
         return (to.step(layer, (x,), "recurrent", "recurrent"),)
     layer = calls.augru(weights, last=last)
+    if x in to.shared and op.scope == "item":
+        x = to.repeat(x)
     return (to.step(layer, (x, to.one(op.attention)), "recurrent", "recurrent"),)
 
 
@@ -264,11 +335,16 @@ def _view(op: ops.View, to: Assembly) -> Pieces:
 def _elementwise(op: ops.Elementwise, to: Assembly) -> Pieces:
     length, width = to.shapes[op.name]
     function = calls.elementwise(length, width, len(op.inputs))
-    return (to.step(function, tuple(to.one(name) for name in op.inputs), "elementwise"),)
+    inputs = to.items_first(tuple(to.one(name) for name in op.inputs))
+    return (to.step(function, inputs, "elementwise"),)
 
 
 def _batch_matmul(op: ops.BatchMatmul, to: Assembly) -> Pieces:
     sides = (to.one(op.left), to.one(op.right))
+    if _shared_product(op, to):
+        left = sides[0] in to.shared
+        own, shared = reversed(sides) if left else sides
+        return (to.step(broadcast.products(op.products, op.inner, left=left), (own, shared), "fc"),)
     return (to.step(calls.batch_matmul(op.products, op.inner), sides, "batch_matmul"),)
 
 

@@ -117,7 +117,7 @@ def match(behaviours: Tensor, candidate: Tensor) -> Tensor:
 
 def join_unit_inputs(behaviours: Tensor, matched: Tensor, candidate: Tensor) -> Tensor:
     """DIN: [behaviour, behaviour x candidate, candidate] for each behaviour."""
-    return torch.cat((behaviours, matched, candidate.unsqueeze(1).expand_as(behaviours)), 2)
+    return torch.cat((behaviours.expand_as(matched), matched, candidate.unsqueeze(1).expand_as(matched)), 2)
 
 
 def weigh(weights: Tensor, vectors: Tensor) -> Tensor:
@@ -156,7 +156,8 @@ def attention_values(num_heads: int) -> Function:
 
 
 def _by_head(x: Tensor, num_heads: int) -> Tensor:
-    return x.view(x.shape[0], x.shape[1], num_heads, -1).transpose(1, 2)
+    x = x if x.dim() == 3 else x.unsqueeze(1)
+    return x.reshape(x.shape[0], x.shape[1], num_heads, -1).transpose(1, 2)
 
 
 def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
@@ -237,7 +238,8 @@ def elementwise(length: int, width: int, num_inputs: int) -> Function:
         ]
         result = torch.mul(parts[0], parts[1 if num_inputs > 1 else 0])
         for part in parts[2:]:
-            result = result.mul_(part)
+            covers = result.shape[1] >= part.shape[1] and result.shape[2] >= part.shape[2]
+            result = result.mul_(part) if covers else torch.mul(result, part)
         result = result if result.shape[1:] == (length, width) else result.expand(-1, length, width)
         return result.squeeze(1) if length == 1 else result
 

@@ -72,6 +72,8 @@ class Programme:
     num_slots: int
     dense: int | None
     output: int
+    query_dense: int | None = None
+    items: int | None = None
     dtype: torch.dtype = torch.float32
 
     def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
@@ -79,13 +81,20 @@ class Programme:
         return self.many_inputs(batch_size, 1, rng)[0]
 
     def many_inputs(self, batch_size: int, count: int, rng: np.random.Generator) -> list[Inputs]:
-        """Draw several batches at once, which is faster; all of them read the same dense features."""
+        """Draw several batches of one query each at once, which is faster; dense features are the same."""
         by_slot: dict[int, Sequence[torch.Tensor]] = {}
-        if self.dense is not None:
-            features = rng.random((batch_size, self.model.dense_features), dtype=np.float32)
-            by_slot[self.dense] = [torch.from_numpy(features).to(self.dtype)] * count
+        for slot, rows, width in (
+            (self.dense, batch_size, self.model.dense_features),
+            (self.query_dense, 1, self.model.query_dense_features),
+        ):
+            if slot is not None:
+                features = rng.random((rows, width), dtype=np.float32)
+                by_slot[slot] = [torch.from_numpy(features).to(self.dtype)] * count
+        if self.items is not None:
+            by_slot[self.items] = [torch.empty(batch_size, 0)] * count
         for lookup in self.lookups:
-            by_slot |= _lookup_inputs(lookup, batch_size, count, rng)
+            rows = 1 if lookup.scope == "query" else batch_size
+            by_slot |= _lookup_inputs(lookup, rows, count, rng)
         slots = tuple(by_slot)
         columns = zip(*by_slot.values(), strict=True)
         return [Inputs(batch_size, tuple(zip(slots, tensors, strict=True))) for tensors in columns]
@@ -165,6 +174,8 @@ def programme_with(
         lookups=tuple(assembly.lookups),
         num_slots=assembly.num_slots,
         dense=assembly.dense,
+        query_dense=assembly.query_dense,
+        items=assembly.items,
         output=output,
         dtype=dtype,
     )

@@ -22,10 +22,11 @@ _MOST_LOOKUPS = 1.5e6
 def fresh_inputs(programme: Programme, batch_size: int, rng: np.random.Generator) -> list[Inputs]:
     """As many batches as it takes to touch more rows than caches hold, so that none is found hot."""
     model = programme.model
-    touched = batch_size * model.embedding_bytes_per_item
+    touched = batch_size * model.embedding_bytes_per_item + model.embedding_bytes_per_query
     if touched == 0.0:
         return [programme.inputs(batch_size, rng)]
-    wanted = min(_RENEWED_BYTES / touched, _MOST_LOOKUPS / (batch_size * model.lookups_per_item))
+    lookups = batch_size * model.lookups_per_item + model.lookups_per_query
+    wanted = min(_RENEWED_BYTES / touched, _MOST_LOOKUPS / lookups)
     return programme.many_inputs(batch_size, int(np.clip(np.ceil(wanted), 2, _MOST_INPUTS)), rng)
 
 

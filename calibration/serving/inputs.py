@@ -77,9 +77,12 @@ def draw_inputs(
 
 
 def input_bytes_per_item(model: RecModel) -> float:
-    """Memory of one item's inputs: an index for each lookup and table, a float for each dense feature."""
-    indices = model.lookups_per_item + model.num_tables
-    return INDEX_BYTES * indices + FLOAT_BYTES * model.dense_features
+    """Memory of one item's inputs: an index for each lookup and table, a float for each dense feature.
+
+    Of a request of one item: those of its query are counted with them.
+    """
+    indices = model.lookups_per_item + model.lookups_per_query + model.num_tables
+    return INDEX_BYTES * indices + FLOAT_BYTES * (model.dense_features + model.query_dense_features)
 
 
 def _items(sizes: IntArray, counts: IntArray, variants: int) -> float:
