@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
     from perfmodel.library.predict import Prediction, predict
     from perfmodel.library.shipped import models, profiles, scenarios
+    from perfmodel.library.sweep import Sweep, sweep
     from perfmodel.library.tune import TuneAnswer, tune
     from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
     from perfmodel.report.documents.schemas import document_schema
@@ -50,6 +51,7 @@ __all__ = [
     "PerfplanError",
     "Prediction",
     "Scenario",
+    "Sweep",
     "TuneAnswer",
     "UndecidedError",
     "UnstableError",
@@ -63,6 +65,7 @@ __all__ = [
     "predict",
     "profiles",
     "scenarios",
+    "sweep",
     "tune",
 ]
 
@@ -82,6 +85,8 @@ _HOMES = {
     "models": "library.shipped",
     "profiles": "library.shipped",
     "scenarios": "library.shipped",
+    "Sweep": "library.sweep",
+    "sweep": "library.sweep",
     "TuneAnswer": "library.tune",
     "tune": "library.tune",
     "LoadedScenario": "loading.scenario_file",

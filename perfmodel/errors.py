@@ -8,6 +8,8 @@ PerfplanError            exit code 1
 └── InterruptionError  130   the user ended the run
 """
 
+from collections.abc import Mapping
+
 
 class PerfplanError(Exception):
     """Base of all errors that perfplan raises on purpose; the message is one line for the user."""
@@ -67,3 +69,13 @@ class InterruptionError(PerfplanError):
     """The user ended the run; the message says what was kept, and how to go on."""
 
     exit_code = 130  # 128 + SIGINT, as a shell reports it
+
+
+SLA_MISSED = 3
+EXIT_CODES: Mapping[str, int] = {
+    "meets_sla": 0,
+    "misses_sla": SLA_MISSED,
+    "unstable": UnstableError.exit_code,
+    "within_error": UndecidedError.exit_code,
+}
+"""By verdict."""

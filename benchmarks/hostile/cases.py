@@ -42,6 +42,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "tune": ("-s", "ncf_skylake", "--batch-sizes", "64,128"),
     "latency": ("-m", "ncf", "--on", "skylake"),
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
+    "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
     "list": ("models",),
     "schema": ("model",),
     "calibrate": ("-o", "profile.yaml", "--budget", "10s"),

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from perfmodel.errors import UndecidedError, UnstableError
+from perfmodel.errors import EXIT_CODES, SLA_MISSED, UndecidedError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SLA_MISSED = 3
+__all__ = ["CANNOT_TELL", "EXIT_CODES", "SLA_MISSED", "show"]
+
 CANNOT_TELL = UndecidedError.exit_code
-EXIT_CODES: Mapping[str, int] = {
-    "meets_sla": 0,
-    "misses_sla": SLA_MISSED,
-    "unstable": UnstableError.exit_code,
-    "within_error": CANNOT_TELL,
-}
-"""By verdict."""
 
 
 def show(document: Callable[[], object], page: Callable[[], RenderableType], *, as_json: bool) -> None:

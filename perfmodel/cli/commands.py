@@ -71,6 +71,12 @@ def _fleet() -> Command:
     return fleet
 
 
+def _sweep() -> Command:
+    from perfmodel.cli.sweep import sweep
+
+    return sweep
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -89,6 +95,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Predict the latency of one batch on one executor, operator by operator.", _latency
     ),
     "fleet": LazyCommand("Predict tail latency and power of many nodes behind a router, over a day.", _fleet),
+    "sweep": LazyCommand("Ask one question at many points of a scenario, on all cores or a cluster.", _sweep),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",
         _calibration("calibrate", "calibrate"),
@@ -114,7 +121,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
 }
 
 
-SIMULATING = ("predict", "capacity", "tune", "fleet", "reproduce", "validate", "calibrate")
+SIMULATING = ("predict", "capacity", "tune", "fleet", "sweep", "reproduce", "validate", "calibrate")
 LEAST_ROOM_BYTES = 0.65 * GIB
 """Address space that numpy, numba and their threads map before the first query; with less, a library ends
 the process, or waits for ever for a thread that could not start. `rm1_skylake` runs in 0.67 GiB."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -69,6 +69,14 @@ class FleetArguments(Frozen):
     routing: Routing
     rate_qps: Rate | None
     windows: Annotated[int, Field(ge=1, le=MOST_WINDOWS)]
+
+
+class SweepArguments(Frozen):
+    """Of `sweep`, beside the scenario and what is swept."""
+
+    question: Literal["predict", "capacity", "tune"]
+    pareto: tuple[str, ...]
+    jobs: Count | None
 
 
 class LatencyArguments(Frozen):

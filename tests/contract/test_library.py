@@ -56,6 +56,10 @@ ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
         lambda: perfmodel.fleet(RM3, 3, also=[("rm3_broadwell", 2)], rate_qps=900, overrides=QUICK),
         ["fleet", "-s", RM3, "-n", "3", "--also", "rm3_broadwell=2", "--qps", "900", *FEW],
     ),
+    "sweep": (
+        lambda: perfmodel.sweep(RM3, {"policy.batch_size": [64, 0]}, overrides=QUICK, pareto=["latency"]),
+        ["sweep", RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1", *FEW],
+    ),
 }
 EVERY_QUESTION = pytest.mark.parametrize(
     "question", [pytest.param(name, marks=pytest.mark.slow) if name == "tune" else name for name in ASKED]

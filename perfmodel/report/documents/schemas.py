@@ -9,7 +9,17 @@ from pydantic import TypeAdapter
 
 from perfmodel.errors import InputError
 from perfmodel.loading.words import near, quoted
-from perfmodel.report.documents import Kind, capacity, deeprecsys, fleet, latency, listing, predict, tune
+from perfmodel.report.documents import (
+    Kind,
+    capacity,
+    deeprecsys,
+    fleet,
+    latency,
+    listing,
+    predict,
+    sweep,
+    tune,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,6 +31,7 @@ KINDS: Mapping[str, Kind] = {
     "deeprecsys": Kind(deeprecsys.DeepRecSysDocument, deeprecsys.VERSION, "perfplan tune --deeprecsys-mode"),
     "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
+    "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -32,7 +43,7 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep" or "list".
 
     Raises
     ------

@@ -1,0 +1,179 @@
+"""`perfplan sweep`: one question at many points."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.answering import show
+from perfmodel.cli.options import (
+    AcceptUncertainOption,
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    SetOption,
+)
+from perfmodel.cli.progress import Progress
+from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.over import parse_over
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.words import cut_path
+from perfmodel.planning.sweep.answer import table_of
+from perfmodel.planning.sweep.backends import Backend, dask_cluster, processes
+from perfmodel.planning.sweep.computation import answer_points
+from perfmodel.planning.sweep.journal import Journal
+from perfmodel.planning.sweep.points import Point, points_of
+from perfmodel.report.asking import Asking, require_one_point
+from perfmodel.report.documents.sweep import sweep_document
+from perfmodel.report.sweep import PLOTS, sweep_drawing, sweep_page
+from perfmodel.report.table_files import require_writable, table_bytes, write_file
+
+
+class SweptQuestion(StrEnum):
+    """What is asked at every point."""
+
+    PREDICT = "predict"
+    CAPACITY = "capacity"
+    TUNE = "tune"
+
+
+class BackendName(StrEnum):
+    """Who answers."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
+def sweep(
+    positional: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", help="As --scenario.", show_default=False)
+    ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", "-s", metavar="NAME|FILE", help="A shipped scenario, or a YAML file."),
+    ] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over",
+            metavar="KEY=V1,V2,...",
+            help="Values of a key, or ranges: 10:50:5 (five of them), 100..500+50, 16..1024*2. Repeatable: "
+            "every combination is a point.",
+        ),
+    ] = None,
+    question: Annotated[
+        SweptQuestion, typer.Option(help="What is asked at every point.")
+    ] = SweptQuestion.PREDICT,
+    overrides: SetOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a row a point: .csv, .parquet or .json. Killed before its end, the same command "
+            "goes on with what is finished.",
+        ),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it: .svg, .png or .pdf.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What --plot draws [the SLA's percentile, or the largest load]."),
+    ] = None,
+    pareto: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Mark the points that no other beats, such as latency,qps_per_w."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, metavar="N", help="Processes [one for each core].")
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="Who answers.")] = BackendName.LOCAL,
+    address: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="The scheduler, for --backend dask.")
+    ] = None,
+    accept_uncertain: AcceptUncertainOption = False,
+    mixed_stacks: MixedStacksOption = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question at many points of a scenario, on all cores or a cluster."""
+    keys = [parse_over(text) for text in over or ()]
+    points = points_of(keys)
+    fronts = [name.strip() for name in pareto.split(",")] if pareto is not None else []
+    if "" in fronts:
+        raise InputError("--pareto: expected names of metrics, such as latency,qps_per_w")
+    if metric is not None and plot is None:
+        raise InputError("--metric: expected --plot FILE with it")
+    if plot is not None:
+        require_writable(plot, PLOTS, "--plot")
+    if out is not None:
+        require_writable(out)
+    asking = Asking(
+        scenario=load_scenario(_one_scenario(positional, scenario), overrides or ()),
+        question=question.value,
+        mixed_stacks=mixed_stacks,
+        extrapolate=extrapolate,
+        accept_uncertain=accept_uncertain,
+    )
+    require_one_point(asking, points)
+    by = _backend(backend, address, jobs)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(_journal_path(out, asking.digest, points), asking.digest))
+        try:
+            found = answer_points(
+                points, asking, by, journal=journal, progress=Progress("points", len(points))
+            )
+        except KeyboardInterrupt:
+            kept = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
+            raise InterruptionError(f"interrupted: {kept}") from None
+        table = table_of(asking.scenario.name, question.value, keys, found, fronts)
+        if plot is not None:
+            write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
+        if out is not None:
+            write_file(out, table_bytes(out, table.rows, lambda: sweep_document(table)))
+        journal.drop()
+    show(lambda: sweep_document(table), lambda: sweep_page(table), as_json=as_json)
+    if not table.answered:
+        first = table.rows[0]
+        print(f"sweep: no point has an answer; the first: {first['reason']}", file=sys.stderr)
+        raise typer.Exit(first["exit_code"])
+
+
+def _one_scenario(positional: str | None, option: str | None) -> str:
+    if (positional is None) == (option is None):
+        got = "none" if option is None else "both"
+        raise InputError(f"sweep: expected one scenario, as an argument or with --scenario, got {got}")
+    return positional if option is None else option  # type: ignore[return-value]  # one of them is not None
+
+
+def _backend(name: BackendName, address: str | None, jobs: int | None) -> Backend:
+    if name is BackendName.LOCAL:
+        if address is not None:
+            raise InputError("--address: expected --backend dask with it")
+        return processes(jobs)
+    if address is None:
+        raise InputError("--backend dask: expected --address tcp://HOST:PORT of a scheduler")
+    if jobs is not None:
+        raise InputError("--jobs: a Dask cluster has its own workers")
+    return dask_cluster(address)
+
+
+def _journal_path(out: Path | None, digest: str, points: Sequence[Point]) -> Path:
+    """Beside the answer, or in the user's cache where the answer goes to stdout."""
+    if out is not None:
+        return out.with_name(f"{out.name}.unfinished")
+    named = sha256(" ".join([digest, *(point.name for point in points)]).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perfplan"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{cache}: cannot keep what is finished: {error.strerror}; name --out FILE"
+        ) from None
+    return cache / f"sweep-{named}.unfinished"

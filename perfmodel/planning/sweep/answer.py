@@ -1,0 +1,171 @@
+"""The answer of a sweep: a row a point, and which rows nothing beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perfmodel.errors import InputError
+from perfmodel.loading.over import SweptKey
+from perfmodel.loading.words import nearest, quoted
+from perfmodel.planning.sweep.journal import Row
+
+ANSWERED = (0, 3, 4, 6)
+"""Exit codes of rows that hold an answer: a missed SLA, an overload and "cannot tell" are answers."""
+
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "latency": ("sla.predicted_ms", "latency_ms.p95"),
+    "qps": ("tuned.latency_bounded_qps", "latency_bounded_qps"),
+}
+"""Short names of what is looked at most, by the first column that there is."""
+
+_LESS_IS_BETTER = ("_ms", "power", "price", "utilisation", "shed", "error", "threads", "late")
+"""Parts of the names of metrics of which less is better; of all others more is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTable:
+    """The answer of `perfplan sweep`.
+
+    Attributes
+    ----------
+    scenario : str
+        What the points change.
+    question : str
+        Which command's answers the rows hold.
+    keys : tuple of SweptKey
+        What is changed.
+    rows : tuple of dict
+        In the order of the points, all with the same columns: the swept keys, then exit code, reason, stack
+        and the metrics; None where a point has none.
+    pareto : tuple of str
+        The metrics that the front is of; empty where nobody asked.
+    """
+
+    scenario: str
+    question: str
+    keys: tuple[SweptKey, ...]
+    rows: tuple[Row, ...]
+    pareto: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.rows[0])
+
+    @property
+    def answered(self) -> int:
+        """Points that have an answer."""
+        return sum(row["exit_code"] in ANSWERED for row in self.rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the table must know."""
+        stacks = sorted({row["stack"] for row in self.rows if row["stack"] is not None})
+        if len(stacks) < 2:
+            return []
+        return [f"the points have times of different software ({', '.join(stacks)}), which is compared too"]
+
+
+def table_of(
+    scenario: str,
+    question: str,
+    keys: Sequence[SweptKey],
+    found: Sequence[tuple[Row, Row]],
+    pareto: Sequence[str] = (),
+) -> SweepTable:
+    """Put rows below each other, each a pair of what was set and what was found.
+
+    Raises
+    ------
+    InputError
+        If the front is asked of a metric that no row has.
+    """
+    columns = dict.fromkeys(name for _, row in found for name in row)
+    # A section that a point has and another does not is null there, and several columns here.
+    split = {name[:at] for name in columns for at, letter in enumerate(name) if letter == "."}
+    columns = {name: None for name in columns if name not in split}
+    rows = [swept | {name: row.get(name) for name in columns} for swept, row in found]
+    metrics = tuple(column_of(name, rows, "--pareto") for name in pareto)
+    if metrics:
+        best = pareto_front(rows, metrics)
+        rows = [row | {"pareto": index in best} for index, row in enumerate(rows)]
+    return SweepTable(
+        scenario=scenario, question=question, keys=tuple(keys), rows=tuple(rows), pareto=metrics
+    )
+
+
+def column_of(name: str, rows: Sequence[Row], option: str) -> str:
+    """Find the numeric column that a name means: itself, a short name's, or the only one that ends so.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several.
+
+    Examples
+    --------
+    >>> column_of("latency", [{"a": 1, "latency_ms.p95": 3.0}], "--pareto")
+    'latency_ms.p95'
+    """
+    numeric = [
+        column
+        for column in (rows[0] if rows else ())
+        if any(_is_number(row[column]) for row in rows) and column not in ("exit_code",)
+    ]
+    for wanted in (name, *_ALIASES.get(name, ())):
+        if wanted in numeric:
+            return wanted
+    ending = [column for column in numeric if column.endswith(f".{name}")]
+    tuned = [column for column in ending if column.startswith("tuned.")]
+    if len(tuned or ending) == 1:
+        return (tuned or ending)[0]
+    if ending:
+        raise InputError(f"{option}: {name} may be {', '.join(ending[:6])}; expected one of them")
+    if not numeric:
+        raise InputError(f"{option}: no point has an answer with numbers")
+    hint = nearest(name, numeric) or f"; there are {', '.join(numeric[:40])}"
+    raise InputError(f"{option}: no metric {quoted(name)}{hint}")
+
+
+def pareto_front(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> set[int]:
+    """Indices of the rows that no other is at least as good as in all metrics, and better in one.
+
+    Examples
+    --------
+    >>> rows = [{"p95_ms": 1.0, "qps": 5}, {"p95_ms": 2.0, "qps": 5}, {"p95_ms": 2.0, "qps": 9}]
+    >>> sorted(pareto_front(rows, ["p95_ms", "qps"]))
+    [0, 2]
+    """
+    signs = [1.0 if less_is_better(metric) else -1.0 for metric in metrics]
+    points = {
+        index: tuple(sign * row[metric] for sign, metric in zip(signs, metrics, strict=True))
+        for index, row in enumerate(rows)
+        if all(_is_number(row[metric]) for metric in metrics)
+    }
+    front: dict[int, tuple[float, ...]] = {}
+    for index, point in sorted(points.items(), key=lambda item: item[1]):
+        # In this order nothing that comes later beats what is already on the front.
+        if not any(_beats(other, point) for other in front.values()):
+            front[index] = point
+    return set(front)
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is the better the smaller it is: times, power, prices, errors.
+
+    Examples
+    --------
+    >>> less_is_better("latency_ms.p95"), less_is_better("qps_per_w"), less_is_better("power_w")
+    (True, False, True)
+    """
+    return any(part in metric for part in _LESS_IS_BETTER)
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

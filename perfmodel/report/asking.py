@@ -1,0 +1,170 @@
+"""One point of a sweep: the question asked of a changed scenario, and its answer as a row of a table."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, Note, PerfplanError, UndecidedError
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
+from perfmodel.planning.sweep.points import Point
+from perfmodel.report.frames import flat
+
+Asked = Literal["predict", "capacity", "tune"]
+
+ROW_KEYS = ("exit_code", "reason", "stack")
+"""What every row has beside the swept keys and the metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What is asked at every point; other processes, on other machines, get it whole.
+
+    Attributes
+    ----------
+    scenario : LoadedScenario
+        What the points change.
+    question : {"predict", "capacity", "tune"}
+        Which command's answer a row holds.
+    mixed_stacks, extrapolate, accept_uncertain : bool
+        As for that command.
+    """
+
+    scenario: LoadedScenario
+    question: Asked = "predict"
+    mixed_stacks: bool = False
+    extrapolate: bool = False
+    accept_uncertain: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that the points share: the scenario as it stands, what is asked, and our own code."""
+        source = self.scenario.source
+        asked = (self.question, self.mixed_stacks, self.extrapolate, self.accept_uncertain)
+        shared = [source.data(), str(source.directory.resolve()), asked, sources_digest()]
+        return sha256(json.dumps(shared).encode()).hexdigest()
+
+    def __call__(self, point: Point) -> Finished:
+        """Answer a point; what cannot be answered is a row with the reason."""
+        files: dict[str, str] = {}
+        try:
+            loaded = load_scenario(self.scenario, point.overrides)
+            files = _files_of(loaded)
+            row = self._row(loaded)
+        except PerfplanError as error:
+            row = {"exit_code": error.exit_code, "reason": _at_point(error, point), "stack": None}
+        except MemoryError:
+            row = {"exit_code": 2, "reason": "out of memory", "stack": None}
+        own = {key: value for key, value in row.items() if key not in point.keys}
+        return {"point": point.name, "row": own, "files": files}
+
+    def _row(self, loaded: LoadedScenario) -> Row:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # of a thousand points, a thousand notes
+            question = prepare(loaded, mixed_stacks=self.mixed_stacks)
+            with loaded.places():
+                document, code, reason = self._answer(question)
+        metrics = flat(document)
+        metrics.pop("reason", None)
+        stack = question.node.cpu.stack
+        return {"exit_code": code, "reason": reason, "stack": stack} | metrics
+
+    def _answer(self, question: Question) -> tuple[Mapping[str, Any], int, str | None]:
+        """The document, the exit code of the command, and why that is not 0."""
+        # Imported on use: three questions, of which a sweep asks one.
+        if self.question == "capacity":
+            return _capacity(question, self.extrapolate, self.accept_uncertain)
+        if self.question == "tune":
+            return _tune(question, self.extrapolate)
+        return _predict(question, self.extrapolate, self.accept_uncertain)
+
+
+def _at_point(error: PerfplanError, point: Point) -> str:
+    """What is wrong; what the sweep set was said with --over."""
+    said = str(error)
+    is_swept = any(said.startswith(f"--set {key}") for key in point.keys)
+    return said.replace("--set ", "--over ", 1) if is_swept else said
+
+
+def _files_of(loaded: LoadedScenario) -> dict[str, str]:
+    """Digests of the files that an answer is computed from, beside the scenario's own."""
+    paths = [loaded.model_path(), loaded.cpu_profile().path]
+    paths += [choice.path for choice in loaded.accelerator_profiles()]
+    for section in ("arrivals", "query_sizes"):
+        file = getattr(getattr(loaded.scenario.traffic, section), "file", None)
+        if isinstance(file, Path):
+            paths.append(loaded.data_path(file, "traffic", section, "file"))
+    digests = FileDigests()
+    return {str(path.resolve()): digests.of(path) or "" for path in paths}
+
+
+def _predict(
+    question: Question, extrapolate: bool, accept_uncertain: bool
+) -> tuple[Mapping[str, Any], int, str | None]:
+    from perfmodel.planning.predict.computation import predict
+    from perfmodel.report.documents.predict import predict_document
+
+    result = predict(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
+    reasons = {
+        "meets_sla": None,
+        "misses_sla": "the SLA is missed",
+        "within_error": "cannot tell: the SLA may be met or missed",
+        "unstable": f"unstable: {result.run.notes[0] if result.run.notes else 'overloaded'}",
+    }
+    return predict_document(result), EXIT_CODES[result.verdict], reasons[result.verdict]
+
+
+def _capacity(
+    question: Question, extrapolate: bool, accept_uncertain: bool
+) -> tuple[Mapping[str, Any], int, str | None]:
+    from perfmodel.planning.capacity.computation import capacity
+    from perfmodel.report.documents.capacity import capacity_document
+
+    result = capacity(question, extrapolate=extrapolate)
+    document = capacity_document(result)
+    if result.latency_bounded_qps is None:
+        return document, SLA_MISSED, result.reason
+    if result.plan_for_qps is None and not accept_uncertain:
+        return document, UndecidedError.exit_code, "no load meets the SLA with its confidence"
+    return document, 0, None
+
+
+def _tune(question: Question, extrapolate: bool) -> tuple[Mapping[str, Any], int, str | None]:
+    from perfmodel.planning.tune.computation import tune
+    from perfmodel.planning.tune.question import TuneOptions
+    from perfmodel.report.documents.tune import tune_document
+
+    answer = tune(question, TuneOptions(extrapolate=extrapolate))
+    missed = answer.tuning.exhaustive.latency_bounded_qps is None
+    return tune_document(answer), SLA_MISSED if missed else 0, "no load meets the SLA" if missed else None
+
+
+TRIED_FIRST = 100
+"""Points that are looked at before any is asked: a key that does not exist is found in the first."""
+
+
+def require_one_point(asking: Asking, points: Sequence[Point]) -> None:
+    """Refuse a sweep whose first points cannot even be read: its keys are misspelt, most likely.
+
+    Raises
+    ------
+    InputError
+        What is wrong with the first.
+    """
+    problem: InputError | None = None
+    for point in points[:TRIED_FIRST]:
+        try:
+            load_scenario(asking.scenario, point.overrides)
+        except InputError as error:
+            problem = problem or error
+        else:
+            return
+    if problem is not None:
+        raise InputError(str(problem).replace("--set ", "--over ", 1))

@@ -1,0 +1,107 @@
+"""What is finished is kept whatever ends the process, and nothing stale or half-written is taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from perfmodel.errors import InputError
+from perfmodel.loading.over import parse_over
+from perfmodel.planning.sweep.backends import Ask
+from perfmodel.planning.sweep.computation import answer_points
+from perfmodel.planning.sweep.journal import FileDigests, Finished, Journal
+from perfmodel.planning.sweep.points import Point, points_of
+
+POINTS = points_of([parse_over("a=1..5+1")])
+
+
+def ask(point: Point) -> Finished:
+    square = int(point.values[0].text) ** 2
+    return {"point": point.name, "row": {"exit_code": 0, "square": square}, "files": {}}
+
+
+class Counting:
+    """A backend that answers here, and remembers whom it asked."""
+
+    def __init__(self, most: int = 99) -> None:
+        self.asked: list[str] = []
+        self._most = most
+
+    def __call__(self, ask: Ask, points: Sequence[Point]) -> Iterator[Finished]:
+        for point in points:
+            if len(self.asked) == self._most:
+                raise KeyboardInterrupt
+            self.asked.append(point.name)
+            yield ask(point)
+
+
+def run(path: Path, backend: Counting, of: str = "x") -> list[int]:
+    with Journal(path, of) as journal:
+        return [row["square"] for _, row in answer_points(POINTS, ask, backend, journal=journal)]
+
+
+def test_a_run_goes_on_where_another_was_interrupted(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "journal", Counting(most=3), Counting()
+    with pytest.raises(KeyboardInterrupt):
+        run(path, first)
+    assert run(path, second) == [1, 4, 9, 16, 25]
+    assert first.asked + second.asked == [point.name for point in POINTS]
+
+
+def test_wherever_the_writing_ended_every_whole_line_counts_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    run(path, Counting())
+    whole = path.read_bytes()
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        lines = whole[:length].count(b"\n")
+        # The last line is whole, too, where nothing but its end is missing.
+        finished = max(0, lines - 1) + (
+            0 < length < len(whole) and lines > 0 and whole[length : length + 1] == b"\n"
+        )
+        backend = Counting()
+        assert run(path, backend) == [1, 4, 9, 16, 25]
+        assert len(backend.asked) == 5 - finished
+        again = Counting()
+        run(path, again)
+        assert again.asked == [], "what was added is readable, whatever stood before it"
+
+
+def test_points_of_another_question_are_not_taken(tmp_path: Path) -> None:
+    run(tmp_path / "journal", Counting(), of="x")
+    backend = Counting()
+    run(tmp_path / "journal", backend, of="y")
+    assert len(backend.asked) == 5
+
+
+def test_points_whose_files_changed_are_computed_anew(tmp_path: Path) -> None:
+    path, file = tmp_path / "journal", tmp_path / "model.yaml"
+    file.write_text("one")
+
+    def ask_of_file(point: Point) -> Finished:
+        files = {str(file): FileDigests().of(file) or ""}
+        return {"point": point.name, "row": {"exit_code": 0}, "files": files}
+
+    def asked() -> int:
+        backend = Counting()
+        with Journal(path, "x") as journal:
+            answer_points(POINTS, ask_of_file, backend, journal=journal)
+        return len(backend.asked)
+
+    assert [asked(), asked()] == [5, 0]
+    file.write_text("two")
+    assert [asked(), asked()] == [5, 0]
+    file.unlink()
+    assert asked() == 5
+
+
+def test_two_sweeps_do_not_write_one_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal", "x"), pytest.raises(InputError, match="another sweep"):
+        Journal(tmp_path / "journal", "x").__enter__()
+
+
+def test_a_folder_that_takes_no_journal_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot keep what is finished"):
+        Journal(tmp_path / "none" / "journal", "x").__enter__()
