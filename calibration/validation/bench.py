@@ -158,7 +158,7 @@ def pool_for(question: Question, servable: Servable) -> InputPool:
         servable,
         every.num_items,
         stream(seed, "inputs"),
-        bytes_per_item=input_bytes_per_item(question.node.model),
+        bytes_per_item=input_bytes_per_item(question.serving_node.model),
     )
 
 

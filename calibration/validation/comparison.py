@@ -133,7 +133,8 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
 
 def _service_now(question: Question, l3_lifetime_s: float) -> ServiceTimes:
     """The profile's service times in the last-level cache of this hour."""
-    node = replace(question.node, cpu=question.node.cpu.with_l3_lifetime(l3_lifetime_s))
+    node = question.serving_node
+    node = replace(node, cpu=node.cpu.with_l3_lifetime(l3_lifetime_s))
     return node.service_times(question.policy, question.max_items, question.traffic.size_pmf)
 
 

@@ -16,7 +16,7 @@ from perfmodel.units import MS
 
 def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings: str) -> RenderableType:
     """Predicted, measured, signed errors; then service times by size, and how still the machine was."""
-    node = result.question.node
+    node = result.question.serving_node
     head = (
         f"[bold]{node.model.name}[/] on {node.num_workers} workers here, predicted by {node.cpu.name} "
         f"({node.cpu.stack}): {result.num_queries} queries at {number(result.offered_qps, 4)}/s"

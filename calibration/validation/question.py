@@ -139,10 +139,10 @@ def require_stable(question: Question, service: ServiceTimes) -> None:
 
 def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Bench, Question]:
     """Build the model with random weights and draw its inputs; the question is then about the model built."""
-    model = question.node.model
+    model = question.serving_node.model
     say(f"building {model.name}: {(model.embedding_bytes + model.dense_parameter_bytes) / GIB:.2f} GiB")
     programme = _built(model, question.simulation.seed, shrink_tables=shrink_tables)
-    question = replace(question, node=replace(question.node, model=programme.model))
+    question = replace(question, node=replace(question.serving_node, model=programme.model))
     workers = Workers(
         servable=programme,
         num_workers=question.node.num_workers,

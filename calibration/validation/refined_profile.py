@@ -31,15 +31,15 @@ def write_refined_profile(
         If the profile cannot be read, or `target` not be written.
     """
     document = cast(dict[str, Any], read_yaml(source).data())
-    stack: dict[str, Any] = document["stacks"][question.node.cpu.stack]
+    stack: dict[str, Any] = document["stacks"][question.serving_node.cpu.stack]
     entry = anchor_entry(question, anchor.refine(service), anchor.num_requests)
-    stack["anchors"] = {**stack.get("anchors", {}), question.node.model.name: entry}
+    stack["anchors"] = {**stack.get("anchors", {}), question.serving_node.model.name: entry}
     write_atomically(target, profile_text(document))
 
 
 def anchor_entry(question: Question, refined: ServiceTimes, num_requests: int) -> dict[str, Any]:
     """The refined times over those of the operators alone, at powers of two and the largest size."""
-    node = question.node
+    node = question.serving_node
     bare = replace(node, cpu=replace(node.cpu, anchors={}), accelerator=None, num_accelerators=0)
     largest = refined.max_batch_items
     operators = bare.service_times(question.policy, question.max_items, question.traffic.size_pmf)

@@ -92,8 +92,8 @@ class Validation:
         return {
             "schema": {"name": "validate", "version": VERSION},
             "scenario": question.name,
-            "model": question.node.model.name,
-            "profile": question.node.cpu.name,
+            "model": question.serving_node.model.name,
+            "profile": question.serving_node.cpu.name,
             "workers": question.node.num_workers,
             "threads": question.node.threads,
             "verdict": "meets_sla" if self.meets_sla else "misses_sla",

@@ -3,20 +3,28 @@
 from enum import IntEnum
 from typing import Literal
 
-BasisLabel = Literal["measured", "interpolated", "fitted", "assumed", "extrapolated"]
+BasisLabel = Literal["measured", "measured table", "interpolated", "fitted", "assumed", "extrapolated"]
 """The words for it that reports print, from best to worst."""
 
-_LABELS: tuple[BasisLabel, ...] = ("measured", "interpolated", "fitted", "assumed", "extrapolated")
+_LABELS: tuple[BasisLabel, ...] = (
+    "measured",
+    "measured table",
+    "interpolated",
+    "fitted",
+    "assumed",
+    "extrapolated",
+)
 
 
 class Basis(IntEnum):
     """Where a time comes from, from best to worst; a sum is as weak as its weakest part."""
 
     MEASURED = 0  # this very point was measured
-    INTERPOLATED = 1  # between measured points
-    FITTED = 2  # a formula with constants fitted to measurements or published figures
-    ASSUMED = 3  # a constant without a fit behind it plays a part
-    EXTRAPOLATED = 4  # outside the calibrated range
+    TABLE = 1  # whoever wrote a table of service times says that it was measured
+    INTERPOLATED = 2  # between measured points
+    FITTED = 3  # a formula with constants fitted to measurements or published figures
+    ASSUMED = 4  # a constant without a fit behind it plays a part
+    EXTRAPOLATED = 5  # outside the calibrated range
 
     @property
     def label(self) -> BasisLabel:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.scenario import Scenario
+from perfmodel.domain.scenario import NodeChoice, Scenario, TableNodeChoice
+from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.service_table_file import read_service_table
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
@@ -53,14 +55,29 @@ class LoadedScenario:
         InputError
             At the place of `model`, if there is no such model; the other finders do likewise.
         """
+        assert self.scenario.model is not None, "asked of a node that is not known by its service times"
         try:
             return find_file("model", self.scenario.model, relative_to=self.source.directory_of("model"))
         except InputError as error:
             raise self.error(str(error), "model") from None
 
+    @property
+    def profiled_node(self) -> NodeChoice:
+        """The node as profiles describe it.
+
+        Raises
+        ------
+        InputError
+            At `node.service_times`, where those describe it.
+        """
+        if isinstance(self.scenario.node, TableNodeChoice):
+            asked = "expected a node with a model and hardware profiles, got one known by its service times"
+            raise self.error(asked, "node", "service_times")
+        return self.scenario.node
+
     def cpu_profile(self) -> ProfileChoice:
         """Find the profile of the node's CPU; its stack only where `name@stack` says it, see `node.stack`."""
-        return self._profile(self.scenario.node.cpu, "node", "cpu")
+        return self._profile(self.profiled_node.cpu, "node", "cpu")
 
     @property
     def has_changed_devices(self) -> bool:
@@ -72,7 +89,7 @@ class LoadedScenario:
         """Find the profiles of the accelerators, in order; a stack only where `name@stack` says it."""
         return tuple(
             self._profile(name, "node", "accelerators", index)
-            for index, name in enumerate(self.scenario.node.accelerators)
+            for index, name in enumerate(self.profiled_node.accelerators)
         )
 
     def data_path(self, file: Path, *path: Key) -> Path:
@@ -129,20 +146,23 @@ class NamedFiles:
 
     Attributes
     ----------
-    model : RecModel
-        What runs.
+    model : RecModel or None
+        What runs; None where the node is known by its service times.
     profiles : tuple of NamedProfile
-        Of the node's devices, the CPU's first.
+        Of the node's devices, the CPU's first; none of such a node.
+    service_times : ServiceTable or None
+        By which the node is known, in place of both.
     trace : Trace or None
         Recorded arrivals, perhaps with sizes; None of a process.
     sizes : SizeFrequencies or None
         A list of query sizes, shipped or the user's; None where a law or the trace gives them.
     """
 
-    model: RecModel
+    model: RecModel | None
     profiles: tuple[NamedProfile, ...]
     trace: Trace | None
     sizes: SizeFrequencies | None
+    service_times: ServiceTable | None = None
 
 
 def read_named_files(loaded: LoadedScenario) -> NamedFiles:
@@ -153,10 +173,15 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
     InputError
         At the place in the scenario, or in the file it names, that cannot be used.
     """
-    model = parse_file(loaded.model_path(), RecModel)
-    choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+    model = service_times = None
+    choices: list[ProfileChoice] = []
+    if isinstance(node := loaded.scenario.node, TableNodeChoice):
+        service_times = read_service_table(loaded.data_path(node.service_times, "node", "service_times"))
+    else:
+        model = parse_file(loaded.model_path(), RecModel)
+        choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
     profiles = {path: parse_file(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
-    places: list[KeyPath] = [("node", "cpu")]
+    places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
     arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
     trace = frequencies = None
@@ -174,6 +199,7 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
         ),
         trace=trace,
         sizes=frequencies,
+        service_times=service_times,
     )
 
 

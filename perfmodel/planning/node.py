@@ -14,6 +14,8 @@ from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.planning.sent_sizes import lanes_on_cores
+from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.arrays import BoolArray
 from perfmodel.sim.policies import (
     Policy,
@@ -21,7 +23,6 @@ from perfmodel.sim.policies import (
     SizedPolicy,
     largest_cpu_launch_items,
     requests_by_size,
-    sizes_by_lane,
 )
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
@@ -56,6 +57,31 @@ class ServingNode:
     accelerator: Device | None = None
     num_accelerators: int = 0
     threads: int = 1
+
+    @property
+    def model_name(self) -> str | None:
+        """What runs."""
+        return self.model.name
+
+    @property
+    def where(self) -> str:
+        """The cores, for the head of a page."""
+        return f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+
+    @property
+    def short_name(self) -> str:
+        """The same in a word."""
+        return self.cpu.name
+
+    @property
+    def threads_scale(self) -> bool:
+        """Whether the profile knows how threads of a worker share out its work."""
+        return bool(self.cpu.thread_scaling)
+
+    @property
+    def is_measured_by_call(self) -> bool:
+        """Whether the cores' times come from calls measured one by one: they hang on what ran before."""
+        return bool(self.cpu.surfaces)
 
     @property
     def num_workers(self) -> int:
@@ -156,6 +182,11 @@ class ServingNode:
         return np.asarray(fixed_s[:, None] + busy * (time.seconds - fixed_s)[:, None])
 
     @property
+    def cores_tdp_w(self) -> float:
+        """Static power of the node without its accelerators. [W]"""
+        return self.cpu.power.tdp_w
+
+    @property
     def tdp_w(self) -> float:
         """Static power as DeepRecSys charges it: the TDP of everything in the node. [W]"""
         cards = self.num_accelerators * (self.accelerator.power.tdp_w if self.accelerator else 0.0)
@@ -193,6 +224,10 @@ class ServingNode:
         """Costs that no fit stands behind, by device, what slows all down first."""
         devices = [self.cpu] + ([self.accelerator] if self.accelerator else [])
         return tuple(f"{device.name}: {entry}" for device in devices for entry in device.assumptions)
+
+
+AnyNode = ServingNode | TableNode
+"""What serves: a model on profiles, or a node that is known by its service times."""
 
 
 def request_mix(policy: Policy, law: SizePmf, *, workers: float) -> Mix | None:
@@ -237,9 +272,8 @@ def _on_cores(policy: Policy, law: SizePmf) -> Iterator[tuple[int, BoolArray]]:
         if largest := largest_cpu_launch_items(policy, law.max_items):
             yield largest, np.ones(len(law.values), dtype=np.bool_)
         return
-    for lane, served in sizes_by_lane(policy.lanes, law.values):
-        if lane.pool is not Pool.ACCELERATOR:
-            yield lane.request_items, served
+    for lane, served in lanes_on_cores(policy, law):
+        yield lane.request_items, served
 
 
 def _grouped(sizes: Floats, share: Floats, workers: float) -> Mix:

@@ -15,7 +15,7 @@ from perfmodel.costmodel.footprint import require_fit
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.scenario import NodeChoice
+from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import (
     FileSizes,
@@ -31,9 +31,10 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile
 from perfmodel.loading.validated import parse_file
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
-from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.service_times import AnyTimes, times_of
+from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
@@ -49,7 +50,7 @@ class Question:
     """A scenario with every file read: what runs where, under what, and what is asked of it."""
 
     name: str
-    node: ServingNode
+    node: AnyNode
     traffic: TrafficSource
     policy: Policy
     sla: SlaTarget
@@ -62,13 +63,27 @@ class Question:
         """Largest query that can arrive. [items]"""
         return self.traffic.size_pmf.max_items
 
-    @cached_property
-    def times(self) -> NodeTimes:
-        """The node's service times under the policy and the traffic's sizes."""
-        return NodeTimes(self.node, self.policy, self.traffic.size_pmf)
+    @property
+    def serving_node(self) -> ServingNode:
+        """The node, where what is asked needs its model and its hardware.
 
-    def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float:
-        """Power of the node at a load. [W]"""
+        Raises
+        ------
+        ValueErrorAt
+            At `node.service_times`, where it is known by those alone.
+        """
+        if isinstance(self.node, TableNode):
+            asked = "expected a node with a model and hardware profiles, got one known by its service times"
+            raise ValueErrorAt(asked, ("node", "service_times"))
+        return self.node
+
+    @cached_property
+    def times(self) -> AnyTimes:
+        """The node's service times under the policy and the traffic's sizes."""
+        return times_of(self.node, self.policy, self.traffic.size_pmf)
+
+    def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float | None:
+        """Power of the node at a load; None where it is not known. [W]"""
         return self.node.power_w(cpu_utilisation, accelerator_utilisation, self.times.serving_w)
 
     @property
@@ -122,7 +137,8 @@ def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
     with loaded.places():
         _require_their_kinds(files)
         wishes = _wishes(loaded, files)
-        question = _question(loaded, files, wishes, choose_stacks(wishes, files.model, mixed=mixed_stacks))
+        stacks = choose_stacks(wishes, files.model, mixed=mixed_stacks) if files.model else []
+        question = _question(loaded, files, wishes, stacks)
     return question
 
 
@@ -145,8 +161,11 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
     read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
     wishes = [_wishes(loaded, files) for loaded, files in read]
+    model = next((files.model for _, files in read if files.model is not None), None)
+    shared = ""  # of nodes that are known by their service times alone, no stack has to be chosen
     try:
-        shared = choose_stacks([wish for each in wishes for wish in each], read[0][1].model)[0]
+        if model is not None:
+            shared = choose_stacks([wish for each in wishes for wish in each], model)[0]
     except ValueErrorAt as error:  # about all of the scenarios
         raise InputError(error.message) from None
     questions = []
@@ -252,6 +271,8 @@ def _wishes(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
 
     A stack that a file names for its own devices does not bind others, put in their place by `--set`.
     """
+    if isinstance(loaded.scenario.node, TableNodeChoice):
+        return []
     named = stack = loaded.scenario.node.stack
     if loaded.has_changed_devices and any(stack not in each.profile.stacks for each in files.profiles):
         stack = None
@@ -263,6 +284,8 @@ def _wishes(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
 
 def _require_their_kinds(files: NamedFiles) -> None:
     """Refuse accelerators as the CPU, CPUs as accelerators, and accelerators of several kinds."""
+    if not files.profiles:
+        return
     (cpu, _, place), *cards = files.profiles
     if cpu.kind != "cpu":
         raise ValueErrorAt(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", place)
@@ -297,7 +320,9 @@ def _question(
         sla=scenario.sla,
         simulation=simulation,
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
-        stack_note=_stack_note(scenario.node.stack, wishes, stacks),
+        stack_note=None
+        if isinstance(scenario.node, TableNodeChoice)
+        else _stack_note(scenario.node.stack, wishes, stacks),
     )
 
 
@@ -305,8 +330,22 @@ def _devices(wishes: Sequence[Wish], stacks: Sequence[str]) -> list[Device]:
     return [wish.profile.device(stack) for wish, stack in zip(wishes, stacks, strict=True)]
 
 
-def _node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Device]) -> ServingNode:
+def _node(choice: NodeChoice | TableNodeChoice, files: NamedFiles, devices: Sequence[Device]) -> AnyNode:
+    """The node of either kind."""
+    if isinstance(choice, NodeChoice):
+        return _serving_node(choice, files, devices)
+    assert files.service_times is not None, "read where it is named"
+    return TableNode(
+        table=files.service_times,
+        executors=choice.executors,
+        tdp_w=choice.tdp_w,
+        relative_error=None if choice.error_percent is None else choice.error_percent / 100.0,
+    )
+
+
+def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Device]) -> ServingNode:
     """The CPU, first of the devices, with its cores and threads, and the accelerators; the model fits all."""
+    assert files.model is not None, "what runs on profiles is named"
     cpu, *accelerators = devices
     cores, threads = choice.cores or cpu.num_cores, choice.threads
     if cores > 2 * cpu.num_cores:

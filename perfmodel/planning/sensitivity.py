@@ -60,10 +60,15 @@ class Scale(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Root mean square error of the logarithm of service times; None where a device serves nothing. [ln]"""
+    """Root mean square error of the logarithm of service times; None where a device serves nothing. [ln]
+
+    `known`: whether anybody knows it; 0 of a table of service times whose error nobody stated, and then no
+    band can be given.
+    """
 
     cpu: float
     accelerator: float | None
+    known: bool = True
 
     @property
     def spread(self) -> float:
@@ -103,7 +108,8 @@ class LatencyBudget:
     Attributes
     ----------
     bands_s : mapping of float to Band
-        Latency by percentile with service times shorter and longer by their error. [s]
+        Latency by percentile with service times shorter and longer by their error; none where that is not
+        known. [s]
     responses : mapping of float to (float or None)
         By percentile, per cent of latency for each per cent of service time; None where unstable. [1]
     to_saturation : float
@@ -124,7 +130,7 @@ class RateBudget:
     ----------
     band_qps : Band or None
         The rate with service times longer, and shorter, by their error; ends ascend; None where only SimPy
-        could search. [queries/s]
+        could search, or the error is not known. [queries/s]
     response : float or None
         Per cent of the rate for each per cent of service time: negative. [1]
     plan_qps : float or None
@@ -250,7 +256,8 @@ def latency_budget(times: OtherTimes, run: RunResult, errors: Errors) -> Latency
     responses: dict[float, float | None] = {}
     for percentile, value in times.intervals.items():
         low, high = (None if ends is None else ends[percentile] for ends in (shorter, longer))
-        bands[percentile] = (low, high)
+        if errors.known:
+            bands[percentile] = (low, high)
         at_steps = (None if ends is None else ends[percentile] for ends in steps)
         responses[percentile] = _response(value.value_s, *at_steps)
     return LatencyBudget(bands_s=bands, responses=responses, to_saturation=1.0 / max(run.contended) - 1.0)
@@ -287,7 +294,9 @@ def rate_budget(
         band_qps=(
             None if low is None else found.rate_qps * low / own,
             None if high is None else found.rate_qps * high / own,
-        ),
+        )
+        if errors.known
+        else None,
         response=_response(own, *steps),
         plan_qps=None if plan is None else found.rate_qps * plan / own,
     )

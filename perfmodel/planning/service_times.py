@@ -20,8 +20,9 @@ from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.errors import ExtrapolationError
-from perfmodel.planning.node import ServingNode, request_mix
+from perfmodel.planning.node import AnyNode, ServingNode, request_mix
 from perfmodel.planning.sensitivity import Errors
+from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
@@ -217,6 +218,17 @@ class NodeTimes:
         if not (self._largest and cpu.surfaces and self._largest <= cpu.batch_range[1]):
             return []
         return list(dict.fromkeys(name for time in self._of_ends for name in time.extrapolated))
+
+
+AnyTimes = NodeTimes | TableTimes
+"""What an answer needs of a node's service times, of either kind of node."""
+
+
+def times_of(node: AnyNode, policy: Policy, sizes: SizePmf) -> AnyTimes:
+    """Return what answers need of a node's service times under a policy and a law of sizes."""
+    if isinstance(node, TableNode):
+        return TableTimes(node, policy, sizes)
+    return NodeTimes(node, policy, sizes)
 
 
 def device_error(device: Device, model: str, time: BatchTime, shares: Floats) -> float:

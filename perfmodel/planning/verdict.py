@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot, inf, isfinite, isinf, log
+from math import expm1, hypot, inf, isfinite, isinf, log
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 from perfmodel.domain.serving import SlaTarget
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.sensitivity import FARTHEST, Band, Errors, OtherTimes
+from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.run import RunResult
 from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval
 
@@ -106,6 +108,28 @@ class Judgement:
     deciding: Deciding | None = None
 
 
+class Narrowing(NamedTuple):
+    """The error of the service times after a command, and that command. [ln]"""
+
+    expected: float
+    command: str
+
+
+def narrowing(node: AnyNode, errors: Errors) -> Narrowing:
+    """What makes the error of a node's service times smaller."""
+    if isinstance(node, TableNode):
+        half = 0.5 * errors.spread
+        again = f"measuring each row of {node.table.name} four times as often"
+        return Narrowing(half, f"{again}, then --set node.error_percent={100 * expm1(half):.2g}")
+    if node.is_measured_by_call:
+        return Narrowing(
+            ANCHORED_ERROR, "perfplan validate --scenario S --profile P --anchor, on that machine"
+        )
+    return Narrowing(
+        CALIBRATED_ERROR, "perfplan calibrate --out FILE on that machine, then --set node.cpu=FILE"
+    )
+
+
 def judge(
     sla: SlaTarget,
     run: RunResult,
@@ -150,7 +174,7 @@ def what_decides(
     margin: Margin,
     errors: Errors,
     *,
-    calibrated_here: bool,
+    narrowing: Narrowing,
     precision: float,
     most_queries: int,
     band_at: Callable[[float], Band],
@@ -159,8 +183,8 @@ def what_decides(
 
     Parameters
     ----------
-    calibrated_here : bool
-        Whether the profile was measured, on a machine that can be measured again.
+    narrowing : Narrowing
+        What makes the service times' error smaller, and how small.
     precision : float
         Asked of the simulation so far. [1]
     most_queries : int
@@ -188,18 +212,13 @@ def what_decides(
             command="a longer trace: this one is served whole" if most_queries == 0 else longer,
             band_s=band_at(simulation / FINER) if known else None,
         )
-    expected = ANCHORED_ERROR if calibrated_here else CALIBRATED_ERROR
-    command = (
-        "perfplan validate --scenario S --profile P --anchor, on that machine"
-        if calibrated_here
-        else "perfplan calibrate --out FILE on that machine, then --set node.cpu=FILE"
-    )
+    expected = min(narrowing.expected, errors.spread)
     return Deciding(
         error="service times",
         size=errors.spread,
-        expected=min(expected, errors.spread),
-        command=command,
-        band_s=band_at(min(expected, errors.spread)),
+        expected=expected,
+        command=narrowing.command,
+        band_s=band_at(expected),
     )
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
-from perfmodel.report.tables import assumption_lines, number, times_of
+from perfmodel.report.tables import assumption_lines, node_words, number, times_of
 from perfmodel.units import MS
 
 
@@ -16,10 +16,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     question, node = result.question, result.question.node
     sla = question.sla
     bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
-    head = (
-        f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack})\n"
-        f"{times_of(question)}"
-    )
+    head = f"{node_words(node)}\n{times_of(question)}"
     greatest, at = result.greatest, result.at_capacity
     if greatest is None or at is None:
         return Group(head, f"[bold red]{result.reason}[/]")
@@ -43,7 +40,9 @@ def capacity_page(result: Capacity) -> RenderableType:
         f"{number(result.saturation_qps, 4)} queries/s fill the {result.bottleneck} with all executors busy"
     )
     table.add_row("saturation", f"{limit}; this is {number(100 * rate / result.saturation_qps)} % of it")
-    table.add_row("power, static TDP", f"{number(node.tdp_w)} W: {number(rate / node.tdp_w)} queries/s/W")
+    if node.tdp_w is not None:
+        per_w = number(rate / node.tdp_w)
+        table.add_row("power, static TDP", f"{number(node.tdp_w)} W: {per_w} queries/s/W")
     if at.load_power_w:
         per_w = number(rate / at.load_power_w)
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")

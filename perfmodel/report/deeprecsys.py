@@ -10,7 +10,7 @@ from rich.table import Table
 from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
 from perfmodel.planning.deeprecsys.settings import ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
-from perfmodel.report.tables import number
+from perfmodel.report.tables import node_words, number
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.units import MS
 
@@ -27,7 +27,7 @@ def shortcuts_page(report: ShortcutReport) -> RenderableType:
     """One row for the exact mode, for each shortcut alone, and for those together."""
     question = report.question
     node, sla, policy = question.node, question.sla, question.policy
-    head = f"[bold]{node.model.name}[/] on {node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+    head = node_words(node)
     bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
     if not report.rows:
         return Group(head, f"[bold red]no load meets {bound}[/]")

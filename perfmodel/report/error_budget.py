@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
+from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import Deciding
 from perfmodel.report.tables import number
 from perfmodel.units import MS
@@ -32,10 +34,20 @@ def latency_band(band: Band) -> str:
 
 def service_errors(errors: Errors) -> str:
     """How far off the service times may be, by device where two profiles differ."""
+    if not errors.known:
+        return "how far off they are is not known"
     cores = f"{100 * errors.cpu:.2g} %"
     if errors.accelerator is None or errors.accelerator == errors.cpu:
         return f"service times off by {cores}"
     return f"service times off by {cores} on the cores, {100 * errors.accelerator:.2g} % on the accelerator"
+
+
+def error_source(node: AnyNode, errors: Errors) -> str:
+    """How far off a node's service times may be, and who says so."""
+    if not errors.known:
+        return service_errors(errors)
+    source = "as stated for it" if isinstance(node, TableNode) else "root mean square on what no fit saw"
+    return f"{service_errors(errors)}, {source}"
 
 
 def probability(value: float | None) -> str:

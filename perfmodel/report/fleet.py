@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
-from perfmodel.report.error_budget import probability
+from perfmodel.report.error_budget import error_source, probability
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, interval_ms, number, times_of
 from perfmodel.units import MS
@@ -25,8 +25,10 @@ MOST_ROWS = 24
 def fleet_page(result: FleetPrediction) -> RenderableType:
     """Verdict and the day as a whole, then its windows."""
     question = result.question
+    model = question.scenario.node.model_name
+    head = f"[bold]{_nodes(result)}[/]" if model is None else f"[bold]{model}[/] on {_nodes(result)}"
     parts: list[RenderableType] = [
-        f"[bold]{question.scenario.node.model.name}[/] on {_nodes(result)}, {question.routing.value} routing",
+        f"{head}, {question.routing.value} routing",
         times_of(result),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         f"probability {probability(result.sla_probability)}, in the worst window; a claim is made from "
@@ -45,7 +47,7 @@ def _nodes(result: FleetPrediction) -> str:
     texts = []
     for member in result.question.members:
         node = member.question.node
-        text = f"{member.num_nodes:,} x {node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+        text = f"{member.num_nodes:,} x {node.where}"
         if node.accelerator is not None:
             text += f" with {node.num_accelerators} x {node.accelerator.name}"
         texts.append(text)
@@ -82,8 +84,8 @@ def _figures(result: FleetPrediction) -> Table:
     cards = [w.accelerator_utilisation for w in result.windows if w.accelerator_utilisation is not None]
     if cards:
         table.add_row("", f"{_range(cards)} of the accelerators")
-    table.add_row("power, static TDP", f"{number(result.tdp_w)} W")
-    table.add_row("power, by utilisation", f"{number(result.load_power_w)} W")
+    for label, power_w in (("static TDP", result.tdp_w), ("by utilisation", result.load_power_w)):
+        table.add_row(f"power, {label}", "not known" if power_w is None else f"{number(power_w)} W")
     return table
 
 
@@ -117,10 +119,13 @@ def _shown(windows: tuple[FleetWindow, ...]) -> list[FleetWindow]:
 
 
 def _sources(result: FleetPrediction) -> list[str]:
-    cpus = {member.question.node.cpu.name: member.question.node.cpu for member in result.question.members}
-    errors = ", ".join(f"{100 * cpu.relative_error:.2g} % on {name}" for name, cpu in cpus.items())
+    nodes = [member.question.node for member in result.question.members]
+    known = {
+        node.short_name: error_source(node, errors) for node, errors in zip(nodes, result.errors, strict=True)
+    }
+    said = [words if len(known) == 1 else f"{words} ({name})" for name, words in known.items()]
     return [
-        f"service times: {result.basis.label}, root mean square error on what the fits had not seen {errors}",
+        f"service times: {result.basis.label}; {'; '.join(said)}",
         f"latencies: {result.simulated_queries:,} queries simulated; "
         f"[low, high] are 95 % confidence intervals",
     ]

@@ -6,15 +6,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.table_node import TableNode
 from perfmodel.report.error_budget import (
     deciding_lines,
+    error_source,
     latency_band,
     probability,
     rate_interval,
     sensitivity,
-    service_errors,
 )
-from perfmodel.report.tables import assumption_lines, interval_ms, number, operator_table, times_of
+from perfmodel.report.tables import (
+    assumption_lines,
+    interval_ms,
+    node_words,
+    number,
+    operator_table,
+    times_of,
+)
 from perfmodel.units import MS
 
 VERDICTS = {
@@ -28,11 +36,11 @@ VERDICTS = {
 def predict_page(result: Prediction) -> RenderableType:
     """Verdict, latencies with intervals, throughput and power, then where the time goes."""
     node = result.question.node
-    where = f"{node.cores} cores of {node.cpu.name} ({node.cpu.stack})"
+    head = node_words(node)
     if node.accelerator is not None:
-        where += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
+        head += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
     parts: list[RenderableType] = [
-        f"[bold]{node.model.name}[/] on {where}",
+        head,
         times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         f"probability {probability(result.judgement.sla_probability)}{_plan(result)}",
@@ -61,6 +69,10 @@ def _because(result: Prediction) -> str:
     return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
 
 
+def _executor(result: Prediction) -> str:
+    return "an executor" if isinstance(result.question.node, TableNode) else "a core"
+
+
 def _plan(result: Prediction) -> str:
     """The load to plan for, where one is known."""
     confident = f"{number(100 * result.question.sla.confidence)} %"
@@ -72,7 +84,8 @@ def _plan(result: Prediction) -> str:
 
 
 def _utilisation(result: Prediction) -> str:
-    text = f"{number(100 * result.cpu_utilisation)} % of the cores"
+    executors = "executors" if isinstance(result.question.node, TableNode) else "cores"
+    text = f"{number(100 * result.cpu_utilisation)} % of the {executors}"
     if result.accelerator_utilisation is not None:
         text += f", {number(100 * result.accelerator_utilisation)} % of the accelerators"
     return text
@@ -104,10 +117,12 @@ def _figures(result: Prediction) -> Table:
     table.add_row("sensitivity", sensitivity(result.latency_budget, result.rate_budget))
     table.add_row("utilisation", _utilisation(result))
     service = None if result.mean_service_s is None else result.mean_service_s / MS
-    table.add_row("mean service time", f"{number(service)} ms a request on a core")
-    table.add_row(
-        "power, static TDP", f"{number(result.question.node.tdp_w)} W: {number(result.qps_per_w)} queries/s/W"
-    )
+    table.add_row("mean service time", f"{number(service)} ms a request on {_executor(result)}")
+    tdp_w = result.question.node.tdp_w
+    watts = "not known: node.tdp_w says it" if tdp_w is None else f"{number(tdp_w)} W"
+    table.add_row("power, static TDP", f"{watts}: {number(result.qps_per_w)} queries/s/W" if tdp_w else watts)
+    if isinstance(result.question.node, TableNode):  # whose idle power nobody asked for
+        return table
     load_w, per_w = number(result.load_power_w), number(result.qps_per_w_at_load)
     table.add_row("power, by utilisation", f"{load_w} W: {per_w} queries/s/W")
     return table
@@ -151,14 +166,14 @@ def _bounded(result: Prediction) -> str:
 
 def _sources(result: Prediction) -> list[str]:
     run = result.run
-    known = f"{service_errors(result.errors)}, root mean square on what no fit saw"
+    known = error_source(result.question.node, result.errors)
     lines = [f"service times: {result.basis.label}; {known}"]
     if run.num_queries:
         lines.append(
             f"latencies: {run.num_queries:,} queries simulated, {run.warm_up_queries:,} of them warm-up; "
             f"[low, high] are 95 % confidence intervals"
         )
-    if result.latency_budget is not None:
+    if result.latency_budget is not None and result.errors.known:
         lines.append("calibration: the same queries with service times off by that error, either way")
     if run.num_queries:
         lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")

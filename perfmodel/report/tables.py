@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.table import Table
 
 from perfmodel.planning.breakdown import OperatorTime
+from perfmodel.planning.node import AnyNode
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
 
@@ -58,6 +59,13 @@ def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
             operator.basis.label,
         )
     return table
+
+
+def node_words(node: AnyNode) -> str:
+    """What runs on which cores: the head of a page; of a table of service times, what it is of."""
+    return (
+        f"[bold]{node.where}[/]" if node.model_name is None else f"[bold]{node.model_name}[/] on {node.where}"
+    )
 
 
 class Answer(Protocol):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
-from perfmodel.report.tables import number, times_of
+from perfmodel.report.tables import node_words, number, times_of
 
 BAR_CELLS = 40
 FLAT = 0.05
@@ -20,8 +20,7 @@ def tune_page(answer: TuneAnswer) -> RenderableType:
     """What to set and what it gains, the curves through the optimum, and whether the climb finds it."""
     node, tuning = answer.question.node, answer.tuning
     with_cards = f" with {node.num_accelerators} x {node.accelerator.name}" if node.accelerator else ""
-    where = f"{node.cores} cores of {node.cpu.name} ({node.cpu.stack}){with_cards}"
-    head = f"[bold]{node.model.name}[/] on {where}\n{times_of(answer.question)}"
+    head = f"{node_words(node)}{with_cards}\n{times_of(answer.question)}"
     if tuning.exhaustive.latency_bounded_qps is None:
         return Group(head, f"[bold red]no configuration meets {_bound(tuning)} at any load[/]")
     parts: list[RenderableType] = [head, _verdict(tuning), f"  {_paste(answer)}", "", _points(tuning), ""]

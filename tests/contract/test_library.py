@@ -136,7 +136,7 @@ def test_overrides_change_a_scenario_that_came_from_no_file() -> None:
         (lambda: perfmodel.predict(Path(RM3)), f"expected a scenario file, found none at {RM3}"),
         (
             lambda: perfmodel.predict({"model": 3}),
-            "scenario: model: expected text of at least 1 character, got 3",
+            "scenario: model: expected text of at least 1 character or null, got 3",
         ),
         (
             lambda: perfmodel.predict({"model": {1}}),

@@ -12,11 +12,12 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import IntegerMillisecondArrivals, PoissonArrivals
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.bracket import bisecting, greatest
 from perfmodel.planning.rate.late import allowed_late
 from perfmodel.planning.rate.search import IDLE_FRACTION
+from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.compiled_engine import simulate_compiled
 from perfmodel.sim.deeprecsys import UNBOUNDED, Driven, WalkRules, drive, walk_rates
@@ -259,13 +260,13 @@ class Bench:
         return offered_utilisation(traffic, self.service, self.policy, contended=contended)
 
 
-def with_interpolation(node: ServingNode, service: ServiceTimes, batches: Sequence[int]) -> ServiceTimes:
+def with_interpolation(node: AnyNode, service: ServiceTimes, batches: Sequence[int]) -> ServiceTimes:
     """Return the service times with one accelerator, a query at a time, interpolated in log(batch).
 
     Below the first and above the last batch the time is that of the end, as `np.interp` has it. What a
     profile lets overlap does not: the published engine sleeps for one query, then takes the next.
     """
-    if service.accelerator_s is None:
+    if service.accelerator_s is None or isinstance(node, TableNode):
         return service
     measured_s = []
     for batch in batches:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet.question import FleetQuestion
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.verdict import Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.statistics import Interval
@@ -65,12 +67,15 @@ class FleetPrediction:
         Latency over all queries of all windows; empty where one of them is unstable. [s]
     basis : Basis
         How far to trust the service times.
+    errors : tuple of Errors
+        Of the service times of each kind of node.
     """
 
     question: FleetQuestion
     windows: tuple[FleetWindow, ...]
     percentiles: Mapping[float, Interval]
     basis: Basis
+    errors: tuple[Errors, ...]
 
     @property
     def verdict(self) -> Verdict:
@@ -85,13 +90,15 @@ class FleetPrediction:
         return min((probability for probability in known if probability is not None), default=None)
 
     @property
-    def tdp_w(self) -> float:
-        """Static power of the fleet: the TDP of everything in it. [W]"""
-        return sum(member.num_nodes * member.question.node.tdp_w for member in self.question.members)
+    def tdp_w(self) -> float | None:
+        """Static power of the fleet: the TDP of everything in it; None where some of it is not known. [W]"""
+        powers_w = [(member.num_nodes, member.question.node.tdp_w) for member in self.question.members]
+        known = [number * tdp_w for number, tdp_w in powers_w if tdp_w is not None]
+        return sum(known) if len(known) == len(powers_w) else None
 
     @property
     def load_power_w(self) -> float | None:
-        """Mean power over the windows, which are equally long; None where one is unstable. [W]"""
+        """Mean power over the windows, equally long; None where one is unstable, or has none known. [W]"""
         powers_w = [window.load_power_w for window in self.windows if window.load_power_w is not None]
         return sum(powers_w) / len(powers_w) if len(powers_w) == len(self.windows) else None
 
@@ -133,9 +140,10 @@ class FleetPrediction:
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
                 f"each is simulated as if its rate had lasted"
             )
-        stacks = {
-            member.question.node.cpu.stack: member.question.node.cpu.name for member in self.question.members
-        }
+        nodes = [member.question.node for member in self.question.members]
+        stacks = {node.cpu.stack: node.cpu.name for node in nodes if isinstance(node, ServingNode)}
+        if len({node.model_name for node in nodes}) > 1:
+            notes.append("which model a table of service times is of is not known: the same is taken for all")
         if len(stacks) > 1:
             each = ", ".join(f"{stack} on {name}" for stack, name in stacks.items())
             notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
@@ -146,7 +154,7 @@ class FleetPrediction:
     def service_times_of(self) -> str:
         """What is in the service times, in words, of each kind of node."""
         said = {
-            member.question.service_times_of: member.question.node.cpu.name
+            member.question.service_times_of: member.question.node.short_name
             for member in self.question.members
         }
         if len(said) == 1:

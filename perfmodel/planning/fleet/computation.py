@@ -11,9 +11,9 @@ from math import inf, isinf, log
 from perfmodel.domain.fleet import Window
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
-from perfmodel.planning.fleet.question import FleetQuestion
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
-from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.verdict import NORMAL, Judgement, Verdict, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
@@ -44,7 +44,7 @@ def predict_fleet(
         If the arrival process is neither poisson nor diurnal.
     """
     law = question.scenario.traffic.size_pmf
-    times = [NodeTimes(member.question.node, member.policy, law) for member in question.members]
+    times = [times_of(member.question.node, member.policy, law) for member in question.members]
     if not extrapolate:
         for each in times:
             each.require_calibrated()
@@ -66,6 +66,7 @@ def predict_fleet(
         windows=answers,
         percentiles=_whole_day(run, answers),
         basis=max(each.basis for each in times),
+        errors=tuple(each.errors for each in times),
     )
 
 
@@ -92,10 +93,15 @@ def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgemen
         / cards
         if cards
         else None,
-        load_power_w=sum(m.num_nodes * m.question.power_w(*load) for m, load in by_member)
-        if stretch.is_stable
-        else None,
+        load_power_w=_load_power_w(by_member) if stretch.is_stable else None,
     )
+
+
+def _load_power_w(by_member: Sequence[tuple[FleetMember, PoolLoads]]) -> float | None:
+    """Power of all nodes at their loads; None where that of one kind is not known. [W]"""
+    powers_w = [(member.num_nodes, member.question.power_w(*load)) for member, load in by_member]
+    known = [number * power_w for number, power_w in powers_w if power_w is not None]
+    return sum(known) if len(known) == len(powers_w) else None
 
 
 def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, Interval]:
@@ -115,7 +121,7 @@ def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, I
 class FleetRun:
     """The fleet, the service times of each kind of node as given or longer, and what it does at a rate."""
 
-    def __init__(self, question: FleetQuestion, times: Sequence[NodeTimes]) -> None:
+    def __init__(self, question: FleetQuestion, times: Sequence[AnyTimes]) -> None:
         self.question = question
         self._law = question.scenario.traffic.size_pmf
         self._kinds = [

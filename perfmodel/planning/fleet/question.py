@@ -40,8 +40,8 @@ class FleetQuestion:
     Attributes
     ----------
     members : tuple of FleetMember
-        The kinds of nodes, all with the same model. The first one's scenario gives the arrival process,
-        the query sizes, the SLA and the settings of the simulation.
+        The kinds of nodes, all with the same model, as far as that is known. The first one's scenario gives
+        the arrival process, the query sizes, the SLA and the settings of the simulation.
     routing : Routing
         How the router chooses a node.
     rate_qps : float or None
@@ -56,7 +56,8 @@ class FleetQuestion:
     num_windows: int = 96
 
     def __post_init__(self) -> None:
-        models = {member.question.node.model.name for member in self.members}
+        named = {member.question.node.model_name for member in self.members}
+        models = {name for name in named if name is not None}
         if len(models) > 1:
             raise InputError(f"fleet: expected nodes that serve one model, got {', '.join(sorted(models))}")
         if self.rate_qps is not None and not self.rate_qps > 0:

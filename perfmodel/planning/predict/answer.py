@@ -114,7 +114,8 @@ class Prediction:
     @property
     def qps_per_w(self) -> float | None:
         """Throughput over static TDP, as DeepRecSys counts it. [queries/s/W]"""
-        return None if self.throughput_qps is None else self.throughput_qps / self.question.node.tdp_w
+        tdp_w = self.question.node.tdp_w
+        return None if self.throughput_qps is None or tdp_w is None else self.throughput_qps / tdp_w
 
     @property
     def load_power_w(self) -> float | None:

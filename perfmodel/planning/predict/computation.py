@@ -23,7 +23,8 @@ from perfmodel.planning.sensitivity import (
     latency_budget,
     rate_budget,
 )
-from perfmodel.planning.verdict import Judgement, judge, margin, quantile, what_decides
+from perfmodel.planning.table_node import TableNode
+from perfmodel.planning.verdict import Judgement, judge, margin, narrowing, quantile, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,
@@ -126,7 +127,7 @@ def _judged(
         run,
         found,
         errors,
-        calibrated_here=bool(question.node.cpu.surfaces),
+        narrowing=narrowing(question.node, errors),
         precision=question.simulation.precision,
         most_queries=most_queries(question.policy, question.traffic.size_pmf)
         if question.traffic.num_recorded is None
@@ -177,7 +178,7 @@ def _cpu_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
     """A full batch with as many busy cores as the load keeps busy on average."""
     node = question.node
     full = largest_cpu_launch_items(question.policy, question.max_items)
-    if full == 0:
+    if full == 0 or isinstance(node, TableNode):  # a table does not say where the time goes
         return None
     used = run.record.cpu_utilisation if run.record is not None else 1.0
     mix = node.mix(question.policy, question.traffic.size_pmf)
@@ -187,7 +188,7 @@ def _cpu_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
 def _accelerator_breakdown(question: Question, run: RunResult) -> BatchBreakdown | None:
     """A launch of the mean offloaded size; where launches join queries, a full one."""
     mean_items = _mean_offloaded_items(question, run)
-    if mean_items is None:
+    if mean_items is None or isinstance(question.node, TableNode):
         return None
     lane = next(lane for lane in question.policy.lanes if lane.pool is Pool.ACCELERATOR)
     full = 0 if lane.joining is None else lane.joining.max_items

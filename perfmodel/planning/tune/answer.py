@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.prepare import Question
-from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.service_times import times_of
+from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.tune.question import MEDIUM, Configuration, Grid, Objective, threshold_key
 from perfmodel.sim.day import has_days
 
@@ -45,15 +46,15 @@ class OperatingPoint:
         What is set.
     latency_bounded_qps : float or None
         Greatest rate that meets the SLA; None: no load does. [queries/s]
-    power_w : float
-        Static TDP of what it uses: the accelerators only where it offloads. [W]
+    power_w : float or None
+        Static TDP of what it uses: the accelerators only where it offloads; None: not known. [W]
     num_queries : int
         Queries behind the rate.
     """
 
     configuration: Configuration
     latency_bounded_qps: float | None
-    power_w: float
+    power_w: float | None
     num_queries: int
 
     @property
@@ -68,8 +69,8 @@ class OperatingPoint:
 
     @property
     def qps_per_w(self) -> float | None:
-        """Throughput over static TDP. [queries/s/W]"""
-        return None if self.latency_bounded_qps is None else self.latency_bounded_qps / self.power_w
+        """Throughput over static TDP; None where that is not known. [queries/s/W]"""
+        return _ratio(self.latency_bounded_qps, self.power_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class Tuning:
 
     Attributes
     ----------
-    node : ServingNode
+    node : ServingNode or TableNode
         What is tuned.
     sla : SlaTarget
         What has to hold.
@@ -96,7 +97,7 @@ class Tuning:
         In all probes.
     """
 
-    node: ServingNode
+    node: AnyNode
     sla: SlaTarget
     objective: Objective
     static: OperatingPoint
@@ -178,6 +179,8 @@ class TuneAnswer:
         threads scale.
     simulated_queries : int
         In all probes of all searches.
+    left_out : tuple of int
+        Batch sizes whose requests lie beyond the rows of a node's table of service times. [items]
     """
 
     question: Question
@@ -185,6 +188,7 @@ class TuneAnswer:
     levels: dict[str, Tuning]
     by_threads: dict[int, Tuning]
     simulated_queries: int
+    left_out: tuple[int, ...] = ()
 
     @property
     def tuning(self) -> Tuning:
@@ -195,7 +199,7 @@ class TuneAnswer:
     def basis(self) -> Basis:
         """How far to trust the service times, over all batches of the optimum."""
         best = self.tuning.exhaustive.configuration
-        return NodeTimes(self.question.node, best.policy, self.question.traffic.size_pmf).basis
+        return times_of(self.question.node, best.policy, self.question.traffic.size_pmf).basis
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -203,9 +207,14 @@ class TuneAnswer:
         notes = []
         if has_days(self.question.traffic):
             notes.append("tuned for the peak of the day, as if it lasted; rates are means over the day")
-        if not self.question.node.cpu.thread_scaling:
-            cpu = self.question.node.cpu.name
-            notes.append(f"one thread a request: the profile {cpu} does not know how threads scale")
+        node = self.question.node
+        if isinstance(node, ServingNode) and not node.threads_scale:
+            notes.append(f"one thread a request: the profile {node.cpu.name} does not know how threads scale")
+        if isinstance(node, TableNode):
+            notes += self.question.node_notes
+        if self.left_out:
+            sizes = ", ".join(map(str, self.left_out))
+            notes.append(f"not tried, since the node's service times do not reach their requests: {sizes}")
         return tuple(notes)
 
     @property
@@ -217,6 +226,6 @@ class TuneAnswer:
         threshold = best.offload_threshold_items
         written = "null" if threshold is None else str(threshold)
         setting = (f"policy.batch_size={best.batch_size}", f"policy.offload_threshold_items={written}")
-        if not self.question.node.cpu.thread_scaling:
+        if not self.question.node.threads_scale:
             return setting
         return (*setting, f"node.threads={self.tuning.node.threads}")

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import queries_for_bursts
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
-from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.service_times import times_of
+from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.tune.answer import PLATEAU, OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.planning.tune.load_test import (
     FINAL_QUERIES,
@@ -64,16 +66,16 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
     """
     options = options or TuneOptions()
     _require_split(question)
+    if options.objective == "qps-per-watt" and question.node.tdp_w is None:
+        raise ValueErrorAt("missing key 'tdp_w' in node: expected the node's power, to tune by it", ("node",))
     grid, law = _grid(question, options), question.traffic.size_pmf
     if not options.extrapolate:
         for threshold in (None, *grid.thresholds[:1]):
             widest = Configuration(max(grid.batch_sizes), threshold)
-            NodeTimes(question.node, widest.policy, law).require_calibrated()
-    static = Configuration(
-        options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
-    )
+            times_of(question.node, widest.policy, law).require_calibrated()
+    static = _static(question, options, grid)
     traffic = _traffic(question, grid)
-    nodes = [replace(question.node, threads=threads) for threads in _threads(question.node)]
+    nodes = _by_threads(question.node)
     services = {node.threads: ServiceTables(node, law).of for node in nodes}
     levels: dict[str, Tuning] = {}
     by_threads: dict[str, dict[int, Tuning]] = {}
@@ -97,6 +99,7 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
         grid=grid,
         levels=levels,
         by_threads=by_threads[MEDIUM],
+        left_out=_left_out(question, options),
         simulated_queries=sum(
             one.simulated_queries for found in by_threads.values() for one in found.values()
         ),
@@ -112,7 +115,7 @@ def _traffic(question: Question, grid: Grid) -> SharedTraffic:
         Where they would be too long.
     """
     policy = Configuration(max(grid.batch_sizes)).policy
-    service = NodeTimes(question.node, policy, question.traffic.size_pmf).table
+    service = times_of(question.node, policy, question.traffic.size_pmf).table
     search = RateSearch(
         traffic=question.traffic,
         service=service,
@@ -127,12 +130,47 @@ def _traffic(question: Question, grid: Grid) -> SharedTraffic:
     return SharedTraffic(question.traffic, seed=seed, final_queries=final, least_queries=least)
 
 
-def _threads(node: ServingNode) -> tuple[int, ...]:
-    """Threads of a worker to try: where the profile knows how they scale, all that share out the cores."""
-    if not node.cpu.thread_scaling:
-        return (1,)
+def _by_threads(node: AnyNode) -> list[AnyNode]:
+    """The node with so many threads a worker: where it is known how they scale, all that share out cores."""
+    if isinstance(node, TableNode):
+        return [node]
+    if not node.threads_scale:
+        return [replace(node, threads=1)]
     most = max(1, node.cores // 2)
-    return tuple(threads for threads in range(1, most + 1) if node.cores % threads == 0)
+    return [replace(node, threads=threads) for threads in range(1, most + 1) if node.cores % threads == 0]
+
+
+def _static(question: Question, options: TuneOptions, grid: Grid) -> Configuration:
+    """The baseline; where a table of service times does not reach it, the next batch size that it reaches.
+
+    Raises
+    ------
+    ExtrapolationError
+        If one that was asked for lies beyond the table.
+    """
+    asked = options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
+    if options.extrapolate or not isinstance(question.node, TableNode):
+        return Configuration(asked)
+    if options.static_batch is not None or _is_within(question, asked):
+        times_of(question.node, Configuration(asked).policy, question.traffic.size_pmf).require_calibrated()
+        return Configuration(asked)
+    within = [size for size in grid.batch_sizes if _is_within(question, size)]
+    return Configuration(next((size for size in within if size >= asked), within[-1]))
+
+
+def _is_within(question: Question, batch_size: int) -> bool:
+    """Whether the node's service times reach all requests that a batch size makes."""
+    times = times_of(question.node, Configuration(batch_size).policy, question.traffic.size_pmf)
+    return times.basis is not Basis.EXTRAPOLATED
+
+
+def _left_out(question: Question, options: TuneOptions) -> tuple[int, ...]:
+    """Batch sizes of the default grid that a table of service times does not reach. [items]"""
+    if options.batch_sizes or options.extrapolate or not isinstance(question.node, TableNode):
+        return ()
+    law = question.traffic.size_pmf
+    sizes = affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
+    return tuple(size for size in sizes if not _is_within(question, size))
 
 
 def _require_split(question: Question) -> None:
@@ -155,7 +193,9 @@ def _grid(question: Question, options: TuneOptions) -> Grid:
             f"--batch-sizes: expected sizes from {least} up, got {batch_sizes[0]}: queries of "
             f"{law.mean_items:.0f} items would be too many requests to try in minutes"
         )
-    if not options.batch_sizes and not options.extrapolate:
+    if isinstance(node, TableNode):
+        batch_sizes = _within_table(question, options, batch_sizes)
+    elif not options.batch_sizes and not options.extrapolate:
         low, high = node.cpu.batch_range
         inside = tuple(size for size in batch_sizes if low <= min(size, law.max_items) <= high)
         batch_sizes = inside or batch_sizes
@@ -164,6 +204,24 @@ def _grid(question: Question, options: TuneOptions) -> Grid:
             raise InputError(f"--thresholds: {question.name} has no accelerator")
         return Grid(batch_sizes=batch_sizes)
     return Grid(batch_sizes=batch_sizes, thresholds=options.thresholds or share_thresholds(law))
+
+
+def _within_table(question: Question, options: TuneOptions, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Batch sizes whose requests, remainders included, are in the node's table of service times.
+
+    Raises
+    ------
+    ExtrapolationError
+        If one that was asked for is not, or none is.
+    """
+    if options.extrapolate:
+        return batch_sizes
+    inside = tuple(size for size in batch_sizes if _is_within(question, size))
+    outside = [size for size in batch_sizes if size not in inside]
+    if outside and (options.batch_sizes or not inside):
+        policy = Configuration(outside[-1]).policy
+        times_of(question.node, policy, question.traffic.size_pmf).require_calibrated()
+    return inside
 
 
 class Tuner:
@@ -287,7 +345,7 @@ class Tuner:
 
     def _try(self, configuration: Configuration, *, above: float) -> Tried:
         """Find what a configuration carries by the short sample, unless its score is below `above`."""
-        above_qps = above * self._power_w(configuration) if self._objective == "qps-per-watt" else above
+        above_qps = above * self._unit(configuration)
         known = self._tried.get(configuration)
         if known is None or (known.below_qps is not None and known.below_qps > above_qps):
             qps = self._test.pilot_qps(configuration, above_qps=above_qps)
@@ -314,12 +372,19 @@ class Tuner:
     def _scored(self, configuration: Configuration, qps: float | None) -> float:
         if qps is None:
             return 0.0
-        return qps / self._power_w(configuration) if self._objective == "qps-per-watt" else qps
+        return qps / self._unit(configuration)
 
-    def _power_w(self, configuration: Configuration) -> float:
-        """Static TDP; a node that offloads nothing needs no accelerator. [W]"""
+    def _unit(self, configuration: Configuration) -> float:
+        """What a rate is divided by to be scored: the power where that is what counts, else 1. [W] or [1]"""
+        power_w = self._power_w(configuration)
+        if self._objective == "qps" or power_w is None:  # of a node without, nobody asks: see `tune`
+            return 1.0
+        return power_w
+
+    def _power_w(self, configuration: Configuration) -> float | None:
+        """Static TDP; a node that offloads nothing needs no accelerator; None: not known. [W]"""
         node = self._test.node
-        return node.cpu.power.tdp_w if configuration.offload_threshold_items is None else node.tdp_w
+        return node.cores_tdp_w if configuration.offload_threshold_items is None else node.tdp_w
 
 
 def _order(configuration: Configuration) -> tuple[int, float]:

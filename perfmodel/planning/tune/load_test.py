@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
 from perfmodel.planning.rate.late import DrawnTraffic, LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION
@@ -78,7 +78,7 @@ class LoadTest:
 
     Parameters
     ----------
-    node : ServingNode
+    node : ServingNode or TableNode
         What serves.
     traffic : SharedTraffic
         What arrives.
@@ -93,7 +93,7 @@ class LoadTest:
 
     def __init__(
         self,
-        node: ServingNode,
+        node: AnyNode,
         traffic: SharedTraffic,
         sla: SlaTarget,
         *,
@@ -229,20 +229,20 @@ class ServiceTables:
 
     Parameters
     ----------
-    node : ServingNode
+    node : ServingNode or TableNode
         What serves.
     law : SizePmf
         Sizes of the queries.
     """
 
-    def __init__(self, node: ServingNode, law: SizePmf) -> None:
+    def __init__(self, node: AnyNode, law: SizePmf) -> None:
         self._node, self._law = node, law
         self._every: ServiceTimes | None = None
         self._own: dict[SplitAndOffload, ServiceTimes] = {}
 
     def of(self, policy: SplitAndOffload) -> ServiceTimes:
         """The table to serve a policy's requests by."""
-        if self._node.cpu.surfaces:
+        if self._node.is_measured_by_call:
             if policy not in self._own:
                 self._own[policy] = self._node.service_times(policy, self._law.max_items, self._law)
             return self._own[policy]
@@ -251,6 +251,6 @@ class ServiceTables:
         return self._every
 
 
-def service_of(node: ServingNode, max_items: int) -> ServiceTimes:
+def service_of(node: AnyNode, max_items: int) -> ServiceTimes:
     """Tabulate a node's service times for requests of all sizes up to `max_items`, on every pool."""
     return node.service_times(SplitAndOffload(batch_size=max_items), max_items)

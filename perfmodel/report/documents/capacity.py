@@ -44,7 +44,7 @@ class CapacityDocument(TypedDict):
 
     schema: SchemaKey
     scenario: str
-    model: str
+    model: str | None
     service_times_of: str
     sla: ConfidentSla
     plan_for_qps: float | None
@@ -52,7 +52,7 @@ class CapacityDocument(TypedDict):
     latency_bounded_qps_ci95: JsonBand | None
     latency_bounded_qps_calibration_band: JsonBand | None
     items_per_s: float | None
-    power_w: float
+    power_w: float | None
     qps_per_w: float | None
     power_model: str
     power_at_load_w: float | None
@@ -78,7 +78,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
     return {
         "schema": {"name": "capacity", "version": VERSION},
         "scenario": question.name,
-        "model": node.model.name,
+        "model": node.model_name,
         "service_times_of": question.service_times_of,
         "sla": {
             "percentile": question.sla.percentile,
@@ -91,7 +91,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "latency_bounded_qps_calibration_band": rate_band(result.budget),
         "items_per_s": None if rate is None else rate * question.traffic.size_pmf.mean_items,
         "power_w": node.tdp_w,
-        "qps_per_w": None if rate is None else rate / node.tdp_w,
+        "qps_per_w": None if rate is None or node.tdp_w is None else rate / node.tdp_w,
         "power_model": "static TDP",
         "power_at_load_w": None if at is None else at.load_power_w,
         "qps_per_w_at_load": None if at is None else at.qps_per_w_at_load,

@@ -55,7 +55,7 @@ class DeepRecSysDocument(TypedDict):
 
     schema: SchemaKey
     scenario: str
-    model: str
+    model: str | None
     sla: SlaAsked
     latency_bounded_qps: float | None
     deeprecsys_qps: float | None
@@ -70,7 +70,7 @@ def deeprecsys_document(shortcuts: ShortcutReport, climbs: ClimbReport) -> DeepR
     return {
         "schema": {"name": "deeprecsys", "version": VERSION},
         "scenario": question.name,
-        "model": question.node.model.name,
+        "model": question.node.model_name,
         "sla": sla_asked(question.sla),
         "latency_bounded_qps": shortcuts.exact_qps,
         "deeprecsys_qps": None if together is None else together.qps,

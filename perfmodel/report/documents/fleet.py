@@ -75,7 +75,7 @@ class FleetDocument(FleetLatencies):
 
     schema: SchemaKey
     scenario: str
-    model: str
+    model: str | None
     service_times_of: str
     routing: str
     num_nodes: int
@@ -85,7 +85,7 @@ class FleetDocument(FleetLatencies):
     offered_qps: float
     sla: FleetSla
     windows: list[WindowDocument]
-    power_w: float
+    power_w: float | None
     qps_per_w: float | None
     power_model: str
     power_at_load_w: float | None
@@ -101,12 +101,13 @@ class FleetDocument(FleetLatencies):
 def fleet_document(result: FleetPrediction) -> FleetDocument:
     """Return the document; what does not exist is None."""
     question, sla = result.question, result.question.scenario.sla
-    load_power_w = result.load_power_w
+    load_power_w, tdp_w = result.load_power_w, result.tdp_w
     at_sla = result.percentiles.get(sla.percentile)
+    is_stable = all(window.stretch.is_stable for window in result.windows)
     return {
         "schema": {"name": "fleet", "version": VERSION},
         "scenario": question.scenario.name,
-        "model": question.scenario.node.model.name,
+        "model": question.scenario.node.model_name,
         "service_times_of": result.service_times_of,
         "routing": question.routing.value,
         "num_nodes": question.num_nodes,
@@ -124,8 +125,8 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
             "windows_missed": sum(window.verdict != "meets_sla" for window in result.windows),
         },
         "windows": [_window(window) for window in result.windows],
-        "power_w": result.tdp_w,
-        "qps_per_w": None if load_power_w is None else question.offered_qps / result.tdp_w,
+        "power_w": tdp_w,
+        "qps_per_w": question.offered_qps / tdp_w if tdp_w is not None and is_stable else None,
         "power_model": "static TDP",
         "power_at_load_w": load_power_w,
         "qps_per_w_at_load": None if load_power_w is None else question.offered_qps / load_power_w,

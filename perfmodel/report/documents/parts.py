@@ -12,9 +12,10 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
+from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import Deciding
 from perfmodel.report.documents import document
 from perfmodel.sim.run import REPORTED_PERCENTILES
@@ -74,13 +75,14 @@ class SlaAsked(TypedDict):
 
 @document
 class NodeDocument(TypedDict):
-    """What the node is made of."""
+    """What the node is made of; no CPU where it is known by a table of service times."""
 
-    cpu: str
-    stack: str
+    cpu: str | None
+    stack: str | None
     cores: int
     accelerator: str | None
     num_accelerators: int
+    service_times: str | None
 
 
 @document
@@ -104,9 +106,9 @@ class OperatorDocument(TypedDict):
 
 @document
 class ErrorsDocument(TypedDict):
-    """Root mean square error of the service times by device. [ln]"""
+    """Root mean square error of the service times by device; null where nobody knows it. [ln]"""
 
-    cpu: float
+    cpu: float | None
     accelerator: float | None
 
 
@@ -178,14 +180,15 @@ def sla_asked(sla: SlaTarget) -> SlaAsked:
     return {"percentile": sla.percentile, "latency_ms": sla.latency_ms}
 
 
-def node_document(node: ServingNode) -> NodeDocument:
+def node_document(node: AnyNode) -> NodeDocument:
     """What the node is made of."""
     return {
-        "cpu": node.cpu.name,
-        "stack": node.cpu.stack,
+        "cpu": None if isinstance(node, TableNode) else node.cpu.name,
+        "stack": None if isinstance(node, TableNode) else node.cpu.stack,
         "cores": node.cores,
         "accelerator": node.accelerator.name if node.accelerator else None,
         "num_accelerators": node.num_accelerators,
+        "service_times": node.table.name if isinstance(node, TableNode) else None,
     }
 
 
@@ -210,7 +213,7 @@ def operators(rows: Sequence[OperatorTime]) -> list[OperatorDocument]:
 
 def errors_document(errors: Errors) -> ErrorsDocument:
     """Root mean square error of the service times by device. [ln]"""
-    return {"cpu": errors.cpu, "accelerator": errors.accelerator}
+    return {"cpu": errors.cpu if errors.known else None, "accelerator": errors.accelerator}
 
 
 def latency_bands_ms(budget: LatencyBudget | None) -> dict[float, JsonBand]:

@@ -70,7 +70,7 @@ class PredictDocument(TypedDict):
 
     schema: SchemaKey
     scenario: str
-    model: str
+    model: str | None
     node: NodeDocument
     service_times_of: str
     policy: str
@@ -95,7 +95,7 @@ class PredictDocument(TypedDict):
     latency_bounded_qps_ci95: JsonBand | None
     latency_bounded_qps_calibration_band: JsonBand | None
     sensitivity: SensitivityDocument
-    power_w: float
+    power_w: float | None
     qps_per_w: float | None
     power_model: str
     power_at_load_w: float | None
@@ -121,7 +121,7 @@ def predict_document(result: Prediction) -> PredictDocument:
     return {
         "schema": {"name": "predict", "version": VERSION},
         "scenario": question.name,
-        "model": node.model.name,
+        "model": node.model_name,
         "node": node_document(node),
         "service_times_of": question.service_times_of,
         "policy": question.policy.name,

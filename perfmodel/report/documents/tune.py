@@ -39,7 +39,7 @@ class PointDocument(ConfigurationDocument):
     """What is set, by a long sample, with its power: the accelerators' only where something is offloaded."""
 
     qps_per_w: float | None
-    power_w: float
+    power_w: float | None
     simulated_queries: int
 
 
@@ -98,7 +98,7 @@ class TuneDocument(TuningDocument):
 
     schema: SchemaKey
     scenario: str
-    model: str
+    model: str | None
     service_times_of: str
     node: NodeDocument
     set: list[str]
@@ -118,7 +118,7 @@ def tune_document(answer: TuneAnswer) -> TuneDocument:
     return {
         "schema": {"name": "tune", "version": VERSION},
         "scenario": answer.question.name,
-        "model": answer.question.node.model.name,
+        "model": answer.question.node.model_name,
         "service_times_of": answer.question.service_times_of,
         "node": node_document(answer.question.node),
         **_tuning(answer.tuning),
@@ -138,7 +138,7 @@ def _workers(answer: TuneAnswer) -> WorkersDocument:
         {"processes": one.node.num_workers, "threads": threads, **_point(one.exhaustive)}
         for threads, one in answer.by_threads.items()
     ]
-    known = bool(node.cpu.thread_scaling)
+    known = node.threads_scale
     return {"known": known, "processes": node.num_workers, "threads": node.threads, "tried": tried}
 
 

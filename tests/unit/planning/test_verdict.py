@@ -9,8 +9,19 @@ from statistics import NormalDist
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.prepare import prepare
 from perfmodel.planning.sensitivity import Errors, OtherTimes
-from perfmodel.planning.verdict import Deciding, Judgement, Margin, judge, margin, what_decides
+from perfmodel.planning.verdict import (
+    Deciding,
+    Judgement,
+    Margin,
+    Narrowing,
+    judge,
+    margin,
+    narrowing,
+    what_decides,
+)
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.units import MS
 from tests.textbook import TextbookQueue, deterministic_queue
@@ -97,7 +108,13 @@ def test_what_would_decide_is_the_larger_error() -> None:
     def decides(simulation_error: float) -> Deciding:
         at = Margin(ln_scale=0.01, simulation_error=simulation_error)
         return what_decides(
-            run, at, errors, calibrated_here=False, precision=0.02, most_queries=700, band_at=band
+            run,
+            at,
+            errors,
+            narrowing=Narrowing(0.07, "perfplan calibrate"),
+            precision=0.02,
+            most_queries=700,
+            band_at=band,
         )
 
     times = decides(0.1)
@@ -112,6 +129,16 @@ def test_what_would_decide_is_the_larger_error() -> None:
     assert "precision=0.005" in simulation.command
     assert "max_queries=700" in simulation.command
     assert simulation.band_s == pytest.approx(band(0.1))
+
+
+def test_published_profiles_are_calibrated_and_calibrated_ones_anchored() -> None:
+    published, measured = (
+        narrowing(prepare(load_scenario(name)).node, Errors(0.3, None))
+        for name in ("rm3_skylake", "rm3_amd_epyc_turin_2c")
+    )
+    assert "perfplan calibrate" in published.command
+    assert "--anchor" in measured.command
+    assert measured.expected < published.expected < 0.3
 
 
 def test_a_percentile_without_an_upper_bound_tells_nothing() -> None:
@@ -130,7 +157,7 @@ def test_too_few_bursts_tell_nothing_and_say_what_it_takes() -> None:
         run,
         at,
         Errors(0.01, None),
-        calibrated_here=True,
+        narrowing=Narrowing(0.03, "perfplan validate"),
         precision=0.02,
         most_queries=700,
         band_at=lambda _: (None, None),

@@ -22,9 +22,7 @@ class TableTest:
 
     def __init__(self, qps: dict[tuple[int, int | None], float]) -> None:
         self._qps = qps
-        self.node = SimpleNamespace(
-            cpu=SimpleNamespace(power=SimpleNamespace(tdp_w=CPU_W)), tdp_w=NODE_W, num_accelerators=1
-        )
+        self.node = SimpleNamespace(cores_tdp_w=CPU_W, tdp_w=NODE_W, num_accelerators=1)
         self.sla = None
         self.final_queries = 1
         self.simulated_queries = 0

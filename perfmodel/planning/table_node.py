@@ -1,0 +1,224 @@
+"""A node known by its service times: a table that somebody measured, in place of a model and of profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import log1p
+
+import numpy as np
+import numpy.typing as npt
+
+from perfmodel.costmodel.tabulated import tabulated_basis, tabulated_s
+from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.service_table import ServiceTable
+from perfmodel.errors import ExtrapolationError
+from perfmodel.planning.sensitivity import Errors
+from perfmodel.planning.sent_sizes import sizes_on_cores
+from perfmodel.sim.policies import Policy, largest_cpu_launch_items
+from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.service import ServiceTimes
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableNode:
+    """One machine, as a table of its service times describes it; the rest as `ServingNode` has it.
+
+    Attributes
+    ----------
+    table : ServiceTable
+        Its service times.
+    executors : int
+        What serves side by side.
+    tdp_w : float or None
+        Static power; None: not said, and no answer about power exists. [W]
+    relative_error : float or None
+        How far off the times may be, root mean square; None: nobody knows. [1]
+    """
+
+    table: ServiceTable
+    executors: int
+    tdp_w: float | None = None
+    relative_error: float | None = None
+
+    @property
+    def model_name(self) -> str | None:
+        """What runs; None: a table does not say."""
+        return None
+
+    @property
+    def cores(self) -> int:
+        """The same as executors: each serves one request at a time."""
+        return self.executors
+
+    @property
+    def num_workers(self) -> int:
+        """Likewise."""
+        return self.executors
+
+    @property
+    def threads(self) -> int:
+        """Of an executor: what is inside of it is in its times."""
+        return 1
+
+    @property
+    def accelerator(self) -> Device | None:
+        """None: all that such a node has is one pool of executors."""
+        return None
+
+    @property
+    def num_accelerators(self) -> int:
+        """Likewise."""
+        return 0
+
+    @property
+    def cores_tdp_w(self) -> float | None:
+        """Static power without accelerators, of which there are none. [W]"""
+        return self.tdp_w
+
+    @property
+    def where(self) -> str:
+        """What it is, for the head of a page."""
+        return f"{self.executors} executors of {self.table.name}"
+
+    @property
+    def short_name(self) -> str:
+        """The same in a word."""
+        return self.table.name
+
+    @property
+    def threads_scale(self) -> bool:
+        """Whether it is known how threads of an executor share out its work."""
+        return False
+
+    @property
+    def is_measured_by_call(self) -> bool:
+        """Whether times hang on what ran before: rows of a table do not."""
+        return False
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Costs that no fit stands behind."""
+        return ()
+
+    def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:  # noqa: ARG002
+        """Tabulate what the simulation needs: see `ServingNode.service_times`; sizes play no part."""
+        largest = max(1, largest_cpu_launch_items(policy, max_items))
+        return ServiceTimes(cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work))
+
+    @property
+    def at_work(self) -> Floats:
+        """Every number of executors that can be at work."""
+        return np.arange(1.0, self.executors + 1)
+
+    def power_w(
+        self,
+        cpu_utilisation: float,  # noqa: ARG002
+        accelerator_utilisation: float | None,  # noqa: ARG002
+        serving_w: float | None = None,  # noqa: ARG002
+    ) -> float | None:
+        """Power at a load: not known, since idle power is not. [W]"""
+        return None
+
+
+class TableTimes:
+    """What an answer needs of such a node's service times under one policy and one law of sizes.
+
+    Parameters
+    ----------
+    node : TableNode
+        What serves.
+    policy : Policy
+        What splits and places queries.
+    sizes : SizePmf
+        Of the queries.
+    """
+
+    def __init__(self, node: TableNode, policy: Policy, sizes: SizePmf) -> None:
+        self._node, self._policy, self._sizes = node, policy, sizes
+
+    @cached_property
+    def table(self) -> ServiceTimes:
+        """What the simulation needs."""
+        return self._node.service_times(self._policy, self._sizes.max_items)
+
+    @property
+    def errors(self) -> Errors:
+        """As whoever measured the table states it. [ln]"""
+        error = self._node.relative_error
+        return Errors(0.0 if error is None else log1p(error), None, known=error is not None)
+
+    @property
+    def serving_w(self) -> float | None:
+        """None: there is no accelerator."""
+        return None
+
+    @property
+    def words(self) -> str:
+        """What is in the times."""
+        table = self._node.table
+        low, high = table.items_range
+        text = f"measured table {table.name}: {len(table.items)} rows, {low} to {high} items"
+        if table.busy_range is not None:
+            fewest, most = table.busy_range
+            text += f", {fewest} to {most} executors at work"
+        return text
+
+    @cached_property
+    def basis(self) -> Basis:
+        """That of the table, unless it is left."""
+        return Basis.EXTRAPOLATED if self._outside else Basis.TABLE
+
+    def require_calibrated(self) -> None:
+        """Refuse requests that lie beyond the rows of the table.
+
+        Raises
+        ------
+        ExtrapolationError
+            Naming its range and what exceeds it.
+        """
+        if self._outside:
+            raise ExtrapolationError(
+                f"outside the table {self._node.table.name}: {self._outside} (--extrapolate answers, marked)"
+            )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any answer about this node must know of it."""
+        table, notes = self._node.table, []
+        if self._node.relative_error is None:
+            notes.append(
+                f"how far off the times of {table.name} are is not known: the verdict and the load to plan "
+                "for take them as they are; node.error_percent says it"
+            )
+        if table.busy is None and self._node.executors > 1:
+            notes.append(
+                f"{table.name} has no column busy: a request takes as long beside {self._node.executors - 1} "
+                "others at work as alone"
+            )
+        if table.has_scatter:
+            notes.append(
+                f"the scatter of single requests in {table.name} is not used: each takes the mean of its size"
+            )
+        return tuple(notes)
+
+    @cached_property
+    def _outside(self) -> str:
+        """What the policy sends that no row reaches; empty where all is within."""
+        table, sizes = self._node.table, sizes_on_cores(self._policy, self._sizes)
+        if not len(sizes) or tabulated_basis(table, sizes, self._node.at_work) is not Basis.EXTRAPOLATED:
+            return ""
+        for number, curve in table.levels:
+            low, high = curve.batch_sizes[0], curve.batch_sizes[-1]
+            far = sizes[(sizes < low) | (sizes > high)]
+            if len(far):
+                beside = "" if table.busy is None else f" with {number:.0f} executors at work"
+                asked = f"{far[0]:.0f}" if len(far) == 1 else f"{far[0]:.0f} to {far[-1]:.0f}"
+                return f"it has {low:.0f} to {high:.0f} items{beside}; this sends requests of {asked} items"
+        assert table.busy_range is not None, "what lies outside is not a size"
+        fewest, most = table.busy_range
+        has = f"{fewest} to {most} executors at work" if fewest < most else f"busy {fewest} only"
+        return f"it has {has}; node.executors is {self._node.executors}"

@@ -1,0 +1,170 @@
+"""A node that is known by its service times: every command answers, and says what it rests on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import perfmodel
+from perfmodel.cli.main import main
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.prepare import prepare
+from perfmodel.queueing.closed_forms import mmc_mean_wait_s
+
+QUICK = ["simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.1"]
+TABLE = "items,service_ms,busy\n700,15,1\n100,3,1\n300,6,1\n100,4,86\n700,18,86\n"
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    (tmp_path / "table.csv").write_text(TABLE, encoding="utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "node: {service_times: table.csv, executors: 86, tdp_w: 700}\n"
+        "traffic: {arrivals: {process: poisson, rate_qps: 4000}, query_sizes: {distribution: mlperf-dlrm}}\n"
+        "policy: {name: split, batch_size: 1024}\n"
+        "sla: {percentile: 0.99, latency_ms: 60}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str, quick: bool = True) -> tuple[int, Any]:
+    sets = [part for setting in QUICK if quick for part in ("--set", setting)]
+    code = main([*arguments, *sets, "--json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out) if said.out else said.err
+
+
+def test_the_basis_is_the_table_and_its_error_is_not_known(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = ask(capsys, "predict", "-s", str(scenario))
+    assert (code, answer["verdict"], answer["basis"]) == (0, "meets_sla", "measured table")
+    assert answer["model"] is None
+    assert answer["node"] == {
+        "cpu": None,
+        "stack": None,
+        "cores": 86,
+        "accelerator": None,
+        "num_accelerators": 0,
+        "service_times": "table.csv",
+    }
+    assert answer["error_of_service_times"] == {"cpu": None, "accelerator": None}
+    assert answer["calibration_band_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert answer["qps_per_w"] == pytest.approx(4000 / 700)
+    assert answer["power_at_load_w"] is None
+    assert any("node.error_percent" in note for note in answer["notes"])
+
+
+def test_a_stated_error_gives_bands_and_a_probability(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rate = ["--set", "traffic.arrivals.rate_qps=9500"]
+    stated = [*rate, "--set", "node.error_percent=10"]
+    _, plain = ask(capsys, "predict", "-s", str(scenario), *rate)
+    code, answer = ask(capsys, "predict", "-s", str(scenario), *stated)
+    assert plain["verdict"] == "meets_sla"
+    assert (code, answer["verdict"]) == (6, "within_error")
+    assert answer["error_of_service_times"]["cpu"] == pytest.approx(np.log(1.1))
+    assert "node.error_percent=" in answer["would_decide"]["command"]
+    assert answer["plan_for_qps"] < plain["plan_for_qps"]
+
+
+def test_capacity_tune_and_fleet_answer_too(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["-s", str(scenario)]
+    code, capacity = ask(capsys, "capacity", *where)
+    assert (code, capacity["qps_per_w"]) == (0, pytest.approx(capacity["latency_bounded_qps"] / 700))
+    code, tuned = ask(capsys, "tune", *where, quick=False)
+    assert code == 0
+    assert tuned["tuned"]["batch_size"] == tuned["static"]["batch_size"] == 1024  # others leave the table
+    assert tuned["tuned"]["latency_bounded_qps"] == pytest.approx(capacity["latency_bounded_qps"], rel=0.02)
+    assert any("1, 2, 4" in note for note in tuned["notes"])
+    code, fleet = ask(capsys, "fleet", "-n", "3", *where)
+    assert (code, fleet["power_w"], fleet["power_at_load_w"]) == (0, 2100, None)
+    assert fleet["qps_per_w"] == pytest.approx(3 * 4000 / 2100)
+
+
+def test_without_a_tdp_no_figure_per_watt_exists(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["-s", str(scenario), "--set", "node.tdp_w=null"]
+    for command in (["predict"], ["capacity"], ["fleet", "-n", "2"]):
+        _, answer = ask(capsys, *command, *where)
+        assert (answer["power_w"], answer["qps_per_w"]) == (None, None)
+    code, said = ask(capsys, "tune", *where, "--objective", "qps-per-watt", quick=False)
+    assert code == 2
+    assert "tdp_w" in said
+
+
+def test_outside_the_table_is_refused_or_marked(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for setting in ("policy.batch_size=128", "node.executors=90"):
+        for command in (["predict"], ["capacity"], ["fleet", "-n", "2"]):
+            code, said = ask(capsys, *command, "-s", str(scenario), "--set", setting)
+            assert code == 5
+            assert said.startswith("outside the table table.csv: it has ")
+    code, answer = ask(capsys, "predict", "-s", str(scenario), "--set", "node.executors=90", "--extrapolate")
+    assert (code, answer["basis"]) == (0, "extrapolated")
+    code, said = ask(capsys, "tune", "-s", str(scenario), "--batch-sizes", "64,1024", quick=False)
+    assert (code, "requests of" in said) == (5, True)
+
+
+def test_one_row_and_fixed_sizes_are_a_queue_with_constant_service(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("items,service_ms\n200,10\n", encoding="utf-8")
+    asked = {
+        "node": {"service_times": str(tmp_path / "one.csv"), "executors": 1},
+        "traffic": {
+            "arrivals": {"process": "poisson", "rate_qps": 70},
+            "query_sizes": {"distribution": "fixed", "num_items": 200},
+        },
+        "policy": {"name": "split", "batch_size": 256},
+        "sla": {"percentile": 0.95, "latency_ms": 100},
+    }
+    answer = perfmodel.predict(asked).to_dict()
+    wait_ms = answer["latency_ms"]["mean"] - 10
+    assert wait_ms == pytest.approx(0.5e3 * mmc_mean_wait_s(70, 0.010, 1), rel=0.05)  # M/D/1: half of M/M/1
+    assert answer["utilisation"]["cpu"] == pytest.approx(0.7, rel=0.01)
+
+
+def test_both_engines_agree(scenario: Path) -> None:
+    few = ["simulation.min_queries=12000", "simulation.max_queries=12000", "simulation.precision=0.5"]
+    one, other = (perfmodel.predict(scenario, overrides=few, engine=name) for name in ("compiled", "simpy"))
+    assert one.to_dict()["latency_ms"] == other.to_dict()["latency_ms"]
+
+
+def test_fleets_of_tables_and_of_models_stand_side_by_side(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = ask(capsys, "fleet", "-n", "2", "-s", str(scenario), "--also", f"{scenario}=1")
+    assert (code, [node["num_nodes"] for node in answer["nodes"]]) == (0, [2, 1])
+    mixed = ["--also", "rm3_skylake=1", "--qps", "900"]
+    code, answer = ask(capsys, "fleet", "-n", "2", "-s", str(scenario), *mixed)
+    assert code in (0, 3, 6)
+    assert [node["cpu"] for node in answer["nodes"]] == [None, "skylake"]
+    assert any("which model" in note for note in answer["notes"])
+
+
+def test_a_node_is_described_in_one_way(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for setting, message in (
+        ("node.cpu=skylake", "expected no cpu, beside service_times"),
+        ("node.cores=4", "expected executors, not cores"),
+        ("model=ncf", "expected none, since node.service_times takes its place"),
+        ("node.service_times=none.csv", "expected a file, found none at"),
+        ("node.executors=0", "expected a whole number >= 1, got 0"),
+        ("node.error_percent=-1", "expected a number >= 0 or null, got -1"),
+        ("policy.offload_threshold_items=3", "expected null, since a node known by its service times"),
+    ):
+        code, said = ask(capsys, "predict", "-s", str(scenario), "--set", setting)
+        assert code == 2
+        assert said.startswith(f"--set {setting.partition('=')[0]}: {message}")
+    code, said = ask(capsys, "predict", "-s", "rm3_skylake", "--set", "node.executors=4")
+    assert code == 2
+    assert "expected beside service_times only" in said
+
+
+def test_the_table_lies_beside_the_scenario(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    question = prepare(load_scenario(str(scenario)))
+    assert question.times.table.cpu_s.shape == (700, 86)
