@@ -92,6 +92,14 @@ class LoadedScenario:
             for index, name in enumerate(self.profiled_node.accelerators)
         )
 
+    def node_paths(self) -> tuple[Path, ...]:
+        """Find the files that say how long the node takes: model and profiles, or its service times."""
+        node = self.scenario.node
+        if isinstance(node, TableNodeChoice):
+            return (self.data_path(node.service_times, "node", "service_times"),)
+        cards = (choice.path for choice in self.accelerator_profiles())
+        return (self.model_path(), self.cpu_profile().path, *cards)
+
     def data_path(self, file: Path, *path: Key) -> Path:
         """Resolve a data file that the value at a key path names, such as a trace.
 

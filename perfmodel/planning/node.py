@@ -64,6 +64,11 @@ class ServingNode:
         return self.model.name
 
     @property
+    def stack(self) -> str | None:
+        """Software that the times are of."""
+        return self.cpu.stack
+
+    @property
     def where(self) -> str:
         """The cores, for the head of a page."""
         return f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"

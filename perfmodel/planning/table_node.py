@@ -50,6 +50,11 @@ class TableNode:
         return None
 
     @property
+    def stack(self) -> str | None:
+        """Software that the times are of; None: a table does not say."""
+        return None
+
+    @property
     def cores(self) -> int:
         """The same as executors: each serves one request at a time."""
         return self.executors

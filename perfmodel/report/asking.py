@@ -73,8 +73,7 @@ class Asking:
                 document, code, reason = self._answer(question)
         metrics = flat(document)
         metrics.pop("reason", None)
-        stack = question.node.cpu.stack
-        return {"exit_code": code, "reason": reason, "stack": stack} | metrics
+        return {"exit_code": code, "reason": reason, "stack": question.node.stack} | metrics
 
     def _answer(self, question: Question) -> tuple[Mapping[str, Any], int, str | None]:
         """The document, the exit code of the command, and why that is not 0."""
@@ -95,8 +94,7 @@ def _at_point(error: PerfplanError, point: Point) -> str:
 
 def _files_of(loaded: LoadedScenario) -> dict[str, str]:
     """Digests of the files that an answer is computed from, beside the scenario's own."""
-    paths = [loaded.model_path(), loaded.cpu_profile().path]
-    paths += [choice.path for choice in loaded.accelerator_profiles()]
+    paths = list(loaded.node_paths())
     for section in ("arrivals", "query_sizes"):
         file = getattr(getattr(loaded.scenario.traffic, section), "file", None)
         if isinstance(file, Path):

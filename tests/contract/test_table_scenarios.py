@@ -168,3 +168,14 @@ def test_the_table_lies_beside_the_scenario(scenario: Path, monkeypatch: pytest.
     monkeypatch.chdir("/")
     question = prepare(load_scenario(str(scenario)))
     assert question.times.table.cpu_s.shape == (700, 86)
+
+
+def test_a_sweep_goes_over_executors(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = scenario.with_suffix(".csv")
+    over = ["--over", "node.executors=40,80,90", "--out", str(out)]
+    sets = [part for setting in QUICK for part in ("--set", setting)]
+    code = main(["sweep", str(scenario), *over, *sets])
+    assert code == 0, capsys.readouterr().err
+    header, *rows = (line.split(",") for line in out.read_text(encoding="utf-8").splitlines())
+    codes = [row[header.index("exit_code")] for row in rows]
+    assert codes == ["0", "0", "5"]  # the table ends at 86 executors at work

@@ -184,7 +184,7 @@ def node_document(node: AnyNode) -> NodeDocument:
     """What the node is made of."""
     return {
         "cpu": None if isinstance(node, TableNode) else node.cpu.name,
-        "stack": None if isinstance(node, TableNode) else node.cpu.stack,
+        "stack": node.stack,
         "cores": node.cores,
         "accelerator": node.accelerator.name if node.accelerator else None,
         "num_accelerators": node.num_accelerators,
