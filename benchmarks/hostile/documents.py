@@ -43,6 +43,9 @@ _VARIANTS: tuple[Document, ...] = (
     {"traffic": {"query_sizes": {"distribution": "file", "file": "sizes.txt"}}},
     {"traffic": {"arrivals": {"process": "trace", "file": "trace.csv"}}},
     {"policy": {"name": "split", "batch_size": 64, "shedding": {"queue_limit_requests": 50}}},
+    {"node": {"scatter": {"distribution": "lognormal", "relative_std": 0.2}}},
+    {"node": {"scatter": {"distribution": "lognormal", "p99_over_p50": 1.5}}},
+    {"node": {"scatter": {"distribution": "factors", "factors": [0.9, 1.1]}}},
     {
         "policy": {
             "name": "separate-queues",
@@ -201,7 +204,7 @@ def _targets_in(kind: Kind, document: Document) -> Iterator[Target]:
                 schemas = expectations.at(path, source.root)
                 chosen = [str(_at(document, path)[key]) for key in _DISCRIMINATORS if key in entries and path]
                 within = label + (f"({chosen[0]})" if chosen and "operators" in path[:-1] else "")
-                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes"):
+                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes", "scatter"):
                     within = f"{label}({chosen[0]})"
                 named = not keys_of(schemas)  # a mapping with keys of the user's choice, such as stacks
                 for key in dict.fromkeys((*keys_of(schemas), *entries)):

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores, Positive, within
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
+from perfmodel.domain.unsteady import Scatter
 from perfmodel.domain.workload import Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
@@ -35,6 +36,9 @@ class NodeChoice(Frozen):
     stack : str or None
         Software stack of the profiles to use; None: the model's own where the profile has it, else
         the profile's default.
+    scatter : LogNormalScatter, ListedScatter or None
+        How service times of one size differ from request to request, on cores and accelerators alike; None:
+        they do not.
     """
 
     cpu: FileOrName
@@ -43,6 +47,7 @@ class NodeChoice(Frozen):
     # Not strict: which description a node is has been looked up by then, and a list is no longer JSON's.
     accelerators: Annotated[tuple[FileOrName, ...], Field(max_length=MOST_ACCELERATORS, strict=False)] = ()
     stack: FileOrName | None = None
+    scatter: Scatter | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -67,19 +72,22 @@ class TableNodeChoice(Frozen):
         Static power of the node, where queries per watt are asked for. [W]
     error_percent : float or None
         How far off the table's times may be, root mean square; None: nobody knows. [%]
+    scatter : LogNormalScatter, ListedScatter or None
+        How service times of one size differ from request to request; None: they do not.
     """
 
     service_times: Path
     executors: Cores
     tdp_w: Positive | None = None
     error_percent: Annotated[float, Field(ge=0), within(high=1000.0)] | None = None
+    scatter: Scatter | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _names_no_profile(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for key in NodeChoice.model_fields:
-                if key in values:
+                if key in values and key not in cls.model_fields:
                     remedy = "executors, not cores" if key == "cores" else f"no {key}"
                     raise ValueErrorAt(f"expected {remedy}, beside service_times", (key,))
         return values

@@ -14,6 +14,7 @@ from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
 from perfmodel.planning.sent_sizes import lanes_on_cores
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.arrays import BoolArray
@@ -25,6 +26,7 @@ from perfmodel.sim.policies import (
     requests_by_size,
 )
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
 
 _GROUPS = 8
@@ -49,6 +51,8 @@ class ServingNode:
         How many of them; 0 without.
     threads : int
         Cores that work together on a request: threads of a worker process.
+    scatter : LogNormalScatter, ListedScatter or None
+        How times of one size differ from request to request.
     """
 
     model: RecModel
@@ -57,6 +61,7 @@ class ServingNode:
     accelerator: Device | None = None
     num_accelerators: int = 0
     threads: int = 1
+    scatter: LogNormalScatter | ListedScatter | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -126,8 +131,9 @@ class ServingNode:
         busy = self.threads * np.arange(1.0, self.num_workers + 1)
         time = batch_time(self.model, self.cpu, batches[:, None], busy[None, :], mix=self.mix(policy, sizes))
         cpu_s = self._anchored_s(with_threads(time, self.cpu.thread_scaling, self.threads).seconds)
+        scatter = None if self.scatter is None else scatter_of(self.scatter)
         if self.accelerator is None or self.num_accelerators == 0:
-            return ServiceTimes(cpu_s=cpu_s)
+            return ServiceTimes(cpu_s=cpu_s, cpu_scatter=scatter)
         launches = np.arange(
             1.0, max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items)) + 1
         )
@@ -137,6 +143,8 @@ class ServingNode:
             if policy.streams == 1
             else self._streamed_s(launches, policy.streams),
             num_accelerators=self.num_accelerators,
+            cpu_scatter=scatter,
+            accelerator_scatter=scatter,
         )
 
     def mix(self, policy: Policy, sizes: SizePmf | None) -> Mix | None:

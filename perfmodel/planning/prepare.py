@@ -340,6 +340,7 @@ def _node(choice: NodeChoice | TableNodeChoice, files: NamedFiles, devices: Sequ
         executors=choice.executors,
         tdp_w=choice.tdp_w,
         relative_error=None if choice.error_percent is None else choice.error_percent / 100.0,
+        scatter=choice.scatter,
     )
 
 
@@ -368,6 +369,7 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         threads=threads,
         accelerator=accelerators[0] if accelerators else None,
         num_accelerators=len(accelerators),
+        scatter=choice.scatter,
     )
 
 

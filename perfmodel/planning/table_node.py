@@ -13,11 +13,13 @@ from perfmodel.costmodel.tabulated import tabulated_basis, tabulated_s
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.service_table import ServiceTable
+from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.sent_sizes import sizes_on_cores
 from perfmodel.sim.policies import Policy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
 
 Floats = npt.NDArray[np.float64]
@@ -37,12 +39,15 @@ class TableNode:
         Static power; None: not said, and no answer about power exists. [W]
     relative_error : float or None
         How far off the times may be, root mean square; None: nobody knows. [1]
+    scatter : LogNormalScatter, ListedScatter or None
+        How times of one size differ from request to request.
     """
 
     table: ServiceTable
     executors: int
     tdp_w: float | None = None
     relative_error: float | None = None
+    scatter: LogNormalScatter | ListedScatter | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -112,7 +117,10 @@ class TableNode:
     def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:  # noqa: ARG002
         """Tabulate what the simulation needs: see `ServingNode.service_times`; sizes play no part."""
         largest = max(1, largest_cpu_launch_items(policy, max_items))
-        return ServiceTimes(cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work))
+        return ServiceTimes(
+            cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work),
+            cpu_scatter=None if self.scatter is None else scatter_of(self.scatter),
+        )
 
     @property
     def at_work(self) -> Floats:
@@ -205,9 +213,8 @@ class TableTimes:
                 "others at work as alone"
             )
         if table.has_scatter:
-            notes.append(
-                f"the scatter of single requests in {table.name} is not used: each takes the mean of its size"
-            )
+            taken = "each takes the mean of its size" if self._node.scatter is None else "node.scatter counts"
+            notes.append(f"the scatter of single requests in {table.name} is not used: {taken}")
         return tuple(notes)
 
     @cached_property

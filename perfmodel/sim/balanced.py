@@ -17,6 +17,7 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.arrivals import draw_arrivals_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.threads import both
@@ -63,7 +64,7 @@ def draw_balanced(
     num_items = np.concatenate([first, shuffled])
     if isinstance(traffic.arrivals, PoissonArrivals):
         arrival_s = _evened(arrival_s, warm_up, traffic.arrivals.rate_qps)
-    return Queries(arrival_s, num_items)
+    return Queries(arrival_s, num_items, Luck(seed, replication))
 
 
 def _evened(arrival_s: FloatArray, warm_up: int, rate_qps: float) -> FloatArray:

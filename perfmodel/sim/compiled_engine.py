@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats
+from perfmodel.sim.compiled_scatter import Draw, Factors, draw_of, factor_of, factors_of
 from perfmodel.sim.completions import (
     LANES,
     all_idle,
@@ -28,6 +29,7 @@ from perfmodel.sim.completions import (
 from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RunRecord
+from perfmodel.sim.scatter import ScatterTable
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
@@ -51,6 +53,8 @@ class FifoPool(NamedTuple):
         Executors of the pool.
     blocks : tuple
         See `blocks_for`.
+    scatter : Factors or None
+        Factors on the times; None compiles to none.
     """
 
     smallest: int
@@ -59,6 +63,7 @@ class FifoPool(NamedTuple):
     table_s: FloatArray
     num_executors: int
     blocks: tuple[int, ...]
+    scatter: Factors | None = None
 
 
 def is_fifo(service: ServiceTimes, policy: object) -> bool:
@@ -76,19 +81,27 @@ def fifo_pools(service: ServiceTimes, policy: SplitAndOffload) -> tuple[FifoPool
     """Return what the cores serve, and the accelerators where a threshold sends them queries."""
     threshold = policy.offload_threshold_items
     largest_on_cpu = ANY_SIZE if threshold is None else threshold - 1
-    cores = _fifo_pool(1, largest_on_cpu, policy.batch_size, service.cpu_s)
+    cores = _fifo_pool(1, largest_on_cpu, policy.batch_size, service.cpu_s, service.cpu_scatter)
     if threshold is None:
         return (cores,)
     table_s = service.accelerator_by_streams_s
     if service.num_accelerators > 1:
         table_s = frozen_floats(np.repeat(table_s, service.num_accelerators, axis=1))
-    return cores, _fifo_pool(threshold, ANY_SIZE, ANY_SIZE, table_s)
+    return cores, _fifo_pool(threshold, ANY_SIZE, ANY_SIZE, table_s, service.accelerator_scatter)
 
 
-def _fifo_pool(smallest: int, largest: int, batch_size: int, service_s: FloatArray) -> FifoPool:
+def _fifo_pool(
+    smallest: int, largest: int, batch_size: int, service_s: FloatArray, scatter: ScatterTable | None
+) -> FifoPool:
     num_executors = int(service_s.shape[1])
     blocks = blocks_for(num_executors)
-    return FifoPool(smallest, largest, batch_size, service_s.ravel(), num_executors, blocks)
+    factors = factors_of(scatter)
+    return FifoPool(smallest, largest, batch_size, service_s.ravel(), num_executors, blocks, factors)
+
+
+def draw_for(queries: Queries, service: ServiceTimes) -> Draw:
+    """Return what chooses the factors of queries on a node."""
+    return draw_of(queries.luck, service.cpu_scatter, service.accelerator_scatter)
 
 
 def simulate_compiled(
@@ -109,7 +122,8 @@ def simulate_compiled(
     """
     finish_s = np.empty(len(queries)) if finish_s is None else finish_s
     threshold = policy.offload_threshold_items
-    busy_s = [_serve_pool(queries, share, finish_s) for share in fifo_pools(service, policy)]
+    draw = draw_for(queries, service)
+    busy_s = [_serve_pool(queries, share, draw, finish_s) for share in fifo_pools(service, policy)]
     return RunRecord(
         arrival_s=queries.arrival_s,
         num_items=queries.num_items,
@@ -124,16 +138,13 @@ def simulate_compiled(
     )
 
 
-def _serve_pool(queries: Queries, share: FifoPool, finish_s: FloatArray) -> float:
+def _serve_pool(queries: Queries, share: FifoPool, draw: Draw, finish_s: FloatArray) -> float:
     """Serve the queries of one pool; return the sum of its service times. [s]"""
     if share.num_executors <= MAX_VECTOR_EXECUTORS:
         state_s = idle_state_s(share)
-        return float(serve_sorted(queries.arrival_s, queries.num_items, share, state_s, finish_s))
-    limits = (share.smallest, share.largest, share.batch_size)
+        return float(serve_sorted(queries.arrival_s, queries.num_items, share, draw, state_s, finish_s))
     heap_s = np.empty(share.num_executors)
-    return float(
-        _serve_with_heap(queries.arrival_s, queries.num_items, *limits, share.table_s, heap_s, finish_s)
-    )
+    return float(_serve_with_heap(queries.arrival_s, queries.num_items, share, draw, heap_s, finish_s))
 
 
 def idle_state_s(share: FifoPool) -> FloatArray:
@@ -153,14 +164,19 @@ def take_request(pool: Any, last_end_s: float, from_s: float, table_s: FloatArra
 
 @compiled
 def serve_sorted(
-    arrival_s: FloatArray, num_items: IntArray, share: FifoPool, state_s: FloatArray, finish_s: FloatArray
+    arrival_s: FloatArray,
+    num_items: IntArray,
+    share: FifoPool,
+    draw: Draw,
+    state_s: FloatArray,
+    finish_s: FloatArray,
 ) -> float:
     """Serve with the completions sorted in vector registers; return the sum of the service times. [s]
 
     `state_s` holds the last start, the last end, and the completions before that, ascending: `idle_state_s`
     at first, and afterwards what the next queries of the same run go on from.
     """
-    smallest, largest, batch_size, table_s, num_executors, blocks = share
+    smallest, largest, batch_size, table_s, num_executors, blocks, scatter = share
     pool = all_idle(blocks, num_executors)
     for completion_s in state_s[2:]:
         pool = sorted_in(pool, completion_s)
@@ -174,9 +190,11 @@ def serve_sorted(
         last_s = 0.0
         while remaining > 0:
             batch = min(remaining, batch_size)
+            factor = factor_of(scatter, draw, query, remaining, batch)
             remaining -= batch
             row = (batch - 1) * num_executors - slots_beyond
             pool, start_s, time_s = take_request(pool, end_s, start_s, table_s, row)
+            time_s *= factor
             busy_s += time_s
             end_s = start_s + time_s
             last_s = max(last_s, end_s)
@@ -192,15 +210,13 @@ def serve_sorted(
 def _serve_with_heap(
     arrival_s: FloatArray,
     num_items: IntArray,
-    smallest: int,
-    largest: int,
-    batch_size: int,
-    table_s: FloatArray,
+    share: FifoPool,
+    draw: Draw,
     heap_s: FloatArray,
     finish_s: FloatArray,
 ) -> float:
     """Serve with the pending completions in a binary heap."""
-    num_executors = len(heap_s)
+    smallest, largest, batch_size, table_s, num_executors, _, scatter = share
     pending = 0
     start_s, busy_s = 0.0, 0.0
     for query in range(len(arrival_s)):
@@ -211,12 +227,13 @@ def _serve_with_heap(
         last_s = 0.0
         while remaining > 0:
             batch = min(remaining, batch_size)
+            factor = factor_of(scatter, draw, query, remaining, batch)
             remaining -= batch
             if pending == num_executors:
                 start_s = max(start_s, heap_s[0])
             while pending > 0 and heap_s[0] <= start_s:
                 pending = _pop(heap_s, pending)
-            time_s = table_s[(batch - 1) * num_executors + pending]
+            time_s = table_s[(batch - 1) * num_executors + pending] * factor
             busy_s += time_s
             end_s = start_s + time_s
             last_s = max(last_s, end_s)

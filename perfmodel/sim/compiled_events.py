@@ -35,6 +35,7 @@ from perfmodel.sim.compiled_loop import (
     by_size,
     serve_events,
 )
+from perfmodel.sim.compiled_scatter import draw_of, loop_factors
 from perfmodel.sim.policies import WHOLE, Lane, Policy, Pool, executors_of
 from perfmodel.sim.records import LargeCores, RunRecord
 from perfmodel.sim.service import ServiceTimes
@@ -107,12 +108,15 @@ def simulate_events(
     window_s = np.empty((len(executors), 4 * max(executors, default=1) + 512))
     window_s[:, 0], window_s[:, 1] = -np.inf, np.inf
     run_states, run_times = np.zeros(RUN_STATES, dtype=np.int64), np.zeros(RUN_TIMES)
+    tables = (service.cpu_scatter, service.accelerator_scatter)
+    scattered, draw = loop_factors(tables), draw_of(queries.luck, *tables)
     while True:
         try:
             outcome = serve_events(
                 *(queries.arrival_s, queries.num_items),
                 *(service.cpu_s, service.accelerator_by_streams_s),
                 *(lanes, rates),
+                *(*scattered, draw),
                 WHOLE if limit is None else limit,
                 np.inf if deadline_s is None else deadline_s,
                 decide is not None,

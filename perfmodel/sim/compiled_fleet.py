@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.compiled_scatter import Draw, draw_of, index_of, loop_factors
 from perfmodel.sim.fleet import Fleet, FleetRecord
 from perfmodel.sim.machine_code import compiled
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.traffic import Queries
 
 ANY_SIZE = 2**62
@@ -22,7 +24,8 @@ ANY_SIZE = 2**62
 class _Pools(NamedTuple):
     """Row 2 i is the CPU of node i, row 2 i + 1 its accelerator; `table_s` holds all service times.
 
-    A request of b items beside n - 1 busy executors takes table_s[offset + (b - 1) executors + n - 1].
+    A request of b items beside n - 1 busy executors takes table_s[offset + (b - 1) executors + n - 1], where
+    its row is scattered times one of the factors from first_factor[row, min(b, scattered[row]) - 1] on.
     """
 
     executors: IntArray
@@ -30,6 +33,10 @@ class _Pools(NamedTuple):
     smallest_offload: IntArray  # of the node; [items]
     offset: IntArray
     table_s: FloatArray
+    factors: FloatArray
+    first_factor: IntArray
+    scattered: IntArray
+    draw: Draw
 
 
 class _State(NamedTuple):
@@ -54,7 +61,7 @@ def serve_routed(queries: Queries, fleet: Fleet, candidates: IntArray | None) ->
     candidates : (num_queries, 2) int or None
         The nodes that the router looks at; None: all, in index order.
     """
-    pools = _pools(fleet)
+    pools = _pools(fleet, queries.luck)
     rows = len(pools.executors)
     state = _State(
         present=np.ones(rows, dtype=np.int64),
@@ -83,7 +90,7 @@ def serve_routed(queries: Queries, fleet: Fleet, candidates: IntArray | None) ->
     )
 
 
-def _pools(fleet: Fleet) -> _Pools:
+def _pools(fleet: Fleet, luck: Luck) -> _Pools:
     columns: list[tuple[int, ...]] = []
     tables_s: list[FloatArray] = []
     offset = 0
@@ -95,7 +102,23 @@ def _pools(fleet: Fleet) -> _Pools:
             offset += table_s.size
     rows = np.column_stack([2 * fleet.kind_of_node, 2 * fleet.kind_of_node + 1]).ravel()
     executors, batch_size_of, smallest, offsets = np.array(columns, dtype=np.int64)[rows].T.copy()
-    return _Pools(executors, batch_size_of, smallest, offsets, np.concatenate(tables_s))
+    scatter = [
+        table
+        for kind in fleet.kinds
+        for table in (kind.service.cpu_scatter, kind.service.accelerator_scatter)
+    ]
+    factors, first_factor, scattered = loop_factors(scatter)
+    return _Pools(
+        executors,
+        batch_size_of,
+        smallest,
+        offsets,
+        np.concatenate(tables_s),
+        factors,
+        first_factor[rows],
+        np.array(scattered, dtype=np.int64)[rows],
+        draw_of(luck, *scatter),
+    )
 
 
 @compiled
@@ -120,7 +143,7 @@ def _join_shorter_of_two(
         node[query] = chosen
         row = _row(chosen, num_items[query], pools)
         window_s = _with_room(row, num_items[query], pools, state, window_s)
-        finish_s[query] = _serve(row, arrival_s[query], num_items[query], pools, state, window_s)
+        finish_s[query] = _serve(row, arrival_s[query], query, num_items[query], pools, state, window_s)
 
 
 @compiled
@@ -156,7 +179,7 @@ def _join_shortest(
         row = _row(chosen, num_items[query], pools)
         window_s = _with_room(row, num_items[query], pools, state, window_s)
         tail = state.tail[row]
-        finish_s[query] = _serve(row, now_s, num_items[query], pools, state, window_s)
+        finish_s[query] = _serve(row, now_s, query, num_items[query], pools, state, window_s)
         load[chosen] += state.tail[row] - tail
         next_s[chosen] = _next_completion_s(chosen, state, window_s)
 
@@ -216,7 +239,7 @@ def _with_room(row: int, num_items: int, pools: _Pools, state: _State, window_s:
 
 @compiled
 def _serve(
-    row: int, now_s: float, num_items: int, pools: _Pools, state: _State, window_s: FloatArray
+    row: int, now_s: float, query: int, num_items: int, pools: _Pools, state: _State, window_s: FloatArray
 ) -> float:
     """Queue a query's requests; return when the last of them ends. The recursion of `compiled_engine`."""
     busy, tail = state.busy[row], state.tail[row]
@@ -225,6 +248,7 @@ def _serve(
     remaining = num_items
     while remaining > 0:
         batch = min(remaining, pools.batch_size[row])
+        left = remaining
         remaining -= batch
         while window_s[row, busy] <= start_s:
             busy += 1
@@ -234,6 +258,9 @@ def _serve(
                 busy += 1
         at = pools.offset[row] + (batch - 1) * pools.executors[row] + tail - busy
         time_s = pools.table_s[at]
+        if pools.scattered[row] > 0:
+            first = pools.first_factor[row, min(batch, pools.scattered[row]) - 1]
+            time_s *= pools.factors[first + np.int64(index_of(pools.draw, query, left))]
         busy_s += time_s
         end_s = start_s + time_s
         last_s = max(last_s, end_s)

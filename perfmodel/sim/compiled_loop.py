@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfmodel.sim.machine_code import compiled_as, types
+from perfmodel.sim.compiled_scatter import Draw, index_of
+from perfmodel.sim.machine_code import compiled_as, tuple_type, types
 from perfmodel.sim.user_policy import OFFLOAD
 
 # Columns of the tables that describe a lane: whole numbers, and seconds and rates.
@@ -37,6 +38,8 @@ _FLOATS = types.Array(types.float64, 1, "C", readonly=True)
 _FLOATS_2D = types.Array(types.float64, 2, "C", readonly=True)
 _INTS = types.Array(types.int64, 1, "C", readonly=True)
 _INTS_2D = types.Array(types.int64, 2, "C", readonly=True)
+_DRAW = tuple_type((types.uint64, types.int64), Draw)
+_SIZES = tuple_type((types.int64, types.int64))
 
 
 @compiled_as(DECISION)
@@ -161,6 +164,7 @@ def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no
 @compiled_as(
     types.int64(
         *(_FLOATS, _INTS, _FLOATS_2D, _FLOATS_2D, _INTS_2D, _FLOATS_2D),
+        *(_FLOATS, _INTS_2D, _SIZES, _DRAW),
         *(types.int64, types.float64, types.boolean, types.FunctionType(DECISION)),
         *(types.int64[:, ::1], types.int64[:, ::1], types.int64[:, ::1], types.float64[:, ::1]),
         *(types.int64[:, ::1], types.int64[:, ::1], types.float64[:, ::1]),
@@ -175,6 +179,10 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
     accelerator_s,
     lanes,
     rates,
+    factors,
+    first_factor,
+    scattered_items,
+    draw,
     queue_limit,
     deadline_s,
     decides,
@@ -195,6 +203,8 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
 ):
     """Serve queries until all are (DONE), a queue is FULL, or a decision is BAD; then FULL goes on.
 
+    Service times are scattered by `factors`, where `first_factor` of a device, the cores or the accelerators,
+    says where those of a launch of so many items begin, up to `scattered_items`; 0: they are not.
     Completions of a group are sorted in `window_s[group, begin:end]`, which slides to the right; what lies
     beside is a past completion and inf, so that no loop has to test its bounds.
     """
@@ -323,6 +333,10 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
                 else:
                     time_s = cpu_s[joined - 1, cores_busy]
                     cores_busy += 1
+                device = 1 if on_accelerator else 0
+                if scattered_items[device] > 0:
+                    row = first_factor[device, min(joined, scattered_items[device]) - 1]
+                    time_s *= factors[row + np.int64(index_of(draw, query, left))]
                 idle -= 1
                 lane_states[lane, LAUNCHES] += 1
                 busy_s[lane] += time_s

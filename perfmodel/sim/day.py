@@ -23,6 +23,7 @@ from perfmodel.sim.arrivals import diurnal_s
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Estimate, Interval, batch_means, controlled_mean, percentile_interval
 from perfmodel.sim.streams import stream
@@ -353,7 +354,7 @@ class _Day:
         first_s = begin_s if from_s is None else from_s
         chunks = self._chunks(begin_s, end_s, repetition)
         if self._streams:
-            server = _Server(self._service, self._policy)
+            server = _Server(self._service, self._policy, Luck(self._seed, repetition))
             found = []
             for arrival_s, num_items in chunks:
                 latency_s = server.serve(arrival_s - begin_s, num_items)
@@ -363,7 +364,8 @@ class _Day:
             drawn = list(chunks)
             arrival_s = np.concatenate([arrivals for arrivals, _ in drawn])
             # From 0 on: rounding is that of the stretch, not that of a time of day.
-            queries = Queries(arrival_s - begin_s, np.concatenate([sizes for _, sizes in drawn]))
+            luck = Luck(self._seed, repetition)
+            queries = Queries(arrival_s - begin_s, np.concatenate([sizes for _, sizes in drawn]), luck)
             latency_s = simulate(queries, self._service, self._policy, engine=self._engine).latency_s
             start = int(np.searchsorted(arrival_s, first_s))
             found = [(arrival_s[start:], latency_s[start:])]
@@ -400,7 +402,7 @@ class _Day:
         self, histogram: _Histogram, periods: int, expected: float, replication: int
     ) -> tuple[_Histogram, PoolLoads, tuple[str, ...]]:
         """Serve whole periods chunk by chunk; of very long ones every n-th window, the backlog carried on."""
-        server = _Server(self._service, self._policy)
+        server = _Server(self._service, self._policy, Luck(self._seed, replication))
         every = ceil(expected / STREAMED_QUERIES)
         if every == 1:
             for arrival_s, num_items in self._chunks(0.0, periods * self.period_s, replication):
@@ -463,11 +465,13 @@ def _across(found_s: Sequence[FloatArray], served_s: FloatArray, fraction: float
 class _Server:
     """The compiled recursion, from chunk to chunk."""
 
-    def __init__(self, service: ServiceTimes, policy: Policy) -> None:
+    def __init__(self, service: ServiceTimes, policy: Policy, luck: Luck) -> None:
         from perfmodel.sim.compiled_engine import fifo_pools, idle_state_s
+        from perfmodel.sim.compiled_scatter import draw_of
 
         assert isinstance(policy, SplitAndOffload)
         self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
+        self._draw = draw_of(luck, service.cpu_scatter, service.accelerator_scatter)
         self._busy_s = np.zeros(len(self._pools))
         # Where windows are skipped, the node's own clock stands still.
         self._has_accelerator = len(self._pools) > 1
@@ -478,7 +482,8 @@ class _Server:
 
         latency_s = np.empty(len(arrival_s))
         for index, (share, state_s) in enumerate(self._pools):
-            self._busy_s[index] += serve_sorted(arrival_s, num_items, share, state_s, latency_s)
+            self._busy_s[index] += serve_sorted(arrival_s, num_items, share, self._draw, state_s, latency_s)
+        self._draw = self._draw._replace(first=self._draw.first + len(arrival_s))
         latency_s -= arrival_s
         return latency_s
 

@@ -176,6 +176,12 @@ def simulate_fleet(
 
         return serve_routed_simpy(queries, fleet, candidates)
     if candidates is not None and candidates.shape[1] == 1:
+        if any(
+            kind.service.is_scattered for kind in fleet.kinds
+        ):  # factors are drawn by the index at the router
+            from perfmodel.sim.compiled_fleet import serve_routed
+
+            return serve_routed(queries, fleet, frozen_ints(np.repeat(candidates, 2, axis=1)))
         return _serve_split(queries, fleet, frozen_ints(candidates[:, 0]))
     # Imported on use: numba takes half a second.
     from perfmodel.sim.compiled_fleet import serve_routed

@@ -27,6 +27,7 @@ from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample, sample_of
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run import MIN_QUERIES_BEYOND
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.statistics import warm_up_queries
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -192,7 +193,7 @@ def _one_node_of_each(
         else:
             gaps_s = rng.standard_gamma(fleet.num_nodes, num_queries) / traffic.rate_qps
         num_items = draw_num_items(traffic.sizes, num_queries, seed=seed, replication=own)
-        queries = Queries(np.cumsum(gaps_s, out=gaps_s), num_items)
+        queries = Queries(np.cumsum(gaps_s, out=gaps_s), num_items, Luck(seed, own))
         records.append(simulate(queries, kind.service, kind.policy, engine="compiled"))
     return records
 

@@ -17,9 +17,11 @@ from perfmodel.sim.compiled_engine import (
     is_fifo,
     serve_sorted,
 )
+from perfmodel.sim.compiled_scatter import draw_of
 from perfmodel.sim.controls import Carried, load_controls
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
 from perfmodel.sim.streams import stream
@@ -68,6 +70,8 @@ class LongRun:
         self._gaps = stream(seed, "arrivals", replication)
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
+        luck = Luck(seed, replication)
+        self._draw_of_scatter = draw_of(luck, service.cpu_scatter, service.accelerator_scatter)
         self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
         self._served = 0
@@ -109,8 +113,9 @@ class LongRun:
     def _serve(self, arrival_s: FloatArray, num_items: IntArray) -> None:
         """Serve a chunk: finish times first, latencies in their place."""
         latency_s = self._latency_s[self._served : self._served + CHUNK]
+        draw = self._draw_of_scatter._replace(first=self._served)
         for share, state_s in self._pools:
-            serve_sorted(arrival_s, num_items, share, state_s, latency_s)
+            serve_sorted(arrival_s, num_items, share, draw, state_s, latency_s)
         latency_s -= arrival_s
         self._served += CHUNK
         if self._controls is not None:

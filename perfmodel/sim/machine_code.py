@@ -53,6 +53,7 @@ __all__ = [
     "ir",
     "models",
     "register_model",
+    "tuple_type",
     "types",
 ]
 
@@ -93,6 +94,12 @@ def compiled_as(*signature: Any) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return compile_function
+
+
+def tuple_type(fields: tuple[Any, ...], named: type | None = None) -> Any:
+    """numba's type of a tuple, or of a `NamedTuple` class."""
+    of: Any = types
+    return of.Tuple(fields) if named is None else of.NamedTuple(fields, named)
 
 
 def compiled_uncached(function: Any, *signature: Any) -> Any:

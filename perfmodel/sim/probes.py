@@ -21,9 +21,11 @@ from perfmodel.sim.compiled_engine import (
     simulate_compiled,
     take_request,
 )
+from perfmodel.sim.compiled_scatter import Draw, draw_of, factor_of
 from perfmodel.sim.completions import LANES, all_idle
 from perfmodel.sim.machine_code import compiled
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.scatter import NO_LUCK, Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 from perfmodel.threads import side_by_side
@@ -70,6 +72,7 @@ def count_late(
     service: ServiceTimes,
     policy: SplitAndOffload,
     limit: LateLimit,
+    luck: Luck = NO_LUCK,
 ) -> list[int]:
     """Count the late queries of each probe; a count beyond `limit.allowed` may be too small, but is beyond.
 
@@ -83,9 +86,11 @@ def count_late(
         A node and a policy that `is_fifo` accepts.
     limit : LateLimit
         What counts.
+    luck : Luck
+        What else happens to the queries by chance, the same in all probes.
     """
     whole = max(1, len(num_items) - limit.warm_up)
-    return [int(counts.sum()) for counts in _counts(probes, num_items, service, policy, limit, whole)]
+    return [int(counts.sum()) for counts in _counts(probes, num_items, service, policy, limit, luck, whole)]
 
 
 def count_late_by_batch(
@@ -95,6 +100,7 @@ def count_late_by_batch(
     policy: SplitAndOffload,
     limit: LateLimit,
     num_batches: int,
+    luck: Luck = NO_LUCK,
 ) -> list[IntArray]:
     """Count the late queries of each probe in batches of successive queries, equally many in each.
 
@@ -102,7 +108,7 @@ def count_late_by_batch(
     """
     counted = len(num_items) - limit.warm_up
     assert counted % num_batches == 0, "the caller's warm-up leaves whole batches"
-    return _counts(probes, num_items, service, policy, limit, counted // num_batches)
+    return _counts(probes, num_items, service, policy, limit, luck, counted // num_batches)
 
 
 def _counts(
@@ -111,15 +117,21 @@ def _counts(
     service: ServiceTimes,
     policy: SplitAndOffload,
     limit: LateLimit,
+    luck: Luck,
     batch_queries: int,
 ) -> list[IntArray]:
     """Late queries of each probe in each batch after the warm-up."""
     assert is_fifo(service, policy), "checked by the caller"
     if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
-        return [_count_alone(probe, num_items, service, policy, limit, batch_queries) for probe in probes]
+        return [
+            _count_alone(probe, num_items, service, policy, limit, luck, batch_queries) for probe in probes
+        ]
     shares = fifo_pools(service, policy)
+    draw = draw_of(luck, service.cpu_scatter, service.accelerator_scatter)
     groups = [probes[first : first + SIDE_BY_SIDE] for first in range(0, len(probes), SIDE_BY_SIDE)]
-    counts = side_by_side(lambda group: _count_group(group, num_items, shares, limit, batch_queries), groups)
+    counts = side_by_side(
+        lambda group: _count_group(group, num_items, shares, draw, limit, batch_queries), groups
+    )
     return [count for group in counts for count in group]
 
 
@@ -127,6 +139,7 @@ def _count_group(
     group: Sequence[Probe],
     num_items: IntArray,
     shares: Sequence[FifoPool],
+    draw: Draw,
     limit: LateLimit,
     batch_queries: int,
 ) -> list[IntArray]:
@@ -137,7 +150,7 @@ def _count_group(
     late = np.zeros((num_batches, SIDE_BY_SIDE), dtype=np.int64)
     for share in shares:
         # The sum is handed in: numba takes longer to compile it than all of the loop.
-        _count_four(points, rates_qps, num_items, share, limit, batch_queries, late, late.sum(axis=0))
+        _count_four(points, rates_qps, num_items, share, draw, limit, batch_queries, late, late.sum(axis=0))
     return [late[:, lane].copy() for lane in range(len(group))]
 
 
@@ -147,9 +160,10 @@ def _count_alone(
     service: ServiceTimes,
     policy: SplitAndOffload,
     limit: LateLimit,
+    luck: Luck,
     batch_queries: int,
 ) -> IntArray:
-    queries = Queries(probe.points / probe.rate_qps, num_items)
+    queries = Queries(probe.points / probe.rate_qps, num_items, luck)
     late = simulate_compiled(queries, service, policy).latency_s[limit.warm_up :] > limit.latency_s
     counts: IntArray = np.count_nonzero(late.reshape(-1, batch_queries), axis=1)
     return counts
@@ -161,6 +175,7 @@ def _count_four(
     rates_qps: tuple[float, float, float, float],
     num_items: IntArray,
     share: FifoPool,
+    draw: Draw,
     limit: LateLimit,
     batch_queries: int,
     late: IntArray,
@@ -171,7 +186,7 @@ def _count_four(
     `totals` are those of all batches in the pools before; afterwards, at the start of the last batch.
     A loop that ends early leaves the counts of the batches it did not reach as they were.
     """
-    smallest, largest, batch_size, table_s, num_executors, blocks = share
+    smallest, largest, batch_size, table_s, num_executors, blocks, scatter = share
     latency_s, warm_up, allowed = limit
     points_a, points_b, points_c, points_d = points
     pool_a = pool_b = pool_c = pool_d = all_idle(blocks, num_executors)
@@ -197,14 +212,15 @@ def _count_four(
         last_a = last_b = last_c = last_d = 0.0
         while remaining > 0:
             batch = min(remaining, batch_size)
+            factor = factor_of(scatter, draw, query, remaining, batch)
             remaining -= batch
             row = (batch - 1) * num_executors - slots_beyond
             pool_a, start_a, time_a = take_request(pool_a, end_a, start_a, table_s, row)
             pool_b, start_b, time_b = take_request(pool_b, end_b, start_b, table_s, row)
             pool_c, start_c, time_c = take_request(pool_c, end_c, start_c, table_s, row)
             pool_d, start_d, time_d = take_request(pool_d, end_d, start_d, table_s, row)
-            end_a, end_b = start_a + time_a, start_b + time_b
-            end_c, end_d = start_c + time_c, start_d + time_d
+            end_a, end_b = start_a + time_a * factor, start_b + time_b * factor
+            end_c, end_d = start_c + time_c * factor, start_d + time_d * factor
             last_a, last_b = max(last_a, end_a), max(last_b, end_b)
             last_c, last_d = max(last_c, end_c), max(last_d, end_d)
         if query >= warm_up:

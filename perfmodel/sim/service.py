@@ -8,6 +8,7 @@ import numpy as np
 
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, frozen_floats
+from perfmodel.sim.scatter import ScatterTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,11 +25,15 @@ class ServiceTimes:
         this one included; one dimension: an accelerator has one stream. None: the node has none. [s]
     num_accelerators : int
         Accelerators; their streams take launches from one queue.
+    cpu_scatter, accelerator_scatter : ScatterTable or None
+        Factors of mean 1 on these times, drawn for each request; None: all of one size take the same.
     """
 
     cpu_s: FloatArray
     accelerator_s: FloatArray | None = None
     num_accelerators: int = 0
+    cpu_scatter: ScatterTable | None = None
+    accelerator_scatter: ScatterTable | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=(2,)))
@@ -56,6 +61,23 @@ class ServiceTimes:
         """
         times_s: FloatArray = self.cpu_s[:, -1] if contended else self.cpu_s.min(axis=1)
         return times_s
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether requests of one size take different times."""
+        return self.cpu_scatter is not None or self.accelerator_scatter is not None
+
+    @property
+    def longest_on_cores_s(self) -> float:
+        """Longest time of any request on a core. [s]"""
+        return float(self.cpu_s.max()) * _largest_factor(self.cpu_scatter)
+
+    @property
+    def longest_on_accelerator_s(self) -> float:
+        """Longest time of any launch; 0 without an accelerator. [s]"""
+        if self.accelerator_s is None:
+            return 0.0
+        return float(self.accelerator_s.max()) * _largest_factor(self.accelerator_scatter)
 
     @property
     def num_executors(self) -> int:
@@ -88,6 +110,10 @@ class ServiceTimes:
         if self.accelerator_s is None:
             return np.empty((0, 0))
         return self.accelerator_s.reshape(len(self.accelerator_s), -1)
+
+
+def _largest_factor(scatter: ScatterTable | None) -> float:
+    return 1.0 if scatter is None else float(scatter.factors.max())
 
 
 def _checked(values: FloatArray, name: str, *, dimensions: tuple[int, ...]) -> FloatArray:

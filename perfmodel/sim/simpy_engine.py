@@ -77,6 +77,7 @@ class _Run:
         self.queries = queries
         self.service = service
         self.policy = policy
+        self.luck = queries.luck
         shedding = policy.shedding
         self.queue_limit = None if shedding is None else shedding.queue_limit_requests
         self.deadline_s = None if shedding is None else shedding.deadline_s
@@ -190,6 +191,7 @@ class _Run:
             while (more := lane.next_request()) and num_items + more.num_items <= joining.max_items:
                 launched.append(lane.take())
                 num_items += more.num_items
+        head, left = launched[0].query, self.unstarted_items[launched[0].query]
         for request in launched:
             self._start_items(request)
         group = lane.groups[0]
@@ -200,6 +202,8 @@ class _Run:
         group.contention.num_busy += 1
         num_busy = group.contention.num_busy
         service_s = lane.service_s[num_items - 1][num_busy - 1]
+        if lane.scatter is not None:
+            service_s *= lane.scatter.factor(self.luck, head, left, num_items)
         lane.busy_s += service_s
         lane.launches += 1
         finish_s = self.clock.now + service_s

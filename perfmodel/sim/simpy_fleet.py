@@ -15,6 +15,7 @@ import numpy as np
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind
 from perfmodel.sim.policies import Pool, Request, split_query
+from perfmodel.sim.scatter import ScatterTable
 from perfmodel.sim.simpy_clock import ARRIVE, RELEASE, Clock
 from perfmodel.sim.traffic import Queries
 
@@ -50,6 +51,7 @@ class _PoolState:
     """The executors of one pool of one node, and their queue."""
 
     service_s: FloatArray  # [items - 1, busy - 1]
+    scatter: ScatterTable | None
     queue: deque[Request] = field(default_factory=deque)
     num_busy: int = 0
     busy_s: float = 0.0
@@ -73,6 +75,7 @@ class _FleetRun:
         self.nodes = [_idle_node(kind) for kind in self.kinds]
         self.node_of: list[int] = []
         self.open_requests: list[int] = []
+        self.unstarted_items: list[int] = []
         self.finish_s = [float("nan")] * len(queries)
 
     def expect_next_arrival(self) -> None:
@@ -91,6 +94,7 @@ class _FleetRun:
         pool = self.nodes[node][Pool.ACCELERATOR if offloads else Pool.CPU]
         pool.queue.extend(Request(query, items) for items in requests)
         self.open_requests.append(len(requests))
+        self.unstarted_items.append(num_items)
         self._end_of_instant()
 
     def _route(self, query: int) -> int:
@@ -117,9 +121,17 @@ class _FleetRun:
         """An idle executor takes a request; its service time is settled now."""
         pool.num_busy += 1
         service_s = float(pool.service_s[request.num_items - 1, pool.num_busy - 1])
+        if pool.scatter is not None:
+            left = self.unstarted_items[request.query]
+            service_s *= pool.scatter.factor(self.queries.luck, request.query, left, request.num_items)
+        self.unstarted_items[request.query] -= request.num_items
         pool.busy_s += service_s
         self.clock.call_at(self.clock.now + service_s, RELEASE, partial(self._complete, pool, request.query))
 
 
 def _idle_node(kind: NodeKind) -> _Node:
-    return {Pool.CPU: _PoolState(kind.service.cpu_s), Pool.ACCELERATOR: _PoolState(kind.streams_s)}
+    service = kind.service
+    return {
+        Pool.CPU: _PoolState(service.cpu_s, service.cpu_scatter),
+        Pool.ACCELERATOR: _PoolState(kind.streams_s, service.accelerator_scatter),
+    }

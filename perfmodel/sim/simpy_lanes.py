@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perfmodel.sim.policies import Lane, Policy, Pool, PoolView, Request, executors_of
+from perfmodel.sim.scatter import ScatterTable
 from perfmodel.sim.service import ServiceTimes
 
 
@@ -28,12 +29,18 @@ class LaneState:
     """A lane's executors and its queue."""
 
     def __init__(
-        self, lane: Lane, policy: Policy, groups: Sequence[Group], service_s: list[list[float]]
+        self,
+        lane: Lane,
+        policy: Policy,
+        groups: Sequence[Group],
+        service_s: list[list[float]],
+        scatter: ScatterTable | None,
     ) -> None:
         self.rules = lane
         self.queue = policy.new_queue(lane.pool)
         self.groups = groups
         self.service_s = service_s  # [items - 1][busy - 1]
+        self.scatter = scatter
         self.num_executors = sum(group.num_executors for group in groups)
         self.num_idle = self.num_executors
         self.head: Request | None = None  # taken from the queue, but not yet launched
@@ -97,9 +104,10 @@ def lay_out(policy: Policy, service: ServiceTimes) -> dict[Pool, LaneState]:
                 Group(range(index * streams, (index + 1) * streams), Contention())
                 for index in range(service.num_accelerators)
             ]
-            lanes[lane.pool] = LaneState(lane, policy, groups, service.accelerator_by_streams_s.tolist())
+            times_s = service.accelerator_by_streams_s.tolist()
+            lanes[lane.pool] = LaneState(lane, policy, groups, times_s, service.accelerator_scatter)
         else:
             group = Group(range(first_core, first_core + num_executors), cores)
             first_core += num_executors
-            lanes[lane.pool] = LaneState(lane, policy, [group], service.cpu_s.tolist())
+            lanes[lane.pool] = LaneState(lane, policy, [group], service.cpu_s.tolist(), service.cpu_scatter)
     return lanes

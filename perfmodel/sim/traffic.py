@@ -11,6 +11,7 @@ from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
+from perfmodel.sim.scatter import NO_LUCK, Luck
 from perfmodel.threads import both
 
 
@@ -24,10 +25,13 @@ class Queries:
         Scheduled arrivals, ascending; they never wait for the system. [s]
     num_items : (num_queries,) int
         Sizes, each at least 1. [items]
+    luck : Luck
+        What else happens to them by chance while they are served.
     """
 
     arrival_s: FloatArray
     num_items: IntArray
+    luck: Luck = NO_LUCK
 
     def __post_init__(self) -> None:
         arrival_s, num_items = frozen_floats(self.arrival_s), frozen_ints(self.num_items)
@@ -52,7 +56,7 @@ class Queries:
         """Return the first queries."""
         if num_queries >= len(self):
             return self
-        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries])
+        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries], self.luck)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,13 +112,15 @@ class TrafficSource:
                 self.arrivals, num_queries, seed=seed, replication=replication, trace_s=self.trace_s
             )
 
+        luck = Luck(seed, replication)
         if self.sizes is None:
             assert self.trace_num_items is not None
-            return Queries(arrival_s(), self.trace_num_items[:num_queries])
+            return Queries(arrival_s(), self.trace_num_items[:num_queries], luck)
         sizes = self.sizes
         return Queries(
             *both(
                 arrival_s,
                 lambda: draw_num_items(sizes, num_queries, seed=seed, replication=replication),
-            )
+            ),
+            luck,
         )

@@ -13,6 +13,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.property.scattered import scatters
 
 Case = tuple[Queries, ServiceTimes, SplitAndOffload]
 
@@ -31,6 +32,8 @@ def cases_full_of_ties(draw: st.DrawFn, executors: st.SearchStrategy[int]) -> Ca
         cpu_s=rng.integers(1, most + 1, size=(batch_size, num_executors)) * 0.25,
         accelerator_s=rng.integers(1, most + 1, size=12) * 0.25 if num_accelerators else None,
         num_accelerators=num_accelerators,
+        cpu_scatter=draw(scatters()),
+        accelerator_scatter=draw(scatters()),
     )
     queries = Queries(np.cumsum(gaps) * 0.25, np.array(sizes))
     return queries, service, SplitAndOffload(batch_size=batch_size, offload_threshold_items=threshold)

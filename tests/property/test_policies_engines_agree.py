@@ -27,6 +27,7 @@ from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.records import broken_rules
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.property.scattered import scatters
 
 Case = tuple[Queries, ServiceTimes, Policy]
 LARGEST = 12
@@ -110,6 +111,8 @@ def cases(draw: st.DrawFn, name: str) -> Case:
         cpu_s=rng.integers(1, slowest + 1, size=(LARGEST, draw(st.integers(3, 5)))) * TICK_S,
         accelerator_s=rng.integers(1, slowest + 1, size=(LARGEST, streams)) * TICK_S,
         num_accelerators=draw(st.integers(1, 3)),
+        cpu_scatter=draw(scatters()),
+        accelerator_scatter=draw(scatters()),
     )
     return Queries(np.cumsum(gaps) * TICK_S, np.array(sizes)), service, policy
 

@@ -14,6 +14,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.property.scattered import scatters
 
 by_routing = pytest.mark.parametrize("routing", Routing)
 
@@ -29,6 +30,8 @@ def kinds_on_a_grid(draw: st.DrawFn) -> NodeKind:
             cpu_s=rng.integers(1, most + 1, size=(batch_size, draw(st.integers(1, 4)))) * 0.25,
             accelerator_s=rng.integers(1, most + 1, size=9) * 0.25 if num_accelerators else None,
             num_accelerators=num_accelerators,
+            cpu_scatter=draw(scatters()),
+            accelerator_scatter=draw(scatters()),
         ),
         policy=SplitAndOffload(
             batch_size=batch_size,

@@ -100,6 +100,10 @@ class Bench:
             raise ValueErrorAt("DeepRecSys mode knows policy split without shedding only", ("policy", "name"))
         if not isinstance(traffic.arrivals, PoissonArrivals | IntegerMillisecondArrivals):
             raise ValueErrorAt("DeepRecSys mode expects process poisson", ("traffic", "arrivals", "process"))
+        if question.node.scatter is not None:
+            raise ValueErrorAt(
+                "DeepRecSys mode knows service times without scatter only", ("node", "scatter")
+            )
         if not extrapolate:
             question.times.require_calibrated()
         service = question.times.table

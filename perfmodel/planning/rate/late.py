@@ -19,6 +19,7 @@ from perfmodel.sim.day import has_days, worst_window_late_share
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.records import RunRecord
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NUM_BATCHES, Estimate, batch_means, controlled_mean, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -74,6 +75,11 @@ class DrawnTraffic:
         return self._unit.num_items
 
     @property
+    def luck(self) -> Luck:
+        """What else happens to the queries by chance, the same at every rate."""
+        return self._unit.luck
+
+    @property
     def counted(self) -> int:
         """Queries after the warm-up."""
         return self.num_queries - self.warm_up
@@ -83,7 +89,7 @@ class DrawnTraffic:
         rate_qps *= self._peak
         if not self.is_balanced:
             return self._draw(rate_qps)
-        return Queries(self._unit.arrival_s / rate_qps, self._unit.num_items)
+        return Queries(self._unit.arrival_s / rate_qps, self._unit.num_items, self.luck)
 
     def probes(self, rates_qps: Sequence[float]) -> list[Probe]:
         """Return the arrivals at these rates as the loops that serve several side by side take them."""
@@ -207,7 +213,7 @@ class LateQueries:
 
         probes, limit = self._probes(rates_qps)
         assert isinstance(self._policy, SplitAndOffload)
-        late = count_late(probes, self._drawn.num_items, self._service, self._policy, limit)
+        late = count_late(probes, self._drawn.num_items, self._service, self._policy, limit, self._drawn.luck)
         return next((index for index, count in enumerate(late) if count > self._allowed), len(late))
 
     def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:
@@ -238,6 +244,7 @@ class LateQueries:
             self._policy,
             limit._replace(allowed=self._drawn.num_queries),
             NUM_BATCHES,
+            self._drawn.luck,
         )
         length = self._drawn.counted // NUM_BATCHES
         return [np.asarray(late / length, dtype=np.float64) for late in counts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 
@@ -34,6 +34,9 @@ RATES_AT_A_TIME = 8
 RATE_TOLERANCE = 0.005
 IDLE_FRACTION = 1e-3
 """Of the rate that fills the node: where that little load misses the SLA, every load does. [1]"""
+
+IDLE_QUERIES = 40_000
+"""Served by an idle node where times are scattered: 5 % of them late are known to 0.3 %."""
 
 FROM_ABOVE = 0.8
 """Rates tried from the fullest node down, each over the one before, where load may shorten latencies. [1]"""
@@ -93,17 +96,23 @@ class RateSearch:
         return 1.0 / max(loads)
 
     def idle_node_meets(self) -> bool:
-        """Say whether the SLA holds where every query finds the node idle: exact, by the law of sizes."""
+        """Say whether the SLA holds where every query finds the node idle: exact, by the law of sizes.
+
+        Where times are scattered, each size is served often enough for the share of late queries to be known
+        within three standard errors, which are granted.
+        """
         law = self.traffic.size_pmf
-        longest_s = float(self.service.cpu_s.max()) * law.max_items
-        if self.service.accelerator_s is not None:
-            longest_s += float(self.service.accelerator_s.max())
+        longest_s = self.service.longest_on_cores_s * law.max_items + self.service.longest_on_accelerator_s
         joining = [lane.joining for lane in self.policy.lanes]
         longest_s += max((join.wait_s for join in joining if join is not None), default=0.0)
-        queries = Queries(longest_s * np.arange(len(law.values), dtype=np.float64), law.values)
+        times = ceil(IDLE_QUERIES / len(law.values)) if self.service.is_scattered else 1
+        num_items = np.tile(law.values, times)
+        queries = Queries(longest_s * np.arange(len(num_items), dtype=np.float64), num_items)
         record = simulate(queries, self.service, self.policy, engine=self.engine)
-        late = is_late(record, self.sla.latency_s)
-        return float(law.probabilities[late].sum()) <= 1.0 - self.sla.percentile + 1e-9
+        late = is_late(record, self.sla.latency_s).reshape(times, -1)
+        allowed = 1.0 - self.sla.percentile
+        by_chance = 3.0 * sqrt(allowed * (1.0 - allowed) / len(num_items)) if times > 1 else 0.0
+        return float(law.probabilities @ late.mean(axis=0)) <= allowed + by_chance + 1e-9
 
     def greatest_rate_qps(self) -> float | None:
         """Return the greatest rate that meets the SLA, None where no rate does. [queries/s]

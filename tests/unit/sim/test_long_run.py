@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.unsteady import LogNormalScatter
 from perfmodel.domain.workload import (
     BurstyArrivals,
     ConstantArrivals,
@@ -19,6 +22,7 @@ from perfmodel.sim.long_run import LongRun, can_be_long
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import CHUNK, pmf_of
 from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.scatter import scatter_by_size, scatter_of
 from perfmodel.sim.selection import RankedBatches
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import SortedBatches
@@ -34,13 +38,23 @@ NODE = ServiceTimes(
 )
 
 
+SCATTERED = replace(
+    NODE,
+    cpu_scatter=scatter_by_size(np.linspace(0.5, 0.2, 64)),
+    accelerator_scatter=scatter_of(LogNormalScatter(relative_std=0.1)),
+)
+
+
+@pytest.mark.parametrize("node", [NODE, SCATTERED], ids=["even", "scattered"])
 @pytest.mark.parametrize("threshold", [None, 300])
 @pytest.mark.parametrize("stops", [(10,), (CHUNK,), (10, CHUNK + 1, 3 * CHUNK + 5)])
-def test_a_long_run_is_the_whole_run_wherever_it_stops(threshold: int | None, stops: tuple[int, ...]) -> None:
+def test_a_long_run_is_the_whole_run_wherever_it_stops(
+    node: ServiceTimes, threshold: int | None, stops: tuple[int, ...]
+) -> None:
     policy = SplitAndOffload(batch_size=64, offload_threshold_items=threshold)
-    long_run = LongRun(TRAFFIC, NODE, policy, seed=5, replication=2, most=stops[-1])
+    long_run = LongRun(TRAFFIC, node, policy, seed=5, replication=2, most=stops[-1])
     for stop in stops:
-        whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), NODE, policy)
+        whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), node, policy)
         np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.serving import SizePriorityPolicy, SlaTarget
+from perfmodel.domain.unsteady import LogNormalScatter
 from perfmodel.domain.workload import (
     Arrivals,
     BurstyArrivals,
@@ -26,6 +27,7 @@ from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.probes import LateLimit, Probe, count_late, count_late_by_batch
 from perfmodel.sim.query_sizes import pmf_of, pmf_of_list
+from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.units import MS
@@ -224,12 +226,16 @@ def test_probes_stop_early_only_where_all_have_too_many_late_queries() -> None:
     assert together[1] >= alone[1] > limit.allowed
 
 
+@pytest.mark.parametrize("relative_std", [None, 0.3])
 @pytest.mark.parametrize("executors", [8, 300])
-def test_late_queries_by_batch_are_those_of_single_runs(executors: int) -> None:
+def test_late_queries_by_batch_are_those_of_single_runs(executors: int, relative_std: float | None) -> None:
+    scatter = None if relative_std is None else scatter_of(LogNormalScatter(relative_std=relative_std))
     service = ServiceTimes(
         cpu_s=np.linspace(1e-3, 2e-3, 64)[:, None] * np.linspace(1.0, 1.5, executors),
         accelerator_s=1e-3 + 1e-6 * np.arange(1, 1025),
         num_accelerators=1,
+        cpu_scatter=scatter,
+        accelerator_scatter=scatter,
     )
     policy = SplitAndOffload(batch_size=64, offload_threshold_items=300)
     source = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=LAW)
@@ -237,9 +243,9 @@ def test_late_queries_by_batch_are_those_of_single_runs(executors: int) -> None:
     rates_qps = (250.0 * executors, 150.0 * executors)
     probes = [Probe(unit.arrival_s, rate_qps) for rate_qps in rates_qps]
     limit = LateLimit(6e-3, 500, 5_000)
-    counts = count_late_by_batch(probes, unit.num_items, service, policy, limit, 20)
+    counts = count_late_by_batch(probes, unit.num_items, service, policy, limit, 20, unit.luck)
     for rate_qps, by_batch in zip(rates_qps, counts, strict=True):
-        queries = Queries(unit.arrival_s / rate_qps, unit.num_items)
+        queries = Queries(unit.arrival_s / rate_qps, unit.num_items, unit.luck)
         late = simulate(queries, service, policy).latency_s[500:] > 6e-3
         np.testing.assert_array_equal(by_batch, late.reshape(20, -1).sum(axis=1))
     assert counts[0].sum() > 0
