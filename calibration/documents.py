@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from perfmodel.report.documents import Kind, SchemaKey, document
+from perfmodel.report.documents import Kind, Saved, document
 
 VERSION = 1
 """Of each of them so far."""
@@ -25,10 +25,9 @@ class CheckDocument(TypedDict):
 
 
 @document
-class DoctorDocument(TypedDict):
+class DoctorDocument(Saved):
     """What would disturb a calibration here; `ready` unless a check blocks."""
 
-    schema: SchemaKey
     ready: bool
     checks: list[CheckDocument]
 
@@ -72,10 +71,9 @@ class UnmodelledDocument(TypedDict):
 
 
 @document
-class ImportDocument(TypedDict):
+class ImportDocument(Saved):
     """A PyTorch module as a model file: what was recognised; `out` where it was written."""
 
-    schema: SchemaKey
     out: NotRequired[str]
     name: str
     method: str
@@ -109,10 +107,9 @@ class SectionDocument(TypedDict):
 
 
 @document
-class ReproductionDocument(TypedDict):
+class ReproductionDocument(Saved):
     """A published evaluation, recomputed beside its figures."""
 
-    schema: SchemaKey
     evaluation: str
     source: str
     sections: list[SectionDocument]
@@ -120,10 +117,9 @@ class ReproductionDocument(TypedDict):
 
 
 @document
-class CalibrateDocument(TypedDict):
+class CalibrateDocument(Saved):
     """A profile that was measured, summed up; `profile` is all of it, where its file could not be written."""
 
-    schema: SchemaKey
     out: str
     measurements: str
     kinds: int
@@ -236,10 +232,9 @@ class CapacityCheckDocument(TypedDict):
 
 
 @document
-class ValidateDocument(TypedDict):
+class ValidateDocument(Saved):
     """The prediction of a scenario held against a server here; `fingerprint` as profiles have it."""
 
-    schema: SchemaKey
     scenario: str
     model: str
     profile: str

@@ -45,6 +45,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
     "list": ("models",),
     "schema": ("model",),
+    "show": ("ncf",),
+    "init": ("here",),
     "calibrate": ("-o", "profile.yaml", "--budget", "10s"),
     "import": ("factory.py:make", "-o", "model.yaml"),
     "reproduce": ("hpca",),

@@ -24,6 +24,7 @@ from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable, write_atomically
+from perfmodel.report.documents import saved
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
     from calibration.measure.records import Records
@@ -175,8 +176,12 @@ def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> 
 
     ProfileFile.model_validate_json(json.dumps(values))
     stack = values["stacks"]["pytorch"]
+    head = saved("calibrate", VERSION)
     return {
-        "schema": {"name": "calibrate", "version": VERSION},
+        "schema": head["schema"],
+        "perfplan": head["perfplan"],
+        "date": head["date"],
+        "inputs": head["inputs"],
         "out": str(out),
         "measurements": str(raw),
         "kinds": len(stack["surfaces"]),

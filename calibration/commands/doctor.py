@@ -13,6 +13,7 @@ from calibration.health import Finding, examine
 from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError
+from perfmodel.report.documents import saved
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -20,7 +21,7 @@ def doctor(as_json: JsonOption = False) -> None:
     findings = examine()
     blocking = [finding for finding in findings if finding.blocks]
     document: DoctorDocument = {
-        "schema": {"name": "doctor", "version": VERSION},
+        **saved("doctor", VERSION),
         "ready": not blocking,
         "checks": [finding.to_dict() for finding in findings],
     }

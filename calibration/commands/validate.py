@@ -11,7 +11,14 @@ import typer
 from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.answering import SLA_MISSED, show
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, SetOption
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    ScenarioArgument,
+    ScenarioOption,
+    SetOption,
+    the_scenario,
+)
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
@@ -24,12 +31,8 @@ SUITE_POINT_S = 10.0
 
 
 def validate(
-    scenario: Annotated[
-        str,
-        typer.Option(
-            "--scenario", "-s", metavar="NAME|FILE", help="The scenario; of a suite, its traffic and policy."
-        ),
-    ] = "rm1_skylake",
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     overrides: SetOption = None,
     profile: Annotated[
         str | None,
@@ -77,6 +80,7 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the prediction of a scenario with a real server on this machine."""
+    wanted = the_scenario(names, scenario, otherwise="rm1_skylake")
     require_torch()
     if refined is not None and not anchor:
         raise InputError("--refined: expected --anchor too, which measures what it writes")
@@ -107,7 +111,7 @@ def validate(
     )
     if suite:
         _validate_suite(
-            scenario,
+            wanted,
             models,
             out or Path("validation.html"),
             duration_s,
@@ -119,7 +123,7 @@ def validate(
     from calibration.validation.single import SinglePlan, validate_scenario
 
     one = SinglePlan(
-        scenario=scenario,
+        scenario=wanted,
         duration_s=duration_s,
         utilisation=utilisation,
         records=records,

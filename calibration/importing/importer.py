@@ -21,6 +21,7 @@ from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import DENSE, RecModel
 from perfmodel.domain.operators import Operator, View
+from perfmodel.report.documents import saved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,12 @@ class Imported:
 
     def to_dict(self) -> ImportDocument:
         """Plain values for `--json`."""
+        head = saved("import", VERSION)
         return {
-            "schema": {"name": "import", "version": VERSION},
+            "schema": head["schema"],
+            "perfplan": head["perfplan"],
+            "date": head["date"],
+            "inputs": head["inputs"],
             "name": self.model.name,
             "method": self.method,
             "operators": [{"name": op.name, "kind": op.kind} for op in self.model.operators],

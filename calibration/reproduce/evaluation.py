@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibration.documents import VERSION, ComparedDocument, ReproductionDocument, SectionDocument
+from perfmodel.report.documents import saved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class Reproduction:
     def to_dict(self) -> ReproductionDocument:
         """Return the JSON document."""
         return {
-            "schema": {"name": "reproduce", "version": VERSION},
+            **saved("reproduce", VERSION),
             "evaluation": self.name,
             "source": self.source,
             "sections": [section.to_dict() for section in self.sections],

@@ -18,11 +18,15 @@ ACTIVATIONS: Mapping[str, Function] = {
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "gelu": torch._C._nn.gelu,
+    "silu": torch._C._nn.silu,
 }
 IN_PLACE: Mapping[str, Function] = {
     "relu": torch.relu_,
     "sigmoid": torch.sigmoid_,
     "tanh": torch.tanh_,
+    "gelu": torch._C._nn.gelu,  # has no form that works in place in older versions
+    "silu": torch._C._nn.silu_,
 }
 """Where a layer's result has no other reader: no second buffer, as a serving engine would do it."""
 

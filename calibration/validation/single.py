@@ -32,6 +32,7 @@ from calibration.validation.question import (
 from calibration.validation.refined_profile import write_refined_profile
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.planning.prepare import Question
+from perfmodel.report.documents import saved
 from perfmodel.sim.service import ServiceTimes
 
 PILOT_S = 2.0
@@ -90,7 +91,7 @@ class Validation:
         """The answer as JSON."""
         question = self.comparison.question
         return {
-            "schema": {"name": "validate", "version": VERSION},
+            **saved("validate", VERSION, question.inputs),
             "scenario": question.name,
             "model": question.serving_node.model.name,
             "profile": question.serving_node.cpu.name,

@@ -10,8 +10,10 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    ScenarioArgument,
     ScenarioOption,
     SetOption,
+    the_scenario,
 )
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity.computation import capacity as capacity_of
@@ -21,7 +23,8 @@ from perfmodel.report.documents.capacity import capacity_document
 
 
 def capacity(
-    scenario: ScenarioOption,
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     overrides: SetOption = None,
     accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
@@ -29,7 +32,7 @@ def capacity(
     as_json: JsonOption = False,
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
-    loaded = load_scenario(scenario, overrides or ())
+    loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         result = capacity_of(question, extrapolate=extrapolate)

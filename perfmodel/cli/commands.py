@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.main import get_command
 
+from perfmodel.cli.completion import VARIABLE, asked_as_typer_does, words_so_far
 from perfmodel.cli.once import StrictCommand, StrictGroup
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.units import GIB
@@ -22,11 +22,13 @@ Command = Callable[..., None]
 class LazyCommand(NamedTuple):
     """A command whose module is imported only when it is the one to run: `--help` and `list` stay fast.
 
-    `summary` is the first line of the command's docstring; a test holds the two together.
+    `summary` is the first line of the command's docstring; a test holds the two together. `examples` end its
+    help, each a line to paste.
     """
 
     summary: str
     load: Callable[[], Command]
+    examples: Sequence[str] = ()
 
 
 def _list() -> Command:
@@ -77,6 +79,18 @@ def _sweep() -> Command:
     return sweep
 
 
+def _show() -> Command:
+    from perfmodel.cli.show import show_file
+
+    return show_file
+
+
+def _init() -> Command:
+    from perfmodel.cli.init import init
+
+    return init
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -88,38 +102,104 @@ def _calibration(module: str, function: str) -> Callable[[], Command]:
 
 
 COMMANDS: Mapping[str, LazyCommand] = {
-    "predict": LazyCommand("Predict tail latency, throughput and power of a scenario.", _predict),
-    "capacity": LazyCommand("Find the largest load that a node carries within its SLA.", _capacity),
-    "tune": LazyCommand("Find the batch size and offload threshold that carry the most load.", _tune),
-    "latency": LazyCommand(
-        "Predict the latency of one batch on one executor, operator by operator.", _latency
+    "predict": LazyCommand(
+        "Predict tail latency, throughput and power of a scenario.",
+        _predict,
+        (
+            "perfplan predict rm3_skylake",
+            "perfplan predict rm3_skylake --scale-load 1.4",
+            "perfplan predict my_scenario.yaml --set sla.latency_ms=50 --json",
+        ),
     ),
-    "fleet": LazyCommand("Predict tail latency and power of many nodes behind a router, over a day.", _fleet),
-    "sweep": LazyCommand("Ask one question at many points of a scenario, on all cores or a cluster.", _sweep),
+    "capacity": LazyCommand(
+        "Find the largest load that a node carries within its SLA.",
+        _capacity,
+        (
+            "perfplan capacity rm3_skylake",
+            "perfplan capacity rm3_skylake --set sla.latency_ms=50",
+        ),
+    ),
+    "tune": LazyCommand(
+        "Find the batch size and offload threshold that carry the most load.",
+        _tune,
+        (
+            "perfplan tune rm1_broadwell_gtx1080ti",
+            "perfplan tune rm3_skylake --batch-sizes 64,128,256 --objective qps-per-watt",
+        ),
+    ),
+    "latency": LazyCommand(
+        "Predict the latency of one batch on one executor, operator by operator.",
+        _latency,
+        (
+            "perfplan latency --model dlrm-rmc3 --on skylake",
+            "perfplan latency -m my_model.yaml --on skylake --on broadwell --batch 1,64,256",
+        ),
+    ),
+    "fleet": LazyCommand(
+        "Predict tail latency and power of many nodes behind a router, over a day.",
+        _fleet,
+        (
+            "perfplan fleet rm3_skylake --nodes 30 --qps 12000",
+            "perfplan fleet rm1_broadwell_diurnal --nodes 8 --windows 24",
+        ),
+    ),
+    "sweep": LazyCommand(
+        "Ask one question at many points of a scenario, on all cores or a cluster.",
+        _sweep,
+        ("perfplan sweep rm3_skylake --over policy.batch_size=64,128,256 --out sweep.csv",),
+    ),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",
         _calibration("calibrate", "calibrate"),
+        ("perfplan calibrate --out here.yaml", "perfplan calibrate --out card.yaml --device cuda"),
     ),
     "import": LazyCommand(
         "Turn a PyTorch module into a model file, and say what was not recognised.",
         _calibration("import_model", "import_model"),
+        ("perfplan import my_model.py:make_model --out my_model.yaml",),
     ),
     "reproduce": LazyCommand(
         "Recompute a published evaluation, beside its published figures.",
         _calibration("reproduce", "reproduce"),
+        ("perfplan reproduce hpca --out hpca.html",),
     ),
     "validate": LazyCommand(
         "Compare the prediction of a scenario with a real server on this machine.",
         _calibration("validate", "validate"),
+        (
+            "perfplan validate rm1_skylake --profile here.yaml --utilisation 0.5",
+            "perfplan validate --suite --profile here.yaml --out validation.html",
+        ),
     ),
     "doctor": LazyCommand(
         "Say what would disturb a calibration on this machine, and how to fix it.",
         _calibration("doctor", "doctor"),
+        ("perfplan doctor",),
     ),
-    "list": LazyCommand("List what comes with perfplan and what scenarios may name.", _list),
-    "schema": LazyCommand("Print the JSON Schema of a kind of YAML file, or of a command's answer.", _schema),
+    "list": LazyCommand(
+        "List what comes with perfplan and what scenarios may name.",
+        _list,
+        ("perfplan list scenarios", "perfplan list profiles --json"),
+    ),
+    "show": LazyCommand(
+        "Print a file that comes with perfplan: a scenario, a model or a profile.",
+        _show,
+        ("perfplan show rm3_skylake", "perfplan show skylake --path"),
+    ),
+    "init": LazyCommand(
+        "Copy an annotated scenario, model and fleet to start from.",
+        _init,
+        ("perfplan init", "perfplan init my_service"),
+    ),
+    "schema": LazyCommand(
+        "Print the JSON Schema of a kind of YAML file, or of a command's answer.",
+        _schema,
+        ("perfplan schema scenario > scenario.schema.json", "perfplan schema --of predict"),
+    ),
 }
 
+
+HELP = {"help_option_names": ["-h", "--help"]}
 
 SIMULATING = ("predict", "capacity", "tune", "fleet", "sweep", "reproduce", "validate", "calibrate")
 LEAST_ROOM_BYTES = 0.65 * GIB
@@ -160,7 +240,11 @@ def run(arguments: list[str]) -> int:
     PerfplanError
         Whatever the command raises; an interruption is an `InterruptionError`.
     """
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if VARIABLE in os.environ:
+        os.environ[VARIABLE] = asked_as_typer_does(os.environ[VARIABLE])
+        arguments = []
+    words = arguments or words_so_far(os.environ)
+    wanted = next((word for word in words if not word.startswith("-")), None)
     if wanted in SIMULATING:
         _require_room()
         _require_compiler()
@@ -178,15 +262,26 @@ def _app(wanted: str | None) -> typer.Typer:
         help="How much recommendation traffic can this hardware serve within its SLA?",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        context_settings=HELP,
     )
     app.callback()(_common_options)
     for name, command in COMMANDS.items():
         if name == wanted:
-            app.command(name, cls=StrictCommand)(_interruptible(command.load()))
+            app.command(name, cls=StrictCommand, context_settings=HELP, epilog=_examples(command))(
+                _interruptible(command.load())
+            )
         else:
             app.command(name, help=command.summary)(_unloaded)
     return app
+
+
+def _examples(command: LazyCommand) -> str | None:
+    """What ends a command's help; the sign at the beginning keeps the lines as they are."""
+    return (
+        "\n".join(["\b", "Examples:", *(f"  {line}" for line in command.examples)])
+        if command.examples
+        else None
+    )
 
 
 def _interruptible(command: Command) -> Command:
@@ -208,11 +303,9 @@ def _unloaded() -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        try:
-            number = version("perfplan")
-        except PackageNotFoundError:
-            number = "(not installed: running from a checkout)"
-        print(f"perfplan {number}")
+        from perfmodel.report.documents import perfplan_version
+
+        print(f"perfplan {perfplan_version()}")
         raise typer.Exit
 
 

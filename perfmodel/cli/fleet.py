@@ -13,9 +13,12 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    ScaleLoadOption,
+    ScenarioArgument,
     ScenarioOption,
     SetOption,
     checked_rate,
+    the_scenario,
 )
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
@@ -23,19 +26,20 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import quoted
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import MOST_NODES, MOST_WINDOWS, FleetMember, FleetQuestion
-from perfmodel.planning.prepare import prepare_together
+from perfmodel.planning.prepare import prepare_together, scaled_load
 from perfmodel.report.documents.fleet import fleet_document
 from perfmodel.report.fleet import fleet_page
 
 
 def fleet(
-    scenario: ScenarioOption,
     nodes: Annotated[
         int,
         typer.Option(
             "--nodes", "-n", metavar="N", min=1, max=MOST_NODES, help="Nodes of the scenario's kind."
         ),
     ],
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     routing: Annotated[Routing, typer.Option(help="How the router chooses a node.")] = Routing.RANDOM,
     also: Annotated[
         list[str] | None,
@@ -62,6 +66,7 @@ def fleet(
         ),
     ] = 96,
     overrides: SetOption = None,
+    scale_load: ScaleLoadOption = None,
     mixed_stacks: MixedStacksOption = False,
     accept_uncertain: AcceptUncertainOption = False,
     extrapolate: ExtrapolateOption = False,
@@ -70,13 +75,18 @@ def fleet(
     """Predict tail latency and power of many nodes behind a router, over a day."""
     checked_rate("--qps", qps)
     others = [_kind(text) for text in also or ()]
-    loaded = [load_scenario(scenario, overrides or ()), *(load_scenario(name) for name, _ in others)]
+    loaded = [
+        load_scenario(the_scenario(names, scenario), overrides or ()),
+        *(load_scenario(name) for name, _ in others),
+    ]
     counts = [nodes, *(count for _, count in others)]
     members = tuple(
-        FleetMember(question=question, num_nodes=count)
+        FleetMember(question=scaled_load(question, scale_load), num_nodes=count)
         for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
     )
-    question = FleetQuestion(members=members, routing=routing, rate_qps=qps, num_windows=windows)
+    question = FleetQuestion(
+        members=members, routing=routing, rate_qps=qps and qps * (scale_load or 1.0), num_windows=windows
+    )
     result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
     show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json)
     if result.verdict == "unstable":

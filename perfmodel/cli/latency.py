@@ -7,21 +7,26 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import show
+from perfmodel.cli.completion import complete_models, complete_profiles
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, whole_numbers
 from perfmodel.planning.breakdown import latency_table
-from perfmodel.planning.prepare import find_devices, find_model
+from perfmodel.planning.prepare import find_devices, find_model, inputs_of
 from perfmodel.report.documents.latency import latency_documents
 from perfmodel.report.latency import latency_pages
 
 
 def latency(
-    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME|FILE", help="What runs.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME|FILE", help="What runs.", autocompletion=complete_models),
+    ],
     on: Annotated[
         list[str],
         typer.Option(
             "--on",
             metavar="NAME[@STACK]|FILE",
             help="A hardware profile, perhaps with a stack. Repeatable: all with one stack.",
+            autocompletion=complete_profiles,
         ),
     ],
     batch: Annotated[
@@ -54,7 +59,8 @@ def latency(
             co_located=co_located,
             without=without or (),
             extrapolate=extrapolate,
+            inputs=inputs_of(model, [name]),
         )
-        for device in find_devices(on, what, mixed_stacks=mixed_stacks)
+        for name, device in zip(on, find_devices(on, what, mixed_stacks=mixed_stacks), strict=True)
     ]
     show(lambda: latency_documents(results), lambda: latency_pages(results), as_json=as_json)

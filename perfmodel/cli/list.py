@@ -13,6 +13,7 @@ from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.report.documents import saved
 from perfmodel.report.documents.listing import VERSION
 
 
@@ -48,8 +49,7 @@ def list_topics(
             ]
             for topic, names in found.items()
         }
-        schema = {"schema": {"name": "list", "version": VERSION}}
-        print(json.dumps(schema | rows, indent=2, ensure_ascii=False))
+        print(json.dumps(saved("list", VERSION) | rows, indent=2, ensure_ascii=False))
         return
     for index, (topic, names) in enumerate(found.items()):
         if len(found) > 1:

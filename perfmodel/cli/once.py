@@ -27,7 +27,8 @@ class StrictCommand(TyperCommand):
             One line for every mistake.
         """
         try:
-            _refuse_repeats(self, ctx, list(args))
+            if not ctx.resilient_parsing:  # a shell asks for completions: a line need not be right yet
+                _refuse_repeats(self, ctx, list(args))
             return super().parse_args(ctx, args)
         except UsageError as error:
             raise InputError(_in_a_line(error, ctx)) from None
@@ -35,6 +36,12 @@ class StrictCommand(TyperCommand):
 
 class StrictGroup(TyperGroup):
     """The program itself: a command that does not exist is one line too."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands with the whole of their summaries, which wrap rather than end in dots."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help or "") for name, command in commands if command])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what precedes the command's name."""

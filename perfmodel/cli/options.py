@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from perfmodel.cli.completion import complete_scenarios, complete_settings
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
 from perfmodel.errors import InputError
 from perfmodel.loading.words import quoted
 
+ScenarioArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SCENARIO]",
+        help="A shipped scenario by its name (see: perfplan list scenarios), or the path of a YAML file.",
+        show_default=False,
+        autocompletion=complete_scenarios,
+    ),
+]
+
 ScenarioOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--scenario",
         "-s",
         metavar="NAME|FILE",
-        help="A shipped scenario by its name (see: perfplan list scenarios), or the path of a YAML file.",
+        help="The same, as an option.",
+        show_default=False,
+        autocompletion=complete_scenarios,
     ),
 ]
 
@@ -26,6 +41,17 @@ SetOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change one value of the scenario, such as traffic.arrivals.rate_qps=500. Repeatable.",
+        autocompletion=complete_settings,
+    ),
+]
+
+ScaleLoadOption = Annotated[
+    float | None,
+    typer.Option(
+        "--scale-load",
+        metavar="FACTOR",
+        help="Ask of so many times the scenario's arrival rate: 1.4 for 40 % more traffic.",
+        show_default=False,
     ),
 ]
 
@@ -55,8 +81,33 @@ AcceptUncertainOption = Annotated[
     ),
 ]
 
+_EXPONENT = re.compile(r"([0-9]{1,9})[eE]\+?([0-9])")
+"""A whole number such as 1e6."""
+
 MOST_NUMBERS = 1000
 """In a list of one option."""
+
+
+def the_scenario(names: Sequence[str] | None, option: str | None, *, otherwise: str | None = None) -> str:
+    """The one scenario of a command, wherever it was written.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one.
+
+    Examples
+    --------
+    >>> the_scenario(["rm3_skylake"], None)
+    'rm3_skylake'
+    """
+    given = [*(names or ()), *([] if option is None else [option])]
+    if len(given) > 1:
+        listed = ", ".join(map(quoted, given[:4]))
+        raise InputError(f"expected one scenario, got {len(given)}: {listed}")
+    if not given and otherwise is None:
+        raise InputError("expected a scenario, such as rm3_skylake (perfplan list scenarios shows all)")
+    return given[0] if given else str(otherwise)
 
 
 def whole_numbers(option: str, text: str, *, ascending: bool = False) -> tuple[int, ...]:
@@ -87,6 +138,8 @@ def whole_numbers(option: str, text: str, *, ascending: bool = False) -> tuple[i
 
 def _whole_number(text: str) -> int:
     """The number; 0 where there is none from 1 up, and of too many digits one that is too large."""
+    if (written := _EXPONENT.fullmatch(text)) is not None:
+        return int(f"{written[1]}{int(written[2]) * '0'}")
     if not (text.isascii() and text.isdecimal()):
         return 0
     return int(text) if len(text) <= len(str(MOST_COUNT)) else int(text[:20] or 0) and MOST_COUNT + 1

@@ -15,12 +15,15 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    ScaleLoadOption,
+    ScenarioArgument,
     ScenarioOption,
     SetOption,
+    the_scenario,
 )
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
-from perfmodel.planning.prepare import prepare
+from perfmodel.planning.prepare import prepare, scaled_load
 from perfmodel.report.documents.predict import predict_document
 
 if TYPE_CHECKING:
@@ -36,8 +39,10 @@ class Engine(StrEnum):
 
 
 def predict(
-    scenario: ScenarioOption,
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     overrides: SetOption = None,
+    scale_load: ScaleLoadOption = None,
     engine: Annotated[Engine, typer.Option(help="What simulates; the answer is the same.")] = Engine.AUTO,
     policy: Annotated[
         str | None,
@@ -53,8 +58,8 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
-    loaded = load_scenario(scenario, overrides or ())
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    loaded = load_scenario(the_scenario(names, scenario), overrides or ())
+    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
     if policy is not None or policy_file is not None:
         # Imported on use: few questions bring a policy, and what checks one takes a while to load.
         from perfmodel.planning.predict.own_policy import with_own_policy

@@ -13,8 +13,10 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    ScenarioArgument,
     ScenarioOption,
     SetOption,
+    the_scenario,
     whole_numbers,
 )
 from perfmodel.domain.bounds import MOST_COUNT
@@ -35,7 +37,8 @@ class Wanted(StrEnum):
 
 
 def tune(
-    scenario: ScenarioOption,
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     overrides: SetOption = None,
     sla_levels: Annotated[
         bool,
@@ -81,7 +84,7 @@ def tune(
     )
     if deeprecsys_mode and options != TuneOptions(extrapolate=extrapolate):
         raise InputError("--deeprecsys-mode: expected no other options of tune than --extrapolate, --json")
-    loaded = load_scenario(scenario, overrides or ())
+    loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         if deeprecsys_mode:

@@ -10,7 +10,7 @@ from pydantic import Field
 from perfmodel.domain.base import Frozen
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-Function = Literal["none", "relu", "sigmoid", "tanh", "prelu"]
+Function = Literal["none", "relu", "sigmoid", "tanh", "prelu", "gelu", "silu"]
 """Elementwise functions."""
 Scope = Literal["item", "query"]
 """Whom a result belongs to: each candidate item, or the query, which all its items share."""

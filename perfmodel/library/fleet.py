@@ -12,7 +12,7 @@ from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
 from perfmodel.planning.fleet import answer
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
-from perfmodel.planning.prepare import prepare_together
+from perfmodel.planning.prepare import prepare_together, scaled_load
 from perfmodel.report.documents.fleet import FleetDocument, fleet_document
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def fleet(
     rate_qps: float | None = None,
     windows: int = 96,
     overrides: Sequence[str] = (),
+    scale_load: float | None = None,
     accept_uncertain: bool = False,
     mixed_stacks: bool = False,
     extrapolate: bool = False,
@@ -70,6 +71,8 @@ def fleet(
         Windows of equal length that a diurnal period is cut into.
     overrides : sequence of str
         Changes of the first scenario, as for `--set`.
+    scale_load : float, optional
+        Ask of so many times that rate. [1]
     accept_uncertain : bool
         Let the central estimate decide, however uncertain.
     mixed_stacks : bool
@@ -107,13 +110,16 @@ def fleet(
     )
     loaded = [load_scenario(scenario, overrides), *(load_scenario(other) for other, _ in also)]
     members = tuple(
-        FleetMember(question=question, num_nodes=count)
+        FleetMember(question=scaled_load(question, scale_load), num_nodes=count)
         for question, count in zip(
             prepare_together(loaded, mixed_stacks=mixed_stacks), (asked.nodes, *asked.also), strict=True
         )
     )
     question = FleetQuestion(
-        members=members, routing=asked.routing, rate_qps=asked.rate_qps, num_windows=asked.windows
+        members=members,
+        routing=asked.routing,
+        rate_qps=asked.rate_qps and asked.rate_qps * (scale_load or 1.0),
+        num_windows=asked.windows,
     )
     return FleetPrediction.of(
         predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)

@@ -10,7 +10,7 @@ from perfmodel.domain.model import RecModel
 from perfmodel.library.arguments import LatencyArguments, checked
 from perfmodel.library.shown import Shown
 from perfmodel.planning import breakdown
-from perfmodel.planning.prepare import find_devices, find_model
+from perfmodel.planning.prepare import find_devices, find_model, inputs_of
 from perfmodel.report.documents.latency import (
     DevicesDocument,
     LatencyDocument,
@@ -159,8 +159,11 @@ def latency(
                 co_located=asked.co_located,
                 without=asked.without,
                 extrapolate=extrapolate,
+                inputs=() if isinstance(model, RecModel) else inputs_of(model, [name]),
             )
         )
-        for device in find_devices(asked.on, what, mixed_stacks=mixed_stacks)
+        for name, device in zip(
+            asked.on, find_devices(asked.on, what, mixed_stacks=mixed_stacks), strict=True
+        )
     )
     return tables[0] if isinstance(on, str) else LatencyTables(tables)

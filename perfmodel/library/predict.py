@@ -11,7 +11,7 @@ from perfmodel.library.shown import Shown
 from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
 from perfmodel.planning.predict import answer
 from perfmodel.planning.predict.computation import predict as predict_question
-from perfmodel.planning.prepare import prepare
+from perfmodel.planning.prepare import prepare, scaled_load
 from perfmodel.report.documents.predict import PredictDocument, predict_document
 from perfmodel.sim.engines import EngineName
 from perfmodel.units import MS
@@ -44,6 +44,7 @@ def predict(
     scenario: ScenarioLike,
     *,
     overrides: Sequence[str] = (),
+    scale_load: float | None = None,
     engine: EngineName = "auto",
     policy: str | None = None,
     policy_file: Path | str | None = None,
@@ -60,6 +61,8 @@ def predict(
         loaded before.
     overrides : sequence of str
         Changes as for `--set`: `"traffic.arrivals.rate_qps=500"`.
+    scale_load : float, optional
+        Ask of so many times the scenario's arrival rate. [1]
     engine : {"auto", "compiled", "simpy"}
         What simulates; the answer is the same.
     policy : str, optional
@@ -97,7 +100,7 @@ def predict(
     """
     checked("predict", PredictArguments, engine=engine)
     loaded = load_scenario(scenario, overrides)
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
     if policy is not None or policy_file is not None:
         # Imported on use: few questions bring a policy, and what checks one takes a while to load.
         from perfmodel.planning.predict.own_policy import with_own_policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from perfmodel.domain.scenario import NodeChoice, Scenario, TableNodeChoice
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
+from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.service_table_file import read_service_table
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
@@ -24,6 +26,9 @@ from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.words import cut, cut_path, quoted
 from perfmodel.loading.yaml_source import parse_value, read_yaml
 from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource, source_of
+
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{0,15})?(?:[eE][-+]?[0-9]{1,2})?)"
+_TWO_NUMBERS = re.compile(rf"\s*{_NUMBER}\s*([*/])\s*{_NUMBER}\s*")
 
 _MAX_KEYS = 60
 """No document that can be read is nested deeper."""
@@ -41,11 +46,14 @@ class LoadedScenario:
         The values.
     source : YamlSource
         The file, with the overrides applied.
+    path : Path or None
+        The file; None of what came from none.
     """
 
     name: str
     scenario: Scenario
     source: YamlSource
+    path: Path | None = None
 
     def model_path(self) -> Path:
         """Find the model file.
@@ -164,12 +172,15 @@ class NamedFiles:
         Recorded arrivals, perhaps with sizes; None of a process.
     sizes : SizeFrequencies or None
         A list of query sizes, shipped or the user's; None where a law or the trace gives them.
+    inputs : tuple of InputFile
+        The files of the user's question, the scenario's own first.
     """
 
     model: RecModel | None
     profiles: tuple[NamedProfile, ...]
     trace: Trace | None
     sizes: SizeFrequencies | None
+    inputs: tuple[InputFile, ...] = ()
     service_times: ServiceTable | None = None
 
 
@@ -183,22 +194,28 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
     """
     model = service_times = None
     choices: list[ProfileChoice] = []
+    read = [] if loaded.path is None else [loaded.path]
     if isinstance(node := loaded.scenario.node, TableNodeChoice):
-        service_times = read_service_table(loaded.data_path(node.service_times, "node", "service_times"))
+        read.append(loaded.data_path(node.service_times, "node", "service_times"))
+        service_times = read_service_table(read[-1])
     else:
-        model = parse_file(loaded.model_path(), RecModel)
+        read.append(loaded.model_path())
+        model = parse_file(read[-1], RecModel)
         choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
     profiles = {path: parse_file(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
     places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
     arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
     trace = frequencies = None
+    read += profiles
     if isinstance(arrivals, TraceArrivals):
-        trace = read_trace(loaded.data_path(arrivals.file, "traffic", "arrivals", "file"))
+        read.append(loaded.data_path(arrivals.file, "traffic", "arrivals", "file"))
+        trace = read_trace(read[-1])
     if isinstance(sizes, NamedSizes):
         frequencies = named_sizes(sizes.distribution)
     elif isinstance(sizes, FileSizes):
-        frequencies = read_sizes(loaded.data_path(sizes.file, "traffic", "query_sizes", "file"))
+        read.append(loaded.data_path(sizes.file, "traffic", "query_sizes", "file"))
+        frequencies = read_sizes(read[-1])
     return NamedFiles(
         model=model,
         profiles=tuple(
@@ -208,6 +225,7 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
         trace=trace,
         sizes=frequencies,
         service_times=service_times,
+        inputs=input_files(read),
     )
 
 
@@ -237,24 +255,25 @@ def load_scenario(scenario: ScenarioLike, overrides: Sequence[str] = ()) -> Load
     """
     if isinstance(overrides, str):
         raise InputError(f"overrides: expected a list of KEY=VALUE, got the text {quoted(overrides)}")
-    name, source = _source(scenario)
+    name, source, path = _source(scenario)
     for override in overrides:
         source = _overridden(source, override)
-    return LoadedScenario(name=name, scenario=validate(source, Scenario), source=source)
+    return LoadedScenario(name=name, scenario=validate(source, Scenario), source=source, path=path)
 
 
-def _source(scenario: ScenarioLike) -> tuple[str, YamlSource]:
-    """What a scenario is called, and its document."""
+def _source(scenario: ScenarioLike) -> tuple[str, YamlSource, Path | None]:
+    """What a scenario is called, its document, and its file."""
     match scenario:
         case LoadedScenario():
-            return scenario.name, scenario.source
+            return scenario.name, scenario.source, scenario.path
         case Scenario():  # as it was given, so that what may not be said with something else stays unsaid
-            return "scenario", source_of(scenario.model_dump(mode="json", exclude_unset=True), "scenario")
+            given = scenario.model_dump(mode="json", exclude_unset=True)
+            return "scenario", source_of(given, "scenario"), None
         case Mapping():
-            return "scenario", source_of(scenario, "scenario")
+            return "scenario", source_of(scenario, "scenario"), None
         case str() | os.PathLike():
             path = find_file("scenario", _written(scenario))
-            return path.stem, read_yaml(path)
+            return path.stem, read_yaml(path), path
     kinds = "a name, a path, a mapping or a scenario"
     raise InputError(f"scenario: expected {kinds}, got {type(scenario).__name__}")
 
@@ -275,4 +294,22 @@ def _overridden(source: YamlSource, override: str) -> YamlSource:
     if len(keys) > _MAX_KEYS:
         raise InputError(f"--set {cut(dotted)}: expected at most {_MAX_KEYS} keys, got {len(keys)}")
     place = Place(f"--set {cut('.'.join(keys))}", option_path=keys)
-    return source.with_node(keys, parse_value(text, place), place)
+    return source.with_node(keys, parse_value(_worked_out(text), place), place)
+
+
+def _worked_out(text: str) -> str:
+    """Work out a product or a quotient of two numbers, as people write it; other texts stay.
+
+    Examples
+    --------
+    >>> _worked_out("400*1.4"), _worked_out("1000 / 4"), _worked_out("a*b")
+    ('560.0', '250', 'a*b')
+    """
+    if (found := _TWO_NUMBERS.fullmatch(text)) is None:
+        return text
+    left, right = float(found[1]), float(found[3])
+    if found[2] == "/" and right == 0.0:
+        return text
+    value = left * right if found[2] == "*" else left / right
+    of_whole = found[1].isdecimal() and found[3].isdecimal()
+    return str(int(value)) if of_whole and value.is_integer() else repr(value)

@@ -21,6 +21,9 @@ class ProfileChoice(NamedTuple):
 
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+STARTER = _PACKAGE / "starter"
+"""Folder of the annotated files that `perfplan init` copies."""
+
 _SUFFIXES = (".yaml", ".yml")
 
 

@@ -21,18 +21,13 @@ from perfmodel.loading.expectations import (
     unknown_keys,
 )
 from perfmodel.loading.words import nearest, quoted
-from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.loading.yaml_source import LARGEST_EXACT, read_yaml
 from perfmodel.loading.yaml_tree import KeyPath, Listing, Node, Scalar, Section, YamlSource, child, shown
 
 T = TypeVar("T")
 
-ELEMENTWISE = frozenset(
-    {"elu", "gelu", "hardswish", "leaky_relu", "mish", "selu", "silu", "softplus", "swish"}
-)
+ELEMENTWISE = frozenset({"elu", "hardswish", "leaky_relu", "mish", "selu", "softplus"})
 """Functions that people write where an activation stands; layers have those of the published models."""
-
-LARGEST_EXACT = 2.0**53
-"""Up to here floats hold every whole number."""
 
 
 def parse_file(path: Path, kind: type[T]) -> T:

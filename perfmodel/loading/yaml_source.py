@@ -44,6 +44,8 @@ _FLOAT = re.compile(
     rf"[-+]?([0-9]+(_[0-9]+)*\.[0-9]*({_EXPONENT})?|\.[0-9]+({_EXPONENT})?|[0-9]+(_[0-9]+)*{_EXPONENT})"
 )
 _MAX_DIGITS = 400
+LARGEST_EXACT = 2.0**53
+"""Up to here floats hold every whole number."""
 _MAX_BYTES = 8_000_000
 """Ten times the largest profile; one second of parsing for each megabyte. [bytes]"""
 
@@ -212,4 +214,17 @@ def _scalar_value(event: yaml.ScalarEvent, place: Place) -> ScalarValue:
         raise InputError(f"{place}: a number of {len(text)} digits is too long")
     if is_integer:
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return _number(text) if _FLOAT.fullmatch(text) else text
+
+
+def _number(text: str) -> float:
+    """A number with a point or an exponent; `1e6` is the whole number that it says, `1.0` is none.
+
+    Examples
+    --------
+    >>> _number("1e6"), _number("2.5e3"), _number("1.0"), _number("1e-3")
+    (1000000, 2500, 1.0, 0.001)
+    """
+    value = float(text)
+    is_whole = "e" in text.lower() and abs(value) <= LARGEST_EXACT and value.is_integer()
+    return int(value) if is_whole else value

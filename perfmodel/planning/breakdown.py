@@ -14,6 +14,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import Scope
 from perfmodel.errors import ExtrapolationError, InputError
+from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.words import quoted
 from perfmodel.planning.service_times import device_words, input_share
 
@@ -121,6 +122,8 @@ class LatencyTable:
         Kinds of calls that are left out of all times.
     assumptions : tuple of str
         Costs that no fit stands behind.
+    inputs : tuple of InputFile
+        The files of the model and the device.
     """
 
     model: str
@@ -131,6 +134,7 @@ class LatencyTable:
     co_located: int
     rows: tuple[BatchBreakdown, ...]
     assumptions: tuple[str, ...]
+    inputs: tuple[InputFile, ...] = ()
 
 
 def latency_table(
@@ -141,6 +145,7 @@ def latency_table(
     co_located: int = 1,
     without: Collection[str] = (),
     extrapolate: bool = False,
+    inputs: tuple[InputFile, ...] = (),
 ) -> LatencyTable:
     """Time each batch alone, or beside other copies of the model that are pinned to the same socket.
 
@@ -154,6 +159,8 @@ def latency_table(
         Kinds of calls to leave out, such as `input`, which some published figures do not count.
     extrapolate : bool
         Answer outside the calibrated range too, marked.
+    inputs : tuple of InputFile
+        The files of the model and the device, if they come from files.
 
     Raises
     ------
@@ -190,6 +197,7 @@ def latency_table(
         co_located=co_located,
         rows=tuple(rows),
         assumptions=device.assumptions,
+        inputs=inputs,
     )
 
 

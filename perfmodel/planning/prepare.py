@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple
 
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
@@ -27,6 +29,7 @@ from perfmodel.domain.workload import (
     Traffic,
 )
 from perfmodel.errors import InputError, Note
+from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile
@@ -57,6 +60,8 @@ class Question:
     simulation: SimulationSettings
     stack_note: str | None = None  # where another stack answers than the file names
     stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
+    asked: Mapping[str, Any] = field(default_factory=dict)  # the scenario as a file says it, --set applied
+    inputs: tuple[InputFile, ...] = ()
 
     @property
     def max_items(self) -> int:
@@ -176,9 +181,45 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
     return questions
 
 
+def scaled_load(question: Question, factor: float | None) -> Question:
+    """The same question at so many times its arrival rate; as it is where there is no factor.
+
+    Raises
+    ------
+    InputError
+        If the factor, or the rate that it makes, is none.
+
+    Examples
+    --------
+    >>> from perfmodel.loading.scenario_file import load_scenario
+    >>> scaled_load(prepare(load_scenario("rm3_skylake")), 1.4).traffic.rate_qps
+    560.0
+    """
+    if factor is None:
+        return question
+    rate_qps = factor * question.traffic.rate_qps
+    if not isfinite(factor) or factor <= 0.0:
+        raise InputError(f"--scale-load: expected a factor > 0, such as 1.4, got {factor:g}")
+    if not LEAST_RATE_QPS <= rate_qps <= MOST_RATE_QPS:
+        most = f"a rate from {LEAST_RATE_QPS:g} to {MOST_RATE_QPS:g}"
+        raise InputError(f"--scale-load: expected {most}, got {factor:g} x {question.traffic.rate_qps:g}")
+    traffic: Mapping[str, Any] = question.asked["traffic"]
+    arrivals = {**traffic["arrivals"], "rate_qps": rate_qps}
+    return replace(
+        question,
+        traffic=question.traffic.at_rate(rate_qps),
+        asked={**question.asked, "traffic": {**traffic, "arrivals": arrivals}},
+    )
+
+
 def find_model(name: str) -> RecModel:
     """Read a model by its shipped name or its path."""
     return parse_file(find_file("model", name), RecModel)
+
+
+def inputs_of(model: str, devices: Sequence[str]) -> tuple[InputFile, ...]:
+    """The files of a model and of devices, by what `find_model` and `find_devices` take."""
+    return input_files([find_file("model", model), *(find_profile(name).path for name in devices)])
 
 
 def find_device(name: str, model: RecModel) -> Device:
@@ -323,7 +364,16 @@ def _question(
         stack_note=None
         if isinstance(scenario.node, TableNodeChoice)
         else _stack_note(scenario.node.stack, wishes, stacks),
+        asked=_asked(loaded),
+        inputs=files.inputs,
     )
+
+
+def _asked(loaded: LoadedScenario) -> Mapping[str, Any]:
+    """The scenario as plain values."""
+    data = loaded.source.data()
+    assert isinstance(data, dict), "the top level of a scenario is a section"
+    return data
 
 
 def _devices(wishes: Sequence[Wish], stacks: Sequence[str]) -> list[Device]:

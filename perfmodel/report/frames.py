@@ -58,6 +58,10 @@ def table_rows(document: Mapping[str, Any], table: str) -> list[dict[str, Any]]:
     return [named | row for row in _entries(document, table.split("."))]
 
 
+NOT_OF_THE_ANSWER = ("schema", "perfplan", "date", "inputs", "asked")
+"""Keys by which a document says what it is, when it was made, and of what."""
+
+
 def list_paths(document: Mapping[str, Any]) -> list[str]:
     """Where the lists of sections stand in a document, keys joined by points."""
     paths = []
@@ -74,7 +78,7 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in section.items():
         name = f"{prefix}{key}"
-        if name == "schema":
+        if name in NOT_OF_THE_ANSWER:
             continue
         if isinstance(value, Mapping):
             row |= flat(value, f"{name}.")

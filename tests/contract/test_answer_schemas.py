@@ -166,7 +166,7 @@ def test_the_command_prints_a_schema_that_allows_no_other_keys(
 def test_lists_follow_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", *arguments, "--json"]) == 0
     listed = follows("list", capsys.readouterr().out)
-    assert listed.keys() == {"schema", *(arguments or TOPICS)}
+    assert listed.keys() == {"schema", "perfplan", "date", "inputs", *(arguments or TOPICS)}
 
 
 def test_answers_of_what_measures_follow_theirs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
 def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", topic, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == ["schema", topic]
+    assert list(listed) == ["schema", "perfplan", "date", "inputs", topic]
     own = {"stacks"} if topic == "profiles" else set()
     assert all(row.keys() == {"name", "description"} | own and row["description"] for row in listed[topic])
 
@@ -124,6 +124,9 @@ def test_list_without_a_topic_prints_all_of_them(capsys: pytest.CaptureFixture[s
     listed = json.loads(capsys.readouterr().out)
     assert list(listed) == [
         "schema",
+        "perfplan",
+        "date",
+        "inputs",
         "models",
         "profiles",
         "scenarios",

@@ -36,6 +36,9 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
     document = json.loads(out)
     assert list(document) == [
         "schema",
+        "perfplan",
+        "date",
+        "inputs",
         "scenario",
         "model",
         "service_times_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("latency -m ncf -b 1 -b 2 --on skylake", "--batch: given 2 times; expected one value"),
         ("fleet -s rm1_skylake -n 1 --nodes 2", "--nodes: given 2 times; expected one value"),
         ("tune -s rm1_skylake --objective qps --objective qps", "--objective: given 2 times"),
-        ("predict", "Error: Missing option '--scenario' / '-s' (perfplan predict --help)"),
+        ("predict", "expected a scenario, such as rm3_skylake"),
         ("nosuch", "Error: No such command 'nosuch' (perfplan --help)"),
         ("list nosuch", "Error: Invalid value for 'topic': 'nosuch' is not one of 'models', 'profiles'"),
         ("predict -s nofile.yaml", "the scenario file 'nofile.yaml' does not exist"),
@@ -73,28 +74,58 @@ def test_options_that_may_be_repeated_still_may(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.startswith("{")
 
 
-def test_a_whole_number_with_an_exponent_is_told_how_to_write_it(
+def test_a_whole_number_with_a_point_is_told_how_to_write_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         "name: m\noperators:\n"
-        "  - {name: e, kind: embedding_bag, tables: [{num_rows: 1e6, dim: 8}]}\n"
+        "  - {name: e, kind: embedding_bag, tables: [{num_rows: 1000000.0, dim: 8}]}\n"
         "  - {name: f, kind: activation, input: e, function: relu}\n"
     )
     line = refused(capsys, "latency", "-m", str(file), "--on", "skylake")
     assert line.startswith(f"{file}:3:56: ")
-    assert line.endswith("num_rows: expected a whole number >= 1, got 1e6 (write 1000000)")
+    assert line.endswith("num_rows: expected a whole number >= 1, got 1000000.0 (write 1000000)")
+
+
+def test_a_whole_number_may_be_written_with_an_exponent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for rows in ("1e6", "1000000"):
+        file = tmp_path / "m.yaml"
+        file.write_text(
+            "name: m\noperators:\n"
+            f"  - {{name: e, kind: embedding_bag, tables: [{{num_rows: {rows}, dim: 8}}]}}\n"
+            "  - {name: f, kind: activation, input: e, function: relu}\n"
+        )
+        assert main(["latency", "-m", str(file), "--on", "skylake", "--batch", "1e1"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] != ""
+
+
+@pytest.mark.parametrize("function", ["gelu", "silu"])
+def test_activations_of_transformers_cost_what_others_do(
+    function: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = []
+    for each in (function, "tanh"):
+        file = tmp_path / f"{each}.yaml"
+        layer = f"{{name: f, kind: fc, input: dense, widths: [256, 64], activation: {each}}}"
+        file.write_text(f"name: m\ndense_features: 256\noperators:\n  - {layer}\n")
+        assert main(["latency", "-m", str(file), "--on", "skylake", "--json"]) == 0
+        times.append([row["latency_ms"] for row in json.loads(capsys.readouterr().out)["rows"]])
+    assert times[0] == times[1]
 
 
 def test_a_function_that_no_layer_has_is_told_where_it_belongs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "m.yaml"
-    layer = "{name: f, kind: fc, input: dense, widths: [4, 1], activation: gelu}"
+    layer = "{name: f, kind: fc, input: dense, widths: [4, 1], activation: mish}"
     file.write_text(f"name: m\ndense_features: 4\noperators:\n  - {layer}\n")
     line = refused(capsys, "latency", "-m", str(file), "--on", "skylake")
-    assert line.endswith("an operator of its own does it: {kind: elementwise, function: gelu}")
+    assert line.endswith("an operator of its own does it: {kind: elementwise, function: mish}")
     assert "did you mean" not in line
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # typing's own says too little to pydantic before Python 3.12
+
+from perfmodel.loading.inputs import InputFile
 
 document = with_config(ConfigDict(extra="forbid", strict=True))
 """Marks a type of documents, which schemas are derived from: these keys, and no others."""
@@ -17,6 +23,57 @@ class SchemaKey(TypedDict):
 
     name: str
     version: int
+
+
+@document
+class InputDocument(TypedDict):
+    """A file that was read, and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@document
+class Saved(TypedDict):
+    """What every document says of itself: its schema, what made it and when (a day, in UTC), and of what."""
+
+    schema: SchemaKey
+    perfplan: str
+    date: str
+    inputs: list[InputDocument]
+
+
+def saved(name: str, version_: int, inputs: Iterable[InputFile] = ()) -> Saved:
+    """What a document begins with.
+
+    The date is a day, so that the same question gives the same bytes; a build that sets SOURCE_DATE_EPOCH
+    gets that day.
+
+    Examples
+    --------
+    >>> saved("predict", 1)["schema"]
+    {'name': 'predict', 'version': 1}
+    """
+    return {
+        "schema": {"name": name, "version": version_},
+        "perfplan": perfplan_version(),
+        "date": _today(),
+        "inputs": [{"name": each.name, "sha256": each.sha256} for each in dict.fromkeys(inputs)],
+    }
+
+
+def perfplan_version() -> str:
+    """Of the installed package; says so where there is none."""
+    try:
+        return version("perfplan")
+    except PackageNotFoundError:
+        return "(not installed: running from a checkout)"
+
+
+def _today() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    return now.date().isoformat()
 
 
 class Kind(NamedTuple):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from typing_extensions import TypedDict
+from typing import Any, Literal
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.capacity.answer import Capacity
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
     ErrorsDocument,
     JsonBand,
@@ -39,10 +37,9 @@ class ConfidentSla(SlaAsked):
 
 
 @document
-class CapacityDocument(TypedDict):
+class CapacityDocument(Saved):
     """The largest load that a node carries within its SLA; latencies and utilisation are at that load."""
 
-    schema: SchemaKey
     scenario: str
     model: str | None
     service_times_of: str
@@ -69,6 +66,7 @@ class CapacityDocument(TypedDict):
     basis: BasisLabel | None
     simulated_queries: int | None
     reason: str | None
+    asked: dict[str, Any]
 
 
 def capacity_document(result: Capacity) -> CapacityDocument:
@@ -76,7 +74,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
     question, node = result.question, result.question.node
     at, rate = result.at_capacity, result.latency_bounded_qps
     return {
-        "schema": {"name": "capacity", "version": VERSION},
+        **saved("capacity", VERSION, question.inputs),
         "scenario": question.name,
         "model": node.model_name,
         "service_times_of": question.service_times_of,
@@ -109,4 +107,5 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "basis": None if at is None else at.basis.label,
         "simulated_queries": None if result.greatest is None else result.greatest.num_queries,
         "reason": result.reason,
+        "asked": dict(question.asked),
     }

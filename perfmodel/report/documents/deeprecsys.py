@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import TypedDict
 
 from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
 from perfmodel.planning.deeprecsys.settings import Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import JsonBand, SlaAsked, ms, sla_asked
 from perfmodel.report.documents.tune import ConfigurationDocument
 
@@ -50,10 +52,9 @@ class ClimbsDocument(TypedDict):
 
 
 @document
-class DeepRecSysDocument(TypedDict):
+class DeepRecSysDocument(Saved):
     """The published controller beside the exact answer."""
 
-    schema: SchemaKey
     scenario: str
     model: str | None
     sla: SlaAsked
@@ -62,13 +63,14 @@ class DeepRecSysDocument(TypedDict):
     rate_grid_qps: JsonBand
     rows: list[ShortcutDocument]
     climb: ClimbsDocument
+    asked: dict[str, Any]
 
 
 def deeprecsys_document(shortcuts: ShortcutReport, climbs: ClimbReport) -> DeepRecSysDocument:
     """Return the document; what does not exist is None."""
     question, settings, together = shortcuts.question, shortcuts.settings, shortcuts.all_together
     return {
-        "schema": {"name": "deeprecsys", "version": VERSION},
+        **saved("deeprecsys", VERSION, question.inputs),
         "scenario": question.name,
         "model": question.node.model_name,
         "sla": sla_asked(question.sla),
@@ -77,6 +79,7 @@ def deeprecsys_document(shortcuts: ShortcutReport, climbs: ClimbReport) -> DeepR
         "rate_grid_qps": [1000.0 / settings.longest_gap_ms, 1000.0 / settings.shortest_gap_ms],
         "rows": [_row(row) for row in shortcuts.rows],
         "climb": climbs_document(climbs),
+        "asked": dict(question.asked),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -10,7 +11,7 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember
 from perfmodel.planning.verdict import Verdict
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
     JsonBand,
     NodeDocument,
@@ -43,6 +44,7 @@ class MemberDocument(NodeDocument):
 
     scenario: str
     num_nodes: int
+    asked: dict[str, Any]
 
 
 @document
@@ -70,10 +72,9 @@ class WindowDocument(FleetLatencies):
 
 
 @document
-class FleetDocument(FleetLatencies):
+class FleetDocument(FleetLatencies, Saved):
     """What a load looks like on many nodes behind a router."""
 
-    schema: SchemaKey
     scenario: str
     model: str | None
     service_times_of: str
@@ -105,7 +106,7 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
     at_sla = result.percentiles.get(sla.percentile)
     is_stable = all(window.stretch.is_stable for window in result.windows)
     return {
-        "schema": {"name": "fleet", "version": VERSION},
+        **saved("fleet", VERSION, (each for one in question.members for each in one.question.inputs)),
         "scenario": question.scenario.name,
         "model": question.scenario.node.model_name,
         "service_times_of": result.service_times_of,
@@ -143,6 +144,7 @@ def _member(member: FleetMember) -> MemberDocument:
     return {
         "scenario": member.question.name,
         "num_nodes": member.num_nodes,
+        "asked": dict(member.question.asked),
         **node_document(member.question.node),
     }
 

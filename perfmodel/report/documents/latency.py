@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.breakdown import LatencyTable
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import OperatorDocument, operators
 from perfmodel.units import MS
 
@@ -26,10 +26,9 @@ class BatchDocument(TypedDict):
 
 
 @document
-class LatencyDocument(TypedDict):
+class LatencyDocument(Saved):
     """A model's batches on one executor of a device."""
 
-    schema: SchemaKey
     model: str
     device: str
     stack: str
@@ -41,23 +40,25 @@ class LatencyDocument(TypedDict):
 
 
 @document
-class DevicesDocument(TypedDict):
+class DevicesDocument(Saved):
     """A model's batches on several devices, in the order in which they were named."""
 
-    schema: SchemaKey
     devices: list[LatencyDocument]
 
 
 def latency_documents(results: Sequence[LatencyTable]) -> LatencyDocument | DevicesDocument:
     """Return the document of one device, or that of several."""
     first, *others = (latency_document(result) for result in results)
-    return {"schema": _schema(), "devices": [first, *others]} if others else first
+    if not others:
+        return first
+    read = (each for result in results for each in result.inputs)
+    return {**saved("latency", VERSION, read), "devices": [first, *others]}
 
 
 def latency_document(result: LatencyTable) -> LatencyDocument:
     """Return the document of one device."""
     return {
-        "schema": _schema(),
+        **saved("latency", VERSION, result.inputs),
         "model": result.model,
         "device": result.device,
         "stack": result.stack,
@@ -75,7 +76,3 @@ def latency_document(result: LatencyTable) -> LatencyDocument:
         ],
         "assumptions": list(result.assumptions),
     }
-
-
-def _schema() -> SchemaKey:
-    return {"name": "latency", "version": VERSION}

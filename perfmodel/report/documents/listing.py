@@ -6,7 +6,7 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document
 
 VERSION = 1
 
@@ -35,10 +35,9 @@ class ListedDocument(TypedDict):
 
 
 @document
-class ListDocument(TypedDict):
+class ListDocument(Saved):
     """What there is of each topic that was asked for."""
 
-    schema: SchemaKey
     models: NotRequired[list[ListedDocument]]
     profiles: NotRequired[list[ListedDocument]]
     scenarios: NotRequired[list[ListedDocument]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.verdict import Verdict
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
     DecidingDocument,
     ErrorsDocument,
@@ -65,10 +67,9 @@ class WorstWindow(TypedDict):
 
 
 @document
-class PredictDocument(TypedDict):
+class PredictDocument(Saved):
     """What a load looks like on a node."""
 
-    schema: SchemaKey
     scenario: str
     model: str | None
     node: NodeDocument
@@ -112,6 +113,7 @@ class PredictDocument(TypedDict):
     simulated_queries: int
     precision_reached: bool
     notes: list[str]
+    asked: dict[str, Any]
 
 
 def predict_document(result: Prediction) -> PredictDocument:
@@ -119,7 +121,7 @@ def predict_document(result: Prediction) -> PredictDocument:
     question, node, run = result.question, result.question.node, result.run
     mean, at_sla = run.mean_latency, result.sla_interval
     return {
-        "schema": {"name": "predict", "version": VERSION},
+        **saved("predict", VERSION, question.inputs),
         "scenario": question.name,
         "model": node.model_name,
         "node": node_document(node),
@@ -174,6 +176,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "simulated_queries": run.num_queries,
         "precision_reached": run.precision_reached,
         "notes": list(result.notes),
+        "asked": dict(question.asked),
     }
 
 

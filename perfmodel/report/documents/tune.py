@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.planning.tune.question import Objective
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
     NodeDocument,
     SlaAsked,
@@ -93,10 +95,9 @@ class LevelDocument(TuningDocument):
 
 
 @document
-class TuneDocument(TuningDocument):
+class TuneDocument(TuningDocument, Saved):
     """Which batch size and offload threshold carry the most load; `set` is what `--set` takes."""
 
-    schema: SchemaKey
     scenario: str
     model: str | None
     service_times_of: str
@@ -108,6 +109,7 @@ class TuneDocument(TuningDocument):
     notes: list[str]
     basis: BasisLabel
     simulated_queries: int
+    asked: dict[str, Any]
 
 
 def tune_document(answer: TuneAnswer) -> TuneDocument:
@@ -116,7 +118,7 @@ def tune_document(answer: TuneAnswer) -> TuneDocument:
         {"level": level, **_tuning(tuning)} for level, tuning in answer.levels.items()
     ]
     return {
-        "schema": {"name": "tune", "version": VERSION},
+        **saved("tune", VERSION, answer.question.inputs),
         "scenario": answer.question.name,
         "model": answer.question.node.model_name,
         "service_times_of": answer.question.service_times_of,
@@ -129,6 +131,7 @@ def tune_document(answer: TuneAnswer) -> TuneDocument:
         "notes": list(answer.notes),
         "basis": answer.basis.label,
         "simulated_queries": answer.simulated_queries,
+        "asked": dict(answer.question.asked),
     }
 
 

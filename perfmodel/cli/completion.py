@@ -1,0 +1,111 @@
+"""What a shell offers after a Tab: names of shipped files, files of one's own, keys for `--set`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
+
+PROGRAMME = "perfplan"
+VARIABLE = "_PERFPLAN_COMPLETE"
+"""By which a shell asks for completions instead of running a command."""
+
+
+def words_so_far(environment: Mapping[str, str]) -> list[str]:
+    """What stands on the command line that a shell asks about; nothing where none asks."""
+    if VARIABLE not in environment:
+        return []
+    line = environment.get("COMP_WORDS") or environment.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:]
+
+
+def asked_as_typer_does(instruction: str) -> str:
+    """Write `bash_source` as `source_bash`: the libraries beneath differ in the order of the words.
+
+    Examples
+    --------
+    >>> asked_as_typer_does("bash_source"), asked_as_typer_does("complete_zsh")
+    ('source_bash', 'complete_zsh')
+    """
+    shell, _, what = instruction.rpartition("_")
+    return f"{what}_{shell}" if what in ("source", "complete") else instruction
+
+
+def complete_scenarios(incomplete: str) -> list[str]:
+    """Shipped scenarios, and YAML files."""
+    return [*_shipped("scenario", incomplete), *_files(incomplete)]
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Shipped models, and YAML files."""
+    return [*_shipped("model", incomplete), *_files(incomplete)]
+
+
+def complete_profiles(incomplete: str) -> list[str]:
+    """Shipped profiles, their stacks after an `@`, and YAML files."""
+    name, at, _ = incomplete.partition("@")
+    if at and name in shipped_names("profile"):
+        return [each for each in _with_stacks(name) if each.startswith(incomplete)]
+    return [*_shipped("profile", incomplete), *_files(incomplete)]
+
+
+def complete_shipped(incomplete: str) -> list[str]:
+    """Names of everything that is shipped as a file."""
+    kinds: tuple[Kind, ...] = ("scenario", "model", "profile")
+    return [name for kind in kinds for name in _shipped(kind, incomplete)]
+
+
+def complete_settings(incomplete: str) -> list[str]:
+    """Keys of a scenario for `--set`, each with the `=` that follows; names of files behind some."""
+    key, equals, value = incomplete.partition("=")
+    if not equals:
+        return [f"{each}=" for each in _keys() if each.startswith(incomplete)]
+    behind = {"model": complete_models, "node.cpu": complete_profiles}.get(key)
+    return [] if behind is None else [f"{key}={each}" for each in behind(value)]
+
+
+def _shipped(kind: Kind, incomplete: str) -> list[str]:
+    return [name for name in shipped_names(kind) if name.startswith(incomplete)]
+
+
+def _with_stacks(name: str) -> list[str]:
+    from perfmodel.loading.yaml_source import read_yaml  # a Tab after a profile's name pays for it
+
+    profile: Any = read_yaml(shipped_directory("profile") / f"{name}.yaml").data()
+    return [f"{name}@{stack}" for stack in profile["stacks"]]
+
+
+def _files(incomplete: str) -> Iterator[str]:
+    """Folders, and YAML and JSON files, whose path begins like this."""
+    folder, start = os.path.split(incomplete)
+    try:
+        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(start) and (start or not entry.name.startswith(".")):
+            path = os.path.join(folder, entry.name)
+            if entry.is_dir():
+                yield path + os.sep
+            elif entry.name.endswith((".yaml", ".yml", ".json")):
+                yield path
+
+
+def _keys() -> list[str]:
+    """Keys of a scenario that hold single values, joined by points."""
+    from perfmodel.domain.scenario import Scenario
+
+    schema = Scenario.model_json_schema()
+    return sorted(dict.fromkeys(_leaves(schema, schema["$defs"])))
+
+
+def _leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _leaves(branch, definitions)
+    for key, inner in schema.get("properties", {}).items():
+        below = list(_leaves(inner, definitions))
+        yield from (f"{key}.{path}" for path in below) if below else (key,)

@@ -1,0 +1,197 @@
+"""What people type without reading: a scenario in its place, -h, a Tab, more traffic, files to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import perfmodel
+from perfmodel.cli.commands import COMMANDS
+from perfmodel.cli.main import main
+from perfmodel.loading.shipped import shipped_directory, shipped_names
+from tests.golden.scenarios import QUICK
+
+FEW = [part for setting in QUICK for part in ("--set", setting)]
+CHECKOUT = Path(perfmodel.__file__).parent.parent
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    main(list(arguments))
+    return capsys.readouterr().out
+
+
+def completed(line: str, shell: str = "bash") -> list[str]:
+    """What a shell offers at the end of a line."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    asked = words if shell == "bash" else {"_TYPER_COMPLETE_ARGS": line}
+    done = subprocess.run(
+        [sys.executable, "-m", "perfmodel.cli.main"],
+        env={**os.environ, **asked, "_PERFPLAN_COMPLETE": f"complete_{shell}", "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout.split("\n")
+
+
+def test_a_scenario_may_stand_where_people_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    named = answer(capsys, "predict", "-s", "rm3_skylake", *FEW)
+    assert answer(capsys, "predict", "rm3_skylake", *FEW) == named != ""
+
+
+@pytest.mark.parametrize("given", [["rm3_skylake", "-s", "rm1_skylake"], ["rm3_skylake", "rm1_skylake"]])
+def test_two_scenarios_are_not_one(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capacity", *given]) == 2
+    assert capsys.readouterr().err == "expected one scenario, got 2: 'rm3_skylake', 'rm1_skylake'\n"
+
+
+def test_no_scenario_is_a_line_that_says_where_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict"]) == 2
+    assert "perfplan list scenarios" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_examples_and_a_short_form(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "-h"]) == 0
+    out = capsys.readouterr().out
+    assert COMMANDS[name].examples
+    for example in COMMANDS[name].examples:
+        assert f"\n    {example}\n" in out
+        program, command, *arguments = shlex.split(example.partition(" > ")[0])
+        assert (program, command) == ("perfplan", name)
+        options = [argument for argument in arguments if argument.startswith("--")]
+        assert all(option in out for option in options)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("perfplan pre", ["predict"]),
+        ("perfplan predict rm3_sky", ["rm3_skylake", "rm3_skylake_bursty"]),
+        ("perfplan predict -s rm3_sky", ["rm3_skylake", "rm3_skylake_bursty"]),
+        ("perfplan latency -m dlrm-r", ["dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3"]),
+        ("perfplan latency --on sky", ["skylake"]),
+        ("perfplan latency --on skylake@h", ["skylake@hpca2020"]),
+        ("perfplan predict --set sla.", ["sla.confidence=", "sla.latency_ms=", "sla.percentile="]),
+        ("perfplan predict scenarios/rm3_skylake.", ["scenarios/rm3_skylake.yaml"]),
+        ("perfplan show ncf", ["ncf_broadwell", "ncf_skylake", "ncf"]),
+    ],
+)
+def test_a_tab_offers_commands_files_and_keys(
+    line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    found = completed(line)
+    assert [each for each in found if not each.endswith("/")][: len(offered)] == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_offered_the_same(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    assert any("rm3_skylake_bursty" in each for each in completed("perfplan predict rm3_sky", shell))
+
+
+@pytest.mark.parametrize("instruction", ["bash_source", "source_bash", "zsh_source", "fish_source"])
+def test_a_shell_gets_its_script_in_either_order_of_the_words(instruction: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from perfmodel.cli.main import main; sys.exit(main())"],
+        env={**os.environ, "_PERFPLAN_COMPLETE": instruction, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "_PERFPLAN_COMPLETE=complete_" in done.stdout
+
+
+def test_more_traffic_is_a_factor_or_a_product(capsys: pytest.CaptureFixture[str]) -> None:
+    ways = [
+        ["--scale-load", "1.4"],
+        ["--set", "traffic.arrivals.rate_qps=400*1.4"],
+        ["--set", "traffic.arrivals.rate_qps=560"],
+    ]
+    answers = [json.loads(answer(capsys, "predict", "rm3_skylake", *FEW, *way, "--json")) for way in ways]
+    assert [each["offered_qps"] for each in answers] == [560.0] * 3
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.parametrize("factor", ["0", "-1", "nan", "inf", "1e30"])
+def test_a_factor_that_is_none_is_refused(factor: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "rm3_skylake", "--scale-load", factor]) == 2
+    assert capsys.readouterr().err.startswith("--scale-load: expected ")
+
+
+def test_a_fleet_has_more_traffic_too(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "fleet", "rm3_skylake", "-n", "3", *FEW, "--scale-load", "1.5", "--json")
+    assert json.loads(found)["offered_qps"] == 3 * 600.0
+
+
+@pytest.mark.parametrize("name", ["rm3_skylake", "dlrm-rmc3", "skylake"])
+def test_a_shipped_file_is_shown_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(answer(capsys, "show", name, "--path").strip())
+    assert answer(capsys, "show", name) == path.read_text(encoding="utf-8")
+
+
+def test_what_is_not_shipped_has_a_near_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "rm3_skylak"]) == 2
+    assert "did you mean 'rm3_skylake'?" in capsys.readouterr().err
+
+
+def test_no_name_is_shipped_twice() -> None:
+    names = [name for kind in ("scenario", "model", "profile") for name in shipped_names(kind)]  # type: ignore[arg-type]
+    assert len(names) == len(set(names))
+
+
+def test_files_to_start_from_are_answered_and_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert sorted(os.listdir("mine")) == ["fleet.yaml", "model.yaml", "scenario.yaml"]
+    for line in (each for each in said.splitlines() if "perfplan " in each):
+        few = FEW if "predict" in line else []
+        assert main([*shlex.split(line.partition("perfplan ")[2]), *few]) == 0
+    capsys.readouterr()
+    before = Path("mine/model.yaml").read_bytes()
+    assert main(["init", "mine"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Path("mine/model.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("predict", ["rm3_skylake", *FEW]),
+        ("latency", ["-m", "dlrm-rmc3", "--on", "skylake"]),
+        ("fleet", ["rm3_skylake", "-n", "2", "--also", "rm3_broadwell=1", *FEW]),
+    ],
+)
+def test_an_answer_says_what_made_it_when_and_of_what(
+    command: str, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    document = json.loads(answer(capsys, command, *arguments, "--json"))
+    assert list(document)[:4] == ["schema", "perfplan", "date", "inputs"]
+    assert document["schema"]["name"] == command
+    assert document["date"] == "1970-01-02"
+    read = {each["name"]: each["sha256"] for each in document["inputs"]}
+    profile = shipped_directory("profile") / "skylake.yaml"
+    assert read["hardware_profiles/skylake.yaml"] == sha256(profile.read_bytes()).hexdigest()
+    assert "zoo/dlrm-rmc3.yaml" in read
+    assert ("scenarios/rm3_skylake.yaml" in read) == (command != "latency")
+
+
+def test_an_answer_holds_the_question_with_what_was_set(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(answer(capsys, "predict", "rm3_skylake", *FEW, "--scale-load", "2", "--json"))
+    assert document["asked"]["traffic"]["arrivals"] == {"process": "poisson", "rate_qps": 800.0}
+    again = perfmodel.predict(document["asked"])
+    assert again.to_dict()["latency_ms"] == document["latency_ms"]
