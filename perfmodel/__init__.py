@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.plan import PlanAnswer, plan
     from perfmodel.library.predict import Prediction, predict
     from perfmodel.library.shipped import models, profiles, scenarios
     from perfmodel.library.sweep import Sweep, sweep
@@ -49,6 +50,7 @@ __all__ = [
     "LoadedScenario",
     "Note",
     "PerfplanError",
+    "PlanAnswer",
     "Prediction",
     "Scenario",
     "Sweep",
@@ -62,6 +64,7 @@ __all__ = [
     "latency",
     "load_scenario",
     "models",
+    "plan",
     "predict",
     "profiles",
     "scenarios",
@@ -80,6 +83,8 @@ _HOMES = {
     "LatencyTable": "library.latency",
     "LatencyTables": "library.latency",
     "latency": "library.latency",
+    "PlanAnswer": "library.plan",
+    "plan": "library.plan",
     "Prediction": "library.predict",
     "predict": "library.predict",
     "models": "library.shipped",

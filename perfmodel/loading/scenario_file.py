@@ -257,7 +257,7 @@ def load_scenario(scenario: ScenarioLike, overrides: Sequence[str] = ()) -> Load
         raise InputError(f"overrides: expected a list of KEY=VALUE, got the text {quoted(overrides)}")
     name, source, path = _source(scenario)
     for override in overrides:
-        source = _overridden(source, override)
+        source = overridden(source, override)
     return LoadedScenario(name=name, scenario=validate(source, Scenario), source=source, path=path)
 
 
@@ -284,7 +284,7 @@ def _written(path: str | os.PathLike[str]) -> str:
     return text if isinstance(path, str) or os.sep in text else os.path.join(".", text)
 
 
-def _overridden(source: YamlSource, override: str) -> YamlSource:
+def overridden(source: YamlSource, override: str) -> YamlSource:
     """Apply one `key.path=value`; unknown keys are left to the validation, which knows the right ones."""
     dotted, equals, text = override.partition("=")
     keys = tuple(key.strip() for key in dotted.split("."))

@@ -127,6 +127,30 @@ def read_trace(path: Path) -> Trace:
     return trace
 
 
+def read_by_hour(path: Path, column: str) -> dict[int, float]:
+    """Read a value for each hour from a CSV file with the columns `hour` (a whole number) and another.
+
+    Raises
+    ------
+    InputError
+        At the first bad line: an hour that is no whole number or stands there twice, a value below 0; or if
+        there is no line.
+    """
+    values: dict[int, float] = {}
+    for row in _rows(path, required=("hour", column)):
+        text = row["hour"].text.strip()
+        if not (text.isascii() and text.isdecimal() and len(text) <= 6):
+            raise row["hour"].unexpected("a whole number >= 0")
+        if int(text) in values:
+            raise row["hour"].error(f"hour {int(text)} is given twice")
+        values[int(text)] = _number(row[column])
+        if values[int(text)] < 0.0 or values[int(text)] > MOST_RATE_QPS:
+            raise row[column].unexpected(f"a number from 0 to {MOST_RATE_QPS:g}")
+    if not values:
+        raise InputError(f"{path}:1:1: expected a line for each hour, found none")
+    return values
+
+
 def _trace_of(table: npt.NDArray[np.void]) -> Trace | None:
     """The trace in a table; None where a value is not what a trace holds."""
     arrival_s = np.ascontiguousarray(table["arrival_s"])

@@ -166,13 +166,7 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
     read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
     wishes = [_wishes(loaded, files) for loaded, files in read]
-    model = next((files.model for _, files in read if files.model is not None), None)
-    shared = ""  # of nodes that are known by their service times alone, no stack has to be chosen
-    try:
-        if model is not None:
-            shared = choose_stacks([wish for each in wishes for wish in each], model)[0]
-    except ValueErrorAt as error:  # about all of the scenarios
-        raise InputError(error.message) from None
+    shared = _shared_stack(read, wishes)
     questions = []
     for (loaded, files), each in zip(read, wishes, strict=True):
         with loaded.places():
@@ -210,6 +204,54 @@ def scaled_load(question: Question, factor: float | None) -> Question:
         traffic=question.traffic.at_rate(rate_qps),
         asked={**question.asked, "traffic": {**traffic, "arrivals": arrivals}},
     )
+
+
+def prepare_pairs(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question | str]:
+    """As `prepare_together`, of scenarios whose nodes need not all hold their models.
+
+    Returns
+    -------
+    list of Question or str
+        In place of the question, why a model does not fit its node.
+    """
+    if not scenarios:
+        return []
+    read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
+    wishes = [_wishes(loaded, files) for loaded, files in read]
+    shared = None if mixed_stacks else _shared_stack(read, wishes)
+    found: list[Question | str] = []
+    for (loaded, files), each in zip(read, wishes, strict=True):
+        with loaded.places():
+            _require_their_kinds(files)
+            if shared is None and files.model is not None:
+                stacks = choose_stacks(each, files.model, mixed=True)
+            else:
+                stacks = [shared or ""] * len(each)
+            misfit = _misfit(files.model, _devices(each, stacks))
+            found.append(misfit or _question(loaded, files, each, stacks))
+    return found
+
+
+def _misfit(model: RecModel | None, devices: Sequence[Device]) -> str | None:
+    """Why a model does not fit a node; None: it does."""
+    try:
+        for device in devices:
+            assert model is not None, "what runs on profiles is named"
+            require_fit(model, device)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _shared_stack(read: Sequence[tuple[LoadedScenario, NamedFiles]], wishes: Sequence[Sequence[Wish]]) -> str:
+    """The stack that all devices have; empty where no node has a profile, and none has to be chosen."""
+    model = next((files.model for _, files in read if files.model is not None), None)
+    if model is None:
+        return ""
+    try:
+        return choose_stacks([wish for each in wishes for wish in each], model)[0]
+    except ValueErrorAt as error:  # about all of the scenarios
+        raise InputError(error.message) from None
 
 
 def find_model(name: str) -> RecModel:

@@ -16,6 +16,7 @@ from perfmodel.report.documents import (
     fleet,
     latency,
     listing,
+    plan,
     predict,
     sweep,
     tune,
@@ -32,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
     "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
+    "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -43,7 +45,7 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan" or "list".
 
     Raises
     ------
