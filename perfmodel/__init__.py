@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from perfmodel.library.predict import Prediction, predict
     from perfmodel.library.shipped import models, profiles, scenarios
     from perfmodel.library.sweep import Sweep, sweep
+    from perfmodel.library.trace import TraceSummary, trace
     from perfmodel.library.tune import TuneAnswer, tune
     from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
     from perfmodel.report.documents.schemas import document_schema
@@ -54,6 +55,7 @@ __all__ = [
     "Prediction",
     "Scenario",
     "Sweep",
+    "TraceSummary",
     "TuneAnswer",
     "UndecidedError",
     "UnstableError",
@@ -69,6 +71,7 @@ __all__ = [
     "profiles",
     "scenarios",
     "sweep",
+    "trace",
     "tune",
 ]
 
@@ -92,6 +95,8 @@ _HOMES = {
     "scenarios": "library.shipped",
     "Sweep": "library.sweep",
     "sweep": "library.sweep",
+    "TraceSummary": "library.trace",
+    "trace": "library.trace",
     "TuneAnswer": "library.tune",
     "tune": "library.tune",
     "LoadedScenario": "loading.scenario_file",

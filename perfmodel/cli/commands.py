@@ -97,6 +97,12 @@ def _plan() -> Command:
     return plan
 
 
+def _trace() -> Command:
+    from perfmodel.cli.trace import trace
+
+    return trace
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -161,6 +167,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
             "perfplan plan two_services",
             "perfplan plan my_fleet.yaml --set services.feed.demand.growth=1.4 --json",
         ),
+    ),
+    "trace": LazyCommand(
+        "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",
+        _trace,
+        ("perfplan trace show my_trace.csv",),
     ),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",

@@ -19,6 +19,7 @@ from perfmodel.report.documents import (
     plan,
     predict,
     sweep,
+    trace,
     tune,
 )
 
@@ -34,6 +35,7 @@ KINDS: Mapping[str, Kind] = {
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
     "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
+    "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -45,7 +47,7 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace" or "list".
 
     Raises
     ------
