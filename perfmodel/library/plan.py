@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from perfmodel.errors import InputError
 from perfmodel.library.shown import Shown
 from perfmodel.loading.fleet_file import FleetLike, load_fleet
 from perfmodel.planning.plan import answer
 from perfmodel.planning.plan.computation import plan as plan_of
+from perfmodel.planning.plan.growth import MOST_GROWTH
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.report.documents.plan import PlanDocument, plan_document
 
@@ -40,6 +42,7 @@ def plan(
     fleet: FleetLike,
     *,
     overrides: Sequence[str] = (),
+    growth: Sequence[float] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> PlanAnswer:
@@ -51,6 +54,8 @@ def plan(
         A shipped fleet's name, the path of a fleet file, or what such a file says.
     overrides : sequence of str
         Changes as for `--set`: `"services.feed.demand.growth=1.4"`.
+    growth : sequence of float
+        Factors on all demand to plan for as well.
     mixed_stacks : bool
         Let the node types have different software stacks.
     extrapolate : bool
@@ -75,5 +80,9 @@ def plan(
     >>> perfmodel.plan("two_services")
     <PlanAnswer two services on two kinds of machine: feasible, 86 nodes>
     """
+    for factor in growth:
+        if not 0.0 < factor <= MOST_GROWTH:
+            raise InputError(f"plan: growth: expected numbers > 0, got {factor:g}")
     loaded = load_fleet(fleet, overrides)
-    return PlanAnswer.of(plan_of(plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)))
+    question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    return PlanAnswer.of(plan_of(question, growth=growth))

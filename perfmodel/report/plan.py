@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.plan.answer import Baseline, Binding, PlanAnswer, Provisioned, Relief, per_query
+from perfmodel.planning.plan.answer import (
+    Baseline,
+    Binding,
+    Growth,
+    PlanAnswer,
+    Provisioned,
+    Relief,
+    per_query,
+)
 from perfmodel.report.tables import number
 
 UNITS = {"nodes": "nodes", "power": "W", "price": "USD/h", "carbon": "g CO2/h"}
@@ -35,6 +45,11 @@ def plan_page(result: PlanAnswer) -> RenderableType:
         parts += [_sentence(result), "", _nodes(static.provisioned), "", _figures(result)]
     if result.checks:
         parts += ["", _checks(result)]
+    if result.growth is not None:
+        parts += ["", _growth(result.growth)]
+        if result.growth.gives_out_at is not None:
+            at = number(result.growth.gives_out_at, 4)
+            parts.append(f"served up to a growth of {at}; beyond it {result.growth.gives_out} gives out")
     parts += ["", _hours(result), "", _baselines(result)]
     if result.safeties:
         parts += ["", _safeties(result)]
@@ -92,8 +107,7 @@ def _figures(result: PlanAnswer) -> Table:
         )
     if each.g_co2_per_million_queries is not None:
         table.add_row("carbon", f"{number(each.g_co2_per_million_queries)} g CO2 a million queries")
-    bought = ", ".join(f"{count:,} {name}" for name, count in of.bought.items() if count)
-    table.add_row("to be bought", bought or "nothing")
+    table.add_row("to be bought", _counted(of.bought))
     if (simulated := result.simulated) is not None:
         raised = ", ".join(f"{name} by {count}" for name, count in simulated.raised_by.items() if count)
         holds = "every simulated SLA holds" if simulated.holds else "[bold red]an SLA does not hold[/]"
@@ -131,6 +145,27 @@ def _hours(result: PlanAnswer) -> Table:
             number(None if of is None else of.price_usd_per_h, 6),
         )
     return table
+
+
+def _growth(growth: Growth) -> Table:
+    table = _table("more traffic", "growth", "nodes", "W", "USD/h")
+    table.add_column("to be bought")
+    table.add_column("owned, not needed")
+    for row in growth.rows:
+        of = None if row.static is None else row.static.provisioned
+        table.add_row(
+            f"{row.growth:g}",
+            "infeasible" if of is None else f"{of.num_nodes:,}",
+            number(None if of is None else of.power_w, 6),
+            number(None if of is None else of.price_usd_per_h, 6),
+            "" if of is None else _counted(of.bought),
+            _counted(row.unused),
+        )
+    return table
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "–"
 
 
 def _baselines(result: PlanAnswer) -> Table:

@@ -223,13 +223,41 @@ def test_a_mistake_is_told_with_its_place(
     assert captured.err.count("\n") == 1
 
 
+def test_growth_ends_where_the_stock_does(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, fleet, "--growth", "1:11:2")
+    rows = {row["growth"]: row for row in answer["growth"]["rows"]}
+    assert list(rows) == [1, 3, 5, 7, 9, 11]
+    assert rows[1]["objective_value"] == answer["objective_value"]
+    assert rows[3]["bought"]["broadwell"] > rows[1]["bought"]["broadwell"]
+    last = answer["growth"]["gives_out_at"]
+    assert answer["growth"]["gives_out"].startswith("stock")
+    assert {growth for growth, row in rows.items() if row["num_nodes"] is None} == {
+        g for g in rows if g > last
+    }
+    for factor, code in ((0.9999 * last, 0), (1.0001 * last, 3)):
+        grown = (
+            "--set",
+            f"services.feed.demand.growth={factor}",
+            "--set",
+            f"services.ads.demand.growth={2 * factor}",
+        )
+        assert main(["plan", fleet, *grown]) == code
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
+def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "two_services", "--growth", text]) == 2
+    assert capsys.readouterr().err.startswith("--growth: expected")
+
+
 def test_nodes_known_by_their_service_times_are_planned_like_others(
     fleet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "table.csv").write_text("items,service_ms\n1,1\n1000,20\n", encoding="utf-8")
     text = FLEET.replace("{cpu: broadwell@hpca2020}", "{service_times: table.csv, executors: 8}")
     text = text.replace("ads: {broadwell: 500, skylake: 900}", "ads: {broadwell: 0, skylake: 900}")
-    text = text.replace("feed: {broadwell: 1900, skylake: 2000}", "feed: {skylake: 2000}")
+    text = text.replace("feed: {broadwell: 1900, skylake: 2000}", "feed: {skylake: 900}")
     Path(fleet).write_text(text.replace("qps: 9000", "qps: 3000"), encoding="utf-8")
     code, answer = ask(capsys, fleet)
     found = answer["capacity_qps"]["feed"]["broadwell"]

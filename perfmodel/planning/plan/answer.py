@@ -324,6 +324,50 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GrowthRow:
+    """All demand times a factor.
+
+    Attributes
+    ----------
+    growth : float
+        The factor, on what the file says. [1]
+    static : Optimum or None
+        None: infeasible.
+    """
+
+    growth: float
+    static: Optimum | None
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Owned nodes of each type that are not needed."""
+        if self.static is None:
+            return {}
+        of = self.static.provisioned
+        used = of.by_type
+        return {each.name: max(0, each.owned - used[each.name]) for each in of.question.node_types}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Growth:
+    """How a plan grows.
+
+    Attributes
+    ----------
+    rows : tuple of GrowthRow
+        Ascending.
+    gives_out_at : float or None
+        The greatest growth that there are nodes for; None: all of the range is served. [1]
+    gives_out : str or None
+        What there is too little of beyond it.
+    """
+
+    rows: tuple[GrowthRow, ...]
+    gives_out_at: float | None
+    gives_out: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlanAnswer:
     """The answer of `perfplan plan`.
 
@@ -349,6 +393,8 @@ class PlanAnswer:
         The plan raised; None: nothing was simulated.
     notes : tuple of str
         What a reader must know.
+    growth : Growth or None
+        The static provision for more traffic; None: not asked.
     """
 
     question: PlanQuestion
@@ -361,6 +407,7 @@ class PlanAnswer:
     checks: tuple[Check, ...] = ()
     simulated: Simulated | None = None
     notes: tuple[str, ...] = ()
+    growth: Growth | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.capacity.computation import capacity
+from perfmodel.planning.plan.kept import Found, KeptCapacities, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity
-from perfmodel.planning.prepare import Question, prepare_pairs
+from perfmodel.planning.prepare import PreparedPair, Question, checksums_now, prepare_pairs
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.sim.policies import SplitAndOffload
@@ -34,13 +35,6 @@ class PairAsked(NamedTuple):
     tune: bool
 
 
-class Found(NamedTuple):
-    """What was found of a pair: a capacity, or why there is none."""
-
-    capacity: PairCapacity | None
-    why_not: str
-
-
 def find_capacities(
     asked: Sequence[PairAsked], *, confidence: float, mixed_stacks: bool, extrapolate: bool
 ) -> tuple[dict[Pair, PairCapacity], dict[Pair, str]]:
@@ -54,8 +48,9 @@ def find_capacities(
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
     prepared = prepare_pairs([each.loaded for each in asked], mixed_stacks=mixed_stacks)
+    kept = KeptCapacities()
     found = side_by_side(
-        lambda each: _found(*each, confidence=confidence, extrapolate=extrapolate),
+        lambda each: _found(*each, kept, confidence=confidence, extrapolate=extrapolate),
         zip(asked, prepared, strict=True),
     )
     capacities, refused = {}, {}
@@ -67,11 +62,45 @@ def find_capacities(
     return capacities, refused
 
 
-def _found(asked: PairAsked, question: Question | str, *, confidence: float, extrapolate: bool) -> Found:
-    if isinstance(question, str):
-        return Found(None, question)
+def _found(
+    asked: PairAsked,
+    pair: PreparedPair,
+    kept: KeptCapacities,
+    *,
+    confidence: float,
+    extrapolate: bool,
+) -> Found:
+    """What is kept of a pair, else found and kept: unless a file has changed meanwhile."""
+    if pair.misfit is not None:
+        return Found(None, pair.misfit)
+    digest = _digest(asked, pair, confidence, extrapolate)
+    if (known := kept.get(digest)) is not None:
+        return known
     with asked.loaded.places():
-        return capacity_of(question, tuned=asked.tune, confidence=confidence, extrapolate=extrapolate)
+        question = pair.question()
+        found = capacity_of(question, tuned=asked.tune, confidence=confidence, extrapolate=extrapolate)
+    if checksums_now(pair.paths) == pair.checksums:
+        kept.keep(digest, found)
+    return found
+
+
+def _digest(asked: PairAsked, pair: PreparedPair, confidence: float, extrapolate: bool) -> str:
+    """Of all that the capacity depends on; rate and description do not count."""
+    scenario = asked.loaded.source.data()
+    assert isinstance(scenario, dict), "the top level of a scenario is a section"
+    said: dict[str, Any] = {key: value for key, value in scenario.items() if key != "description"}
+    arrivals = {key: value for key, value in said["traffic"]["arrivals"].items() if key != "rate_qps"}
+    said["traffic"] = {**said["traffic"], "arrivals": arrivals}
+    return digest_of(
+        {
+            "scenario": said,
+            "files": pair.checksums,
+            "stacks": pair.stacks,
+            "tune": asked.tune,
+            "confidence": confidence,
+            "extrapolate": extrapolate,
+        }
+    )
 
 
 def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapolate: bool) -> Found:

@@ -8,14 +8,21 @@ from perfmodel.planning.plan.answer import HourPlan, Optimum, PlanAnswer, Safety
 from perfmodel.planning.plan.autoscaler import perfect_autoscaler, simulated_autoscaler
 from perfmodel.planning.plan.baselines import greedy, oblivious
 from perfmodel.planning.plan.binding import binding_of, not_chosen
+from perfmodel.planning.plan.growth import growth_of
 from perfmodel.planning.plan.optimum import best
 from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.threads import side_by_side
 
 
-def plan(question: PlanQuestion) -> PlanAnswer:
-    """Find the least nodes, power, money or carbon for a day of demand; nothing is simulated here."""
+def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
+    """Find the least nodes, power, money or carbon for a day of demand; nothing is simulated here.
+
+    Parameters
+    ----------
+    growth : sequence of float
+        Factors on all demand to plan for as well.
+    """
     peak_qps = question.peak_qps
     static = best(question, peak_qps)
     by_name = _by_name(question, peak_qps)
@@ -36,6 +43,7 @@ def plan(question: PlanQuestion) -> PlanAnswer:
         safeties=() if static is None else safety_costs(question, static),
         binding=binding_of(question, peak_qps) if static is None else None,
         notes=_notes(question, static, hours),
+        growth=growth_of(question, growth) if growth else None,
     )
 
 

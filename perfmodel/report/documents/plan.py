@@ -9,6 +9,8 @@ from perfmodel.planning.plan.answer import (
     Baseline,
     Binding,
     Check,
+    Growth,
+    GrowthRow,
     HourPlan,
     NotChosen,
     Optimum,
@@ -163,6 +165,29 @@ class BindingDocument(TypedDict):
 
 
 @document
+class GrowthRowDocument(TypedDict):
+    """The static provision for all demand times a factor; `unused` are owned nodes that it does not need."""
+
+    growth: float
+    num_nodes: int | None
+    objective_value: float | None
+    power_w: float | None
+    price_usd_per_h: float | None
+    nodes_by_type: dict[str, int] | None
+    bought: dict[str, int] | None
+    unused: dict[str, int] | None
+
+
+@document
+class GrowthDocument(TypedDict):
+    """How the plan grows: up to `gives_out_at`; beyond it there is too little of what `gives_out` names."""
+
+    rows: list[GrowthRowDocument]
+    gives_out_at: float | None
+    gives_out: str | None
+
+
+@document
 class PlanDocument(TypedDict):
     """How many nodes of which kind."""
 
@@ -184,6 +209,7 @@ class PlanDocument(TypedDict):
     safeties: list[SafetyDocument]
     not_chosen: list[NotChosenDocument]
     binding: BindingDocument | None
+    growth: GrowthDocument | None
     mean_demand_qps: float
     power_model: str
     notes: list[str]
@@ -220,6 +246,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         ],
         "not_chosen": [_not_chosen(each) for each in result.not_chosen],
         "binding": None if result.binding is None else _binding(result.binding),
+        "growth": None if result.growth is None else _growth(result.growth),
         "mean_demand_qps": result.mean_qps,
         "power_model": "static TDP of the nodes that are on",
         "notes": list(result.notes),
@@ -294,6 +321,28 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
                 "source": f"refused: {refused}" if pair is None else pair.source,
             }
     return found
+
+
+def _growth(growth: Growth) -> GrowthDocument:
+    return {
+        "rows": [_growth_row(row) for row in growth.rows],
+        "gives_out_at": growth.gives_out_at,
+        "gives_out": growth.gives_out,
+    }
+
+
+def _growth_row(row: GrowthRow) -> GrowthRowDocument:
+    of = None if row.static is None else row.static.provisioned
+    return {
+        "growth": row.growth,
+        "num_nodes": None if of is None else of.num_nodes,
+        "objective_value": None if row.static is None else row.static.objective_value,
+        "power_w": None if of is None else of.power_w,
+        "price_usd_per_h": None if of is None else of.price_usd_per_h,
+        "nodes_by_type": None if of is None else of.by_type,
+        "bought": None if of is None else of.bought,
+        "unused": None if of is None else row.unused,
+    }
 
 
 def _check(check: Check) -> CheckDocument:
