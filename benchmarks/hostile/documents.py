@@ -42,6 +42,10 @@ _VARIANTS: tuple[Document, ...] = (
     {"traffic": {"query_sizes": {"distribution": "normal", "mean_items": 90, "std_items": 9}}},
     {"traffic": {"query_sizes": {"distribution": "file", "file": "sizes.txt"}}},
     {"traffic": {"arrivals": {"process": "trace", "file": "trace.csv"}}},
+    {"traffic": {"lengths": {"distribution": "fixed", "length": 50}}},
+    {"traffic": {"lengths": {"distribution": "lognormal", "mu": 4, "sigma": 1, "min_length": 1}}},
+    {"traffic": {"lengths": {"distribution": "file", "file": "sizes.txt"}}},
+    {"policy": {"name": "split", "batch_size": 64, "share_query_work": True}},
     {"policy": {"name": "split", "batch_size": 64, "shedding": {"queue_limit_requests": 50}}},
     {"node": {"scatter": {"distribution": "lognormal", "relative_std": 0.2}}},
     {"node": {"scatter": {"distribution": "lognormal", "p99_over_p50": 1.5}}},
@@ -204,7 +208,7 @@ def _targets_in(kind: Kind, document: Document) -> Iterator[Target]:
                 schemas = expectations.at(path, source.root)
                 chosen = [str(_at(document, path)[key]) for key in _DISCRIMINATORS if key in entries and path]
                 within = label + (f"({chosen[0]})" if chosen and "operators" in path[:-1] else "")
-                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes", "scatter"):
+                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes", "lengths", "scatter"):
                     within = f"{label}({chosen[0]})"
                 named = not keys_of(schemas)  # a mapping with keys of the user's choice, such as stacks
                 for key in dict.fromkeys((*keys_of(schemas), *entries)):

@@ -65,7 +65,7 @@ class UnitTrace:
 
 def scaled(service: ServiceTimes, factor: float) -> ServiceTimes:
     """All times on the cores multiplied by a factor."""
-    return replace(service, cpu_s=service.cpu_s * factor)
+    return service.scaled(factor, 1.0)
 
 
 def level_factor(trace: Trace, service: ServiceTimes, policy: Policy, mean_service_s: float) -> float:
@@ -79,7 +79,7 @@ def level_factor(trace: Trace, service: ServiceTimes, policy: Policy, mean_servi
 def own_service_times(runs: Sequence[Served], like: ServiceTimes) -> ServiceTimes:
     """The mean service time of each batch size in the runs themselves, whoever else was busy."""
     mean_s = _own_means_s(runs, like.max_batch_items, offloaded=False)
-    own = replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1))
+    own = replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1), by_query=None)
     if like.accelerator_s is None or not any(served.requests.offloaded.any() for served in runs):
         return own
     return replace(own, accelerator_s=_own_means_s(runs, like.max_offload_items, offloaded=True))

@@ -20,6 +20,7 @@ from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, LaunchCosts
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import Scope
 
 _CONTENTION_STEPS = 8
 """Fixed-point steps between memory share and slow-down: times within 0.1 % of the limit."""
@@ -55,6 +56,11 @@ class BatchTime:
     def family_s(self, family: str) -> Floats:
         """All kernels of one family, such as the input conversion. [s]"""
         own = [timed.seconds for timed in self.kernels if timed.kernel.family == family]
+        return np.asarray(np.sum(own, axis=0)) if own else np.zeros_like(self.batch_size)
+
+    def scope_s(self, scope: Scope) -> Floats:
+        """All kernels that work for the items, or for the query. [s]"""
+        own = [timed.seconds for timed in self.kernels if timed.kernel.scope == scope]
         return np.asarray(np.sum(own, axis=0)) if own else np.zeros_like(self.batch_size)
 
     @property
@@ -112,9 +118,55 @@ def batch_time(
         If tables and weights do not fit the device's memory.
     """
     require_fit(model, device)
-    batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
-    kernels = lower(model)
     weight_bytes = float(model.dense_parameter_bytes)
+    return _pass_time(lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix)
+
+
+def query_work_time(
+    model: RecModel, device: Device, num_queries: Floats, busy: Floats | float = 1.0
+) -> BatchTime | None:
+    """Time of the work of several queries in one launch, without that of their items; None: there is none.
+
+    Derived here: the kernels that belong to the query, as a pass of their own in which queries are what items
+    are in `batch_time`. What further queries add to a launch is the difference to that of one.
+
+    Parameters
+    ----------
+    model : RecModel
+        What runs.
+    device : Device
+        Where.
+    num_queries : (...) float array
+        Queries whose requests the launch joins, >= 1.
+    busy : (...) float array, default 1
+        Busy executors, this one included.
+    """
+    kernels = tuple(
+        replace(
+            kernel,
+            scope="item",
+            gather=None if kernel.gather is None else replace(kernel.gather, scope="item"),
+        )
+        for kernel in lower(model)
+        if kernel.scope == "query"
+    )
+    if all(kernel.family == "input" for kernel in kernels):
+        return None
+    return _pass_time(kernels, float(model.dense_parameter_bytes), device, num_queries, busy)
+
+
+def _pass_time(
+    kernels: tuple[Kernel, ...],
+    weight_bytes: float,
+    device: Device,
+    batch_size: Floats,
+    busy: Floats | float = 1.0,
+    *,
+    copies: bool = False,
+    mix: Mix | None = None,
+) -> BatchTime:
+    """Time of these kernels, one after the other: see `batch_time`."""
+    batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
     # What curves were measured under; without any, nobody asks.
     alone = (

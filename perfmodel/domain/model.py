@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT, CountFromZero
-from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Operator, Scope, Shape
+from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Operator, Scope, Shape, View
 
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
@@ -53,6 +53,7 @@ class RecModel(Frozen):
     def _graph_fits(self) -> RecModel:
         self.shapes()
         self._check_scopes()
+        self._check_lengths()
         return self
 
     def shapes(self) -> dict[str, Shape]:
@@ -128,6 +129,64 @@ class RecModel(Frozen):
         return any(operator.scope == "query" for operator in self.operators)
 
     @property
+    def history_length(self) -> int | None:
+        """Length of the lists that vary from query to query, as the file has it; None: none does."""
+        lengths = {
+            table.pooling_factor for op in self.embedding_operators if op.varies for table in op.tables
+        }
+        return int(lengths.pop()) if lengths else None
+
+    def with_length(self, length: int) -> RecModel:
+        """Return the model for queries whose lists are so long.
+
+        Raises
+        ------
+        ValueErrorAt
+            If an operator has a fixed size where the list's length would have to be.
+        """
+        before = self.shapes()
+        operators = tuple(
+            op.model_copy(update={"tables": tuple(_as_long(table, length) for table in op.tables)})
+            if isinstance(op, EmbeddingBag) and op.varies
+            else op
+            for op in self.operators
+        )
+        longer = self.model_copy(update={"operators": operators})
+        after = longer.shapes()
+        for index, op in enumerate(operators):
+            if not isinstance(op, View) or before[op.input] == after[op.input]:
+                continue
+            if before[op.name].elements >= before[op.input].elements or (
+                before[op.name].elements > after[op.input].elements
+            ):
+                raise ValueErrorAt(
+                    f"{op.name}: has a fixed shape, and cannot follow lists of {length} in place of "
+                    f"{self.history_length}",
+                    ("operators", index),
+                )
+        return longer
+
+    def _check_lengths(self) -> None:
+        """Refuse lists that vary and are of several lengths, or of none: they follow one history."""
+        found: dict[float, str] = {}
+        for index, op in enumerate(self.operators):
+            if isinstance(op, EmbeddingBag) and op.varies:
+                found |= {table.pooling_factor: op.name for table in op.tables}
+                if len(found) > 1 or any(length != int(length) for length in found):
+                    listed = ", ".join(f"{length:g} in {name}" for length, name in found.items())
+                    raise ValueErrorAt(
+                        f"{op.name}: expected one whole pooling factor for all lists that vary, got {listed}",
+                        ("operators", index),
+                    )
+
+    @property
+    def shared_bytes(self) -> int:
+        """What the items read of the query's results: 4 bytes an element. [bytes/query]"""
+        shapes, scopes = self.shapes(), self.scopes
+        read = {name for op in self.operators if op.scope == "item" for name in op.reads()}
+        return 4 * sum(shapes[name].elements for name in read if scopes[name] == "query")
+
+    @property
     def output_width(self) -> int:
         """Elements of one item's output. [elements/item]"""
         return self.shapes()[self.operators[-1].name].width
@@ -175,6 +234,10 @@ class RecModel(Frozen):
         """Memory of all weights and biases but the embedding tables, fp32. [bytes]"""
         shapes = self.shapes()
         return 4 * sum(operator.num_parameters(shapes) for operator in self.operators)
+
+
+def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:
+    return table.model_copy(update={"pooling_factor": float(length)})
 
 
 def _check_names(operator: Operator, index: int, known: Mapping[str, Shape]) -> None:

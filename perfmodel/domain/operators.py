@@ -121,11 +121,16 @@ class Mlp(OneInput):
 
 
 class EmbeddingBag(OperatorBase):
-    """Look up rows of embedding tables; pool the rows of each table to one vector, or keep the sequence."""
+    """Look up rows of embedding tables; pool the rows of each table to one vector, or keep the sequence.
+
+    Where it `varies`, the lists are as long as the history of the query at hand, which `traffic.lengths` of a
+    scenario says; the file's pooling factor is that of a typical one.
+    """
 
     kind: Literal["embedding_bag"]
     tables: Annotated[tuple[EmbeddingTable, ...], Field(min_length=1)]
     pooling: Literal["sum", "none"] = "sum"
+    varies: bool = False
 
     def reads(self) -> tuple[str, ...]:
         """Indices come with the request, not from another operator."""

@@ -57,9 +57,19 @@ class OffloadSetting(NamedTuple):
 
 
 class PolicyBase(Frozen):
-    """What every policy may have."""
+    """What every policy may have.
+
+    Attributes
+    ----------
+    shedding : SheddingSettings or None
+        When queries are refused or dropped; None: never.
+    share_query_work : bool
+        A what-if: the first request of a query computes the work of the query, and its results are sent on
+        to the others; else each request computes it anew.
+    """
 
     shedding: SheddingSettings | None = None
+    share_query_work: bool = False
 
     @property
     def offloading(self) -> OffloadSetting | None:

@@ -65,7 +65,7 @@ class DiurnalArrivals(Frozen):
 
 
 class TraceArrivals(Frozen):
-    """A recorded trace: CSV with `arrival_s` and optionally `num_items`, or another of the known formats.
+    """A recorded trace, CSV: column `arrival_s`, and optionally `num_items`.
 
     `rate_qps` rescales time so that the mean rate becomes this; null keeps the recorded times.
     """
@@ -84,6 +84,10 @@ Arrivals = Annotated[
     | TraceArrivals,
     Field(discriminator="process"),
 ]
+
+
+ListLength = Annotated[int, Field(ge=1), within(high=100_000)]
+"""Behaviours in a query's history."""
 
 
 class NamedSizes(Frozen):
@@ -129,7 +133,7 @@ class FixedSizes(Frozen):
 
 
 class FileSizes(Frozen):
-    """Sizes from a file: a list, equiprobable; a table of sizes and counts; or those of a trace."""
+    """Equiprobable sizes from a text file, one whole number a line."""
 
     distribution: Literal["file"] = "file"
     file: Path
@@ -147,11 +151,56 @@ QuerySizes = Annotated[
 ]
 
 
+class FixedLengths(Frozen):
+    """Every query's history is as long."""
+
+    distribution: Literal["fixed"] = "fixed"
+    length: ListLength
+
+
+class _ClippedLengths(Frozen):
+    """Lengths between two limits."""
+
+    min_length: ListLength = 1
+    max_length: ListLength = 1000
+
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> Self:
+        if self.min_length > self.max_length:
+            raise ValueErrorAt(
+                f"{self.min_length} is more than max_length, {self.max_length}", ("min_length",)
+            )
+        return self
+
+
+class LogNormalLengths(_ClippedLengths):
+    """Log-normal lengths, rounded, clipped to [min_length, max_length]; mu and sigma are of ln(length)."""
+
+    distribution: Literal["lognormal"] = "lognormal"
+    mu: Annotated[float, within(-1000, 1000)]
+    sigma: Annotated[float, Field(gt=0), within(1e-6, 1000)]
+
+
+class FileLengths(Frozen):
+    """Equiprobable lengths from a text file, one whole number a line."""
+
+    distribution: Literal["file"] = "file"
+    file: Path
+
+
+Lengths = Annotated[FixedLengths | LogNormalLengths | FileLengths, Field(discriminator="distribution")]
+
+
 class Traffic(Frozen):
-    """Arrivals and query sizes, drawn from independent random streams."""
+    """Arrivals and query sizes, drawn from independent random streams.
+
+    `lengths` says how long the histories of the queries are, for a model with lists that vary; left out: all
+    as long as the model file says.
+    """
 
     arrivals: Arrivals
     query_sizes: QuerySizes
+    lengths: Lengths | None = None
 
     @model_validator(mode="after")
     def _trace_sizes_need_a_trace(self) -> Traffic:

@@ -15,6 +15,7 @@ from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
+from perfmodel.planning.query_times import times_by_query
 from perfmodel.planning.sent_sizes import lanes_on_cores
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.arrays import BoolArray
@@ -53,6 +54,8 @@ class ServingNode:
         Cores that work together on a request: threads of a worker process.
     scatter : LogNormalScatter, ListedScatter or None
         How times of one size differ from request to request.
+    lengths : SizePmf or None
+        How long the queries' histories are; None: all as long as the model file says.
     """
 
     model: RecModel
@@ -62,6 +65,7 @@ class ServingNode:
     num_accelerators: int = 0
     threads: int = 1
     scatter: LogNormalScatter | ListedScatter | None = None
+    lengths: SizePmf | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -127,24 +131,45 @@ class ServingNode:
         sizes : SizePmf, optional
             Of the queries, which says what each request follows. None: requests of its own size.
         """
-        batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
-        busy = self.threads * np.arange(1.0, self.num_workers + 1)
-        time = batch_time(self.model, self.cpu, batches[:, None], busy[None, :], mix=self.mix(policy, sizes))
-        cpu_s = self._anchored_s(with_threads(time, self.cpu.thread_scaling, self.threads).seconds)
         scatter = None if self.scatter is None else scatter_of(self.scatter)
+        if (by_query := times_by_query(self, policy, max_items, sizes)) is not None:
+            return ServiceTimes(
+                cpu_s=by_query.mean_cpu_s,
+                accelerator_s=by_query.mean_accelerator_s,
+                num_accelerators=self.num_accelerators,
+                cpu_scatter=scatter,
+                accelerator_scatter=scatter if self.num_accelerators else None,
+                by_query=by_query,
+            )
+        cpu_s = self.anchored_s(self.cpu_times(policy, max_items, sizes).seconds)
         if self.accelerator is None or self.num_accelerators == 0:
             return ServiceTimes(cpu_s=cpu_s, cpu_scatter=scatter)
-        launches = np.arange(
-            1.0, max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items)) + 1
-        )
         return ServiceTimes(
             cpu_s=cpu_s,
-            accelerator_s=self._in_flight_s(launches)
-            if policy.streams == 1
-            else self._streamed_s(launches, policy.streams),
+            accelerator_s=self.accelerator_times_s(policy, max_items),
             num_accelerators=self.num_accelerators,
             cpu_scatter=scatter,
             accelerator_scatter=scatter,
+        )
+
+    def cpu_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> BatchTime:
+        """Time of each batch that the policy can send, for each number of busy workers; without anchors."""
+        batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
+        busy, mix = self.busy_cores[None, :], self.mix(policy, sizes)
+        time = batch_time(self.model, self.cpu, batches[:, None], busy, mix=mix)
+        return with_threads(time, self.cpu.thread_scaling, self.threads)
+
+    @property
+    def busy_cores(self) -> npt.NDArray[np.float64]:
+        """Cores at work while 1, 2, ... workers are busy."""
+        return np.asarray(self.threads * np.arange(1.0, self.num_workers + 1))
+
+    def accelerator_times_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
+        """Times of launches on an accelerator: see `service_times`. [s]"""
+        largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
+        launches = np.arange(1.0, largest + 1)
+        return (
+            self._in_flight_s(launches) if policy.streams == 1 else self._streamed_s(launches, policy.streams)
         )
 
     def mix(self, policy: Policy, sizes: SizePmf | None) -> Mix | None:
@@ -153,7 +178,7 @@ class ServingNode:
             return None
         return request_mix(policy, sizes, workers=self.threads * self.num_workers)
 
-    def _anchored_s(self, cpu_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def anchored_s(self, cpu_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Correct a table of times by what the profile knows of the whole model, where it was run. [s]"""
         anchor = self.cpu.anchors.get(self.model.name)
         if anchor is None:

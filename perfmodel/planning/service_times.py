@@ -26,6 +26,7 @@ from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.units import GB
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
@@ -167,6 +168,7 @@ class NodeTimes:
                 f"all {cpu.num_cores} cores serve: one has to issue to {card.name}, so set "
                 f"node.cores={cpu.num_cores - self._node.num_accelerators}"
             )
+        notes += self._query_notes
         for device in (cpu, card):
             if device is not None and device.is_edited:
                 notes.append(
@@ -174,6 +176,26 @@ class NodeTimes:
                     "this machine"
                 )
         return tuple(notes)
+
+    @property
+    def _query_notes(self) -> list[str]:
+        """What is assumed of work of the query, and of histories whose lengths differ."""
+        node, notes = self._node, list[str]()
+        if self._policy.share_query_work:
+            sent, rate = node.model.shared_bytes / 1e3, node.cpu.stream_bytes_per_s / GB
+            notes.append(
+                "policy.share_query_work, a what-if: a query's first request computes its work and the "
+                f"others wait for it off the cores; assumed: {sent:.3g} kB of results are sent on to each at "
+                f"{rate:.3g} GB/s, and nothing else is lost"
+            )
+        if node.lengths is not None:
+            notes.append(
+                f"traffic.lengths: histories of {node.lengths.values[0]} to {node.lengths.max_items}, "
+                f"{node.lengths.mean_items:.3g} in the mean, as up to 12 lengths that stand for their "
+                "neighbours; where a launch joins queries, all are padded to the longest; where a batch's "
+                "time goes is shown of the mean length"
+            )
+        return notes
 
     @cached_property
     def _mix(self) -> Mix | None:

@@ -41,9 +41,11 @@ class _Described(SizedPolicy, Generic[S]):
     settings: S
     name: str = field(init=False)
     shedding: Shedding | None = field(init=False)
+    share_query_work: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.settings.name)
+        object.__setattr__(self, "share_query_work", self.settings.share_query_work)
         object.__setattr__(self, "shedding", shedding_from(self.settings.shedding))
 
 
@@ -118,6 +120,7 @@ def policy_from(settings: PolicySettings) -> Policy:
                 batch_size=settings.batch_size,
                 offload_threshold_items=settings.offload_threshold_items,
                 shedding=shedding_from(settings.shedding),
+                share_query_work=settings.share_query_work,
             )
         case SizePriorityPolicy():
             return SizePriority(settings)

@@ -38,6 +38,7 @@ from perfmodel.sim.compiled_loop import (
 from perfmodel.sim.compiled_scatter import draw_of, loop_factors
 from perfmodel.sim.policies import WHOLE, Lane, Policy, Pool, executors_of
 from perfmodel.sim.records import LargeCores, RunRecord
+from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 from perfmodel.sim.user_policy import UserPolicy, bad_decision, shown
@@ -97,6 +98,7 @@ def simulate_events(
     shedding = policy.shedding
     limit = None if shedding is None else shedding.queue_limit_requests
     deadline_s = None if shedding is None else shedding.deadline_s
+    by_query = service.by_query
     served = _Served(num_queries, num_lanes)
     queues = _Queues(num_lanes)
     lane_states = np.zeros((num_lanes, LANE_STATES), dtype=np.int64)
@@ -117,6 +119,8 @@ def simulate_events(
                 *(service.cpu_s, service.accelerator_by_streams_s),
                 *(lanes, rates),
                 *(*scattered, draw),
+                *_query_tables(service, num_queries, queries.luck),
+                by_query is not None and by_query.shares_work,
                 WHOLE if limit is None else limit,
                 np.inf if deadline_s is None else deadline_s,
                 decide is not None,
@@ -137,6 +141,23 @@ def simulate_events(
         raise bad_decision(policy, query, int(queries.num_items[query]), int(run_states[BAD_DECISION]))
     ends_s = float(run_times[LAST_END_S]), float(run_times[IDLE_END_S])
     return _record(queries, service, policy, served, lane_states[:, LAUNCHES], ends_s)
+
+
+def _query_tables(
+    service: ServiceTimes, num_queries: int, luck: Luck
+) -> tuple[IntArray, int, *tuple[FloatArray, ...]]:
+    """Kind of each query, how many there are, and times by kind; 0 where times depend on sizes alone."""
+    none = np.zeros((1, 1))
+    by_query = service.by_query
+    if by_query is None:
+        return np.zeros(1, dtype=np.int64), 0, none, none, none, none
+    card = by_query.accelerator
+    return (
+        by_query.kinds_of(num_queries, luck),
+        len(by_query.shares),
+        *(by_query.cpu.as_rows_s, by_query.cpu.more_rows_s),
+        *((none, none) if card is None else (card.as_rows_s, card.more_rows_s)),
+    )
 
 
 class _Served:

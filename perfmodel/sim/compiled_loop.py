@@ -143,6 +143,31 @@ def _joined_items(join, size, left, lefts, pieces, at, waiting):  # type: ignore
 
 
 @compiled_as()
+def _joined_work(  # type: ignore[no-untyped-def]
+    join, size, query, left, lefts, pieces, queries, num_items, kinds, shares_work, at, waiting
+):
+    """Queries whose work a launch from the head of a ring on does, and the last kind among them."""
+    mask = len(lefts) - 1
+    joined, ahead, ahead_left = size, 0, left - size
+    kind = kinds[query]
+    works = 0 if shares_work and left < num_items[query] else 1
+    while True:
+        if ahead_left == 0:
+            ahead += 1
+            if ahead == waiting:
+                return works, kind
+            ahead_left, query = lefts[(at + ahead) & mask], queries[(at + ahead) & mask]
+        more = min(ahead_left, pieces[(at + ahead) & mask])
+        if joined + more > join:
+            return works, kind
+        kind = max(kind, kinds[query])
+        if not (shares_work and ahead_left < num_items[query]):
+            works += 1
+        joined += more
+        ahead_left -= more
+
+
+@compiled_as()
 def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no-untyped-def]
     """Put a completion in its place, which nearly always is one of the last."""
     tail = group_states[group, END]
@@ -165,6 +190,7 @@ def _expect_completion(group_states, window_s, group, end_s):  # type: ignore[no
     types.int64(
         *(_FLOATS, _INTS, _FLOATS_2D, _FLOATS_2D, _INTS_2D, _FLOATS_2D),
         *(_FLOATS, _INTS_2D, _SIZES, _DRAW),
+        *(_INTS, types.int64, _FLOATS_2D, _FLOATS_2D, _FLOATS_2D, _FLOATS_2D, types.boolean),
         *(types.int64, types.float64, types.boolean, types.FunctionType(DECISION)),
         *(types.int64[:, ::1], types.int64[:, ::1], types.int64[:, ::1], types.float64[:, ::1]),
         *(types.int64[:, ::1], types.int64[:, ::1], types.float64[:, ::1]),
@@ -183,6 +209,13 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
     first_factor,
     scattered_items,
     draw,
+    kinds,
+    num_kinds,
+    cpu_by_kind_s,
+    cpu_more_s,
+    accelerator_by_kind_s,
+    accelerator_more_s,
+    shares_work,
     queue_limit,
     deadline_s,
     decides,
@@ -205,6 +238,7 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
 
     Service times are scattered by `factors`, where `first_factor` of a device, the cores or the accelerators,
     says where those of a launch of so many items begin, up to `scattered_items`; 0: they are not.
+    With `num_kinds`, times depend on the query too: see `perfmodel.sim.query_times`.
     Completions of a group are sorted in `window_s[group, begin:end]`, which slides to the right; what lies
     beside is a past completion and inf, so that no loop has to test its bounds.
     """
@@ -321,6 +355,26 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
                 joined = size
                 if join > 0:
                     joined = _joined_items(join, size, left, queue_left[lane], queue_piece[lane], at, waiting)
+                kind, works = 0, 1
+                if num_kinds > 0:
+                    kind = kinds[query]
+                    if shares_work and left < num_items[query]:
+                        works = 0
+                    if join > 0:
+                        works, kind = _joined_work(
+                            join,
+                            size,
+                            query,
+                            left,
+                            queue_left[lane],
+                            queue_piece[lane],
+                            queue_query[lane],
+                            num_items,
+                            kinds,
+                            shares_work,
+                            at,
+                            waiting,
+                        )
                 # Which executor, and beside how many others.
                 group = first_group
                 if on_accelerator:
@@ -330,8 +384,16 @@ def serve_events(  # type: ignore[no-untyped-def]  # one loop, so that its state
                         if busy < fewest:
                             group, fewest = other, busy
                     time_s = accelerator_s[joined - 1, fewest]
+                    if num_kinds > 0:
+                        row = (kind if works > 0 else num_kinds + kind) * len(accelerator_s) + joined - 1
+                        more = kind * (len(accelerator_more_s) // num_kinds) + max(works, 1) - 1
+                        time_s = accelerator_by_kind_s[row, fewest] + accelerator_more_s[more, fewest]
                 else:
                     time_s = cpu_s[joined - 1, cores_busy]
+                    if num_kinds > 0:
+                        row = (kind if works > 0 else num_kinds + kind) * len(cpu_s) + joined - 1
+                        more = kind * (len(cpu_more_s) // num_kinds) + max(works, 1) - 1
+                        time_s = cpu_by_kind_s[row, cores_busy] + cpu_more_s[more, cores_busy]
                     cores_busy += 1
                 device = 1 if on_accelerator else 0
                 if scattered_items[device] > 0:

@@ -194,6 +194,11 @@ def _pools(
     service: ServiceTimes, policy: SplitAndOffload, bounds: QueueBounds
 ) -> tuple[int, PoolArrays, PoolArrays]:
     """The threshold, and both pools as they are before the first query."""
+    if service.by_query is not None:
+        raise InputError(
+            "deeprecsys: the published controller knows times by size alone; expected no traffic.lengths, "
+            "and no policy.share_query_work"
+        )
     if service.num_accelerators > 1 and service.streams_per_accelerator > 1:
         raise InputError("deeprecsys: expected one accelerator where it has several streams")
     accelerator_s = service.accelerator_by_streams_s

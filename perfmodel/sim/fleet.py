@@ -29,6 +29,11 @@ class NodeKind:
     def __post_init__(self) -> None:
         if self.policy.shedding is not None:
             raise InputError("policy.shedding: the nodes of a fleet serve every query; expected null")
+        if self.service.by_query is not None:
+            raise InputError(
+                "fleet: its nodes know times by size alone; expected no traffic.lengths, and no "
+                "policy.share_query_work"
+            )
         if self.service.num_accelerators > 1 and self.service.streams_per_accelerator > 1:
             raise InputError(
                 "fleet: expected one accelerator a node where it serves several requests at once"

@@ -154,6 +154,7 @@ class Policy(ABC):  # noqa: B024  # everything has a default
     name: str = "unnamed"
     shedding: Shedding | None = None
     streams: int = 1  # launches side by side on one accelerator
+    share_query_work: bool = False  # the first request of a query computes its work, and sends it on
     why_not_compiled: str | None = "it places queries in Python"  # None: the compiled engine runs it
     compiled_decision: Callable[..., int] | None = None  # where not by size alone: see `user_policy`
 
@@ -209,6 +210,7 @@ class _LaidOut(Policy):
 
     def __init__(self, policy: SizedPolicy) -> None:
         self.name, self.shedding = policy.name, policy.shedding
+        self.share_query_work = policy.share_query_work
         self._lanes = policy.lanes
 
     @property
@@ -232,6 +234,7 @@ class SplitAndOffload(SizedPolicy):
     batch_size: int
     offload_threshold_items: int | None = None
     shedding: Shedding | None = None
+    share_query_work: bool = False
     name: str = "split"
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, frozen_floats
+from perfmodel.sim.query_times import QueryTimes
 from perfmodel.sim.scatter import ScatterTable
 
 
@@ -27,6 +28,8 @@ class ServiceTimes:
         Accelerators; their streams take launches from one queue.
     cpu_scatter, accelerator_scatter : ScatterTable or None
         Factors of mean 1 on these times, drawn for each request; None: all of one size take the same.
+    by_query : QueryTimes or None
+        Times that depend on more than the size; the tables above are then means over the kinds of queries.
     """
 
     cpu_s: FloatArray
@@ -34,6 +37,7 @@ class ServiceTimes:
     num_accelerators: int = 0
     cpu_scatter: ScatterTable | None = None
     accelerator_scatter: ScatterTable | None = None
+    by_query: QueryTimes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=(2,)))
@@ -52,7 +56,8 @@ class ServiceTimes:
         [[0.015, 0.015]]
         """
         accelerator_s = None if self.accelerator_s is None else self.accelerator_s * accelerator
-        return replace(self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s)
+        by_query = None if self.by_query is None else self.by_query.scaled(cpu, accelerator)
+        return replace(self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s, by_query=by_query)
 
     def core_times_s(self, *, contended: bool) -> FloatArray:
         """Times of requests of 1, 2, ... items on a core: with all cores busy, or at the least. [s]

@@ -78,6 +78,11 @@ class _Run:
         self.service = service
         self.policy = policy
         self.luck = queries.luck
+        by_query = service.by_query
+        self.kinds: list[int] | None = None
+        if by_query is not None:
+            self.kinds = by_query.kinds_of(len(queries), queries.luck).tolist()
+        self.shares_work = by_query is not None and by_query.shares_work
         shedding = policy.shedding
         self.queue_limit = None if shedding is None else shedding.queue_limit_requests
         self.deadline_s = None if shedding is None else shedding.deadline_s
@@ -192,6 +197,7 @@ class _Run:
                 launched.append(lane.take())
                 num_items += more.num_items
         head, left = launched[0].query, self.unstarted_items[launched[0].query]
+        kind, works = self._work_of(launched)
         for request in launched:
             self._start_items(request)
         group = lane.groups[0]
@@ -202,6 +208,8 @@ class _Run:
         group.contention.num_busy += 1
         num_busy = group.contention.num_busy
         service_s = lane.service_s[num_items - 1][num_busy - 1]
+        if lane.by_query is not None:
+            service_s = lane.by_query.seconds(kind, num_items, works, num_busy)
         if lane.scatter is not None:
             service_s *= lane.scatter.factor(self.luck, head, left, num_items)
         lane.busy_s += service_s
@@ -213,6 +221,17 @@ class _Run:
         self.clock.call_at(finish_s, RELEASE, partial(self._complete, lane, group, executor, launched))
         if self.log is not None:
             self._log(lane, launched, finish_s, executor, num_busy)
+
+    def _work_of(self, launched: Sequence[Request]) -> tuple[int, int]:
+        """Last kind of the queries that are launched, and whose work is done: all, or those that begin."""
+        if self.kinds is None:
+            return 0, 1
+        begins = [self.unstarted_items[one.query] == self.num_items[one.query] for one in launched]
+        works, begun = 0, set[int]()
+        for request, is_first in zip(launched, begins, strict=True):
+            works += not self.shares_work or (is_first and request.query not in begun)
+            begun.add(request.query)
+        return max(self.kinds[request.query] for request in launched), works
 
     def _start_items(self, request: Request) -> None:
         """Count what leaves a queue, which may be a user's: never more than joined."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perfmodel.sim.policies import Lane, Policy, Pool, PoolView, Request, executors_of
+from perfmodel.sim.query_times import LaunchTimes
 from perfmodel.sim.scatter import ScatterTable
 from perfmodel.sim.service import ServiceTimes
 
@@ -35,12 +36,14 @@ class LaneState:
         groups: Sequence[Group],
         service_s: list[list[float]],
         scatter: ScatterTable | None,
+        by_query: LaunchTimes | None,
     ) -> None:
         self.rules = lane
         self.queue = policy.new_queue(lane.pool)
         self.groups = groups
         self.service_s = service_s  # [items - 1][busy - 1]
         self.scatter = scatter
+        self.by_query = by_query  # where times depend on the query too
         self.num_executors = sum(group.num_executors for group in groups)
         self.num_idle = self.num_executors
         self.head: Request | None = None  # taken from the queue, but not yet launched
@@ -95,6 +98,7 @@ class Views:
 def lay_out(policy: Policy, service: ServiceTimes) -> dict[Pool, LaneState]:
     """The lanes of a policy on a node, in order; cores of different lanes slow each other down."""
     lanes: dict[Pool, LaneState] = {}
+    by_query = service.by_query
     cores, first_core = Contention(), 0
     for lane in policy.lanes:
         num_executors = executors_of(lane, policy, service)
@@ -104,10 +108,14 @@ def lay_out(policy: Policy, service: ServiceTimes) -> dict[Pool, LaneState]:
                 Group(range(index * streams, (index + 1) * streams), Contention())
                 for index in range(service.num_accelerators)
             ]
+            of_card = None if by_query is None else by_query.accelerator
             times_s = service.accelerator_by_streams_s.tolist()
-            lanes[lane.pool] = LaneState(lane, policy, groups, times_s, service.accelerator_scatter)
+            lanes[lane.pool] = LaneState(lane, policy, groups, times_s, service.accelerator_scatter, of_card)
         else:
             group = Group(range(first_core, first_core + num_executors), cores)
             first_core += num_executors
-            lanes[lane.pool] = LaneState(lane, policy, [group], service.cpu_s.tolist(), service.cpu_scatter)
+            of_cores = None if by_query is None else by_query.cpu
+            lanes[lane.pool] = LaneState(
+                lane, policy, [group], service.cpu_s.tolist(), service.cpu_scatter, of_cores
+            )
     return lanes

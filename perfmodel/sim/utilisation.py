@@ -128,8 +128,10 @@ class _ServedTimes:
             by_streams_s = service.accelerator_by_streams_s
             self._alone_s = by_streams_s[:, -1 if contended else 0] if by_streams_s.size else np.empty(0)
         self._joined_items = 0 if lane.joining is None else lane.joining.max_items
+        self._joined_work_s, self._saved_s = _query_work_s(service, lane, contended=contended)
         sizes = np.arange(1, min(self._joined_items, len(self._alone_s)) + 1)
-        self._item_s = float((self._alone_s[: len(sizes)] / sizes).min()) if len(sizes) else 0.0
+        of_items_s = self._alone_s[: len(sizes)] - self._joined_work_s
+        self._item_s = float((of_items_s / sizes).min()) if len(sizes) else 0.0
 
     def of_queries_s(self, num_items: IntArray, request_items: int) -> FloatArray:
         """Service times of all requests of queries of these sizes: full ones and a remainder. [s]"""
@@ -137,9 +139,43 @@ class _ServedTimes:
         for sizes, times in requests_by_size(num_items, request_items):
             some = times > 0
             total_s[some] += times[some] * self._requests_s(sizes[some])
+        if self._saved_s is not None:
+            total_s -= self._saved_by_sharing_s(num_items, request_items)
         return total_s
+
+    def _saved_by_sharing_s(self, num_items: IntArray, request_items: int) -> FloatArray:
+        """What all requests but a query's first, which is a full one, save of its work. [s]"""
+        assert self._saved_s is not None
+        saved_s = np.zeros(len(num_items))
+        for number, (sizes, times) in enumerate(requests_by_size(num_items, request_items)):
+            others = times - 1 if number == 0 else np.where(num_items > request_items, times, 0)
+            some = others > 0
+            saved_s[some] += others[some] * self._saved_s[sizes[some] - 1]
+        return saved_s
 
     def _requests_s(self, sizes: IntArray) -> FloatArray:
         """Service time of a request; joined at the best size where it joins. [s]"""
         own_s = self._alone_s[sizes - 1]
-        return np.asarray(np.where(sizes <= self._joined_items, sizes * self._item_s, own_s))
+        joined_s = sizes * self._item_s + self._joined_work_s
+        return np.asarray(np.where(sizes <= self._joined_items, joined_s, own_s))
+
+
+def _query_work_s(service: ServiceTimes, lane: Lane, *, contended: bool) -> tuple[float, FloatArray | None]:
+    """The least that each further query's work takes of a launch, and what a request without it saves. [s]
+
+    Both are means over the kinds of queries; None where no policy shares the work.
+    """
+    by_query = service.by_query
+    times = None if by_query is None else by_query.cpu
+    if by_query is not None and lane.pool is Pool.ACCELERATOR:
+        times = by_query.accelerator
+    if by_query is None or times is None:
+        return 0.0, None
+    column = -1 if contended else 0
+    more_s = by_query.shares @ times.more_s[:, :, column]
+    further_s = more_s[1:] / np.arange(1, len(more_s))
+    work_s = max(0.0, float(further_s.min())) if lane.joining is not None and len(further_s) else 0.0
+    if not by_query.shares_work:
+        return work_s, None
+    saved_s: FloatArray = by_query.shares @ (times.with_s - times.without_s)[:, :, column]
+    return (0.0 if lane.joining is not None else work_s), saved_s

@@ -1,1 +1,0 @@
-"""How many nodes of which kind: what `perfplan plan` asks, answers and computes."""
