@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.plan import PlanAnswer, plan
     from perfmodel.library.predict import Prediction, predict
     from perfmodel.library.shipped import models, profiles, scenarios
     from perfmodel.library.sweep import Sweep, sweep
+    from perfmodel.library.trace import TraceSummary, trace
     from perfmodel.library.tune import TuneAnswer, tune
     from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
     from perfmodel.report.documents.schemas import document_schema
@@ -49,9 +51,11 @@ __all__ = [
     "LoadedScenario",
     "Note",
     "PerfplanError",
+    "PlanAnswer",
     "Prediction",
     "Scenario",
     "Sweep",
+    "TraceSummary",
     "TuneAnswer",
     "UndecidedError",
     "UnstableError",
@@ -62,10 +66,12 @@ __all__ = [
     "latency",
     "load_scenario",
     "models",
+    "plan",
     "predict",
     "profiles",
     "scenarios",
     "sweep",
+    "trace",
     "tune",
 ]
 
@@ -80,6 +86,8 @@ _HOMES = {
     "LatencyTable": "library.latency",
     "LatencyTables": "library.latency",
     "latency": "library.latency",
+    "PlanAnswer": "library.plan",
+    "plan": "library.plan",
     "Prediction": "library.predict",
     "predict": "library.predict",
     "models": "library.shipped",
@@ -87,6 +95,8 @@ _HOMES = {
     "scenarios": "library.shipped",
     "Sweep": "library.sweep",
     "sweep": "library.sweep",
+    "TraceSummary": "library.trace",
+    "trace": "library.trace",
     "TuneAnswer": "library.tune",
     "tune": "library.tune",
     "LoadedScenario": "loading.scenario_file",

@@ -43,6 +43,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "latency": ("-m", "ncf", "--on", "skylake"),
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
     "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
+    "plan": ("two_services",),
+    "trace": ("show", "trace.csv"),
     "list": ("models",),
     "schema": ("model",),
     "show": ("ncf",),

@@ -91,6 +91,18 @@ def _init() -> Command:
     return init
 
 
+def _plan() -> Command:
+    from perfmodel.cli.plan import plan
+
+    return plan
+
+
+def _trace() -> Command:
+    from perfmodel.cli.trace import trace
+
+    return trace
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -148,6 +160,19 @@ COMMANDS: Mapping[str, LazyCommand] = {
         _sweep,
         ("perfplan sweep rm3_skylake --over policy.batch_size=64,128,256 --out sweep.csv",),
     ),
+    "plan": LazyCommand(
+        "Plan a fleet: how many nodes of which kind, hour by hour, at what power and price.",
+        _plan,
+        (
+            "perfplan plan two_services",
+            "perfplan plan my_fleet.yaml --set services.feed.demand.growth=1.4 --json",
+        ),
+    ),
+    "trace": LazyCommand(
+        "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",
+        _trace,
+        ("perfplan trace show my_trace.csv",),
+    ),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",
         _calibration("calibrate", "calibrate"),
@@ -201,7 +226,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-SIMULATING = ("predict", "capacity", "tune", "fleet", "sweep", "reproduce", "validate", "calibrate")
+SIMULATING = ("predict", "capacity", "tune", "fleet", "sweep", "plan", "reproduce", "validate", "calibrate")
 LEAST_ROOM_BYTES = 0.65 * GIB
 """Address space that numpy, numba and their threads map before the first query; with less, a library ends
 the process, or waits for ever for a thread that could not start. `rm1_skylake` runs in 0.67 GiB."""

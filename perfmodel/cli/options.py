@@ -83,6 +83,16 @@ AcceptUncertainOption = Annotated[
 
 _EXPONENT = re.compile(r"([0-9]{1,9})[eE]\+?([0-9])")
 """A whole number such as 1e6."""
+TimeUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-unit",
+        metavar="s|ms|us|ns",
+        help="Unit of the stamps, where neither names nor values tell.",
+    ),
+]
+
+SortOption = Annotated[bool, typer.Option("--sort", help="Sort the rows by arrival first.")]
 
 MOST_NUMBERS = 1000
 """In a list of one option."""

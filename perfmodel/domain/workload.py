@@ -65,7 +65,7 @@ class DiurnalArrivals(Frozen):
 
 
 class TraceArrivals(Frozen):
-    """A recorded trace, CSV: column `arrival_s`, and optionally `num_items`.
+    """A recorded trace: CSV with `arrival_s` and optionally `num_items`, or another of the known formats.
 
     `rate_qps` rescales time so that the mean rate becomes this; null keeps the recorded times.
     """
@@ -133,7 +133,7 @@ class FixedSizes(Frozen):
 
 
 class FileSizes(Frozen):
-    """Equiprobable sizes from a text file, one whole number a line."""
+    """Sizes from a file: a list, equiprobable; a table of sizes and counts; or those of a trace."""
 
     distribution: Literal["file"] = "file"
     file: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,16 @@ class LoadedScenario:
         cards = (choice.path for choice in self.accelerator_profiles())
         return (self.model_path(), self.cpu_profile().path, *cards)
 
+    def traffic_paths(self) -> tuple[Path, ...]:
+        """Find the files that say what arrives."""
+        arrivals, sizes = self.scenario.traffic.arrivals, self.scenario.traffic.query_sizes
+        found = []
+        if isinstance(arrivals, TraceArrivals):
+            found.append(self.data_path(arrivals.file, "traffic", "arrivals", "file"))
+        if isinstance(sizes, FileSizes):
+            found.append(self.data_path(sizes.file, "traffic", "query_sizes", "file"))
+        return tuple(found)
+
     def data_path(self, file: Path, *path: Key) -> Path:
         """Resolve a data file that the value at a key path names, such as a trace.
 
@@ -187,8 +197,17 @@ class NamedFiles:
     lengths: SizeFrequencies | None = None
 
 
-def read_named_files(loaded: LoadedScenario) -> NamedFiles:
+def read_named_files(
+    loaded: LoadedScenario, parse: Callable[[Path, type[Any]], Any] = parse_file
+) -> NamedFiles:
     """Read the model, the profiles and the traffic files that a scenario names, each once.
+
+    Parameters
+    ----------
+    loaded : LoadedScenario
+        The scenario.
+    parse : callable, optional
+        Reads model and profiles; who reads several scenarios may keep what it returned.
 
     Raises
     ------
@@ -203,9 +222,9 @@ def read_named_files(loaded: LoadedScenario) -> NamedFiles:
         service_times = read_service_table(read[-1])
     else:
         read.append(loaded.model_path())
-        model = parse_file(read[-1], RecModel)
+        model = parse(read[-1], RecModel)
         choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
-    profiles = {path: parse_file(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
+    profiles = {path: parse(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
     places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
     arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
@@ -264,7 +283,7 @@ def load_scenario(scenario: ScenarioLike, overrides: Sequence[str] = ()) -> Load
         raise InputError(f"overrides: expected a list of KEY=VALUE, got the text {quoted(overrides)}")
     name, source, path = _source(scenario)
     for override in overrides:
-        source = _overridden(source, override)
+        source = overridden(source, override)
     return LoadedScenario(name=name, scenario=validate(source, Scenario), source=source, path=path)
 
 
@@ -291,7 +310,7 @@ def _written(path: str | os.PathLike[str]) -> str:
     return text if isinstance(path, str) or os.sep in text else os.path.join(".", text)
 
 
-def _overridden(source: YamlSource, override: str) -> YamlSource:
+def overridden(source: YamlSource, override: str) -> YamlSource:
     """Apply one `key.path=value`; unknown keys are left to the validation, which knows the right ones."""
     dotted, equals, text = override.partition("=")
     keys = tuple(key.strip() for key in dotted.split("."))

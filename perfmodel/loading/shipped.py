@@ -10,7 +10,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.words import cut_path, near, quoted
 
-Kind = Literal["model", "profile", "scenario"]
+Kind = Literal["model", "profile", "scenario", "fleet"]
 
 
 class ProfileChoice(NamedTuple):
@@ -31,7 +31,7 @@ def shipped_directory(kind: Kind) -> Path:
     """Folder of the shipped files of one kind: in the package where it was installed, else beside it."""
     if kind == "model":
         return _PACKAGE / "zoo"
-    name = {"profile": "hardware_profiles", "scenario": "scenarios"}[kind]
+    name = {"profile": "hardware_profiles", "scenario": "scenarios", "fleet": "scenarios/fleets"}[kind]
     installed = _PACKAGE / "shipped" / name
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
@@ -46,7 +46,7 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
 
     Parameters
     ----------
-    kind : {"model", "profile", "scenario"}
+    kind : {"model", "profile", "scenario", "fleet"}
         What is looked for.
     name : str
         A shipped name, with or without `.yaml`; or a path: something with a path separator, or

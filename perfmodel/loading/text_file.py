@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,15 +42,15 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # Path.is_file raises where a name is too long
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Read a text file line by line, without the ends of the lines.
+def read_lines(path: Path, *, compressed: bool = False) -> Iterator[str]:
+    """Read a text file, perhaps gzipped, line by line, without the ends of the lines.
 
     Raises
     ------
     InputError
         As `read_text`, once the line is reached.
     """
-    return _checked(path, keep_ends=False)
+    return _checked(path, keep_ends=False, compressed=compressed)
 
 
 def unprintable(text: str) -> tuple[int, str] | None:
@@ -65,22 +67,26 @@ def _size_bytes(path: Path) -> int:
     try:
         return path.stat().st_size
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _checked(path: Path, *, keep_ends: bool) -> Iterator[str]:
+def _checked(path: Path, *, keep_ends: bool, compressed: bool = False) -> Iterator[str]:
+    opened = gzip.open if compressed else open
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
                 if (bad := unprintable(line)) is not None:
                     raise InputError(f"{path}:{number}:{bad[0] + 1}: {bad[1]}")
                 yield line if keep_ends else line.removesuffix("\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}:1:1: cannot be unpacked: damaged gzip ({error})") from None
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
+def unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    """Say that a file cannot be read, and why."""
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return InputError(f"{path}: cannot read the file: {reason or error}")

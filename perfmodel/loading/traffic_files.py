@@ -1,30 +1,35 @@
-"""Recorded traffic: lists of query sizes and arrival traces, from text files to arrays.
-
-numpy reads a file in one go, in C. What it refuses is read again line by line, which finds the place of the
-first mistake, or that there is none: people may write what numpy does not know, such as 1_000.
-"""
+"""Traffic files of a scenario: arrival traces and lists of query sizes, from whatever holds them."""
 
 from __future__ import annotations
 
+import csv
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_ITEMS, MOST_RATE_QPS
-from perfmodel.errors import InputError
-from perfmodel.loading.text_file import read_lines
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
+from perfmodel.errors import InputError, Note
+from perfmodel.loading.recordings.cells import Cell, cells_of, separator_of
+from perfmodel.loading.recordings.columns import Role
+from perfmodel.loading.recordings.formats import read_recording, row_error
+from perfmodel.loading.recordings.recording import Counts, Recording
+from perfmodel.loading.recordings.source import Source, open_source
+from perfmodel.loading.text_file import read_text
 from perfmodel.loading.words import nearest, quoted
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _DATA = Path(__file__).resolve().parent.parent / "traffic_data"
+
+SPREAD_SEED = 20
+"""Of the random numbers that place counted queries within their stretch of time: any would do."""
+MOST_SPREAD = 20_000_000
+"""Queries that counts are turned into: 160 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,200 +84,177 @@ def named_sizes(distribution: str) -> SizeFrequencies:
 
 
 def read_sizes(path: Path) -> SizeFrequencies:
-    """Read equiprobable sizes, one whole number a line; a size listed twice is twice as likely.
+    """Read query sizes: a list, a table of sizes and counts, or the sizes of recorded queries.
 
-    Blank lines and what follows a `#` are left out.
+    A size listed twice is twice as likely. Blank lines and what follows a `#` are left out.
 
     Raises
     ------
     InputError
-        At the first bad line, `file:line:column: …`; or if there is no size at all.
+        At the first bad line, `file:line:column: …`; or if the file gives no sizes.
     """
-    table = _table(path, ("num_items",), header_line=0)
-    if table is not None and _are_sizes(table["num_items"]):
-        sizes = table["num_items"]
-    else:
-        sizes = np.array([_whole_items(_Cell(line.text, line, offset=0)) for line in _lines(path)], np.int64)
-    if not len(sizes):
-        raise InputError(f"{path}:1:1: expected query sizes, one whole number a line, found none")
-    values, counts = np.unique(sizes, return_counts=True)
-    return SizeFrequencies(values, counts / len(sizes))
+    recording = read_recording(path)
+    if recording.num_items is not None and len(recording.num_items):
+        values, counts = np.unique(recording.num_items, return_counts=True)
+        return SizeFrequencies(values, counts / len(recording.num_items))
+    if recording.sizes is not None:
+        probabilities = recording.sizes.counts / recording.sizes.counts.sum()
+        return SizeFrequencies(recording.sizes.values.astype(np.int64), probabilities)
+    raise _cannot_give(recording, "query sizes", "a list of whole numbers, or a column num_items")
 
 
 def read_trace(path: Path) -> Trace:
-    """Read a trace: a CSV file with the column `arrival_s` [s] and, optionally, `num_items` [items].
+    """Read arrivals [s] and, where they are recorded, sizes [items].
+
+    Counts by time become arrivals at random within each stretch: of a Poisson process, given its counts,
+    they are just there. A note says so.
 
     Raises
     ------
     InputError
-        At the first bad line, `file:line:column: …`: a wrong header, a missing or bad value, a time
-        before the one above it; if there are fewer than two queries, or their mean rate is that of no
-        traffic.
+        At the first bad line, `file:line:column: …`: a missing or bad value, a time before the one above it;
+        if the file gives no arrivals, there are fewer than two, or their mean rate is that of no traffic.
     """
-    header, names = _header(path, required=("arrival_s",), optional=("num_items",))
-    table = _table(path, names, header_line=header.number)
-    trace = None if table is None else _trace_of(table)
-    if trace is None:
-        trace = _trace_by_line(path)
-    if len(trace.arrival_s) < 2:
-        raise InputError(f"{path}:1:1: expected a trace of at least 2 queries, found {len(trace.arrival_s)}")
-    with np.errstate(over="ignore"):
-        lasts_s = float(trace.arrival_s[-1] - trace.arrival_s[0])
-    if lasts_s == 0.0:
-        raise header.error("arrival_s: all times are equal, so there is no rate")
-    rate_qps = (len(trace.arrival_s) - 1) / lasts_s
-    if not LEAST_RATE_QPS <= rate_qps <= MOST_RATE_QPS:
-        allowed = f"expected a mean rate from {LEAST_RATE_QPS:g} to {MOST_RATE_QPS:g} queries/s"
-        raise header.error(f"arrival_s: {allowed}, got {rate_qps:.3g}")
+    recording = read_recording(path)
+    if recording.arrival_s is not None:
+        trace = Trace(recording.arrival_s, recording.num_items)
+        require_ascending(recording)
+    elif recording.counts is not None:
+        _note_spread(recording)
+        trace = Trace(spread_counts(recording.path, recording.counts), None)
+    elif recording.num_items is not None:
+        raise InputError(
+            f"{path}:1:1: missing column 'arrival_s': looks like {recording.format}, which gives "
+            f"{' and '.join(recording.gives)}, but no arrival times"
+        )
+    else:
+        raise _cannot_give(recording, "arrival times", "a header with arrival_s, num_items")
+    require_rate(path, trace.arrival_s)
     return trace
 
 
-def _trace_of(table: npt.NDArray[np.void]) -> Trace | None:
-    """The trace in a table; None where a value is not what a trace holds."""
-    arrival_s = np.ascontiguousarray(table["arrival_s"])
-    if not (np.isfinite(arrival_s).all() and (arrival_s[1:] >= arrival_s[:-1]).all()):
-        return None
-    if "num_items" not in (table.dtype.names or ()):
-        return Trace(arrival_s, None)
-    num_items = np.ascontiguousarray(table["num_items"])
-    return Trace(arrival_s, num_items) if _are_sizes(num_items) else None
+def read_by_hour(path: Path, column: str) -> dict[int, float]:
+    """Read a value for each hour from a CSV file with the columns `hour` (a whole number) and another.
+
+    Raises
+    ------
+    InputError
+        At the first bad line: an hour that is no whole number or stands there twice, a value below 0; or if
+        there is no line.
+    """
+    values: dict[int, float] = {}
+    for row in _rows(open_source(path), ("hour", column)):
+        hour = row["hour"]
+        if not (hour.text.isascii() and hour.text.isdecimal() and len(hour.text) <= 6):
+            raise hour.unexpected("a whole number >= 0")
+        if int(hour.text) in values:
+            raise hour.error(f"hour {int(hour.text)} is given twice")
+        values[int(hour.text)] = row[column].number()
+        if values[int(hour.text)] < 0.0 or values[int(hour.text)] > MOST_RATE_QPS:
+            raise row[column].unexpected(f"a number from 0 to {MOST_RATE_QPS:g}")
+    if not values:
+        raise InputError(f"{path}:1:1: expected a line for each hour, found none")
+    return values
 
 
-def _trace_by_line(path: Path) -> Trace:
-    """Read a trace slowly, up to its first mistake."""
-    arrival_s: list[float] = []
-    num_items: list[int] = []
-    for row in _rows(path, required=("arrival_s",), optional=("num_items",)):
-        time_s = _number(row["arrival_s"])
-        if arrival_s and time_s < arrival_s[-1]:
-            raise row["arrival_s"].unexpected(f"a time >= {arrival_s[-1]!r}, that of the query before")
-        arrival_s.append(time_s)
-        if "num_items" in row:
-            num_items.append(_whole_items(row["num_items"]))
-    return Trace(np.array(arrival_s), np.array(num_items, dtype=np.int64) if num_items else None)
+def _rows(source: Source, names: tuple[str, ...]) -> Iterator[dict[str, Cell]]:
+    """Lines of a small table with just these columns, in any order."""
+    columns: list[str] = []
+    separator = ","
+    for line in source.content():
+        if not columns:
+            separator = separator_of(line.text)
+            header = cells_of(line, separator)
+            columns = [cell.text for cell in header]
+            for cell in header:
+                if cell.text not in names:
+                    hint = nearest(cell.text, names) or f"; expected a header with {', '.join(names)}"
+                    raise cell.error(f"unknown column {quoted(cell.text)}{hint}")
+                if columns.count(cell.text) > 1:
+                    raise cell.error(f"column {cell.text!r} is given twice")
+            if missing := [name for name in names if name not in columns]:
+                raise line.error(f"missing column {missing[0]!r}")
+            continue
+        cells = cells_of(line, separator)
+        if len(cells) != len(columns):
+            raise line.error(f"expected {len(columns)} values ({', '.join(columns)}), got {len(cells)}")
+        yield {name: cell._replace(column=name) for name, cell in zip(columns, cells, strict=True)}
+    if not columns:
+        raise source.error(f"expected a header with {', '.join(names)}, found an empty file")
 
 
-def _are_sizes(num_items: IntArray) -> bool:
-    return not len(num_items) or bool(num_items.min() >= 1 and num_items.max() <= MOST_ITEMS)
+def require_ascending(recording: Recording) -> None:
+    """Refuse arrivals that go back, at the first that does."""
+    arrival_s = recording.arrival_s
+    assert arrival_s is not None
+    back = arrival_s[1:] < arrival_s[:-1]
+    if back.any():
+        row = int(np.argmax(back)) + 1
+        before = float(arrival_s[row - 1])
+        expected = f"a time >= {before!r}" if recording.time_unit == "s" else "a time not before"
+        message = f"expected {expected}, that of the query before, got {{got}}"
+        raise row_error(recording, row, Role.ARRIVAL, message)
 
 
-def _table(path: Path, names: Sequence[str], *, header_line: int) -> npt.NDArray[np.void] | None:
-    """Read a comma-separated table, sizes as whole numbers; None where numpy cannot, or finds nothing."""
-    kinds = [(name, np.int64 if name == "num_items" else np.float64) for name in names]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # whole numbers written as floats, an empty file
-            table: npt.NDArray[np.void] = np.loadtxt(
-                path, dtype=kinds, delimiter=",", skiprows=header_line, encoding="utf-8-sig", ndmin=1
-            )
-    except (ValueError, Warning, OSError):
-        return None
-    return table
+def require_rate(path: Path, arrival_s: FloatArray) -> None:
+    """Refuse arrivals without a rate that traffic may have."""
+    if len(arrival_s) < 2:
+        raise InputError(f"{path}:1:1: expected a trace of at least 2 queries, found {len(arrival_s)}")
+    with np.errstate(over="ignore"):
+        lasts_s = float(arrival_s[-1] - arrival_s[0])
+    if lasts_s == 0.0:
+        raise InputError(f"{path}:1:1: arrival_s: all times are equal, so there is no rate")
+    rate_qps = (len(arrival_s) - 1) / lasts_s
+    if not LEAST_RATE_QPS <= rate_qps <= MOST_RATE_QPS:
+        allowed = f"expected a mean rate from {LEAST_RATE_QPS:g} to {MOST_RATE_QPS:g} queries/s"
+        raise InputError(f"{path}:1:1: arrival_s: {allowed}, got {rate_qps:.3g}")
+
+
+def spread_counts(path: Path, counts: Counts) -> FloatArray:
+    """Place counted queries at random within their stretches of time. [s]
+
+    Of fractions, as rates give them, the cumulative sum is rounded, so that none is lost on the way.
+    """
+    cumulative = np.rint(np.cumsum(counts.queries))
+    if not len(cumulative) or cumulative[-1] < 2:
+        raise InputError(f"{path}:1:1: expected at least 2 queries, found {int(cumulative[-1:].sum())}")
+    if cumulative[-1] > MOST_SPREAD:
+        most = f"at most {MOST_SPREAD:_} queries, which are placed one by one"
+        raise InputError(f"{path}:1:1: expected {most}, found {int(cumulative[-1]):_}; cut the file")
+    whole = np.diff(cumulative, prepend=0.0).astype(np.int64)
+    rng = np.random.default_rng(SPREAD_SEED)
+    inside = rng.random(int(cumulative[-1])) * np.repeat(counts.width_s, whole)
+    arrival_s: FloatArray = np.repeat(counts.start_s, whole) + inside
+    arrival_s.sort()
+    return arrival_s
+
+
+def _note_spread(recording: Recording) -> None:
+    assert recording.counts is not None
+    width_s = float(np.median(recording.counts.width_s))
+    warnings.warn(
+        Note(
+            f"{recording.path.name}: {recording.format}: counts by {width_s:g} s, no stamp of a query; "
+            "arrivals are placed at random within each, so that bursts that are shorter do not show"
+        ),
+        stacklevel=3,
+    )
+
+
+def _cannot_give(recording: Recording, wanted: str, expected: str) -> InputError:
+    gives = (
+        f"which gives {' and '.join(recording.gives)}, but no {wanted}"
+        if recording.gives
+        else f"without {wanted}"
+    )
+    return InputError(f"{recording.path}:1:1: looks like {recording.format}, {gives}; expected {expected}")
 
 
 def _read_histogram(path: Path) -> SizeFrequencies:
     """Read bin centres and percents; centres are rounded to whole items, percents normalised."""
-    rows = list(_rows(path, required=("size_bin_centre_items", "percent_of_queries")))
-    centres = np.array([_number(row["size_bin_centre_items"]) for row in rows])
-    percents = np.array([_number(row["percent_of_queries"]) for row in rows])
+    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
+    rows = list(csv.DictReader(lines))
+    centres = np.array([float(row["size_bin_centre_items"]) for row in rows])
+    percents = np.array([float(row["percent_of_queries"]) for row in rows])
     values, group = np.unique(np.rint(centres).astype(np.int64), return_inverse=True)
     return SizeFrequencies(values, np.bincount(group, weights=percents) / percents.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """One value of a text file, and the line and offset where it stands."""
-
-    text: str
-    line: _Line
-    offset: int
-    column_name: str = ""
-
-    def unexpected(self, expected: str) -> InputError:
-        """Build the error that names this cell."""
-        label = f"{self.column_name}: " if self.column_name else ""
-        got = quoted(self.text.strip()) if self.text.strip() else "nothing"
-        return self.error(f"{label}expected {expected}, got {got}")
-
-    def error(self, message: str) -> InputError:
-        """Build an error at this cell."""
-        return self.line.error(message, self.offset + len(self.text) - len(self.text.lstrip()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of a text file that holds more than a comment."""
-
-    path: Path
-    number: int
-    text: str
-
-    def error(self, message: str, offset: int = 0) -> InputError:
-        """Build an error at this line, `offset` characters in."""
-        return InputError(f"{self.path}:{self.number}:{offset + 1}: {message}")
-
-    def cells(self, names: list[str]) -> dict[str, _Cell]:
-        """Split the line at its commas into the named columns."""
-        texts = self.text.split(",")
-        if len(texts) != len(names):
-            values = f"{len(names)} value{'s' if len(names) > 1 else ''}"
-            raise self.error(f"expected {values} ({', '.join(names)}), got {len(texts)}")
-        offsets = accumulate((len(text) + 1 for text in texts), initial=0)
-        return {
-            name: _Cell(text, self, offset, name)
-            for name, text, offset in zip(names, texts, offsets, strict=False)
-        }
-
-
-def _lines(path: Path) -> Iterator[_Line]:
-    for number, line in enumerate(read_lines(path), start=1):
-        text = line.partition("#")[0].rstrip()
-        if text:
-            yield _Line(path, number, text)
-
-
-def _rows(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Iterator[dict[str, _Cell]]:
-    """Read a CSV file with a header, line by line; columns come in any order."""
-    header, names = _header(path, required, optional)
-    for line in _lines(path):
-        if line.number > header.number:
-            yield line.cells(names)
-
-
-def _header(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> tuple[_Line, list[str]]:
-    """Read the header of a CSV file: its line, and the columns in their order."""
-    known = (*required, *optional)
-    header = next(_lines(path), None)
-    if header is None:
-        raise InputError(f"{path}:1:1: expected a header with {', '.join(required)}, found an empty file")
-    names = [name.strip() for name in header.text.split(",")]
-    for cell in header.cells(names).values():
-        name = cell.text.strip()
-        if name not in known:
-            hint = nearest(name, known) or f"; expected a header with {', '.join(known)}"
-            raise cell.error(f"unknown column {quoted(name)}{hint}")
-        if names.count(name) > 1:
-            raise cell.error(f"column {name!r} is given twice")
-    if missing := [name for name in required if name not in names]:
-        raise header.error(f"missing column {missing[0]!r}")
-    return header, names
-
-
-def _number(cell: _Cell) -> float:
-    try:
-        value = float(cell.text)
-    except ValueError:
-        raise cell.unexpected("a number") from None
-    if not isfinite(value):
-        raise cell.unexpected("a finite number")
-    return value
-
-
-def _whole_items(cell: _Cell) -> int:
-    text = cell.text.strip()
-    num_items = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
-    if not 1 <= num_items <= MOST_ITEMS:
-        raise cell.unexpected(f"a whole number from 1 to {MOST_ITEMS}")
-    return num_items

@@ -168,8 +168,11 @@ class YamlSource:
         return str(self.place(*path))
 
     def directory_of(self, *path: Key) -> Path:
-        """Where a relative path at this key starts: beside the file, or where an option was typed."""
-        return self.directory if self.place(*path).option_path is None else Path()
+        """Where a relative path at this key starts: beside its file, or where an option was typed."""
+        place = self.place(*path)
+        if place.option_path is not None:
+            return Path()
+        return self.directory if place.source == self.name else Path(place.source).parent
 
     def error(self, message: str, *path: Key) -> InputError:
         """Build the one-line error about the value at a key path; the caller raises it."""

@@ -6,10 +6,11 @@ Hardware is compared, not software: the devices of an answer have one stack, unl
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import isfinite
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,13 +172,7 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
     read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
     wishes = [_wishes(loaded, files) for loaded, files in read]
-    model = next((files.model for _, files in read if files.model is not None), None)
-    shared = ""  # of nodes that are known by their service times alone, no stack has to be chosen
-    try:
-        if model is not None:
-            shared = choose_stacks([wish for each in wishes for wish in each], model)[0]
-    except ValueErrorAt as error:  # about all of the scenarios
-        raise InputError(error.message) from None
+    shared = _shared_stack(read, wishes)
     questions = []
     for (loaded, files), each in zip(read, wishes, strict=True):
         with loaded.places():
@@ -215,6 +210,99 @@ def scaled_load(question: Question, factor: float | None) -> Question:
         traffic=question.traffic.at_rate(rate_qps),
         asked={**question.asked, "traffic": {**traffic, "arrivals": arrivals}},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedPair:
+    """A scenario with its files read, of several whose nodes need not all hold their models.
+
+    Attributes
+    ----------
+    loaded : LoadedScenario
+        The scenario.
+    files : NamedFiles
+        What it names.
+    paths, checksums : tuple
+        The files that say what is computed, and their SHA-256 before they were read.
+    stacks : tuple of str
+        Of the node's devices.
+    misfit : str or None
+        Why the model does not fit the node; None: it does.
+    """
+
+    loaded: LoadedScenario
+    files: NamedFiles
+    paths: tuple[Path, ...]
+    checksums: tuple[str, ...]
+    stacks: tuple[str, ...]
+    misfit: str | None
+
+    def question(self) -> Question:
+        """The question, of a model that fits."""
+        with self.loaded.places():
+            return _question(self.loaded, self.files, _wishes(self.loaded, self.files), self.stacks)
+
+
+def prepare_pairs(
+    scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False
+) -> tuple[PreparedPair, ...]:
+    """As `prepare_together`, of scenarios whose nodes need not hold their models; each file is read once."""
+    if not scenarios:
+        return ()
+    parse: Callable[[Path, type[Any]], Any] = cache(parse_file)  # type: ignore[assignment]  # paths are hashable
+    paths = [(*loaded.node_paths(), *loaded.traffic_paths()) for loaded in scenarios]
+    checksum = cache(lambda path: checksums_now((path,))[0])
+    checksums = [tuple(checksum(path) for path in each) for each in paths]
+    read = [(loaded, read_named_files(loaded, parse)) for loaded in scenarios]
+    wishes = [_wishes(loaded, files) for loaded, files in read]
+    shared = None if mixed_stacks else _shared_stack(read, wishes)
+    found = []
+    for (loaded, files), each, path, before in zip(read, wishes, paths, checksums, strict=True):
+        with loaded.places():
+            _require_their_kinds(files)
+            if shared is None and files.model is not None:
+                stacks = choose_stacks(each, files.model, mixed=True)
+            else:
+                stacks = [shared or ""] * len(each)
+            misfit = _misfit(files.model, _devices(each, stacks)) if each else None
+        found.append(
+            PreparedPair(
+                loaded=loaded,
+                files=files,
+                paths=path,
+                checksums=before,
+                stacks=tuple(stacks),
+                misfit=misfit,
+            )
+        )
+    return tuple(found)
+
+
+def checksums_now(paths: Sequence[Path]) -> tuple[str, ...]:
+    """SHA-256 of files as they are; empty of one that cannot be read."""
+    return tuple(file.sha256 for path in paths for file in input_files([path]))
+
+
+def _misfit(model: RecModel | None, devices: Sequence[Device]) -> str | None:
+    """Why a model does not fit a node; None: it does."""
+    try:
+        for device in devices:
+            assert model is not None, "what runs on profiles is named"
+            require_fit(model, device)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _shared_stack(read: Sequence[tuple[LoadedScenario, NamedFiles]], wishes: Sequence[Sequence[Wish]]) -> str:
+    """The stack that all devices have; empty where no node has a profile, and none has to be chosen."""
+    model = next((files.model for _, files in read if files.model is not None), None)
+    if model is None:
+        return ""
+    try:
+        return choose_stacks([wish for each in wishes for wish in each], model)[0]
+    except ValueErrorAt as error:  # about all of the scenarios
+        raise InputError(error.message) from None
 
 
 def find_model(name: str) -> RecModel:

@@ -67,6 +67,8 @@ OTHERS: dict[str, tuple[str, int, Sequence[str]]] = {
     "a fleet over a day": ("fleet", 6, ["-s", "rm1_broadwell_diurnal", *FEW, "-n", "3", "--windows", "4"]),
     "a fleet with cards": ("fleet", 0, [*CARD, "-n", "3"]),
     "a sweep": ("sweep", 0, [*RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1"]),
+    "a plan": ("plan", 0, ["two_services"]),
+    "an infeasible plan": ("plan", 3, ["two_services", "--set", "provision.power_cap_w=20000"]),
     "an overloaded fleet": ("fleet", 4, [*RM3, "-n", "3", "--qps", "30000"]),
 }
 """Command, exit code, and what asks for it."""

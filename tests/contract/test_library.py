@@ -24,6 +24,7 @@ from perfmodel.report.frames import table_rows
 from tests.golden.scenarios import QUICK
 
 RM3 = "rm3_skylake"
+SIZES = Path(perfmodel.__file__).parent / "traffic_data" / "mlperf_dlrm.txt"
 FEW = [part for setting in QUICK for part in ("--set", setting)]
 ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
     "predict": (lambda: perfmodel.predict(RM3, overrides=QUICK), ["predict", "-s", RM3, *FEW]),
@@ -60,6 +61,7 @@ ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
         lambda: perfmodel.sweep(RM3, {"policy.batch_size": [64, 0]}, overrides=QUICK, pareto=["latency"]),
         ["sweep", RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1", *FEW],
     ),
+    "trace": (lambda: perfmodel.trace(SIZES), ["trace", "show", str(SIZES)]),
 }
 EVERY_QUESTION = pytest.mark.parametrize(
     "question", [pytest.param(name, marks=pytest.mark.slow) if name == "tune" else name for name in ASKED]

@@ -16,8 +16,10 @@ from perfmodel.report.documents import (
     fleet,
     latency,
     listing,
+    plan,
     predict,
     sweep,
+    trace,
     tune,
 )
 
@@ -32,6 +34,8 @@ KINDS: Mapping[str, Kind] = {
     "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
     "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
+    "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
+    "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -43,7 +47,7 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace" or "list".
 
     Raises
     ------

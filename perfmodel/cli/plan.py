@@ -1,0 +1,46 @@
+"""`perfplan plan`: how many nodes of which kind?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.answering import SLA_MISSED, show
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, SetOption
+from perfmodel.loading.fleet_file import load_fleet
+from perfmodel.planning.plan.computation import plan as plan_of
+from perfmodel.planning.plan.growth import growth_range
+from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.report.documents.plan import plan_document
+from perfmodel.report.plan import plan_page
+
+
+def plan(
+    fleet: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLEET",
+            help="A shipped fleet by its name, or the path of a YAML file.",
+            show_default=False,
+        ),
+    ],
+    growth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH[:STEP]", help="Plan for all demand times each of these factors, too: 1.0:2.0."
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan a fleet: how many nodes of which kind, hour by hour, at what power and price."""
+    factors = () if growth is None else growth_range(growth)
+    loaded = load_fleet(fleet, overrides or ())
+    question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    result = plan_of(question, growth=factors)
+    show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json)
+    if result.static is None:
+        raise typer.Exit(SLA_MISSED)

@@ -1,0 +1,283 @@
+"""A fleet file: services with their demand, kinds of nodes with their stock, and what a plan has to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import cos, tau
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.bounds import CountFromZero, NonNegative, Rate, within
+from perfmodel.domain.scenario import AnyNodeChoice, FileOrName
+
+HOURS_OF_A_DAY = 24
+BUSIEST_HOUR = 20
+"""Of diurnal demand: people are at home."""
+
+ObjectiveName = Literal["nodes", "power", "price", "carbon"]
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A part of a whole that leaves something over. [1]"""
+
+
+class Demand(Frozen):
+    """What a service is asked for over a day: one of `qps`, `peak_qps` (with `trough`) and `file`.
+
+    Attributes
+    ----------
+    qps : float or None
+        The same in each of 24 hours. [queries/s]
+    peak_qps : float or None
+        In the busiest hour of a diurnal day. [queries/s]
+    shape : "diurnal"
+        How the day goes with `peak_qps`; the only one there is.
+    trough : float or None
+        Demand of the quietest hour over that of the busiest, with `peak_qps`. [1]
+    file : path or None
+        CSV with the columns hour,qps.
+    growth : float
+        Factor on all of it. [1]
+    error : float
+        Standard deviation of the forecast over the forecast. [1]
+    """
+
+    qps: Rate | None = None
+    peak_qps: Rate | None = None
+    shape: Literal["diurnal"] | None = None
+    trough: Annotated[float, Field(ge=0, le=1)] | None = None
+    file: Path | None = None
+    growth: Annotated[float, Field(gt=0), within(1e-6, 1e6)] = 1.0
+    error: Annotated[float, Field(ge=0), within(high=10.0)] = 0.0
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Demand:
+        given = [key for key in ("qps", "peak_qps", "file") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ValueErrorAt(f"expected one of qps, peak_qps and file, got {found}", tuple(given[1:2]))
+        if self.peak_qps is None:
+            for key in ("trough", "shape"):
+                if getattr(self, key) is not None:
+                    raise ValueErrorAt(f"expected only with peak_qps, got it with {given[0]}", (key,))
+        elif self.trough is None:
+            said = "expected trough beside peak_qps: demand of the quietest hour over that of the busiest"
+            raise ValueErrorAt(said, ("peak_qps",))
+        return self
+
+    def at_hour(self, hour: int) -> float:
+        """Forecast of an hour, growth included; not where a file says it. [queries/s]
+
+        peak x growth x (trough + (1 - trough) (1 + cos(2 pi (h - 20) / 24)) / 2), constant within the hour.
+
+        Examples
+        --------
+        >>> day = Demand(peak_qps=1000.0, trough=0.4, growth=1.5)
+        >>> [round(day.at_hour(hour)) for hour in (8, 14, 20)]
+        [600, 1050, 1500]
+        """
+        if self.qps is not None:
+            return self.qps * self.growth
+        assert self.peak_qps is not None, "what a file says is read elsewhere"
+        assert self.trough is not None, "checked with the peak"
+        swing = (1.0 + cos(tau * (hour - BUSIEST_HOUR) / HOURS_OF_A_DAY)) / 2.0
+        return self.peak_qps * self.growth * (self.trough + (1.0 - self.trough) * swing)
+
+
+class FleetService(Frozen):
+    """A service of a fleet.
+
+    Attributes
+    ----------
+    scenario : str
+        A shipped scenario, or the path of one: model, query sizes, arrival process, SLA, and the policy's
+        name and fixed parameters; its node and its rate do not count.
+    demand : Demand
+        Queries over the day.
+    tune : bool
+        Whether batch size and offload threshold are those that `tune` finds on each node type; else the
+        scenario's.
+    """
+
+    scenario: FileOrName
+    demand: Demand
+    tune: bool = True
+
+
+class NodeType(Frozen):
+    """A kind of node, and how many there are.
+
+    Attributes
+    ----------
+    node : NodeChoice or TableNodeChoice
+        As in a scenario.
+    owned : int or None
+        Nodes there are; None: all that is available. [nodes]
+    available : int or None
+        Owned and still to be bought, together; None: what is owned. [nodes]
+    price_usd_per_h : float or None
+        Of a node that is on. [USD/h]
+    buy_price_usd_per_h : float or None
+        Of one that has to be bought; None: the same. [USD/h]
+    power_cap_w : float or None
+        Of all nodes of this type that are on. [W]
+    """
+
+    node: AnyNodeChoice
+    owned: CountFromZero | None = None
+    available: CountFromZero | None = None
+    price_usd_per_h: NonNegative | None = None
+    buy_price_usd_per_h: NonNegative | None = None
+    power_cap_w: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _stock_is_known(self) -> NodeType:
+        if self.owned is None and self.available is None:
+            raise ValueErrorAt("expected available: the nodes that there are, owned or to be bought", ())
+        if self.owned is not None and self.available is not None and self.owned > self.available:
+            at_most = (
+                f"expected at most available, {self.available}, which counts the owned, got {self.owned}"
+            )
+            raise ValueErrorAt(at_most, ("owned",))
+        if self.buy_price_usd_per_h is not None and self.price_usd_per_h is None:
+            raise ValueErrorAt("expected price_usd_per_h beside it", ("buy_price_usd_per_h",))
+        return self
+
+    @property
+    def num_available(self) -> int:
+        """Owned and still to be bought. [nodes]"""
+        return self.available if self.available is not None else self.owned or 0
+
+    @property
+    def num_owned(self) -> int:
+        """There already. [nodes]"""
+        return self.num_available if self.owned is None else self.owned
+
+
+class Failures(Frozen):
+    """What may be lost at once: so many nodes of every used type, or a zone; each alone where both stand.
+
+    Attributes
+    ----------
+    nodes : int
+        Lost of every used type, wherever it hurts a service. [nodes]
+    zones : int or None
+        Zones over which the nodes of a service and type are spread; the fullest is lost.
+    """
+
+    nodes: Annotated[int, Field(ge=0), within(high=1_000_000)] = 0
+    zones: Annotated[int, Field(ge=1), within(high=1_000_000)] | None = None
+
+
+class Autoscaler(Frozen):
+    """The autoscaler that is simulated beside the plan.
+
+    Attributes
+    ----------
+    start_up_s : float
+        From the decision until a node serves. [s]
+    interval_s : float
+        Between decisions. [s]
+    target_utilisation : float
+        Load over capacity that it aims at. [1]
+    """
+
+    start_up_s: Annotated[float, Field(ge=0), within(high=86_400.0)] = 300.0
+    interval_s: Annotated[float, Field(gt=0), within(1.0, 86_400.0)] = 60.0
+    target_utilisation: Annotated[float, Field(gt=0, le=1), within(low=0.01)] = 0.7
+
+
+class Provision(Frozen):
+    """What a plan has to hold, and what is to be least.
+
+    Attributes
+    ----------
+    objective : {"nodes", "power", "price", "carbon"}
+        What is to be least.
+    grid_g_per_kwh : float, path or None
+        Carbon intensity of the electricity, or a CSV with the columns hour,g_per_kwh. [g/kWh]
+    confidence : float
+        With which each capacity, and each forecast that has an error, is to hold. [1]
+    headroom : float
+        Share of each capacity that stays free. [1]
+    headroom_in_failure : float or None
+        The same after a failure; None: as much. [1]
+    maintenance : float
+        Share of each type's nodes that is drained. [1]
+    failures : Failures
+        What may be lost at once.
+    power_cap_w : float or None
+        Of all nodes that are on. [W]
+    sharing : bool
+        Whether a node may serve several services.
+    autoscaler : Autoscaler
+        The one that is simulated.
+    """
+
+    objective: ObjectiveName = "power"
+    grid_g_per_kwh: NonNegative | Path | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    headroom: Share = 0.0
+    headroom_in_failure: Share | None = None
+    maintenance: Share = 0.0
+    failures: Failures | None = None
+    power_cap_w: NonNegative | None = None
+    sharing: bool = False
+    autoscaler: Autoscaler = Autoscaler()
+
+    @model_validator(mode="after")
+    def _carbon_needs_the_grid(self) -> Provision:
+        if self.objective == "carbon" and self.grid_g_per_kwh is None:
+            raise ValueErrorAt("carbon needs grid_g_per_kwh, a number or a CSV by hour", ("objective",))
+        return self
+
+
+class FleetFile(Frozen):
+    """What a fleet file says.
+
+    Attributes
+    ----------
+    name : str
+        What the fleet is called.
+    services : mapping of str to FleetService
+        At least one.
+    node_types : mapping of str to NodeType
+        At least one.
+    capacities : mapping of str to mapping of str to float
+        Rates that are known, by service and node type; 0: does not run there. [queries/s a node]
+    provision : Provision
+        What has to hold.
+    """
+
+    name: str = ""
+    services: Mapping[Name, FleetService]
+    node_types: Mapping[Name, NodeType]
+    capacities: Mapping[str, Mapping[str, Annotated[float, Field(ge=0), within(high=1e12)]]] = {}
+    provision: Provision = Provision()
+
+    @model_validator(mode="after")
+    def _refers_to_what_there_is(self) -> FleetFile:
+        for key in ("services", "node_types"):
+            if not getattr(self, key):
+                raise ValueErrorAt("expected at least one, got none", (key,))
+        for service, rates in self.capacities.items():
+            if service not in self.services:
+                known = ", ".join(self.services)
+                raise ValueErrorAt(f"expected a service ({known})", ("capacities", service))
+            for node_type in rates:
+                if node_type not in self.node_types:
+                    known = ", ".join(self.node_types)
+                    raise ValueErrorAt(f"expected a node type ({known})", ("capacities", service, node_type))
+        if self.provision.objective == "price":
+            for name, each in self.node_types.items():
+                if each.price_usd_per_h is None:
+                    needs = "provision.objective is price: expected price_usd_per_h"
+                    raise ValueErrorAt(needs, ("node_types", name))
+        return self
+
+    def capacity_given(self, service: str, node_type: str) -> float | None:
+        """A rate that the file knows; None: it is to be found. [queries/s a node]"""
+        return self.capacities.get(service, {}).get(node_type)

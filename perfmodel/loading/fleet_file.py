@@ -1,0 +1,188 @@
+"""Fleet files: services, node types, what a plan has to hold, and the files that they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.provision import HOURS_OF_A_DAY, FleetFile
+from perfmodel.domain.scenario import Scenario, TableNodeChoice
+from perfmodel.errors import InputError
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario, overridden
+from perfmodel.loading.shipped import find_file
+from perfmodel.loading.text_file import is_file
+from perfmodel.loading.traffic_files import read_by_hour
+from perfmodel.loading.validated import validate
+from perfmodel.loading.words import cut_path, quoted
+from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.loading.yaml_tree import Key, Scalar, YamlSource, source_of
+
+FleetLike = str | os.PathLike[str] | Mapping[str, Any]
+"""A shipped fleet's name, a file's path, or what such a file says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFleet:
+    """A fleet file and what it names.
+
+    Attributes
+    ----------
+    name : str
+        What the file calls the fleet, else the file's name.
+    fleet : FleetFile
+        The values.
+    source : YamlSource
+        The file, with the overrides applied.
+    scenarios : mapping of str to LoadedScenario
+        By service.
+    hours : tuple of int
+        Hours that are planned, ascending.
+    demand_qps : mapping of str to tuple of float
+        Forecast of each service in each hour, growth included. [queries/s]
+    grid_g_per_kwh : tuple of float or None
+        Carbon intensity in each hour; None: not said. [g/kWh]
+    """
+
+    name: str
+    fleet: FleetFile
+    source: YamlSource
+    scenarios: Mapping[str, LoadedScenario]
+    hours: tuple[int, ...]
+    demand_qps: Mapping[str, tuple[float, ...]]
+    grid_g_per_kwh: tuple[float, ...] | None
+
+    @contextmanager
+    def places(self) -> Iterator[None]:
+        """Give errors about values of this file their places, whatever is asked of it meanwhile."""
+        try:
+            yield
+        except ValueErrorAt as error:
+            raise self.source.error(error.message, *error.path) from None
+
+    def on_node_type(self, service: str, node_type: str) -> LoadedScenario:
+        """The scenario of a service with the node of a type; what is wrong with that is said at its place.
+
+        Where the node has no accelerator, nothing is offloaded, whatever the scenario says; a table of
+        service times takes the place of the model too.
+        """
+        loaded = self.scenarios[service]
+        node = self.source.find("node_types", node_type, "node")
+        assert node is not None, "a required key"
+        place = self.source.place("node_types", node_type, "node")
+        source = loaded.source.with_node(("node",), node, place)
+        if isinstance(self.fleet.node_types[node_type].node, TableNodeChoice):
+            where = source.key_place("model")
+            source = source.with_node(("model",), Scalar(None, "null", where), where)
+        threshold = ("policy", "offload_threshold_items")
+        has_cards = bool(self.fleet.node_types[node_type].node.accelerators)
+        if not has_cards and source.find(*threshold) is not None:
+            where = source.place(*threshold)
+            source = source.with_node(threshold, Scalar(None, "null", where), where)
+        return replace(loaded, scenario=validate(source, Scenario), source=source)
+
+
+def load_fleet(fleet: FleetLike, overrides: Sequence[str] = ()) -> LoadedFleet:
+    """Read a fleet file, apply `--set` overrides in order, and read what it names.
+
+    Parameters
+    ----------
+    fleet : str, path or mapping
+        A shipped fleet, with or without `.yaml`; the path of a fleet file; or what such a file says, names
+        in it being relative to the working directory.
+    overrides : sequence of str
+        Each `key.path=value`, the value in YAML: `services.feed.demand.growth=1.4`.
+
+    Raises
+    ------
+    InputError
+        One line, at the place in the fleet file, or in the file that it names.
+    """
+    if isinstance(overrides, str):
+        raise InputError(f"overrides: expected a list of KEY=VALUE, got the text {quoted(overrides)}")
+    source = _source(fleet)
+    for override in overrides:
+        source = overridden(source, override)
+    values = validate(source, FleetFile)
+    demands = {service: _demand_file(source, service, values) for service in values.services}
+    hours = _hours(source, demands)
+    return LoadedFleet(
+        name=values.name or Path(source.name).stem,
+        fleet=values,
+        source=source,
+        scenarios={
+            service: _scenario(source, service, each.scenario) for service, each in values.services.items()
+        },
+        hours=hours,
+        demand_qps={
+            service: tuple(
+                each.demand.at_hour(hour) if by_hour is None else by_hour[hour] * each.demand.growth
+                for hour in hours
+            )
+            for service, each in values.services.items()
+            for by_hour in [demands[service]]
+        },
+        grid_g_per_kwh=_grid(source, values, hours),
+    )
+
+
+def _source(fleet: FleetLike) -> YamlSource:
+    match fleet:
+        case Mapping():
+            return source_of(fleet, "fleet")
+        case str() | os.PathLike():
+            return read_yaml(find_file("fleet", os.fspath(fleet)))
+    raise InputError(f"fleet: expected a name, a path or a mapping, got {type(fleet).__name__}")
+
+
+def _scenario(source: YamlSource, service: str, name: str) -> LoadedScenario:
+    path: tuple[Key, ...] = ("services", service, "scenario")
+    try:
+        found = find_file("scenario", name, relative_to=source.directory_of(*path))
+    except InputError as error:
+        raise source.error(str(error), *path) from None
+    return load_scenario(found if found.is_absolute() else Path(os.curdir) / found)
+
+
+def _demand_file(source: YamlSource, service: str, values: FleetFile) -> dict[int, float] | None:
+    file = values.services[service].demand.file
+    return None if file is None else _by_hour(source, file, "qps", "services", service, "demand", "file")
+
+
+def _by_hour(source: YamlSource, file: Path, column: str, *path: Key) -> dict[int, float]:
+    resolved = source.directory_of(*path) / file
+    if not is_file(resolved):
+        raise source.error(f"expected a file, found none at {cut_path(resolved)}", *path)
+    return read_by_hour(resolved, column)
+
+
+def _hours(source: YamlSource, demands: Mapping[str, dict[int, float] | None]) -> tuple[int, ...]:
+    """Hours of the demand files, which have to agree; without any, those of a day."""
+    given = {service: sorted(by_hour) for service, by_hour in demands.items() if by_hour is not None}
+    if not given:
+        return tuple(range(HOURS_OF_A_DAY))
+    first, hours = next(iter(given.items()))
+    for service, others in given.items():
+        if others != hours:
+            same = f"expected the hours of {first}, {_range(hours)}, found {_range(others)}"
+            raise source.error(same, "services", service, "demand", "file")
+    return tuple(hours)
+
+
+def _range(hours: Sequence[int]) -> str:
+    return f"{len(hours)} from {hours[0]} to {hours[-1]}"
+
+
+def _grid(source: YamlSource, values: FleetFile, hours: Sequence[int]) -> tuple[float, ...] | None:
+    given = values.provision.grid_g_per_kwh
+    if given is None or isinstance(given, float):
+        return None if given is None else (given,) * len(hours)
+    path: tuple[Key, ...] = ("provision", "grid_g_per_kwh")
+    by_hour = _by_hour(source, given, "g_per_kwh", *path)
+    if missing := [hour for hour in hours if hour not in by_hour and hour % HOURS_OF_A_DAY not in by_hour]:
+        raise source.error(f"expected every hour that is planned, found none for hour {missing[0]}", *path)
+    return tuple(by_hour.get(hour, by_hour.get(hour % HOURS_OF_A_DAY, 0.0)) for hour in hours)

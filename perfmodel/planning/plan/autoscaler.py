@@ -1,0 +1,150 @@
+"""Autoscalers over the day: the perfect one, which is the hourly plan, and one that waits for its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from perfmodel.planning.plan.answer import SECONDS_AN_HOUR, Baseline, HourPlan, Provisioned
+from perfmodel.planning.plan.check import Placement
+from perfmodel.planning.plan.question import PlanQuestion
+
+Counts = npt.NDArray[np.int64]
+"""Nodes, step by step."""
+
+PERFECT = "the plan of each hour, without delay: no autoscaler needs less"
+SIMULATED = (
+    "each service's static nodes scaled to load / (capacity x target utilisation), seen at the end of each "
+    "interval; a started node serves after the start-up, one that is no longer needed goes at once"
+)
+
+
+def perfect_autoscaler(hours: Sequence[HourPlan]) -> Baseline:
+    """What the hours need, each for itself."""
+    found = [hour.optimum.provisioned for hour in hours if hour.optimum is not None]
+    if len(found) < len(hours):
+        return _nothing(f"{PERFECT}; {len(hours) - len(found)} hours are infeasible")
+    busiest = max(found, key=lambda provisioned: provisioned.num_nodes)
+    return Baseline(
+        feasible=True,
+        num_nodes=busiest.num_nodes,
+        power_w=_most([each.power_w for each in found]),
+        price_usd_per_h=_most([each.price_usd_per_h for each in found]),
+        node_hours=float(sum(each.num_nodes for each in found)),
+        mean_power_w=_mean([each.power_w for each in found]),
+        mean_price_usd_per_h=_mean([each.price_usd_per_h for each in found]),
+        note=PERFECT,
+        nodes=busiest.nodes,
+    )
+
+
+def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> Baseline:
+    """Follow the day with nodes that need time to start.
+
+    Load is fluid and constant within an hour; a service misses its SLA while its nodes' capacity is below its
+    load. Nodes are the static provision's, scaled by the same factor in every type; they are not shared.
+    """
+    if static is None:
+        return _nothing("there are no static nodes to scale")
+    if question.provision.sharing:
+        return _nothing("not simulated: nodes are shared")
+    settings = question.provision.autoscaler
+    steps_an_hour = max(1, round(SECONDS_AN_HOUR / settings.interval_s))
+    delay = ceil(settings.start_up_s / settings.interval_s)
+    steps = steps_an_hour * len(question.hours)
+    on: dict[tuple[str, str], Counts] = {}
+    missed = arrived = 0.0
+    for service in question.services:
+        fleet = static.nodes[service.name]
+        rate_qps = {name: question.capacities[service.name, name].low_qps for name in fleet}
+        full_qps = sum(count * rate_qps[name] for name, count in fleet.items())
+        load_qps = np.repeat(np.array(service.demand_qps), steps_an_hour)
+        wanted = load_qps / settings.target_utilisation / full_qps if full_qps > 0.0 else 0.0 * load_qps
+        capacity_qps = np.zeros(steps)
+        for name, count in fleet.items():
+            on[service.name, name], serving = _followed(
+                np.ceil(wanted * count - 1e-9).astype(np.int64), delay
+            )
+            capacity_qps += serving * rate_qps[name]
+        late = load_qps > capacity_qps * (1.0 + 1e-9)
+        missed += float(load_qps[late].sum())
+        arrived += float(load_qps.sum())
+    return _over_the_day(question, on, steps_an_hour, missed / arrived if arrived else 0.0)
+
+
+def _followed(wanted: Counts, delay: int) -> tuple[Counts, Counts]:
+    """Nodes that are on, and those of them that serve, step by step; the day before was like its last hour.
+
+    What is wanted is seen one step late. A node serves `delay` steps after it was started: of those wanted
+    now, as many as were wanted all along since then.
+    """
+    seen = np.roll(wanted, 1)
+    on = seen.copy()
+    serving = seen.copy()
+    for back in range(1, delay + 1):
+        serving = np.minimum(serving, np.roll(seen, back))
+    return on, serving
+
+
+def _over_the_day(
+    question: PlanQuestion,
+    on: Mapping[tuple[str, str], Counts],
+    steps_an_hour: int,
+    missed_share: float,
+) -> Baseline:
+    steps = steps_an_hour * len(question.hours)
+    hourly: list[Provisioned] = []
+    totals = np.sum([np.zeros(steps, np.int64), *on.values()], axis=0)
+    # Steps of the same counts cost the same: most hours have few different ones.
+    table = np.array(list(on.values())).T if on else np.zeros((steps, 0), np.int64)
+    distinct, which, times = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    for counts in distinct:
+        placements = tuple(
+            Placement(node_type, (service,), int(count))
+            for (service, node_type), count in zip(on, counts, strict=True)
+            if count
+        )
+        hourly.append(Provisioned(question=question, placements=placements))
+    busiest = hourly[int(which.ravel()[int(np.argmax(totals))])]
+    powers_w = [each.power_w for each in hourly]
+    prices = [each.price_usd_per_h for each in hourly]
+    return Baseline(
+        feasible=missed_share == 0.0,
+        num_nodes=busiest.num_nodes,
+        power_w=_most(powers_w),
+        price_usd_per_h=_most(prices),
+        node_hours=float(totals.sum()) / steps_an_hour,
+        mean_power_w=_mean(powers_w, times.tolist()),
+        mean_price_usd_per_h=_mean(prices, times.tolist()),
+        note=SIMULATED,
+        sla_missed_share=missed_share,
+        nodes=busiest.nodes,
+    )
+
+
+def _most(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known, default=0.0) if len(known) == len(values) else None
+
+
+def _mean(values: Sequence[float | None], times: Sequence[int] | None = None) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return None
+    return float(np.average(known, weights=times))
+
+
+def _nothing(note: str) -> Baseline:
+    return Baseline(
+        feasible=False,
+        num_nodes=None,
+        power_w=None,
+        price_usd_per_h=None,
+        node_hours=None,
+        mean_power_w=None,
+        mean_price_usd_per_h=None,
+        note=note,
+    )

@@ -1,0 +1,135 @@
+"""From the question to the answer: static, hour by hour, baselines, what safeties cost, why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perfmodel.planning.plan.answer import HourPlan, Optimum, PlanAnswer, SafetyCost
+from perfmodel.planning.plan.autoscaler import perfect_autoscaler, simulated_autoscaler
+from perfmodel.planning.plan.baselines import greedy, oblivious
+from perfmodel.planning.plan.binding import binding_of, not_chosen
+from perfmodel.planning.plan.growth import growth_of
+from perfmodel.planning.plan.optimum import best
+from perfmodel.planning.plan.programme import FloatArray
+from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.threads import side_by_side
+
+
+def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
+    """Find the least nodes, power, money or carbon for a day of demand; nothing is simulated here.
+
+    Parameters
+    ----------
+    growth : sequence of float
+        Factors on all demand to plan for as well.
+    """
+    peak_qps = question.peak_qps
+    static = best(question, peak_qps)
+    by_name = _by_name(question, peak_qps)
+    hours = plan_hours(question)
+    return PlanAnswer(
+        question=question,
+        static=static,
+        hours=hours,
+        baselines={
+            "greedy": greedy(question, by_name),
+            "oblivious": oblivious(question, by_name),
+            "perfect_autoscaler": perfect_autoscaler(hours),
+            "simulated_autoscaler": simulated_autoscaler(
+                question, None if static is None else static.provisioned
+            ),
+        },
+        not_chosen=() if static is None else not_chosen(question, peak_qps, static),
+        safeties=() if static is None else safety_costs(question, static),
+        binding=binding_of(question, peak_qps) if static is None else None,
+        notes=_notes(question, static, hours),
+        growth=growth_of(question, growth) if growth else None,
+    )
+
+
+def plan_hours(question: PlanQuestion) -> tuple[HourPlan, ...]:
+    """Plan each hour for itself; hours that ask for the same are planned once, on all cores."""
+    asked: dict[tuple[object, ...], tuple[FloatArray, float | None]] = {}
+    keys = []
+    for index in range(len(question.hours)):
+        planned_qps = question.planned_qps(index)
+        grid = None if question.grid_g_per_kwh is None else question.grid_g_per_kwh[index]
+        counts = grid if question.provision.objective == "carbon" else None
+        # Both sides of a diurnal peak ask for the same but for the last bits of a cosine.
+        key = (*(float(f"{qps:.12g}") for qps in planned_qps), counts)
+        asked.setdefault(key, (planned_qps, grid))
+        keys.append(key)
+    found = side_by_side(lambda each: best(question, each[0], grid_g_per_kwh=each[1]), asked.values())
+    optima = dict(zip(asked, found, strict=True))
+    return tuple(
+        HourPlan(
+            hour=hour,
+            demand_qps={each.name: each.demand_qps[index] for each in question.services},
+            planned_qps=_by_name(question, question.planned_qps(index)),
+            optimum=optima[keys[index]],
+            grid_g_per_kwh=None if question.grid_g_per_kwh is None else question.grid_g_per_kwh[index],
+        )
+        for index, hour in enumerate(question.hours)
+    )
+
+
+def safety_costs(question: PlanQuestion, static: Optimum) -> tuple[SafetyCost, ...]:
+    """What each safety costs: the static provision less the one without it, the others as they are."""
+    asked = question.provision
+    without = {}
+    if asked.failures is not None and asked.failures.nodes:
+        zones = asked.failures.model_copy(update={"nodes": 0})
+        without["failures.nodes"] = question.asking(failures=zones)
+    if asked.failures is not None and asked.failures.zones is not None:
+        without["failures.zones"] = question.asking(
+            failures=asked.failures.model_copy(update={"zones": None})
+        )
+    if asked.maintenance:
+        without["maintenance"] = question.asking(maintenance=0.0)
+    if asked.headroom or asked.headroom_in_failure:
+        without["headroom"] = question.asking(headroom=0.0, headroom_in_failure=0.0)
+    if any(service.error for service in question.services):
+        without["forecast error"] = question.without_errors()
+    if any(pair.low_qps != pair.qps for pair in question.capacities.values()):
+        without["low end of capacities"] = question.by_central_estimates()
+    found = side_by_side(lambda other: best(other, other.peak_qps), without.values())
+    return tuple(
+        SafetyCost(
+            safety=safety,
+            num_nodes=None
+            if cheaper is None
+            else static.provisioned.num_nodes - cheaper.provisioned.num_nodes,
+            objective_value=None if cheaper is None else static.objective_value - cheaper.objective_value,
+        )
+        for safety, cheaper in zip(without, found, strict=True)
+    )
+
+
+def _by_name(question: PlanQuestion, qps: FloatArray) -> dict[str, float]:
+    return {each.name: float(rate) for each, rate in zip(question.services, qps, strict=True)}
+
+
+def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourPlan]) -> tuple[str, ...]:
+    notes = []
+    infeasible = [hour.hour for hour in hours if hour.optimum is None]
+    if static is None and not infeasible:
+        notes.append(
+            "each hour alone is feasible: it is the largest demand of every service at once that is not"
+        )
+    if infeasible:
+        notes.append(f"{len(infeasible)} of {len(hours)} hours are infeasible: {_listed(infeasible)}")
+    if static is not None and not static.is_optimal:
+        notes.append(f"the static provision is within {100 * static.gap:.3g} % of the least")
+    worst = max((hour.optimum.gap for hour in hours if hour.optimum is not None), default=0.0)
+    if worst:
+        notes.append(f"hours are within {100 * worst:.3g} % of the least")
+    unknown = [each.name for each in question.node_types if each.tdp_w is None]
+    if unknown:
+        notes.append(f"power is not known of {', '.join(unknown)}")
+    if question.provision.sharing:
+        notes.append("nodes are shared: what services cost each other on a node is not in the capacities")
+    return tuple(notes)
+
+
+def _listed(hours: Sequence[int], most: int = 8) -> str:
+    return ", ".join(map(str, hours[:most])) + (", …" if len(hours) > most else "")

@@ -1,0 +1,98 @@
+"""Capacities that were found before, by all that they depend on; nothing stale is ever used.
+
+An entry's name is a digest of what was asked (the scenario with the type's node, without its rate), of the
+contents of every file that it names, of the stacks, and of perfplan's own sources with the libraries under
+them. Change any of these, and it is another entry. Entries are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from perfmodel.planning.plan.question import PairCapacity
+from perfmodel.whole_file import replace_whole
+
+PACKAGE = Path(__file__).resolve().parents[2]
+LIBRARIES = ("numba", "numpy", "scipy")
+
+ABANDONED_S = 60.0
+"""Age from which on a file that is being written is of a process that was killed: writing takes
+milliseconds. [s]"""
+
+
+class Found(NamedTuple):
+    """What was found of a pair: a capacity, or why there is none."""
+
+    capacity: PairCapacity | None
+    why_not: str
+
+
+class KeptCapacities:
+    """A folder of entries.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where; by default in the user's cache.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+        self.folder = folder or user_cache / "perfplan" / "capacities"
+        self._sweep_up()
+
+    def get(self, digest: str) -> Found | None:
+        """Return an entry; None where there is none, or none that is whole."""
+        try:
+            kept = json.loads(self._path(digest).read_bytes())
+            if kept["digest"] != digest:
+                return None
+            capacity = kept["capacity"]
+            return Found(None if capacity is None else PairCapacity(**capacity), kept["why_not"])
+        except (OSError, ValueError, TypeError, KeyError):  # gone, cut short, of another make
+            return None
+
+    def keep(self, digest: str, found: Found) -> None:
+        """Write an entry; where that cannot be done, the next run finds it again."""
+        capacity = None if found.capacity is None else found.capacity._asdict()
+        content = json.dumps({"digest": digest, "capacity": capacity, "why_not": found.why_not})
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_whole(self._path(digest), content.encode())
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+    def _sweep_up(self) -> None:
+        """Remove what processes that were killed had begun to write."""
+        with suppress(OSError):
+            for path in self.folder.glob(".perfplan-*"):
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink(missing_ok=True)
+
+
+def digest_of(asked: Mapping[str, Any]) -> str:
+    """Digest of what a capacity depends on, perfplan itself included."""
+    text = json.dumps({**asked, "perfplan": perfplan_digest()}, sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()
+
+
+@cache
+def perfplan_digest() -> str:
+    """Digest of all sources and data of the package, and of the libraries that numbers depend on."""
+    digest = sha256(" ".join(f"{name} {version(name)}" for name in LIBRARIES).encode())
+    for path in sorted([*PACKAGE.rglob("*.py"), *(PACKAGE / "traffic_data").iterdir()]):
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(PACKAGE)} {len(content)} ".encode())
+            digest.update(content)
+    return digest.hexdigest()

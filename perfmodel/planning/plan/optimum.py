@@ -1,0 +1,99 @@
+"""The best provision for one demand: the programme solved, and its answer checked by other code."""
+
+from __future__ import annotations
+
+from math import ceil, isfinite
+
+from perfmodel.errors import PerfplanError
+from perfmodel.planning.plan.answer import Optimum, Provisioned
+from perfmodel.planning.plan.check import Placement, violations
+from perfmodel.planning.plan.programme import FloatArray, Programme, Solution, solve
+from perfmodel.planning.plan.question import PlanQuestion
+
+PROVED = 1e-9
+"""A gap below which the solver's bound differs from its optimum by rounding alone. [1]"""
+
+
+def best(
+    question: PlanQuestion, demand_qps: FloatArray, *, grid_g_per_kwh: float | None = None
+) -> Optimum | None:
+    """Find the best provision for a demand, by index of service; None: there is none. [queries/s]
+
+    Raises
+    ------
+    PerfplanError
+        If the solver ran out of time with nothing in hand, or what it found does not hold: never wrongly.
+    """
+    programme = question.programme(demand_qps, grid_g_per_kwh)
+    solution = solve(programme)
+    if solution.nodes is None:
+        if solution.status == "infeasible":
+            return None
+        raise PerfplanError("plan: the integer programme ran out of time before it found any nodes")
+    return _optimum(question, programme, demand_qps, solution, grid_g_per_kwh)
+
+
+def _optimum(
+    question: PlanQuestion,
+    programme: Programme,
+    demand_qps: FloatArray,
+    solution: Solution,
+    grid_g_per_kwh: float | None,
+) -> Optimum:
+    provisioned = Provisioned(question=question, placements=placements_of(question, programme, solution))
+    demands = {each.name: float(qps) for each, qps in zip(question.services, demand_qps, strict=True)}
+    if wrong := violations(question, demands, provisioned.placements):
+        raise PerfplanError(f"plan: what the integer programme found does not hold: {wrong[0]}")
+    grid = question.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
+    value = provisioned.objective_value(grid)
+    if value is None:
+        value = float(provisioned.num_nodes)
+    return Optimum(
+        provisioned=provisioned,
+        objective_value=value,
+        lower_bound=_lower_bound(question, programme, solution, value),
+    )
+
+
+def _lower_bound(question: PlanQuestion, programme: Programme, solution: Solution, value: float) -> float:
+    """The solver's bound in the objective's own terms: whole nodes, what decides ties left out."""
+    bound = solution.bound
+    if not isfinite(bound):
+        return 0.0
+    if question.provision.objective == "nodes":
+        ties = programme.tie_weight * float(programme.tie.max(initial=0.0)) * value
+        bound = float(ceil(bound - ties - 1e-6))
+    return value if value - bound <= PROVED * max(1.0, value) else max(0.0, bound)
+
+
+def placements_of(question: PlanQuestion, programme: Programme, solution: Solution) -> tuple[Placement, ...]:
+    """The groups that have nodes, by name."""
+    assert solution.nodes is not None, "something was found"
+    found = []
+    for index, group in enumerate(programme.groups):
+        count = int(solution.nodes[index])
+        if not count:
+            continue
+        names = tuple(question.services[service].name for service in group.services)
+        loads = tuple(
+            {
+                name: float(load_qps[service, index])
+                for name, service in zip(names, group.services, strict=True)
+            }
+            for load_qps in solution.loads_qps
+        )
+        found.append(
+            Placement(
+                node_type=question.node_types[group.node_type].name,
+                services=names,
+                nodes=count,
+                loads_qps=loads if len(names) > 1 else (),
+            )
+        )
+    return tuple(found)
+
+
+def most_served(question: PlanQuestion, demand_qps: FloatArray) -> float:
+    """The greatest factor, up to 1, on all demand that there are nodes for. [1]"""
+    solution = solve(question.programme(demand_qps), most_served=True)
+    return 0.0 if solution.nodes is None else min(1.0, solution.served)

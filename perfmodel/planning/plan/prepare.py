@@ -1,0 +1,117 @@
+"""From a loaded fleet file to the question: node types with their power and memory, services, capacities."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import inf
+
+from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.provision import FleetFile
+from perfmodel.domain.scenario import TableNodeChoice
+from perfmodel.loading.fleet_file import LoadedFleet
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.scenario_file import LoadedScenario
+from perfmodel.loading.validated import parse_file
+from perfmodel.planning.plan.capacities import PairAsked, find_capacities
+from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
+from perfmodel.units import GIB
+
+
+def plan_question(
+    loaded: LoadedFleet, *, mixed_stacks: bool = False, extrapolate: bool = False
+) -> PlanQuestion:
+    """Read what a plan needs, and find the capacities that the file does not give.
+
+    Raises
+    ------
+    InputError
+        At the place in the fleet file, or in a file that it names, that cannot be used.
+    ExtrapolationError
+        If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
+    """
+    read = cache(lambda path: parse_file(path, ProfileFile))
+    types = tuple(_stocked_type(loaded, name, read) for name in loaded.fleet.node_types)
+    with loaded.places():
+        _require_power(loaded.fleet, types)
+    given: dict[Pair, PairCapacity] = {}
+    refused: dict[Pair, str] = {}
+    asked = []
+    for service in loaded.fleet.services:
+        for node_type in loaded.fleet.node_types:
+            qps = loaded.fleet.capacity_given(service, node_type)
+            if qps is None:
+                tune = loaded.fleet.services[service].tune
+                asked.append(PairAsked((service, node_type), loaded.on_node_type(service, node_type), tune))
+            elif qps == 0.0:
+                refused[service, node_type] = f"{service}: capacity given as 0"
+            else:
+                given[service, node_type] = PairCapacity(qps=qps, low_qps=qps)
+    found, why_not = find_capacities(
+        asked,
+        confidence=loaded.fleet.provision.confidence,
+        mixed_stacks=mixed_stacks,
+        extrapolate=extrapolate,
+    )
+    return PlanQuestion(
+        name=loaded.name,
+        services=tuple(
+            Service(
+                name=name,
+                demand_qps=loaded.demand_qps[name],
+                error=each.demand.error,
+                model_bytes=_model_bytes(loaded.scenarios[name]) if loaded.fleet.provision.sharing else 0.0,
+            )
+            for name, each in loaded.fleet.services.items()
+        ),
+        node_types=types,
+        hours=loaded.hours,
+        capacities={**given, **found},
+        refused={**refused, **why_not},
+        provision=loaded.fleet.provision,
+        grid_g_per_kwh=loaded.grid_g_per_kwh,
+    )
+
+
+def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
+    """A node type with the power and the memory of its profiles."""
+    assert callable(read), "reads a profile"
+    asked = loaded.fleet.node_types[name]
+    on_it = loaded.on_node_type(next(iter(loaded.fleet.services)), name)
+    tdp_w: float | None
+    if isinstance(asked.node, TableNodeChoice):
+        tdp_w, memory_bytes = asked.node.tdp_w, inf
+    else:
+        choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
+        hardware = [read(choice.path).hardware for choice in choices]
+        tdp_w = sum(each.tdp_w.value for each in hardware)
+        memory_bytes = min(each.memory_gib.value for each in hardware) * GIB
+    return StockedType(
+        name=name,
+        owned=asked.num_owned,
+        available=asked.num_available,
+        price_usd_per_h=asked.price_usd_per_h,
+        buy_price_usd_per_h=asked.buy_price_usd_per_h,
+        power_cap_w=inf if asked.power_cap_w is None else asked.power_cap_w,
+        tdp_w=tdp_w,
+        memory_bytes=memory_bytes,
+    )
+
+
+def _model_bytes(loaded: LoadedScenario) -> float:
+    if loaded.scenario.model is None:  # known by service times
+        return 0.0
+    model = parse_file(loaded.model_path(), RecModel)
+    return float(model.embedding_bytes + model.dense_parameter_bytes)
+
+
+def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
+    """Refuse what is asked of power where that of a node is not known."""
+    asked = fleet.provision
+    for each in types:
+        if each.tdp_w is None:
+            if asked.objective in ("power", "carbon"):
+                needs = f"provision.objective is {asked.objective}: expected tdp_w of its node"
+                raise ValueErrorAt(needs, ("node_types", each.name, "node"))
+            if asked.power_cap_w is not None or each.power_cap_w < inf:
+                raise ValueErrorAt("a power cap needs tdp_w of its node", ("node_types", each.name, "node"))

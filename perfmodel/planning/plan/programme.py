@@ -1,0 +1,404 @@
+"""The integer programme: how many nodes of each type serve what, at least cost.
+
+Nodes come in groups, all of one type and all serving the same services: one for each service and type, or,
+where nodes are shared, one for each set of services that fits a type's memory. With N nodes in a group, v of
+them not drained and m of them left after a failure,
+
+    minimise    sum over types of cost x nodes
+    subject to  for each service, in each condition:  sum over groups of load >= demand
+                for each group:  sum over its services of load / capacity <= (1 - headroom) m
+                m <= v - k where any is left (k lost nodes), or m <= v - v / z (z zones);
+                v <= (1 - maintenance) N
+                for each type: nodes <= stock;  sum over all of nodes x W <= power cap
+
+N, v and m being whole. "At least one left" needs a 0/1 variable y: m <= M y and m <= v - k y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isfinite
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+SMALL = 150
+"""Pairs of service and node type up to which the optimum is proved (gap 0)."""
+
+GAP = 1e-3
+"""Relative gap at which larger programmes stop. [1]"""
+
+MOST_S = 20.0
+"""Time for one programme; what was not proved by then is stated as its gap. [s]"""
+
+TOLERANCE = 1e-9
+"""Relative: of sums that are to be equal, as floats add them up. [1]"""
+
+MOST_TIE = 1e-4
+"""What the power of a node counts for beside the node itself, where nodes are counted: at most so much, and
+less than one node over all of them."""
+
+
+class Condition(NamedTuple):
+    """A state in which every service has its demand.
+
+    Attributes
+    ----------
+    free : float
+        Share of each capacity that stays free. [1]
+    lost_nodes : int
+        Of each group. [nodes]
+    zones : int or None
+        Over which each group is spread, the fullest being lost; None: none is lost.
+    """
+
+    free: float
+    lost_nodes: int = 0
+    zones: int | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether anything is lost."""
+        return self.lost_nodes > 0 or self.zones is not None
+
+
+class Group(NamedTuple):
+    """Nodes of a type that serve the same services, both by index."""
+
+    node_type: int
+    services: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Programme:
+    """What is given, by index of service s and node type t.
+
+    Attributes
+    ----------
+    demand_qps : (services,) float
+        To be served in every condition. [queries/s]
+    capacity_qps : (services, types) float
+        Of one node; 0 where a service does not run. [queries/s]
+    stock, owned : (types,) int
+        Nodes that there may be, and how many of them are there already.
+    cost, bought_cost : (types,) float
+        Of an owned node, and of one beyond those.
+    tie : (types,) float
+        From 0 to 1: what decides between equal costs, where `cost` counts nodes; else 0.
+    tdp_w : (types,) float
+        Power of a node. [W]
+    power_cap_w : float
+        Of all nodes; infinite where there is none. [W]
+    conditions : tuple of Condition
+        All have to hold.
+    maintenance : float
+        Share of each group that is drained. [1]
+    groups : tuple of Group
+        What nodes there may be.
+    """
+
+    demand_qps: FloatArray
+    capacity_qps: FloatArray
+    stock: IntArray
+    owned: IntArray
+    cost: FloatArray
+    bought_cost: FloatArray
+    tie: FloatArray
+    tdp_w: FloatArray
+    power_cap_w: float
+    conditions: tuple[Condition, ...]
+    maintenance: float
+    groups: tuple[Group, ...]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the optimum is proved."""
+        return len(self.groups) <= SMALL
+
+    @property
+    def tie_weight(self) -> float:
+        """What a tie of 1 counts for: all nodes together less than one."""
+        return min(MOST_TIE, 0.5 / max(1, int(self.stock.sum())))
+
+    @property
+    def binding_conditions(self) -> tuple[Condition, ...]:
+        """Those that no other implies: a failure that keeps as much free implies the ordinary day."""
+        failures = [condition for condition in self.conditions if condition.is_failure]
+        most_free = max((condition.free for condition in failures), default=-inf)
+        days = [condition for condition in self.conditions if not condition.is_failure]
+        return (*failures, *(condition for condition in days if condition.free > most_free))
+
+
+Status = Literal["optimal", "infeasible", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solution:
+    """What the solver found.
+
+    Attributes
+    ----------
+    status : {"optimal", "infeasible", "stopped"}
+        "optimal" within the gap asked for; "stopped" where time ran out, perhaps with nodes.
+    nodes : (groups,) int or None
+        In each group; None: none were found.
+    loads_qps : tuple of (services, groups) float
+        How each service's demand can be spread, in each of the binding conditions. [queries/s]
+    bound : float
+        No solution costs less.
+    served : float
+        Factor on all demand that is served, where that was to be greatest. [1]
+    """
+
+    status: Status
+    nodes: IntArray | None
+    loads_qps: tuple[FloatArray, ...]
+    bound: float
+    served: float = 1.0
+
+
+class _Rows:
+    """Rows of a sparse matrix, as they are written down."""
+
+    def __init__(self) -> None:
+        self.row: list[int] = []
+        self.column: list[int] = []
+        self.value: list[float] = []
+        self.low: list[float] = []
+        self.high: list[float] = []
+
+    def add(self, entries: Sequence[tuple[int, float]], low: float, high: float) -> None:
+        """Write low <= sum of value x variable <= high."""
+        for column, value in entries:
+            self.row.append(len(self.low))
+            self.column.append(column)
+            self.value.append(value)
+        self.low.append(low)
+        self.high.append(high)
+
+    def constraint(self, num_columns: int) -> LinearConstraint:
+        """All of them as scipy takes them."""
+        matrix = csr_array((self.value, (self.row, self.column)), shape=(len(self.low), num_columns))
+        return LinearConstraint(matrix, np.array(self.low), np.array(self.high))
+
+
+class _Columns:
+    """Variables, as they are introduced: bounds, whether whole, cost."""
+
+    def __init__(self) -> None:
+        self.high: list[float] = []
+        self.low: list[float] = []
+        self.whole: list[int] = []
+        self.cost: list[float] = []
+
+    def add(self, high: float, *, low: float = 0.0, whole: bool = True, cost: float = 0.0) -> int:
+        """Introduce a variable, and return its index."""
+        self.high.append(high)
+        self.low.append(low)
+        self.whole.append(int(whole))
+        self.cost.append(cost)
+        return len(self.high) - 1
+
+
+def solve(
+    programme: Programme,
+    *,
+    most_served: bool = False,
+    least_nodes: tuple[int, int] | None = None,
+    gap: float | None = None,
+) -> Solution:
+    """Find the cheapest nodes.
+
+    Parameters
+    ----------
+    most_served : bool
+        Find instead the greatest factor, up to 1, on all demand that can be served.
+    least_nodes : (type, number), optional
+        At least so many nodes of a type.
+    gap : float, optional
+        Relative gap at which to stop; by default 0 for small programmes. [1]
+    """
+    columns, rows = _Columns(), _Rows()
+    types = range(len(programme.stock))
+    group_nodes = [columns.add(float(programme.stock[group.node_type])) for group in programme.groups]
+    factor = columns.add(1.0, whole=False, cost=-1.0) if most_served else None
+    for node_type in types:
+        of_type = [
+            n for n, group in zip(group_nodes, programme.groups, strict=True) if group.node_type == node_type
+        ]
+        if not most_served:
+            _charge(programme, node_type, of_type, columns, rows)
+        least = least_nodes[1] if least_nodes is not None and least_nodes[0] == node_type else 0
+        if len(of_type) > 1 or least:
+            rows.add([(n, 1.0) for n in of_type], float(least), float(programme.stock[node_type]))
+        if least and not of_type:
+            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+    if isfinite(programme.power_cap_w):
+        drawn = [
+            (n, float(programme.tdp_w[group.node_type]) / max(programme.power_cap_w, 1e-9))
+            for n, group in zip(group_nodes, programme.groups, strict=True)
+        ]
+        rows.add(drawn, -inf, 1.0 + TOLERANCE)
+    serving = _serving(programme, group_nodes, columns, rows)
+    loads = []
+    for condition in programme.binding_conditions:
+        left = [
+            _left(programme, condition, index, serving[index], columns, rows)
+            for index in range(len(programme.groups))
+        ]
+        loads.append(_cover(programme, condition, left, factor, columns, rows))
+    return _run(programme, columns, rows, group_nodes, loads, factor, gap)
+
+
+def _charge(
+    programme: Programme, node_type: int, of_type: Sequence[int], columns: _Columns, rows: _Rows
+) -> None:
+    """Put the cost of a type's nodes on their variables, or on owned and bought ones apart."""
+    own, bought = float(programme.cost[node_type]), float(programme.bought_cost[node_type])
+    owned, stock = int(programme.owned[node_type]), int(programme.stock[node_type])
+    tie = programme.tie_weight * float(programme.tie[node_type])
+    if own == bought or owned >= stock or owned == 0:
+        for n in of_type:
+            columns.cost[n] = (bought if owned == 0 else own) + tie
+        return
+    first = columns.add(float(owned), cost=own + tie)
+    beyond = columns.add(float(stock - owned), cost=bought + tie)
+    rows.add([*((n, 1.0) for n in of_type), (first, -1.0), (beyond, -1.0)], 0.0, 0.0)
+    if bought < own:  # what is bought comes on top of what is owned, even where it is cheaper
+        some = columns.add(1.0)
+        rows.add([(beyond, 1.0), (some, -float(stock - owned))], -inf, 0.0)
+        rows.add([(first, 1.0), (some, -float(owned))], 0.0, inf)
+
+
+def _serving(programme: Programme, group_nodes: Sequence[int], columns: _Columns, rows: _Rows) -> list[int]:
+    """Nodes that are not drained: v <= (1 - maintenance) N."""
+    if programme.maintenance == 0.0:
+        return list(group_nodes)
+    serving = []
+    for n, group in zip(group_nodes, programme.groups, strict=True):
+        v = columns.add(float(programme.stock[group.node_type]))
+        rows.add([(v, 1.0), (n, programme.maintenance - 1.0)], -inf, TOLERANCE)
+        serving.append(v)
+    return serving
+
+
+def _left(
+    programme: Programme, condition: Condition, index: int, v: int, columns: _Columns, rows: _Rows
+) -> int:
+    """Nodes of a group that are left in a condition."""
+    if not condition.is_failure:
+        return v
+    most = _most_useful(programme, condition, programme.groups[index])
+    m = columns.add(float(most))
+    if condition.zones is not None:
+        rows.add([(m, 1.0), (v, 1.0 / condition.zones - 1.0)], -inf, TOLERANCE)
+    if condition.lost_nodes:
+        any_left = columns.add(1.0)
+        rows.add([(m, 1.0), (any_left, -float(most))], -inf, 0.0)
+        rows.add([(m, 1.0), (v, -1.0), (any_left, float(condition.lost_nodes))], -inf, 0.0)
+    return m
+
+
+def _most_useful(programme: Programme, condition: Condition, group: Group) -> int:
+    """Nodes beyond which a group serves nothing more."""
+    stock = int(programme.stock[group.node_type])
+    needed = 0.0
+    for service in group.services:
+        capacity_qps = float(programme.capacity_qps[service, group.node_type]) * (1.0 - condition.free)
+        needed += float(programme.demand_qps[service]) / capacity_qps
+    return min(stock, ceil(needed + TOLERANCE)) if needed < stock else stock
+
+
+def _cover(
+    programme: Programme,
+    condition: Condition,
+    left: Sequence[int],
+    factor: int | None,
+    columns: _Columns,
+    rows: _Rows,
+) -> dict[tuple[int, int], tuple[int, float]]:
+    """Demand in one condition; returns the variable, and its factor, of each service's load on each group."""
+    terms: dict[tuple[int, int], tuple[int, float]] = {}
+    for index, group in enumerate(programme.groups):
+        full = 1.0 - condition.free
+        if len(group.services) == 1:
+            service = group.services[0]
+            terms[service, index] = (
+                left[index],
+                full * float(programme.capacity_qps[service, group.node_type]),
+            )
+            continue
+        busy: list[tuple[int, float]] = [(left[index], -full)]
+        for service in group.services:
+            share = columns.add(float(programme.stock[group.node_type]), whole=False)
+            terms[service, index] = share, float(programme.capacity_qps[service, group.node_type])
+            busy.append((share, 1.0))
+        rows.add(busy, -inf, 0.0)
+    for service, demand_qps in enumerate(programme.demand_qps.tolist()):
+        if demand_qps <= 0.0:
+            continue
+        of_service = [
+            (column, value / demand_qps) for (which, _), (column, value) in terms.items() if which == service
+        ]
+        if factor is None:
+            rows.add(of_service, 1.0 - TOLERANCE, inf)
+        else:
+            rows.add([*of_service, (factor, -1.0)], 0.0, inf)
+    return terms
+
+
+def _run(
+    programme: Programme,
+    columns: _Columns,
+    rows: _Rows,
+    group_nodes: Sequence[int],
+    loads: Sequence[dict[tuple[int, int], tuple[int, float]]],
+    factor: int | None,
+    gap: float | None,
+) -> Solution:
+    if not columns.high:  # no group: nothing can be served, which is well where nothing is asked for
+        served = not (programme.demand_qps > 0.0).any()
+        none = np.zeros(0, np.int64)
+        return Solution(
+            status="optimal" if served else "infeasible",
+            nodes=none if served else None,
+            loads_qps=(),
+            bound=0.0 if served else inf,
+        )
+    result = milp(
+        np.array(columns.cost),
+        integrality=np.array(columns.whole),
+        bounds=Bounds(np.array(columns.low), np.array(columns.high)),
+        constraints=rows.constraint(len(columns.high)) if rows.low else (),
+        options={
+            "mip_rel_gap": (0.0 if programme.is_small else GAP) if gap is None else gap,
+            "time_limit": MOST_S,
+        },
+    )
+    bound = result.mip_dual_bound if result.mip_dual_bound is not None else -inf
+    if result.x is None:
+        infeasible = result.status == 2
+        return Solution(
+            status="infeasible" if infeasible else "stopped",
+            nodes=None,
+            loads_qps=(),
+            bound=inf if infeasible else bound,
+        )
+    loads_qps = tuple(np.zeros((len(programme.demand_qps), len(programme.groups))) for _ in loads)
+    for load_qps, of_condition in zip(loads_qps, loads, strict=True):
+        for (service, index), (column, value) in of_condition.items():
+            load_qps[service, index] = value * result.x[column]
+    return Solution(
+        status="optimal" if result.status == 0 else "stopped",
+        nodes=np.rint(result.x[list(group_nodes)]).astype(np.int64),
+        loads_qps=loads_qps,
+        bound=float(bound),
+        served=1.0 if factor is None else float(result.x[factor]),
+    )

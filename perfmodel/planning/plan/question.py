@@ -1,0 +1,309 @@
+"""What a plan is asked for: demand by hour, node types with their stock, what each serves of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from perfmodel.domain.provision import Failures, Provision
+from perfmodel.planning.plan.programme import Condition, Group, Programme
+
+FloatArray = npt.NDArray[np.float64]
+
+MOST_SHARING_SETS = 64
+"""Sets of services on one type that are tried where not all fit its memory together."""
+
+WATT_TO_KILOWATT = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockedType:
+    """A node type, as a plan needs it.
+
+    Attributes
+    ----------
+    name : str
+        What the file calls it.
+    owned, available : int
+        Nodes there are, and with those that can be bought. [nodes]
+    price_usd_per_h, buy_price_usd_per_h : float or None
+        Of an owned node that is on, and of a bought one. [USD/h]
+    power_cap_w : float
+        Of all its nodes; infinite where there is none. [W]
+    tdp_w : float or None
+        Of one node; None: not known. [W]
+    memory_bytes : float
+        For tables and weights; infinite where it is not known. [bytes]
+    """
+
+    name: str
+    owned: int
+    available: int
+    price_usd_per_h: float | None = None
+    buy_price_usd_per_h: float | None = None
+    power_cap_w: float = inf
+    tdp_w: float | None = None
+    memory_bytes: float = inf
+
+    @property
+    def most_nodes(self) -> int:
+        """That stock and the type's own power cap allow. [nodes]"""
+        if self.power_cap_w == inf or not self.tdp_w:
+            return self.available
+        return min(self.available, int(self.power_cap_w / self.tdp_w + 1e-9))
+
+
+class PairCapacity(NamedTuple):
+    """What one node of a type serves of a service.
+
+    Attributes
+    ----------
+    qps : float
+        By the central estimate. [queries/s]
+    low_qps : float
+        With the confidence asked for. [queries/s]
+    batch_size, offload_threshold_items : int or None
+        With which settings; None: not set, or not known.
+    source : str
+        Where the rates come from: "given", "tune", "capacity".
+    """
+
+    qps: float
+    low_qps: float
+    batch_size: int | None = None
+    offload_threshold_items: int | None = None
+    source: str = "given"
+
+
+class Service(NamedTuple):
+    """A service by name.
+
+    Attributes
+    ----------
+    demand_qps : tuple of float
+        Forecast of each hour. [queries/s]
+    error : float
+        Standard deviation of the forecast over it. [1]
+    model_bytes : float
+        Tables and weights; 0 where they are not known. [bytes]
+    """
+
+    name: str
+    demand_qps: tuple[float, ...]
+    error: float = 0.0
+    model_bytes: float = 0.0
+
+
+Pair = tuple[str, str]
+"""A service and a node type, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanQuestion:
+    """What is asked.
+
+    Attributes
+    ----------
+    name : str
+        Of the fleet.
+    services : tuple of Service
+        At least one.
+    node_types : tuple of StockedType
+        At least one.
+    hours : tuple of int
+        That are planned.
+    capacities : mapping of (service, node type) to PairCapacity
+        Of the pairs that run.
+    refused : mapping of (service, node type) to str
+        Why the others do not.
+    provision : Provision
+        What has to hold.
+    grid_g_per_kwh : tuple of float or None
+        Carbon intensity by hour. [g/kWh]
+    """
+
+    name: str
+    services: tuple[Service, ...]
+    node_types: tuple[StockedType, ...]
+    hours: tuple[int, ...]
+    capacities: Mapping[Pair, PairCapacity]
+    refused: Mapping[Pair, str]
+    provision: Provision
+    grid_g_per_kwh: tuple[float, ...] | None = None
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The ordinary day, and what may be lost."""
+        asked, failures = self.provision, self.provision.failures or Failures()
+        free = asked.headroom if asked.headroom_in_failure is None else asked.headroom_in_failure
+        found = [Condition(free=asked.headroom)]
+        if failures.nodes:
+            found.append(Condition(free=free, lost_nodes=failures.nodes))
+        if failures.zones is not None:
+            found.append(Condition(free=free, zones=failures.zones))
+        return tuple(found)
+
+    def planned_qps(self, hour: int) -> FloatArray:
+        """What each service is provided for in an hour, by index. [queries/s]"""
+        margins = [forecast_margin(each.error, self.provision.confidence) for each in self.services]
+        return np.array(
+            [each.demand_qps[hour] * margin for each, margin in zip(self.services, margins, strict=True)]
+        )
+
+    @property
+    def peak_qps(self) -> FloatArray:
+        """The largest that each service is provided for, whenever that is. [queries/s]"""
+        by_hour = np.array([self.planned_qps(hour) for hour in range(len(self.hours))])
+        return np.asarray(by_hour.max(axis=0))
+
+    @property
+    def low_qps(self) -> FloatArray:
+        """Capacity of each pair that runs, (services, types); 0 where one does not. [queries/s]"""
+        found = np.zeros((len(self.services), len(self.node_types)))
+        for row, service in enumerate(self.services):
+            for column, node_type in enumerate(self.node_types):
+                pair = self.capacities.get((service.name, node_type.name))
+                found[row, column] = 0.0 if pair is None else pair.low_qps
+        return found
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Nodes that there may be: of each type for each service, or for sets that share them."""
+        runs = self.low_qps > 0.0
+        if not self.provision.sharing:
+            return tuple(
+                Group(int(column), (row,))
+                for row in range(len(self.services))
+                for column in np.flatnonzero(runs[row])
+            )
+        return tuple(
+            Group(column, members)
+            for column, node_type in enumerate(self.node_types)
+            for members in fitting_sets(
+                [(int(row), self.services[row].model_bytes) for row in np.flatnonzero(runs[:, column])],
+                node_type.memory_bytes,
+            )
+        )
+
+    def unit_costs(self, grid_g_per_kwh: float | None) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Cost of an owned and of a bought node by type, and what decides between equals."""
+        types = self.node_types
+        tdp_w = np.array([each.tdp_w or 0.0 for each in types])
+        match self.provision.objective:
+            case "nodes":
+                ones = np.ones(len(types))
+                return ones, ones, tdp_w / max(1.0, *tdp_w)
+            case "power":
+                return tdp_w, tdp_w, 0.0 * tdp_w
+            case "price":
+                price = np.array([each.price_usd_per_h or 0.0 for each in types])
+                bought = [each.buy_price_usd_per_h for each in types]
+                return (
+                    price,
+                    np.array([own if buy is None else buy for own, buy in zip(price, bought, strict=True)]),
+                    0.0 * price,
+                )
+            case "carbon":
+                assert grid_g_per_kwh is not None, "checked where the file is read"
+                grams = tdp_w * WATT_TO_KILOWATT * grid_g_per_kwh
+                return grams, grams, 0.0 * grams
+
+    @property
+    def mean_grid_g_per_kwh(self) -> float | None:
+        """Over the hours: what a provision that is always on has. [g/kWh]"""
+        return None if self.grid_g_per_kwh is None else float(np.mean(self.grid_g_per_kwh))
+
+    def programme(self, demand_qps: FloatArray, grid_g_per_kwh: float | None = None) -> Programme:
+        """The integer programme for a demand."""
+        cost, bought, tie = self.unit_costs(
+            self.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
+        )
+        types = self.node_types
+        return Programme(
+            demand_qps=demand_qps,
+            capacity_qps=self.low_qps,
+            stock=np.array([each.most_nodes for each in types]),
+            owned=np.array([each.owned for each in types]),
+            cost=cost,
+            bought_cost=bought,
+            tie=tie,
+            tdp_w=np.array([each.tdp_w or 0.0 for each in types]),
+            power_cap_w=inf if self.provision.power_cap_w is None else self.provision.power_cap_w,
+            conditions=self.conditions,
+            maintenance=self.provision.maintenance,
+            groups=self.groups,
+        )
+
+    def asking(self, **changes: object) -> PlanQuestion:
+        """The same with another provision."""
+        return replace(self, provision=self.provision.model_copy(update=changes))
+
+    def grown(self, factor: float) -> PlanQuestion:
+        """The same with every demand times a factor."""
+        services = tuple(
+            each._replace(demand_qps=tuple(factor * qps for qps in each.demand_qps)) for each in self.services
+        )
+        return replace(self, services=services)
+
+    def without_errors(self) -> PlanQuestion:
+        """The same with forecasts that are certain."""
+        return replace(self, services=tuple(each._replace(error=0.0) for each in self.services))
+
+    def by_central_estimates(self) -> PlanQuestion:
+        """The same with capacities that are as likely too high as too low."""
+        central = {pair: each._replace(low_qps=each.qps) for pair, each in self.capacities.items()}
+        return replace(self, capacities=central)
+
+
+def forecast_margin(error: float, confidence: float) -> float:
+    """Factor on a forecast that demand stays below with a confidence: 1 + error x normal quantile. [1]
+
+    Derived here: demand is normal around its forecast, its standard deviation being `error` times that.
+
+    Examples
+    --------
+    >>> round(forecast_margin(0.1, 0.9), 4)
+    1.1282
+    """
+    return 1.0 + error * NormalDist().inv_cdf(confidence)
+
+
+def fitting_sets(services: list[tuple[int, float]], memory_bytes: float) -> list[tuple[int, ...]]:
+    """The largest sets of services whose models fit a memory together; a set within another is left out.
+
+    Parameters
+    ----------
+    services : list of (int, float)
+        Index and size of each. [bytes]
+    memory_bytes : float
+        Of one node. [bytes]
+
+    Examples
+    --------
+    >>> fitting_sets([(0, 6.0), (1, 5.0), (2, 3.0)], 10.0)
+    [(0, 2), (1, 2)]
+    >>> fitting_sets([(0, 6.0), (1, 5.0)], 100.0)
+    [(0, 1)]
+    """
+    alone = [(index, size) for index, size in services if size <= memory_bytes]
+    if sum(size for _, size in alone) <= memory_bytes:
+        return [tuple(index for index, _ in alone)] if alone else []
+    found: list[tuple[int, ...]] = []
+
+    def extend(chosen: tuple[int, ...], left: float, rest: list[tuple[int, float]]) -> None:
+        if len(found) >= MOST_SHARING_SETS:
+            return
+        fits = [(at, each) for at, each in enumerate(rest) if each[1] <= left]
+        for at, (index, size) in fits:
+            extend((*chosen, index), left - size, rest[at + 1 :])
+        if not fits and not any(set(chosen) <= set(other) for other in found):
+            found.append(chosen)
+
+    extend((), memory_bytes, alone)
+    return found

@@ -1,0 +1,386 @@
+"""The JSON document of `perfplan plan`."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from perfmodel.domain.provision import ObjectiveName
+from perfmodel.planning.plan.answer import (
+    Baseline,
+    Binding,
+    Check,
+    Growth,
+    GrowthRow,
+    HourPlan,
+    NotChosen,
+    Optimum,
+    PlanAnswer,
+    Provisioned,
+    Simulated,
+    Verdict,
+    per_query,
+)
+from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.report.documents import SchemaKey, document
+from perfmodel.units import MS
+
+VERSION = 1
+
+UNITS = {"nodes": "nodes", "power": "W", "price": "USD/h", "carbon": "g CO2/h"}
+
+NodesDocument = dict[str, dict[str, int]]
+"""Nodes by service and node type."""
+
+
+@document
+class ProvisionDocument(TypedDict):
+    """Nodes that are on; where they are shared, `nodes` counts each for every service that it serves."""
+
+    nodes: NodesDocument
+    nodes_by_type: dict[str, int]
+    num_nodes: int
+    bought: dict[str, int]
+    power_w: float | None
+    price_usd_per_h: float | None
+    usd_per_million_queries: float | None
+    joules_per_query: float | None
+    g_co2_per_million_queries: float | None
+
+
+@document
+class HourDocument(TypedDict):
+    """One hour, planned for itself; null where it is infeasible."""
+
+    hour: int
+    demand_qps: dict[str, float]
+    planned_qps: dict[str, float]
+    nodes: NodesDocument | None
+    num_nodes: int | None
+    power_w: float | None
+    price_usd_per_h: float | None
+    objective_value: float | None
+    lower_bound: float | None
+    gap: float | None
+    usd_per_million_queries: float | None
+    joules_per_query: float | None
+    g_co2_per_million_queries: float | None
+
+
+@document
+class BaselineDocument(TypedDict):
+    """Another way to provide: at peak, and over the hours."""
+
+    feasible: bool
+    num_nodes: int | None
+    power_w: float | None
+    price_usd_per_h: float | None
+    node_hours: float | None
+    mean_power_w: float | None
+    mean_price_usd_per_h: float | None
+    sla_missed_share: float | None
+    nodes: NodesDocument | None
+    note: str
+
+
+@document
+class BaselinesDocument(TypedDict):
+    """The ways beside the plan."""
+
+    greedy: BaselineDocument
+    oblivious: BaselineDocument
+    perfect_autoscaler: BaselineDocument
+    simulated_autoscaler: BaselineDocument
+
+
+@document
+class CapacityOfPair(TypedDict):
+    """What one node serves; `low_qps` with the confidence asked for. A pair that does not run says why."""
+
+    qps: float | None
+    low_qps: float | None
+    batch_size: int | None
+    offload_threshold_items: int | None
+    source: str
+
+
+@document
+class CheckDocument(TypedDict):
+    """A service in an hour, simulated; or why not."""
+
+    hour: int
+    service: str
+    num_nodes: int
+    percentile: float
+    latency_ms: float | None
+    limit_ms: float
+    verdict: str
+
+
+@document
+class SimulatedDocument(TypedDict):
+    """The plan after simulation raised it, `raised_by` by service."""
+
+    nodes: NodesDocument
+    num_nodes: int
+    objective_value: float | None
+    raised_by: dict[str, int]
+    holds: bool
+
+
+@document
+class NotChosenDocument(TypedDict):
+    """A node type that the static provision leaves out."""
+
+    node_type: str
+    why: str
+    would_be_at_price_usd_per_h: float | None
+    would_be_at_power_w: float | None
+
+
+@document
+class SafetyDocument(TypedDict):
+    """What a safety costs: the static provision less the one without it."""
+
+    safety: str
+    num_nodes: int | None
+    objective_value: float | None
+
+
+@document
+class ReliefDocument(TypedDict):
+    """A change that alone would make the plan feasible; null where no amount of it would, or it has none."""
+
+    change: str
+    amount: float | None
+    unit: str
+    note: str
+
+
+@document
+class BindingDocument(TypedDict):
+    """What makes the plan infeasible."""
+
+    constraint: str
+    frees: list[ReliefDocument]
+
+
+@document
+class GrowthRowDocument(TypedDict):
+    """The static provision for all demand times a factor; `unused` are owned nodes that it does not need."""
+
+    growth: float
+    num_nodes: int | None
+    objective_value: float | None
+    power_w: float | None
+    price_usd_per_h: float | None
+    nodes_by_type: dict[str, int] | None
+    bought: dict[str, int] | None
+    unused: dict[str, int] | None
+
+
+@document
+class GrowthDocument(TypedDict):
+    """How the plan grows: up to `gives_out_at`; beyond it there is too little of what `gives_out` names."""
+
+    rows: list[GrowthRowDocument]
+    gives_out_at: float | None
+    gives_out: str | None
+
+
+@document
+class PlanDocument(TypedDict):
+    """How many nodes of which kind."""
+
+    schema: SchemaKey
+    fleet: str
+    verdict: Verdict
+    objective: ObjectiveName
+    objective_unit: str
+    objective_value: float | None
+    lower_bound: float | None
+    gap: float | None
+    optimal: bool | None
+    static: ProvisionDocument | None
+    simulated: SimulatedDocument | None
+    hours: list[HourDocument]
+    baselines: BaselinesDocument
+    capacity_qps: dict[str, dict[str, CapacityOfPair]]
+    checks: list[CheckDocument]
+    safeties: list[SafetyDocument]
+    not_chosen: list[NotChosenDocument]
+    binding: BindingDocument | None
+    growth: GrowthDocument | None
+    mean_demand_qps: float
+    power_model: str
+    notes: list[str]
+
+
+def plan_document(result: PlanAnswer) -> PlanDocument:
+    """Return the document; what does not exist is None."""
+    question, static = result.question, result.static
+    grid = question.mean_grid_g_per_kwh
+    return {
+        "schema": {"name": "plan", "version": VERSION},
+        "fleet": question.name,
+        "verdict": result.verdict,
+        "objective": question.provision.objective,
+        "objective_unit": UNITS[question.provision.objective],
+        "objective_value": None if static is None else static.objective_value,
+        "lower_bound": None if static is None else static.lower_bound,
+        "gap": None if static is None else static.gap,
+        "optimal": None if static is None else static.is_optimal,
+        "static": None if static is None else _provision(static.provisioned, result.mean_qps, grid),
+        "simulated": None if result.simulated is None else _simulated(result.simulated, grid),
+        "hours": [_hour(hour) for hour in result.hours],
+        "baselines": {
+            "greedy": _baseline(result.baselines["greedy"]),
+            "oblivious": _baseline(result.baselines["oblivious"]),
+            "perfect_autoscaler": _baseline(result.baselines["perfect_autoscaler"]),
+            "simulated_autoscaler": _baseline(result.baselines["simulated_autoscaler"]),
+        },
+        "capacity_qps": _capacities(question),
+        "checks": [_check(check) for check in result.checks],
+        "safeties": [
+            {"safety": each.safety, "num_nodes": each.num_nodes, "objective_value": each.objective_value}
+            for each in result.safeties
+        ],
+        "not_chosen": [_not_chosen(each) for each in result.not_chosen],
+        "binding": None if result.binding is None else _binding(result.binding),
+        "growth": None if result.growth is None else _growth(result.growth),
+        "mean_demand_qps": result.mean_qps,
+        "power_model": "static TDP of the nodes that are on",
+        "notes": list(result.notes),
+    }
+
+
+def _provision(of: Provisioned, mean_qps: float, grid: float | None) -> ProvisionDocument:
+    each = per_query(of.price_usd_per_h, of.power_w, of.carbon_g_per_h(grid), mean_qps)
+    return {
+        "nodes": of.nodes,
+        "nodes_by_type": of.by_type,
+        "num_nodes": of.num_nodes,
+        "bought": of.bought,
+        "power_w": of.power_w,
+        "price_usd_per_h": of.price_usd_per_h,
+        "usd_per_million_queries": each.usd_per_million_queries,
+        "joules_per_query": each.joules_per_query,
+        "g_co2_per_million_queries": each.g_co2_per_million_queries,
+    }
+
+
+def _hour(hour: HourPlan) -> HourDocument:
+    optimum: Optimum | None = hour.optimum
+    of = None if optimum is None else optimum.provisioned
+    price, power_w = (None, None) if of is None else (of.price_usd_per_h, of.power_w)
+    carbon = None if of is None else of.carbon_g_per_h(hour.grid_g_per_kwh)
+    each = per_query(price, power_w, carbon, sum(hour.demand_qps.values()))
+    return {
+        "hour": hour.hour,
+        "demand_qps": dict(hour.demand_qps),
+        "planned_qps": dict(hour.planned_qps),
+        "nodes": None if of is None else of.nodes,
+        "num_nodes": None if of is None else of.num_nodes,
+        "power_w": power_w,
+        "price_usd_per_h": price,
+        "objective_value": None if optimum is None else optimum.objective_value,
+        "lower_bound": None if optimum is None else optimum.lower_bound,
+        "gap": None if optimum is None else optimum.gap,
+        "usd_per_million_queries": each.usd_per_million_queries,
+        "joules_per_query": each.joules_per_query,
+        "g_co2_per_million_queries": each.g_co2_per_million_queries,
+    }
+
+
+def _baseline(of: Baseline) -> BaselineDocument:
+    return {
+        "feasible": of.feasible,
+        "num_nodes": of.num_nodes,
+        "power_w": of.power_w,
+        "price_usd_per_h": of.price_usd_per_h,
+        "node_hours": of.node_hours,
+        "mean_power_w": of.mean_power_w,
+        "mean_price_usd_per_h": of.mean_price_usd_per_h,
+        "sla_missed_share": of.sla_missed_share,
+        "nodes": None if of.nodes is None else {name: dict(counts) for name, counts in of.nodes.items()},
+        "note": of.note,
+    }
+
+
+def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
+    found: dict[str, dict[str, CapacityOfPair]] = {}
+    for service in question.services:
+        found[service.name] = {}
+        for node_type in question.node_types:
+            pair = question.capacities.get((service.name, node_type.name))
+            refused = question.refused.get((service.name, node_type.name), "not known")
+            found[service.name][node_type.name] = {
+                "qps": None if pair is None else pair.qps,
+                "low_qps": None if pair is None else pair.low_qps,
+                "batch_size": None if pair is None else pair.batch_size,
+                "offload_threshold_items": None if pair is None else pair.offload_threshold_items,
+                "source": f"refused: {refused}" if pair is None else pair.source,
+            }
+    return found
+
+
+def _growth(growth: Growth) -> GrowthDocument:
+    return {
+        "rows": [_growth_row(row) for row in growth.rows],
+        "gives_out_at": growth.gives_out_at,
+        "gives_out": growth.gives_out,
+    }
+
+
+def _growth_row(row: GrowthRow) -> GrowthRowDocument:
+    of = None if row.static is None else row.static.provisioned
+    return {
+        "growth": row.growth,
+        "num_nodes": None if of is None else of.num_nodes,
+        "objective_value": None if row.static is None else row.static.objective_value,
+        "power_w": None if of is None else of.power_w,
+        "price_usd_per_h": None if of is None else of.price_usd_per_h,
+        "nodes_by_type": None if of is None else of.by_type,
+        "bought": None if of is None else of.bought,
+        "unused": None if of is None else row.unused,
+    }
+
+
+def _check(check: Check) -> CheckDocument:
+    return {
+        "hour": check.hour,
+        "service": check.service,
+        "num_nodes": check.num_nodes,
+        "percentile": check.percentile,
+        "latency_ms": None if check.latency_s is None else check.latency_s / MS,
+        "limit_ms": check.limit_s / MS,
+        "verdict": check.verdict,
+    }
+
+
+def _simulated(of: Simulated, grid: float | None) -> SimulatedDocument:
+    return {
+        "nodes": of.provisioned.nodes,
+        "num_nodes": of.provisioned.num_nodes,
+        "objective_value": of.provisioned.objective_value(grid),
+        "raised_by": dict(of.raised_by),
+        "holds": of.holds,
+    }
+
+
+def _not_chosen(each: NotChosen) -> NotChosenDocument:
+    return {
+        "node_type": each.node_type,
+        "why": each.why,
+        "would_be_at_price_usd_per_h": each.at_price_usd_per_h,
+        "would_be_at_power_w": each.at_power_w,
+    }
+
+
+def _binding(binding: Binding) -> BindingDocument:
+    return {
+        "constraint": binding.constraint,
+        "frees": [
+            {"change": each.change, "amount": each.amount, "unit": each.unit, "note": each.note}
+            for each in binding.frees
+        ],
+    }

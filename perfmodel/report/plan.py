@@ -1,0 +1,226 @@
+"""The terminal page of `perfplan plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from perfmodel.planning.plan.answer import (
+    Baseline,
+    Binding,
+    Growth,
+    PlanAnswer,
+    Provisioned,
+    Relief,
+    per_query,
+)
+from perfmodel.report.tables import number
+
+UNITS = {"nodes": "nodes", "power": "W", "price": "USD/h", "carbon": "g CO2/h"}
+
+BASELINES = {
+    "greedy": "greedy",
+    "oblivious": "oblivious",
+    "perfect_autoscaler": "perfect autoscaler",
+    "simulated_autoscaler": "simulated autoscaler",
+}
+
+
+def plan_page(result: PlanAnswer) -> RenderableType:
+    """The answer in a sentence, the nodes, the day, what else there would be, and what each safety costs."""
+    question, static = result.question, result.static
+    parts: list[RenderableType] = [
+        f"[bold]{question.name}[/]: {len(question.services)} services, "
+        f"{len(question.node_types)} node types, {len(question.hours)} hours"
+    ]
+    if static is None:
+        parts.append(
+            "[bold red]infeasible[/]: no provision covers the largest demand of every service at once"
+        )
+        if result.binding is not None:
+            parts += ["", *_binding(result.binding)]
+    else:
+        parts += [_sentence(result), "", _nodes(static.provisioned), "", _figures(result)]
+    if result.checks:
+        parts += ["", _checks(result)]
+    if result.growth is not None:
+        parts += ["", _growth(result.growth)]
+        if result.growth.gives_out_at is not None:
+            at = number(result.growth.gives_out_at, 4)
+            parts.append(f"served up to a growth of {at}; beyond it {result.growth.gives_out} gives out")
+    parts += ["", _hours(result), "", _baselines(result)]
+    if result.safeties:
+        parts += ["", _safeties(result)]
+    parts += [f"not chosen: {each.node_type}: {each.why}" for each in result.not_chosen]
+    parts += [f"note: {note}" for note in result.notes]
+    return Group(*parts)
+
+
+def _sentence(result: PlanAnswer) -> str:
+    static = result.static
+    assert static is not None, "there is a plan"
+    unit = UNITS[result.question.provision.objective]
+    proved = "none needs less" if static.is_optimal else f"within {number(100 * static.gap)} % of the least"
+    return (
+        f"[bold green]feasible[/]: [bold]{static.provisioned.num_nodes:,} nodes[/], always on, carry the "
+        f"largest demand of every service; {number(static.objective_value, 6)} {unit}: {proved}"
+    )
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index == 0 else "right")
+    return table
+
+
+def _nodes(provisioned: Provisioned) -> Table:
+    question = provisioned.question
+    used = [each.name for each in question.node_types if provisioned.by_type[each.name]]
+    shared = ", shared: each counts for every service" if question.provision.sharing else ""
+    table = _table(f"nodes{shared}", "service", "queries/s planned for", *used)
+    for service, peak_qps in zip(question.services, question.peak_qps, strict=True):
+        counts = provisioned.nodes[service.name]
+        cells = [f"{counts[name]:,}" if counts.get(name) else "–" for name in used]
+        table.add_row(service.name, number(float(peak_qps), 4), *cells)
+    table.add_row("all", "", *(f"{provisioned.by_type[name]:,}" for name in used), style="bold")
+    return table
+
+
+def _figures(result: PlanAnswer) -> Table:
+    assert result.static is not None, "there is a plan"
+    of, grid = result.static.provisioned, result.question.mean_grid_g_per_kwh
+    each = per_query(of.price_usd_per_h, of.power_w, of.carbon_g_per_h(grid), result.mean_qps)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row(
+        "power, static TDP", f"{number(of.power_w, 6)} W; {number(each.joules_per_query)} J a query"
+    )
+    if of.price_usd_per_h is not None:
+        table.add_row(
+            "price",
+            f"{number(of.price_usd_per_h, 6)} USD/h; "
+            f"{number(each.usd_per_million_queries)} USD a million queries",
+        )
+    if each.g_co2_per_million_queries is not None:
+        table.add_row("carbon", f"{number(each.g_co2_per_million_queries)} g CO2 a million queries")
+    table.add_row("to be bought", _counted(of.bought))
+    if (simulated := result.simulated) is not None:
+        raised = ", ".join(f"{name} by {count}" for name, count in simulated.raised_by.items() if count)
+        holds = "every simulated SLA holds" if simulated.holds else "[bold red]an SLA does not hold[/]"
+        table.add_row(
+            "simulated", f"{simulated.provisioned.num_nodes:,} nodes, raised {raised or 'by none'}; {holds}"
+        )
+    return table
+
+
+def _checks(result: PlanAnswer) -> Table:
+    table = _table("simulated", "service", "hour", "nodes", "ms", "limit ms")
+    table.add_column("verdict")
+    for check in result.checks:
+        latency = None if check.latency_s is None else 1e3 * check.latency_s
+        table.add_row(
+            check.service,
+            str(check.hour),
+            f"{check.num_nodes:,}",
+            number(latency, 4),
+            f"p{100 * check.percentile:g} {number(1e3 * check.limit_s)}",
+            check.verdict,
+        )
+    return table
+
+
+def _hours(result: PlanAnswer) -> Table:
+    table = _table("each hour for itself", "hour", "queries/s", "nodes", "W", "USD/h")
+    for hour in result.hours:
+        of = None if hour.optimum is None else hour.optimum.provisioned
+        table.add_row(
+            str(hour.hour),
+            number(sum(hour.demand_qps.values()), 4),
+            "infeasible" if of is None else f"{of.num_nodes:,}",
+            number(None if of is None else of.power_w, 6),
+            number(None if of is None else of.price_usd_per_h, 6),
+        )
+    return table
+
+
+def _growth(growth: Growth) -> Table:
+    table = _table("more traffic", "growth", "nodes", "W", "USD/h")
+    table.add_column("to be bought")
+    table.add_column("owned, not needed")
+    for row in growth.rows:
+        of = None if row.static is None else row.static.provisioned
+        table.add_row(
+            f"{row.growth:g}",
+            "infeasible" if of is None else f"{of.num_nodes:,}",
+            number(None if of is None else of.power_w, 6),
+            number(None if of is None else of.price_usd_per_h, 6),
+            "" if of is None else _counted(of.bought),
+            _counted(row.unused),
+        )
+    return table
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "–"
+
+
+def _baselines(result: PlanAnswer) -> Table:
+    table = _table(
+        "beside the plan", "", "nodes at peak", "W at peak", "USD/h at peak", "node hours", "SLA missed"
+    )
+    if result.static is not None:
+        of = result.static.provisioned
+        node_hours = float(of.num_nodes * len(result.hours))
+        table.add_row(
+            "this plan, always on",
+            f"{of.num_nodes:,}",
+            number(of.power_w, 6),
+            number(of.price_usd_per_h, 6),
+            number(node_hours, 6),
+            "",
+        )
+    for key, name in BASELINES.items():
+        table.add_row(name, *_baseline(result.baselines[key]))
+    return table
+
+
+def _baseline(of: Baseline) -> tuple[str, ...]:
+    if of.num_nodes is None:
+        return ("no", "", "", "", of.note.rpartition("; ")[2])
+    missed = "" if of.sla_missed_share is None else f"{number(100 * of.sla_missed_share)} %"
+    return (
+        f"{of.num_nodes:,}",
+        number(of.power_w, 6),
+        number(of.price_usd_per_h, 6),
+        number(of.node_hours, 6),
+        missed,
+    )
+
+
+def _safeties(result: PlanAnswer) -> Table:
+    unit = UNITS[result.question.provision.objective]
+    headings = ("nodes",) if unit == "nodes" else ("nodes", unit)
+    table = _table("what each safety costs", "", *headings)
+    for each in result.safeties:
+        nodes = "–" if each.num_nodes is None else f"{each.num_nodes:+,}"
+        table.add_row(each.safety, nodes, *([] if unit == "nodes" else [number(each.objective_value, 4)]))
+    return table
+
+
+def _binding(binding: Binding) -> list[RenderableType]:
+    return [
+        f"what binds: [bold]{binding.constraint}[/]",
+        "what would free it, each alone:",
+        *(f"  {_relief(each)}" for each in binding.frees),
+    ]
+
+
+def _relief(relief: Relief) -> str:
+    note = f" ({relief.note})" if relief.note else ""
+    if relief.amount is None:
+        return f"{relief.change}{note}"
+    return f"{relief.change}: {number(relief.amount, 6)} {relief.unit}{note}"

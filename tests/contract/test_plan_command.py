@@ -1,0 +1,286 @@
+"""`perfplan plan`: keys, exit codes, answers that can be checked by hand, and the place of each mistake."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfmodel.cli.main import main
+from perfmodel.loading.shipped import shipped_names
+
+PLAN_KEYS = {
+    *("verdict", "objective", "objective_value", "lower_bound", "gap", "optimal", "static", "simulated"),
+    *("hours", "baselines", "capacity_qps", "checks", "not_chosen", "binding"),
+}
+STATIC_KEYS = {"nodes", "num_nodes", "bought", "power_w", "price_usd_per_h", "usd_per_million_queries"}
+HOUR_KEYS = {"hour", "demand_qps", "nodes", "num_nodes", "power_w", "price_usd_per_h"}
+
+FLEET = """\
+services:
+  feed:
+    scenario: rm1_broadwell
+    demand: {qps: 9000}
+  ads: {scenario: rm3_broadwell, demand: {peak_qps: 1000, shape: diurnal, trough: 0.4, growth: 2.0}}
+node_types:
+  broadwell: {node: {cpu: broadwell@hpca2020}, owned: 4, available: 30, price_usd_per_h: 1.0}
+  skylake:
+    node: {cpu: skylake@hpca2020}
+    available: 20
+    price_usd_per_h: 1.5
+capacities:
+  feed: {broadwell: 1900, skylake: 2000}
+  ads: {broadwell: 500, skylake: 900}
+provision: {objective: price}
+"""
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = main(["plan", *arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> str:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET, encoding="utf-8")
+    return str(path)
+
+
+def test_a_plan_has_the_promised_keys_and_what_can_be_worked_out_by_hand(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = ask(capsys, fleet)
+    assert code == 0
+    assert answer.keys() >= PLAN_KEYS
+    assert answer["static"].keys() >= STATIC_KEYS
+    assert all(hour.keys() >= HOUR_KEYS for hour in answer["hours"])
+    # feed: ceil(9000 / 1900) = 5 nodes of 1 USD; ads: 2000 by 2 x 900 and 1 x 500, 4 USD, as 4 x 500 are.
+    assert answer["objective_value"] == pytest.approx(9.0)
+    assert (answer["optimal"], answer["gap"], answer["lower_bound"]) == (True, 0.0, answer["objective_value"])
+    assert answer["static"]["bought"]["broadwell"] == answer["static"]["nodes_by_type"]["broadwell"] - 4
+    mean_qps = answer["mean_demand_qps"]
+    assert mean_qps == pytest.approx(9000 + 2000 * (0.4 + 0.6 / 2))
+    assert answer["static"]["usd_per_million_queries"] == pytest.approx(9.0 / (mean_qps * 3600) * 1e6)
+    assert len(answer["hours"]) == 24
+    assert answer["hours"][20]["demand_qps"] == {"feed": 9000.0, "ads": pytest.approx(2000.0)}
+    assert answer["hours"][8]["demand_qps"]["ads"] == pytest.approx(800.0)
+    assert answer["capacity_qps"]["feed"]["broadwell"] == {
+        **{"qps": 1900.0, "low_qps": 1900.0, "batch_size": None, "offload_threshold_items": None},
+        "source": "given",
+    }
+
+
+def test_a_forecast_with_an_error_is_provided_for_with_the_confidence(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, answer = ask(
+        capsys, fleet, "--set", "services.feed.demand.error=0.2", "--set", "provision.confidence=0.9"
+    )
+    hour = answer["hours"][0]
+    assert hour["demand_qps"]["feed"] == 9000.0
+    assert hour["planned_qps"]["feed"] == pytest.approx(9000.0 * (1 + 0.2 * 1.2815515655))
+    assert [each["safety"] for each in answer["safeties"]] == ["forecast error"]
+
+
+def test_infeasible_is_an_answer_that_says_what_would_free_it(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--set", "node_types.broadwell.available=4", "--set", "node_types.skylake.available=2"]
+    code, answer = ask(capsys, fleet, *few)
+    assert (code, answer["verdict"], answer["objective_value"], answer["static"]) == (
+        3,
+        "infeasible",
+        None,
+        None,
+    )
+    assert answer["binding"]["constraint"].startswith("stock")
+    frees = {each["change"]: each["amount"] for each in answer["binding"]["frees"]}
+    more = int(frees["more nodes of broadwell"])
+    enough, short = 4 + more, 4 + more - 1
+    again = ["--set", "node_types.skylake.available=2"]
+    assert main(["plan", fleet, *again, "--set", f"node_types.broadwell.available={enough}"]) == 0
+    assert main(["plan", fleet, *again, "--set", f"node_types.broadwell.available={short}"]) == 3
+    less = frees["less traffic of every service"] / (9000 + 2000)
+    for factor, expected in ((1 - less - 1e-3, 0), (1 - less + 1e-3, 3)):
+        scaled = [
+            "--set",
+            f"services.feed.demand.growth={factor}",
+            "--set",
+            f"services.ads.demand.growth={2 * factor}",
+        ]
+        assert main(["plan", fleet, *few, *scaled]) == expected
+    capsys.readouterr()
+
+
+def test_a_type_is_chosen_from_the_price_on_that_is_said(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dear = ["--set", "node_types.skylake.price_usd_per_h=3"]
+    _, answer = ask(capsys, fleet, *dear)
+    (left_out,) = answer["not_chosen"]
+    price = left_out["would_be_at_price_usd_per_h"]
+    assert left_out["node_type"] == "skylake"
+    assert 0 < price < 3
+    for factor, used in ((0.999, True), (1.001, False)):
+        _, answer = ask(capsys, fleet, "--set", f"node_types.skylake.price_usd_per_h={factor * price}")
+        assert (answer["static"]["nodes_by_type"]["skylake"] > 0) == used
+
+
+def test_baselines_hold_what_the_plan_holds_and_are_no_better(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, answer = ask(
+        capsys, fleet, "--set", "provision.objective=power", "--set", "provision.failures={nodes: 1}"
+    )
+    for name in ("greedy", "oblivious"):
+        baseline = answer["baselines"][name]
+        assert baseline["feasible"]
+        assert baseline["power_w"] >= answer["static"]["power_w"]
+        rates = {"feed": {"broadwell": 1900, "skylake": 2000}, "ads": {"broadwell": 500, "skylake": 900}}
+        for service, demand in (("feed", 9000), ("ads", 2000)):
+            counts = baseline["nodes"][service]
+            assert sum(max(0, n - 1) * rates[service][kind] for kind, n in counts.items()) >= demand
+    perfect, simulated = (
+        answer["baselines"]["perfect_autoscaler"],
+        answer["baselines"]["simulated_autoscaler"],
+    )
+    assert perfect["node_hours"] == sum(hour["num_nodes"] for hour in answer["hours"])
+    assert simulated["node_hours"] >= 0.9 * perfect["node_hours"]
+
+
+def test_an_autoscaler_that_aims_too_high_misses_while_its_nodes_start(
+    fleet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demand.csv").write_text("hour,qps\n0,1000\n1,9000\n2,1000\n", encoding="utf-8")
+    steps = ["--set", "services.ads.demand={qps: 500}", "--set", "provision.autoscaler.target_utilisation=1"]
+    text = FLEET.replace("{qps: 9000}", "{file: demand.csv}")
+    Path(fleet).write_text(text, encoding="utf-8")
+    _, answer = ask(capsys, fleet, *steps)
+    missed = answer["baselines"]["simulated_autoscaler"]["sla_missed_share"]
+    # Seen after a minute, started after five more: six minutes of the hour of 9000.
+    assert missed == pytest.approx(0.1 * 9000 / (1000 + 9000 + 1000 + 3 * 500))
+    assert len(answer["hours"]) == 3
+    assert math.isclose(answer["mean_demand_qps"], 11_000 / 3 + 500)
+
+
+@pytest.mark.parametrize("name", shipped_names("fleet"))
+def test_shipped_fleets_are_feasible(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", name]) == 0
+    assert "feasible" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "{qps: 9000}": [
+        (
+            "{qps: 9000, peak_qps: 1}",
+            "4:35: peak_qps: expected one of qps, peak_qps and file, got qps and peak_qps",
+        ),
+        ("{}", "4:13: demand: expected one of qps, peak_qps and file, got none of them"),
+        ("{qps: -1}", "4:19: qps: expected a number > 0 or null, got -1"),
+        ("{qps: 1, trough: 0.4}", "4:30: trough: expected only with peak_qps, got it with qps"),
+        ("{file: none.csv}", "4:20: file: expected a file, found none at"),
+        ("{qps: 1, growht: 2}", "4:22: unknown key 'growht' in services.feed.demand; did you mean 'growth'?"),
+    ],
+    "owned: 4": [
+        ("owned: 40", "7:55: owned: expected at most available, 30, which counts the owned, got 40")
+    ],
+    "available: 20": [
+        ("owned: 20\n    available: 2.5", "11:16: available: expected a whole number >= 0 or null")
+    ],
+    "    available: 20\n": [("", "9:5: skylake: expected available: the nodes that there are")],
+    "price_usd_per_h: 1.5": [
+        ("power_cap_w: 1", "9:5: skylake: provision.objective is price: expected price")
+    ],
+    "rm1_broadwell": [("rm1", "3:15: scenario: unknown scenario 'rm1'")],
+    "broadwell@hpca2020": [("brodwell", "7:27: cpu: unknown profile 'brodwell'; did you mean 'broadwell'?")],
+    "  ads: {broadwell: 500": [("  adds: {broadwell: 500", "14:9: adds: expected a service (feed, ads)")],
+    "skylake: 900": [("skyline: 900", "14:34: skyline: expected a node type (broadwell, skylake)")],
+    "objective: price": [
+        ("objective: prize", "15:24: objective: expected one of nodes, power, price, carbon, got 'prize'"),
+        ("objective: carbon", "15:24: objective: carbon needs grid_g_per_kwh"),
+        ("headroom: 1.0", "15:23: headroom: expected a number >= 0 and < 1, got 1.0"),
+        ("failures: {zones: 0}", "15:31: zones: expected a whole number >= 1 or null, got 0"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"), [(k, w, s) for k, each in MISTAKES.items() for w, s in each]
+)
+def test_a_mistake_is_told_with_its_place(
+    right: str, wrong: str, said: str, fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in FLEET
+    Path(fleet).write_text(FLEET.replace(right, wrong, 1), encoding="utf-8")
+    assert main(["plan", fleet]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"{fleet}:{said}"), captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_growth_ends_where_the_stock_does(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, fleet, "--growth", "1:11:2")
+    rows = {row["growth"]: row for row in answer["growth"]["rows"]}
+    assert list(rows) == [1, 3, 5, 7, 9, 11]
+    assert rows[1]["objective_value"] == answer["objective_value"]
+    assert rows[3]["bought"]["broadwell"] > rows[1]["bought"]["broadwell"]
+    last = answer["growth"]["gives_out_at"]
+    assert answer["growth"]["gives_out"].startswith("stock")
+    assert {growth for growth, row in rows.items() if row["num_nodes"] is None} == {
+        g for g in rows if g > last
+    }
+    for factor, code in ((0.9999 * last, 0), (1.0001 * last, 3)):
+        grown = (
+            "--set",
+            f"services.feed.demand.growth={factor}",
+            "--set",
+            f"services.ads.demand.growth={2 * factor}",
+        )
+        assert main(["plan", fleet, *grown]) == code
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
+def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "two_services", "--growth", text]) == 2
+    assert capsys.readouterr().err.startswith("--growth: expected")
+
+
+def test_nodes_known_by_their_service_times_are_planned_like_others(
+    fleet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.csv").write_text("items,service_ms\n1,1\n1000,20\n", encoding="utf-8")
+    text = FLEET.replace("{cpu: broadwell@hpca2020}", "{service_times: table.csv, executors: 8}")
+    text = text.replace("ads: {broadwell: 500, skylake: 900}", "ads: {broadwell: 0, skylake: 900}")
+    text = text.replace("feed: {broadwell: 1900, skylake: 2000}", "feed: {skylake: 900}")
+    Path(fleet).write_text(text.replace("qps: 9000", "qps: 3000"), encoding="utf-8")
+    code, answer = ask(capsys, fleet)
+    found = answer["capacity_qps"]["feed"]["broadwell"]
+    assert code == 0
+    assert found["source"] == "tune"
+    assert 500 < found["low_qps"] <= found["qps"] < 3000
+    assert answer["capacity_qps"]["ads"]["broadwell"]["source"] == "refused: ads: capacity given as 0"
+    assert answer["static"]["power_w"] is None
+    assert answer["static"]["price_usd_per_h"] == pytest.approx(answer["objective_value"])
+    assert main(["plan", fleet, "--set", "provision.objective=power"]) == 2
+    assert "7:21: node: provision.objective is power: expected tdp_w" in capsys.readouterr().err
+
+
+def test_files_by_hour_that_disagree_are_refused(
+    fleet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("hour,qps\n0,1000\n1,9000\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("hour,qps\n0,1000\n", encoding="utf-8")
+    text = FLEET.replace("{qps: 9000}", "{file: a.csv}")
+    text = text.replace("{peak_qps: 1000, shape: diurnal, trough: 0.4, growth: 2.0}", "{file: b.csv}")
+    Path(fleet).write_text(text, encoding="utf-8")
+    assert main(["plan", fleet]) == 2
+    assert "expected the hours of feed, 2 from 0 to 1, found 1 from 0 to 0" in capsys.readouterr().err
+    (tmp_path / "b.csv").write_text("hour,qps\n0,1000\n0,-3\n", encoding="utf-8")
+    assert main(["plan", fleet]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'b.csv'}:3:1: hour 0 is given twice\n"

@@ -1,0 +1,153 @@
+"""Capacities are found once, found again where anything changed, and whole whatever ended the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfmodel.loading.fleet_file import load_fleet
+from perfmodel.planning.plan import capacities
+from perfmodel.planning.plan.kept import Found, KeptCapacities, digest_of
+from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.planning.plan.question import PairCapacity
+
+QUICK = "simulation: {min_queries: 5000, max_queries: 5000}"
+SCENARIO = """\
+node: {{service_times: table.csv, executors: 4}}
+traffic:
+  arrivals: {{process: poisson, rate_qps: {rate}}}
+  query_sizes: {{distribution: fixed, num_items: 100}}
+policy: {{name: split, batch_size: 100}}
+sla: {{percentile: 0.95, latency_ms: {limit}}}
+"""
+FLEET = """\
+services: {a: {scenario: s.yaml, demand: {qps: 100}, tune: false}}
+node_types:
+  one: {node: {service_times: one.csv, executors: 4}, available: 9}
+  two: {node: {service_times: two.csv, executors: 8}, available: 9}
+provision: {objective: nodes}
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fleet whose capacities are found in no time; each time counts."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "s.yaml").write_text(SCENARIO.format(rate=10, limit=50), encoding="utf-8")
+    for name in ("one", "two", "table"):
+        (tmp_path / f"{name}.csv").write_text("items,service_ms\n1,1\n100,5\n", encoding="utf-8")
+    (tmp_path / "fleet.yaml").write_text(FLEET, encoding="utf-8")
+    return tmp_path / "fleet.yaml"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose capacity was found, in place of finding it."""
+    found: list[str] = []
+
+    def capacity_of(question: Any, **_: object) -> Found:
+        found.append(question.node.executors)
+        return Found(PairCapacity(qps=10.0 * question.node.executors, low_qps=20.0, source="capacity"), "")
+
+    monkeypatch.setattr(capacities, "capacity_of", capacity_of)
+    return found
+
+
+def rates(fleet: Path) -> dict[str, float]:
+    question = plan_question(load_fleet(str(fleet)))
+    return {node_type: pair.qps for (_, node_type), pair in question.capacities.items()}
+
+
+def test_what_is_known_is_not_found_again_and_all_that_matters_is(fleet: Path, asked: list[int]) -> None:
+    assert rates(fleet) == {"one": 40.0, "two": 80.0}
+    assert sorted(asked) == [4, 8]
+    assert rates(fleet) == {"one": 40.0, "two": 80.0}
+    assert len(asked) == 2
+    folder = fleet.parent
+    (folder / "s.yaml").write_text(SCENARIO.format(rate=20, limit=50), encoding="utf-8")
+    rates(fleet)
+    assert len(asked) == 2, "the rate does not count"
+    (folder / "one.csv").write_text("items,service_ms\n1,1\n100,6\n", encoding="utf-8")
+    rates(fleet)
+    assert asked[2:] == [4], "one table changed"
+    (folder / "s.yaml").write_text(SCENARIO.format(rate=20, limit=60), encoding="utf-8")
+    rates(fleet)
+    assert sorted(asked[3:]) == [4, 8], "the SLA changed"
+    fleet.write_text(
+        FLEET.replace("{objective: nodes}", "{objective: nodes, confidence: 0.8}"), encoding="utf-8"
+    )
+    rates(fleet)
+    assert len(asked) == 7, "the confidence changed"
+
+
+def test_a_file_that_changes_while_its_capacity_is_found_is_not_kept(
+    fleet: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = capacities.capacity_of
+
+    def slowly(question: Any, **options: Any) -> Found:
+        (fleet.parent / "one.csv").write_text("items,service_ms\n1,1\n100,7\n", encoding="utf-8")
+        return before(question, **options)
+
+    monkeypatch.setattr(capacities, "capacity_of", slowly)
+    rates(fleet)
+    monkeypatch.setattr(capacities, "capacity_of", before)
+    asked.clear()
+    rates(fleet)
+    assert asked == [4]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"digest": "x"}', b"\xff\xfe", b"null"])
+def test_a_damaged_entry_counts_for_nothing(damage: bytes, tmp_path: Path) -> None:
+    kept, found = KeptCapacities(tmp_path), Found(PairCapacity(qps=2.0, low_qps=1.0), "")
+    digest = digest_of({"a": 1})
+    kept.keep(digest, found)
+    assert kept.get(digest) == found
+    (entry,) = tmp_path.iterdir()
+    entry.write_bytes(damage)
+    assert kept.get(digest) is None
+    kept.keep(digest, Found(None, "no load meets the SLA"))
+    assert kept.get(digest) == Found(None, "no load meets the SLA")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from perfmodel.planning.plan.kept import Found, KeptCapacities
+from perfmodel.planning.plan.question import PairCapacity
+kept = KeptCapacities(Path(sys.argv[1]))
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    kept.keep(f"{number % 50:03d}", Found(PairCapacity(qps=float(number), low_qps=1.0), "x" * 4000))
+"""
+
+
+def test_a_process_that_is_killed_leaves_whole_entries_only(tmp_path: Path) -> None:
+    generator = random.Random(1)
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.02 + 0.1 * generator.random())
+            os.kill(writer.pid, signal.SIGKILL)
+    entries = list(tmp_path.glob("*.json"))
+    assert entries
+    for entry in entries:
+        assert json.loads(entry.read_bytes())["digest"] == entry.stem
+    for left in tmp_path.glob(".perfplan-*"):
+        os.utime(left, (0, 0))
+    assert all(KeptCapacities(tmp_path).get(entry.stem) is not None for entry in entries)
+    assert not list(tmp_path.glob(".perfplan-*"))
