@@ -95,10 +95,10 @@ def validate(
     duration_s = (
         (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration, "--duration")
     )
-    from calibration.runtime.settings import apply_settings  # before anything allocates a tensor
+    from calibration.validation.question import Options, settings_for
 
-    settings = apply_settings().describe()
-    from calibration.validation.question import Options
+    # Before anything allocates a tensor.
+    settings = settings_for(wanted, tuple(overrides or ()), profile).describe()
 
     options = Options(
         profile=profile,

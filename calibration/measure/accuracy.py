@@ -23,6 +23,7 @@ from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
+from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
 from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
@@ -38,6 +39,8 @@ from perfmodel.units import MS
 
 DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "din", "dien")
 """The eight models of the DeepRecSys study."""
+FLAT = "pytorch"
+"""The stack of a calibrated profile whose calls the runtime makes one by one."""
 BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
@@ -69,9 +72,15 @@ class ModelTimes:
     l3_lifetime_s: float
 
 
-def measure_model(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
-    """Run a model at each batch size, round by round, in this process."""
-    programme, pool, lifetimes_s = build_programme(model), allocate_pool(PROBED_BYTES), []
+def measure_model(
+    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None
+) -> ModelTimes:
+    """Run a model at each batch size, round by round, in this process; as a module, or as a list of calls."""
+    if served is None:
+        programme = build_programme(model)
+    else:
+        programme = build_programme(model, library=served.library, mode=served.mode)
+    pool, lifetimes_s = allocate_pool(PROBED_BYTES), []
     settle(programme)
     whole, parts = np.zeros((rounds, len(batches))), []
     for number in range(rounds):
@@ -107,19 +116,22 @@ def settle(programme: Programme) -> None:
         before = now
 
 
-def measured_apart(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
+def measured_apart(
+    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None
+) -> ModelTimes:
     """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model."""
-    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds)
+    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds, served)
 
 
-def _set_up_and_measure(model: RecModel, batches: Sequence[int], rounds: int) -> ModelTimes:
-    apply_settings()
-    return measure_model(model, batches, rounds)
+def _set_up_and_measure(
+    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None
+) -> ModelTimes:
+    apply_settings() if served is None else served.apply_settings()
+    return measure_model(model, batches, rounds, served)
 
 
-def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
+def comparison(times: ModelTimes, device: Device) -> dict[str, Any]:
     """Predicted and measured latency of a model, whole and by kind of call."""
-    device = find_device(profile, times.model)
     predicted = batch_time(times.model, device, np.array(times.batches, float))
     measured_s = np.median(times.seconds, axis=0)
     kinds: dict[str, list[float]] = {}
@@ -163,9 +175,9 @@ def comparison(times: ModelTimes, profile: str) -> dict[str, Any]:
     }
 
 
-def compared_again(model: RecModel, kept: Mapping[str, Any], profile: str) -> dict[str, Any]:
+def compared_again(model: RecModel, kept: Mapping[str, Any], device: Device) -> dict[str, Any]:
     """What an earlier report measured of a model, beside another prediction: of whole passes only."""
-    device, lifetime_ms = find_device(profile, model), kept["l3_lifetime_ms"]
+    lifetime_ms = kept["l3_lifetime_ms"]
     now = device.with_l3_lifetime(inf if lifetime_ms is None else lifetime_ms * MS)
 
     def error_percent(row: Mapping[str, Any], there: Device) -> tuple[float, float]:
@@ -203,6 +215,9 @@ def main() -> None:
     """Measure the models, compare, print a table; the JSON document goes where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", "-p", required=True, help="a calibrated profile")
+    parser.add_argument(
+        "--stack", help="of the profile, such as eager: modules; by default the list of calls"
+    )
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
     parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
@@ -214,15 +229,17 @@ def main() -> None:
     batches = whole_numbers("--batch", given.batch)
     names = given.models.split(",")
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
-    find_device(given.profile, models[0])  # a slip is told before minutes of measuring
+    # A slip is told before minutes of measuring.
+    devices = [find_device(_with_stack(given.profile, given.stack), model) for model in models]
+    served = SERVED.get(given.stack)
     kept = kept_models(given.measured, ("batch_size", "measured_ms", "rounds_ms")) if given.measured else {}
     compared = []
-    for model in models:
+    for model, device in zip(models, devices, strict=True):
         try:
             if given.measured is None:
-                compared.append(comparison(measured_apart(model, batches, given.rounds), given.profile))
+                compared.append(comparison(measured_apart(model, batches, given.rounds, served), device))
             elif model.name in kept:
-                compared.append(compared_again(model, kept[model.name], given.profile))
+                compared.append(compared_again(model, kept[model.name], device))
             else:
                 continue
         except InputError as error:
@@ -235,6 +252,11 @@ def main() -> None:
     print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
     if given.json:
         write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
+
+
+def _with_stack(profile: str, stack: str | None) -> str:
+    """The profile with the stack that is measured, unless it names one."""
+    return profile if "@" in profile else f"{profile}@{stack or FLAT}"
 
 
 def _print_model(compared: Mapping[str, Any]) -> None:

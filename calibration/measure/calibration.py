@@ -27,6 +27,7 @@ from calibration.measure.profile import (
 )
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
+from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
@@ -44,6 +45,8 @@ _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
 _CO_LOCATED = 0.12
 """Share of the time for contention."""
+_SERVED = 0.2
+"""Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
 _SAVED_EVERY_S = 10.0
@@ -111,12 +114,14 @@ class Calibration:
         counts = [count for count in (2, 4, 8, 16, 32, 64, 128) if count < cores] + [cores] * (cores > 1)
         self.shared = SharedReads(counts)
         contention_s = self.budget_s * _CO_LOCATED if counts else 0.0
-        alone_s = self.budget_s - contention_s
+        served_s = self.budget_s * _SERVED
+        alone_s = self.budget_s - contention_s - served_s
         self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
         self._visit_again(pool, until_s=alone_s)
         for number, count in enumerate(counts):
             until_s = alone_s + contention_s * (number + 1) / len(counts)
             self._measure_neighbours(pool, count, until_s)
+        self._visit_served(until_s=self.budget_s)
 
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
         done = self.records.seeds(0)
@@ -132,6 +137,15 @@ class Calibration:
             if self._spent_s() >= until_s:
                 return
             self._visit(1, "spread between passes", first[index], pool)
+
+    def _visit_served(self, *, until_s: float) -> None:
+        """Sequences as modules, beside the flat list of calls."""
+        with ServedBench() as bench:
+            while self._spent_s() < until_s:
+                seed = next_seed(self.records.seeds(FLAT_ROUND))
+                self.records.visits += bench.visits(seed)
+                self.progress("modules", self._spent_s())
+                self._keep_now_and_then()
 
     def _measure_neighbours(self, pool: Pool, workers: int, until_s: float) -> None:
         self.progress(f"{workers} busy workers", self._spent_s())
@@ -150,6 +164,9 @@ class Calibration:
             (number, replace(visit, l3_lifetime_s=self.l3_lifetime_s)) for visit in visits([seed], pool)
         ]
         self.progress(phase, self._spent_s())
+        self._keep_now_and_then()
+
+    def _keep_now_and_then(self) -> None:
         if time.monotonic() - self.saved_s > _SAVED_EVERY_S:
             self._keep()
             self.saved_s = time.monotonic()
@@ -240,7 +257,11 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
         "relative_error": fitted.relative_error,
         "error_correlation": fitted.error_correlation,
         "spread_between_passes": spread_between_passes(records),
-        "l3_lifetime_s": float(np.median([visit.l3_lifetime_s for _, visit in records.visits])),
+        "l3_lifetime_s": float(
+            np.median(
+                [visit.l3_lifetime_s for _, visit in records.visits if visit.l3_lifetime_s < inf] or [inf]
+            )
+        ),
     }
     if (shared := saturation(facts)) is not None:
         facts["node_bandwidth_bytes_per_s"], facts["saturation_sharpness"] = shared
@@ -252,6 +273,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
             calls=fitted.calls,
             co_located=_co_located(facts),
             facts=facts,
+            served=module_costs(records.visits),
             raw=raw,
         )
     )

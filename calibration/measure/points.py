@@ -10,6 +10,7 @@ import numpy as np
 
 from calibration.measure.fit import Points, Seen, gather_points
 from calibration.measure.sequences import random_sequence
+from calibration.measure.served import FLAT_ROUND
 from calibration.measure.visits import Visit
 from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
@@ -62,7 +63,7 @@ def require_kernels(visits: Iterable[tuple[int, Visit]], most_table_bytes: float
         Naming the sequence.
     """
     numbers: dict[int, int] = {}
-    for _, visit in visits:
+    for _, visit in (each for each in visits if each[0] < FLAT_ROUND):
         numbers[visit.seed] = max(numbers.get(visit.seed, 0), len(visit.seconds))
     for seed, number in numbers.items():
         model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)

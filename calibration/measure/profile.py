@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Any
 
+from calibration.measure.served import ModuleCosts
+from calibration.runtime.modules import SERVED
 from perfmodel.costmodel.places import LEAST_LINES, ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
 from perfmodel.domain.surface import Surface
@@ -37,6 +39,7 @@ def profile_values(
     co_located: Mapping[str, Mapping[int, float]],
     facts: Mapping[str, float],
     raw: str,
+    served: Mapping[str, ModuleCosts] | None = None,
 ) -> dict[str, Any]:
     """Plain values of the profile file.
 
@@ -54,6 +57,8 @@ def profile_values(
         Measured once: `bandwidth_bytes_per_s`, and `idle_w` and `busy_w` where energy can be read.
     raw : str
         Name of the file with the raw measurements.
+    served : mapping, optional
+        What ways to serve modules take more, by their names.
     """
     source, software = f"measured: {raw}", taken.software
     version = software.torch if software else "of unknown version"
@@ -78,8 +83,22 @@ def profile_values(
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()
                 ],
+                "served": {way: _served(way, costs, source) for way, costs in (served or {}).items()},
             }
         },
+    }
+
+
+def _served(way: str, costs: ModuleCosts, source: str) -> dict[str, Any]:
+    left_out = (
+        "root mean square of the logarithm, of passes left out, given the time of the flat list of calls"
+    )
+    return {
+        "describes": SERVED[way].describes,
+        "law_ns": {term: _rounded(value / NS) for term, value in costs.law.items()},
+        "relative_error": _entry(_rounded(costs.relative_error), f"{source}; {left_out}"),
+        "passes": costs.passes,
+        "source": f"{source}; {costs.ratio:.2f} times the flat list of calls, geometric mean",
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.measure.served import LAST_ROUND
 from calibration.measure.visits import Visit
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
@@ -23,7 +24,7 @@ _LONGEST_S = 3600.0
 """Of a call: passes are kept below a second."""
 _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
     "seed": (0, 10**9, int),
-    "round": (0, 1, int),
+    "round": (0, LAST_ROUND, int),
     "batch_size": (1, 10**6, int),
     "kernel": (0, 10**4, int),  # sequences have some dozens
     "seconds": (1e-12, _LONGEST_S, float),
@@ -48,7 +49,8 @@ class Records:
     facts : dict
         What the sequences were drawn with, and what was measured once, such as memory bandwidth.
     visits : list of (int, Visit)
-        Each with its round: 0 for the first time, 1 for a repetition.
+        Each with its round: 0 for the first time, 1 for a repetition, from 2 on sequences that were run as
+        modules too (`measure.served`).
     """
 
     facts: dict[str, float] = field(default_factory=dict)

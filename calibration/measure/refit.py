@@ -57,7 +57,11 @@ def refitted(measured: Path, out: Path, card: str | None = None) -> dict[str, An
     """
     require_writable(out, "OUT")
     records, (name, taken) = read_records(measured), identity(out)
-    require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(measured))
+    require_kernels(
+        records.visits,
+        records.facts.get("most_table_bytes", 0.0),
+        str(measured),
+    )
     if "memory_bytes" not in records.facts:
         return in_one_thread(calibrated_values, records, taken, name=name, raw=measured.name)
     if card is None:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from calibration.measure.sequences import random_sequence
+from calibration.runtime import operators
 from calibration.runtime.memory import pooled_weights
-from calibration.runtime.programme import CPU, Programme, programme_with
+from calibration.runtime.programme import CPU, Mode, Programme, programme_with
 from calibration.runtime.timing import Floats, call_seconds, fresh_inputs, kernel_seconds, pass_seconds
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import RecModel
@@ -97,16 +98,36 @@ def visit(seed: int, pool: Pool) -> Iterator[Visit]:
     rng = np.random.default_rng((seed, 1))
     model = sequence_of(seed, pool)
     batches = batch_sizes(model, rng)
-    elements = pooled_elements(model)
-    if not batches or elements >= pool.memory.numel():
+    if not batches or pooled_elements(model) >= pool.memory.numel():
         return
+    programme = _in_pool(model, pool, rng)
+    for batch_size in batches:
+        yield visit_at(programme, seed, batch_size, rng)
+
+
+def built_sequence(seed: int, pool: Pool, library: operators.Library, mode: Mode) -> Programme | None:
+    """The sequence of a seed with the calls of a library; None where it does not fit the pool."""
+    model = sequence_of(seed, pool)
+    if pooled_elements(model) >= pool.memory.numel():
+        return None
+    return _in_pool(model, pool, np.random.default_rng((seed, 2)), library, mode)
+
+
+def _in_pool(
+    model: RecModel,
+    pool: Pool,
+    rng: np.random.Generator,
+    library: operators.Library = operators,
+    mode: Mode = torch.inference_mode,
+) -> Programme:
+    """The programme with weights cut somewhere out of the pool, all their pages touched."""
+    elements = pooled_elements(model)
     start = random_start(pool, elements, rng)
-    programme = programme_with(model, pooled_weights(pool.memory, start))
+    programme = programme_with(model, pooled_weights(pool.memory, start), library=library, mode=mode)
     pool.memory[start : start + elements : _PAGE_ELEMENTS].sum()
     if model.embedding_bytes < _SWEPT_BYTES:
         pool.memory[start : start + elements].sum()
-    for batch_size in batches:
-        yield _visit_at(programme, seed, batch_size, rng)
+    return programme
 
 
 def pooled_elements(model: RecModel) -> int:
@@ -144,7 +165,8 @@ def expected_seconds(model: RecModel) -> tuple[float, float]:
     return rows_s + rest_s, rows_s
 
 
-def _visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
+def visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
+    """Time a programme at a batch size, after warming it up."""
     inputs = fresh_inputs(programme, batch_size, rng)
     first = pass_seconds(programme, inputs, 2)
     warm = int(np.clip(_WARM_S / first[-1], 2, _WARM_PASSES))

@@ -66,6 +66,7 @@ class Assembly:
     remaining: Iterator[int]
     device: torch.device
     dtype: torch.dtype = torch.float32
+    library: calls.Library = calls
     results: dict[str, Pieces] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
@@ -126,22 +127,27 @@ class Assembly:
 
     def linear(self, x: int, inner: int, outer: int) -> int:
         """A fully connected layer."""
-        return self.step(calls.linear(self.weights(outer, inner), self.weights(outer)), (x,), "fc")
+        return self.step(self.library.linear(self.weights(outer, inner), self.weights(outer)), (x,), "fc")
 
     def activate(self, x: int, function: str, *, own: bool) -> int:
         """An activation, in place where the input is the layer's own."""
         if function == "prelu":
             return self.step(
-                calls.prelu(torch.full((1,), 0.25, device=self.device, dtype=self.dtype)), (x,), "activation"
+                self.library.prelu(torch.full((1,), 0.25, device=self.device, dtype=self.dtype)),
+                (x,),
+                "activation",
             )
-        table = calls.IN_PLACE if own else calls.ACTIVATIONS
-        return self.step(table[function], (x,), "activation")
+        return self.step(self.library.activation(function, in_place=own), (x,), "activation")
 
 
 def assemble(
-    model: RecModel, weights: Weights, device: torch.device, dtype: torch.dtype = torch.float32
+    model: RecModel,
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    library: calls.Library = calls,
 ) -> Assembly:
-    """Turn a model into steps on a device, in the order of its kernels.
+    """Turn a model into steps on a device, in the order of its kernels; calls with weights are the library's.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def assemble(
     kernels = lower(model)
     first = sum(kernel.family == "input" for kernel in kernels)
     remaining = iter(range(first, len(kernels)))
-    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device, dtype)
+    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device, dtype, library)
     if model.dense_features:
         assembly.dense = assembly.slot()
         assembly.results[DENSE] = (assembly.dense,)
@@ -214,10 +220,10 @@ def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: As
     rows = to.weights(table.num_rows, table.dim)
     if op.pooling == "none":
         to.lookups.append(Lookup(table, to.slot(), None, op.scope))
-        return to.append(calls.embedding(rows), (to.lookups[-1].indices,), (kernel,))
+        return to.append(to.library.embedding(rows), (to.lookups[-1].indices,), (kernel,))
     lookup = Lookup(table, to.slot(), to.slot(), op.scope)
     to.lookups.append(lookup)
-    return to.append(calls.embedding_bag(rows), (lookup.indices, lookup.indices + 1), (kernel,))
+    return to.append(to.library.embedding_bag(rows), (lookup.indices, lookup.indices + 1), (kernel,))
 
 
 def _concat(op: ops.Concat, to: Assembly) -> Pieces:
@@ -317,7 +323,7 @@ def _recurrent(op: ops.Recurrent, to: Assembly) -> Pieces:
     weights = [to.weights(*shape) for shape in shapes]
     x = to.one(op.input)
     if op.attention is None:
-        layer = calls.recurrent(op.kind, weights, last=last)
+        layer = to.library.recurrent(op.kind, weights, last=last)
         return (to.step(layer, (x,), "recurrent", "recurrent"),)
     layer = calls.augru(weights, last=last)
     if x in to.shared and op.scope == "item":

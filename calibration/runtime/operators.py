@@ -7,11 +7,38 @@ PyTorch has one, and says so where it is more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
 Tensor = torch.Tensor
 Function = Callable[..., Tensor]
+
+
+class Library(Protocol):
+    """Who makes the calls that have weights, and activations: this module, or one of `nn.Module`s.
+
+    What joins them (concatenations, products of activations) is the same function in both.
+    """
+
+    def linear(self, weight: Tensor, bias: Tensor, /) -> Function:
+        """A fully connected layer over the last dimension."""
+
+    def prelu(self, slope: Tensor, /) -> Function:
+        """A PReLU with one slope."""
+
+    def activation(self, function: str, /, *, in_place: bool) -> Function:
+        """Another activation."""
+
+    def embedding_bag(self, table: Tensor, /) -> Function:
+        """Rows of each bag summed."""
+
+    def embedding(self, table: Tensor, /) -> Function:
+        """Rows of each item as a sequence."""
+
+    def recurrent(self, kind: str, weights: Sequence[Tensor], /, *, last: bool) -> Function:
+        """A plain RNN or a GRU over a sequence."""
+
 
 ACTIVATIONS: Mapping[str, Function] = {
     "none": torch.clone,
@@ -29,6 +56,11 @@ IN_PLACE: Mapping[str, Function] = {
     "silu": torch._C._nn.silu_,
 }
 """Where a layer's result has no other reader: no second buffer, as a serving engine would do it."""
+
+
+def activation(function: str, *, in_place: bool) -> Function:
+    """An activation by its name; in place where the input is the layer's own."""
+    return (IN_PLACE if in_place else ACTIVATIONS)[function]
 
 
 def linear(weight: Tensor, bias: Tensor) -> Function:

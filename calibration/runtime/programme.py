@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from calibration.runtime import operators
 from calibration.runtime.assembly import Lookup, Step, assemble
 from calibration.runtime.indices import bag_offsets, lookup_indices
 from calibration.runtime.memory import Weights, fit_to_memory, random_weights
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.domain.model import RecModel
 
+Mode = Callable[[], AbstractContextManager[object]]
+"""Gives the context of a pass: how PyTorch is told that nobody wants gradients."""
 Slots = list["torch.Tensor | None"]
 
 CPU = torch.device("cpu")
@@ -63,6 +67,8 @@ class Programme:
         `lower(model)`.
     calls : tuple of Call
         In execution order.
+    mode : callable
+        Gives the context of a pass: how PyTorch is told that nobody wants gradients.
     """
 
     model: RecModel
@@ -75,6 +81,7 @@ class Programme:
     query_dense: int | None = None
     items: int | None = None
     dtype: torch.dtype = torch.float32
+    mode: Mode = torch.inference_mode
 
     def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
         """Draw a batch: dense features, and indices with each table's lookups and skew."""
@@ -108,7 +115,7 @@ class Programme:
 
     def run(self, inputs: Inputs) -> torch.Tensor:
         """One forward pass; the model's output."""
-        with torch.inference_mode():
+        with self.mode():
             slots = self.slots(inputs)
             for call in self.calls:
                 call.run(slots)
@@ -128,6 +135,8 @@ def build_programme(
     device: torch.device = CPU,
     room_bytes: float | None = None,
     dtype: torch.dtype = torch.float32,
+    library: operators.Library = operators,
+    mode: Mode = torch.inference_mode,
 ) -> Programme:
     """Give a model random weights and turn it into calls.
 
@@ -146,6 +155,8 @@ def build_programme(
         Memory that is free on the device; by default what this machine has left. [bytes]
     dtype : torch.dtype, default fp32
         Of weights and results.
+    library, mode
+        What makes the calls with weights, and the context of each pass: by default the flat list of calls.
 
     Raises
     ------
@@ -153,15 +164,23 @@ def build_programme(
         If the weights do not fit into that memory, or a table is not fp32.
     """
     fitting = fit_to_memory(model, shrink_tables=bool(shrink_tables), room_bytes=room_bytes)
-    return programme_with(fitting, random_weights(seed, device, dtype), device, dtype)
+    return programme_with(fitting, random_weights(seed, device, dtype), device, dtype, library, mode)
 
 
 def programme_with(
-    model: RecModel, weights: Weights, device: torch.device = CPU, dtype: torch.dtype = torch.float32
+    model: RecModel,
+    weights: Weights,
+    device: torch.device = CPU,
+    dtype: torch.dtype = torch.float32,
+    library: operators.Library = operators,
+    mode: Mode = torch.inference_mode,
 ) -> Programme:
-    """Turn a model into calls, with weights from where the caller says, all of them on one device."""
-    with torch.inference_mode():
-        assembly = assemble(model, weights, device, dtype)
+    """Turn a model into calls, with weights from where the caller says, all of them on one device.
+
+    `library` makes the calls with weights, `mode` gives the context of each pass.
+    """
+    with mode():
+        assembly = assemble(model, weights, device, dtype, library)
     output = assembly.steps[-1].writes
     frees = _last_reads(assembly.steps, output)
     return Programme(
@@ -178,6 +197,7 @@ def programme_with(
         items=assembly.items,
         output=output,
         dtype=dtype,
+        mode=mode,
     )
 
 

@@ -48,6 +48,19 @@ def apply_settings(*, threads: int = 1) -> RuntimeSettings:
     return RuntimeSettings(threads=threads, allocator=_keep_memory(), huge_pages=_huge_pages())
 
 
+def apply_plain_settings(*, threads: int = 1) -> RuntimeSettings:
+    """Only what a server fixes that does nothing about its memory: threads; what was fixed, in words.
+
+    Parameters
+    ----------
+    threads : int, default 1
+        PyTorch threads of this process.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # of untrained recurrent layers, as in `apply_settings`
+    return RuntimeSettings(threads=threads, allocator="malloc as it starts", huge_pages="as PyTorch asks")
+
+
 def _keep_memory() -> str:
     """Tell glibc's malloc never to map or trim; what could be set, in words."""
     try:

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from calibration.runtime.programme import Inputs, Programme
 
@@ -52,7 +51,7 @@ def call_seconds(programme: Programme, inputs: list[Inputs], repeats: int) -> Fl
     calls = programme.calls
     stamps = np.empty((repeats, len(calls) + 1))
     clock = time.thread_time_ns
-    with torch.inference_mode():
+    with programme.mode():
         for index in range(repeats):
             slots = programme.slots(inputs[index % len(inputs)])
             row = [clock()]

@@ -13,8 +13,10 @@ import torch
 from calibration.other_machine import warn_of_other_machine
 from calibration.power import nvml_meter
 from calibration.runtime.cuda import cuda_accelerator, missing_cuda
+from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
+from calibration.runtime.settings import RuntimeSettings, apply_settings
 from calibration.serving.processes import cores_for
 from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
@@ -96,6 +98,13 @@ def _require_accelerator(question: Question) -> None:
         )
 
 
+def settings_for(scenario: str, overrides: Sequence[str], profile: str | None) -> RuntimeSettings:
+    """Set this process up as the scenario's stack has it: as modules are served, or as the runtime is."""
+    question = prepare(load_scenario(scenario, _here(scenario, overrides, profile)))
+    served = SERVED.get(question.serving_node.cpu.stack)
+    return apply_settings() if served is None else served.apply_settings()
+
+
 def profile_path(scenario: str, overrides: Sequence[str], profile: str | None) -> Path:
     """The file of the CPU's profile."""
     return load_scenario(scenario, _here(scenario, overrides, profile)).cpu_profile().path
@@ -141,7 +150,8 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
     """Build the model with random weights and draw its inputs; the question is then about the model built."""
     model = question.serving_node.model
     say(f"building {model.name}: {(model.embedding_bytes + model.dense_parameter_bytes) / GIB:.2f} GiB")
-    programme = _built(model, question.simulation.seed, shrink_tables=shrink_tables)
+    served = SERVED.get(question.serving_node.cpu.stack)
+    programme = _built(model, question.simulation.seed, served, shrink_tables=shrink_tables)
     question = replace(question, node=replace(question.serving_node, model=programme.model))
     workers = Workers(
         servable=programme,
@@ -155,7 +165,7 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
     return Bench(question=question, workers=workers, pool=pool, say=say, meter=meter), question
 
 
-def _built(model: RecModel, seed: int, *, shrink_tables: bool) -> Programme:
+def _built(model: RecModel, seed: int, served: Served | None, *, shrink_tables: bool) -> Programme:
     """Build the model, and run it once: what the runtime has no call for is told before anything is measured.
 
     Raises
@@ -164,7 +174,12 @@ def _built(model: RecModel, seed: int, *, shrink_tables: bool) -> Programme:
         If it cannot be built or run.
     """
     try:
-        programme = build_programme(model, seed=seed, shrink_tables=shrink_tables)
+        if served is None:
+            programme = build_programme(model, seed=seed, shrink_tables=shrink_tables)
+        else:
+            programme = build_programme(
+                model, seed=seed, shrink_tables=shrink_tables, library=served.library, mode=served.mode
+            )
         programme.run(programme.inputs(1, np.random.default_rng(seed)))
     except (PerfplanError, MemoryError):
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,9 @@ from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
+from perfmodel.costmodel.module_costs import module_seconds
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.surface_times import NEGLIGIBLE, surface_times
+from perfmodel.costmodel.surface_times import NEGLIGIBLE, kind_slowdown, surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, LaunchCosts
@@ -89,7 +90,7 @@ def batch_time(
     The sum of the times of the model's kernels, which follow each other. Derived here: formulas
     (`kernel_time`) at the memory slow-down that the workers' own share of waiting leads to, by fixed-point
     steps; measured curves and surfaces where the profile has them; on a card with launch costs a pipeline
-    (`contributions_s`).
+    (`contributions_s`); where a stack's calls are made by modules, what that adds (`module_seconds`).
 
     Parameters
     ----------
@@ -193,6 +194,8 @@ def _pass_time(
         timed = tuple(
             _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
         )
+    if device.modules is not None:
+        timed = tuple(_as_module(each, device, device.modules, batch, workers) for each in timed)
     if device.launches is not None:
         timed = _pipelined(timed, device.launches, batch)
     return BatchTime(batch_size=batch, kernels=timed, is_edited=device.is_edited)
@@ -213,6 +216,14 @@ def _pipelined(
     parts = contributions_s(calls, ready_s, costs)
     parts[-1] = parts[-1] + costs.host_level * costs.output_s
     return (*inputs, *(_taking(timed, seconds) for timed, seconds in zip(rest, parts, strict=True)))
+
+
+def _as_module(
+    timed: TimedKernel, device: Device, law: Mapping[str, float], batch_size: Floats, busy: Floats
+) -> TimedKernel:
+    """The kernel with what its calls take more in modules, as overhead of its call, slowed as its kind is."""
+    more_s = module_seconds(timed.kernel, law, batch_size) * kind_slowdown(timed.kernel, device, busy)
+    return _taking(timed, timed.seconds + more_s)
 
 
 def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:

@@ -191,7 +191,7 @@ def _beside(
         read, total = mix.share @ read[-count:], mix.share @ total[-count:]
     by_memory = saturation_slowdowns(traffic, seconds, read / total, device, busy)
     return [
-        one * np.maximum(slowed, _kind_slowdown(kernels[index], device, busy))
+        one * np.maximum(slowed, kind_slowdown(kernels[index], device, busy))
         for one, slowed, index in zip(seconds, by_memory, own, strict=True)
     ]
 
@@ -218,10 +218,22 @@ def _is_outside(surface: Surface, coordinates: Floats) -> bool:
     return bool(np.any((coordinates < low) | (coordinates > high)))
 
 
-def _kind_slowdown(kernel: Kernel, device: Device, busy: float) -> float:
-    """Measured slow-down of the kernel's family beside busy workers. [1]"""
+def kind_slowdown(kernel: Kernel, device: Device, busy: Floats | float) -> Floats:
+    """Measured slow-down of the kernel's family beside busy workers. [1]
+
+    Source: `co_located` of the profile, linear between the counts that were measured.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    device : Device
+        Where.
+    busy : (...) float array
+        Busy workers, this one included.
+    """
     measured = device.co_located.get(kernel.family)
     if not measured:
-        return 1.0
+        return np.ones_like(np.asarray(busy, dtype=float))
     workers = sorted(measured)
-    return float(np.interp(busy, [1, *workers], [1.0, *(measured[count] for count in workers)]))
+    return np.asarray(np.interp(busy, [1, *workers], [1.0, *(measured[count] for count in workers)]))

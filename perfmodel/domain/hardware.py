@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import hypot, inf
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,27 @@ import numpy.typing as npt
 from perfmodel.domain.surface import Surface
 
 DeviceKind = Literal["cpu", "gpu"]
+
+MODULE_TERMS = (
+    "fc_call",
+    "activation_call",
+    "lookup_call",
+    "bag_call",
+    "recurrent_step",
+    "other_call",
+    "pooled_index",
+    "pooled_bag",
+    "row_line",
+    "fresh_kib",
+)
+"""What costs more in modules than in a flat list of calls: a call by its kind, a step of a recurrent
+layer, an index and a vector of pooled lookups, a cache line of a row, a KiB of a result in memory that the
+kernel gives page by page."""
+
+
+UNMEASURED_MODULES_SPREAD = 0.23
+"""What modules may take more than a flat list of calls, where nobody measured it: ln 1.26, by the mean
+error of fourteen models as plain PyTorch serves them (docs/calibration.md). [ln]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,6 +388,10 @@ class Device:
         Of an accelerator whose surfaces hold device times; None: times are those that the host sees.
     anchors : mapping
         Model to its anchor, for those that were run as a whole.
+    modules : mapping or None
+        What calls take more as modules, by term of `MODULE_TERMS`; None: a flat list of calls. [s]
+    module_ways : mapping
+        All measured ways to serve a module, the own one among them: stack to what `modules` would be.
     co_located : mapping
         Kernel family to its measured slow-down by the number of busy workers, this one included. [1]
     assumptions : tuple of str
@@ -399,7 +424,21 @@ class Device:
     co_located: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     launches: LaunchCosts | None = None
     anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
+    modules: Mapping[str, float] | None = None
+    module_ways: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+
+    def as_unmeasured_modules(self) -> Device:
+        """The device for a module where only calls one by one were measured: its times, and a wider error."""
+        errors = FitErrors(
+            whole=hypot(self.errors.whole, UNMEASURED_MODULES_SPREAD), correlation=self.errors.correlation
+        )
+        described = (
+            f"{self.describes}; a flat list of calls: what a PyTorch module takes more was not measured on "
+            f"{self.name}, and is in the error (`perfplan calibrate` measures it)"
+        )
+        nothing = dict.fromkeys(MODULE_TERMS, 0.0)
+        return replace(self, errors=errors, describes=described, anchors={}, modules=nothing)
 
     def with_host_level(self, host_level: float) -> Device:
         """The accelerator beside a host that takes so many times as long as a quiet one. [1]"""

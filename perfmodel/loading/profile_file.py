@@ -7,7 +7,9 @@ software stack that was measured on it; `broadwell@hpca2020` names a stack, `bro
 from __future__ import annotations
 
 import re
-from math import inf
+from collections.abc import Mapping
+from dataclasses import replace
+from math import hypot, inf
 from typing import Annotated, Literal
 
 import numpy as np
@@ -36,6 +38,7 @@ from perfmodel.loading.profile_sections import (
     CostSection,
     Curve,
     HardwareSection,
+    ServedSection,
     StackSection,
 )
 from perfmodel.loading.words import quoted
@@ -73,6 +76,16 @@ class ProfileFile(Frozen):
     stacks: Annotated[dict[str, StackSection], Field(min_length=1)]
 
     @model_validator(mode="after")
+    def _names_are_distinct(self) -> ProfileFile:
+        for stack, section in self.stacks.items():
+            for way in section.served:
+                if [*self.stacks, *(each for other in self.stacks.values() for each in other.served)].count(
+                    way
+                ) > 1:
+                    raise ValueErrorAt(f"{way}: name is used twice", ("stacks", stack, "served", way))
+        return self
+
+    @model_validator(mode="after")
     def _default_exists(self) -> ProfileFile:
         if self.default_stack not in self.stacks:
             known = ", ".join(self.stacks)
@@ -99,12 +112,19 @@ class ProfileFile(Frozen):
             raise ValueErrorAt(expected, ("hardware", "peak_gflop_per_s"))
         return self
 
-    def stack_of(self, model: str, published_in: str | None = None) -> str:
+    @property
+    def stack_names(self) -> tuple[str, ...]:
+        """All stacks, and ways to serve them."""
+        ways = (way for section in self.stacks.values() for way in section.served)
+        return (*self.stacks, *ways)
+
+    def stack_of(self, model: str, published_in: str | None = None, *, is_module: bool = False) -> str:
         """Choose the stack for a model where none was named.
 
         That in which the model's figures were published; else the default, if its figures were measured
         with this model or the profile does not say with which; else one without a framework's own
-        overheads, where there is one: they are those of the models and the framework measured.
+        overheads, where there is one: they are those of the models and the framework measured. For a
+        model that somebody serves as a module the first measured way to do that, where there is one.
 
         Parameters
         ----------
@@ -112,9 +132,13 @@ class ProfileFile(Frozen):
             Its name.
         published_in : str, optional
             The stack that the model's file names.
+        is_module : bool, default False
+            Whether it is a user's own model, and no shipped one.
         """
-        if published_in in self.stacks:
+        if published_in in self.stack_names:
             return str(published_in)
+        if is_module and (ways := self.stacks[self.default_stack].served):
+            return next(iter(ways))
         measured_with = self.stacks[self.default_stack].fitted_models
         if not measured_with or model in measured_with:
             return self.default_stack
@@ -123,7 +147,10 @@ class ProfileFile(Frozen):
     def device(self, stack: str | None = None) -> Device:
         """Return the device with one of its stacks, by default `default_stack`, in SI units."""
         name = stack or self.default_stack
-        return device_from(self, name, self.stacks[name])
+        if name in self.stacks:
+            return device_from(self, name, self.stacks[name])
+        base = next(base for base, section in self.stacks.items() if name in section.served)
+        return _served_device(device_from(self, base, self.stacks[base]), name, self.stacks[base].served)
 
 
 def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Device:
@@ -162,6 +189,23 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         launches=section.launches.costs() if section.launches else None,
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
+    )
+
+
+def _served_device(device: Device, name: str, ways: Mapping[str, ServedSection]) -> Device:
+    """The device with its calls made by modules; anchors of whole models are of the flat list of calls."""
+    served = ways[name]
+    errors = FitErrors(
+        whole=hypot(device.errors.whole, served.relative_error.value), correlation=device.errors.correlation
+    )
+    return replace(
+        device,
+        stack=name,
+        describes=served.describes,
+        errors=errors,
+        anchors={},
+        modules=served.seconds(),
+        module_ways={way: section.seconds() for way, section in ways.items()},
     )
 
 

@@ -38,6 +38,8 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
         yield surface.residual
     for family, by_workers in sorted(stack.co_located.items()):
         yield f"{family} {sorted(by_workers.items())}"
+    for way, served in sorted(stack.served.items()):
+        yield f"{way} {sorted(served.law_ns.items())}"
     if stack.launches is not None:
         costs = stack.launches.costs()
         yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s} {costs.host_level}"

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.hardware import IssueCost, LaunchCosts, ModelAnchor
+from perfmodel.domain.hardware import MODULE_TERMS, IssueCost, LaunchCosts, ModelAnchor
 from perfmodel.domain.surface import Family
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
-from perfmodel.units import US
+from perfmodel.units import NS, US
 
 T = TypeVar("T")
 
@@ -217,6 +217,33 @@ class LaunchSection(Frozen):
         )
 
 
+class ServedSection(Frozen):
+    """A stack's calls as a way to serve them makes them, measured beside the stack itself.
+
+    `law_ns` is what a pass takes more, by term: a call of each kind, an index (`pooled_index`) and a vector
+    (`pooled_bag`) of pooled lookups, a cache line of a row (`row_line`), a KiB of a result in memory that
+    was given back and comes anew (`fresh_kib`). [ns]
+    `relative_error` is the root mean square of the logarithm of whole passes left out of the fit.
+    """
+
+    describes: str
+    law_ns: dict[str, bounds.NonNegative]
+    relative_error: NonNegative
+    passes: bounds.Count
+    source: Source
+
+    @model_validator(mode="after")
+    def _every_term(self) -> ServedSection:
+        if odd := sorted(set(self.law_ns) ^ set(MODULE_TERMS)):
+            expected = f"expected the terms {', '.join(MODULE_TERMS)}; missing or unknown {odd}"
+            raise ValueErrorAt(expected, ("law_ns",))
+        return self
+
+    def seconds(self) -> dict[str, float]:
+        """The law in SI. [s]"""
+        return {term: value * NS for term, value in self.law_ns.items()}
+
+
 class StackSection(Frozen):
     """One software stack on this hardware.
 
@@ -230,7 +257,8 @@ class StackSection(Frozen):
     `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
-    model's name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
+    model's name. `served` are ways to serve a module whose calls these are, each a stack of its own by its
+    name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
     is optional: the share of a kernel family's time that a worker's threads share out.
     """
 
@@ -252,6 +280,7 @@ class StackSection(Frozen):
     co_located: dict[Family, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)
+    served: dict[str, ServedSection] = Field(default_factory=dict)
 
     @property
     def is_bare(self) -> bool:

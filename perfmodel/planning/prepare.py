@@ -38,7 +38,7 @@ from perfmodel.errors import InputError, Note
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
-from perfmodel.loading.shipped import find_file, find_profile
+from perfmodel.loading.shipped import find_file, find_profile, shipped_names
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
@@ -126,7 +126,12 @@ class Wish(NamedTuple):
 
     def alone(self, model: RecModel) -> str:
         """The stack of this device in an answer of its own."""
-        return self.asked or self.profile.stack_of(model.name, model.stack)
+        return self.asked or own_stack(self.profile, model)
+
+
+def own_stack(profile: ProfileFile, model: RecModel) -> str:
+    """The stack of a device in an answer of its own, where none is named; a user's model runs as a module."""
+    return profile.stack_of(model.name, model.stack, is_module=model.name not in shipped_names("model"))
 
 
 def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
@@ -264,7 +269,7 @@ def prepare_pairs(
                 stacks = choose_stacks(each, files.model, mixed=True)
             else:
                 stacks = [shared or ""] * len(each)
-            misfit = _misfit(files.model, _devices(each, stacks)) if each else None
+            misfit = _misfit(files.model, _devices(each, stacks, files.model)) if each else None
         found.append(
             PreparedPair(
                 loaded=loaded,
@@ -324,7 +329,7 @@ def find_devices(names: Sequence[str], model: RecModel, *, mixed_stacks: bool = 
     """Read devices that stand side by side in an answer, all with one stack: see `choose_stacks`."""
     choices = [find_profile(name) for name in names]
     wishes = [Wish(parse_file(choice.path, ProfileFile), choice.stack) for choice in choices]
-    return _devices(wishes, choose_stacks(wishes, model, mixed=mixed_stacks))
+    return _devices(wishes, choose_stacks(wishes, model, mixed=mixed_stacks), model)
 
 
 def choose_stacks(wishes: Sequence[Wish], model: RecModel, *, mixed: bool = False) -> list[str]:
@@ -349,12 +354,14 @@ def choose_stacks(wishes: Sequence[Wish], model: RecModel, *, mixed: bool = Fals
     if mixed:
         return _each_its_own(wishes, model)
     asked = {wish.asked for wish in wishes if wish.asked is not None}
-    known = {name for wish in wishes for name in wish.profile.stacks}
+    known = {name for wish in wishes for name in wish.profile.stack_names}
     for wish in wishes:
         if wish.asked is not None and (wish.asked not in known or len(wishes) == 1):
             _require_stack(wish)
     shared = [
-        name for name in wishes[0].profile.stacks if all(name in wish.profile.stacks for wish in wishes)
+        name
+        for name in wishes[0].profile.stack_names
+        if all(name in wish.profile.stack_names for wish in wishes)
     ]
     wanted = [name for name in shared if not asked or asked == {name}]
     if not wanted:
@@ -369,8 +376,8 @@ def _each_its_own(wishes: Sequence[Wish], model: RecModel) -> list[str]:
     first = wishes[0].alone(model)
     return [
         next(
-            (name for name in (wish.asked, first) if name is not None and name in wish.profile.stacks),
-            wish.profile.stack_of(model.name, model.stack),
+            (name for name in (wish.asked, first) if name is not None and name in wish.profile.stack_names),
+            own_stack(wish.profile, model),
         )
         for wish in wishes
     ]
@@ -378,7 +385,7 @@ def _each_its_own(wishes: Sequence[Wish], model: RecModel) -> list[str]:
 
 def _require_stack(wish: Wish) -> None:
     """Refuse a stack that a profile does not have, and name those that it has."""
-    stacks = wish.profile.stacks
+    stacks = wish.profile.stack_names
     if wish.asked is not None and wish.asked not in stacks:
         lacks = f"{wish.profile.name} has no stack {wish.asked!r}; it has {', '.join(stacks)}"
         raise ValueErrorAt(lacks, wish.place)
@@ -387,12 +394,14 @@ def _require_stack(wish: Wish) -> None:
 def _nothing_shared(wishes: Sequence[Wish], shared: Sequence[str]) -> ValueErrorAt:
     """What each device has and was asked for, and what to do; at one that lacks what it was asked for."""
     each: Mapping[str, str] = {
-        wish.profile.name + (f"@{wish.asked}" if wish.asked else ""): ", ".join(wish.profile.stacks)
+        wish.profile.name + (f"@{wish.asked}" if wish.asked else ""): ", ".join(wish.profile.stack_names)
         for wish in wishes
     }
     listed = "; ".join(f"{name} has {stacks}" for name, stacks in each.items())
     remedy = f"name {' or '.join(shared)}, which all have" if shared else "none is common to all"
-    lacking = (wish for wish in wishes if wish.asked is not None and wish.asked not in wish.profile.stacks)
+    lacking = (
+        wish for wish in wishes if wish.asked is not None and wish.asked not in wish.profile.stack_names
+    )
     return ValueErrorAt(
         f"expected one software stack for all devices, or software is compared: {listed}; {remedy} "
         "(--mixed-stacks answers all the same)",
@@ -408,7 +417,7 @@ def _wishes(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
     if isinstance(loaded.scenario.node, TableNodeChoice):
         return []
     named = stack = loaded.scenario.node.stack
-    if loaded.has_changed_devices and any(stack not in each.profile.stacks for each in files.profiles):
+    if loaded.has_changed_devices and any(stack not in each.profile.stack_names for each in files.profiles):
         stack = None
     return [
         Wish(each.profile, each.stack or stack, each.place[:2] if named is None else ("node", "stack"))
@@ -437,7 +446,7 @@ def _question(
 ) -> Question:
     """The question with these stacks; a `ValueErrorAt` says what in the scenario does not go together."""
     scenario = loaded.scenario
-    node = _node(scenario.node, files, _devices(wishes, stacks))
+    node = _node(scenario.node, files, _devices(wishes, stacks, files.model))
     if (lengths := scenario.traffic.lengths) is not None:
         if isinstance(node, TableNode):
             by_size = "a node known by its service times knows sizes alone: give it their `scatter`"
@@ -477,8 +486,21 @@ def _asked(loaded: LoadedScenario) -> Mapping[str, Any]:
     return data
 
 
-def _devices(wishes: Sequence[Wish], stacks: Sequence[str]) -> list[Device]:
-    return [wish.profile.device(stack) for wish, stack in zip(wishes, stacks, strict=True)]
+def _devices(wishes: Sequence[Wish], stacks: Sequence[str], model: RecModel | None) -> list[Device]:
+    return [_device(wish, stack, model) for wish, stack in zip(wishes, stacks, strict=True)]
+
+
+def _device(wish: Wish, stack: str, model: RecModel | None) -> Device:
+    """The device; of a user's model on a core whose modules nobody measured, with the error that this adds.
+
+    Who asks for a stack by its name knows what runs.
+    """
+    device = wish.profile.device(stack)
+    if model is None or wish.asked is not None or device.modules is not None:
+        return device
+    if model.name in shipped_names("model"):
+        return device
+    return device.as_unmeasured_modules() if device.kind == "cpu" and device.surfaces else device
 
 
 def _node(choice: NodeChoice | TableNodeChoice, files: NamedFiles, devices: Sequence[Device]) -> AnyNode:
@@ -562,7 +584,7 @@ def _stack_note(named: str | None, wishes: Sequence[Wish], stacks: Sequence[str]
     """Say that a file's stack gave way, to devices that `--set` put in the place of its own."""
     if named is None or named in stacks or any(wish.asked for wish in wishes):
         return None
-    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stacks)
+    without = ", ".join(wish.profile.name for wish in wishes if named not in wish.profile.stack_names)
     return f"node.stack: {without} was not measured with {named}; all times are those of {stacks[0]}"
 
 

@@ -15,6 +15,7 @@ from math import hypot, log, sqrt
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, surface_key
+from perfmodel.costmodel.module_costs import module_seconds
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.estimate import Basis
@@ -169,6 +170,8 @@ class NodeTimes:
                 f"node.cores={cpu.num_cores - self._node.num_accelerators}"
             )
         notes += self._query_notes
+        if self._mix is not None and (advice := tuning_advice(self._of_mix, cpu, self._mix.share)):
+            notes.append(advice)
         for device in (cpu, card):
             if device is not None and device.is_edited:
                 notes.append(
@@ -282,7 +285,8 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
         correlation = device.errors.correlation
         together = correlation * sum(spreads) ** 2
         found = sqrt((1.0 - correlation) * sum(spread**2 for spread in spreads) + together)
-        if device.launches is not None:  # kinds are of the card's time: its host's is in the whole only
+        # Kinds are of the card's time, or of a flat list of calls: the host's, the modules' is in the whole.
+        if device.launches is not None or device.modules is not None:
             found = max(found, device.errors.of_model(model))
     else:
         known = device.errors.kinds
@@ -291,6 +295,34 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
         )
         found = hypot(device.errors.of_model(model), unlike * UNMEASURED_SPREAD)
     return hypot(found, EDITED_SPREAD) if device.is_edited else found
+
+
+def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
+    """Say what the best other way to serve the same module would take off a request's time, if it matters.
+
+    Parameters
+    ----------
+    time : BatchTime
+        Passes of the sizes in the mix, as `cpu` serves them.
+    cpu : Device
+        With its stack and the profile's other ways.
+    shares : (n,) float array
+        How often each size comes.
+    """
+    if not cpu.module_ways:
+        return None
+    more_s = {
+        way: float(shares @ sum(module_seconds(timed.kernel, law, time.batch_size) for timed in time.kernels))
+        for way, law in cpu.module_ways.items()
+    }
+    best = min(more_s, key=lambda way: more_s[way])
+    saved = (more_s[cpu.stack] - more_s[best]) / float(shares @ time.seconds)
+    if saved < WORTH_SAYING:
+        return None
+    return (
+        f"tuning the process would take {100 * saved:.0f} % off a request's time: `--set node.stack={best}` "
+        "answers for it"
+    )
 
 
 def loaded_spread(cpu: Device, cores: int) -> float:

@@ -76,7 +76,7 @@ def test_a_first_line_that_says_no_facts_is_one_line(facts: str, tmp_path: Path)
         (ROW + ",1", 1, "expected 7 values, got 8"),
         ("-1,0,13,1,1.5e-05,0.02,inf", 1, "seed: expected a whole number from 0"),
         ("9" * 200_000 + ",0,13,1,1.5e-05,0.02,inf", 1, "seed: expected a whole number"),
-        ("0,2,13,1,1.5e-05,0.02,inf", 3, "round: expected a whole number from 0 to 1, got '2'"),
+        ("0,7,13,1,1.5e-05,0.02,inf", 3, "round: expected a whole number from 0 to 6, got '7'"),
         ("0,0,0,1,1.5e-05,0.02,inf", 5, "batch_size: expected a whole number from 1"),
         ("0,0,1.5,1,1.5e-05,0.02,inf", 5, "batch_size: expected a whole number from 1"),
         ("0,0,13,100000000000,1.5e-05,0.02,inf", 8, "kernel: expected a whole number from 0 to 10000"),

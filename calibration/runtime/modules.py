@@ -1,0 +1,137 @@
+"""The calls of a pass as people serve them: `nn.Module`s that own their weights, no call in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from calibration.runtime.operators import Function, Tensor
+from calibration.runtime.settings import RuntimeSettings, apply_plain_settings, apply_settings
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modules:
+    """A library of calls that are modules.
+
+    Attributes
+    ----------
+    frozen : bool
+        Whether the weights want no gradients. A module's weights do unless told otherwise, and lookups of
+        such a table prepare for a backward pass that never comes, also under `no_grad`.
+    """
+
+    frozen: bool
+
+    def linear(self, weight: Tensor, bias: Tensor) -> Function:
+        """`nn.Linear`."""
+        layer = nn.Linear(1, 1)
+        layer.out_features, layer.in_features = weight.shape
+        layer.weight, layer.bias = self._own(weight), self._own(bias)
+        return layer
+
+    def prelu(self, slope: Tensor) -> Function:
+        """`nn.PReLU`."""
+        layer = nn.PReLU()
+        layer.weight = self._own(slope)
+        return layer
+
+    def activation(self, function: str, *, in_place: bool) -> Function:
+        """A module of its own, with a result of its own: nobody writes `inplace=True` by default."""
+        del in_place
+        return _ACTIVATIONS[function]()
+
+    def embedding_bag(self, table: Tensor) -> Function:
+        """`nn.EmbeddingBag`, summing."""
+        return nn.EmbeddingBag(len(table), table.shape[1], mode="sum", _weight=self._own(table))
+
+    def embedding(self, table: Tensor) -> Function:
+        """`nn.Embedding`."""
+        return nn.Embedding(len(table), table.shape[1], _weight=self._own(table))
+
+    def recurrent(self, kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
+        """`nn.RNN` or `nn.GRU`, the batch first."""
+        hidden, width = weights[1].shape[1], weights[0].shape[1]
+        layer = {"rnn": nn.RNN, "gru": nn.GRU}[kind](1, 1, batch_first=True)
+        layer.input_size, layer.hidden_size = width, hidden
+        for name, weight in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
+            setattr(layer, f"{name}_l0", self._own(weight))
+
+        def call(x: Tensor) -> Tensor:
+            states: Tensor
+            states, final = layer(x)
+            return final.squeeze(0) if last else states
+
+        return call
+
+    def _own(self, weight: Tensor) -> nn.Parameter:
+        return nn.Parameter(weight, requires_grad=not self.frozen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A way to serve a module.
+
+    Attributes
+    ----------
+    frozen : bool
+        As in `Modules`.
+    inference_mode : bool
+        `torch.inference_mode` instead of `torch.no_grad`.
+    tuned : bool
+        In a process whose allocator keeps its memory and asks for huge pages (`apply_settings`).
+    describes : str
+        All of that in words.
+    """
+
+    frozen: bool = False
+    inference_mode: bool = False
+    tuned: bool = False
+
+    describes: str = ""
+
+    @property
+    def library(self) -> Modules:
+        """What makes the calls."""
+        return Modules(frozen=self.frozen)
+
+    def apply_settings(self, *, threads: int = 1) -> RuntimeSettings:
+        """Set the process up as this way has it."""
+        return (apply_settings if self.tuned else apply_plain_settings)(threads=threads)
+
+    def mode(self) -> AbstractContextManager[object]:
+        """The context of a pass."""
+        return torch.inference_mode() if self.inference_mode else torch.no_grad()
+
+
+SERVED: Mapping[str, Served] = {
+    "eager": Served(
+        describes="a PyTorch module as people serve it: eager, no_grad, weights that want gradients, the "
+        "allocator as it starts; one thread a worker; inputs are ready"
+    ),
+    "eager-inference-mode": Served(
+        inference_mode=True, describes="a PyTorch module, eager, in inference_mode instead of no_grad"
+    ),
+    "eager-frozen": Served(
+        frozen=True,
+        describes="a PyTorch module, eager, whose weights want no gradients (requires_grad_(False))",
+    ),
+    "eager-tuned": Served(
+        frozen=True,
+        inference_mode=True,
+        tuned=True,
+        describes="a PyTorch module, eager, frozen, in inference_mode, with an allocator that keeps its "
+        "memory and asks for huge pages",
+    ),
+}
+"""Ways to serve a module, by the names of their stacks; the first is what people do unless told."""
