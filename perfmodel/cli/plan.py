@@ -12,6 +12,7 @@ from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.growth import growth_range
 from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.planning.plan.simulation import simulated
 from perfmodel.report.documents.plan import plan_document
 from perfmodel.report.plan import plan_page
 
@@ -31,6 +32,12 @@ def plan(
             metavar="LOW:HIGH[:STEP]", help="Plan for all demand times each of these factors, too: 1.0:2.0."
         ),
     ] = None,
+    simulation: Annotated[
+        bool,
+        typer.Option(
+            "--simulate/--no-simulate", help="Simulate the plan, and raise it where an SLA is missed."
+        ),
+    ] = True,
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
@@ -41,6 +48,8 @@ def plan(
     loaded = load_fleet(fleet, overrides or ())
     question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
     result = plan_of(question, growth=factors)
+    if simulation:
+        result = simulated(result, extrapolate=extrapolate)
     show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json)
-    if result.static is None:
+    if result.static is None or (result.simulated is not None and not result.simulated.holds):
         raise typer.Exit(SLA_MISSED)

@@ -12,6 +12,7 @@ from perfmodel.planning.plan import answer
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.growth import MOST_GROWTH
 from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.planning.plan.simulation import simulated
 from perfmodel.report.documents.plan import PlanDocument, plan_document
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def plan(
     *,
     overrides: Sequence[str] = (),
     growth: Sequence[float] = (),
+    simulate: bool = True,
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> PlanAnswer:
@@ -56,6 +58,8 @@ def plan(
         Changes as for `--set`: `"services.feed.demand.growth=1.4"`.
     growth : sequence of float
         Factors on all demand to plan for as well.
+    simulate : bool
+        Simulate the plan, and raise it where an SLA is missed.
     mixed_stacks : bool
         Let the node types have different software stacks.
     extrapolate : bool
@@ -85,4 +89,5 @@ def plan(
             raise InputError(f"plan: growth: expected numbers > 0, got {factor:g}")
     loaded = load_fleet(fleet, overrides)
     question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    return PlanAnswer.of(plan_of(question, growth=growth))
+    found = plan_of(question, growth=growth)
+    return PlanAnswer.of(simulated(found, extrapolate=extrapolate) if simulate else found)

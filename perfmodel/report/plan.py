@@ -118,7 +118,7 @@ def _figures(result: PlanAnswer) -> Table:
 
 
 def _checks(result: PlanAnswer) -> Table:
-    table = _table("simulated", "service", "hour", "nodes", "ms", "limit ms")
+    table = _table("simulated", "service", "hour", "nodes", "needed", "ms", "limit")
     table.add_column("verdict")
     for check in result.checks:
         latency = None if check.latency_s is None else 1e3 * check.latency_s
@@ -126,8 +126,9 @@ def _checks(result: PlanAnswer) -> Table:
             check.service,
             str(check.hour),
             f"{check.num_nodes:,}",
+            number(check.num_nodes_needed, 6),
             number(latency, 4),
-            f"p{100 * check.percentile:g} {number(1e3 * check.limit_s)}",
+            f"p{100 * check.percentile:g} {number(1e3 * check.limit_s)} ms",
             check.verdict,
         )
     return table

@@ -293,6 +293,8 @@ class Check:
         As of `predict`, or "not simulated: …".
     num_nodes : int
         That served.
+    num_nodes_needed : int or None
+        With which the SLA holds; None: not simulated, or no number of them was found.
     """
 
     hour: int
@@ -302,6 +304,7 @@ class Check:
     limit_s: float
     verdict: str
     num_nodes: int
+    num_nodes_needed: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -315,12 +318,15 @@ class Simulated:
     raised_by : mapping of str to int
         Nodes more than the programme's, by service.
     holds : bool
-        Whether every simulated SLA holds now.
+        Whether every simulated SLA holds now, within stock and caps.
+    lacks : tuple of str
+        What the raised plan would take beyond stock and caps.
     """
 
     provisioned: Provisioned
     raised_by: Mapping[str, int]
     holds: bool
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

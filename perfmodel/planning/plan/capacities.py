@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.capacity.computation import capacity
-from perfmodel.planning.plan.kept import Found, KeptCapacities, digest_of
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity
 from perfmodel.planning.prepare import PreparedPair, Question, checksums_now, prepare_pairs
 from perfmodel.planning.tune.computation import tune
@@ -35,9 +36,24 @@ class PairAsked(NamedTuple):
     tune: bool
 
 
+class Found(NamedTuple):
+    """What was found of a pair: a capacity, or why there is none."""
+
+    capacity: PairCapacity | None
+    why_not: str
+
+
+class Capacities(NamedTuple):
+    """What was found of all pairs: capacities, why others have none, and the questions behind them."""
+
+    found: dict[Pair, PairCapacity]
+    refused: dict[Pair, str]
+    prepared: dict[Pair, PreparedPair]
+
+
 def find_capacities(
     asked: Sequence[PairAsked], *, confidence: float, mixed_stacks: bool, extrapolate: bool
-) -> tuple[dict[Pair, PairCapacity], dict[Pair, str]]:
+) -> Capacities:
     """Find the capacity of each pair, as many at a time as there are cores; of those without one, why.
 
     Raises
@@ -48,7 +64,7 @@ def find_capacities(
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
     prepared = prepare_pairs([each.loaded for each in asked], mixed_stacks=mixed_stacks)
-    kept = KeptCapacities()
+    kept = Kept()
     found = side_by_side(
         lambda each: _found(*each, kept, confidence=confidence, extrapolate=extrapolate),
         zip(asked, prepared, strict=True),
@@ -59,13 +75,14 @@ def find_capacities(
             refused[each.pair] = f"{each.pair[0]}: {why_not}"
         else:
             capacities[each.pair] = rates
-    return capacities, refused
+    questions = {each.pair: pair for each, pair in zip(asked, prepared, strict=True)}
+    return Capacities(capacities, refused, questions)
 
 
 def _found(
     asked: PairAsked,
     pair: PreparedPair,
-    kept: KeptCapacities,
+    kept: Kept,
     *,
     confidence: float,
     extrapolate: bool,
@@ -74,33 +91,41 @@ def _found(
     if pair.misfit is not None:
         return Found(None, pair.misfit)
     digest = _digest(asked, pair, confidence, extrapolate)
-    if (known := kept.get(digest)) is not None:
+    if (known := _read(kept.get(digest))) is not None:
         return known
     with asked.loaded.places():
         question = pair.question()
         found = capacity_of(question, tuned=asked.tune, confidence=confidence, extrapolate=extrapolate)
     if checksums_now(pair.paths) == pair.checksums:
-        kept.keep(digest, found)
+        capacity = None if found.capacity is None else found.capacity._asdict()
+        kept.keep(digest, {"capacity": capacity, "why_not": found.why_not})
     return found
 
 
+def _read(entry: dict[str, Any] | None) -> Found | None:
+    """What an entry says; None where it does not say that."""
+    try:
+        capacity = None if entry is None else entry["capacity"]
+        known = None if capacity is None else PairCapacity(**capacity)
+        return None if entry is None else Found(known, entry["why_not"])
+    except (KeyError, TypeError):
+        return None
+
+
 def _digest(asked: PairAsked, pair: PreparedPair, confidence: float, extrapolate: bool) -> str:
-    """Of all that the capacity depends on; rate and description do not count."""
-    scenario = asked.loaded.source.data()
+    return digest_of(
+        {**said_of(pair), "tune": asked.tune, "confidence": confidence, "extrapolate": extrapolate}
+    )
+
+
+def said_of(pair: PreparedPair) -> dict[str, Any]:
+    """All that what is found of a pair depends on; rate and description do not count."""
+    scenario = pair.loaded.source.data()
     assert isinstance(scenario, dict), "the top level of a scenario is a section"
     said: dict[str, Any] = {key: value for key, value in scenario.items() if key != "description"}
     arrivals = {key: value for key, value in said["traffic"]["arrivals"].items() if key != "rate_qps"}
     said["traffic"] = {**said["traffic"], "arrivals": arrivals}
-    return digest_of(
-        {
-            "scenario": said,
-            "files": pair.checksums,
-            "stacks": pair.stacks,
-            "tune": asked.tune,
-            "confidence": confidence,
-            "extrapolate": extrapolate,
-        }
-    )
+    return {"scenario": said, "files": pair.checksums, "stacks": pair.stacks}
 
 
 def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapolate: bool) -> Found:
@@ -129,6 +154,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             batch_size=None if settings is None else settings.batch_size,
             offload_threshold_items=None if settings is None else settings.offload_threshold_items,
             source=source,
+            threads=question.node.threads if isinstance(question.node, ServingNode) else 1,
         ),
         "",
     )

@@ -1,4 +1,4 @@
-"""Capacities that were found before, by all that they depend on; nothing stale is ever used.
+"""What was found before, by all that it depends on; nothing stale is ever used.
 
 An entry's name is a digest of what was asked (the scenario with the type's node, without its rate), of the
 contents of every file that it names, of the stacks, and of perfplan's own sources with the libraries under
@@ -16,9 +16,8 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from perfmodel.planning.plan.question import PairCapacity
 from perfmodel.whole_file import replace_whole
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -29,14 +28,7 @@ ABANDONED_S = 60.0
 milliseconds. [s]"""
 
 
-class Found(NamedTuple):
-    """What was found of a pair: a capacity, or why there is none."""
-
-    capacity: PairCapacity | None
-    why_not: str
-
-
-class KeptCapacities:
+class Kept:
     """A folder of entries.
 
     Parameters
@@ -50,21 +42,18 @@ class KeptCapacities:
         self.folder = folder or user_cache / "perfplan" / "capacities"
         self._sweep_up()
 
-    def get(self, digest: str) -> Found | None:
+    def get(self, digest: str) -> dict[str, Any] | None:
         """Return an entry; None where there is none, or none that is whole."""
         try:
             kept = json.loads(self._path(digest).read_bytes())
-            if kept["digest"] != digest:
-                return None
-            capacity = kept["capacity"]
-            return Found(None if capacity is None else PairCapacity(**capacity), kept["why_not"])
+            found = kept["found"] if kept["digest"] == digest else None
         except (OSError, ValueError, TypeError, KeyError):  # gone, cut short, of another make
             return None
+        return found if isinstance(found, dict) else None
 
-    def keep(self, digest: str, found: Found) -> None:
+    def keep(self, digest: str, found: Mapping[str, Any]) -> None:
         """Write an entry; where that cannot be done, the next run finds it again."""
-        capacity = None if found.capacity is None else found.capacity._asdict()
-        content = json.dumps({"digest": digest, "capacity": capacity, "why_not": found.why_not})
+        content = json.dumps({"digest": digest, "found": found})
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_whole(self._path(digest), content.encode())
@@ -81,7 +70,7 @@ class KeptCapacities:
 
 
 def digest_of(asked: Mapping[str, Any]) -> str:
-    """Digest of what a capacity depends on, perfplan itself included."""
+    """Digest of what an answer depends on, perfplan itself included."""
     text = json.dumps({**asked, "perfplan": perfplan_digest()}, sort_keys=True, default=str)
     return sha256(text.encode()).hexdigest()
 

@@ -47,7 +47,7 @@ def plan_question(
                 refused[service, node_type] = f"{service}: capacity given as 0"
             else:
                 given[service, node_type] = PairCapacity(qps=qps, low_qps=qps)
-    found, why_not = find_capacities(
+    capacities = find_capacities(
         asked,
         confidence=loaded.fleet.provision.confidence,
         mixed_stacks=mixed_stacks,
@@ -66,8 +66,10 @@ def plan_question(
         ),
         node_types=types,
         hours=loaded.hours,
-        capacities={**given, **found},
-        refused={**refused, **why_not},
+        capacities={**given, **capacities.found},
+        refused={**refused, **capacities.refused},
+        prepared=capacities.prepared,
+        slas={name: each.scenario.sla for name, each in loaded.scenarios.items()},
         provision=loaded.fleet.provision,
         grid_g_per_kwh=loaded.grid_g_per_kwh,
     )

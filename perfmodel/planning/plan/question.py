@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import NormalDist
 from typing import NamedTuple
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.provision import Failures, Provision
+from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.plan.programme import Condition, Group, Programme
+from perfmodel.planning.prepare import PreparedPair
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -72,6 +74,8 @@ class PairCapacity(NamedTuple):
         With which settings; None: not set, or not known.
     source : str
         Where the rates come from: "given", "tune", "capacity".
+    threads : int
+        Cores that work together on a request.
     """
 
     qps: float
@@ -79,6 +83,7 @@ class PairCapacity(NamedTuple):
     batch_size: int | None = None
     offload_threshold_items: int | None = None
     source: str = "given"
+    threads: int = 1
 
 
 class Service(NamedTuple):
@@ -126,6 +131,10 @@ class PlanQuestion:
         What has to hold.
     grid_g_per_kwh : tuple of float or None
         Carbon intensity by hour. [g/kWh]
+    prepared : mapping of (service, node type) to PreparedPair
+        The questions behind the capacities that were found.
+    slas : mapping of str to SlaTarget
+        By service.
     """
 
     name: str
@@ -136,6 +145,8 @@ class PlanQuestion:
     refused: Mapping[Pair, str]
     provision: Provision
     grid_g_per_kwh: tuple[float, ...] | None = None
+    prepared: Mapping[Pair, PreparedPair] = field(default_factory=dict)
+    slas: Mapping[str, SlaTarget] = field(default_factory=dict)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -100,6 +100,7 @@ class CapacityOfPair(TypedDict):
     low_qps: float | None
     batch_size: int | None
     offload_threshold_items: int | None
+    threads: int | None
     source: str
 
 
@@ -110,6 +111,7 @@ class CheckDocument(TypedDict):
     hour: int
     service: str
     num_nodes: int
+    num_nodes_needed: int | None
     percentile: float
     latency_ms: float | None
     limit_ms: float
@@ -125,6 +127,7 @@ class SimulatedDocument(TypedDict):
     objective_value: float | None
     raised_by: dict[str, int]
     holds: bool
+    lacks: list[str]
 
 
 @document
@@ -318,6 +321,7 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
                 "low_qps": None if pair is None else pair.low_qps,
                 "batch_size": None if pair is None else pair.batch_size,
                 "offload_threshold_items": None if pair is None else pair.offload_threshold_items,
+                "threads": None if pair is None else pair.threads,
                 "source": f"refused: {refused}" if pair is None else pair.source,
             }
     return found
@@ -350,6 +354,7 @@ def _check(check: Check) -> CheckDocument:
         "hour": check.hour,
         "service": check.service,
         "num_nodes": check.num_nodes,
+        "num_nodes_needed": check.num_nodes_needed,
         "percentile": check.percentile,
         "latency_ms": None if check.latency_s is None else check.latency_s / MS,
         "limit_ms": check.limit_s / MS,
@@ -364,6 +369,7 @@ def _simulated(of: Simulated, grid: float | None) -> SimulatedDocument:
         "objective_value": of.provisioned.objective_value(grid),
         "raised_by": dict(of.raised_by),
         "holds": of.holds,
+        "lacks": list(of.lacks),
     }
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.planning.plan import capacities
-from perfmodel.planning.plan.kept import Found, KeptCapacities, digest_of
+from perfmodel.planning.plan.capacities import Found
+from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.question import PairCapacity
 
@@ -108,28 +109,27 @@ def test_a_file_that_changes_while_its_capacity_is_found_is_not_kept(
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"digest": "x"}', b"\xff\xfe", b"null"])
 def test_a_damaged_entry_counts_for_nothing(damage: bytes, tmp_path: Path) -> None:
-    kept, found = KeptCapacities(tmp_path), Found(PairCapacity(qps=2.0, low_qps=1.0), "")
+    kept, found = Kept(tmp_path), {"capacity": 2.0}
     digest = digest_of({"a": 1})
     kept.keep(digest, found)
     assert kept.get(digest) == found
     (entry,) = tmp_path.iterdir()
     entry.write_bytes(damage)
     assert kept.get(digest) is None
-    kept.keep(digest, Found(None, "no load meets the SLA"))
-    assert kept.get(digest) == Found(None, "no load meets the SLA")
+    kept.keep(digest, {"why_not": "no load meets the SLA"})
+    assert kept.get(digest) == {"why_not": "no load meets the SLA"}
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from perfmodel.planning.plan.kept import Found, KeptCapacities
-from perfmodel.planning.plan.question import PairCapacity
-kept = KeptCapacities(Path(sys.argv[1]))
+from perfmodel.planning.plan.kept import Kept
+kept = Kept(Path(sys.argv[1]))
 print("ready", flush=True)
 number = 0
 while True:
     number += 1
-    kept.keep(f"{number % 50:03d}", Found(PairCapacity(qps=float(number), low_qps=1.0), "x" * 4000))
+    kept.keep(f"{number % 50:03d}", {"number": number, "text": "x" * 4000})
 """
 
 
@@ -149,5 +149,5 @@ def test_a_process_that_is_killed_leaves_whole_entries_only(tmp_path: Path) -> N
         assert json.loads(entry.read_bytes())["digest"] == entry.stem
     for left in tmp_path.glob(".perfplan-*"):
         os.utime(left, (0, 0))
-    assert all(KeptCapacities(tmp_path).get(entry.stem) is not None for entry in entries)
+    assert all(Kept(tmp_path).get(entry.stem) is not None for entry in entries)
     assert not list(tmp_path.glob(".perfplan-*"))
