@@ -49,6 +49,7 @@ _VARIANTS: tuple[Document, ...] = (
     {"policy": {"name": "split", "batch_size": 64, "shedding": {"queue_limit_requests": 50}}},
     {"node": {"scatter": {"distribution": "lognormal", "relative_std": 0.2}}},
     {"node": {"scatter": {"distribution": "lognormal", "p99_over_p50": 1.5}}},
+    {"node": {"pauses": [{"rate_per_s": 0.1, "length_ms": 20, "scope": "node"}]}},
     {"node": {"scatter": {"distribution": "factors", "factors": [0.9, 1.1]}}},
     {
         "policy": {

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores, Positive, within
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
-from perfmodel.domain.unsteady import Scatter
+from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
@@ -39,6 +39,8 @@ class NodeChoice(Frozen):
     scatter : LogNormalScatter, ListedScatter or None
         How service times of one size differ from request to request, on cores and accelerators alike; None:
         they do not.
+    pauses : tuple of PauseSettings
+        Times in which an executor, or the whole node, stands still.
     """
 
     cpu: FileOrName
@@ -48,6 +50,7 @@ class NodeChoice(Frozen):
     accelerators: Annotated[tuple[FileOrName, ...], Field(max_length=MOST_ACCELERATORS, strict=False)] = ()
     stack: FileOrName | None = None
     scatter: Scatter | None = None
+    pauses: NodePauses = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -74,6 +77,8 @@ class TableNodeChoice(Frozen):
         How far off the table's times may be, root mean square; None: nobody knows. [%]
     scatter : LogNormalScatter, ListedScatter or None
         How service times of one size differ from request to request; None: they do not.
+    pauses : tuple of PauseSettings
+        Times in which an executor, or the whole node, stands still.
     """
 
     service_times: Path
@@ -81,6 +86,7 @@ class TableNodeChoice(Frozen):
     tdp_w: Positive | None = None
     error_percent: Annotated[float, Field(ge=0), within(high=1000.0)] | None = None
     scatter: Scatter | None = None
+    pauses: NodePauses = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -113,3 +113,8 @@ class PauseSettings(Frozen):
     def load(self) -> float:
         """Paused time for each second of running time. [1]"""
         return self.rate_per_s * self.length_s
+
+
+# Not strict: which description a node is has been looked up by then, and a list is no longer JSON's.
+NodePauses = Annotated[tuple[PauseSettings, ...], Field(max_length=8, strict=False)]
+"""Pauses of a few kinds, independent of each other."""

@@ -14,10 +14,11 @@ from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
+from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
 from perfmodel.planning.query_times import times_by_query
 from perfmodel.planning.sent_sizes import lanes_on_cores
 from perfmodel.planning.table_node import TableNode
+from perfmodel.planning.unsteady import made_unsteady
 from perfmodel.sim.arrays import BoolArray
 from perfmodel.sim.policies import (
     Policy,
@@ -27,7 +28,6 @@ from perfmodel.sim.policies import (
     requests_by_size,
 )
 from perfmodel.sim.query_sizes import SizePmf
-from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
 
 _GROUPS = 8
@@ -54,6 +54,8 @@ class ServingNode:
         Cores that work together on a request: threads of a worker process.
     scatter : LogNormalScatter, ListedScatter or None
         How times of one size differ from request to request.
+    pauses : tuple of PauseSettings
+        Times in which executors, or the whole node, stand still.
     lengths : SizePmf or None
         How long the queries' histories are; None: all as long as the model file says.
     """
@@ -65,6 +67,7 @@ class ServingNode:
     num_accelerators: int = 0
     threads: int = 1
     scatter: LogNormalScatter | ListedScatter | None = None
+    pauses: tuple[PauseSettings, ...] = ()
     lengths: SizePmf | None = None
 
     @property
@@ -131,26 +134,23 @@ class ServingNode:
         sizes : SizePmf, optional
             Of the queries, which says what each request follows. None: requests of its own size.
         """
-        scatter = None if self.scatter is None else scatter_of(self.scatter)
         if (by_query := times_by_query(self, policy, max_items, sizes)) is not None:
-            return ServiceTimes(
+            steady = ServiceTimes(
                 cpu_s=by_query.mean_cpu_s,
                 accelerator_s=by_query.mean_accelerator_s,
                 num_accelerators=self.num_accelerators,
-                cpu_scatter=scatter,
-                accelerator_scatter=scatter if self.num_accelerators else None,
                 by_query=by_query,
             )
+            return made_unsteady(steady, self.scatter, self.pauses)
         cpu_s = self.anchored_s(self.cpu_times(policy, max_items, sizes).seconds)
         if self.accelerator is None or self.num_accelerators == 0:
-            return ServiceTimes(cpu_s=cpu_s, cpu_scatter=scatter)
-        return ServiceTimes(
+            return made_unsteady(ServiceTimes(cpu_s=cpu_s), self.scatter, self.pauses)
+        steady = ServiceTimes(
             cpu_s=cpu_s,
             accelerator_s=self.accelerator_times_s(policy, max_items),
             num_accelerators=self.num_accelerators,
-            cpu_scatter=scatter,
-            accelerator_scatter=scatter,
         )
+        return made_unsteady(steady, self.scatter, self.pauses)
 
     def cpu_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> BatchTime:
         """Time of each batch that the policy can send, for each number of busy workers; without anchors."""

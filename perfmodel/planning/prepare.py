@@ -514,6 +514,7 @@ def _node(choice: NodeChoice | TableNodeChoice, files: NamedFiles, devices: Sequ
         tdp_w=choice.tdp_w,
         relative_error=None if choice.error_percent is None else choice.error_percent / 100.0,
         scatter=choice.scatter,
+        pauses=choice.pauses,
     )
 
 
@@ -543,6 +544,7 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         accelerator=accelerators[0] if accelerators else None,
         num_accelerators=len(accelerators),
         scatter=choice.scatter,
+        pauses=choice.pauses,
     )
 
 

@@ -13,13 +13,13 @@ from perfmodel.costmodel.tabulated import tabulated_basis, tabulated_s
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.service_table import ServiceTable
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
+from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.sent_sizes import sizes_on_cores
+from perfmodel.planning.unsteady import made_unsteady
 from perfmodel.sim.policies import Policy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
-from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +41,8 @@ class TableNode:
         How far off the times may be, root mean square; None: nobody knows. [1]
     scatter : LogNormalScatter, ListedScatter or None
         How times of one size differ from request to request.
+    pauses : tuple of PauseSettings
+        Times in which executors, or the whole node, stand still.
     """
 
     table: ServiceTable
@@ -48,6 +50,7 @@ class TableNode:
     tdp_w: float | None = None
     relative_error: float | None = None
     scatter: LogNormalScatter | ListedScatter | None = None
+    pauses: tuple[PauseSettings, ...] = ()
 
     @property
     def model_name(self) -> str | None:
@@ -117,10 +120,8 @@ class TableNode:
     def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:  # noqa: ARG002
         """Tabulate what the simulation needs: see `ServingNode.service_times`; sizes play no part."""
         largest = max(1, largest_cpu_launch_items(policy, max_items))
-        return ServiceTimes(
-            cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work),
-            cpu_scatter=None if self.scatter is None else scatter_of(self.scatter),
-        )
+        steady = ServiceTimes(cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work))
+        return made_unsteady(steady, self.scatter, self.pauses)
 
     @property
     def at_work(self) -> Floats:

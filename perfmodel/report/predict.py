@@ -23,6 +23,7 @@ from perfmodel.report.tables import (
     operator_table,
     times_of,
 )
+from perfmodel.sim.run import RunResult
 from perfmodel.units import MS
 
 VERDICTS = {
@@ -31,6 +32,10 @@ VERDICTS = {
     "misses_sla": "[bold red]misses the SLA[/]",
     "unstable": "[bold red]unstable[/]",
 }
+
+
+TAIL = (0.99, 0.999)
+"""Percentiles that scatter and pauses make."""
 
 
 def predict_page(result: Prediction) -> RenderableType:
@@ -105,6 +110,8 @@ def _figures(result: Prediction) -> Table:
     for percentile, interval in run.percentiles.items():
         known = "" if run.worst is not None else _known(result, percentile)
         table.add_row(f"p{100 * percentile:g}", f"{interval_ms(interval)}{known}")
+    if result.steady is not None:
+        table.add_row("without scatter and pauses", _steady(result.steady))
     throughput = result.throughput_qps
     items = run.throughput_items_per_s
     table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
@@ -126,6 +133,16 @@ def _figures(result: Prediction) -> Table:
     load_w, per_w = number(result.load_power_w), number(result.qps_per_w_at_load)
     table.add_row("power, by utilisation", f"{load_w} W: {per_w} queries/s/W")
     return table
+
+
+def _steady(run: RunResult) -> str:
+    """The same load where times of one size are all the same and nothing stands still."""
+    if not run.percentiles:
+        return "unstable too"
+    parts = (
+        f"p{100 * percentile:g} {number(run.percentiles[percentile].value_s / MS)}" for percentile in TAIL
+    )
+    return f"{', '.join(parts)} ms"
 
 
 def _known(result: Prediction, percentile: float) -> str:

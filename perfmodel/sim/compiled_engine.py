@@ -27,6 +27,7 @@ from perfmodel.sim.completions import (
     sorted_in,
 )
 from perfmodel.sim.machine_code import compiled
+from perfmodel.sim.pauses import CORE_PAUSES, PauseEvents
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.scatter import ScatterTable
@@ -64,19 +65,6 @@ class FifoPool(NamedTuple):
     num_executors: int
     blocks: tuple[int, ...]
     scatter: Factors | None = None
-
-
-def is_fifo(service: ServiceTimes, policy: object) -> bool:
-    """Say whether a policy on a node is what the loops here compute.
-
-    Where several accelerators have several streams each, a launch is as fast as the streams of its own
-    accelerator let it be; the loops know one number of busy executors for the whole pool.
-    """
-    if type(policy) is not SplitAndOffload or policy.shedding is not None:  # a subclass may place otherwise
-        return False
-    if service.by_query is not None:
-        return False
-    return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
 
 
 def fifo_pools(service: ServiceTimes, policy: SplitAndOffload) -> tuple[FifoPool, ...]:
@@ -124,8 +112,18 @@ def simulate_compiled(
     """
     finish_s = np.empty(len(queries)) if finish_s is None else finish_s
     threshold = policy.offload_threshold_items
-    draw = draw_for(queries, service)
-    busy_s = [_serve_pool(queries, share, draw, finish_s) for share in fifo_pools(service, policy)]
+    draw, shares, running_share = draw_for(queries, service), fifo_pools(service, policy), 1.0
+    if service.core_pauses:
+        from perfmodel.sim.compiled_pauses import serve_with_pauses
+
+        events = PauseEvents(service.core_pauses, queries.luck, CORE_PAUSES, executors=service.num_executors)
+        on_cores_s, paused_s = serve_with_pauses(queries, shares[0], draw, events, finish_s)
+        busy_s = [on_cores_s, *(_serve_pool(queries, share, draw, finish_s) for share in shares[1:])]
+        makespan_s = float(finish_s.max()) if len(queries) else 0.0
+        if makespan_s:
+            running_share = max(0.0, 1.0 - paused_s / (service.num_executors * makespan_s))
+    else:
+        busy_s = [_serve_pool(queries, share, draw, finish_s) for share in shares]
     return RunRecord(
         arrival_s=queries.arrival_s,
         num_items=queries.num_items,
@@ -137,6 +135,7 @@ def simulate_compiled(
         accelerator_busy_s=sum(busy_s[1:]),
         num_executors=service.num_executors,
         num_accelerators=service.num_streams,
+        running_share=running_share,
     )
 
 

@@ -21,8 +21,9 @@ from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import diurnal_s
 from perfmodel.sim.engines import EngineName, simulate
-from perfmodel.sim.policies import Policy, SplitAndOffload
+from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
+from perfmodel.sim.running_clock import RunningClock
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Estimate, Interval, batch_means, controlled_mean, percentile_interval
@@ -472,6 +473,7 @@ class _Server:
         assert isinstance(policy, SplitAndOffload)
         self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._draw = draw_of(luck, service.cpu_scatter, service.accelerator_scatter)
+        self._clock = RunningClock.of(service.node_pauses, luck) if service.node_pauses else None
         self._busy_s = np.zeros(len(self._pools))
         # Where windows are skipped, the node's own clock stands still.
         self._has_accelerator = len(self._pools) > 1
@@ -481,9 +483,12 @@ class _Server:
         from perfmodel.sim.compiled_engine import serve_sorted
 
         latency_s = np.empty(len(arrival_s))
+        running_s = arrival_s if self._clock is None else self._clock.running_s(arrival_s)
         for index, (share, state_s) in enumerate(self._pools):
-            self._busy_s[index] += serve_sorted(arrival_s, num_items, share, self._draw, state_s, latency_s)
+            self._busy_s[index] += serve_sorted(running_s, num_items, share, self._draw, state_s, latency_s)
         self._draw = self._draw._replace(first=self._draw.first + len(arrival_s))
+        if self._clock is not None:
+            latency_s = self._clock.wall_s(latency_s)
         latency_s -= arrival_s
         return latency_s
 
@@ -649,11 +654,10 @@ def _cell_of(value_s: float) -> int:
 
 
 def _can_stream(service: ServiceTimes, policy: Policy) -> bool:
-    from perfmodel.sim.compiled_engine import MAX_VECTOR_EXECUTORS, is_fifo
+    from perfmodel.sim.compiled_engine import MAX_VECTOR_EXECUTORS
 
-    return (
-        is_fifo(service, policy) and max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
-    )
+    few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
+    return is_fifo(service, policy) and few and not service.core_pauses
 
 
 def _mean_loads(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> PoolLoads:

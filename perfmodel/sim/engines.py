@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import InputError
-from perfmodel.sim.policies import Policy, SplitAndOffload, check_covers
+from perfmodel.sim.policies import Policy, SplitAndOffload, check_covers, is_fifo
 from perfmodel.sim.records import RunRecord, broken_rules
+from perfmodel.sim.running_clock import RunningClock
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
@@ -53,6 +56,14 @@ def simulate(
     """
     if len(queries):
         check_covers(service, policy, int(queries.num_items.max()))
+    if service.is_paused:
+        require_pausable(service, policy)
+    if service.node_pauses:
+        clock = RunningClock.of(service.node_pauses, queries.luck)
+        running = Queries(clock.running_s(queries.arrival_s), queries.num_items, queries.luck)
+        steady = replace(service, node_pauses=())
+        record = simulate(running, steady, policy, engine=engine, log_requests=log_requests)
+        return clock.on_the_wall(record, queries)
     if engine != "simpy" and not log_requests and policy.why_not_compiled is None:
         return _simulate_compiled(queries, service, policy)
     if engine == "compiled":
@@ -66,11 +77,33 @@ def simulate(
     return record
 
 
+def require_pausable(service: ServiceTimes, policy: Policy) -> None:
+    """Refuse a policy that nothing here can simulate with the node's pauses.
+
+    Raises
+    ------
+    ValueErrorAt
+        At `node.pauses`.
+    """
+    if service.core_pauses and not is_fifo(service, policy):
+        raise ValueErrorAt(
+            f"pauses of single executors are simulated under split without shedding, on one accelerator at "
+            f"most, got policy {policy.name}; expected scope: node",
+            ("node", "pauses"),
+        )
+    if service.node_pauses and policy.shedding is not None and policy.shedding.deadline_s is not None:
+        raise ValueErrorAt(
+            "deadlines go on while a paused node stands still, which is not simulated; expected "
+            "policy.shedding without deadline_ms",
+            ("node", "pauses"),
+        )
+
+
 def _simulate_compiled(queries: Queries, service: ServiceTimes, policy: Policy) -> RunRecord:
     """Serve with the recursion where the policy is FIFO split and offload, else with the event loop."""
     # Imported on use: numba takes half a second, which most commands never need.
     if isinstance(policy, SplitAndOffload):
-        from perfmodel.sim.compiled_engine import is_fifo, simulate_compiled
+        from perfmodel.sim.compiled_engine import simulate_compiled
 
         if is_fifo(service, policy):
             return simulate_compiled(queries, service, policy)

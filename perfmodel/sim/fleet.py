@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray, frozen_ints
@@ -170,6 +171,11 @@ def simulate_fleet(
     >>> record.node.tolist(), record.latency_s.tolist()
     ([0, 1, 0], [0.01, 0.01, 0.02])
     """
+    if any(kind.service.is_paused for kind in fleet.kinds):
+        raise ValueErrorAt(
+            "pauses are not simulated where the router looks at the nodes; expected random or round-robin",
+            ("node", "pauses"),
+        )
     if len(queries):
         for kind in fleet.kinds:
             check_covers(kind.service, kind.policy, int(queries.num_items.max()))

@@ -14,13 +14,13 @@ from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
     fifo_pools,
     idle_state_s,
-    is_fifo,
     serve_sorted,
 )
 from perfmodel.sim.compiled_scatter import draw_of
 from perfmodel.sim.controls import Carried, load_controls
-from perfmodel.sim.policies import Policy, SplitAndOffload
+from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
+from perfmodel.sim.running_clock import RunningClock
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import BLOCK_QUERIES, NUM_BATCHES
@@ -35,7 +35,7 @@ def can_be_long(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -
     """Say whether `LongRun` knows the traffic, and the compiled recursion the policy."""
     known = traffic.sizes is not None and arrival_clock(traffic.arrivals, seed=0) is not None
     few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
-    return known and few and is_fifo(service, policy)
+    return known and few and is_fifo(service, policy) and not service.core_pauses
 
 
 class LongRun:
@@ -71,6 +71,7 @@ class LongRun:
         self._sizes = size_sampler(traffic.sizes, seed=seed, replication=replication)
         self._last_point = 0.0
         luck = Luck(seed, replication)
+        self._pauses = RunningClock.of(service.node_pauses, luck) if service.node_pauses else None
         self._draw_of_scatter = draw_of(luck, service.cpu_scatter, service.accelerator_scatter)
         self._pools = [(share, idle_state_s(share)) for share in fifo_pools(service, policy)]
         self._latency_s = np.empty(-(-most // CHUNK) * CHUNK)  # memory is taken as it is written
@@ -114,8 +115,11 @@ class LongRun:
         """Serve a chunk: finish times first, latencies in their place."""
         latency_s = self._latency_s[self._served : self._served + CHUNK]
         draw = self._draw_of_scatter._replace(first=self._served)
+        running_s = arrival_s if self._pauses is None else self._pauses.running_s(arrival_s)
         for share, state_s in self._pools:
-            serve_sorted(arrival_s, num_items, share, draw, state_s, latency_s)
+            serve_sorted(running_s, num_items, share, draw, state_s, latency_s)
+        if self._pauses is not None:
+            latency_s[:] = self._pauses.wall_s(latency_s)
         latency_s -= arrival_s
         self._served += CHUNK
         if self._controls is not None:

@@ -251,6 +251,19 @@ class SplitAndOffload(SizedPolicy):
         return self.offload_threshold_items is not None and num_items >= self.offload_threshold_items
 
 
+def is_fifo(service: ServiceTimes, policy: object) -> bool:
+    """Say whether a policy on a node is what the compiled recursion computes: first in, first out.
+
+    Where several accelerators have several streams each, a launch is as fast as the streams of its own
+    accelerator let it be; the recursion knows one number of busy executors for the whole pool.
+    """
+    if type(policy) is not SplitAndOffload or policy.shedding is not None:  # a subclass may place otherwise
+        return False
+    if service.by_query is not None:
+        return False
+    return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
+
+
 def require_at_least_one(**values: int | None) -> None:
     """Raise an `InputError` that names the first setting below 1."""
     for key, value in values.items():

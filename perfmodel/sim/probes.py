@@ -17,14 +17,13 @@ from perfmodel.sim.compiled_engine import (
     MAX_VECTOR_EXECUTORS,
     FifoPool,
     fifo_pools,
-    is_fifo,
     simulate_compiled,
     take_request,
 )
 from perfmodel.sim.compiled_scatter import Draw, draw_of, factor_of
 from perfmodel.sim.completions import LANES, all_idle
 from perfmodel.sim.machine_code import compiled
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import SplitAndOffload, is_fifo
 from perfmodel.sim.scatter import NO_LUCK, Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
@@ -83,7 +82,7 @@ def count_late(
     num_items : (num_queries,) int
         Their sizes, the same in all probes. [items]
     service, policy
-        A node and a policy that `is_fifo` accepts.
+        A policy that `is_fifo` accepts on a node without pauses.
     limit : LateLimit
         What counts.
     luck : Luck
@@ -122,6 +121,7 @@ def _counts(
 ) -> list[IntArray]:
     """Late queries of each probe in each batch after the warm-up."""
     assert is_fifo(service, policy), "checked by the caller"
+    assert not service.is_paused, "checked by the caller"
     if service.num_executors > MAX_VECTOR_EXECUTORS or service.num_streams > MAX_VECTOR_EXECUTORS:
         return [
             _count_alone(probe, num_items, service, policy, limit, luck, batch_queries) for probe in probes

@@ -102,6 +102,8 @@ class RunRecord:
         The cores that large queries have to themselves, where the policy sets some apart.
     engine : {"compiled", "simpy"}
         What simulated.
+    running_share : float
+        Share of the executors' time in which they were not paused. [1]
     """
 
     arrival_s: FloatArray
@@ -119,6 +121,7 @@ class RunRecord:
     cpu_launches: int | None = None
     large: LargeCores | None = None
     engine: Literal["compiled", "simpy"] = "compiled"
+    running_share: float = 1.0
 
     @property
     def num_queries(self) -> int:
@@ -176,12 +179,17 @@ class RunRecord:
 
     @property
     def shares(self) -> tuple[PoolShare, ...]:
-        """What each pool served, and how busy it was."""
-        accelerator = PoolShare(Pool.ACCELERATOR, self.offloaded, self.accelerator_utilisation or 0.0)
+        """What each pool served, and how busy it was while it was not paused."""
+        running_s = self.makespan_s * self.running_share
+        streams_s = self.num_accelerators * running_s
+        on_streams = self.accelerator_busy_s / streams_s if streams_s else 0.0
+        accelerator = PoolShare(Pool.ACCELERATOR, self.offloaded, on_streams)
+        cores_s = self.num_executors * running_s
         if self.large is None:
-            return PoolShare(Pool.CPU, ~self.offloaded, self.cpu_utilisation), accelerator
-        large_s = self.large.num_executors * self.makespan_s
-        small_s = self.num_executors * self.makespan_s - large_s
+            busy = self.cpu_busy_s / cores_s if cores_s else 0.0
+            return PoolShare(Pool.CPU, ~self.offloaded, busy), accelerator
+        large_s = self.large.num_executors * running_s
+        small_s = cores_s - large_s
         small = ~(self.offloaded | self.large.serves)
         return (
             PoolShare(Pool.CPU, small, (self.cpu_busy_s - self.large.busy_s) / small_s if small_s else 0.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, isfinite, isinf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import PoissonArrivals
@@ -34,7 +34,7 @@ from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 if TYPE_CHECKING:
     from perfmodel.sim.long_run import LongRun
 
-REPORTED_PERCENTILES = (0.5, 0.95, 0.99)
+REPORTED_PERCENTILES = (0.5, 0.95, 0.99, 0.999)
 # A percentile with fewer queries beyond it is a statement about a handful of queries.
 MIN_QUERIES_BEYOND = 100
 # By how much a run grows that is not precise enough: one that starts over, and one that goes on.
@@ -49,6 +49,10 @@ MIN_CYCLES = 30
 STEADY_CYCLES = 300
 """The same for batch means that tell their own error: of runs that could stop at once, 95 % intervals of p95
 hold the truth in 81 % with 30, in 89 % with 120, in 94 % with 300 bursts."""
+MATTERS = 0.1
+"""Share of the queries beyond a percentile that has to be touched by something rare for it to matter. [1]"""
+LEAST_IDLE = 0.01
+"""Share of idle time at which a backlog is taken to drain at the least. [1]"""
 RECORDED_QUERIES = 2_000_000
 """A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
@@ -190,11 +194,13 @@ def run_until_precise(
             traffic, service, policy, settings, percentile, wanted, engine, replication, latency_s
         )
     controls = None if sheds else load_controls(traffic, service, policy)
-    cycle = cycle_queries(traffic.arrivals)
-    fewest, most = _bounds(traffic, settings, max(wanted), controls, cycle)
+    cycle = _cycle(traffic, service, contended, percentile)
+    queries_in = None if cycle is None else cycle.queries
+    fewest, most = _bounds(traffic, settings, max(wanted), controls, queries_in)
     num_queries = fewest
     # Over many bursts, or periods, a load below 1 drains, though one run may end in a burst.
-    may_overload = not sheds and (cycle is None or max(contended) >= 1.0)
+    steady = cycle_queries(traffic.arrivals) is None
+    may_overload = not sheds and (steady or max(contended) >= 1.0)
     record: RunRecord | None = None
     long_run: LongRun | None = None
     while True:
@@ -229,8 +235,10 @@ def run_until_precise(
         least, greatest = GROWTH_AFRESH if long_run is None else GROWTH_CONTINUED
         num_queries = min(most, ceil(num_queries * max(least, min(greatest, 1.1 * excess**2))))
     throughput_qps, items_per_s = _throughput(traffic, record)
-    cycles = None if cycle is None else num_queries / cycle
-    needed = None if cycle is None or num_queries >= MIN_CYCLES * cycle else ceil(MIN_CYCLES * cycle)
+    cycles = needed = None
+    if cycle is not None:
+        cycles = num_queries / cycle.queries
+        needed = None if cycles >= MIN_CYCLES else ceil(MIN_CYCLES * cycle.queries)
     return RunResult(
         overloaded=None,
         mean_latency=mean,
@@ -245,7 +253,8 @@ def run_until_precise(
         throughput_items_per_s=items_per_s,
         record=record,
         notes=_notes(
-            traffic, record, num_queries, contended, intervals[percentile], percentile, settings, needed
+            *(traffic, record, num_queries, contended, intervals[percentile], percentile, settings),
+            *(needed, cycle, service),
         ),
         shed_share=record.shed_rate,
         cycles=cycles,
@@ -336,6 +345,46 @@ def _whole_days(
         worst=day.worst,
         within_share=day.within_share,
     )
+
+
+def _rare_pauses(traffic: TrafficSource, service: ServiceTimes, num_queries: int) -> list[str]:
+    """Say where a run holds so few pauses that percentiles which they reach are those of a handful."""
+    rates = [pauses.rate_per_s for pauses in service.node_pauses]
+    rates += [pauses.rate_per_s * service.num_executors for pauses in service.core_pauses]
+    held = min((num_queries * rate / traffic.rate_qps for rate in rates), default=float(MIN_CYCLES))
+    if held >= MIN_CYCLES:
+        return []
+    return [
+        f"the run holds {held:.2g} pauses of a kind in the mean: percentiles that they reach are those of a "
+        f"handful; simulation.min_queries={ceil(MIN_CYCLES * num_queries / held)} holds {MIN_CYCLES}"
+    ]
+
+
+class _Cycle(NamedTuple):
+    """What has to come often in a run: queries from one to the next in the mean."""
+
+    queries: float
+    of: str
+
+
+def _cycle(
+    traffic: TrafficSource, service: ServiceTimes, contended: PoolLoads, percentile: float
+) -> _Cycle | None:
+    """The longest of bursts, periods, and those pauses that the percentile hangs on; None without any.
+
+    A pause of the node of length L at utilisation u leaves a backlog that takes L / (1 - u) to drain; pauses
+    matter where they touch a tenth of the queries beyond the percentile.
+    """
+    found = []
+    bursts = cycle_queries(traffic.arrivals)
+    if bursts is not None:
+        found.append(_Cycle(bursts, "bursts"))
+    idle = max(LEAST_IDLE, 1.0 - max(contended))
+    for kinds, executors in ((service.node_pauses, 1), (service.core_pauses, service.num_executors)):
+        for pauses in kinds:
+            if pauses.load / idle >= MATTERS * (1.0 - percentile):
+                found.append(_Cycle(traffic.rate_qps / (pauses.rate_per_s * executors), "pauses"))
+    return max(found, default=None)
 
 
 def _bounds(
@@ -455,20 +504,24 @@ def _notes(
     percentile: float,
     settings: SimulationSettings,
     needed: int | None,
+    cycle: _Cycle | None,
+    service: ServiceTimes,
 ) -> tuple[str, ...]:
     notes = []
-    cycle = cycle_queries(traffic.arrivals)
     if needed is not None:
+        assert cycle is not None, "of which more are needed"
         notes.append(
-            f"the run holds {MIN_CYCLES * num_queries / needed:.2g} bursts in the mean, too few to say "
+            f"the run holds {MIN_CYCLES * num_queries / needed:.2g} {cycle.of} in the mean, too few to say "
             f"what is usual; {MIN_CYCLES} take simulation.max_queries={needed}"
         )
-    elif cycle is not None and num_queries < STEADY_CYCLES * cycle:
+    elif cycle is not None and num_queries < STEADY_CYCLES * cycle.queries:
         notes.append(
-            f"the run holds {num_queries / cycle:.3g} bursts in the mean; intervals of fewer than "
-            f"{STEADY_CYCLES} are too narrow (of {MIN_CYCLES}, they hold the truth in 81 %): "
-            f"simulation.max_queries={ceil(STEADY_CYCLES * cycle)} allows as many"
+            f"the run holds {num_queries / cycle.queries:.3g} {cycle.of} in the mean; intervals of fewer "
+            f"than {STEADY_CYCLES} are too narrow (of {MIN_CYCLES}, they hold the truth in 81 %): "
+            f"simulation.max_queries={ceil(STEADY_CYCLES * cycle.queries)} allows as many"
         )
+    elif cycle is None or cycle.of == "bursts":
+        notes += _rare_pauses(traffic, service, num_queries)
     reached = interval.relative_half_width
     if reached > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"

@@ -8,6 +8,7 @@ import numpy as np
 
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, frozen_floats
+from perfmodel.sim.pauses import Pauses
 from perfmodel.sim.query_times import QueryTimes
 from perfmodel.sim.scatter import ScatterTable
 
@@ -30,6 +31,8 @@ class ServiceTimes:
         Factors of mean 1 on these times, drawn for each request; None: all of one size take the same.
     by_query : QueryTimes or None
         Times that depend on more than the size; the tables above are then means over the kinds of queries.
+    node_pauses, core_pauses : tuple of Pauses
+        Pauses of the whole node, and of each of its cores.
     """
 
     cpu_s: FloatArray
@@ -38,8 +41,12 @@ class ServiceTimes:
     cpu_scatter: ScatterTable | None = None
     accelerator_scatter: ScatterTable | None = None
     by_query: QueryTimes | None = None
+    node_pauses: tuple[Pauses, ...] = ()
+    core_pauses: tuple[Pauses, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.paused_of_cores >= 1.0:
+            raise InputError("service times: expected pauses of cores for less than all of the time")
         object.__setattr__(self, "cpu_s", _checked(self.cpu_s, "cpu_s", dimensions=(2,)))
         if (self.accelerator_s is None) != (self.num_accelerators == 0) or self.num_accelerators < 0:
             raise InputError("service times: expected accelerator_s exactly where num_accelerators >= 1")
@@ -66,6 +73,22 @@ class ServiceTimes:
         """
         times_s: FloatArray = self.cpu_s[:, -1] if contended else self.cpu_s.min(axis=1)
         return times_s
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether anything of the node ever stands still."""
+        return bool(self.node_pauses or self.core_pauses)
+
+    @property
+    def paused_of_cores(self) -> float:
+        """Share of the node's running time in which a core is paused on its own. [1]"""
+        return sum(pauses.load for pauses in self.core_pauses)
+
+    @property
+    def running_shares(self) -> tuple[float, float]:
+        """Shares of the time in which cores, and accelerators, are not paused. [1]"""
+        node = 1.0 / (1.0 + sum(pauses.load for pauses in self.node_pauses))
+        return node * (1.0 - self.paused_of_cores), node
 
     @property
     def is_scattered(self) -> bool:

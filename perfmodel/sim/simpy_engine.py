@@ -12,6 +12,7 @@ number of busy executors when it resumes, so all requests of one query would see
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.errors import InputError
+from perfmodel.sim.pauses import CORE_PAUSES, PauseEvents
 from perfmodel.sim.policies import NodeView, Placement, Policy, Pool, Request
 from perfmodel.sim.records import LargeCores, RequestLog, RunRecord
 from perfmodel.sim.service import ServiceTimes
@@ -51,6 +53,8 @@ def simulate_simpy(
     InputError
         If the policy breaks a rule: it loses items, serves them twice, or names what does not exist.
     """
+    if service.core_pauses and log_requests:
+        raise InputError("engine simpy: logs no requests where single executors are paused")
     run = _Run(queries, service, policy.for_run(), log_requests=log_requests)
     run.execute()
     return run.record()
@@ -65,6 +69,18 @@ class _LogEntry(NamedTuple):
     num_busy: int
     on_accelerator: bool
     launch: int
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A launch while it runs, or a pause of an idle executor: when it ends, which pauses put off."""
+
+    finish_s: float
+    number: int  # in the order in which ends were settled
+    lane: LaneState
+    group: Group
+    executor: int
+    launched: Sequence[Request]
 
 
 class _Run:
@@ -96,12 +112,22 @@ class _Run:
         self.shed = [False] * len(queries)
         self.last_end_s = self.idle_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
+        self.running: set[_Running] = set()
+        self.settled = self.open_queries = 0
+        self.open_queries = len(queries)
+        self.pauses: PauseEvents | None = None
+        self.paused = 0
+        self.paused_s = 0.0
+        if service.core_pauses:
+            cores = service.num_executors
+            self.pauses = PauseEvents(service.core_pauses, queries.luck, CORE_PAUSES, executors=cores)
         self.lanes = lay_out(policy, service)
         self.view: NodeView = Views(self.lanes)
 
     def execute(self) -> None:
         """Let everything happen."""
         self._expect_next_arrival()
+        self._expect_next_pause()
         self.clock.run()
         lost = next((query for query, items in enumerate(self.open_items) if items), None)
         if lost is not None:
@@ -110,6 +136,42 @@ class _Run:
     def _expect_next_arrival(self) -> None:
         if self.arrived < len(self.arrival_s):
             self.clock.call_at(self.arrival_s[self.arrived], ARRIVE, self._arrive)
+
+    def _expect_next_pause(self) -> None:
+        if self.pauses is not None and self.open_queries:
+            while self.paused >= len(self.pauses.start_s):
+                self.pauses.cover(2.0 * self.clock.now + 1.0)
+            self.clock.call_at(float(self.pauses.start_s[self.paused]), ARRIVE, self._pause)
+
+    def _pause(self) -> None:
+        """A core drawn at random is paused: places are those of `compiled_pauses`, idle cores first."""
+        assert self.pauses is not None
+        pick, length_s = float(self.pauses.pick[self.paused]), float(self.pauses.length_s[self.paused])
+        self.paused += 1
+        self.paused_s += length_s
+        lane = self.lanes[Pool.CPU]
+        struck = min(lane.num_executors - 1, int(pick * lane.num_executors)) - lane.num_idle
+        if struck < 0:
+            group = lane.groups[0]
+            executor = heappop(group.idle)
+            lane.num_idle -= 1
+            group.contention.num_busy += 1
+            self._run(_Running(self.clock.now + length_s, 0, lane, group, executor, ()))
+        else:
+            on_cores = (each for each in self.running if each.lane is lane)
+            running = sorted(on_cores, key=lambda each: (each.finish_s, each.number))[struck]
+            running.finish_s += length_s  # its completion finds that it has been put off
+            running.number = self.settled = self.settled + 1
+            if running.launched:
+                self.last_end_s = max(self.last_end_s, running.finish_s)
+        self._expect_next_pause()
+        self._end_of_instant()
+
+    def _run(self, running: _Running) -> None:
+        """Let something run until it ends."""
+        running.number = self.settled = self.settled + 1
+        self.running.add(running)
+        self.clock.call_at(running.finish_s, RELEASE, partial(self._complete, running))
 
     def _arrive(self) -> None:
         """A query arrives: the policy places it, its requests join the queue."""
@@ -146,14 +208,21 @@ class _Run:
             )
         return lane
 
-    def _complete(self, lane: LaneState, group: Group, executor: int, launched: Sequence[Request]) -> None:
-        """A launch ends: its executor is idle again, and queries may be served."""
-        heappush(group.idle, executor)
-        lane.num_idle += 1
-        group.contention.num_busy -= 1
-        for request in launched:
+    def _complete(self, running: _Running) -> None:
+        """A launch ends: its executor is idle again, and queries may be served; unless it was put off."""
+        if running.finish_s > self.clock.now:
+            self.clock.call_at(running.finish_s, RELEASE, partial(self._complete, running))
+            self._end_of_instant()
+            return
+        self.running.remove(running)
+        heappush(running.group.idle, running.executor)
+        running.lane.num_idle += 1
+        running.group.contention.num_busy -= 1
+        for request in running.launched:
             query = request.query
             self.open_items[query] -= request.num_items
+            if self.open_items[query] == 0:
+                self.open_queries -= 1
             if self.open_items[query] == 0 and not self.shed[query]:
                 self.finish_s[query] = self.clock.now
                 self.policy.served(query, self.clock.now - self.arrival_s[query])
@@ -218,7 +287,7 @@ class _Run:
         if self.arrived == len(self.arrival_s):  # a launch waited for queries that do not come
             self.idle_end_s += max(0.0, self.clock.now - max(self.last_end_s, self.arrival_s[-1]))
         self.last_end_s = max(self.last_end_s, finish_s)
-        self.clock.call_at(finish_s, RELEASE, partial(self._complete, lane, group, executor, launched))
+        self._run(_Running(finish_s, 0, lane, group, executor, launched))
         if self.log is not None:
             self._log(lane, launched, finish_s, executor, num_busy)
 
@@ -290,7 +359,13 @@ class _Run:
             cpu_launches=sum(lane.launches for lane in on_cpu),
             large=in_large,
             engine="simpy",
+            running_share=self._running_share(),
         )
+
+    def _running_share(self) -> float:
+        """Share of the cores' time in which they were not paused."""
+        cores_s = self.service.num_executors * (self.last_end_s - self.idle_end_s)
+        return max(0.0, 1.0 - self.paused_s / cores_s) if cores_s else 1.0
 
 
 def _request_log(entries: list[_LogEntry]) -> RequestLog:

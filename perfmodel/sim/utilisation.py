@@ -35,7 +35,7 @@ class PoolLoads(NamedTuple):
 def offered_utilisation(
     traffic: TrafficSource, service: ServiceTimes, policy: Policy, *, contended: bool
 ) -> PoolLoads:
-    """Arrival rate x mean service time of a query / executors, for each pool. [1]
+    """Arrival rate x mean service time of a query / executors that are not paused, for each pool. [1]
 
     Exact for a policy that looks at the size alone, by summing over the law of the sizes. Requests that join
     others count with their share of a launch of the most efficient size. Of a policy that looks at the node
@@ -67,9 +67,11 @@ def offered_utilisation(
         traffic.rate_qps * float(law.probabilities @ pool_s)
         for pool_s in pool_time_by_size_s(law, service, policy, contended=contended)
     ]
+    cores, accelerators = service.running_shares
     if len(loads) == 1:
+        loads[0] /= max(cores, accelerators)
         return PoolLoads(cpu=loads[0], accelerator=loads[0] if service.num_streams else 0.0)
-    cpu, cpu_large, accelerator = loads
+    cpu, cpu_large, accelerator = loads[0] / cores, loads[1] / cores, loads[2] / accelerators
     return PoolLoads(cpu=max(cpu, cpu_large), accelerator=accelerator)
 
 

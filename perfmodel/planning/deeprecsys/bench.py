@@ -100,6 +100,8 @@ class Bench:
             raise ValueErrorAt("DeepRecSys mode knows policy split without shedding only", ("policy", "name"))
         if not isinstance(traffic.arrivals, PoissonArrivals | IntegerMillisecondArrivals):
             raise ValueErrorAt("DeepRecSys mode expects process poisson", ("traffic", "arrivals", "process"))
+        if question.node.pauses:
+            raise ValueErrorAt("DeepRecSys mode knows nodes without pauses only", ("node", "pauses"))
         if question.node.scatter is not None:
             raise ValueErrorAt(
                 "DeepRecSys mode knows service times without scatter only", ("node", "scatter")

@@ -41,6 +41,8 @@ class Prediction:
         Where a full batch (a mean offloaded query) spends its time at this load.
     basis : Basis
         How far to trust the service times.
+    steady : RunResult or None
+        The same load without the scatter and the pauses of the node; None where it has none.
     """
 
     question: Question
@@ -55,6 +57,7 @@ class Prediction:
     accelerator: BatchBreakdown | None
     basis: Basis
     undecided: str | None = None
+    steady: RunResult | None = None
 
     @property
     def verdict(self) -> Verdict:

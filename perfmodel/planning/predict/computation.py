@@ -24,6 +24,7 @@ from perfmodel.planning.sensitivity import (
     rate_budget,
 )
 from perfmodel.planning.table_node import TableNode
+from perfmodel.planning.unsteady import made_steady
 from perfmodel.planning.verdict import Judgement, judge, margin, narrowing, quantile, what_decides
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
@@ -75,6 +76,16 @@ def predict(
         engine=engine,
         latency_s=sla.latency_s,
     )
+    steady = None
+    if service.is_scattered or service.is_paused:
+        steady = run_until_precise(
+            question.traffic,
+            made_steady(service),
+            policy,
+            question.simulation,
+            percentile=sla.percentile,
+            engine=engine,
+        )
     search = RateSearch(
         traffic=question.traffic,
         service=service,
@@ -90,7 +101,7 @@ def predict(
     times = other_times(question, run, service)
     judgement = _judged(question, run, times, errors, accept_uncertain)
     described = describe(question, run, times, greatest, budget, errors, judgement)
-    return replace(described, undecided=undecided)
+    return replace(described, undecided=undecided, steady=steady)
 
 
 def _largest_load(search: RateSearch) -> tuple[GreatestRate | None, str | None]:

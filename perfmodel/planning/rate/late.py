@@ -17,7 +17,7 @@ from perfmodel.sim.balanced import draw_balanced
 from perfmodel.sim.controls import load_controls
 from perfmodel.sim.day import has_days, worst_window_late_share
 from perfmodel.sim.engines import EngineName, simulate
-from perfmodel.sim.policies import Policy, SplitAndOffload
+from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
@@ -266,9 +266,7 @@ class LateQueries:
     def _runs_side_by_side(self) -> bool:
         if self._engine == "simpy" or not isinstance(self._policy, SplitAndOffload):
             return False
-        from perfmodel.sim.compiled_engine import is_fifo
-
-        return is_fifo(self._service, self._policy)
+        return is_fifo(self._service, self._policy) and not self._service.is_paused
 
     def _probes(self, rates_qps: Sequence[float]) -> tuple[list[Probe], LateLimit]:
         """What several loops in step serve, and what is late there: by the rule of `is_late`."""

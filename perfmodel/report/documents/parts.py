@@ -40,8 +40,12 @@ SensitivityDocument = Annotated[dict[SensitivityKey, float | None], Field(min_le
 """Of the reported percentiles, of the SLA's where it is another, of the capacity; the way to the cliff."""
 
 
+_P999Ms = TypedDict("_P999Ms", {"p99.9": float | None})
+_P999Band = TypedDict("_P999Band", {"p99.9": JsonBand | None})
+
+
 @document
-class ReportedMs(TypedDict):
+class ReportedMs(_P999Ms):
     """Latency by percentile; null of an overload. [ms]"""
 
     p50: float | None
@@ -57,7 +61,7 @@ class LatencyMs(ReportedMs):
 
 
 @document
-class ReportedBandsMs(TypedDict):
+class ReportedBandsMs(_P999Band):
     """Both ends of an interval by percentile; null of an overload. [ms]"""
 
     p50: JsonBand | None
@@ -155,14 +159,14 @@ def ci_ms(interval: Interval | None) -> JsonBand | None:
 
 def reported_ms(percentiles: Mapping[float, Interval]) -> ReportedMs:
     """The percentiles that every document holds, null of an overload. [ms]"""
-    p50, p95, p99 = (value_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
-    return {"p50": p50, "p95": p95, "p99": p99}
+    p50, p95, p99, p999 = (value_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
 
 
 def reported_cis_ms(percentiles: Mapping[float, Interval]) -> ReportedBandsMs:
     """Their 95 % intervals. [ms]"""
-    p50, p95, p99 = (ci_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
-    return {"p50": p50, "p95": p95, "p99": p99}
+    p50, p95, p99, p999 = (ci_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
 
 
 def values_ms(intervals: Mapping[float, Interval]) -> dict[PercentileKey, float | None]:
@@ -226,8 +230,8 @@ def latency_bands_ms(budget: LatencyBudget | None) -> dict[float, JsonBand]:
 def reported_bands_ms(budget: LatencyBudget | None) -> ReportedBandsMs:
     """The same of the percentiles that every document holds, by their keys. [ms]"""
     bands = latency_bands_ms(budget)
-    p50, p95, p99 = (bands.get(percentile) for percentile in REPORTED_PERCENTILES)
-    return {"p50": p50, "p95": p95, "p99": p99}
+    p50, p95, p99, p999 = (bands.get(percentile) for percentile in REPORTED_PERCENTILES)
+    return {"p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
 
 
 def rate_ci95(greatest: GreatestRate | None) -> JsonBand | None:

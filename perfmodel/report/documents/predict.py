@@ -40,6 +40,7 @@ from perfmodel.report.documents.parts import (
     values_ms,
 )
 from perfmodel.sim.day import WindowResult
+from perfmodel.sim.run import REPORTED_PERCENTILES
 
 VERSION = 1
 
@@ -67,6 +68,14 @@ class WorstWindow(TypedDict):
 
 
 @document
+class UnsteadyDocument(TypedDict):
+    """What scatter and pauses of the node do: the same load without them, and what they add to it."""
+
+    without_ms: LatencyMs
+    cost_ms: LatencyMs
+
+
+@document
 class PredictDocument(Saved):
     """What a load looks like on a node."""
 
@@ -88,6 +97,7 @@ class PredictDocument(Saved):
     utilisation: UtilisationDocument
     latency_ms: LatencyMs
     latency_ci95_ms: ReportedBandsMs
+    scatter_and_pauses: UnsteadyDocument | None
     sla: SlaDocument
     worst_window: WorstWindow | None
     share_within_sla: float | None
@@ -140,6 +150,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "utilisation": utilisation(result),
         "latency_ms": {"mean": value_ms(mean), **reported_ms(run.percentiles)},
         "latency_ci95_ms": reported_cis_ms(run.percentiles),
+        "scatter_and_pauses": _unsteady(result),
         "sla": {
             "percentile": question.sla.percentile,
             "latency_ms": question.sla.latency_ms,
@@ -177,6 +188,26 @@ def predict_document(result: Prediction) -> PredictDocument:
         "precision_reached": run.precision_reached,
         "notes": list(result.notes),
         "asked": dict(question.asked),
+    }
+
+
+def _unsteady(result: Prediction) -> UnsteadyDocument | None:
+    if result.steady is None:
+        return None
+    run, without = result.run, result.steady
+    costs_s = {
+        percentile: None
+        if without.percentiles.get(percentile) is None
+        else with_it.value_s - without.percentiles[percentile].value_s
+        for percentile, with_it in run.percentiles.items()
+    }
+    mean_s = None
+    if run.mean_latency is not None and without.mean_latency is not None:
+        mean_s = run.mean_latency.value_s - without.mean_latency.value_s
+    p50, p95, p99, p999 = (ms(costs_s.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {
+        "without_ms": {"mean": value_ms(without.mean_latency), **reported_ms(without.percentiles)},
+        "cost_ms": {"mean": ms(mean_s), "p50": p50, "p95": p95, "p99": p99, "p99.9": p999},
     }
 
 
