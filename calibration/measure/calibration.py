@@ -26,7 +26,7 @@ from calibration.measure.profile import (
     with_fitted_values,
 )
 from calibration.measure.records import Records
-from calibration.measure.sequences import DRAWN_BY
+from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS
 from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
@@ -45,6 +45,8 @@ _REPEATED = 0.12
 """Share of the time for visiting sequences again: the spread between passes."""
 _CO_LOCATED = 0.12
 """Share of the time for contention."""
+_GENERAL_EVERY = 5
+"""After so many sequences comes one of general operators: products of activations, norms, functions."""
 _SERVED = 0.2
 """Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
@@ -125,9 +127,13 @@ class Calibration:
 
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
         done = self.records.seeds(0)
-        seed = max(done, default=-1) + 1
+        general = max(done.intersection(GENERAL_SEEDS), default=GENERAL_SEEDS[0] - 1) + 1
+        seed = max(done.difference(GENERAL_SEEDS), default=-1) + 1
         while self._spent_s() < until_s:
             self._visit(0, "operators", seed, pool)
+            if seed % _GENERAL_EVERY == 0:
+                self._visit(0, "operators", general, pool)
+                general += 1
             seed += 1
 
     def _visit_again(self, pool: Pool, *, until_s: float) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.visits import Visit
 from calibration.runtime.timing import Floats
 from perfmodel.costmodel.issue import calls_of, issued, parts_of, rows_of
@@ -50,7 +50,7 @@ def issue_error(
     for visit in visits:
         if visit.seed != seed:
             seed = visit.seed
-            kernels = lower(random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes))
+            kernels = lower(sequence_of_seed(seed, most_table_bytes=most_table_bytes))
         if visit.issue_s is None:
             continue
         launches = LaunchCosts(issue=costs, latency_s=0.0, host_level=level)
@@ -87,7 +87,7 @@ def issue_costs(visits: Iterable[Visit], *, most_table_bytes: float, quiet_s: fl
     for visit in visits:
         if visit.seed != seed:
             seed = visit.seed
-            model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)
+            model = sequence_of_seed(seed, most_table_bytes=most_table_bytes)
             kernels = lower(model)
         issue_s = [] if visit.issue_s is None else visit.issue_s.tolist()
         level = visit.probe_s / quiet_s if quiet_s else 1.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.measure.fit import Points, Seen, gather_points
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.served import FLAT_ROUND
 from calibration.measure.visits import Visit
 from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
@@ -38,7 +38,7 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
     for number, visit in enumerate(visits):
         if visit.seed != seed:
             seed = visit.seed
-            model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)
+            model = sequence_of_seed(seed, most_table_bytes=most_table_bytes)
             kernels = lower(model)
         batch = np.array([float(visit.batch_size)])
         times = np.zeros(len(kernels))
@@ -66,6 +66,6 @@ def require_kernels(visits: Iterable[tuple[int, Visit]], most_table_bytes: float
     for _, visit in (each for each in visits if each[0] < FLAT_ROUND):
         numbers[visit.seed] = max(numbers.get(visit.seed, 0), len(visit.seconds))
     for seed, number in numbers.items():
-        model = random_sequence(np.random.default_rng(seed), most_table_bytes=most_table_bytes)
+        model = sequence_of_seed(seed, most_table_bytes=most_table_bytes)
         if number > (there := len(lower(model))):
             raise InputError(f"{where}: sequence {seed} has {there} kernels, got one of number {number - 1}")

@@ -18,7 +18,23 @@ Operator = dict[str, Any]
 DRAWN_BY = 3
 """Version of the draw: measurements name their sequences by seed, which means nothing to another."""
 
+GENERAL_SEEDS = range(300_000, 400_000)
+"""Seeds of sequences of general operators: products of activations of any sizes, norms, functions.
+They came later, and leave what other seeds draw as it was."""
+
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
+
+
+def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
+    """Draw the sequence of a seed; its tables take at most `most_table_bytes` together."""
+    rng = np.random.default_rng(seed)
+    if seed not in GENERAL_SEEDS:
+        return random_sequence(rng, most_table_bytes=most_table_bytes)
+    draw = _Draw(rng, most_table_bytes)
+    operators = (_attending, _gated)[int(rng.random() < 0.4)](draw)
+    return RecModel.model_validate(
+        {"name": "sequence", "dense_features": draw.dense, "operators": tuple(operators)}
+    )
 
 
 def random_sequence(rng: np.random.Generator, *, most_table_bytes: float) -> RecModel:
@@ -181,6 +197,73 @@ def _behaviours(draw: _Draw) -> list[Operator]:
         return [*operators, attend, {"name": "pooled", "kind": "sum", "inputs": ("attend",)}]
     layers = draw.mlp("each", "rows", dim, low=8, high=128, depth=int(draw.rng.integers(1, 3)))
     return [*operators, layers, {"name": "weights", "kind": "softmax", "input": "each"}]
+
+
+_POINTWISE = ("add", "mul", "sub", "maximum", "neg", "abs")
+_SLOW = ("gelu", "silu", "exp", "tanh", "sigmoid", "erf", "softplus", "sqrt")
+
+
+def _elementwise(draw: _Draw, name: str, *inputs: str, kinds: str = "pnt") -> Operator:
+    """A function of memory's speed, a norm, or one of each element's arithmetic."""
+    kind = kinds[int(draw.rng.integers(0, len(kinds)))]
+    functions = {"p": _POINTWISE if len(inputs) == 1 else _POINTWISE[:4], "n": ("layer_norm",), "t": _SLOW}[
+        kind
+    ]
+    if len(inputs) > 1:
+        functions = _POINTWISE[:4]
+    return {
+        "name": name,
+        "kind": "elementwise",
+        "inputs": inputs,
+        "function": str(draw.rng.choice(functions)),
+    }
+
+
+def _attending(draw: _Draw) -> list[Operator]:
+    """Vectors of an item that attend to each other by hand: products by heads, a residual, norms between."""
+    heads, length = int(draw.rng.choice((1, 2, 4, 8))), draw.log_int(2, 220)
+    width = heads * draw.log_int(4, 256 / heads)
+    table = draw.table(width, lookups=length)
+    of_rows: Operator = {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)}
+    products = {"kind": "batch_matmul", "products": heads}
+    return [
+        of_rows,
+        _elementwise(draw, "first", "rows", kinds="nt"),
+        {"name": "scores", **products, "left": "first", "right": "rows", "inner": width // heads},
+        _elementwise(draw, "weights", "scores", kinds="pt"),
+        {"name": "heads", **products, "left": "weights", "right": "first", "inner": length},
+        {"name": "joined", "kind": "view", "input": "heads", "length": length, "width": width},
+        _elementwise(draw, "residual", "joined", "rows"),
+        _elementwise(draw, "normed", "residual", kinds="nt"),
+        {"name": "pooled", "kind": "sum", "inputs": ("normed",)},
+        _elementwise(draw, "last", "pooled", kinds="pnt"),
+    ]
+
+
+def _gated(draw: _Draw) -> list[Operator]:
+    """Layers whose results gate each other, and a product of two of them of any sizes."""
+    products, rows = draw.log_int(1, 16), draw.log_int(1, 32)
+    inner, outer = draw.log_int(2, 128), draw.log_int(1, 64)
+    draw.dense = draw.width(8, 512)
+    left, right = products * rows * inner, products * inner * outer
+    function = str(draw.rng.choice(("none", "gelu", "silu")))
+    layer = {"kind": "mlp", "activation": "none", "final_activation": function}
+    operators: list[Operator] = [
+        {"name": "left", **layer, "input": "dense", "widths": (draw.dense, left)},
+        {"name": "right", **layer, "input": "dense", "widths": (draw.dense, right)},
+        _elementwise(draw, "gate", "left", kinds="nt"),
+        _elementwise(draw, "gated", "left", "gate", *(("gate",) if draw.chance(0.3) else ())),
+        {
+            "name": "product",
+            "kind": "batch_matmul",
+            "left": "gated",
+            "right": "right",
+            "inner": inner,
+            "products": products,
+        },
+        _elementwise(draw, "scaled", "product"),
+    ]
+    return operators
 
 
 _SHAPES: tuple[tuple[float, Callable[[_Draw], list[Operator]]], ...] = (

@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 import torch
 
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import sequence_of_seed
 from calibration.runtime import operators
 from calibration.runtime.memory import pooled_weights
 from calibration.runtime.programme import CPU, Mode, Programme, programme_with
@@ -90,7 +90,7 @@ def allocate_pool(size_bytes: float, device: torch.device = CPU, dtype: torch.dt
 
 def sequence_of(seed: int, pool: Pool) -> RecModel:
     """The sequence of a seed."""
-    return random_sequence(np.random.default_rng(seed), most_table_bytes=pool.most_table_bytes)
+    return sequence_of_seed(seed, most_table_bytes=pool.most_table_bytes)
 
 
 def visit(seed: int, pool: Pool) -> Iterator[Visit]:

@@ -340,7 +340,7 @@ def _view(op: ops.View, to: Assembly) -> Pieces:
 
 def _elementwise(op: ops.Elementwise, to: Assembly) -> Pieces:
     length, width = to.shapes[op.name]
-    function = calls.elementwise(length, width, len(op.inputs))
+    function = calls.elementwise(length, width, len(op.inputs), op.function)
     inputs = to.items_first(tuple(to.one(name) for name in op.inputs))
     return (to.step(function, inputs, "elementwise"),)
 

@@ -262,8 +262,45 @@ def view(length: int, width: int) -> Function:
     return call
 
 
-def elementwise(length: int, width: int, num_inputs: int) -> Function:
-    """A product of all inputs, repeated to `length` vectors of `width` elements; of one input, its square."""
+def _layer_norm(x: Tensor) -> Tensor:
+    return torch.layer_norm(x, x.shape[-1:])
+
+
+_UNARY: Mapping[str, Function] = {
+    "gelu": torch._C._nn.gelu,
+    "silu": torch._C._nn.silu,
+    "exp": torch.exp,
+    "log": torch.log,
+    "erf": torch.erf,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": torch._C._nn.softplus,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "layer_norm": _layer_norm,
+    "native_layer_norm": _layer_norm,
+    "rms_norm": _layer_norm,
+    "relu": torch.relu,
+    "neg": torch.neg,
+    "abs": torch.abs,
+}
+_JOINED: Mapping[str, tuple[Function, str]] = {
+    "add": (torch.add, "add_"),
+    "sub": (torch.sub, "sub_"),
+    "maximum": (torch.maximum, "clamp_min_"),
+    "minimum": (torch.minimum, "clamp_max_"),
+}
+"""Functions of two inputs, and their form in place for further ones; others are products."""
+
+
+def elementwise(length: int, width: int, num_inputs: int, function: str = "mul") -> Function:
+    """A function of each element of all inputs, repeated to `length` vectors of `width` elements.
+
+    Of one input the function itself; one that is not known here is its square. Of several their sum,
+    difference or the like, else their product.
+    """
+    join, in_place = _JOINED.get(function, (torch.mul, "mul_"))
+    unary = _UNARY.get(function) if num_inputs == 1 else None
 
     def call(*inputs: Tensor) -> Tensor:
         parts = [x if x.dim() == 3 else x.unsqueeze(1) for x in inputs]
@@ -272,10 +309,11 @@ def elementwise(length: int, width: int, num_inputs: int) -> Function:
             part if part.shape[1] in (1, longest) else part.repeat(1, longest // part.shape[1], 1)
             for part in parts
         ]
-        result = torch.mul(parts[0], parts[1 if num_inputs > 1 else 0])
+        second = parts[1 if num_inputs > 1 else 0]
+        result = join(parts[0], second) if unary is None else unary(parts[0])
         for part in parts[2:]:
             covers = result.shape[1] >= part.shape[1] and result.shape[2] >= part.shape[2]
-            result = result.mul_(part) if covers else torch.mul(result, part)
+            result = getattr(result, in_place)(part) if covers else join(result, part)
         result = result if result.shape[1:] == (length, width) else result.expand(-1, length, width)
         return result.squeeze(1) if length == 1 else result
 

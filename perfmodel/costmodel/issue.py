@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, surface_key
+from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, measured_as
 from perfmodel.domain.hardware import LaunchCosts
 
 
@@ -98,7 +98,11 @@ def issued(kernel: Kernel, costs: LaunchCosts, device_s: Floats, batch_size: Flo
     """
     if is_part_of_another(kernel):
         return Issued(np.zeros_like(device_s), np.zeros_like(device_s), 0)
-    cost, parts, calls = costs.issue.get(surface_key(kernel)), parts_of(kernel), calls_of(kernel)
+    cost, parts, calls = (
+        costs.issue.get(measured_as(kernel, costs.issue) or ""),
+        parts_of(kernel),
+        calls_of(kernel),
+    )
     issue_s = np.zeros_like(device_s)
     if cost:
         rows = rows_of(kernel, batch_size)

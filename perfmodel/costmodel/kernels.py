@@ -7,6 +7,7 @@ Quantities are per item of the batch, unless their name says per call or per bat
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,6 +199,64 @@ def surface_key(kernel: Kernel) -> str:
         What runs.
     """
     return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
+
+
+PRODUCTS = "products"
+"""Variant of products of activations as an operator of their own, of any sizes."""
+_KIN = {
+    "activation.gelu": "activation.tanh",
+    "activation.silu": "activation.sigmoid",
+    "elementwise.pointwise": "elementwise.mul",
+    "elementwise.transcendental": "activation.tanh",
+    "elementwise.norm": "elementwise.mul",
+}
+"""The nearest call that earlier calibrations measured, where a call itself was not."""
+
+
+def measured_as(kernel: Kernel, measured: Container[str]) -> str | None:
+    """Name of the surface that times a kernel: its own, else of its nearest kin that was measured.
+
+    Derived here: products are alike where their sizes are, so that each takes the surface of the operator
+    whose products have such sizes: one row (`weigh`), one column (`match`), queries and keys of attention
+    (`scores`), or their weighted values (`values`).
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    measured : container of str
+        Names of the surfaces that there are.
+
+    Returns
+    -------
+    str or None
+        None: nothing like it was measured.
+    """
+    own = surface_key(kernel)
+    if own in measured:
+        return own
+    if kernel.family == "batch_matmul" and kernel.variant == PRODUCTS:
+        rows, inner, outer = kernel.shape
+        kin = "weigh" if rows == 1 else "match" if outer == 1 else "scores" if inner <= outer else "values"
+        wanted = f"batch_matmul.{kin}"
+    else:
+        wanted = _KIN.get(own, "")
+    return wanted if wanted in measured else None
+
+
+def is_stand_in(kernel: Kernel, key: str) -> bool:
+    """Whether a surface is of another function, and not of the same one at such sizes.
+
+    Source: `measured_as`.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    key : str
+        Name of the surface that times it.
+    """
+    return key != surface_key(kernel) and kernel.variant != PRODUCTS
 
 
 def is_part_of_another(kernel: Kernel) -> bool:

@@ -211,7 +211,10 @@ def _ratio(kernel: Kernel) -> float:
 
 
 def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
-    elements = batch_size * kernel.written_bytes_per_item / ELEMENT_BYTES
+    """Elements written; of calls with any number of inputs, some of them repeated, half of what is moved."""
+    moved = kernel.variant in ("pointwise", "norm", "transcendental")
+    half = kernel.activation_bytes(batch_size) / 2.0 if moved else batch_size * kernel.written_bytes_per_item
+    elements = half / ELEMENT_BYTES
     return {"call": 1.0, "element": elements}, {
         "log_elements": np.log(elements),
         "log_reuse_bytes": _log_touched(at.reuse_bytes),

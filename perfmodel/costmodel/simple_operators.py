@@ -7,9 +7,10 @@ batch: elements are 4 bytes, indices 8, a multiply-add is 2 FLOP. `docs/cost-mod
 from __future__ import annotations
 
 from perfmodel.costmodel import calls
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, Kernel
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, PRODUCTS, Kernel
 from perfmodel.domain import operators as ops
 from perfmodel.domain.operators import Shapes
+from perfmodel.domain.tensor_operators import NORMS, TRANSCENDENTAL
 
 
 def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
@@ -250,9 +251,16 @@ def elementwise(op: ops.Elementwise, shapes: Shapes) -> list[Kernel]:
             flop_per_item=written * max(1, len(op.inputs) - 1),
             read_bytes_per_item=float(ELEMENT_BYTES * sum(shapes[name].elements for name in op.inputs)),
             written_bytes_per_item=ELEMENT_BYTES * written,
-            variant="mul",
+            variant=_kind_of(op.function),
         )
     ]
+
+
+def _kind_of(function: str) -> str:
+    """What bounds an elementwise call: memory, a function of each element, or sums over each vector."""
+    if function in NORMS:
+        return "norm"
+    return "transcendental" if function in TRANSCENDENTAL else "pointwise"
 
 
 def batch_matmul(op: ops.BatchMatmul, shapes: Shapes) -> list[Kernel]:
@@ -268,4 +276,4 @@ def batch_matmul(op: ops.BatchMatmul, shapes: Shapes) -> list[Kernel]:
         Length and width of every result, for one item. [elements]
     """
     rows, outer = op.sizes(shapes)
-    return [calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant="weigh")]
+    return [calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant=PRODUCTS)]

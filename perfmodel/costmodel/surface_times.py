@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, surface_key
+from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, is_stand_in, measured_as
 from perfmodel.costmodel.moments import Before, Mix, Moment, moments
 from perfmodel.costmodel.places import place
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
@@ -100,7 +100,7 @@ class _Found(NamedTuple):
 
 
 def _has_surface(kernel: Kernel, device: Device) -> bool:
-    return not is_part_of_another(kernel) and surface_key(kernel) in device.surfaces
+    return not is_part_of_another(kernel) and measured_as(kernel, device.surfaces) is not None
 
 
 def _settled(
@@ -141,10 +141,15 @@ def _found(calls: Sequence[tuple[Kernel, Moment]], device: Device, sizes: Floats
     known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
     found = []
     for kernel, moment in calls:
-        surface, at = device.surfaces[surface_key(kernel)], place(kernel, sizes, moment)
-        once = (surface_key(kernel), at.coordinates.tobytes(), at.amounts.tobytes())
+        key = measured_as(kernel, device.surfaces)
+        assert key is not None, "only kernels with a surface are looked up"
+        surface, at = device.surfaces[key], place(kernel, sizes, moment)
+        once = (key, at.coordinates.tobytes(), at.amounts.tobytes())
         if once not in known:
-            known[once] = surface_seconds(surface, at), _is_outside(surface, at.coordinates)
+            known[once] = (
+                surface_seconds(surface, at),
+                _is_outside(surface, at.coordinates) or is_stand_in(kernel, key),
+            )
         each_s, is_far = known[once]
         seconds = kernel.calls * each_s
         found.append(_Found(seconds, memory_traffic(kernel, sizes, moment, seconds, rate), is_far))

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from perfmodel.domain.bounds import Count
 from perfmodel.domain.shapes import ManyInputs, Name, OneInput, OperatorBase, Shape, Shapes
+
+NORMS: Final = frozenset(
+    {"layer_norm", "native_layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "normalize"}
+)
+"""Functions that sum over each vector before they scale its elements."""
+TRANSCENDENTAL: Final = frozenset(
+    {"gelu", "silu", "exp", "log", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "mish", "selu", "elu"}
+    | {"pow", "log1p", "expm1", "log_sigmoid", "log_softmax", "exp2", "log2", "sqrt", "rsqrt", "hardswish"}
+)
+"""Functions whose arithmetic on an element takes longer than to move it."""
 
 
 class View(OneInput):
@@ -26,7 +36,8 @@ class Elementwise(ManyInputs):
     """One call over each element of its inputs, such as a product, a GELU or a layer norm.
 
     Inputs of one vector, of vectors of one element, or of fewer vectors are repeated to the largest.
-    `function` is for people to read: what is counted is the memory traffic, which bounds all of them.
+    What is counted is the memory traffic; `function` says what is done to an element, and so which measured
+    calls it is like: those of `NORMS`, of `TRANSCENDENTAL`, or any other, bound by memory.
     """
 
     kind: Literal["elementwise"]

@@ -8,13 +8,14 @@ second line of every answer.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from functools import cached_property
 from math import hypot, log, sqrt
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, surface_key
+from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.module_costs import module_seconds
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime
@@ -275,7 +276,7 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
     shares : (n,) float array
         How often each size comes.
     """
-    parts = _kind_shares(time, shares)
+    parts = _kind_shares(time, shares, device.surfaces)
     if device.surfaces:
         spreads = [
             share * (UNMEASURED_SPREAD if surface is None else surface.relative_error)
@@ -336,11 +337,14 @@ def loaded_spread(cpu: Device, cores: int) -> float:
     return cpu.interference.node_factor_spread * factor * used / (1.0 + (factor - 1.0) * used)
 
 
-def _kind_shares(time: BatchTime, shares: Floats) -> dict[tuple[str, str], float]:
+def _kind_shares(time: BatchTime, shares: Floats, measured: Container[str]) -> dict[tuple[str, str], float]:
     """Share of the time of each kind of call, by family and name of its surface. [1]"""
     seconds: dict[tuple[str, str], float] = {}
     for timed in time.kernels:
-        kind = timed.kernel.family, surface_key(timed.kernel)
+        key = measured_as(timed.kernel, measured)
+        if key is None or is_stand_in(timed.kernel, key):  # of what stands in, no error is known
+            key = surface_key(timed.kernel)
+        kind = timed.kernel.family, key
         seconds[kind] = seconds.get(kind, 0.0) + float(shares @ timed.seconds)
     total_s = sum(seconds.values())
     return {kind: own_s / total_s for kind, own_s in seconds.items()}

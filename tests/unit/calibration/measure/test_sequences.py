@@ -1,0 +1,36 @@
+"""Sequences of general operators: drawn beside the others, runnable, and of every kind of call."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from calibration.measure.sequences import GENERAL_SEEDS, random_sequence, sequence_of_seed
+from calibration.runtime.programme import build_programme
+from perfmodel.costmodel.kernels import surface_key
+from perfmodel.costmodel.lowering import lower
+
+ROOM_BYTES = 1e8
+
+
+def test_other_seeds_draw_what_they_always_drew() -> None:
+    for seed in (0, 7, 299_999, 400_000):
+        before = random_sequence(np.random.default_rng(seed), most_table_bytes=ROOM_BYTES)
+        assert sequence_of_seed(seed, most_table_bytes=ROOM_BYTES) == before
+
+
+def test_general_sequences_hold_each_kind_of_call() -> None:
+    models = [sequence_of_seed(seed, most_table_bytes=ROOM_BYTES) for seed in GENERAL_SEEDS[:60]]
+    kinds = {surface_key(kernel) for model in models for kernel in lower(model)}
+    assert {"batch_matmul.products", "elementwise.norm", "elementwise.transcendental"} <= kinds
+    assert {"elementwise.pointwise", "activation.gelu", "activation.silu"} <= kinds
+
+
+@pytest.mark.parametrize("seed", GENERAL_SEEDS[:12])
+def test_they_run(seed: int) -> None:
+    model = sequence_of_seed(seed, most_table_bytes=ROOM_BYTES)
+    programme = build_programme(model)
+    result = programme.run(programme.inputs(2, np.random.default_rng(0)))
+    assert result.shape[0] == 2
