@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perfmodel.domain.scenario import Scenario
     from perfmodel.library.capacity import Capacity, capacity
     from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
+    from perfmodel.library.diff import Diff, diff
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
     from perfmodel.library.plan import PlanAnswer, plan
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capacity",
     "DeepRecSys",
+    "Diff",
     "ExtrapolationError",
     "FleetPrediction",
     "InputError",
@@ -61,6 +63,7 @@ __all__ = [
     "UnstableError",
     "capacity",
     "deeprecsys",
+    "diff",
     "document_schema",
     "fleet",
     "latency",
@@ -81,6 +84,8 @@ _HOMES = {
     "capacity": "library.capacity",
     "DeepRecSys": "library.deeprecsys",
     "deeprecsys": "library.deeprecsys",
+    "Diff": "library.diff",
+    "diff": "library.diff",
     "FleetPrediction": "library.fleet",
     "fleet": "library.fleet",
     "LatencyTable": "library.latency",

@@ -103,6 +103,12 @@ def _trace() -> Command:
     return trace
 
 
+def _diff() -> Command:
+    from perfmodel.cli.diff import diff
+
+    return diff
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -158,7 +164,10 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "sweep": LazyCommand(
         "Ask one question at many points of a scenario, on all cores or a cluster.",
         _sweep,
-        ("perfplan sweep rm3_skylake --over policy.batch_size=64,128,256 --out sweep.csv",),
+        (
+            "perfplan sweep rm3_skylake --over policy.batch_size=16..512*2 --out sweep.csv",
+            "perfplan sweep rm3_skylake --over sla.latency_ms=20:100:5 --question capacity --pareto qps,latency",
+        ),
     ),
     "plan": LazyCommand(
         "Plan a fleet: how many nodes of which kind, hour by hour, at what power and price.",
@@ -172,6 +181,14 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",
         _trace,
         ("perfplan trace show my_trace.csv",),
+    ),
+    "diff": LazyCommand(
+        "Compare two scenarios on the same random numbers, or two saved answers.",
+        _diff,
+        (
+            "perfplan diff rm3_skylake rm3_broadwell",
+            "perfplan diff before.json after.json",
+        ),
     ),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",
@@ -226,7 +243,18 @@ COMMANDS: Mapping[str, LazyCommand] = {
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-SIMULATING = ("predict", "capacity", "tune", "fleet", "sweep", "plan", "reproduce", "validate", "calibrate")
+SIMULATING = (
+    "predict",
+    "capacity",
+    "tune",
+    "fleet",
+    "sweep",
+    "plan",
+    "diff",
+    "reproduce",
+    "validate",
+    "calibrate",
+)
 LEAST_ROOM_BYTES = 0.65 * GIB
 """Address space that numpy, numba and their threads map before the first query; with less, a library ends
 the process, or waits for ever for a thread that could not start. `rm1_skylake` runs in 0.67 GiB."""

@@ -21,6 +21,7 @@ from perfmodel.cli.options import (
     SetOption,
     the_scenario,
 )
+from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
 from perfmodel.planning.prepare import prepare, scaled_load
@@ -58,6 +59,17 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
+    if names is not None and len(names) == 2 and scenario is None:
+        from perfmodel.cli.diff import show_comparison  # on use: one scenario is what most ask of
+
+        options = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate, "as_json": as_json}
+        changed = (scale_load, policy, policy_file)
+        if engine is not Engine.AUTO or accept_uncertain or any(each is not None for each in changed):
+            raise InputError(
+                "predict A B: a comparison takes --set, --mixed-stacks, --extrapolate and --json"
+            )
+        show_comparison(names[0], names[1], overrides or (), **options)
+        return
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
     if policy is not None or policy_file is not None:

@@ -19,7 +19,10 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    ScenarioArgument,
+    ScenarioOption,
     SetOption,
+    the_scenario,
 )
 from perfmodel.cli.progress import Progress
 from perfmodel.errors import InputError, InterruptionError
@@ -53,13 +56,8 @@ class BackendName(StrEnum):
 
 
 def sweep(
-    positional: Annotated[
-        str | None, typer.Argument(metavar="SCENARIO", help="As --scenario.", show_default=False)
-    ] = None,
-    scenario: Annotated[
-        str | None,
-        typer.Option("--scenario", "-s", metavar="NAME|FILE", help="A shipped scenario, or a YAML file."),
-    ] = None,
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,7 +113,7 @@ def sweep(
     if out is not None:
         require_writable(out)
     asking = Asking(
-        scenario=load_scenario(_one_scenario(positional, scenario), overrides or ()),
+        scenario=load_scenario(the_scenario(names, scenario), overrides or ()),
         question=question.value,
         mixed_stacks=mixed_stacks,
         extrapolate=extrapolate,
@@ -132,7 +130,7 @@ def sweep(
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
             raise InterruptionError(f"interrupted: {kept}") from None
-        table = table_of(asking.scenario.name, question.value, keys, found, fronts)
+        table = table_of(asking.scenario.name, question.value, keys, found.rows, fronts, found.files)
         if plot is not None:
             write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
         if out is not None:
@@ -143,13 +141,6 @@ def sweep(
         first = table.rows[0]
         print(f"sweep: no point has an answer; the first: {first['reason']}", file=sys.stderr)
         raise typer.Exit(first["exit_code"])
-
-
-def _one_scenario(positional: str | None, option: str | None) -> str:
-    if (positional is None) == (option is None):
-        got = "none" if option is None else "both"
-        raise InputError(f"sweep: expected one scenario, as an argument or with --scenario, got {got}")
-    return positional if option is None else option  # type: ignore[return-value]  # one of them is not None
 
 
 def _backend(name: BackendName, address: str | None, jobs: int | None) -> Backend:

@@ -106,4 +106,4 @@ def sweep(
     require_one_point(asking, points)
     backend = processes(jobs) if address is None else dask_cluster(address)
     found = answer_points(points, asking, backend)
-    return Sweep.of(answer.table_of(asking.scenario.name, question, keys, found, pareto))
+    return Sweep.of(answer.table_of(asking.scenario.name, question, keys, found.rows, pareto, found.files))

@@ -22,6 +22,9 @@ Asked = Literal["predict", "capacity", "tune"]
 ROW_KEYS = ("exit_code", "reason", "stack")
 """What every row has beside the swept keys and the metrics."""
 
+SAID_OF_ALL = ("perfplan", "date", "inputs", "asked", "reason")
+"""Keys of a document that are no metrics: a table says them once, or in columns of its own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
@@ -71,8 +74,7 @@ class Asking:
             question = prepare(loaded, mixed_stacks=self.mixed_stacks)
             with loaded.places():
                 document, code, reason = self._answer(question)
-        metrics = flat(document)
-        metrics.pop("reason", None)
+        metrics = flat({key: value for key, value in document.items() if key not in SAID_OF_ALL})
         return {"exit_code": code, "reason": reason, "stack": question.node.stack} | metrics
 
     def _answer(self, question: Question) -> tuple[Mapping[str, Any], int, str | None]:

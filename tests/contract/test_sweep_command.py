@@ -93,7 +93,7 @@ def test_a_sweep_without_any_answer_ends_as_its_first_point(capsys: pytest.Captu
         ([*BATCHES, "--plot", "plot.gif"], "ends in .svg, .png or .pdf"),
         ([*BATCHES, "--backend", "dask"], "expected --address"),
         ([*BATCHES, "--address", "tcp://127.0.0.1:1"], "expected --backend dask"),
-        ([*BATCHES, "--scenario", "ncf_skylake"], "expected one scenario"),
+        ([*BATCHES, "--scenario", "ncf_skylake"], "expected one scenario, got 2"),
         ([*BATCHES, "--metric", "qps"], "expected --plot"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_cluster_that_loses_a_worker_loses_no_point_and_doubles_none(tmp_path:
         with distributed.Client(address, timeout=60) as client:
             client.wait_for_workers(2, timeout=120)
         process = subprocess.Popen(
-            [*sweep, "--backend", "dask", "--address", address, "--out", str(out)], stderr=subprocess.PIPE
+            [*sweep, "--backend", "dask", "--address", address, "--out", str(out)], stdout=subprocess.DEVNULL
         )
         seen = Counter[str]()
         while process.poll() is None:
@@ -247,7 +247,7 @@ def test_a_cluster_that_loses_a_worker_loses_no_point_and_doubles_none(tmp_path:
                 seen = Counter(json.loads(line).get("point", "") for line in lines)
                 if len(seen) > 10 and workers[0].poll() is None:
                     workers[0].send_signal(signal.SIGKILL)
-        assert process.returncode == 0, process.stderr and process.stderr.read()
+        assert process.returncode == 0
         assert workers[0].poll() is not None, "a worker was killed in the middle"
     assert json.loads(out.read_text())["rows"] == json.loads(whole.read_text())["rows"]
     assert max(seen.values()) == 1, "no point was written down twice"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import InputError
+from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.over import SweptKey
 from perfmodel.loading.words import nearest, quoted
 from perfmodel.planning.sweep.journal import Row
@@ -41,6 +43,8 @@ class SweepTable:
         and the metrics; None where a point has none.
     pareto : tuple of str
         The metrics that the front is of; empty where nobody asked.
+    inputs : tuple of InputFile
+        The files that the points' answers were computed from.
     """
 
     scenario: str
@@ -48,6 +52,7 @@ class SweepTable:
     keys: tuple[SweptKey, ...]
     rows: tuple[Row, ...]
     pareto: tuple[str, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -74,6 +79,7 @@ def table_of(
     keys: Sequence[SweptKey],
     found: Sequence[tuple[Row, Row]],
     pareto: Sequence[str] = (),
+    files: Iterable[Path] = (),
 ) -> SweepTable:
     """Put rows below each other, each a pair of what was set and what was found.
 
@@ -92,7 +98,12 @@ def table_of(
         best = pareto_front(rows, metrics)
         rows = [row | {"pareto": index in best} for index, row in enumerate(rows)]
     return SweepTable(
-        scenario=scenario, question=question, keys=tuple(keys), rows=tuple(rows), pareto=metrics
+        scenario=scenario,
+        question=question,
+        keys=tuple(keys),
+        rows=tuple(rows),
+        pareto=metrics,
+        inputs=input_files(files),
     )
 
 

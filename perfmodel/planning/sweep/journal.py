@@ -71,22 +71,22 @@ class Journal:
         assert self._file is not None
         self._file.close()
 
-    def finished(self) -> dict[str, Row]:
-        """Return the rows that hold still, by the names of their points, and drop all others."""
+    def finished(self) -> dict[str, Finished]:
+        """Return what holds still, by the names of the points, and drop all else."""
         assert self._file is not None
         self._file.seek(0)
         lines = list(_whole_lines(self._file.read()))
-        rows: dict[str, Row] = {}
+        found: dict[str, Finished] = {}
         if lines and lines[0] == {"sweep": self._of}:
             for line in lines[1:]:
                 if line.keys() == Finished.__annotations__.keys() and self._holds(line["files"]):
-                    rows[line["point"]] = line["row"]
-        if not rows:
+                    found[line["point"]] = Finished(point=line["point"], row=line["row"], files=line["files"])
+        if not found:
             self._file.truncate(0)
             self._write({"sweep": self._of})
         else:
             self._file.write(b"\n")  # a half-written line ends here, and spoils none
-        return rows
+        return found
 
     def keep(self, finished: Finished) -> None:
         """Write down a point that is finished."""

@@ -13,6 +13,7 @@ from perfmodel.report.documents import (
     Kind,
     capacity,
     deeprecsys,
+    diff,
     fleet,
     latency,
     listing,
@@ -36,6 +37,7 @@ KINDS: Mapping[str, Kind] = {
     "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
     "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
+    "diff": Kind(diff.DiffDocument, diff.VERSION, "perfplan diff"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -47,7 +49,8 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace",
+        "diff" or "list".
 
     Raises
     ------

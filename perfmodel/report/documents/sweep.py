@@ -7,7 +7,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from perfmodel.planning.sweep.answer import SweepTable
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 
 VERSION = 1
 
@@ -21,10 +21,9 @@ class SweptKeyDocument(TypedDict):
 
 
 @document
-class SweepDocument(TypedDict):
+class SweepDocument(Saved):
     """A row a point: the swept keys, exit code, reason, stack, and the metrics of the question's answer."""
 
-    schema: SchemaKey
     scenario: str
     question: str
     over: list[SweptKeyDocument]
@@ -38,7 +37,7 @@ class SweepDocument(TypedDict):
 def sweep_document(table: SweepTable) -> SweepDocument:
     """Return the document; what does not exist is None."""
     return {
-        "schema": {"name": "sweep", "version": VERSION},
+        **saved("sweep", VERSION, table.inputs),
         "scenario": table.scenario,
         "question": table.question,
         "over": [{"key": each.key, "values": [value.shown for value in each.values]} for each in table.keys],

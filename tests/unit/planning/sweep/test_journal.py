@@ -39,7 +39,7 @@ class Counting:
 
 def run(path: Path, backend: Counting, of: str = "x") -> list[int]:
     with Journal(path, of) as journal:
-        return [row["square"] for _, row in answer_points(POINTS, ask, backend, journal=journal)]
+        return [row["square"] for _, row in answer_points(POINTS, ask, backend, journal=journal).rows]
 
 
 def test_a_run_goes_on_where_another_was_interrupted(tmp_path: Path) -> None:

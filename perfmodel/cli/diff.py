@@ -1,0 +1,36 @@
+"""`perfplan diff`: what differs between two scenarios, or two saved answers, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.answering import show
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, SetOption
+from perfmodel.report.comparing import compare
+from perfmodel.report.diff import diff_page
+from perfmodel.report.documents.diff import diff_document
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A scenario, or an answer that --json printed.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
+    overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two scenarios on the same random numbers, or two saved answers."""
+    show_comparison(
+        a, b, overrides or (), mixed_stacks=mixed_stacks, extrapolate=extrapolate, as_json=as_json
+    )
+
+
+def show_comparison(
+    a: str, b: str, overrides: Sequence[str], *, mixed_stacks: bool, extrapolate: bool, as_json: bool
+) -> None:
+    """Compare, and print it: what `diff A B` does, and any command that is given two scenarios."""
+    result = compare(a, b, overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json)

@@ -1,0 +1,1 @@
+"""Two scenarios held against each other, on the same random numbers."""

@@ -1,0 +1,126 @@
+"""The comparison: both sides, and each differing key changed alone."""
+
+from __future__ import annotations
+
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+from perfmodel.planning.diff.answer import Diff, KeyShare
+from perfmodel.planning.diff.keys import DifferingKey, differing_keys, with_key
+from perfmodel.planning.diff.side import Difference, Side, difference, side
+from perfmodel.planning.prepare import prepare, prepare_together
+from perfmodel.threads import side_by_side
+
+MOST_KEYS = 40
+"""Each takes two scenarios more."""
+
+
+def diff(
+    a: LoadedScenario, b: LoadedScenario, *, mixed_stacks: bool = False, extrapolate: bool = False
+) -> Diff:
+    """Compare two scenarios on the same random numbers, by A's settings of the simulation.
+
+    Raises
+    ------
+    InputError
+        If the devices have no software stack in common, unless `mixed_stacks`; or they differ in too much.
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    keys = differing_keys(a, b)
+    if len(keys) > MOST_KEYS:
+        raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
+    b = _simulated_as(b, a)
+    questions = prepare_together([a, b], mixed_stacks=mixed_stacks)
+    num_queries = questions[0].simulation.min_queries
+    stack = None if mixed_stacks else questions[0].node.stack
+
+    def ask(which: LoadedScenario | int) -> Side | PerfplanError:
+        try:
+            if isinstance(which, int):
+                question = questions[which]
+                with (a, b)[which].places():
+                    return side(question, num_queries=num_queries, extrapolate=extrapolate)
+            question = prepare(_of_stack(which, stack), mixed_stacks=mixed_stacks)
+            with which.places():
+                return side(question, num_queries=num_queries, extrapolate=extrapolate)
+        except PerfplanError as error:
+            return error
+
+    changed = [_changed(a, key, key.b) for key in keys] + [_changed(b, key, key.a) for key in keys]
+    todo: list[LoadedScenario | int] = [0, 1]
+    if len(keys) > 1:  # of one key, all of the difference is its own
+        todo += [each for each in changed if isinstance(each, LoadedScenario)]
+    found = side_by_side(ask, todo)
+    one, other = found[0], found[1]
+    if isinstance(one, PerfplanError):
+        raise one
+    if isinstance(other, PerfplanError):
+        raise other
+    rest = iter(found[2:])
+    if len(keys) > 1:
+        answers = [each if isinstance(each, PerfplanError) else next(rest) for each in changed]
+    else:
+        answers = [*[other] * len(keys), *[one] * len(keys)]
+    return Diff(
+        inputs=tuple(dict.fromkeys(each for question in questions for each in question.inputs)),
+        a=a.name,
+        b=b.name if b.name != a.name else f"{b.name} (B)",
+        differences=_differences(one, other),
+        keys=tuple(
+            _share(key, one, other, answers[index], answers[index + len(keys)])
+            for index, key in enumerate(keys)
+        ),
+        notes=_notes(one, other),
+    )
+
+
+def _simulated_as(b: LoadedScenario, a: LoadedScenario) -> LoadedScenario:
+    """B with A's seed and precision: the same random numbers for both."""
+    settings = a.scenario.simulation.model_dump_json()
+    return load_scenario(b, [f"simulation={settings}"])
+
+
+def _of_stack(loaded: LoadedScenario, stack: str | None) -> LoadedScenario:
+    """A changed scenario with the software stack of both sides."""
+    return loaded if stack is None else load_scenario(loaded, [f"node.stack={stack}"])
+
+
+def _changed(base: LoadedScenario, key: DifferingKey, value: object) -> LoadedScenario | PerfplanError:
+    try:
+        return with_key(base, key, value)
+    except PerfplanError as error:
+        return error
+
+
+def _differences(one: Side, other: Side) -> tuple[Difference, ...]:
+    metrics = dict.fromkeys([*one.figures, *other.figures])
+    return tuple(difference(metric, one, other) for metric in metrics)
+
+
+def _share(
+    key: DifferingKey,
+    one: Side,
+    other: Side,
+    from_a: Side | PerfplanError,
+    from_b: Side | PerfplanError,
+) -> KeyShare:
+    problems = [str(each) for each in (from_a, from_b) if isinstance(each, PerfplanError)]
+    return KeyShare(
+        key=key,
+        from_a=() if isinstance(from_a, PerfplanError) else _differences(one, from_a),
+        from_b=() if isinstance(from_b, PerfplanError) else _differences(from_b, other),
+        why_not=problems[0] if problems else None,
+    )
+
+
+def _notes(one: Side, other: Side) -> tuple[str, ...]:
+    notes = [f"A: {note}" for note in one.notes] + [f"B: {note}" for note in other.notes]
+    notes += [f"A: {note}" for note in one.question.node_notes]
+    notes += [f"B: {note}" for note in other.question.node_notes if note not in one.question.node_notes]
+    times = {each.question.service_times_of for each in (one, other)}
+    models = {each.question.node.model_name for each in (one, other)}
+    if len(times) == len(models) == 1:
+        shared = "the error of the service times meets both sides alike, and is not in the intervals"
+    else:
+        shared = "the errors of the service times are not in the intervals: predict states each side's"
+    return (*notes, shared)

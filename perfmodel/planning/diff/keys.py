@@ -1,0 +1,83 @@
+"""The keys in which two scenarios differ, and scenarios with one of them changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+
+KINDS = ("name", "process", "distribution")
+"""Keys that say what the others of their section mean: where these differ, the section differs as a whole."""
+
+_SAYS_NOTHING = ("description", "simulation")
+"""Sections that are no part of what is compared: both sides are simulated by A's settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingKey:
+    """A key and its values in both scenarios."""
+
+    key: str
+    a: Any
+    b: Any
+
+
+def differing_keys(a: LoadedScenario, b: LoadedScenario) -> list[DifferingKey]:
+    """Return the keys in which two scenarios differ, defaults included, in the order of a scenario file."""
+    return list(_differing(_said(a), _said(b), ""))
+
+
+def with_key(base: LoadedScenario, key: DifferingKey, value: Any) -> LoadedScenario:
+    """Return a scenario with the other's value of a key.
+
+    Raises
+    ------
+    InputError
+        If the value is of no use there by itself.
+    """
+    return load_scenario(base, [f"{key.key}={json.dumps(value)}"])
+
+
+def _said(loaded: LoadedScenario) -> dict[str, Any]:
+    document = loaded.scenario.model_dump(mode="json")
+    for section in _SAYS_NOTHING:
+        document.pop(section, None)
+    folder, node = loaded.source.directory, document["node"]
+    if document["model"] is not None:
+        document["model"] = _absolute(document["model"], folder)
+    if "service_times" in node:
+        node["service_times"] = str((folder / node["service_times"]).resolve())
+    else:
+        node["cpu"] = _absolute(node["cpu"], folder)
+        node["accelerators"] = [_absolute(name, folder) for name in node["accelerators"]]
+    for section in ("arrivals", "query_sizes"):
+        if file := document["traffic"][section].get("file"):
+            document["traffic"][section]["file"] = str((folder / file).resolve())
+    return document
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """A path that leads to the same file from everywhere; a shipped name as it is."""
+    path, at, stack = name.partition("@")
+    if not (path.endswith((".yaml", ".yml")) or "/" in path):
+        return name
+    return str((folder / path).resolve()) + at + stack
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Iterator[DifferingKey]:
+    for name in {**a, **b}:
+        one, other = a.get(name), b.get(name)
+        if one == other:
+            continue
+        key = f"{prefix}{name}"
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            same_kind = all(one.get(kind) == other.get(kind) for kind in KINDS)
+            same_kind &= ("service_times" in one) == ("service_times" in other)
+            if same_kind:
+                yield from _differing(one, other, f"{key}.")
+                continue
+        yield DifferingKey(key, one, other)

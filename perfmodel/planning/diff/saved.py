@@ -1,0 +1,96 @@
+"""Saved answers held against each other: their numbers, by the names that they have in the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import hypot
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import InputError
+from perfmodel.planning.diff.answer import Diff
+from perfmodel.planning.diff.side import Difference
+from perfmodel.units import MS
+
+_NO_METRICS = (
+    "schema.",
+    "_ci95",
+    "ci95_",
+    "_band",
+    "sensitivity.",
+    "simulated_queries",
+    "batch_size",
+    "inputs",
+)
+"""Parts of the names of numbers that say how an answer was found, or how well, and not what it is."""
+
+
+def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> Diff:
+    """Compare two answers of one command.
+
+    Raises
+    ------
+    InputError
+        If they are answers of different commands.
+    """
+    kinds = [each["schema"]["name"] for each in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"diff: expected answers of one command, got {kinds[0]} and {kinds[1]}")
+    one, other = dict(_numbers(a)), dict(_numbers(b))
+    metrics = [name for name in {**one, **other} if not any(part in name for part in _NO_METRICS)]
+    return Diff(
+        a=names[0],
+        b=names[1],
+        differences=tuple(_difference(metric, one, other) for metric in metrics),
+        notes=("saved answers: their random numbers are taken to have nothing in common",),
+    )
+
+
+def _difference(metric: str, one: Mapping[str, float], other: Mapping[str, float]) -> Difference:
+    a, b = one.get(metric), other.get(metric)
+    value = None if a is None or b is None else b - a
+    halves = [_half_width(metric, each) for each in (one, other)]
+    ci95 = None
+    if value is not None and halves[0] is not None and halves[1] is not None:
+        half = hypot(halves[0], halves[1])
+        ci95 = (value - half, value + half)
+    unit = MS if "_ms" in metric else 1.0
+    return Difference(
+        metric=metric,
+        a=None if a is None else a * unit,
+        b=None if b is None else b * unit,
+        value=None if value is None else value * unit,
+        ci95=None if ci95 is None else (ci95[0] * unit, ci95[1] * unit),
+    )
+
+
+def _half_width(metric: str, numbers: Mapping[str, float]) -> float | None:
+    """Of the interval that stands beside a number: `latency_ci95_ms.p95` of `latency_ms.p95`, say."""
+    section, point, key = metric.rpartition(".")
+    for name in (f"{metric}_ci95", f"{section.removesuffix('_ms')}_ci95_ms{point}{key}"):
+        low, high = numbers.get(f"{name}.0"), numbers.get(f"{name}.1")
+        if low is not None and high is not None:
+            return 0.5 * (high - low)
+    return None
+
+
+def _numbers(value: Any, prefix: str = "") -> list[tuple[str, float]]:
+    """All numbers of a document by their paths; of lists, those of numbers alone."""
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, int | float):
+        return [(prefix, float(value))]
+    if isinstance(value, Mapping):
+        return [
+            found
+            for key, inner in value.items()
+            for found in _numbers(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list) and all(isinstance(each, int | float | None) for each in value):
+        return [found for index, each in enumerate(value) for found in _numbers(each, f"{prefix}.{index}")]
+    return []
+
+
+def is_saved(name: str) -> bool:
+    """Whether this names a saved answer, and no scenario."""
+    return Path(name).suffix.lower() == ".json"

@@ -1,0 +1,63 @@
+"""Whatever two things are compared: scenarios, or answers that were saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import InputError
+from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
+from perfmodel.loading.text_file import read_text
+from perfmodel.loading.words import cut_path
+from perfmodel.planning.diff.answer import Diff
+from perfmodel.planning.diff.computation import diff
+from perfmodel.planning.diff.saved import diff_saved, is_saved
+
+MOST_BYTES = 200_000_000
+"""Of a saved answer."""
+
+
+def compare(
+    a: ScenarioLike,
+    b: ScenarioLike,
+    *,
+    overrides: Sequence[str] = (),
+    mixed_stacks: bool = False,
+    extrapolate: bool = False,
+) -> Diff:
+    """Compare two scenarios, or two saved answers; `overrides` change both scenarios.
+
+    Raises
+    ------
+    InputError
+        If one is a scenario and the other an answer, or either cannot be read.
+    """
+    saved = [isinstance(each, str | Path) and is_saved(str(each)) for each in (a, b)]
+    if not any(saved):
+        return diff(
+            load_scenario(a, overrides),
+            load_scenario(b, overrides),
+            mixed_stacks=mixed_stacks,
+            extrapolate=extrapolate,
+        )
+    if not all(saved):
+        raise InputError("diff: expected two scenarios or two saved answers, got one of each")
+    if overrides:
+        raise InputError("--set: expected scenarios; a saved answer cannot be changed")
+    paths = Path(str(a)), Path(str(b))
+    return diff_saved((str(a), str(b)), *(_read(path) for path in paths))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(read_text(path, most_bytes=MOST_BYTES))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{cut_path(path)}: not JSON: {error}") from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
+        raise InputError(f"{cut_path(path)}: expected an answer that --json printed: it has no schema")
+    return dict(document)
