@@ -166,7 +166,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         _sweep,
         (
             "perfplan sweep rm3_skylake --over policy.batch_size=16..512*2 --out sweep.csv",
-            "perfplan sweep rm3_skylake --over sla.latency_ms=20:100:5 --question capacity --pareto qps,latency",
+            "perfplan sweep rm3_skylake --over sla.latency_ms=20:100:5 --question capacity",
         ),
     ),
     "plan": LazyCommand(
