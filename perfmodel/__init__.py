@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from perfmodel.library.capacity import Capacity, capacity
     from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
     from perfmodel.library.diff import Diff, diff
+    from perfmodel.library.explain import Explanation, explain
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
     from perfmodel.library.plan import PlanAnswer, plan
@@ -44,6 +45,7 @@ __all__ = [
     "Capacity",
     "DeepRecSys",
     "Diff",
+    "Explanation",
     "ExtrapolationError",
     "FleetPrediction",
     "InputError",
@@ -65,6 +67,7 @@ __all__ = [
     "deeprecsys",
     "diff",
     "document_schema",
+    "explain",
     "fleet",
     "latency",
     "load_scenario",
@@ -86,6 +89,8 @@ _HOMES = {
     "deeprecsys": "library.deeprecsys",
     "Diff": "library.diff",
     "diff": "library.diff",
+    "Explanation": "library.explain",
+    "explain": "library.explain",
     "FleetPrediction": "library.fleet",
     "fleet": "library.fleet",
     "LatencyTable": "library.latency",

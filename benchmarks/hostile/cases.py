@@ -44,11 +44,9 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
     "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
     "plan": ("two_services",),
-<<<<<<< HEAD
     "trace": ("show", "trace.csv"),
-=======
+    "explain": ("ncf_skylake", "--set", *_QUICK),
     "diff": ("ncf_skylake", "ncf_broadwell", "--set", *_QUICK),
->>>>>>> 21de8cc (diff compares two scenarios on the same random numbers, every difference with its interval, and says which key it comes from)
     "list": ("models",),
     "schema": ("model",),
     "show": ("ncf",),

@@ -109,6 +109,12 @@ def _diff() -> Command:
     return diff
 
 
+def _explain() -> Command:
+    from perfmodel.cli.explain import explain
+
+    return explain
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -181,6 +187,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",
         _trace,
         ("perfplan trace show my_trace.csv",),
+    ),
+    "explain": LazyCommand(
+        "Say what binds a node, how far the cliff is, and what single changes would bring.",
+        _explain,
+        ("perfplan explain rm3_skylake",),
     ),
     "diff": LazyCommand(
         "Compare two scenarios on the same random numbers, or two saved answers.",

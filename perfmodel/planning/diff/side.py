@@ -33,6 +33,7 @@ from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.controls import load_controls
 from perfmodel.sim.day import has_days
 from perfmodel.sim.run import RECORDED_QUERIES, REPORTED_PERCENTILES, RunResult, run_until_precise
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
     NUM_BATCHES,
     Interval,
@@ -68,6 +69,8 @@ class Figure:
     spread : (float, float) or None
         How far its own 95 % interval reaches below and above it; 0: nothing about it is left to luck; None:
         not known.
+    of : Question or None
+        What was asked, where figures of several questions are kept.
     """
 
     value: float
@@ -75,6 +78,7 @@ class Figure:
     controls: FloatArray | None = None
     repeated: FloatArray | None = None
     spread: tuple[float, float] | None = (0.0, 0.0)
+    of: Question | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,12 +132,12 @@ def difference(metric: str, a: Side, b: Side) -> Difference:
             value=None,
             ci95=None,
         )
-    value, spread = other.value - one.value, _spread(one, other)
+    value, spread = other.value - one.value, spread_of_difference(one, other)
     ci95 = None if spread is None else (value - spread[0], value + spread[1])
     return Difference(metric=metric, a=one.value, b=other.value, value=value, ci95=ci95)
 
 
-def _spread(one: Figure, other: Figure) -> tuple[float, float] | None:
+def spread_of_difference(one: Figure, other: Figure) -> tuple[float, float] | None:
     """How far the 95 % interval reaches: by pairs, else as of two that know nothing of each other."""
     if one.moved is not None and other.moved is not None:
         # The controls of one side: those of the other say the same of the same queries.
@@ -147,9 +151,7 @@ def _spread(one: Figure, other: Figure) -> tuple[float, float] | None:
     return hypot(other.spread[0], one.spread[1]), hypot(other.spread[1], one.spread[0])
 
 
-def side(
-    question: Question, *, num_queries: int, extrapolate: bool = False, largest_load: bool = True
-) -> Side:
+def side(question: Question, *, num_queries: int, extrapolate: bool = False) -> Side:
     """Work out a scenario's figures.
 
     Parameters
@@ -160,8 +162,6 @@ def side(
         Of the run, the same for both sides.
     extrapolate : bool
         Answer outside the calibrated range too.
-    largest_load : bool
-        Whether the largest load within the SLA is asked for too.
     """
     if not extrapolate:
         question.times.require_calibrated()
@@ -173,11 +173,11 @@ def side(
         figures["throughput_qps"] = Figure(value=run.throughput_qps or 0.0)
     else:
         notes.append(f"unstable: {run.notes[0]}")
-    if largest_load:
-        try:
-            figures |= _largest_load(question)
-        except UndecidedError as error:
-            notes.append(str(error))
+    try:
+        if (found := largest_load(question)) is not None:
+            figures["latency_bounded_qps"] = found
+    except UndecidedError as error:
+        notes.append(str(error))
     tdp_w = question.node.tdp_w
     if tdp_w is not None:
         figures["power_w"] = Figure(value=tdp_w)
@@ -317,14 +317,16 @@ class _ByBatch:
         return float(self._all[rank])
 
 
-def _largest_load(question: Question) -> dict[str, Figure]:
+def largest_load(question: Question, times: ServiceTimes | None = None) -> Figure | None:
     """The largest load: the mean of independent repetitions, which both sides see alike. [queries/s]
+
+    None where no load meets the SLA. `times` take the place of the node's.
 
     Late queries come in few long episodes, so that batches of one run say too little of how well it is known.
     """
     search = RateSearch(
         traffic=question.traffic,
-        service=question.times.table,
+        service=question.times.table if times is None else times,
         policy=question.policy,
         sla=question.sla,
         seed=question.simulation.seed,
@@ -332,10 +334,10 @@ def _largest_load(question: Question) -> dict[str, Figure]:
     )
     if not batch_means_apply(search) or has_days(question.traffic):
         found = greatest_rate(search, num_queries=RATE_QUERIES)
-        return {} if found is None else {"latency_bounded_qps": _searched(found)}
+        return None if found is None else _searched(found)
     pilot = replace(search, probe_queries=PILOT_QUERIES, tolerance=PILOT_TOLERANCE).greatest_rate_qps()
     if pilot is None:
-        return {}
+        return None
     num_queries = search.affordable(queries_at(search.sla, REPLICATION_QUERIES))
     num_queries = max(num_queries, queries_for_bursts(search, pilot))
     rates_qps = np.empty(REPLICATIONS)
@@ -345,8 +347,7 @@ def _largest_load(question: Question) -> dict[str, Figure]:
         curve = LateCurve(search, search.late(drawn), num_queries, rates=FURTHER_RATES)
         rates_qps[replication] = near_qps = curve.crossing_qps(near_qps)
     half = _of_repeated(rates_qps)
-    figure = Figure(value=float(rates_qps.mean()), repeated=rates_qps, spread=(half, half))
-    return {"latency_bounded_qps": figure}
+    return Figure(value=float(rates_qps.mean()), repeated=rates_qps, spread=(half, half))
 
 
 def _of_repeated(values: FloatArray) -> float:

@@ -14,6 +14,7 @@ from perfmodel.report.documents import (
     capacity,
     deeprecsys,
     diff,
+    explain,
     fleet,
     latency,
     listing,
@@ -38,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
     "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
     "diff": Kind(diff.DiffDocument, diff.VERSION, "perfplan diff"),
+    "explain": Kind(explain.ExplainDocument, explain.VERSION, "perfplan explain"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
 }
 """By the name that a document's `schema` has."""
@@ -50,7 +52,7 @@ def document_schema(of: str) -> dict[str, Any]:
     ----------
     of : str
         "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace",
-        "diff" or "list".
+        "diff", "explain" or "list".
 
     Raises
     ------

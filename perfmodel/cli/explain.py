@@ -1,0 +1,36 @@
+"""`perfplan explain`: what binds, how far the cliff is, and what would bring how much."""
+
+from __future__ import annotations
+
+import typer
+
+from perfmodel.cli.answering import SLA_MISSED, show
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    ScenarioArgument,
+    ScenarioOption,
+    SetOption,
+    the_scenario,
+)
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.explain.computation import explain as explain_scenario
+from perfmodel.report.documents.explain import explain_document
+from perfmodel.report.explain import explain_page
+
+
+def explain(
+    names: ScenarioArgument = None,
+    scenario: ScenarioOption = None,
+    overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
+    extrapolate: ExtrapolateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what binds a node, how far the cliff is, and what single changes would bring."""
+    loaded = load_scenario(the_scenario(names, scenario), overrides or ())
+    result = explain_scenario(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    show(lambda: explain_document(result), lambda: explain_page(result), as_json=as_json)
+    if result.latency_bounded_qps is None:
+        raise typer.Exit(SLA_MISSED)

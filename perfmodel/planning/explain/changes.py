@@ -1,0 +1,298 @@
+"""The changes that `explain` tries: the same small step of one thing after the other, and whole options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.operators import EmbeddingBag, Operator
+from perfmodel.errors import PerfplanError
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+from perfmodel.loading.shipped import find_profile, shipped_names
+from perfmodel.loading.validated import parse_file
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.tune.question import share_thresholds
+from perfmodel.sim.policies import SplitAndOffload
+
+STEP = 1.1
+"""Of every small change: 10 % more, or in a tenth less time. [1]"""
+
+_BATCH_KEYS = ("batch_size", "max_batch_items", "large_batch_size", "small_batch_size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change by itself.
+
+    Attributes
+    ----------
+    name : str
+        In words.
+    kind : {"step", "option"}
+        The same small step as of everything else, or a whole option.
+    resource : str
+        What it is more of.
+    make : callable
+        Returns the changed question; raises a `PerfplanError` where there is none.
+    setting : tuple of str
+        As `--set` takes it, where that can say it.
+    """
+
+    name: str
+    kind: str
+    resource: str
+    make: Callable[[], Question]
+    setting: tuple[str, ...] = ()
+
+
+def changes_of(loaded: LoadedScenario, question: Question, *, mixed_stacks: bool) -> list[Change]:
+    """Return all changes of a scenario that can be thought of here."""
+    changes = list(_sla_steps(question))
+    node = question.node
+    if isinstance(node, ServingNode):
+        changes += _core_steps(question, node)
+        changes += _device_steps(question, node)
+    options = [*_policy_options(loaded, question), *_node_options(loaded, question)]
+    return changes + [_option(loaded, question, option, mixed_stacks) for option in options]
+
+
+def _sla_steps(question: Question) -> Iterator[Change]:
+    sla = question.sla
+    longer = sla.model_copy(update={"latency_ms": sla.latency_ms * STEP})
+    yield Change(
+        name=f"SLA +10 %: {sla.latency_ms:g} to {longer.latency_ms:g} ms",
+        kind="step",
+        resource="sla",
+        make=lambda: replace(question, sla=longer),
+        setting=(f"sla.latency_ms={longer.latency_ms:.12g}",),
+    )
+
+
+def _core_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+    workers = max(node.num_workers + 1, round(STEP * node.num_workers))
+    percent = 100.0 * (workers / node.num_workers - 1.0)
+    more = replace(node, cores=workers * node.threads)
+    beyond = ", beyond the physical ones" if more.cores > node.cpu.num_cores else ""
+    yield Change(
+        name=f"cores {percent:+.3g} %: {node.cores} to {more.cores}{beyond}",
+        kind="step",
+        resource="cores",
+        make=lambda: replace(question, node=more),
+        setting=(f"node.cores={more.cores}",),
+    )
+
+
+def _device_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+    """Of each part of a device whose times are formulas; measured ones do not tell its parts apart."""
+    for resource, (words, change) in _OF_A_CPU.items():
+        if node.cpu.surfaces:
+            break
+        device = change(node.cpu)
+        if device != node.cpu:
+            yield _step(question, f"{words} of the cores", resource, replace(node, cpu=device))
+    card = node.accelerator
+    if card is None or not node.num_accelerators or card.surfaces:
+        return
+    for resource, (words, change) in _OF_A_CARD.items():
+        device = change(card)
+        if device != card:
+            yield _step(question, f"{words} of the accelerator", resource, replace(node, accelerator=device))
+
+
+def _step(question: Question, name: str, resource: str, node: ServingNode) -> Change:
+    return Change(name=name, kind="step", resource=resource, make=lambda: replace(question, node=node))
+
+
+def _faster_arithmetic(device: Device) -> Device:
+    return replace(device, peak_flop_per_s=STEP * device.peak_flop_per_s)
+
+
+def _faster_memory(device: Device) -> Device:
+    """Bandwidth of the socket, and what one core gets of it: streams, weights and lines of rows."""
+    memory, gemm, lookup = device.memory, device.gemm, device.lookup
+    return replace(
+        device,
+        memory=replace(memory, bandwidth_bytes_per_s=STEP * memory.bandwidth_bytes_per_s),
+        stream_bytes_per_s=STEP * device.stream_bytes_per_s,
+        gemm=replace(gemm, weight_memory_bytes_per_s=STEP * gemm.weight_memory_bytes_per_s),
+        lookup=replace(
+            lookup,
+            memory_line_s=lookup.memory_line_s / STEP,
+            serial_row_s=lookup.serial_row_s / STEP,
+        ),
+    )
+
+
+def _larger_caches(device: Device) -> Device:
+    if device.caches is None:
+        return device
+    caches = device.caches
+    larger = replace(caches, l2_bytes=STEP * caches.l2_bytes, l3_bytes=STEP * caches.l3_bytes)
+    return replace(device, caches=larger)
+
+
+def _cheaper_calls(device: Device) -> Device:
+    calls = device.calls
+    return replace(
+        device,
+        calls=replace(
+            calls,
+            call_s={family: seconds / STEP for family, seconds in calls.call_s.items()},
+            concat_piece_s=calls.concat_piece_s / STEP,
+            concat_row_piece_s=calls.concat_row_piece_s / STEP,
+            recurrent_step_s=calls.recurrent_step_s / STEP,
+            softmax_row_s=calls.softmax_row_s / STEP,
+            softmax_element_s=calls.softmax_element_s / STEP,
+            small_product_s=calls.small_product_s / STEP,
+        ),
+    )
+
+
+def _faster_conversion(device: Device) -> Device:
+    inputs = device.inputs
+    return replace(
+        device,
+        inputs=replace(
+            inputs,
+            blob_s=inputs.blob_s / STEP,
+            bag_s=inputs.bag_s / STEP,
+            index_s=inputs.index_s / STEP,
+            dense_element_s=inputs.dense_element_s / STEP,
+        ),
+    )
+
+
+def _faster_transfer(device: Device) -> Device:
+    inputs = device.inputs
+    return replace(device, inputs=replace(inputs, transfer_bytes_per_s=STEP * inputs.transfer_bytes_per_s))
+
+
+_Parts = Mapping[str, tuple[str, Callable[[Device], Device]]]
+
+_OF_A_CPU: _Parts = {
+    "compute": ("arithmetic +10 %", _faster_arithmetic),
+    "memory": ("memory +10 % faster", _faster_memory),
+    "cache": ("caches +10 % larger", _larger_caches),
+    "calls": ("framework calls in a tenth less time", _cheaper_calls),
+    "conversion": ("input conversion in a tenth less time", _faster_conversion),
+}
+_OF_A_CARD: _Parts = {
+    "accelerator compute": ("arithmetic +10 %", _faster_arithmetic),
+    "accelerator memory": ("memory +10 % faster", _faster_memory),
+    "accelerator calls": ("launches in a tenth less time", _cheaper_calls),
+    "accelerator conversion": ("input conversion in a tenth less time", _faster_conversion),
+    "transfer": ("transfer +10 % faster", _faster_transfer),
+}
+"""By the resource, what the step is called and what it does to a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    name: str
+    resource: str
+    setting: tuple[str, ...]
+
+
+def _policy_options(loaded: LoadedScenario, question: Question) -> Iterator[_Option]:
+    settings = loaded.scenario.policy.model_dump()
+    for key in _BATCH_KEYS:
+        batch = settings.get(key)
+        if batch is None:
+            continue
+        for other in (batch // 2, 2 * batch):
+            if other >= 1:
+                yield _Option(f"{key} {batch} to {other}", "batch", (f"policy.{key}={other}",))
+    if not question.node.num_accelerators or not isinstance(question.policy, SplitAndOffload):
+        return
+    threshold = settings["offload_threshold_items"]
+    steps = share_thresholds(question.traffic.size_pmf)
+    below = [step for step in steps if threshold is None or step < threshold][-1:]
+    above = [step for step in steps if threshold is not None and step > threshold][:1]
+    for other in [*below, *above, *([None] if threshold is not None else [])]:
+        written = "null" if other is None else str(other)
+        words = "nothing offloaded" if other is None else f"offload from {other} items"
+        before = "" if threshold is None else f" instead of {threshold}"
+        yield _Option(words + before, "threshold", (f"policy.offload_threshold_items={written}",))
+
+
+def _node_options(loaded: LoadedScenario, question: Question) -> Iterator[_Option]:
+    node = question.node
+    if not isinstance(node, ServingNode):
+        return
+    for name in _other_cpus(node):
+        settings = (f"node.cpu={name}@{node.stack}", "node.cores=null")
+        yield _Option(f"node of {name}, all its cores", "node type", settings)
+    if node.cpu.without_input is not None:
+        setting = (f"node.stack={node.cpu.without_input}",)
+        yield _Option(f"a process without input conversion ({node.cpu.without_input})", "conversion", setting)
+    cards = list(loaded.scenario.node.accelerators)
+    if cards:
+        setting = (f"node.accelerators=[{', '.join([*cards, cards[0]])}]",)
+        yield _Option(f"one more {cards[0]}", "accelerator", setting)
+
+
+def _other_cpus(node: ServingNode) -> Iterator[str]:
+    """Shipped CPUs with the same software stack: what is at hand."""
+    for name in shipped_names("profile"):
+        profile = parse_file(find_profile(name).path, ProfileFile)
+        if profile.kind == "cpu" and profile.name != node.cpu.name and node.stack in profile.stacks:
+            yield name
+
+
+def _option(loaded: LoadedScenario, question: Question, option: _Option, mixed_stacks: bool) -> Change:
+    def make() -> Question:
+        stack = question.node.stack
+        # The stack of the answer stays, unless the option is another one.
+        kept = [f"node.stack={stack}"] if stack is not None and not mixed_stacks else []
+        if any(setting.startswith(("node.stack=", "node.cpu=")) for setting in option.setting):
+            kept = []
+        changed = load_scenario(loaded, [*kept, *option.setting])
+        return prepare(changed, mixed_stacks=mixed_stacks)
+
+    return Change(
+        name=option.name, kind="option", resource=option.resource, make=make, setting=option.setting
+    )
+
+
+def narrower_tables(question: Question) -> Iterator[Change]:
+    """Half the bytes of each element of the embedding tables, where the model says how many there are."""
+    node = question.node
+    if not isinstance(node, ServingNode) or node.cpu.surfaces:
+        return
+    widths = {table.element_bytes for op in node.model.embedding_operators for table in op.tables}
+    if not widths or max(widths) == 1:
+        return
+
+    def make() -> Question:
+        operators = [_narrower(op) for op in node.model.operators]
+        model = node.model.model_copy(update={"operators": tuple(operators)})
+        return replace(question, node=replace(node, model=model))
+
+    wide = max(widths)
+    yield Change(
+        name=f"embedding tables of {wide // 2} bytes an element instead of {wide}",
+        kind="option",
+        resource="table precision",
+        make=make,
+    )
+
+
+def _narrower(op: Operator) -> Operator:
+    """An operator with half the bytes of each element of its tables, if it has any."""
+    if not isinstance(op, EmbeddingBag):
+        return op
+    tables = tuple(
+        table.model_copy(update={"element_bytes": max(1, table.element_bytes // 2)}) for table in op.tables
+    )
+    return op.model_copy(update={"tables": tables})
+
+
+def refusal(change: Change) -> Question | PerfplanError:
+    """The changed question, or why there is none."""
+    try:
+        return change.make()
+    except PerfplanError as error:
+        return error

@@ -1,0 +1,108 @@
+"""`perfplan explain`: what binds, against cases in which that is known; each change is what `capacity` says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import perfmodel
+from perfmodel.cli.main import main
+
+QUICK = ["simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.5"]
+FEW = [part for setting in QUICK for part in ("--set", setting)]
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == code
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def gains(document: dict[str, Any]) -> dict[str, float]:
+    return {change["change"]: change["gain_percent"] for change in document["changes"]}
+
+
+def test_arithmetic_binds_where_products_take_the_time(capsys: pytest.CaptureFixture[str]) -> None:
+    document = ask(capsys, "explain", "rm3_skylake", *FEW)
+    assert document["binds"]["resource"] == "cores"
+    assert document["binds"]["operator"] == "bottom"
+    assert "compute" in document["binds"]["why"]
+    found = [change["gain_percent"] for change in document["changes"] if change["gain_percent"] is not None]
+    assert found == sorted(found, reverse=True)
+    step = {change["resource"]: change for change in document["changes"] if change["kind"] == "step"}
+    assert step["compute"]["gain_percent"] > step["memory"]["gain_percent"] > step["calls"]["gain_percent"]
+    assert 0.0 < step["compute"]["gain_percent"] < 10.0, "a tenth more of one part is no tenth more of all"
+    assert step["compute"]["qps_per_w"] is None, "no data sheet says what it would draw"
+    cliff = document["cliff"]
+    assert cliff["percent_to_largest_load"] == pytest.approx(
+        100 * (document["latency_bounded_qps"] / 400 - 1)
+    )
+
+
+def test_a_whole_option_brings_what_capacity_says_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    document = ask(capsys, "explain", "rm3_skylake", *FEW)
+    larger = next(change for change in document["changes"] if change["change"] == "batch_size 128 to 256")
+    assert larger["set"] == ["policy.batch_size=256"]
+    rates = [
+        ask(capsys, "capacity", "rm3_skylake", *FEW, *settings)["latency_bounded_qps"]
+        for settings in ([], ["--set", "policy.batch_size=256"])
+    ]
+    assert larger["latency_bounded_qps"] == pytest.approx(rates[1], rel=0.02)
+    assert larger["gain_percent"] == pytest.approx(100 * (rates[1] / rates[0] - 1), abs=2.0)
+    low, high = larger["gain_percent_ci95"]
+    assert low < larger["gain_percent"] < high < low + 2.0
+    assert larger["qps_per_w"] == pytest.approx(larger["latency_bounded_qps"] / 250)
+
+
+def test_memory_binds_where_lookups_take_the_time(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = ["--set", "node.stack=hpca2020"]
+    document = ask(capsys, "explain", "rm2_skylake", *FEW, *stack)
+    assert document["binds"]["resource"] == "memory"
+    step = {change["resource"]: change["gain_percent"] for change in document["changes"]}
+    assert step["memory"] > 5.0 > step["compute"]
+    assert step["table precision"] > 0.0
+
+
+def test_the_sla_binds_where_a_node_is_far_from_full(capsys: pytest.CaptureFixture[str]) -> None:
+    document = ask(capsys, "explain", "rm3_skylake", *FEW, "--set", "sla.latency_ms=13")
+    assert document["binds"]["resource"] == "sla"
+    step = {change["resource"]: change["gain_percent"] for change in document["changes"]}
+    assert step["sla"] > 1.0, "ten per cent more of it bring some"
+
+
+def test_conversion_of_a_card_binds_and_more_cores_bring_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = ask(capsys, "explain", "rm1_broadwell_gtx1080ti", *FEW)
+    assert document["binds"]["resource"] == "conversion"
+    change = next(change for change in document["changes"] if change["resource"] == "cores")
+    assert abs(change["gain_percent"]) < 0.5
+    refused = next(change for change in document["changes"] if "without input" in change["change"])
+    assert refused["latency_bounded_qps"] is None
+    assert "one software stack" in refused["reason"]
+    more = gains(document)["one more gtx1080ti"]
+    assert more > 10.0
+
+
+@pytest.mark.slow
+def test_every_shipped_scenario_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in perfmodel.scenarios():
+        code = main(["explain", name, *FEW, "--json"])
+        out = capsys.readouterr().out
+        assert code in (0, 3), name
+        assert json.loads(out)["binds"]["why"], name
+
+
+def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    document = ask(capsys, "explain", "rm3_skylake", *FEW, "--set", "sla.latency_ms=1", code=3)
+    assert document["binds"]["resource"] == "sla"
+    assert document["latency_bounded_qps"] is None
+    assert all(change["gain_percent"] is None for change in document["changes"])
+
+
+def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = perfmodel.explain("ncf_skylake", overrides=QUICK)
+    assert json.loads(json.dumps(answer.to_dict())) == ask(capsys, "explain", "ncf_skylake", *FEW)
+    assert "the cliff is at" in str(answer)
