@@ -9,16 +9,43 @@ from typing import Annotated
 import typer
 
 from perfmodel.errors import InputError
+from perfmodel.loading.serving_config import read_torchserve, read_triton
 from perfmodel.loading.shipped import STARTER
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.written import require_writable, write_atomically
+from perfmodel.report.serving_config import left_out, node_section, policy_section, with_sections
+
+MEAN_ITEMS = 223.0
+"""Mean size of the queries of the scenario that is copied, `deeprecsys-production`. [items]"""
 
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; it is made.")] = Path(),
+    from_triton: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take instances and batching from Triton's config.pbtxt."),
+    ] = None,
+    from_torchserve: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take workers and batching from TorchServe's model configuration."),
+    ] = None,
+    items_per_request: Annotated[
+        float,
+        typer.Option(
+            min=1, max=1e6, metavar="N", help="Items that a request of TorchServe holds, in the mean."
+        ),
+    ] = MEAN_ITEMS,
 ) -> None:
     """Copy an annotated scenario, model and fleet to start from."""
+    if from_triton is not None and from_torchserve is not None:
+        raise InputError("expected one of --from-triton and --from-torchserve, got both")
+    config = read_triton(from_triton) if from_triton is not None else None
+    if from_torchserve is not None:
+        config = read_torchserve(from_torchserve)
     files = {folder / each.name: read_text(each) for each in sorted(STARTER.glob("*.yaml"))}
+    if config is not None:
+        sections = {"node": node_section(config), "policy": policy_section(config, items_per_request)}
+        files[folder / "scenario.yaml"] = with_sections(files[folder / "scenario.yaml"], sections)
     for file in files:
         if file.exists():
             raise InputError(
@@ -34,5 +61,7 @@ def init(
         write_atomically(file, text)
     scenario, model = (shlex.quote(str(folder / name)) for name in ("scenario.yaml", "model.yaml"))
     print(f"written: {', '.join(map(str, files))}")
+    for note in () if config is None else left_out(config):
+        print(f"note: {note}")
     print(f"try: perfplan predict {scenario}")
     print(f"     perfplan latency --model {model} --on skylake")

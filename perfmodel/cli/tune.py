@@ -36,6 +36,13 @@ class Wanted(StrEnum):
     QPS_PER_WATT = "qps-per-watt"
 
 
+class SettingsFormat(StrEnum):
+    """Whose configuration the settings are written as."""
+
+    TRITON = "triton"
+    TORCHSERVE = "torchserve"
+
+
 def tune(
     names: ScenarioArgument = None,
     scenario: ScenarioOption = None,
@@ -69,6 +76,10 @@ def tune(
             help="Run the published controller, shortcuts and mistakes included, beside the exact answer.",
         ),
     ] = False,
+    settings_format: Annotated[
+        SettingsFormat | None,
+        typer.Option("--format", help="Print what to set in another tool's form, in place of the page."),
+    ] = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
@@ -82,6 +93,8 @@ def tune(
         thresholds=_ascending("--thresholds", thresholds),
         extrapolate=extrapolate,
     )
+    if settings_format is not None and (as_json or deeprecsys_mode):
+        raise InputError("--format: expected without --json and --deeprecsys-mode")
     if deeprecsys_mode and options != TuneOptions(extrapolate=extrapolate):
         raise InputError("--deeprecsys-mode: expected no other options of tune than --extrapolate, --json")
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
@@ -91,7 +104,13 @@ def tune(
             show_deeprecsys_mode(question, extrapolate=extrapolate, as_json=as_json)
             return
         answer = tune_question(question, options)
-    show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
+    if settings_format is not None:
+        from perfmodel.report.serving_config import tuned_torchserve, tuned_triton  # on use: few ask
+
+        written = {SettingsFormat.TRITON: tuned_triton, SettingsFormat.TORCHSERVE: tuned_torchserve}
+        print(written[settings_format](answer))
+    else:
+        show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 

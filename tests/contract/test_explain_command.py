@@ -1,4 +1,4 @@
-"""`perfplan explain`: what binds, against cases in which that is known; each change is what `capacity` says."""
+"""`perfplan explain`: what binds, against cases where that is known; a change is what `capacity` says."""
 
 from __future__ import annotations
 

@@ -1,0 +1,130 @@
+"""Serving configurations of other tools as sections of a scenario, and what tuning found in their form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from perfmodel.loading.serving_config import ServingConfig
+from perfmodel.planning.tune.answer import TuneAnswer
+
+WHOLE_QUERY_ITEMS = 1024
+"""Requests that hold every query of the published lists whole. [items]"""
+
+CARD = "h200"
+CARD_CPU = "intel-xeon-emerald-16c"
+"""Profiles of a scenario that begins with cards, until the user names others: they share a software stack."""
+
+
+def policy_section(config: ServingConfig, items_per_request: float) -> list[str]:
+    """Lines of a scenario's policy, each setting with where it comes from."""
+    pool = "accelerator" if config.gpus else "cpu"
+    if config.delay_ms is None:
+        size = config.full_batch if config.tool == "triton" else WHOLE_QUERY_ITEMS
+        source = (
+            f"max_batch_size {config.max_batch}" if config.tool == "triton" else "batchSize 1: whole queries"
+        )
+        lines = [
+            "policy:",
+            "  name: split                     # requests are not joined",
+            f"  batch_size: {size:<20} # {source} [items]",
+        ]
+        if config.gpus:
+            lines.append("  offload_threshold_items: 1      # all instances are on cards")
+        return lines
+    items = config.full_batch
+    source = f"max_batch_size {config.max_batch}"
+    if config.preferred:
+        source = f"largest of preferred_batch_size {', '.join(map(str, config.preferred))}"
+    if config.tool == "torchserve":
+        items = max(1, round(config.max_batch * items_per_request))
+        source = f"batchSize {config.max_batch} requests of {items_per_request:g} items each"
+    delay = "max_queue_delay_microseconds" if config.tool == "triton" else "maxBatchDelay"
+    return [
+        "policy:",
+        "  name: dynamic-batching          # queries are joined into batches",
+        f"  pool: {pool}",
+        f"  max_batch_items: {items:<15} # {source} [items]",
+        f"  timeout_ms: {config.delay_ms:<20g} # {delay} [ms]",
+    ]
+
+
+def node_section(config: ServingConfig) -> list[str]:
+    """Lines of a scenario's node: an executor an instance."""
+    cpu = CARD_CPU if config.gpus else "skylake"
+    lines = ["node:", f"  cpu: {cpu:<26} # yours: perfplan list profiles, perfplan calibrate"]
+    if config.cpu_instances is not None:
+        lines.append(f"  cores: {config.cpu_instances:<24} # an executor an instance on CPUs")
+    if config.gpus:
+        cards = ", ".join([CARD] * config.gpus)
+        lines.append(f"  accelerators: [{cards}]{'':<5} # yours, of one kind: perfplan list profiles")
+    return lines
+
+
+def left_out(config: ServingConfig) -> list[str]:
+    """What the configuration says and the scenario does not."""
+    notes = []
+    if config.gpus and (config.gpu_instances or 0) > config.gpus:
+        notes.append(
+            f"{config.gpu_instances} instances on {config.gpus} cards: one launch at a time on each "
+            "card here (policy fusion has streams)"
+        )
+    if config.gpus and config.cpu_instances and config.delay_ms is not None:
+        notes.append("instances on CPUs beside those on cards: batches run on the cards only here")
+    if config.cpu_instances is None and not config.gpus:
+        notes.append("it says no number of instances: node.cores is left to the profile")
+    return notes
+
+
+def with_sections(text: str, sections: Mapping[str, Sequence[str]]) -> str:
+    """A scenario file with some of its top-level sections replaced; comments elsewhere stay."""
+    lines, replacing = text.splitlines(), False
+    kept: list[str] = []
+    for line in lines:
+        key = line.split(":", 1)[0]
+        if line and not line[0].isspace() and not line.startswith("#"):
+            replacing = key in sections
+            if replacing:
+                kept += sections[key]
+        elif line.strip() == "":
+            replacing = False
+        if not replacing:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def tuned_triton(answer: TuneAnswer) -> str:
+    """What tuning found, as the fields of a `config.pbtxt`."""
+    best = answer.tuning.exhaustive
+    lines = [f"# {answer.question.name}: {_found(answer)}"]
+    lines.append(f"# the client cuts a query into requests of at most {best.batch_size} items")
+    if best.offload_threshold_items is not None:
+        lines.append(
+            f"# queries of at least {best.offload_threshold_items} items go whole to a second model on the "
+            "card, as Triton does not choose by size: that one has KIND_GPU, and max_batch_size "
+            f"{answer.question.max_items}"
+        )
+    lines += [f"max_batch_size: {best.batch_size}", "instance_group [", "  {"]
+    lines += [f"    count: {answer.tuning.node.num_workers}", "    kind: KIND_CPU", "  }", "]"]
+    return "\n".join(lines)
+
+
+def tuned_torchserve(answer: TuneAnswer) -> str:
+    """What tuning found, as a model configuration of TorchServe."""
+    best, workers = answer.tuning.exhaustive, answer.tuning.node.num_workers
+    lines = [f"# {answer.question.name}: {_found(answer)}"]
+    lines.append(
+        f"# the client cuts a query into requests of at most {best.batch_size} items, which are not joined"
+    )
+    if best.offload_threshold_items is not None:
+        lines.append(
+            f"# queries of at least {best.offload_threshold_items} items go whole to a second model with "
+            "deviceType gpu"
+        )
+    lines += ["batchSize: 1", "maxBatchDelay: 0", f"minWorkers: {workers}", f"maxWorkers: {workers}"]
+    return "\n".join([*lines, "deviceType: cpu"])
+
+
+def _found(answer: TuneAnswer) -> str:
+    rate, sla = answer.tuning.exhaustive.latency_bounded_qps, answer.question.sla
+    carries = "no load" if rate is None else f"{rate:.4g} queries/s"
+    return f"{carries} within p{100 * sla.percentile:g} of {sla.latency_ms:g} ms, by perfplan tune"

@@ -1,0 +1,91 @@
+"""`init --from-triton`, `--from-torchserve` and `tune --format`: there and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfmodel.cli.main import main
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.serving_config import read_torchserve, read_triton
+from tests.unit.loading.test_serving_config import TRITON
+
+FEW = ["--set", "simulation.min_queries=5000", "--set", "simulation.max_queries=5000"]
+
+
+def made(tmp_path: Path, option: str, text: str, *more: str) -> Path:
+    source, folder = tmp_path / "config", tmp_path / "here"
+    source.write_text(text)
+    assert main(["init", str(folder), option, str(source), *more]) == 0
+    return folder / "scenario.yaml"
+
+
+def test_dynamic_batching_on_cards_becomes_that_policy(tmp_path: Path) -> None:
+    path = made(tmp_path, "--from-triton", TRITON)
+    scenario = load_scenario(path).scenario
+    policy = scenario.policy.model_dump()
+    assert (policy["name"], policy["pool"]) == ("dynamic-batching", "accelerator")
+    assert (policy["max_batch_items"], policy["timeout_ms"]) == (256, 1.5)
+    assert len(scenario.node.accelerators) == 2
+    assert "largest of preferred_batch_size 64, 256" in path.read_text()
+    assert main(["predict", str(path), *FEW, "--extrapolate", "--json"]) in (0, 3, 4, 6)
+
+
+def test_instances_on_cpus_become_executors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "max_batch_size: 64\ninstance_group { count: 12 kind: KIND_CPU }\n"
+    path = made(tmp_path, "--from-triton", text)
+    scenario = load_scenario(path).scenario
+    policy = scenario.policy.model_dump()
+    assert (policy["name"], policy["batch_size"]) == ("split", 64)
+    assert scenario.node.model_dump()["cores"] == 12
+    assert "note:" not in capsys.readouterr().out
+    assert main(["predict", str(path), *FEW, "--json"]) in (0, 3, 4, 6)
+
+
+def test_what_is_not_carried_over_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made(tmp_path, "--from-triton", TRITON)
+    assert "4 instances on 2 cards" in capsys.readouterr().out
+
+
+def test_requests_of_torchserve_hold_items(tmp_path: Path) -> None:
+    text = "batchSize: 4\nmaxBatchDelay: 20\nminWorkers: 8\n"
+    path = made(tmp_path, "--from-torchserve", text, "--items-per-request", "50")
+    scenario = load_scenario(path).scenario
+    policy = scenario.policy.model_dump()
+    assert (policy["max_batch_items"], policy["timeout_ms"]) == (200, 20.0)
+    assert scenario.node.model_dump()["cores"] == 8
+    assert "batchSize 4 requests of 50 items each" in path.read_text()
+
+
+def test_a_file_that_cannot_be_read_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").write_text("max_batch_size: x")
+    assert main(["init", str(tmp_path / "here"), "--from-triton", str(tmp_path / "config")]) == 2
+    assert "config:1:17: max_batch_size" in capsys.readouterr().err
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("scenario", ["rm3_skylake", "rm3_broadwell_gtx1080ti"])
+def test_tune_writes_what_it_found_in_their_forms(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thresholds = ["--thresholds", "300"] if "gtx" in scenario else []
+    asked = ["tune", scenario, *FEW, "--batch-sizes", "64,128", *thresholds]
+    assert main([*asked, "--format", "triton"]) == 0
+    path = tmp_path / "config.pbtxt"
+    path.write_text(capsys.readouterr().out)
+    config = read_triton(path)
+    assert config.max_batch in (64, 128)
+    assert config.cpu_instances == load_scenario(scenario).scenario.node.model_dump()["cores"]
+    assert ("Triton does not choose by size" in path.read_text()) == ("gtx" in scenario)
+    assert main([*asked, "--format", "torchserve"]) == 0
+    path.write_text(capsys.readouterr().out)
+    served = read_torchserve(path)
+    assert (served.max_batch, served.cpu_instances) == (1, config.cpu_instances)
+
+
+def test_format_and_json_are_one_or_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "rm3_skylake", "--format", "triton", "--json"]) == 2
+    assert "--format" in capsys.readouterr().err
