@@ -76,8 +76,22 @@ _EVERY_OPERATOR: Document = {
         {"name": "att", "kind": "attention", "query": "seq", "num_heads": 2, "head_dim": 2},
         {"name": "mul", "kind": "elementwise", "inputs": ["act", "att", "user"], "function": "gelu"},
         {"name": "dot", "kind": "batch_matmul", "left": "mul", "right": "mul", "inner": 4},
+        {"name": "ids", "kind": "ids", "count": 2},
+        {"name": "learned", "kind": "parameters", "length": 1, "width": 4, "scope": "query"},
+        {
+            "name": "bag",
+            "kind": "embedding_bag",
+            "pooling": "mean",
+            "weights": "ids",
+            "tables": [{"num_rows": 9, "dim": 4, "pooling_factor": 2, "indices": "ids", "memory": "one"}],
+        },
+        {"name": "fused", "kind": "attention", "query": "bag", "value": "learned", "key": "learned"}
+        | {"num_heads": 1, "head_dim": 4, "projected": False, "fused": True},
+        {"name": "side", "kind": "mlp", "input": "fused", "widths": [4, 1], "groups": 1, "memory": "w"},
         {"name": "out", "kind": "view", "input": "dot", "length": 1, "width": 1},
     ],
+    "unread": ["side"],
+    "unmodelled": {"flop_share": 0.1, "bytes_share": 0.05, "calls": ["fft_rfft"]},
 }
 
 

@@ -44,6 +44,17 @@ def import_model(
             help="Items in the example inputs; by default read off the output, or 4 where inputs are made.",
         ),
     ] = None,
+    allow_unmodelled: Annotated[
+        float,
+        typer.Option(
+            "--allow-unmodelled",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Write a file that leaves out up to this share of the module's FLOP and bytes (0.05: 5 %); "
+            "every answer from it says so. By default nothing may be left out.",
+        ),
+    ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a PyTorch module into a model file, and say what was not recognised."""
@@ -56,7 +67,7 @@ def import_model(
     model_name = _model_name(name, target)
     with redirect_stdout(sys.stderr):  # whatever the user's code prints is no part of the answer
         example = load_example(target, batch_size=batch_example)
-        result = import_example(example, model_name)
+        result = import_example(example, model_name, allow_unmodelled=allow_unmodelled)
     try:
         write_atomically(out, model_text(result.model))
     except InputError:

@@ -3,64 +3,135 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeVar
 
 import torch
 from torch import fx
 
-from calibration.importing.values import ACTIVATIONS, AnyValue, Joined, Part, Result, Value
+from calibration.importing.values import (
+    ACTIVATIONS,
+    AnyValue,
+    Constant,
+    Index,
+    Joined,
+    Key,
+    Part,
+    Result,
+    Scope,
+    Value,
+)
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE
+from perfmodel.domain.model import DENSE, QUERY_DENSE
 from perfmodel.domain.operators import Operator, Shape
 from perfmodel.domain.shapes import OperatorBase
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_MOST_LETTERS = 48
+"""Of an operator's name: longer ones are cut in the middle, so that tables stay readable."""
 
 T = TypeVar("T", bound=OperatorBase)
 
 
 @dataclass(frozen=True, slots=True)
 class Unmodelled:
-    """A call that no operator stands for, and its work for one item."""
+    """A call that no operator stands for, its work for one item, and the line of the module that makes it."""
 
     call: str
     flop_per_item: float
     bytes_per_item: float
+    where: str = ""
 
 
 @dataclass(slots=True)
 class Builder:
-    """Operators so far; `origins` names the torch call behind each."""
+    """Operators so far; `origins` names the torch call behind each.
+
+    Attributes
+    ----------
+    batch_size : int
+        Items of the example.
+    is_distinctive : bool
+        Whether a size that is a multiple of `batch_size` can only mean items.
+    scope : {"item", "query"}
+        Of the call at hand.
+    """
 
     batch_size: int
     weights: Mapping[str, str]
+    is_distinctive: bool = False
     dense_features: int = 0
+    query_dense_features: int = 0
+    scope: Scope = "item"
     operators: list[Operator] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
     values: dict[fx.Node, AnyValue] = field(default_factory=dict)
     unmodelled: list[Unmodelled] = field(default_factory=list)
-    _views: dict[tuple[str, int, int], Result] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    readers: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
+    _views: dict[tuple[str, int, int, Key, Scope], Result] = field(default_factory=dict)
     _joins: dict[tuple[Joined, str], Result] = field(default_factory=dict)
+    _ids: dict[tuple[str, Key], Result] = field(default_factory=dict)
+    _parameters: dict[str, Result] = field(default_factory=dict)
+
+    @property
+    def units(self) -> int:
+        """How many share the example's work of the call at hand: its items, or the one query."""
+        return self.batch_size if self.scope == "item" else 1
 
     def emit(self, type_: type[T], call: str, label: str, /, **fields: Any) -> Result:
         """Append an operator under a name made from `label`; its result."""
         name = self._free_name(label)
+        scope = fields.pop("scope", self.scope)
+        if scope == "query":
+            fields["scope"] = scope
         operator = type_(name=name, **fields)
+        shape = operator.output_shape(self.shapes)
         self.operators.append(operator)  # type: ignore[arg-type]  # every kind is one of the union
         self.origins[name] = call
-        self.shapes[name] = operator.output_shape(self.shapes)
-        return Result(name, self.shapes[name])
+        self.shapes[name] = shape
+        return Result(name, shape, scope)
+
+    def used(self, weight: Constant, result: Result) -> None:
+        """Note which weights an operator reads: two readers of the same ones share their memory."""
+        if weight.name:
+            self.readers.setdefault((weight.name, weight.key), []).append(result.name)
+
+    def are_items(self, shape: tuple[int, ...]) -> bool:
+        """Whether something of this shape that no input leads to has a copy for each item."""
+        if self.is_distinctive:
+            return prod(shape) % self.batch_size == 0 and prod(shape) > 0
+        return shape[:1] == (self.batch_size,)
+
+    def mark(self) -> int:
+        """Where the list of operators ends now, for `undo`."""
+        return len(self.operators)
+
+    def undo(self, mark: int) -> None:
+        """Forget the operators since a mark: their call turned out to be of a form that is not known."""
+        gone = {operator.name for operator in self.operators[mark:]}
+        del self.operators[mark:]
+        for name in gone:
+            del self.shapes[name], self.origins[name]
+        for names in self.readers.values():
+            names[:] = [name for name in names if name not in gone]
+        _forget(self._views, gone)
+        _forget(self._joins, gone)
+        _forget(self._ids, gone)
+        _forget(self._parameters, gone)
 
     def per_item(self, node: fx.Node) -> tuple[int, int] | None:
         """Vectors and elements of each, of one item, as the graph sees a result; None: it has no items."""
         shape = shape_of(node)
-        elements, rest = divmod(_product(shape), self.batch_size)
+        elements, rest = divmod(prod(shape), self.units)
+        if 0 < prod(shape) < self.units:
+            return 1, 1  # of the whole batch, such as a norm over it: next to nothing an item
         if rest or not elements:
             return None
-        width = shape[-1] if len(shape) > 1 else 1
+        width = shape[-1] if shape and (len(shape) > 1 or self.scope == "query") else 1
         return (elements // width, width) if elements % width == 0 else (1, elements)
 
     def read(self, value: Value, length: int, width: int) -> str:
@@ -69,13 +140,13 @@ class Builder:
             value = self._join(value, length, width)
         result = self.settle(value)
         if isinstance(value, Part) or result.shape != (length, width):
-            return self._view(result, length, width).name
+            return self._view(value, result, length, width).name
         return result.name
 
     def read_all(self, value: Value) -> str:
         """Name of a result that holds these elements, in whatever shape it has."""
         if isinstance(value, Part):
-            return self._view(value.source, 1, value.elements).name
+            return self._view(value, value.source, 1, value.elements).name
         return self.settle(value).name
 
     def settle(self, value: Value) -> Result:
@@ -88,30 +159,82 @@ class Builder:
             return self._join(value, 1, value.elements)
         name = self.read(value.vectors, value.num_vectors, value.width)
         return self.emit(
-            ops.BatchMatmul, "bmm", value.label, kind="batch_matmul", left=name, right=name, inner=value.width
+            ops.BatchMatmul,
+            "bmm",
+            value.label,
+            kind="batch_matmul",
+            left=name,
+            right=name,
+            inner=value.width,
+            scope=value.scope,
         )
 
-    def part(self, value: Value, elements: int) -> Value:
+    def part(self, value: Value, elements: int, key: Key = ()) -> Value:
         """Some of the elements of a value, or repeated ones; all of them are the value itself."""
-        return value if elements == value.elements else Part(self.settle(value), elements)
+        scope: Scope = "item" if "item" in (value.scope, self.scope) else "query"
+        if elements == value.elements and value.scope == scope:
+            return value
+        selected = (*value.key, *key) if isinstance(value, Part) else key
+        return Part(self.settle(value), elements, selected, scope)
 
-    def from_request(self, elements: int) -> Value:
-        """Numbers that the request brings beside its dense input, as converted truth values do."""
-        self.dense_features = self.dense_features or elements
-        self.shapes[DENSE] = Shape(1, self.dense_features)
-        return Part(Result(DENSE, self.shapes[DENSE]), elements)
+    def indices(self, index: Index) -> Result:
+        """The numbers of an index as a result that operators read."""
+        if index.result is not None:
+            return index.result
+        known = (index.origin, index.key)
+        if known not in self._ids:
+            label = index.origin or "ids"
+            self._ids[known] = self.emit(
+                ops.Ids, "ids", label, kind="ids", count=index.elements, scope=index.scope
+            )
+        return self._ids[known]
+
+    def as_activation(self, value: AnyValue) -> Value | None:
+        """What operators can read of a value: parameters as a result of their own, ids as numbers."""
+        if isinstance(value, Index):
+            result = self.indices(value)
+            whole = int(value.elements)
+            same = result.shape.elements == whole and result.scope == value.scope
+            return result if same or not whole else Part(result, whole, value.key, value.scope)
+        if isinstance(value, Constant) and value.shape:
+            return self._learned(value)
+        return value if isinstance(value, ACTIVATIONS) else None
+
+    def _learned(self, value: Constant) -> Value:
+        """Parameters that are read as if they were activations: the same for all items."""
+        width = value.shape[-1]
+        elements = prod(value.shape) // (self.batch_size if value.items else 1)
+        name = value.name or f"constant_{len(self._parameters)}"
+        if name not in self._parameters:
+            self._parameters[name] = self.emit(
+                ops.Parameters,
+                "parameters",
+                name,
+                kind="parameters",
+                length=max(1, elements // width),
+                width=min(width, elements),
+                scope="query",
+            )
+        result = self._parameters[name]
+        return Part(result, elements, (), "item") if value.items else result
 
     def label(self, node: fx.Node, weight: AnyValue | None = None) -> str:
         """Name of the module that holds the weight, else of the node."""
         owner: str = getattr(weight, "name", "").rpartition(".")[0]
         return f"layers.{owner}" if owner[:1].isdigit() else owner or node.name
 
-    def _view(self, result: Result, length: int, width: int) -> Result:
-        key = (result.name, length, width)
+    def _view(self, value: Value, result: Result, length: int, width: int) -> Result:
+        key = (result.name, length, width, value.key if isinstance(value, Part) else (), value.scope)
         if key not in self._views:
-            label = f"{result.name}.view"
             self._views[key] = self.emit(
-                ops.View, "view", label, kind="view", input=result.name, length=length, width=width
+                ops.View,
+                "view",
+                f"{result.name}.view",
+                kind="view",
+                input=result.name,
+                length=length,
+                width=width,
+                scope=value.scope,
             )
         return self._views[key]
 
@@ -123,24 +246,59 @@ class Builder:
         key = (value, along)
         if key not in self._joins:
             self._joins[key] = self.emit(
-                ops.Concat, value.call, value.label, kind="concat", inputs=tuple(names), along=along
+                ops.Concat,
+                value.call,
+                value.label,
+                kind="concat",
+                inputs=tuple(names),
+                along=along,
+                scope=value.scope,
             )
         return self._joins[key]
 
     def _free_name(self, label: str) -> str:
-        """A name that is not taken and that model files accept."""
-        clean = _NOT_IN_NAMES.sub("_", label).strip(".-") or "operator"
+        """A name that is not taken and that model files accept, short enough to read."""
+        clean = as_name(label)
         name, number = clean, 1
-        while name in self.shapes or name == DENSE:
+        while name in self.shapes or name in (DENSE, QUERY_DENSE):
             number += 1
             name = f"{clean}_{number}"
         return name
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def _forget(known: dict[Any, Result], gone: set[str]) -> None:
+    for key in [key for key, result in known.items() if result.name in gone]:
+        del known[key]
+
+
+def as_name(label: str) -> str:
+    """A name that model files accept, short enough to read."""
+    return cut_in_the_middle(_NOT_IN_NAMES.sub("_", label).strip(".-") or "operator")
+
+
+def cut_in_the_middle(name: str) -> str:
+    """Shorten a dotted name from its middle: where it begins and which layer it ends in are what tells.
+
+    Examples
+    --------
+    >>> cut_in_the_middle("model.encoder.transformer_blocks.layers.11.attention.self.query")
+    'model.encoder.transform...11.attention.self.query'
+    """
+    if len(name) <= _MOST_LETTERS:
+        return name
+    head = (_MOST_LETTERS - 2) // 2
+    return f"{name[:head]}..{name[-(_MOST_LETTERS - 2 - head) :]}"
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
     """Shape of a node's result in the example; empty where it is no tensor."""
-    value = node.meta.get("val")
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
     return tuple(int(size) for size in value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def holds_ids(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds whole numbers or truth values: ids, lengths, masks."""
+    return not (tensor.dtype.is_floating_point or tensor.dtype.is_complex)
 
 
 def is_activation(value: object) -> bool:
@@ -148,8 +306,12 @@ def is_activation(value: object) -> bool:
     return isinstance(value, ACTIVATIONS)
 
 
-def _product(sizes: tuple[int, ...]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
+def scopes_of(values: Iterable[Any]) -> set[Scope]:
+    """Whom the values among some arguments belong to; parameters, which are everybody's, left out."""
+    found: set[Scope] = set()
+    for value in values:
+        if isinstance(value, (*ACTIVATIONS, Index)):
+            found.add(value.scope)
+        elif isinstance(value, Constant) and value.items:
+            found.add("item")
+    return found

@@ -8,89 +8,126 @@ from typing import Any, get_args
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
-from calibration.importing.builder import Builder, is_activation, shape_of
-from calibration.importing.pointwise import Handler, call_name, elementwise, one_call
-from calibration.importing.values import AnyValue, Constant, Index, Joined, Pairs, Result, Several
+from calibration.importing.builder import Builder, holds_ids, is_activation, shape_of
+from calibration.importing.lookups import elements_of, embedding, embedding_bag, indexed
+from calibration.importing.pointwise import Handler, call_name, elementwise, numbers, one_call
+from calibration.importing.values import (
+    AnyValue,
+    Constant,
+    Index,
+    Joined,
+    Key,
+    Several,
+    Value,
+)
 from perfmodel.domain import operators as ops
-
-
-def embedding(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """Rows of a table, each a vector of its own."""
-    table, index = given[0], given[1]
-    if not isinstance(index, Index):
-        return None
-    return _lookup(node, table, index.elements, to, pooling="none")
-
-
-def embedding_bag(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """Rows of a table, pooled to one vector an item; the other results are of use in training only."""
-    table, index = given[0], given[1]
-    if not isinstance(index, Index) or not isinstance(table, Constant):
-        return None
-    bags = int(_bags(node))
-    if bags % to.batch_size:
-        return None
-    per_item = bags // to.batch_size
-    found = _lookup(node, table, index.elements / per_item, to, pooling="sum", count=per_item)
-    return None if found is None else Several((found, Index(0.0), Index(0.0), Index(0.0)))
 
 
 def join(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Results side by side or one after the other, which its reader's shape will say."""
     parts = given[0]
-    if not parts or not all(is_activation(part) for part in parts):
+    if not parts or not any(is_activation(part) for part in parts):
+        return numbers(node, given, to) if parts else None
+    seen = [value for part in parts if (value := _joinable(part, to)) is not None]
+    if len(seen) < len(parts):
         return None
-    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Joined) else (part,))]
-    joined = Joined(tuple(flat), to.label(node), call_name(node))
+    flat = [
+        inner
+        for part in seen
+        for inner in (part.parts if isinstance(part, Joined) and part.scope == to.scope else (part,))
+    ]
+    joined = Joined(tuple(flat), to.label(node), call_name(node), to.scope)
     return joined if len(flat) > 1 else flat[0]
+
+
+def _joinable(part: Any, to: Builder) -> Value | None:
+    """An operand of a join, of which each item has a copy where the join is made for items."""
+    value = to.as_activation(part)
+    return None if value is None else to.part(value, value.elements)
 
 
 def view(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """The same elements, or some of them, or the same ones repeated: free, unless they have to move."""
     x = given[0]
+    key = selection(node, given)
     if isinstance(x, Constant):
-        return Constant(shape_of(node), x.name, x.element_bytes)
-    elements = math.prod(shape_of(node)) / to.batch_size
+        shape = shape_of(node)
+        return Constant(shape, x.name, x.element_bytes, to.are_items(shape), x.key + key, x.is_index)
+    elements = math.prod(shape_of(node)) / to.units
     if isinstance(x, Index):
-        return Index(elements)
+        if not elements:
+            return None
+        return Index(elements, to.scope, x.origin, x.key + key, x.result)
     if not is_activation(x) or elements != int(elements) or not elements:
         return None
-    seen = to.part(x, int(elements))
+    seen = to.part(x, int(elements), key)
     return one_call(node, [seen], to, "copy") if _copies(node) else seen
 
 
-def gathered(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """Chosen elements copied; one triangle of all pairs is the rest of a dot interaction."""
-    x = given[0]
-    kept = math.prod(shape_of(node)) // to.batch_size
-    if not is_activation(x) or kept * to.batch_size != math.prod(shape_of(node)):
+def converted(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Another type of the same numbers: a copy, and numbers that become ids where the type is whole."""
+    source, target = given[0], node.meta.get("val")
+    before = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
+    if not isinstance(target, torch.Tensor) or not isinstance(before, torch.Tensor):
         return None
-    if isinstance(x, Pairs) and kept in _triangles(x.num_vectors):
-        inputs = _vectors(x, to)
-        with_self = kept == _triangles(x.num_vectors)[1]
-        return to.emit(
-            ops.DotInteraction,
-            "bmm",
-            x.label,
-            kind="dot_interaction",
-            inputs=inputs,
-            with_self=with_self,
-        )
-    return one_call(node, [to.part(x, kept)], to, "gather")
+    if target.dtype == before.dtype:
+        return view(node, given, to)
+    if isinstance(source, Constant):
+        return Constant(shape_of(node), source.name, source.element_bytes, source.items, source.key)
+    is_whole = holds_ids(target)
+    if isinstance(source, Index):
+        return source if is_whole else numbers(node, given, to)
+    result = one_call(node, [source], to, "to")
+    if result is None or not is_whole:
+        return result
+    return Index(float(result.elements), to.scope, result=result)
 
 
 def split(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Parts of a result, seen in place."""
     x = given[0]
-    pieces = [math.prod(piece.shape) / to.batch_size for piece in node.meta["val"]]
+    shapes = [tuple(piece.shape) for piece in node.meta["val"]]
+    key = selection(node, given)
+    if isinstance(x, Constant):
+        return Several(
+            tuple(
+                Constant(shape, x.name, x.element_bytes, to.are_items(shape), (*x.key, *key, place))
+                for place, shape in enumerate(shapes)
+            )
+        )
+    pieces = [math.prod(shape) / to.units for shape in shapes]
     if isinstance(x, Index):
-        return Several(tuple(Index(piece) for piece in pieces))
+        return Several(
+            tuple(
+                Index(piece, to.scope, x.origin, (*x.key, *key, place), x.result)
+                for place, piece in enumerate(pieces)
+            )
+        )
     if not is_activation(x) or any(piece != int(piece) for piece in pieces):
         return None
     if isinstance(x, Joined) and [part.elements for part in x.parts] == pieces:
         return Several(x.parts)
-    return Several(tuple(to.part(x, int(piece)) for piece in pieces))
+    return Several(tuple(to.part(x, int(piece), (*key, place)) for place, piece in enumerate(pieces)))
+
+
+def reversed_order(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Elements moved, padded, sorted or summed along the way: each read and written once or so."""
+    x = given[0]
+    if isinstance(x, Index):
+        return numbers(node, given, to)
+    return elementwise(node, given, to)
+
+
+def combined(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """What is copied into a place of another tensor: the whole of it is then what both hold."""
+    values = [leaf for leaf in tree_leaves(list(given)) if is_activation(leaf)]
+    if not values:
+        return numbers(node, given, to)
+    elements = elements_of(node, to)
+    largest = max(values, key=lambda value: value.elements)
+    return one_call(node, [to.part(largest, elements)], to, call_name(node))
 
 
 def activation(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -105,8 +142,10 @@ def activation(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | N
 def softmax(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Over one dimension, whose elements are taken for neighbours."""
     shape = shape_of(node)
+    if isinstance(given[0], Index):
+        return numbers(node, given, to)
     width = shape[given[1]]
-    rows, rest = divmod(math.prod(shape), to.batch_size * width)
+    rows, rest = divmod(math.prod(shape), to.units * width)
     if rest or not is_activation(given[0]):
         return None
     name = to.read(given[0], rows, width)
@@ -126,54 +165,36 @@ def add(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
 
 def reduction(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """A sum, mean or maximum over dimensions: its vectors to one."""
-    x, out = given[0], math.prod(shape_of(node)) // to.batch_size
-    if not is_activation(x) or not out or x.elements % out:
+    x = given[0]
+    if isinstance(x, Index):
+        return numbers(node, given, to)
+    outputs = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    if not outputs or not is_activation(x):
         return None
-    if x.elements == out:
-        return x  # type: ignore[no-any-return]  # `is_activation` has told, but not mypy
-    name = to.read(x, x.elements // out, out)
-    return to.emit(ops.Sum, call_name(node), to.label(node), kind="sum", inputs=(name,))
-
-
-def _lookup(
-    node: fx.Node, table: Any, lookups: float, to: Builder, *, pooling: str, count: int = 1
-) -> Result | None:
-    if not isinstance(table, Constant) or lookups <= 0 or (pooling == "none" and lookups != int(lookups)):
+    out, rest = divmod(math.prod(outputs[0].shape), to.units)
+    if rest and not out:
+        out = 1  # over the whole batch
+    elif rest or not out or x.elements % out:
         return None
-    num_rows, dim = table.shape
-    tables = (
-        ops.EmbeddingTable(
-            num_rows=num_rows,
-            dim=dim,
-            pooling_factor=lookups,
-            count=count,
-            element_bytes=table.element_bytes,
-        ),
-    )
-    label = to.label(node, table)
-    return to.emit(
-        ops.EmbeddingBag, call_name(node), label, kind="embedding_bag", tables=tables, pooling=pooling
-    )
+    value: Value = x
+    if x.elements != out:
+        name = to.read(x, x.elements // out, out)
+        value = to.emit(ops.Sum, call_name(node), to.label(node), kind="sum", inputs=(name,))
+    if not isinstance(node.meta.get("val"), torch.Tensor):  # a maximum and where it stands
+        return Several((value, Index(float(out), to.scope, result=to.settle(value))))
+    if holds_ids(outputs[0]):
+        return Index(float(out), to.scope, result=to.settle(value))
+    return value
 
 
-def _bags(node: fx.Node) -> int:
-    """Bags that an embedding bag pools in the batch: the rows of its first result."""
-    values = node.meta.get("val")
-    if values is None:
-        first = next(user for user in node.users if user.args[1] == 0)
-        return shape_of(first)[0]
-    return int(values[0].shape[0])
-
-
-def _vectors(pairs: Pairs, to: Builder) -> tuple[str, ...]:
-    """Results whose vectors interact: the joined ones, which the interaction itself stacks."""
-    parts = pairs.vectors.parts if isinstance(pairs.vectors, Joined) else (pairs.vectors,)
-    return tuple(to.read(part, part.elements // pairs.width, pairs.width) for part in parts)
-
-
-def _triangles(n: int) -> tuple[int, int]:
-    """Pairs without and with those of a vector with itself."""
-    return n * (n - 1) // 2, n * (n + 1) // 2
+def selection(node: fx.Node, given: Sequence[Any]) -> Key:
+    """Which elements a view selects: nothing where it keeps all of them."""
+    if call_name(node) not in _SELECTING:
+        return ()
+    source = node.args[0]
+    value = source.meta.get("val") if isinstance(source, fx.Node) else None
+    seen = (tuple(value.shape), tuple(value.stride())) if isinstance(value, torch.Tensor) else ()
+    return (call_name(node), *map(str, given[1:]), str(seen))
 
 
 def _copies(node: fx.Node) -> bool:
@@ -197,25 +218,56 @@ def _copies(node: fx.Node) -> bool:
 
 _FREE = (
     "view _unsafe_view reshape flatten unflatten transpose permute t numpy_T mT movedim swapaxes unsqueeze "
-    "squeeze expand expand_as select slice narrow detach detach alias contiguous clone dropout alpha_dropout "
-    "feature_dropout to _to_copy lift_fresh lift_fresh_copy repeat repeat_interleave diagonal view_as "
-    "reshape_as identity type_as"
+    "squeeze expand expand_as broadcast_to select slice narrow detach alias contiguous clone dropout "
+    "alpha_dropout feature_dropout lift_fresh lift_fresh_copy repeat repeat_interleave diagonal view_as "
+    "reshape_as identity as_strided unfold tile view_copy select_copy ravel swapdims adjoint mH T H "
+    "squeeze_copy unsqueeze_copy real _reshape_alias resolve_conj resolve_neg"
 )
-_NORMS = "layer_norm batch_norm group_norm rms_norm instance_norm _native_batch_norm_legit native_layer_norm"
-_REDUCTIONS = "sum mean amax amin max min prod logsumexp norm linalg_vector_norm var std all any"
+_SELECTING = {"select", "slice", "narrow", "diagonal", "split", "split_with_sizes", "chunk", "unbind"} | {
+    "tensor_split",
+    "as_strided",
+    "unfold",
+}
+_CONVERSIONS = "to _to_copy type_as to_dense float long int"
+_NORMS = (
+    "layer_norm batch_norm group_norm rms_norm instance_norm _native_batch_norm_legit native_layer_norm "
+    "_native_batch_norm_legit_no_training normalize"
+)
+_REDUCTIONS = (
+    "sum mean amax amin max min prod logsumexp norm linalg_vector_norm var std all any argmax argmin nansum "
+    "median mode count_nonzero"
+)
+_MOVES = (
+    "flip roll cumsum cumprod cummax sort argsort topk pad constant_pad_nd tril triu rot90 renorm "
+    "max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_max_pool1d "
+    "max_pool1d_with_indices max_pool2d_with_indices adaptive_avg_pool2d im2col col2im one_hot "
+    "bucketize searchsorted nonzero unique_dim _unique2 unique_consecutive bincount cosine_similarity "
+    "glu rrelu softplus nan_to_num addcmul addcdiv lerp where masked_fill clamp isin triu_indices histc "
+    "pad_sequence _pad_packed_sequence _pack_padded_sequence diag_embed diag kthvalue msort"
+)
+_PLACES = (
+    "copy index_put scatter scatter_add scatter_reduce index_add index_copy index_fill masked_scatter "
+    "slice_scatter select_scatter put fill_diagonal"
+)
 
 CALLS: Mapping[str, Handler] = {
     "embedding": embedding,
     "embedding_bag": embedding_bag,
+    "_embedding_bag": embedding_bag,
     "_embedding_bag_forward_only": embedding_bag,
-    **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "column_stack"), join),
+    **dict.fromkeys(
+        ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"), join
+    ),
+    **dict.fromkeys(_MOVES.split(), reversed_order),
     **dict.fromkeys(_FREE.split(), view),
-    **dict.fromkeys(("index", "index_select", "gather", "masked_select", "take_along_dim", "take"), gathered),
+    **dict.fromkeys(_CONVERSIONS.split(), converted),
+    **dict.fromkeys(("index", "index_select", "gather", "masked_select", "take_along_dim", "take"), indexed),
     **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind", "tensor_split"), split),
     **dict.fromkeys(set(get_args(ops.Function)) - {"none"}, activation),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), softmax),
     "add": add,
     **dict.fromkeys(_NORMS.split(), elementwise),
     **dict.fromkeys(_REDUCTIONS.split(), reduction),
+    **dict.fromkeys(_PLACES.split(), combined),
 }
 """Handlers of all other calls by the name of the ATen operator; pointwise ones need no entry."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 
 from calibration.importing.factory import Example
 from perfmodel.errors import InputError
@@ -21,20 +22,41 @@ from perfmodel.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """The calls in order; `weights` maps nodes that stand for parameters and buffers to their names."""
+    """The calls in order.
+
+    Attributes
+    ----------
+    weights : mapping of str to str
+        Names of the module's tensors by the nodes that stand for them.
+    parameters : frozenset of str
+        Those of them that are parameters.
+    inputs, of_items : frozenset of Node
+        What comes with the request, and that of it of which each item has its own.
+    is_distinctive : bool
+        Whether a size that is a multiple of the batch size can only mean items.
+    names : mapping of Node to str
+        What the module calls its inputs.
+    """
 
     nodes: tuple[fx.Node, ...]
     weights: Mapping[str, str]
+    parameters: frozenset[str]
+    inputs: frozenset[fx.Node]
+    of_items: frozenset[fx.Node]
+    is_distinctive: bool
     method: str
+    names: Mapping[fx.Node, str] = field(default_factory=dict)
 
 
 def capture(example: Example) -> Graph:
-    """Trace with torch.export; where that fails, symbolically with torch.fx.
+    """Record the calls of one forward pass; where that fails, trace with torch.export.
+
+    Sizes that depend on values, and branches on ids, are those of the example.
 
     Raises
     ------
     InputError
-        If neither can follow the forward pass, as with control flow that depends on values.
+        If neither can follow the forward pass.
     """
     with _silence(), torch.no_grad(), call_by_call():
         return _capture(example)
@@ -66,15 +88,132 @@ def call_by_call() -> Iterator[None]:
 
 def _capture(example: Example) -> Graph:
     try:
-        return _exported(example)
+        return _recorded(example)
     except Exception as error:
         first = error
     try:
-        return _traced(example)
+        return _exported(example)
     except Exception as error:
         reasons = [_reason(first), _reason(error)]
-        also = "" if reasons[1] == reasons[0] else f" (torch.fx: {reasons[1]})"
+        also = "" if reasons[1] == reasons[0] else f" (torch.export: {reasons[1]})"
         raise InputError(f"{example.target}: forward cannot be traced: {reasons[0]}{also}") from first
+
+
+@contextmanager
+def _all_calls() -> Iterator[None]:
+    """Keep calls whose result nothing reads: the module makes them all the same."""
+    eliminate = fx.Graph.eliminate_dead_code
+    fx.Graph.eliminate_dead_code = lambda *_, **__: False  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        fx.Graph.eliminate_dead_code = eliminate  # type: ignore[method-assign]
+
+
+def _recorded(example: Example) -> Graph:
+    """Write the calls of one real pass down, before PyTorch takes composite ones apart."""
+    flat, structure = tree_flatten(example.inputs)
+    tensors = [index for index, leaf in enumerate(flat) if isinstance(leaf, torch.Tensor)]
+    hidden = _hidden_tensors([leaf for leaf in flat if not isinstance(leaf, torch.Tensor)])
+
+    def call(*given: torch.Tensor) -> Any:
+        leaves = list(flat)
+        for index, tensor in zip(tensors, given, strict=True):
+            leaves[index] = tensor
+        return _only_tensors(example.module(*tree_unflatten(leaves, structure)))
+
+    with _all_calls():
+        module = make_fx(
+            call,
+            tracing_mode="real",
+            pre_dispatch=True,
+            _error_on_data_dependent_ops=False,
+            record_stack_traces=True,
+        )(*(flat[index] for index in tensors))
+    names = {id(tensor): name for name, tensor in _tensors(example.module)}
+    nodes = tuple(module.graph.nodes)
+    known = {node: getattr(module, str(node.target)) for node in nodes if node.op == "get_attr"}
+    places = [node for node in nodes if node.op == "placeholder"]
+    brought = {node: flat[index] for node, index in zip(places, tensors, strict=True)}
+    brought |= {node: tensor for node, tensor in known.items() if id(tensor) in hidden}
+    of_items = {
+        node
+        for node, index in zip(places, tensors, strict=True)
+        if (example.of_items is None and _has_items(flat[index], example.batch_size))
+        or index in (example.of_items or ())
+    }
+    of_items |= {
+        node
+        for node, tensor in known.items()
+        if id(tensor) in hidden and _has_items(tensor, example.batch_size)
+    }
+    return Graph(
+        nodes=nodes,
+        weights={node.name: names[id(tensor)] for node, tensor in known.items() if id(tensor) in names},
+        parameters=frozenset(name for name, _ in example.module.named_parameters()),
+        inputs=frozenset(brought),
+        of_items=frozenset(of_items),
+        is_distinctive=example.is_distinctive,
+        method="a recorded pass",
+        names=dict(zip(places, [_names(example)[index] for index in tensors], strict=True)),
+    )
+
+
+def _names(example: Example) -> list[str]:
+    """What the module calls each leaf of its inputs."""
+    try:
+        arguments = list(inspect.signature(example.module.forward).parameters)
+    except (TypeError, ValueError):
+        arguments = []
+    names = []
+    for path, _ in tree_flatten_with_path(example.inputs)[0]:
+        place = getattr(path[0], "idx", 0)
+        words = [arguments[place] if place < len(arguments) else f"input_{place}"]
+        for key in path[1:]:
+            words.append(str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", "")))))
+        names.append(".".join(word for word in words if word))
+    return names
+
+
+def _has_items(tensor: torch.Tensor, batch_size: int) -> bool:
+    """Whether an input has a dimension of as many as the example has items, or several for each of them."""
+    if batch_size in tensor.shape:
+        return True
+    return not tensor.dtype.is_floating_point and tensor.dim() == 1 and tensor.shape[0] > 1 and batch_size > 1
+
+
+def _hidden_tensors(objects: list[Any]) -> set[int]:
+    """Tensors inside inputs of types of the module's own, such as a library's batch."""
+    found: set[int] = set()
+    seen: set[int] = set()
+    todo = list(objects)
+    while todo and len(seen) < 10_000:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            found.add(id(thing))
+        elif isinstance(thing, dict):
+            todo += thing.values()
+        elif isinstance(thing, (list, tuple, set)):
+            todo += thing
+        elif not isinstance(thing, (str, bytes, int, float, type(None), type)):
+            todo += vars(thing).values() if hasattr(thing, "__dict__") else ()
+    return found
+
+
+def _only_tensors(output: Any) -> list[torch.Tensor]:
+    """The tensors of an output, whatever holds them."""
+    found = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    others = [
+        leaf
+        for leaf in tree_leaves(output)
+        if not isinstance(leaf, torch.Tensor) and hasattr(leaf, "__dict__")
+    ]
+    for other in others:
+        found += [value for value in vars(other).values() if isinstance(value, torch.Tensor)]
+    return found
 
 
 def _exported(example: Example) -> Graph:
@@ -85,25 +224,23 @@ def _exported(example: Example) -> Graph:
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
-    return Graph(nodes=tuple(programme.graph.nodes), weights=weights, method="torch.export")
-
-
-def _traced(example: Example) -> Graph:
-    """Trace symbolically, which refuses control flow on values; then write the calls down as export does."""
-    traced = fx.symbolic_trace(example.module)
-    flat, structure = tree_flatten(example.inputs)
-
-    def call(*leaves: Any) -> Any:
-        return traced(*tree_unflatten(leaves, structure))
-
-    module = make_fx(call, tracing_mode="fake", pre_dispatch=True, _allow_non_fake_inputs=True)(*flat)
-    names = {id(tensor): name for name, tensor in _tensors(example.module)}
-    weights = {
-        node.name: names.get(id(getattr(module, str(node.target))), node.name)
-        for node in module.graph.nodes
-        if node.op == "get_attr"
-    }
-    return Graph(nodes=tuple(module.graph.nodes), weights=weights, method="torch.fx")
+    nodes = tuple(programme.graph.nodes)
+    inputs = [
+        node
+        for node in nodes
+        if node.op == "placeholder"
+        and node.name not in weights
+        and isinstance(node.meta.get("val"), torch.Tensor)
+    ]
+    return Graph(
+        nodes=nodes,
+        weights=weights,
+        parameters=frozenset(signature.inputs_to_parameters.values()),
+        inputs=frozenset(inputs),
+        of_items=frozenset(node for node in inputs if _has_items(node.meta["val"], example.batch_size)),
+        is_distinctive=example.is_distinctive,
+        method="torch.export",
+    )
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:

@@ -24,12 +24,18 @@ DEFAULT_BATCH = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A module in evaluation mode, with inputs that it accepts, for `batch_size` items."""
+    """A module in evaluation mode, with inputs that it accepts, for `batch_size` items.
+
+    `of_items` are the inputs, as leaves, of which each item has its own; None: those that have a dimension of
+    `batch_size`. `is_distinctive`: no other size is a multiple of it.
+    """
 
     target: str
     module: nn.Module
     inputs: tuple[Any, ...]
     batch_size: int
+    of_items: frozenset[int] | None = None
+    is_distinctive: bool = False
 
 
 def load_example(target: str, *, batch_size: int | None = None) -> Example:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from calibration.importing.rewriting import Operators, readers_of, renamed_after_members
@@ -16,13 +16,15 @@ def fold_cross(operators: Operators, shapes: Shapes) -> Operators:
     members: dict[str, set[str]] = {}
     for op in operators:
         found = _cross_layer(op, by_name, readers)
-        if found is None:
+        if found is None or not _of_one_scope((*found[3], op.name), by_name):
             continue
         first, before, rank, parts = found
         layers = {part for part in parts if isinstance(by_name[part], ops.Mlp)}
         previous = by_name.get(before)
         if first == before and shapes[first].length == 1:
-            cross = ops.Cross(name=op.name, kind="cross", input=first, num_layers=1, rank=rank)
+            cross = ops.Cross(
+                name=op.name, kind="cross", input=first, num_layers=1, rank=rank, scope=op.scope
+            )
         elif (
             isinstance(previous, ops.Cross)
             and (previous.input, previous.rank) == (first, rank)
@@ -64,7 +66,7 @@ def _linear_layers(name: str, source: str, by_name: Mapping[str, Operator]) -> l
     layers: list[ops.Mlp] = []
     while name != source:
         layer = by_name.get(name)
-        if not isinstance(layer, ops.Mlp) or len(layer.widths) != 2 or layer.activation != "none":
+        if not isinstance(layer, ops.Mlp) or not _plain(layer):
             return None
         layers.insert(0, layer)
         if len(layers) > 2:
@@ -107,20 +109,19 @@ def _attention(
         parts.add(operator.name)
         return operator
 
-    values = single(out.input, ops.BatchMatmul)
-    weights = values and single(values.left, ops.Softmax)
-    scores = weights and single(weights.input, ops.BatchMatmul)
-    layers = scores and [single(name, ops.Mlp) for name in (scores.left, scores.right, values.right)]
-    if not layers or any(not _plain(layer) for layer in layers):
+    found = _scores(single, out.input)
+    if found is None or any(not _plain(layer) for layer in found[0]):
         return None
-    query, key, value = layers
-    inner = scores.products * scores.inner
+    (query, key, value), heads, head, fused = found
+    inner = heads * head
     packed = 3 if query is key else 1
     fits = (
         query.widths[1] == key.widths[1] == value.widths[1] == packed * inner
         and (query is key is value if packed == 3 else key is not value and query is not value)
         and key.input == value.input
         and out.widths == (inner, shapes[query.input].width)
+        and _plain(out)
+        and _of_one_scope((*parts, out.name), by_name)
         and all(readers[part] <= {*parts, out.name} for part in parts)
     )
     if not fits:
@@ -130,9 +131,30 @@ def _attention(
         kind="attention",
         query=query.input,
         key=None if key.input == query.input else key.input,
-        num_heads=scores.products,
-        head_dim=scores.inner,
+        num_heads=heads,
+        head_dim=head,
+        fused=fused,
+        scope=out.scope,
     ), parts
+
+
+def _scores(
+    single: Callable[[str, type[Any]], Any], name: str
+) -> tuple[list[ops.Mlp], int, int, bool] | None:
+    """Layers of query, key and value, heads and their size: of one fused call, or of two products."""
+    attention = single(name, ops.Attention)
+    if attention is not None:
+        if attention.projected or not attention.value:
+            return None
+        layers = [single(side, ops.Mlp) for side in (attention.query, attention.key, attention.value)]
+        return layers, attention.num_heads, attention.head_dim, attention.fused
+    values = single(name, ops.BatchMatmul)
+    weights = values and single(values.left, ops.Softmax)
+    scores = weights and single(weights.input, ops.BatchMatmul)
+    if not scores:
+        return None
+    layers = [single(side, ops.Mlp) for side in (scores.left, scores.right, values.right)]
+    return layers, scores.products, scores.inner, False
 
 
 def _is_copy(operator: Operator | None) -> TypeGuard[ops.Elementwise]:
@@ -140,4 +162,11 @@ def _is_copy(operator: Operator | None) -> TypeGuard[ops.Elementwise]:
 
 
 def _plain(layer: ops.Mlp | None) -> bool:
-    return layer is not None and len(layer.widths) == 2 and layer.activation == "none"
+    """A layer of its own weights, without a function."""
+    if layer is None or len(layer.widths) != 2 or layer.activation != "none":
+        return False
+    return layer.groups == 1 and layer.memory is None
+
+
+def _of_one_scope(names: Iterable[str], by_name: Mapping[str, Operator]) -> bool:
+    return len({by_name[name].scope for name in names}) == 1

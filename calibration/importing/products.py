@@ -8,198 +8,206 @@ from typing import Any
 
 from torch import fx
 
+from calibration.importing import contraction
 from calibration.importing.builder import Builder, is_activation, shape_of
+from calibration.importing.contraction import batched, contract, layer
+from calibration.importing.lookups import argument
 from calibration.importing.pointwise import Handler, call_name, elementwise
-from calibration.importing.values import AnyValue, Constant, Joined, Pairs, Result, Several, Value
+from calibration.importing.values import AnyValue, Constant, Joined, Result, Several, Value
 from perfmodel.domain import operators as ops
 
 
 def linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """x W' + b, with the weight as (outer, inner)."""
-    x, weight = given[0], given[1]
-    return _layer(node, x, weight, weight.shape[-1], to) if isinstance(weight, Constant) else None
-
-
-def addmm(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """b + x W, with the weight as (inner, outer)."""
-    return matmul(node, given[1:3], to)
+    left, right = shape_of(node.args[0]), shape_of(node.args[1])
+    product = contraction.of_matmul(left, right[::-1])
+    return contract(node, product, given[0], given[1], to)
 
 
 def matmul(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """x W where one side is a weight; else a product of two activations."""
-    left, right = given[0], given[1]
-    left_shape, right_shape = _sides(node)
-    if isinstance(right, Constant) and len(right.shape) <= 2 and is_activation(left):
-        return _layer(node, left, right, right.shape[0], to)
-    if isinstance(left, Constant) and len(left.shape) <= 2 and is_activation(right):
-        # W x: each column of x is a row of x' W'. The work is that of the transposed product.
-        return _layer(node, right, left, left.shape[-1], to)
-    if not (is_activation(left) and is_activation(right)):
-        return None
-    inner = left_shape[-1]
-    rows = left_shape[-2] if len(left_shape) > 1 else 1
-    outer = right_shape[-1] if len(right_shape) > 1 else 1
-    if left == right and rows == outer > 1 and isinstance(node.args[1], fx.Node):
-        return Pairs(left, rows, inner, to.label(node))
-    return _product(node, (left, right), (rows, inner, outer), to)
+    """x W where one side is a weight; else a product of two activations. An addend goes with the product."""
+    sides = [index for index, argument in enumerate(node.args) if isinstance(argument, fx.Node)][-2:]
+    left, right = (shape_of(node.args[index]) for index in sides)
+    return contract(node, contraction.of_matmul(left, right), given[sides[0]], given[sides[1]], to)
 
 
-def baddbmm(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """c + x y: the addition goes with the product."""
-    left_shape, right_shape = shape_of(_node(node, 1)), shape_of(_node(node, 2))
-    if not (is_activation(given[1]) and is_activation(given[2])):
-        return None
-    return _product(node, (given[1], given[2]), (left_shape[-2], left_shape[-1], right_shape[-1]), to)
+def outer(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Each element of one vector times each of another: nothing is summed over."""
+    return elementwise(node, given, to)
+
+
+def tensordot(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A product over named dimensions."""
+    shapes = shape_of(node.args[0]), shape_of(node.args[1])
+    return contract(node, contraction.of_tensordot(*shapes, given[2], given[3]), given[0], given[1], to)
 
 
 def einsum(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """A product of two operands, by its letters: contracted, of one side only, or of both."""
-    equation, operands = given[0], given[1]
-    if len(operands) != 2 or "." in equation or "->" not in equation:
-        return None
-    inputs, _, out = equation.replace(" ", "").partition("->")
-    left, _, right = inputs.partition(",")
-    nodes = node.args[1]
+    """A product of two operands, by its letters."""
+    nodes, operands = node.args[1], given[1]
     assert isinstance(nodes, (list, tuple))
-    sizes: dict[str, int] = {}
-    for letters, operand in zip((left, right), nodes, strict=True):
-        assert isinstance(operand, fx.Node)
-        sizes |= dict(zip(letters, shape_of(operand), strict=True))
-
-    def size(letters: set[str]) -> int:
-        return math.prod(sizes[letter] for letter in letters)
-
-    shared = set(left) & set(right)
-    inner = size(shared - set(out))
-    rows, outer = size(set(left) & set(out) - shared), size(set(right) & set(out) - shared)
-    if all(isinstance(operand, Constant) for operand in operands):
+    product = contraction.of_equation(given[0], [shape_of(operand) for operand in nodes])
+    if product is None or len(operands) != 2:
         return None
-    if isinstance(operands[1], Constant):
-        return _layer(node, operands[0], operands[1], inner, to)
-    if isinstance(operands[0], Constant):
-        return _layer(node, operands[1], operands[0], inner, to)
-    if inner == 1 or not all(is_activation(operand) for operand in operands):
-        return elementwise(node, operands, to)  # nothing is contracted: a product of each pair
-    return _product(node, (operands[0], operands[1]), (rows, inner, outer), to)
+    return contract(node, product, operands[0], operands[1], to)
+
+
+def bilinear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """x' W y for each output: x through all its weights, then the products with y."""
+    x, y, weight = given[0], given[1], given[2]
+    if not (is_activation(x) and is_activation(y) and isinstance(weight, Constant)):
+        return None
+    outputs, inner, other = weight.shape
+    rows = math.prod(shape_of(node)) // (outputs * to.units)
+    mapped = layer(node, x, weight, (1, rows, inner, outputs * other), to)
+    assert isinstance(mapped, Result)
+    return batched(node, (mapped, y), (rows, outputs, other, 1), to, "pairs")
+
+
+def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A layer over each window: kernel x channels inputs; with groups, layers side by side."""
+    x, weight = given[0], given[1]
+    if not is_activation(x) or not isinstance(weight, Constant):
+        return None
+    outputs, inner = weight.shape[0], math.prod(weight.shape[1:])
+    name = call_name(node)
+    groups = argument(node, given, "groups", 1)
+    if "transpose" in name or argument(node, given, "transposed", False):
+        windows, groups = shape_of(node.args[0]), groups or 1
+        positions, rest = divmod(math.prod(windows), to.units * weight.shape[0])
+        per_group = weight.shape[0] // groups
+        return None if rest else layer(node, x, weight, (groups, positions, per_group, inner), to)
+    positions, rest = divmod(math.prod(shape_of(node)), to.units * outputs)
+    if rest or not positions:
+        return None
+    return layer(node, x, weight, (groups, positions, inner, outputs // groups), to)
 
 
 def attention(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """Scaled dot-product attention: scores, softmax, weighted sums, by head."""
-    query, key, value = given[0], given[1], given[2]
-    if not all(map(is_activation, (query, key, value))):
+    """Scaled dot-product attention in one call: no score leaves it."""
+    if not all(map(is_activation, given[:3])):
         return None
-    q, k, v = (shape_of(_node(node, index)) for index in range(3))
-    rows, head, columns, out = q[-2], q[-1], k[-2], v[-1]
-    scores = _product(node, (query, key), (rows, head, columns), to, suffix="scores")
-    if scores is None:
+    q, k, v = (shape_of(node.args[index]) for index in range(3))
+    (rows, head), columns, out = q[-2:], k[-2], v[-1]
+    heads, rest = divmod(math.prod(shape_of(node)), to.units * rows * out)
+    if rest and rows % to.units == 0:  # the items of one query, one vector each
+        heads, rows, rest = math.prod(q[:-2]), rows // to.units, 0
+    if rest or not heads:
         return None
-    name = to.read(scores, scores.elements // columns, columns)
-    weights = to.emit(ops.Softmax, call_name(node), f"{to.label(node)}.weights", kind="softmax", input=name)
-    return _product(node, (weights, value), (rows, columns, out), to, suffix="values")
+    sizes = ((rows, head), (columns, head), (columns, out))
+    query, key, value = (
+        to.part(one, heads * count * width) if one.elements != heads * count * width else one
+        for one, (count, width) in zip(given[:3], sizes, strict=True)
+    )
+    if head != out:
+        scores = batched(node, (query, key), (heads, rows, head, columns), to, "scores")
+        name, label = to.read(scores, heads * rows, columns), f"{to.label(node)}.weights"
+        weights = to.emit(ops.Softmax, call_name(node), label, kind="softmax", input=name)
+        return batched(node, (weights, value), (heads, rows, columns, out), to, "values")
+    names = [
+        to.read(one, count, heads * width)
+        for one, (count, width) in zip((query, key, value), sizes, strict=True)
+    ]
+    return to.emit(
+        ops.Attention,
+        call_name(node),
+        to.label(node),
+        kind="attention",
+        query=names[0],
+        key=names[1],
+        value=names[2],
+        num_heads=heads,
+        head_dim=head,
+        projected=False,
+        fused=True,
+    )
 
 
-def gru(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """A GRU over a sequence, layer by layer."""
-    return _recurrent(node, given, to, "gru")
+def recurrent_cell(kind: str) -> Handler:
+    """One step of a recurrent layer, with the state handed in."""
+    gates = {"lstm_cell": 4, "gru_cell": 3}.get(kind, 1)
 
-
-def rnn_tanh(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
-    """A plain recurrent layer with tanh."""
-    return _recurrent(node, given, to, "rnn")
-
-
-def _recurrent(node: fx.Node, given: Sequence[Any], to: Builder, kind: str) -> AnyValue | None:
-    """Layer by layer; two directions are two operators, joined."""
-    x, weights, has_biases, num_layers, bidirectional = given[0], given[2], given[3], given[4], given[7]
-    per_item = to.per_item(_node(node, 0))
-    if not is_activation(x) or per_item is None:
-        return None
-    (length, width), directions, tensors = per_item, 1 + bidirectional, 4 if has_biases else 2
-    value: Value = x
-    hidden = 0
-    for layer in range(num_layers):
-        source, parts = to.read(value, length, width), list[Result]()
-        for direction in range(directions):
-            weight = weights[(layer * directions + direction) * tensors + 1]
-            hidden = weight.shape[-1]
-            label = to.label(node, weight) + (f".{layer}" if num_layers > 1 else "")
-            parts.append(
-                to.emit(ops.Recurrent, call_name(node), label, kind=kind, input=source, hidden_size=hidden)
-            )
-        value = (
-            Joined(tuple(parts), f"{to.label(node)}.joined", call_name(node)) if bidirectional else parts[0]
+    def cell(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+        x, state, w_input, w_hidden = given[0], given[1], given[2], given[3]
+        states = list(state) if isinstance(state, (list, tuple)) else [state]
+        if not isinstance(w_input, Constant) or not isinstance(w_hidden, Constant):
+            return None
+        x, hidden = to.as_activation(x), to.as_activation(states[0])
+        if x is None or hidden is None:
+            return None
+        size = w_hidden.shape[-1]
+        rows = max(1, x.elements // w_input.shape[-1])
+        mapped = [
+            layer(node, source, weight, (1, rows, weight.shape[-1], weight.shape[0]), to)
+            for source, weight in ((x, w_input), (hidden, w_hidden))
+        ]
+        names = tuple(to.read_all(value) for value in mapped)
+        label = f"{to.label(node, w_hidden)}.gates"
+        result = to.emit(
+            ops.Elementwise, call_name(node), label, kind="elementwise", function=kind, inputs=names
         )
-        width = hidden * directions
-    return Several((value, to.part(value, hidden * directions * num_layers)))
+        state_of = to.part(result, result.elements // gates)
+        return state_of if len(states) == 1 else Several((state_of, to.part(result, rows * size, ("cell",))))
+
+    return cell
 
 
-def _layer(node: fx.Node, x: Any, weight: Constant, inner: int, to: Builder) -> AnyValue | None:
-    """A product with a weight of `inner` inputs."""
-    if not is_activation(x):
-        return None
-    outer = math.prod(weight.shape) // inner
-    rows, rest = divmod(x.elements, inner)
-    if rest:
-        return None
-    return to.emit(
-        ops.Mlp,
-        call_name(node),
-        to.label(node, weight),
-        kind="mlp",
-        input=to.read(x, rows, inner),
-        widths=(inner, outer),
-        activation="none",
-    )
+def recurrent(kind: str) -> Handler:
+    """A recurrent layer over a sequence, layer by layer; two directions are two operators, joined."""
+
+    def layers(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+        x, weights, num_layers = (
+            given[0],
+            argument(node, given, "params"),
+            argument(node, given, "num_layers"),
+        )
+        bidirectional = bool(argument(node, given, "bidirectional", False))
+        per_item = to.per_item(node.args[0])  # type: ignore[arg-type]
+        if not is_activation(x) or per_item is None:
+            return None
+        (length, width), directions = per_item, 1 + bidirectional
+        value: Value = x
+        last: list[Value] = []
+        tensors = len(weights) // (num_layers * directions)
+        for index in range(num_layers):
+            source, parts = to.read(value, length, width), list[Result]()
+            for direction in range(directions):
+                weight = weights[(index * directions + direction) * tensors + 1]
+                label = to.label(node, weight) + (f".{index}" if num_layers > 1 else "")
+                hidden = weight.shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
+                if weight.shape[1] != hidden:
+                    return None  # an LSTM with projections
+                parts.append(
+                    to.emit(
+                        ops.Recurrent, call_name(node), label, kind=kind, input=source, hidden_size=hidden
+                    )
+                )
+            last += [to.part(part, hidden, ("last",)) for part in parts]
+            joined = f"{to.label(node)}.joined"
+            value = Joined(tuple(parts), joined, call_name(node), to.scope) if bidirectional else parts[0]
+            width = hidden * directions
+        final = last[0] if len(last) == 1 else Joined(tuple(last), f"{to.label(node)}.last", "cat", to.scope)
+        return Several((value, final, final))
+
+    return layers
 
 
-def _product(
-    node: fx.Node, sides: tuple[Value, Value], sizes: tuple[int, int, int], to: Builder, *, suffix: str = ""
-) -> Result | None:
-    """Products of activations, (rows, inner) x (inner, outer) each; a side that repeats is a view."""
-    rows, inner, outer = sizes
-    elements = math.prod(shape_of(node))
-    if suffix == "scores":
-        elements = elements // math.prod(shape_of(_node(node, 2))[-1:]) * outer
-    products, rest = divmod(elements, to.batch_size * rows * outer)
-    if rest or not products:
-        return None
-    left = to.read(to.part(sides[0], products * rows * inner), products * rows, inner)
-    right = to.read(to.part(sides[1], products * inner * outer), products * inner, outer)
-    return to.emit(
-        ops.BatchMatmul,
-        call_name(node),
-        f"{to.label(node)}.{suffix}" if suffix else to.label(node),
-        kind="batch_matmul",
-        left=left,
-        right=right,
-        inner=inner,
-        products=products,
-    )
-
-
-def _node(node: fx.Node, index: int) -> fx.Node:
-    found = node.args[index]
-    assert isinstance(found, fx.Node)
-    return found
-
-
-def _sides(node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of the two factors, the last two tensors among the arguments."""
-    tensors = [shape_of(arg) for arg in node.args if isinstance(arg, fx.Node)]
-    return tensors[-2], tensors[-1]
-
-
+_CONVOLUTIONS = (
+    "conv1d conv2d conv3d convolution _convolution conv_transpose1d conv_transpose2d conv_transpose3d"
+)
 PRODUCTS: Mapping[str, Handler] = {
     "linear": linear,
-    "addmm": addmm,
-    "mm": matmul,
-    "mv": matmul,
-    "bmm": matmul,
-    "matmul": matmul,
-    "baddbmm": baddbmm,
+    **dict.fromkeys(("addmm", "mm", "mv", "addmv", "bmm", "matmul", "baddbmm", "dot", "vdot"), matmul),
+    **dict.fromkeys(("outer", "ger", "addr"), outer),
+    "tensordot": tensordot,
     "einsum": einsum,
+    **dict.fromkeys(("bilinear", "_trilinear"), bilinear),
+    **dict.fromkeys(_CONVOLUTIONS.split(), convolution),
     "scaled_dot_product_attention": attention,
-    "gru": gru,
-    "rnn_tanh": rnn_tanh,
+    "lstm": recurrent("lstm"),
+    "gru": recurrent("gru"),
+    "rnn_tanh": recurrent("rnn"),
+    "rnn_relu": recurrent("rnn"),
+    **{f"{kind}_cell": recurrent_cell(f"{kind}_cell") for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
 }
 """Handlers of products by the name of the ATen operator."""

@@ -11,21 +11,44 @@ from typing import Any
 import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
-from calibration.importing.builder import Builder, Unmodelled, is_activation, shape_of
+from calibration.importing.builder import Builder, Unmodelled, holds_ids, is_activation, scopes_of, shape_of
 from calibration.importing.calls import CALLS
 from calibration.importing.capture import Graph
-from calibration.importing.pointwise import call_name, elementwise
+from calibration.importing.counting import flop_counter
+from calibration.importing.pointwise import call_name, elementwise, numbers
 from calibration.importing.products import PRODUCTS
-from calibration.importing.values import ACTIVATIONS, AnyValue, Constant, Index, Part, Result, Several
+from calibration.importing.values import (
+    ACTIVATIONS,
+    AnyValue,
+    Constant,
+    Index,
+    Joined,
+    Key,
+    Part,
+    Result,
+    Scope,
+    Several,
+    Value,
+)
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE
+from perfmodel.domain.model import DENSE, QUERY_DENSE
 from perfmodel.domain.operators import Shape
 from perfmodel.errors import InputError
 
 _HANDLERS = {**CALLS, **PRODUCTS}
-_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+_OF_IDS = frozenset(
+    name
+    for name in _HANDLERS
+    if name.startswith("embedding")
+    or name in ("_embedding_bag", "_embedding_bag_forward_only")
+    or _HANDLERS[name].__name__ in ("view", "converted", "split", "indexed", "join", "reduction", "combined")
+)
+"""Calls whose handlers know what to do with ids."""
+_CHECKS = ("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose", "_assert_async", "sym_size")
+"""Calls that hand a number to Python; they compute no tensor."""
+_EXPANDING = ("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile")
+_LOOKUPS = ("embedding", "embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
 
 
 def recognise(graph: Graph, batch_size: int) -> Builder:
@@ -34,137 +57,300 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
     Raises
     ------
     InputError
-        If the output does not come from anything that a model file can hold.
+        If the output does not come from anything that a model file can hold, or if control flow depends on
+        what the model computes.
     """
-    to = Builder(batch_size, graph.weights)
-    to.dense_features = sum(_elements(node, batch_size) for node in _float_inputs(graph))
-    if to.dense_features:
-        to.shapes[DENSE] = Shape(1, to.dense_features)
+    to = Builder(batch_size, graph.weights, graph.is_distinctive)
+    for node in graph.nodes:
+        if node in graph.inputs and _is_float(node):
+            scope, elements = _shared_out(node, graph, batch_size)
+            if scope == "item":
+                to.dense_features += elements
+            else:
+                to.query_dense_features += elements
+    to.shapes |= {
+        name: Shape(1, width)
+        for name, width in ((DENSE, to.dense_features), (QUERY_DENSE, to.query_dense_features))
+        if width
+    }
     for node in graph.nodes:
         if node.op == "output":
             _write_output(node, to)
         else:
-            to.values[node] = _value(node, to)
+            to.values[node] = _value(node, graph, to)
+            _write_through(node, to)
     return to
 
 
-def _value(node: fx.Node, to: Builder) -> AnyValue:
-    if node.op == "get_attr" or node.name in to.weights:
+def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
+    if node in graph.inputs:
+        return _input(node, graph, to)
+    if node.op in ("get_attr", "placeholder"):
         tensor = node.meta.get("val")
         size: Any = tensor.element_size() if isinstance(tensor, torch.Tensor) else 4
-        return Constant(shape_of(node), to.weights.get(node.name, node.name), size)
-    if node.op == "placeholder":
-        return _input(node, to)
+        is_index = isinstance(tensor, torch.Tensor) and holds_ids(tensor)
+        name = to.weights.get(node.name, "")
+        return Constant(shape_of(node), name, size, is_index=is_index and name not in graph.parameters)
     given = [_resolved(argument, to) for argument in node.args]
-    leaves = [leaf for leaf in tree_leaves(given) if leaf is not None]
+    named = {key: _resolved(argument, to) for key, argument in node.kwargs.items()}
+    leaves = [leaf for leaf in tree_leaves([given, named]) if leaf is not None]
     if node.target is operator.getitem and isinstance(given[0], Several):
         member: AnyValue = given[0].members[given[1]]
         return member
-    if not any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves):
-        return Constant(shape_of(node))
-    recognised = _handled(node, given, to)
+    if call_name(node) in _CHECKS:
+        _require_no_branch(node, given)
+        return Constant(())
+    active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves)
+    to.scope = _scope(node, leaves, to) if active else "query"
+    if not active and not _works_on_weights(node, leaves):
+        return _constant(node, to)
+    if not active:
+        to.scope = "item" if to.are_items(shape_of(node)) else "query"
+    recognised = _handled(node, [*given, *named.values()] if named else given, to)
+    if recognised is None and not active:
+        return _constant(node, to)
     return _unmodelled(node, leaves, to) if recognised is None else recognised
+
+
+def _constant(node: fx.Node, to: Builder) -> Constant:
+    """What does not depend on the request: it is made of parameters and sizes."""
+    value = node.meta.get("val")
+    is_index = isinstance(value, torch.Tensor) and holds_ids(value)
+    shape = shape_of(node)
+    source = next((to.values[argument] for argument in node.all_input_nodes), None)
+    name = ""
+    key: Key = ()
+    if isinstance(source, Constant) and source.name and _HANDLERS.get(call_name(node)) is CALLS["view"]:
+        seen = CALLS["view"](node, [_resolved(argument, to) for argument in node.args], to)
+        assert isinstance(seen, Constant)
+        name, key = seen.name, seen.key
+    size: Any = value.element_size() if isinstance(value, torch.Tensor) else 4
+    return Constant(shape, name, size, to.are_items(shape), key, is_index)
+
+
+def _works_on_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
+    """Whether a call that no input leads to is a product or a lookup: work of every pass all the same."""
+    name = call_name(node)
+    if name in PRODUCTS:
+        return sum(isinstance(leaf, Constant) for leaf in leaves) > 1
+    return name in (*_LOOKUPS, "index", "index_select", "gather") and bool(
+        leaves and isinstance(leaves[0], Constant) and leaves[0].name
+    )
+
+
+def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
+    """Whom a call works for: the items if any operand is theirs, or if it makes a copy for each of them."""
+    if "item" in scopes_of(leaves):
+        return "item"
+    outputs = [
+        tuple(leaf.shape) for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)
+    ]
+    if to.is_distinctive:
+        return (
+            "item"
+            if any(math.prod(shape) % to.batch_size == 0 and math.prod(shape) for shape in outputs)
+            else "query"
+        )
+    before = shape_of(node.all_input_nodes[0]) if node.all_input_nodes else ()
+    if call_name(node) in _EXPANDING and outputs and to.batch_size > 1:
+        repeats = math.prod(outputs[0]) // max(1, math.prod(before))
+        if repeats % to.batch_size == 0 and to.batch_size in outputs[0]:
+            return "item"
+    return "query"
 
 
 def _handled(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """What a handler makes of a node; None where there is none, or the form is new to it."""
-    handler = _HANDLERS.get(call_name(node))
+    name = call_name(node)
+    handler = _HANDLERS.get(name)
+    leaves = tree_leaves(list(given))
     if handler is None and torch.Tag.pointwise in getattr(node.target, "tags", ()):
         handler = elementwise
+    only_ids = any(isinstance(leaf, Index) for leaf in leaves) and not any(map(is_activation, leaves))
+    if only_ids and name not in _OF_IDS and name not in PRODUCTS:
+        handler = numbers
     if handler is None:
         return None
-    written = len(to.operators)
+    mark = to.mark()
     try:
-        return handler(node, given, to)
-    except (NotImplementedError, ValueError, IndexError, AttributeError, TypeError):
-        # A form that the handler does not know: what it wrote on the way goes unread, and is pruned.
-        assert len(to.operators) >= written
-        return None
+        found = handler(node, given, to)
+    except (
+        NotImplementedError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        KeyError,
+        ZeroDivisionError,
+    ):
+        found = None
+    if found is None:
+        to.undo(mark)
+    return found
 
 
-def _input(node: fx.Node, to: Builder) -> AnyValue:
+def _require_no_branch(node: fx.Node, given: Sequence[Any]) -> None:
+    """Refuse a truth value that the model computes: which way it goes is no property of the model."""
+    source = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
+    if isinstance(source, torch.Tensor) and source.dtype == torch.bool and is_activation(given[0]):
+        raise InputError("its control flow depends on the values of tensors")
+
+
+def _input(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
         return Constant(())
-    if not value.dtype.is_floating_point:
-        return Index(math.prod(value.shape) / to.batch_size)
-    elements = _elements(node, to.batch_size)
-    if not elements:
+    scope, elements = _shared_out(node, graph, to.batch_size)
+    if not _is_float(node):
+        units = to.batch_size if scope == "item" else 1
+        return Index(math.prod(value.shape) / units, scope, graph.names.get(node, node.name))
+    name = DENSE if scope == "item" else QUERY_DENSE
+    dense = Result(name, to.shapes[name], scope) if name in to.shapes else None
+    if dense is None or not elements:
         return Constant(tuple(value.shape))
-    dense = Result(DENSE, to.shapes[DENSE])
-    return dense if elements == dense.elements else Part(dense, elements)
+    return dense if elements == dense.elements else Part(dense, elements, (node.name,), scope)
+
+
+def _shared_out(node: fx.Node, graph: Graph, batch_size: int) -> tuple[Scope, int]:
+    """Whom an input belongs to, and how many of its elements each has."""
+    shape = shape_of(node)
+    if node in graph.of_items:
+        return "item", math.prod(shape) // batch_size
+    return "query", math.prod(shape)
+
+
+def _is_float(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
 def _unmodelled(node: fx.Node, leaves: Sequence[Any], to: Builder) -> AnyValue:
     """Count a call that no operator stands for; its result is the first activation in another shape."""
     outputs = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
-    inputs = [argument.meta.get("val") for argument in node.all_input_nodes]
-    tensors = [*outputs, *(leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor))]
-    moved = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    to.unmodelled.append(
-        Unmodelled(call_name(node), _flop(node, outputs) / to.batch_size, moved / to.batch_size)
-    )
     if not outputs:
-        to.unmodelled.pop()  # a check, such as of a tensor's type: it computes nothing
-        return Constant(())
+        return Constant(())  # a check, such as of a tensor's type: it computes nothing
+    inputs = [argument.meta.get("val") for argument in node.all_input_nodes]
+    read = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    if call_name(node) in _LOOKUPS:  # the rows that it reads, not its table
+        rows = math.prod(read[1].shape) * read[0].shape[-1] * read[0].element_size()
+        moved = rows + sum(tensor.numel() * tensor.element_size() for tensor in (*read[1:], *outputs[:1]))
+    else:
+        moved = sum(tensor.numel() * tensor.element_size() for tensor in (*read, *outputs))
+    items = to.batch_size
+    to.unmodelled.append(
+        Unmodelled(call_name(node), _flop(node, outputs) / items, moved / items, source_line(node))
+    )
     first = next((leaf for leaf in leaves if is_activation(leaf)), None)
+    if first is None:
+        first = next((leaf for leaf in leaves if isinstance(leaf, Index)), None)
     values = [_passed_on(output, first, to) for output in outputs]
-    return values[0] if len(values) == 1 else Several(tuple(values))
+    return values[0] if isinstance(node.meta.get("val"), torch.Tensor) else Several(tuple(values))
 
 
 def _passed_on(output: torch.Tensor, first: Any, to: Builder) -> AnyValue:
-    elements, rest = divmod(output.numel(), to.batch_size)
-    if rest or not elements:
+    elements, rest = divmod(output.numel(), to.units)
+    if rest or not elements or first is None:
         return Constant(tuple(output.shape))
-    if not output.dtype.is_floating_point:
-        return Index(float(elements))
-    return to.from_request(elements) if first is None else to.part(first, elements)
+    if holds_ids(output):
+        return Index(float(elements), to.scope, result=None if isinstance(first, Index) else to.settle(first))
+    value = to.as_activation(first)
+    return Constant(tuple(output.shape)) if value is None else to.part(value, elements, ("unmodelled",))
 
 
 def _flop(node: fx.Node, outputs: Sequence[torch.Tensor]) -> float:
     """FLOP of a call as torch counts them; where it has no count, one for each element of the result."""
-    if call_name(node) in _RECURRENT:
-        return _recurrent_flop(node)
     args, kwargs = tree_map(_fake, (node.args, node.kwargs))
     counted = 0
-    with contextlib.suppress(Exception), FlopCounterMode(display=False) as counter:
+    with contextlib.suppress(Exception), flop_counter() as counter:
         node.target(*args, **kwargs)  # type: ignore[operator]  # on fake tensors: nothing is computed
         counted = counter.get_total_flops()
     return float(counted or sum(output.numel() for output in outputs))
-
-
-def _recurrent_flop(node: fx.Node) -> float:
-    """Each step multiplies with all weights once; torch's counter leaves fused recurrent layers out."""
-    rows = shape_of(node.all_input_nodes[0])
-    sizes = [shape_of(weight) for weight in node.all_input_nodes[1:]]
-    weights = sum(math.prod(size) for size in sizes if len(size) == 2)
-    return 2.0 * weights * math.prod(rows[:-1])
 
 
 def _fake(argument: Any) -> Any:
     return argument.meta.get("val") if isinstance(argument, fx.Node) else argument
 
 
+def source_line(node: fx.Node) -> str:
+    """File and line of the module that makes a call, outside PyTorch where there is such a line."""
+    frames = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File " in line]
+    own = [frame for frame in frames if "/torch/" not in frame] or frames
+    if not own:
+        return ""
+    path, _, rest = own[-1].removeprefix('File "').partition('", line ')
+    return f"{path}:{rest.partition(',')[0]}"
+
+
+def _write_through(node: fx.Node, to: Builder) -> None:
+    """A call in place changes what it works on, and whatever that is a view of."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or not schema.is_mutable or not node.args or not isinstance(node.args[0], fx.Node):
+        return
+    written, value = node.args[0], to.values[node]
+    if not isinstance(value, (*ACTIVATIONS, Index)):
+        return
+    to.values[written] = value
+    below = written
+    while _HANDLERS.get(call_name(below)) is CALLS["view"] and isinstance(below.args[0], fx.Node):
+        below = below.args[0]
+        to.values[below] = _assembled(to.values[below], value, below, to)
+
+
+def _assembled(before: AnyValue, value: AnyValue, node: fx.Node, to: Builder) -> AnyValue:
+    """A tensor of which a part was written: what was written, side by side, once it is all of it."""
+    if isinstance(value, Index) or not isinstance(value, ACTIVATIONS):
+        return value if not isinstance(before, ACTIVATIONS) else before
+    elements = math.prod(shape_of(node)) // to.units
+    if value.elements >= elements:
+        return value
+    earlier: tuple[Value, ...] = ()
+    if isinstance(before, Joined) and before.call == "copy":
+        earlier = tuple(part for part in before.parts if not isinstance(part, Part) or part.key != ("rest",))
+    elif isinstance(before, ACTIVATIONS):
+        return to.part(to.settle(value), elements, ("written", node.name, len(to.operators)))
+    parts = (*earlier, value)
+    rest = elements - sum(part.elements for part in parts)
+    if rest < 0:
+        return to.part(to.settle(value), elements, ("written", node.name, len(to.operators)))
+    if rest:
+        parts = (*parts, to.part(to.settle(value), rest, ("rest",)))
+    return Joined(parts, to.label(node), "copy", to.scope)
+
+
 def _write_output(node: fx.Node, to: Builder) -> None:
-    """Make the module's output the last operator: several outputs are joined."""
-    outputs = [value for leaf in node.all_input_nodes if isinstance(value := to.values[leaf], ACTIVATIONS)]
-    if not outputs:
+    """Make an output of the module the last operator; further ones are kept, though nothing reads them."""
+    found = [
+        value
+        for leaf in node.all_input_nodes
+        for value in tree_leaves(_plain(to.values[leaf]))
+        if isinstance(value, (*ACTIVATIONS, Index))
+    ]
+    values = [value for value in found if isinstance(value, ACTIVATIONS)]
+    if not values:
+        values = [seen for value in found if (seen := to.as_activation(value)) is not None]
+    if not values:
         raise InputError("the output does not depend on anything that the request brings")
-    names = [to.read_all(value) for value in outputs]
-    if len(set(names)) > 1:
-        to.emit(ops.Concat, "outputs", "outputs", kind="concat", inputs=tuple(dict.fromkeys(names)))
-    elif not to.operators or to.operators[-1].name != names[0]:
-        shape = to.shapes[names[0]]
-        _move_to_end(names[0], shape, to)
+    of_items = [value for value in values if value.scope == "item"]
+    if not of_items:
+        raise InputError(
+            "the output does not depend on anything that an item brings; expected an input with as many rows "
+            "as the output has: --batch-example N says how many items the example has"
+        )
+    names = [to.read_all(value) for value in values]
+    main = to.read_all(of_items[0])
+    read = {name for operator in to.operators for name in operator.reads()}
+    shape = to.shapes[main]
+    if main in read or main in (DENSE, QUERY_DENSE):
+        length, width = shape
+        to.scope = "item"
+        main = to.emit(ops.View, "view", "output", kind="view", input=main, length=length, width=width).name
+    to.outputs = [main, *(name for name in names if name != main)]
+    index = next(i for i, op in enumerate(to.operators) if op.name == main)
+    to.operators.append(to.operators.pop(index))
 
 
-def _move_to_end(name: str, shape: Shape, to: Builder) -> None:
-    """Drop what was written down after the output; an output that is an input becomes a view."""
-    index = next((i for i, op in enumerate(to.operators) if op.name == name), None)
-    if index is None:
-        to.emit(ops.View, "view", "output", kind="view", input=name, length=shape.length, width=shape.width)
-    else:
-        del to.operators[index + 1 :]
+def _plain(value: AnyValue) -> Any:
+    return list(value.members) if isinstance(value, Several) else value
 
 
 def _resolved(argument: Any, to: Builder) -> Any:
@@ -174,20 +360,3 @@ def _resolved(argument: Any, to: Builder) -> Any:
     if isinstance(argument, (list, tuple)):
         return [_resolved(member, to) for member in argument]
     return argument
-
-
-def _float_inputs(graph: Graph) -> list[fx.Node]:
-    return [
-        node
-        for node in graph.nodes
-        if node.op == "placeholder"
-        and node.name not in graph.weights
-        and isinstance(node.meta.get("val"), torch.Tensor)
-        and node.meta["val"].dtype.is_floating_point
-    ]
-
-
-def _elements(node: fx.Node, batch_size: int) -> int:
-    """Elements of one item; 0 where the tensor has no batch dimension."""
-    shape = shape_of(node)
-    return math.prod(shape) // batch_size if batch_size in shape else 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perfmodel.domain.model import DENSE
+from perfmodel.domain import operators as ops
+from perfmodel.domain.model import DENSE, QUERY_DENSE
 from perfmodel.domain.operators import Operator
 
 Operators = list[Operator]
@@ -24,7 +25,7 @@ def with_common_names(operators: Operators, merged: Mapping[str, str]) -> Operat
 
 def renamed_after_members(operators: Operators, members: Mapping[str, set[str]]) -> Operators:
     """Name operators by what the names of their members have in common, where that is free."""
-    taken = {operator.name for operator in operators} | {DENSE}
+    taken = {operator.name for operator in operators} | {DENSE, QUERY_DENSE}
     renamed = {}
     for name, parts in members.items():
         common = _common_prefix(parts)
@@ -70,6 +71,8 @@ def _reading(operator: Operator, renamed: Mapping[str, str]) -> Operator:
         "candidate",
         "states",
         "attention",
+        "value",
+        "weights",
     )
     update: dict[str, Any] = {}
     for field in fields:
@@ -78,6 +81,11 @@ def _reading(operator: Operator, renamed: Mapping[str, str]) -> Operator:
             update[field] = renamed[value]
         elif isinstance(value, tuple):
             update[field] = tuple(renamed.get(name, name) for name in value)
+    if isinstance(operator, ops.EmbeddingBag):
+        update["tables"] = tuple(
+            table.model_copy(update={"indices": renamed.get(table.indices or "", table.indices)})
+            for table in operator.tables
+        )
     return operator.model_copy(update=update) if update else operator
 
 

@@ -12,26 +12,55 @@ from perfmodel.domain.operators import Operator, Shapes
 
 
 def tidy(operators: Iterable[Operator], shapes: Shapes) -> Operators:
-    """Return the same work in fewer, larger operators; what nothing reads is dropped.
+    """Return the same work in fewer, larger operators; views and ids that nothing reads are dropped.
 
     Activations join their layers, layers become MLPs, lookups that are read together one operator, and
     cross layers and attention, whose parts the graph shows, become operators of that name.
     """
     result = pruned(list(operators))
-    for step in (_fold_activations, fold_attention, fold_cross, _chain_layers, _join_lookups):
+    for step in (
+        _own_ids,
+        _fold_activations,
+        fold_attention,
+        fold_cross,
+        _chain_layers,
+        _join_lookups,
+    ):
         result = step(result, shapes)
-    return result
+    return pruned(result)
 
 
 def pruned(operators: Operators) -> Operators:
-    """Only what leads to the last operator."""
-    needed = {operators[-1].name}
-    kept: Operators = []
-    for operator in reversed(operators):
-        if operator.name in needed:
-            needed |= set(operator.reads())
-            kept.append(operator)
-    return kept[::-1]
+    """All operators but those that cost nothing, and that nothing reads; the last one is the output."""
+    kept = list(operators)
+    while True:
+        read = {name for operator in kept for name in operator.reads()}
+        left = [
+            op
+            for op in kept[:-1]
+            if op.name in read or not isinstance(op, (ops.View, ops.Ids, ops.Parameters))
+        ]
+        if len(left) == len(kept) - 1:
+            return kept
+        kept = [*left, kept[-1]]
+
+
+def _own_ids(operators: Operators, shapes: Shapes) -> Operators:  # noqa: ARG001  # one signature for all
+    """Ids that one lookup alone reads are its own: they need no name."""
+    readers, by_name = readers_of(operators), {operator.name: operator for operator in operators}
+    own: dict[str, Operator] = {}
+    gone: set[str] = set()
+    for op in operators:
+        if not isinstance(op, ops.EmbeddingBag) or len(op.tables) > 1:
+            continue
+        name = op.tables[0].indices
+        ids = by_name.get(name or "")
+        if isinstance(ids, ops.Ids) and len(readers[ids.name]) == 1 and ids.scope == op.scope:
+            own[op.name] = op.model_copy(
+                update={"tables": (op.tables[0].model_copy(update={"indices": None}),)}
+            )
+            gone.add(ids.name)
+    return [own.get(op.name, op) for op in operators if op.name not in gone]
 
 
 def _fold_activations(operators: Operators, shapes: Shapes) -> Operators:  # noqa: ARG001  # one signature for all
@@ -43,7 +72,7 @@ def _fold_activations(operators: Operators, shapes: Shapes) -> Operators:  # noq
         if not isinstance(op, ops.Activation):
             continue
         layer = by_name.get(op.input)
-        if isinstance(layer, ops.Mlp) and len(readers[layer.name]) == 1:
+        if isinstance(layer, ops.Mlp) and len(readers[layer.name]) == 1 and layer.scope == op.scope:
             folded[layer.name] = layer.model_copy(update={"activation": op.function})
             renamed[op.name] = layer.name
     return with_updates(operators, folded, renamed)
@@ -68,6 +97,8 @@ def _chain_layers(operators: Operators, shapes: Shapes) -> Operators:  # noqa: A
 
 def _chained(first: ops.Mlp, second: ops.Mlp) -> ops.Mlp | None:
     """Both as one, where all but the last function are equal."""
+    if {first.groups, second.groups} != {1} or first.memory or second.memory or first.scope != second.scope:
+        return None
     functions = [function for _, _, function in (*first.layers, *second.layers)]
     hidden, last = set(functions[:-1]), functions[-1]
     if len(hidden) > 1:
@@ -113,12 +144,14 @@ def _runs(names: Iterable[str], key: Callable[[str], Any]) -> list[list[str]]:
     return [run for found, run in runs if found is not None and 1 < len(run) == len(set(run))]
 
 
-def _joinable(operator: Operator, readers: Mapping[str, set[str]]) -> int | None:
-    """Dim of a pooled lookup that has one reader; None where it cannot join others."""
-    if not isinstance(operator, ops.EmbeddingBag) or operator.pooling != "sum":
+def _joinable(operator: Operator, readers: Mapping[str, set[str]]) -> tuple[object, ...] | None:
+    """Dim and pooling of a pooled lookup that has one reader; None where it cannot join others."""
+    if not isinstance(operator, ops.EmbeddingBag) or operator.pooling == "none" or operator.weights:
         return None
     dims = {table.dim for table in operator.tables}
-    return dims.pop() if len(dims) == 1 and len(readers[operator.name]) == 1 else None
+    if len(dims) > 1 or len(readers[operator.name]) != 1:
+        return None
+    return dims.pop(), operator.pooling, operator.scope
 
 
 def _tables(operator: Operator) -> tuple[ops.EmbeddingTable, ...]:

@@ -1,4 +1,4 @@
-"""What a node of the graph stands for while operators are recognised; shapes are of one item."""
+"""What a node of the graph stands for while operators are recognised; sizes are an item's, or the query's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Literal
 
 from perfmodel.domain.operators import Shape
 
+Scope = Literal["item", "query"]
+"""Whom a value belongs to: each item has its own, or all items of a query share it."""
+Key = tuple[object, ...]
+"""Which elements of a result a view selects: equal keys, equal elements. Empty: all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -14,6 +19,7 @@ class Result:
 
     name: str
     shape: Shape
+    scope: Scope = "item"
 
     @property
     def elements(self) -> int:
@@ -23,10 +29,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some elements of an operator's result, or repeated ones."""
+    """Some elements of an operator's result, or repeated ones; `scope` is whose they are once repeated."""
 
     source: Result
     elements: int
+    key: Key = ()
+    scope: Scope = "item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class Joined:
     parts: tuple[Value, ...]
     label: str
     call: str
+    scope: Scope = "item"
 
     @property
     def elements(self) -> int:
@@ -51,6 +60,7 @@ class Pairs:
     num_vectors: int
     width: int
     label: str
+    scope: Scope = "item"
 
     @property
     def elements(self) -> int:
@@ -60,18 +70,37 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Whole numbers or truth values that come with the request."""
+    """Whole numbers or truth values: those that the request brings, or an operator's result.
+
+    Attributes
+    ----------
+    elements : float
+        Of one item, or of the query. [elements]
+    origin : str
+        The input that they come with; empty where an operator computes them.
+    key : tuple
+        Which of the input's elements they are.
+    result : Result or None
+        What computes them.
+    """
 
     elements: float
+    scope: Scope = "item"
+    origin: str = ""
+    key: Key = ()
+    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Parameters, and what is computed from them alone."""
+    """Parameters, and what is computed from them alone; `items`: whether each item has a copy."""
 
     shape: tuple[int, ...]
     name: str = ""
     element_bytes: Literal[1, 2, 4, 8] = 4
+    items: bool = False
+    key: Key = ()
+    is_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)

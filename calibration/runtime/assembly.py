@@ -51,6 +51,15 @@ class Lookup:
     scope: Scope = "item"
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Input of an `ids` that operators make masks and the like of: its slot, and how many an item has."""
+
+    slot: int
+    count: int
+    scope: Scope = "item"
+
+
 @dataclass(slots=True)
 class Assembly:
     """The steps so far; `device` is where the weights are, and so where constants must be.
@@ -70,6 +79,8 @@ class Assembly:
     results: dict[str, Pieces] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
+    numbers: list[Numbers] = field(default_factory=list)
+    tables: dict[str, torch.Tensor] = field(default_factory=dict)
     num_slots: int = 0
     dense: int | None = None
     query_dense: int | None = None
@@ -197,7 +208,11 @@ def _shared_product(op: ops.Operator, to: Assembly) -> bool:
 def _mlp(op: ops.Mlp, to: Assembly) -> Pieces:
     x = to.one(op.input)
     for inner, outer, function in op.layers:
-        x = to.linear(x, inner, outer)
+        if op.groups > 1:
+            weights = to.weights(op.groups, inner, outer), to.weights(op.groups, 1, outer)
+            x = to.step(calls.grouped_linear(*weights), (x,), "fc")
+        else:
+            x = to.linear(x, inner, outer)
         if function != "none":
             x = to.activate(x, function, own=True)
     return (x,)
@@ -217,13 +232,41 @@ def _embedding_bag(op: ops.EmbeddingBag, to: Assembly) -> Pieces:
 
 
 def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: Assembly) -> int:
-    rows = to.weights(table.num_rows, table.dim)
+    rows = _rows(table, to)
     if op.pooling == "none":
         to.lookups.append(Lookup(table, to.slot(), None, op.scope))
         return to.append(to.library.embedding(rows), (to.lookups[-1].indices,), (kernel,))
     lookup = Lookup(table, to.slot(), to.slot(), op.scope)
     to.lookups.append(lookup)
-    return to.append(to.library.embedding_bag(rows), (lookup.indices, lookup.indices + 1), (kernel,))
+    reads: Pieces = (lookup.indices, lookup.indices + 1)
+    if op.weights is not None:
+        return to.append(calls.weighted_bag(rows), (*reads, to.one(op.weights)), (kernel,))
+    if op.pooling != "sum":
+        return to.append(calls.embedding_bag(rows, op.pooling), reads, (kernel,))
+    return to.append(to.library.embedding_bag(rows), reads, (kernel,))
+
+
+def _rows(table: ops.EmbeddingTable, to: Assembly) -> torch.Tensor:
+    """The table, once for all that read the same memory."""
+    if table.memory is None:
+        return to.weights(table.num_rows, table.dim)
+    if table.memory not in to.tables:
+        to.tables[table.memory] = to.weights(table.num_rows, table.dim)
+    return to.tables[table.memory]
+
+
+def _ids(op: ops.Ids, to: Assembly) -> Pieces:
+    """Numbers for masks and the like; lookups draw indices of their own."""
+    to.numbers.append(Numbers(to.slot(), to.shapes[op.name].width, op.scope))
+    return (to.numbers[-1].slot,)
+
+
+def _parameters(op: ops.Parameters, to: Assembly) -> Pieces:
+    """The model's own numbers, one copy for all items; as for a view, no kernel stands for them."""
+    held = to.weights(1, op.length * op.width)
+    held = held if op.length == 1 else held.view(1, op.length, op.width)
+    before = to.steps[-1].kernels[-1:] if to.steps else (0,)
+    return (to.append(lambda: held, (), before),)
 
 
 def _concat(op: ops.Concat, to: Assembly) -> Pieces:
@@ -304,6 +347,11 @@ def _attention(op: ops.Attention, to: Assembly) -> Pieces:
             to.linear(key, key_width, inner),
             to.linear(value, key_width, inner),
         )
+    if op.value is not None:
+        value = to.one(op.value)
+    if op.fused:
+        weighed = to.step(calls.fused_attention(op.num_heads), (query, key, value), "batch_matmul")
+        return (to.linear(weighed, inner, width) if op.projected else weighed,)
     if _shared_product(op, to):
         scores = to.step(broadcast.attention_scores(op.num_heads), (query, key), "fc")
         weights = to.step(calls.softmax, (scores,), "softmax")
@@ -357,6 +405,8 @@ def _batch_matmul(op: ops.BatchMatmul, to: Assembly) -> Pieces:
 _ASSEMBLERS: Mapping[type, Callable[[Any, Assembly], Pieces]] = {
     ops.Mlp: _mlp,
     ops.EmbeddingBag: _embedding_bag,
+    ops.Ids: _ids,
+    ops.Parameters: _parameters,
     ops.Concat: _concat,
     ops.Sum: _sum,
     ops.DotInteraction: _dot_interaction,

@@ -72,6 +72,19 @@ def linear(weight: Tensor, bias: Tensor) -> Function:
     return call
 
 
+def grouped_linear(weights: Tensor, biases: Tensor) -> Function:
+    """Layers side by side, each over its own run of vectors: one batched product."""
+    groups, inner, outer = weights.shape
+
+    def call(x: Tensor) -> Tensor:
+        batch = x.shape[0]
+        runs = x.reshape(batch, groups, -1, inner).transpose(0, 1).reshape(groups, -1, inner)
+        result = torch.baddbmm(biases, runs, weights)
+        return result.view(groups, batch, -1, outer).transpose(0, 1).reshape(batch, -1, outer)
+
+    return call
+
+
 def prelu(slope: Tensor) -> Function:
     """A PReLU with one slope; it has no form that works in place."""
 
@@ -81,20 +94,38 @@ def prelu(slope: Tensor) -> Function:
     return call
 
 
-def embedding_bag(table: Tensor) -> Function:
-    """Rows of each bag summed; int64 indices and offsets."""
+_MODES: Mapping[str, int] = {"sum": 0, "mean": 1, "max": 2}
+"""Pooling of `torch.embedding_bag`."""
+
+
+def embedding_bag(table: Tensor, pooling: str = "sum") -> Function:
+    """Rows of each bag summed, averaged, or their largest; int64 indices and offsets."""
+    mode = _MODES[pooling]
 
     def call(indices: Tensor, offsets: Tensor) -> Tensor:
-        return torch.embedding_bag(table, indices, offsets)[0]
+        return torch.embedding_bag(table, indices, offsets, False, mode)[0]
+
+    return call
+
+
+def weighted_bag(table: Tensor) -> Function:
+    """Rows of each bag summed, each times a weight of its own."""
+
+    def call(indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        given = weights.flatten()
+        if given.numel() != indices.numel():  # lookups drawn from a mean need not be those of the weights
+            given = given.repeat(-(-indices.numel() // given.numel()))[: indices.numel()]
+        return torch.embedding_bag(table, indices, offsets, False, 0, False, given)[0]
 
     return call
 
 
 def embedding(table: Tensor) -> Function:
-    """Rows of each item as a sequence; int64 indices of shape (batch, lookups)."""
+    """Rows of each item as a sequence, one alone as a vector; int64 indices of shape (batch, lookups)."""
 
     def call(indices: Tensor) -> Tensor:
-        return torch.embedding(table, indices)
+        rows = torch.embedding(table, indices)
+        return rows.squeeze(1) if indices.shape[1] == 1 else rows
 
     return call
 
@@ -191,27 +222,44 @@ def attention_values(num_heads: int) -> Function:
     return call
 
 
+def fused_attention(num_heads: int) -> Function:
+    """Attention in one call, heads side by side again."""
+
+    def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (_by_head(x if x.dim() == 3 else x.unsqueeze(1), num_heads) for x in (query, key, value))
+        heads: Tensor = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        result = heads.transpose(1, 2).flatten(2)
+        return result if query.dim() == 3 else result.squeeze(1)
+
+    return call
+
+
 def _by_head(x: Tensor, num_heads: int) -> Tensor:
     x = x if x.dim() == 3 else x.unsqueeze(1)
     return x.reshape(x.shape[0], x.shape[1], num_heads, -1).transpose(1, 2)
 
 
 def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
-    """A plain RNN or a GRU over a sequence, all steps in one framework call; zero initial state."""
-    hidden = weights[1].shape[1]
-    layers: Mapping[str, Callable[..., tuple[Tensor, Tensor]]] = {"rnn": torch.rnn_tanh, "gru": torch.gru}
-    layer, params = layers[kind], _side_by_side(kind, weights)
+    """A plain RNN, a GRU or an LSTM over a sequence, all steps in one framework call; zero initial state."""
+    hidden, params = weights[1].shape[1], _side_by_side(kind, weights)
+    layers: Mapping[str, Callable[..., tuple[Tensor, ...]]] = {
+        "rnn": torch.rnn_tanh,
+        "gru": torch.gru,
+        "lstm": torch.lstm,
+    }
+    layer = layers[kind]
 
     def call(x: Tensor) -> Tensor:
         start = x.new_zeros(1, x.shape[0], hidden)
-        states, final = layer(x, start, params, True, 1, 0.0, False, False, True)
+        begin = [start, start] if kind == "lstm" else start
+        states, final, *_ = layer(x, begin, params, True, 1, 0.0, False, False, True)
         return final[0] if last else states.contiguous()
 
     return call
 
 
-_CUDNN_MODES: Mapping[str, int] = {"rnn": 1, "gru": 3}
-"""cudnnRNNMode_t of cudnn.h: CUDNN_RNN_TANH, CUDNN_GRU."""
+_CUDNN_MODES: Mapping[str, int] = {"rnn": 1, "lstm": 2, "gru": 3}
+"""cudnnRNNMode_t of cudnn.h: CUDNN_RNN_TANH, CUDNN_LSTM, CUDNN_GRU."""
 
 
 def _side_by_side(kind: str, weights: Sequence[Tensor]) -> list[Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from calibration.runtime import operators
-from calibration.runtime.assembly import Lookup, Step, assemble
+from calibration.runtime.assembly import Lookup, Numbers, Step, assemble
 from calibration.runtime.indices import bag_offsets, lookup_indices
 from calibration.runtime.memory import Weights, fit_to_memory, random_weights
 from perfmodel.costmodel.kernels import Kernel
@@ -82,6 +82,7 @@ class Programme:
     items: int | None = None
     dtype: torch.dtype = torch.float32
     mode: Mode = torch.inference_mode
+    numbers: tuple[Numbers, ...] = ()
 
     def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
         """Draw a batch: dense features, and indices with each table's lookups and skew."""
@@ -99,6 +100,11 @@ class Programme:
                 by_slot[slot] = [torch.from_numpy(features).to(self.dtype)] * count
         if self.items is not None:
             by_slot[self.items] = [torch.empty(batch_size, 0)] * count
+        for numbers in self.numbers:
+            given = rng.random(
+                (1 if numbers.scope == "query" else batch_size, numbers.count), dtype=np.float32
+            )
+            by_slot[numbers.slot] = [torch.from_numpy(given).to(self.dtype)] * count
         for lookup in self.lookups:
             rows = 1 if lookup.scope == "query" else batch_size
             by_slot |= _lookup_inputs(lookup, rows, count, rng)
@@ -198,6 +204,7 @@ def programme_with(
         output=output,
         dtype=dtype,
         mode=mode,
+        numbers=tuple(assembly.numbers),
     )
 
 

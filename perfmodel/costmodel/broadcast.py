@@ -61,7 +61,7 @@ def is_shared_product(op: ops.Operator, shared: Collection[str]) -> bool:
         case ops.AttentionScores():
             return op.states in shared and op.candidate not in shared
         case ops.Attention():
-            return (op.key or op.query) in shared and op.query not in shared
+            return not op.fused and (op.key or op.query) in shared and op.query not in shared
         case _:
             return False
 
@@ -133,6 +133,8 @@ def _attention_scores(
 def _attention(
     op: ops.Attention, kernels: Sequence[Kernel], shapes: Shapes, shared: Collection[str]
 ) -> list[Kernel]:
+    if op.fused:
+        return _fused_attention(op, kernels, shapes, shared)
     inner = op.inner_width(shapes)
     head = inner // op.num_heads
     query, key = shapes[op.query], shapes[op.key or op.query]
@@ -145,6 +147,23 @@ def _attention(
     scores = _product(scores, query.length, head, key.length)
     values = _product(values, query.length, key.length, head)
     return [*projections, scores, normalised, values, *output]
+
+
+def _fused_attention(
+    op: ops.Attention, kernels: Sequence[Kernel], shapes: Shapes, shared: Collection[str]
+) -> list[Kernel]:
+    """One call between the projections, which reads once what the query brings."""
+    names = (op.query, op.key or op.query, op.value or op.key or op.query)
+    inner = op.inner_width(shapes)
+    once = [name in shared for name in names]
+    before, after = (list(kernels[:3]), list(kernels[4:])) if op.projected else ([], [])
+    projections = [
+        replace(kernel, scope="query") if is_once else kernel
+        for kernel, is_once in zip(before, once, strict=False)
+    ]
+    elements = sum(shapes[name].length * inner for name, is_once in zip(names, once, strict=True) if is_once)
+    fused = kernels[3] if op.projected else kernels[0]
+    return [*projections, _read_once(fused, elements), *after]
 
 
 _RULES: Mapping[type, Callable[[Any, Sequence[Kernel], Shapes, Collection[str]], list[Kernel]]] = {

@@ -200,4 +200,5 @@ def gather(table: EmbeddingTable, *, pooled: bool, scope: Scope = "item") -> Gat
         num_rows=table.num_rows,
         zipf_exponent=table.zipf_exponent,
         scope=scope,
+        memory=table.memory or "",
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TypeVar
 
 import numpy as np
 
-from perfmodel.costmodel.footprint import cached_fraction, l3_share_bytes, table_hit_rates
+from perfmodel.costmodel.footprint import cached_fraction, l3_share_bytes, table_hit_rates, tables_in_memory
 from perfmodel.costmodel.kernels import Floats, Gather, Kernel
 from perfmodel.costmodel.timing import LINE_BYTES, Conditions
 from perfmodel.domain.hardware import Device
@@ -176,11 +175,8 @@ def _entries_cached(
     """
     if device.caches is None:
         return np.ones_like(capacity_bytes), np.zeros_like(capacity_bytes)
-    table_bytes = sum(
-        kernel.calls * kernel.gather.table_bytes
-        for kernel in kernels
-        if kernel.family == "embedding_bag" and kernel.gather is not None
-    )
+    counts, _ = tables_in_memory(kernels)
+    table_bytes = sum(count * gather.table_bytes for gather, count in counts.items())
     entries_bytes = table_bytes * PAGE_ENTRY_BYTES / PAGE_BYTES
     in_l2 = cached_fraction(entries_bytes, np.full_like(capacity_bytes, device.caches.l2_bytes))
     return in_l2, (1.0 - in_l2) * cached_fraction(entries_bytes, capacity_bytes)
@@ -188,16 +184,14 @@ def _entries_cached(
 
 def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[Gather, Floats]:
     """Hit rate of each kind of table, all tables sharing the capacity."""
-    counts: Counter[Gather] = Counter()
-    for kernel in kernels:
-        if kernel.family == "embedding_bag" and kernel.gather is not None:
-            counts[kernel.gather] += kernel.calls
+    counts, table_of = tables_in_memory(kernels)
     tables = list(counts.items())
     if not tables:
         return {}
     capacities, inverse = np.unique(capacity_bytes, return_inverse=True)
     by_capacity = table_hit_rates(tables, capacities)
-    return {
+    rates = {
         gather: by_capacity[row][inverse].reshape(capacity_bytes.shape)
         for row, (gather, _) in enumerate(tables)
     }
+    return {gather: rates[table] for gather, table in table_of.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Gather
+from perfmodel.costmodel.kernels import Floats, Gather, Kernel
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
@@ -170,6 +172,44 @@ def _hit_rates(bins: Sequence[tuple[Floats, Floats]], log_time: Floats) -> Float
 def _cached_probability(rate: Floats, log_time: Floats) -> Floats:
     """1 - exp(-p T) for each row bin and each case. [1]"""
     return np.asarray(-np.expm1(-np.outer(rate, np.exp(log_time))))
+
+
+def tables_in_memory(kernels: Iterable[Kernel]) -> tuple[Counter[Gather], dict[Gather, Gather]]:
+    """The tables that kernels look up, how many are like each, and which of them each lookup reads.
+
+    Derived here: a table that several kernels read is in memory once, and its rows are looked up by all of
+    them together. Where some are the query's and some the items', the items' rate stands for both.
+
+    Parameters
+    ----------
+    kernels : iterable of Kernel
+        Of one pass.
+
+    Returns
+    -------
+    counts : Counter of Gather
+        Tables, each with the lookups of all that read it.
+    table_of : dict of Gather to Gather
+        Of each lookup of the kernels the table among those.
+    """
+    counts: Counter[Gather] = Counter()
+    table_of: dict[Gather, Gather] = {}
+    shared: dict[str, list[Kernel]] = {}
+    for kernel in kernels:
+        if kernel.family != "embedding_bag" or kernel.gather is None:
+            continue
+        if kernel.gather.memory:
+            shared.setdefault(kernel.gather.memory, []).append(kernel)
+        else:
+            counts[kernel.gather] += kernel.calls
+            table_of[kernel.gather] = kernel.gather
+    for readers in shared.values():
+        gathers = [(kernel.gather, kernel.calls) for kernel in readers if kernel.gather is not None]
+        leading = [(one, calls) for one, calls in gathers if one.scope == "item"] or gathers
+        table = replace(leading[0][0], rows_per_item=sum(calls * one.rows_per_item for one, calls in leading))
+        counts[table] = 1
+        table_of |= {one: table for one, _ in gathers}
+    return counts, table_of
 
 
 def popularity_bins(table: Gather) -> tuple[Floats, Floats]:

@@ -71,7 +71,7 @@ class Product:
 class Gather:
     """Lookups in one table: `rows_per_item` rows of `row_bytes`, pooled into `bags_per_item` vectors.
 
-    Of the query, where that is the scope, both are per query.
+    Of the query, where that is the scope, both are per query. Tables with one `memory` are one table.
     """
 
     rows_per_item: float
@@ -80,6 +80,7 @@ class Gather:
     num_rows: int
     zipf_exponent: float
     scope: Scope = "item"
+    memory: str = ""
 
     @property
     def table_bytes(self) -> float:

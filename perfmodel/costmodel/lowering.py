@@ -22,6 +22,8 @@ from perfmodel.domain.operators import Shapes
 _LOWERINGS: Mapping[type, Callable[[Any, Shapes], list[Kernel]]] = {
     ops.Mlp: simple.mlp,
     ops.EmbeddingBag: simple.embedding_bag,
+    ops.Ids: simple.nothing,
+    ops.Parameters: simple.nothing,
     ops.DotInteraction: simple.dot_interaction,
     ops.Activation: simple.activation,
     ops.Softmax: simple.softmax,
@@ -129,7 +131,7 @@ def _pieces(model: RecModel) -> dict[str, int]:
     return {
         op.name: sum(table.count for table in op.tables)
         for op in model.embedding_operators
-        if op.pooling == "sum"
+        if op.pooling != "none"
     }
 
 
@@ -150,8 +152,20 @@ def _input_kernels(model: RecModel) -> list[Kernel]:
         for width, scope in widths
         if width
     ]
-    tables = [(table, op.scope) for op in model.embedding_operators for table in op.tables]
-    return [*kernels, *(_index_kernel(table, scope) for table, scope in tables)]
+    tables = [
+        (table, op.scope) for op in model.embedding_operators for table in op.tables if table.indices is None
+    ]
+    ids = [op for op in model.operators if isinstance(op, ops.Ids)]
+    return [
+        *kernels,
+        *(_index_kernel(table, scope) for table, scope in tables),
+        *(_index_kernel(_as_table(op), op.scope) for op in ids),
+    ]
+
+
+def _as_table(ids: ops.Ids) -> ops.EmbeddingTable:
+    """The lists of ids, as if they were those of one table: what it has for rows is never looked at."""
+    return ops.EmbeddingTable(num_rows=1, dim=1, pooling_factor=ids.count)
 
 
 def _index_kernel(table: ops.EmbeddingTable, scope: ops.Scope) -> Kernel:

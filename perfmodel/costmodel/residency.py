@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.costmodel.contention import PAGE_BYTES, PAGE_ENTRY_BYTES
-from perfmodel.costmodel.footprint import popularity_bins
+from perfmodel.costmodel.footprint import popularity_bins, tables_in_memory
 from perfmodel.costmodel.kernels import INDEX_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.domain.shapes import Scope
@@ -115,7 +114,8 @@ def missed_rows(
     ----------
     .. [1] H. Che, Y. Tung, Z. Wang, "Hierarchical Web Caching Systems", IEEE JSAC 20(7), 2002.
     """
-    tables, streamed, once = _tables(kernels), np.zeros_like(batch_size), others_bytes
+    tables, table_of = tables_in_memory(kernels)
+    streamed, once = np.zeros_like(batch_size), others_bytes
     for kernel in kernels:  # weights and activations: touched in each pass; indices: others in each pass
         activations = kernel.activation_bytes(earlier_size)
         if kernel.family == "embedding_bag" and kernel.gather is not None:
@@ -129,7 +129,8 @@ def missed_rows(
     cache = _Cache(capacity_bytes, unused_share)
     missed = _missed(lines, batch_size, earlier_size, streamed, once, cache)
     pairs = zip(missed[: len(tables)], missed[len(tables) :], strict=True)
-    return {gather: Missed(*pair) for gather, pair in zip(tables, pairs, strict=True)}
+    found = {table: Missed(*pair) for table, pair in zip(tables, pairs, strict=True)}
+    return {gather: found[table] for gather, table in table_of.items()}
 
 
 def _rows(gather: Gather) -> _Lines:
@@ -172,11 +173,12 @@ def missed_pages(
     mapping of Gather to (n,) float array
         Fraction of the lookups in each table. [1]
     """
-    tables = _tables(kernels)
+    tables, table_of = tables_in_memory(kernels)
     pages = [(_pages(gather), count) for gather, count in tables.items()]
     nothing = np.zeros_like(batch_size)
     missed = _missed(pages, batch_size, earlier_size, nothing, nothing, _Cache(reach_bytes, 1.0))
-    return dict(zip(tables, missed, strict=True))
+    found = dict(zip(tables, missed, strict=True))
+    return {gather: found[table] for gather, table in table_of.items()}
 
 
 def _pages(gather: Gather) -> _Lines:
@@ -185,15 +187,6 @@ def _pages(gather: Gather) -> _Lines:
     return _Lines(
         np.array([number]), np.array([gather.rows_per_item / number]), HUGE_PAGE_BYTES, gather.scope
     )
-
-
-def _tables(kernels: Sequence[Kernel]) -> Counter[Gather]:
-    """Tables of a pass, and how many are like each."""
-    tables: Counter[Gather] = Counter()
-    for kernel in kernels:
-        if kernel.family == "embedding_bag" and kernel.gather is not None:
-            tables[kernel.gather] += kernel.calls
-    return tables
 
 
 def _missed(

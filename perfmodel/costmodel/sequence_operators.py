@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from perfmodel.costmodel import calls
@@ -71,7 +72,8 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     """Projections of query, key and value; scores, softmax and weighted sums by head; output projection.
 
     softmax(Q K^T / sqrt(d)) V by heads ([1]_, equation 1 and section 3.2.2); the division is left out of the
-    counts, which are those of `calls`.
+    counts, which are those of `calls`. Fused (FlashAttention [2]_): one call with the FLOP of both products,
+    which reads query, keys and values once and writes the result; its exponentials are not counted.
 
     Parameters
     ----------
@@ -83,6 +85,8 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     References
     ----------
     .. [1] A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017.
+    .. [2] T. Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+       NeurIPS 2022.
     """
     query, key = shapes[op.query], shapes[op.key or op.query]
     inner = op.inner_width(shapes)
@@ -92,6 +96,18 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
         calls.softmax(op.name, op.num_heads * query.length, key.length),
         calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head, variant="values"),
     ]
+    if op.fused:
+        products = query.length * key.length * inner
+        fused = calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length, variant="values")
+        moved = float(ELEMENT_BYTES * inner)
+        weigh = [
+            replace(
+                fused,
+                flop_per_item=4.0 * products,
+                read_bytes_per_item=moved * (query.length + 2 * key.length),
+                written_bytes_per_item=moved * query.length,
+            )
+        ]
     if not op.projected:
         return weigh
     return [
@@ -106,8 +122,8 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
     """Input products of all steps at once; then, step by step, the hidden product and the gates.
 
     For steps of an input of w elements and h hidden ones with g gates (an RNN 1, a GRU [1]_ and DIEN's AUGRU
-    [2]_ 3 of them): F = 2 w g h a step beforehand, then 2 h g h and 10 for each gate element. Counts are
-    those of `calls`; the 10 are derived here: two additions and a transcendental.
+    [2]_ 3, an LSTM 4 of them): F = 2 w g h a step beforehand, then 2 h g h and 10 for each gate element.
+    Counts are those of `calls`; the 10 are derived here: two additions and a transcendental.
 
     Parameters
     ----------

@@ -6,6 +6,8 @@ batch: elements are 4 bytes, indices 8, a multiply-add is 2 FLOP. `docs/cost-mod
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perfmodel.costmodel import calls
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, PRODUCTS, Kernel
 from perfmodel.domain import operators as ops
@@ -14,7 +16,7 @@ from perfmodel.domain.tensor_operators import NORMS, TRANSCENDENTAL
 
 
 def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
-    """Each layer's product, then its activation.
+    """Each layer's product, then its activation; with groups, a product for each of them.
 
     Source: `calls.fc` and `calls.activation`, over the vectors of the input.
 
@@ -28,7 +30,8 @@ def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
     rows = shapes[op.input].length
     kernels: list[Kernel] = []
     for inner, outer, function in op.layers:
-        kernels.append(calls.fc(op.name, rows, inner, outer))
+        layer = calls.fc(op.name, rows // op.groups, inner, outer)
+        kernels.append(replace(layer, calls=op.groups) if op.groups > 1 else layer)
         kernels += calls.activation(op.name, function, rows * outer)
     return kernels
 
@@ -37,7 +40,8 @@ def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa
     """Rows and indices read, pooled rows written; FLOP are the additions.
 
     Derived here: L lookups of rows of R bytes and d elements are L d FLOP, L (R + 8) bytes read, and 4 d
-    written, or 4 L d where they are not pooled.
+    written, or 4 L d where they are not pooled. A mean divides d times more; weighted rows are L d
+    multiplications more, and 4 L bytes of weights.
 
     Parameters
     ----------
@@ -50,18 +54,35 @@ def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa
 
 
 def _lookups(op: ops.EmbeddingBag, table: ops.EmbeddingTable) -> Kernel:
-    gather = calls.gather(table, pooled=op.pooling == "sum", scope=op.scope)
+    pooled = op.pooling != "none"
+    gather = calls.gather(table, pooled=pooled, scope=op.scope)
     lookups = table.pooling_factor
+    weighted = 0.0 if op.weights is None else lookups
     return Kernel(
         operator=op.name,
         family="embedding_bag",
         calls=table.count,
-        flop_per_item=lookups * table.dim,
-        read_bytes_per_item=lookups * (table.row_bytes + INDEX_BYTES),
+        flop_per_item=(lookups + weighted + (op.pooling == "mean")) * table.dim,
+        read_bytes_per_item=lookups * (table.row_bytes + INDEX_BYTES) + weighted * ELEMENT_BYTES,
         written_bytes_per_item=gather.bags_per_item * table.dim * ELEMENT_BYTES,
         gather=gather,
-        variant="pooled" if op.pooling == "sum" else "sequence",
+        variant="pooled" if pooled else "sequence",
     )
+
+
+def nothing(op: ops.Ids | ops.Parameters, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature
+    """No call: ids are converted with the request's input, and parameters are read by who reads them.
+
+    Derived here: what a pass does not call costs no time in it.
+
+    Parameters
+    ----------
+    op : Ids or Parameters
+        What the request or the model brings.
+    shapes : mapping of str to Shape
+        Not used.
+    """
+    return []
 
 
 def concat(op: ops.Concat, shapes: Shapes, pieces: int) -> Kernel:

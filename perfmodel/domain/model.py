@@ -9,12 +9,43 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT, CountFromZero
-from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Operator, Scope, Shape, View
+from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Mlp, Operator, Scope, Shape, View
+from perfmodel.domain.shapes import Name
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
 QUERY_DENSE = "query_dense"
 """The name by which they read the dense input that belongs to the query."""
+
+
+class Unmodelled(Frozen):
+    """Work that was admitted to be left out when a module was imported (`--allow-unmodelled`).
+
+    Attributes
+    ----------
+    flop_share, bytes_share : float
+        Of the module's FLOP and memory traffic. [1]
+    calls : tuple of str
+        What makes it.
+    """
+
+    flop_share: Share
+    bytes_share: Share
+    calls: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The larger of the two: what a time may be missing of itself. [1]"""
+        return max(self.flop_share, self.bytes_share)
+
+    @property
+    def said(self) -> str:
+        """The note that every answer repeats."""
+        shares = f"{100 * self.flop_share:.1f} % of its FLOP and {100 * self.bytes_share:.1f} % of its bytes"
+        calls = f" ({', '.join(self.calls)})" if self.calls else ""
+        return f"the model file leaves out {shares}{calls}: times are too short by up to that share"
 
 
 class RecModel(Frozen):
@@ -33,6 +64,11 @@ class RecModel(Frozen):
         Width of the query's dense input, read as `query_dense`; 0: it has none. [elements/query]
     operators : tuple of Operator
         In execution order; the last one is the output.
+    unread : tuple of str
+        Results that no operator reads and that are computed all the same: further outputs, layers whose
+        result the module drops.
+    unmodelled : Unmodelled or None
+        Work of the module that the file was imported from and that no operator stands for; None: none.
 
     Raises
     ------
@@ -48,6 +84,8 @@ class RecModel(Frozen):
     dense_features: CountFromZero = 0
     query_dense_features: CountFromZero = 0
     operators: Annotated[tuple[Operator, ...], Field(min_length=1)]
+    unread: tuple[Name, ...] = ()
+    unmodelled: Unmodelled | None = None
 
     @model_validator(mode="after")
     def _graph_fits(self) -> RecModel:
@@ -88,8 +126,11 @@ class RecModel(Frozen):
             name: (f"{name}_features",) for name in self._dense_widths
         }
         places |= {operator.name: ("operators", index) for index, operator in enumerate(self.operators[:-1])}
+        for name in self.unread:
+            if name not in places:
+                raise ValueErrorAt(f"{name}: no operator before the last one gives it", ("unread",))
         for name, path in places.items():
-            if name not in read:
+            if name not in read and name not in self.unread:
                 raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)
 
     def _check_scopes(self) -> None:
@@ -198,13 +239,20 @@ class RecModel(Frozen):
 
     @property
     def num_tables(self) -> int:
-        """Number of embedding tables."""
-        return sum(table.count for op in self.embedding_operators for table in op.tables)
+        """Number of embedding tables; one that is read several times counts once."""
+        return sum(table.count for table in self._in_memory)
 
     @property
     def embedding_bytes(self) -> float:
         """Memory that all embedding tables occupy. [bytes]"""
-        return sum(table.size_bytes * table.count for op in self.embedding_operators for table in op.tables)
+        return sum(table.size_bytes * table.count for table in self._in_memory)
+
+    @property
+    def _in_memory(self) -> list[EmbeddingTable]:
+        """The tables, each memory once."""
+        tables = [table for op in self.embedding_operators for table in op.tables]
+        alone = [table for table in tables if table.memory is None]
+        return [*alone, *{table.memory: table for table in tables if table.memory is not None}.values()]
 
     @property
     def embedding_bytes_per_item(self) -> float:
@@ -233,7 +281,14 @@ class RecModel(Frozen):
     def dense_parameter_bytes(self) -> int:
         """Memory of all weights and biases but the embedding tables, fp32. [bytes]"""
         shapes = self.shapes()
-        return 4 * sum(operator.num_parameters(shapes) for operator in self.operators)
+        known = {table.memory for op in self.embedding_operators for table in op.tables}
+        total = 0
+        for operator in self.operators:
+            memory = operator.memory if isinstance(operator, Mlp) else None
+            if memory is None or memory not in known:
+                total += operator.num_parameters(shapes)
+            known.add(memory)
+        return 4 * total
 
 
 def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:

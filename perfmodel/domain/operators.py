@@ -17,6 +17,7 @@ from perfmodel.domain.sequence_operators import Attention, AttentionScores, Loca
 from perfmodel.domain.shapes import (
     Function,
     ManyInputs,
+    Name,
     OneInput,
     OperatorBase,
     Scope,
@@ -37,9 +38,11 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingTable",
     "Function",
+    "Ids",
     "LocalActivation",
     "Mlp",
     "Operator",
+    "Parameters",
     "Recurrent",
     "Scope",
     "Shape",
@@ -63,6 +66,11 @@ class EmbeddingTable(Frozen):
         Bytes of one element: 4 for fp32, 2 for fp16, 1 for int8. [bytes]
     zipf_exponent : float
         Skew of the indices: the r-th most popular row is drawn with weight r**-s; 0 is uniform. [1]
+    indices : str or None
+        The result that the indices are, such as an `ids` that several tables read; left out: they come with
+        the request for this table alone.
+    memory : str or None
+        Label of its memory: tables (and score layers) with one label are one table, read several times.
     """
 
     num_rows: Rows
@@ -71,6 +79,8 @@ class EmbeddingTable(Frozen):
     count: Count = 1
     element_bytes: Literal[1, 2, 4, 8] = 4
     zipf_exponent: Annotated[float, Field(ge=0, le=3)] = 0.0
+    indices: Name | None = None
+    memory: Name | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -91,13 +101,17 @@ class EmbeddingTable(Frozen):
 class Mlp(OneInput):
     """Fully connected layers, applied to every vector of the input; `widths` starts with the input's.
 
-    `final_activation` is the last layer's; left out, it is the same as the others'.
+    `final_activation` is the last layer's; left out, it is the same as the others'. With `groups` there are
+    that many such stacks with weights of their own (experts, fields, groups of a convolution): the input's
+    vectors are dealt to them in equal runs. `memory`: label of its weights, where others are the same ones.
     """
 
     kind: Literal["mlp", "fc"]
     widths: Annotated[tuple[Count, ...], Field(min_length=2)]
     activation: Function = "relu"
     final_activation: Function | None = None
+    groups: Count = 1
+    memory: Name | None = None
 
     @property
     def layers(self) -> tuple[tuple[int, int, Function], ...]:
@@ -113,28 +127,35 @@ class Mlp(OneInput):
             wide = f"{self.widths[0]} inputs, gets {given.width} from {self.input}"
             hint = f" (it gives {given.length} vectors; concat or sum them first)" if given.length > 1 else ""
             raise ValueError(f"expects {wide}{hint}")
+        if given.length % self.groups:
+            raise ValueError(
+                f"expects vectors for {self.groups} groups, gets {given.length} from {self.input}"
+            )
         return Shape(given.length, self.widths[-1])
 
     def num_parameters(self, shapes: Shapes) -> int:  # noqa: ARG002  # one signature for all
         """Weights and a bias for each layer. [elements]"""
-        return sum(k * n + n for k, n, _ in self.layers)
+        return self.groups * sum(k * n + n for k, n, _ in self.layers)
 
 
 class EmbeddingBag(OperatorBase):
     """Look up rows of embedding tables; pool the rows of each table to one vector, or keep the sequence.
 
     Where it `varies`, the lists are as long as the history of the query at hand, which `traffic.lengths` of a
-    scenario says; the file's pooling factor is that of a typical one.
+    scenario says; the file's pooling factor is that of a typical one. `weights` is the result by whose
+    elements the rows are multiplied before they are pooled.
     """
 
     kind: Literal["embedding_bag"]
     tables: Annotated[tuple[EmbeddingTable, ...], Field(min_length=1)]
-    pooling: Literal["sum", "none"] = "sum"
+    pooling: Literal["sum", "mean", "max", "none"] = "sum"
     varies: bool = False
+    weights: Name | None = None
 
     def reads(self) -> tuple[str, ...]:
-        """Indices come with the request, not from another operator."""
-        return ()
+        """Results that indices and weights are; other indices come with the request."""
+        indices = dict.fromkeys(table.indices for table in self.tables if table.indices is not None)
+        return (*indices, *(() if self.weights is None else (self.weights,)))
 
     def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
         """One vector a table (a lookup, where not pooled); side by side where widths differ."""
@@ -149,6 +170,45 @@ class EmbeddingBag(OperatorBase):
         if len(dims) > 1:
             return Shape(1, sum(table.count * table.dim for table in self.tables))
         return Shape(sum(table.count for table in self.tables), dims.pop())
+
+
+class Ids(OperatorBase):
+    """Whole numbers that come with the request, `count` an item: what several operators read of them.
+
+    Tables that name it as their `indices` share it, and it is converted once; other operators make masks,
+    hashes and lengths of it.
+    """
+
+    kind: Literal["ids"]
+    count: Pooling = 1.0
+
+    def reads(self) -> tuple[str, ...]:
+        """They come with the request."""
+        return ()
+
+    def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
+        """One vector of them, whole where their number is a mean."""
+        return Shape(1, max(1, round(self.count)))
+
+
+class Parameters(OperatorBase):
+    """Weights that others read as they read results: learned queries, positions, matrices made of weights."""
+
+    kind: Literal["parameters"]
+    length: Count = 1
+    width: Count
+
+    def reads(self) -> tuple[str, ...]:
+        """Nothing: they are the model's."""
+        return ()
+
+    def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
+        """As the file says."""
+        return Shape(self.length, self.width)
+
+    def num_parameters(self, shapes: Shapes) -> int:  # noqa: ARG002  # one signature for all
+        """All of them. [elements]"""
+        return self.length * self.width
 
 
 class Concat(ManyInputs):
@@ -239,6 +299,8 @@ class Cross(OneInput):
 Operator = Annotated[
     Mlp
     | EmbeddingBag
+    | Ids
+    | Parameters
     | Concat
     | Sum
     | DotInteraction

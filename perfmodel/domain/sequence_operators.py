@@ -70,7 +70,9 @@ class AttentionScores(OperatorBase):
 class Attention(OperatorBase):
     """Scaled dot-product attention, multi-head (Vaswani et al., 2017); `key` left out: self-attention.
 
-    With `projected`, query, key, value and output go through linear layers of num_heads x head_dim.
+    With `projected`, query, key, value and output go through linear layers of num_heads x head_dim; else
+    `value` may be a result of its own, and is the key where left out. `fused`: in one call, which keeps the
+    scores to itself (FlashAttention).
     """
 
     kind: Literal["attention"]
@@ -79,10 +81,19 @@ class Attention(OperatorBase):
     num_heads: Count = 1
     head_dim: Count | None = None
     projected: bool = True
+    value: Name | None = None
+    fused: bool = False
+
+    @model_validator(mode="after")
+    def _value_is_not_projected(self) -> Attention:
+        if self.projected and self.value is not None:
+            raise ValueErrorAt("projected attention makes values of the key; expected none", ("value",))
+        return self
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""
-        return (self.query, self.key or self.query)
+        key = self.key or self.query
+        return (self.query, key) if self.value is None else (self.query, key, self.value)
 
     def inner_width(self, shapes: Shapes) -> int:
         """Width of all heads together. [elements]"""
@@ -102,6 +113,9 @@ class Attention(OperatorBase):
                 f"expects query, key and heads of one width where nothing is projected, "
                 f"gets {query.width}, {key.width} and {inner}"
             )
+        if self.value is not None and shapes[self.value] != key:
+            got = f"{shapes[self.value].length} x {shapes[self.value].width} from {self.value}"
+            raise ValueError(f"expects values like the keys, {key.length} x {key.width}, gets {got}")
         return query
 
     def num_parameters(self, shapes: Shapes) -> int:
@@ -114,12 +128,12 @@ class Attention(OperatorBase):
 
 
 class Recurrent(OneInput):
-    """A recurrent layer over a sequence: plain tanh RNN, GRU, or AUGRU.
+    """A recurrent layer over a sequence: plain tanh RNN, GRU, LSTM, or AUGRU.
 
     AUGRU is a GRU whose update gate the attention score scales (Zhou et al., AAAI 2019, section 4.3).
     """
 
-    kind: Literal["rnn", "gru", "augru"]
+    kind: Literal["rnn", "gru", "lstm", "augru"]
     hidden_size: Count
     returns: Literal["sequence", "last"] = "sequence"
     attention: Name | None = None
@@ -133,7 +147,7 @@ class Recurrent(OneInput):
     @property
     def num_gates(self) -> int:
         """Matrices of the hidden size that each step multiplies with."""
-        return 1 if self.kind == "rnn" else 3
+        return {"rnn": 1, "lstm": 4}.get(self.kind, 3)
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""

@@ -124,6 +124,8 @@ class LatencyTable:
         Costs that no fit stands behind.
     inputs : tuple of InputFile
         The files of the model and the device.
+    notes : tuple of str
+        What a reader must know of the model file.
     """
 
     model: str
@@ -135,6 +137,7 @@ class LatencyTable:
     rows: tuple[BatchBreakdown, ...]
     assumptions: tuple[str, ...]
     inputs: tuple[InputFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def latency_table(
@@ -198,6 +201,7 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
+        notes=() if model.unmodelled is None else (model.unmodelled.said,),
     )
 
 

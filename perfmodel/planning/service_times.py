@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 from functools import cached_property
-from math import hypot, log, sqrt
+from math import hypot, log, log1p, sqrt
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import AnyNode, ServingNode, request_mix
 from perfmodel.planning.sensitivity import Errors
@@ -41,6 +42,8 @@ offloaded requests take 1.51 times as long as the profile says. One run of one m
 (docs/reports/validate-h200-overloaded.json), so it is an error either way and no correction. [ln]"""
 EDITED_SPREAD = log(1.5)
 """Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
+_MOST_LEFT_OUT = 0.99
+"""Share from which a file says nothing about its module's time: its spread ends at a factor of 100. [1]"""
 
 WORTH_SAYING = 0.005
 """Share of the time from which the conversion of inputs is mentioned. [1]"""
@@ -84,7 +87,7 @@ class NodeTimes:
                 if node.model.name in node.cpu.anchors
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
-            cpu = hypot(alone, loaded_spread(node.cpu, node.cores))
+            cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model))
         return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
 
     @cached_property
@@ -151,7 +154,7 @@ class NodeTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
-        notes = []
+        notes = [] if self._node.model.unmodelled is None else [self._node.model.unmodelled.said]
         if self._node.num_accelerators and not self._offloaded:
             notes.append(
                 "no query is offloaded: the accelerator is paid for and idle; set "
@@ -326,6 +329,21 @@ def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
     )
 
 
+def left_out_spread(model: RecModel) -> float:
+    """Spread of the time of a model whose file leaves a share of its work out: -ln(1 - share). [ln]
+
+    By so much the time would be longer if what is left out took as long as its share of the work.
+
+    Parameters
+    ----------
+    model : RecModel
+        The model.
+    """
+    if model.unmodelled is None:
+        return 0.0
+    return -log1p(-min(model.unmodelled.share, _MOST_LEFT_OUT))
+
+
 def loaded_spread(cpu: Device, cores: int) -> float:
     """What the slow-down by a serving stack adds, all `cores` being busy. [ln]
 
@@ -360,6 +378,7 @@ def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> flo
     time = node.accelerator_time(items)
     assert time is not None, "there is an accelerator"
     found = device_error(node.accelerator, node.model.name, time, np.ones(1))
+    found = hypot(found, left_out_spread(node.model))
     issued_beside_cores = node.accelerator.launches and largest_cpu_launch_items(policy, sizes.max_items)
     return hypot(found, BESIDE_CORES_SPREAD) if issued_beside_cores else found
 

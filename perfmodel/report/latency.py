@@ -35,4 +35,5 @@ def latency_page(result: LatencyTable) -> RenderableType:
     last = max(result.rows, key=lambda row: row.batch_size)
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
     said = f"times: {result.service_times_of}{left_out}"
-    return Group(title, said, "", table, "", operators, "", *assumption_lines(result.assumptions))
+    notes = [f"note: {note}" for note in result.notes]
+    return Group(title, said, "", table, "", operators, "", *notes, *assumption_lines(result.assumptions))

@@ -67,6 +67,7 @@ class CapacityDocument(Saved):
     simulated_queries: int | None
     reason: str | None
     asked: dict[str, Any]
+    notes: list[str]
 
 
 def capacity_document(result: Capacity) -> CapacityDocument:
@@ -108,4 +109,5 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "simulated_queries": None if result.greatest is None else result.greatest.num_queries,
         "reason": result.reason,
         "asked": dict(question.asked),
+        "notes": list(question.node_notes),
     }

@@ -37,6 +37,7 @@ class LatencyDocument(Saved):
     co_located: int
     rows: list[BatchDocument]
     assumptions: list[str]
+    notes: list[str]
 
 
 @document
@@ -75,4 +76,5 @@ def latency_document(result: LatencyTable) -> LatencyDocument:
             for row in result.rows
         ],
         "assumptions": list(result.assumptions),
+        "notes": list(result.notes),
     }

@@ -166,7 +166,7 @@ class FactorizationMachine(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A layer that no operator of a model file stands for, between two that have one."""
+    """A layer over windows, between two over whole vectors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,6 +176,19 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.after(self.convolution(self.before(x).view(-1, 3, 4)).flatten(1))  # type: ignore[no-any-return]
+
+
+class Spectral(nn.Module):
+    """A filter in the frequency domain, as FMLP-Rec has it: no operator of a model file stands for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.Linear(10, 12)
+        self.after = nn.Linear(12, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(self.before(x))
+        return self.after(torch.fft.irfft(spectrum, n=12))  # type: ignore[no-any-return]
 
 
 class Branching(nn.Module):
@@ -242,6 +255,10 @@ def factorization_machine() -> tuple[nn.Module, tuple[Any, ...]]:
 
 def convolution() -> tuple[nn.Module, Tensor]:
     return Convolution(), torch.rand(BATCH, 10)
+
+
+def spectral() -> tuple[nn.Module, Tensor]:
+    return Spectral(), torch.rand(BATCH, 10)
 
 
 def branching() -> tuple[nn.Module, Tensor]:

@@ -1,0 +1,335 @@
+"""Modules whose work is easily lost or mistaken at import: one for each kind seen in public libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Made = tuple[nn.Module, tuple[Any, ...]]
+
+
+class Serving(nn.Module):
+    """One user, N candidates: the user's tower runs once a request, and its result is broadcast."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.user = nn.Sequential(nn.Linear(width, 24), nn.ReLU(), nn.Linear(24, 8))
+        self.item = nn.Embedding(1000, 8)
+
+    def forward(self, user: Tensor, items: Tensor) -> Tensor:
+        return (self.user(user) * self.item(items)).sum(1)
+
+
+class Expanded(Serving):
+    """The same with the user's vector expanded, and a layer over both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = nn.Linear(16, 1)
+
+    def forward(self, user: Tensor, items: Tensor) -> Tensor:
+        item = self.item(items)
+        return self.top(torch.cat([self.user(user).expand(items.shape[0], -1), item], 1))  # type: ignore[no-any-return]
+
+
+class History(nn.Module):
+    """The history of one user beside N candidates, from one table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(500, 8)
+        self.top = nn.Linear(16, 1)
+
+    def forward(self, history: Tensor, items: Tensor) -> Tensor:
+        user, item = self.items(history).mean(1), self.items(items)
+        return self.top(torch.cat([user.repeat(len(items), 1), item], 1))  # type: ignore[no-any-return]
+
+
+class FloatIds(nn.Module):
+    """Ids in one matrix of floats, beside dense values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1000, 16)
+        self.quotient = nn.Embedding(250, 4)
+        self.layer = nn.Linear(16 + 4 + 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.table(x[:, 0].long()), self.quotient((x[:, 1] / 4).long())
+        return self.layer(torch.cat([first, second, x[:, 2:]], 1))  # type: ignore[no-any-return]
+
+
+class Packed(nn.Module):
+    """Query, key and value as slices of one projection, with several heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packed = nn.Linear(16, 48)
+        self.out = nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = (part.view(b, n, 4, 4).transpose(1, 2) for part in self.packed(x).chunk(3, -1))
+        weights = torch.softmax(q @ k.transpose(-2, -1), -1)
+        return self.out((weights @ v).transpose(1, 2).reshape(b, n, 16)[:, -1])  # type: ignore[no-any-return]
+
+
+class Jagged(nn.Module):
+    """One list of ids for two tables, cut by lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(
+            nn.EmbeddingBag(100, 8, mode="sum", include_last_offset=True) for _ in range(2)
+        )
+        self.top = nn.Linear(16, 1)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        parts = torch.split(values, lengths.sum(1).tolist())
+        zero = torch.zeros(1, dtype=torch.long)
+        bags = [
+            table(part, torch.cat([zero, length.cumsum(0)]))
+            for table, part, length in zip(self.tables, parts, lengths, strict=True)
+        ]
+        return self.top(torch.cat(bags, 1))  # type: ignore[no-any-return]
+
+
+class Chosen(nn.Module):
+    """Only the ids that are not 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(100, 8)
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.top(self.table(values[values.nonzero().flatten()]))  # type: ignore[no-any-return]
+
+
+class Experts(nn.Module):
+    """Eight experts in one weight of three dimensions, by the product that `form` names."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.weights = nn.Parameter(torch.rand(8, 16, 4))
+        self.top = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.form == "matmul":
+            outputs = (x[:, None, None, :] @ self.weights).squeeze(2)
+        elif self.form == "einsum":
+            outputs = torch.einsum("bi,eio->beo", x, self.weights)
+        elif self.form == "tensordot":
+            outputs = torch.tensordot(x, self.weights, dims=([1], [1]))
+        else:
+            outputs = torch.bmm(x.expand(8, -1, -1), self.weights).transpose(0, 1)
+        return self.top(outputs.sum(1))  # type: ignore[no-any-return]
+
+
+class Fields(nn.Module):
+    """A layer of its own for each of six fields: one batched product with weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.rand(6, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), self.weights).transpose(0, 1).flatten(1)
+
+
+class Masked(nn.Module):
+    """A causal mask made from the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(100, 8)
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, length = self.table(ids), ids.shape[1]
+        seen = torch.tril((ids != 0).unsqueeze(1).expand(-1, length, -1)).float()
+        weights = torch.softmax(x @ x.transpose(1, 2) + (1 - seen) * -1e4, -1)
+        return self.top((weights @ x)[:, -1])  # type: ignore[no-any-return]
+
+
+class Shared(nn.Module):
+    """One table for the history and the candidate; wide and deep parts read the same ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(500, 8)
+        self.wide = nn.Embedding(500, 1)
+        self.top = nn.Linear(16, 1)
+
+    def forward(self, history: Tensor, item: Tensor) -> Tensor:
+        joined = torch.cat([self.items(history).mean(1), self.items(item)], 1)
+        return self.top(joined) + self.wide(item)  # type: ignore[no-any-return]
+
+
+class Tied(nn.Module):
+    """Scores over all items with the table's own weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(300, 8)
+
+    def forward(self, history: Tensor) -> Tensor:
+        return self.items(history).mean(1) @ self.items.weight.t()
+
+
+class Unread(nn.Module):
+    """A layer whose result nothing reads, and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = nn.Linear(8, 32)
+        self.first, self.second = nn.Linear(8, 1), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.dropped(x)
+        return self.first(x), self.second(x)
+
+
+class Bag(nn.Module):
+    """Bags pooled by `mode`, or weighted."""
+
+    def __init__(self, mode: str, *, weighted: bool = False) -> None:
+        super().__init__()
+        self.table = nn.EmbeddingBag(100, 8, mode=mode)
+        self.weighted = weighted
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, ids: Tensor, weights: Tensor) -> Tensor:
+        pooled = self.table(ids, per_sample_weights=weights) if self.weighted else self.table(ids)
+        return self.top(torch.cat([pooled[:, :7], weights[:, :1]], 1))  # type: ignore[no-any-return]
+
+
+class Lstm(nn.Module):
+    """An LSTM over a sequence, its last state to a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(8, 6, batch_first=True)
+        self.top = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(self.layer(x)[0][:, -1])  # type: ignore[no-any-return]
+
+
+class Filled(nn.Module):
+    """A result written into a tensor of zeros, column by column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 3) for _ in range(2))
+        self.top = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        filled = torch.zeros(x.shape[0], 6)
+        for index, layer in enumerate(self.layers):
+            filled[:, 3 * index : 3 * index + 3] = layer(x)
+        return self.top(filled)  # type: ignore[no-any-return]
+
+
+def ids(high: int, *shape: int) -> Tensor:
+    return torch.randint(1, high, shape)
+
+
+def serving() -> Made:
+    return Serving(), (torch.rand(1, 32), ids(1000, 10))
+
+
+def serving_by_chance() -> Made:
+    """As many candidates as the user has features."""
+    return Serving(), (torch.rand(1, 32), ids(1000, 32))
+
+
+def expanded() -> Made:
+    return Expanded(), (torch.rand(1, 32), ids(1000, 10))
+
+
+def history() -> Made:
+    return History(), (ids(500, 1, 50), ids(500, 20))
+
+
+def history_by_chance() -> Made:
+    return History(), (ids(500, 1, 50), ids(500, 50))
+
+
+def float_ids() -> Made:
+    x = torch.rand(8, 7)
+    x[:, 0], x[:, 1] = torch.arange(8.0), torch.arange(8.0)
+    return FloatIds(), (x,)
+
+
+def packed() -> Made:
+    return Packed(), (torch.rand(8, 10, 16),)
+
+
+def jagged() -> Made:
+    return Jagged(), (ids(100, 48), torch.full((2, 8), 3))
+
+
+def chosen() -> Made:
+    return Chosen(), (ids(100, 8),)
+
+
+def convolution() -> Made:
+    return nn.Sequential(nn.Conv1d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8, 1)), (
+        torch.rand(8, 6, 10),
+    )
+
+
+def by_matmul() -> Made:
+    return Experts("matmul"), (torch.rand(8, 16),)
+
+
+def by_einsum() -> Made:
+    return Experts("einsum"), (torch.rand(8, 16),)
+
+
+def by_tensordot() -> Made:
+    return Experts("tensordot"), (torch.rand(8, 16),)
+
+
+def by_bmm() -> Made:
+    return Experts("bmm"), (torch.rand(9, 16),)
+
+
+def fields() -> Made:
+    return Fields(), (torch.rand(10, 6, 8),)
+
+
+def masked() -> Made:
+    return Masked(), (ids(100, 8, 20),)
+
+
+def shared() -> Made:
+    return Shared(), (ids(500, 8, 20), ids(500, 8))
+
+
+def tied() -> Made:
+    return Tied(), (ids(300, 8, 20),)
+
+
+def unread() -> Made:
+    return Unread(), (torch.rand(6, 8),)
+
+
+def mean_bag() -> Made:
+    return Bag("mean"), (ids(100, 6, 5), torch.rand(6, 5))
+
+
+def weighted_bag() -> Made:
+    return Bag("sum", weighted=True), (ids(100, 6, 5), torch.rand(6, 5))
+
+
+def lstm() -> Made:
+    return Lstm(), (torch.rand(8, 5, 8),)
+
+
+def filled() -> Made:
+    return Filled(), (torch.rand(6, 4),)

@@ -1,0 +1,157 @@
+"""What import used to lose or mistake: the right counts of each module, worked out by hand."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from calibration.importing.factory import load_example
+from calibration.importing.importer import Imported, import_example
+from calibration.runtime.programme import build_programme
+
+MODULES = Path(__file__).with_name("lost.py")
+
+
+class Counts(NamedTuple):
+    """What a module does: FLOP of products and rows of an item and of the query; bytes of its tables."""
+
+    flop: float
+    rows: float = 0.0
+    query_flop: float = 0.0
+    query_rows: float = 0.0
+    table_bytes: float = 0.0
+
+
+TOWER = 2 * (32 * 24 + 24 * 8)
+COUNTS = {
+    "serving": Counts(0, 1, TOWER, table_bytes=4 * 8000),
+    "serving_by_chance": Counts(0, 1, TOWER, table_bytes=4 * 8000),
+    "expanded": Counts(2 * 16, 1, TOWER, table_bytes=4 * 8000),
+    "history": Counts(2 * 16, 1, 0, 50, 4 * 4000),
+    "history_by_chance": Counts(2 * 16, 1, 0, 50, 4 * 4000),
+    "float_ids": Counts(2 * 25, 2, table_bytes=4 * (16000 + 1000)),
+    # packed projection, then 4 heads of 10 x 4 x 10 twice, then the last vector's layer
+    "packed": Counts(2 * 10 * 16 * 48 + 2 * 2 * 4 * 10 * 4 * 10 + 2 * 16),
+    "jagged": Counts(2 * 16, 6, table_bytes=2 * 4 * 800),
+    "chosen": Counts(2 * 8, 1, table_bytes=4 * 800),
+    "convolution": Counts(2 * 8 * (6 * 3) * 4 + 2 * 32),
+    **dict.fromkeys(("by_matmul", "by_einsum", "by_tensordot", "by_bmm"), Counts(2 * 8 * 16 * 4 + 2 * 4)),
+    "fields": Counts(6 * 2 * 8 * 8),
+    "masked": Counts(2 * 2 * 20 * 8 * 20 + 2 * 8, 20, table_bytes=4 * 800),
+    "shared": Counts(2 * 16, 22, table_bytes=4 * (4000 + 500)),
+    "tied": Counts(2 * 8 * 300, 20, table_bytes=4 * 2400),
+    "unread": Counts(2 * 8 * (32 + 1 + 2)),
+    "mean_bag": Counts(2 * 8, 5, table_bytes=4 * 800),
+    "weighted_bag": Counts(2 * 8, 5, table_bytes=4 * 800),
+    # 4 gates of 6 from 8 inputs and 6 states, 5 steps
+    "lstm": Counts(5 * 2 * 4 * 6 * (8 + 6) + 2 * 6),
+    "filled": Counts(2 * (2 * 4 * 3) + 2 * 6),
+}
+
+
+@functools.cache
+def imported(factory: str) -> Imported:
+    return import_example(load_example(f"{MODULES}:{factory}"), factory.replace("_", "-"))
+
+
+def operators(factory: str) -> dict[str, dict[str, Any]]:
+    model = imported(factory).model
+    return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
+
+
+@pytest.mark.parametrize("factory", COUNTS)
+def test_counts_are_those_worked_out_by_hand(factory: str) -> None:
+    expected, result = COUNTS[factory], imported(factory)
+    items = load_example(f"{MODULES}:{factory}").batch_size
+    model = result.model
+    assert result.product_flop_per_item == pytest.approx(expected.flop + expected.query_flop / items)
+    assert result.counted_flop_per_item == pytest.approx(result.product_flop_per_item)
+    assert model.lookups_per_item == expected.rows
+    assert model.lookups_per_query == expected.query_rows
+    assert model.embedding_bytes == expected.table_bytes
+    assert result.unrecognised == ()
+    assert model.unmodelled is None
+
+
+@pytest.mark.parametrize("factory", COUNTS)
+def test_what_was_imported_runs(factory: str) -> None:
+    model = imported(factory).model
+    programme = build_programme(model, seed=1)
+    output = programme.run(programme.inputs(5, np.random.default_rng(1)))
+    assert output.shape[0] == 5
+    assert output[0].numel() == model.shapes()[model.operators[-1].name].elements
+
+
+def test_the_user_is_the_querys_and_not_the_items() -> None:
+    assert operators("serving") == operators("serving_by_chance")
+    assert operators("serving")["user"]["scope"] == "query"
+    assert imported("serving").model.query_dense_features == 32
+    assert imported("serving").model.dense_features == 0
+
+
+def test_ids_that_pass_through_floats_are_indices() -> None:
+    found = operators("float_ids")
+    assert found["table"]["tables"][0]["indices"] == "to"
+    assert found["to"] == {"kind": "elementwise", "inputs": ("dense.view",), "function": "to"}
+    assert imported("float_ids").model.dense_features == 7
+
+
+def test_slices_of_one_projection_are_not_the_same() -> None:
+    products = [op for op in operators("packed").values() if op["kind"] == "batch_matmul"]
+    assert [product["products"] for product in products] == [4, 4]
+    assert products[0]["left"] != products[0]["right"]
+
+
+def test_weights_of_their_own_are_groups_and_shared_ones_are_not() -> None:
+    (layer,) = [op for op in operators("fields").values() if op["kind"] == "mlp"]
+    assert (layer["groups"], layer["widths"]) == (6, (8, 8))
+    for form in ("matmul", "einsum", "tensordot"):
+        assert "groups" not in next(op for op in operators(f"by_{form}").values() if op["kind"] == "mlp")
+    assert imported("by_einsum").model.dense_parameter_bytes == 4 * (16 * 32 + 32 + 4 + 1)
+
+
+def test_masks_of_ids_are_no_input_of_the_request() -> None:
+    model = imported("masked").model
+    assert model.dense_features == 0
+    assert operators("masked")["ids"] == {"kind": "ids", "count": 20}
+    assert operators("masked")["table"]["tables"][0]["indices"] == "ids"
+
+
+def test_one_table_read_twice_is_one_memory_and_its_ids_are_converted_once() -> None:
+    found = operators("shared")
+    assert found["items"]["tables"][0]["memory"] == found["items_2"]["tables"][0]["memory"]
+    assert found["items_2"]["tables"][0]["indices"] == found["wide"]["tables"][0]["indices"] == "item"
+    assert imported("shared").model.num_tables == 2
+
+
+def test_tied_scores_hold_no_weights_of_their_own() -> None:
+    model = imported("tied").model
+    assert model.embedding_bytes == 4 * 300 * 8
+    assert model.dense_parameter_bytes == 0
+
+
+def test_what_nothing_reads_is_kept_and_named() -> None:
+    model = imported("unread").model
+    assert set(model.unread) == {"dropped", "second"}
+    assert model.operators[-1].name == "first"
+
+
+def test_pooling_is_kept() -> None:
+    assert operators("mean_bag")["table"]["pooling"] == "mean"
+    weighted = operators("weighted_bag")["table"]
+    assert weighted["weights"] == "dense"
+
+
+def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
+    module, (user, items) = _made("expanded")
+    assert operators("expanded")["top"]["widths"] == (16, 1)
+    assert (module(user, items[:1]).shape[0], module(user, items).shape[0]) == (1, 10)
+
+
+def _made(factory: str) -> Any:
+    example = load_example(f"{MODULES}:{factory}")
+    return example.module, example.inputs
