@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 
-from perfmodel.report.console import PageConsole
+from perfmodel.report.console import PageConsole, Trimmed
 
 
 def print_page(page: RenderableType) -> None:
-    """Print a page on stdout, as wide as the terminal, at least wide enough for the tables."""
-    PageConsole().print(page)
+    """Print a page on stdout, as wide as the terminal."""
+    PageConsole().print(Trimmed(page), crop=False)

@@ -74,10 +74,9 @@ class Shown(ABC):
         return page_text(self._page())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from perfmodel.report.console import LEAST_WIDTH, PageConsole
+        from perfmodel.report.console import PageConsole, Trimmed
 
-        wide = options.update(width=max(options.max_width, LEAST_WIDTH))
-        yield from PageConsole().render(self._page(), wide)
+        yield from PageConsole(width=options.max_width).render(Trimmed(self._page()), options)
 
     def _repr_html_(self) -> str:
         from perfmodel.report.console import page_html

@@ -7,8 +7,14 @@ from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import assumption_lines, node_words, number, times_of
 from perfmodel.units import MS
+
+POOLS = {"cpu": "the cores", "accelerator": "the accelerators"}
+
+FULL = 0.9
+"""Of what the executors can serve at most: from here on, they limit rather than the tail. [1]"""
 
 
 def capacity_page(result: Capacity) -> RenderableType:
@@ -27,7 +33,8 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_row("plan for", _plan(result, bound))
     table.add_row("largest load", f"{rate_interval(greatest)}, {bound}: as likely too high as too low")
     if result.budget is not None and result.budget.band_qps is not None:
-        table.add_row("calibration", rate_band(result.budget.band_qps, result.errors))
+        table.add_row("it may be", rate_band(result.budget.band_qps, result.errors))
+    table.add_row("limited by", limit(result))
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
     for percentile, latency in at.run.percentiles.items():
         table.add_row(f"p{100 * percentile:g} there", f"{number(latency.value_s / MS, 4)} ms")
@@ -35,11 +42,10 @@ def capacity_page(result: Capacity) -> RenderableType:
     if at.accelerator_utilisation is not None:
         used += f", {number(100 * at.accelerator_utilisation)} % of the accelerators"
     table.add_row("utilisation there", used)
-    table.add_row("sensitivity there", sensitivity(at.latency_budget, result.budget))
-    limit = (
-        f"{number(result.saturation_qps, 4)} queries/s fill the {result.bottleneck} with all executors busy"
-    )
-    table.add_row("saturation", f"{limit}; this is {number(100 * rate / result.saturation_qps)} % of it")
+    for label, said in sensitivity(at.latency_budget, result.budget):
+        table.add_row(label, said)
+    filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
+    table.add_row("saturation", f"{filled}; this is {number(100 * rate / result.saturation_qps)} % of it")
     if node.tdp_w is not None:
         per_w = number(rate / node.tdp_w)
         table.add_row("power, static TDP", f"{number(node.tdp_w)} W: {per_w} queries/s/W")
@@ -50,7 +56,56 @@ def capacity_page(result: Capacity) -> RenderableType:
     interval_note = (
         f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
     )
-    return Group(head, "", table, "", interval_note, *notes, *assumption_lines(node.assumptions))
+    curve: list[RenderableType] = ["", _curve(result)] if result.curve else []
+    return Group(head, "", table, *curve, "", interval_note, *notes, *assumption_lines(node.assumptions))
+
+
+def limit(result: Capacity) -> str:
+    """What keeps the load from being larger, in words."""
+    at, rate = result.at_capacity, result.latency_bounded_qps
+    if at is None or rate is None:
+        return result.reason or "nothing"
+    share = rate / result.saturation_qps
+    pool = POOLS[result.bottleneck]
+    breakdown = at.accelerator if result.bottleneck == "accelerator" else at.cpu
+    if breakdown is None or not breakdown.operators:
+        most = ""
+    else:
+        first = max(breakdown.operators, key=lambda operator: operator.seconds)
+        most = f"; {number(100 * first.share)} % of their time is {first.name}, bound by {first.bound}"
+    if share >= FULL:
+        return f"{pool}, which are full{most}"
+    sla = result.question.sla
+    tail = f"the tail: p{100 * sla.percentile:g} reaches {number(sla.latency_ms)} ms"
+    return f"{tail} while {pool} are at {number(100 * share)} % of what they can serve{most}"
+
+
+def _curve(result: Capacity) -> FittingTable:
+    """The SLA's percentile at other loads, as bars up to twice the bound."""
+    sla = result.question.sla
+    name = f"p{100 * sla.percentile:g} ms"
+    columns = [
+        Column(heading="queries/s", right=True),
+        Column(heading="cores busy", right=True, leaves=1),
+        Column(heading=name, right=True),
+        Column(heading="SLA"),
+        Column(heading="", is_bar=True, leaves=2),
+    ]
+    rows = []
+    for point in result.curve:
+        value_ms = point.percentiles[sla.percentile].value_s / MS
+        meets = value_ms <= sla.latency_ms
+        rows.append(
+            [
+                number(point.rate_qps, 4),
+                f"{100 * point.cpu_utilisation:.1f} %",
+                number(value_ms, 4),
+                "within" if meets else "beyond",
+                f"{'green' if meets else 'red'} {min(1.0, value_ms / (2.0 * sla.latency_ms)):.4f}",
+            ]
+        )
+    title = f"latency against load; half a bar is the SLA's {number(sla.latency_ms)} ms"
+    return FittingTable(columns, rows, title)
 
 
 def _plan(result: Capacity, bound: str) -> str:

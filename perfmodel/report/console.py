@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 LEAST_WIDTH = 100
-"""Of a page whose width is ours to choose: the tables fit. [characters]"""
+"""Of a page whose width is ours to choose, in a file or a notebook. [characters]"""
+
+LEAST_TERMINAL = 40
+"""Narrower ones are written as if they had this width: figures have to stay whole. [characters]"""
 
 _STYLE = re.compile(r"(\[(?:/|dim|bold(?: [a-z]+)?)\])")
 """The styles that pages use; every other bracket is text, such as an extra of a package or a file's name."""
@@ -21,7 +27,10 @@ class PageConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, force_jupyter=False, **options)
-        self.width = max(self.width, LEAST_WIDTH)
+        if "width" not in options:
+            # A terminal knows its width, COLUMNS states one; what is piped has none.
+            is_known = self.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+            self.width = max(self.width, LEAST_TERMINAL) if is_known else LEAST_WIDTH
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Turn a page's text into styled text."""
@@ -38,17 +47,41 @@ class PageConsole(Console):
         return shown
 
 
-def page_text(page: RenderableType) -> str:
-    """A page without colours, as wide as the terminal is."""
-    console = PageConsole(color_system=None)
+class Trimmed:
+    """A page whose lines end with their last sign: no blanks that wrap on a narrow terminal."""
+
+    def __init__(self, page: RenderableType) -> None:
+        self._page = page
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._page, options, pad=False):
+            yield from _trimmed(line)
+            yield Segment.line()
+
+
+def _trimmed(line: Iterable[Segment]) -> Iterator[Segment]:
+    """The segments of a line without the blanks at its end."""
+    segments = list(line)
+    while segments and not segments[-1].text.rstrip():
+        segments.pop()
+    if segments:
+        last = segments.pop()
+        segments.append(Segment(last.text.rstrip(), last.style, last.control))
+    yield from segments
+
+
+def page_text(page: RenderableType, width: int | None = None) -> str:
+    """A page without colours, as wide as the terminal is, or so many characters."""
+    options = {} if width is None else {"width": width}
+    console = PageConsole(color_system=None, **options)
     with console.capture() as captured:
-        console.print(page)
+        console.print(Trimmed(page), crop=False)
     return captured.get().removesuffix("\n")
 
 
 def page_html(page: RenderableType) -> str:
     """A page as HTML that stands in another page: one block of text with its colours."""
     console = PageConsole(file=StringIO(), record=True, color_system="truecolor", width=LEAST_WIDTH)
-    console.print(page)
+    console.print(Trimmed(page), crop=False)
     style = "white-space: pre; overflow-x: auto; line-height: normal; font-family: Menlo, Consolas, monospace"
     return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')

@@ -75,19 +75,21 @@ def deciding_lines(deciding: Deciding | None) -> list[str]:
     return lines
 
 
-def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> str:
-    """What 1 % of service time costs in p99 and in capacity, and how far the cliff is."""
+def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> list[tuple[str, str]]:
+    """What 1 % of service time costs in p99 and in capacity, and how far the cliff is: labels and words."""
     said = []
     p99 = None if latency is None else latency.responses.get(0.99)
     if p99 is not None:
         said.append(f"p99 rises {number(p99)} %")
     if rate is not None and rate.response is not None:
         said.append(f"capacity falls {number(-rate.response)} %")
-    text = f"{' and '.join(said)} for each 1 % of service time" if said else ""
+    lines = [("if service times grow 1 %", " and ".join(said))] if said else []
     if latency is None:
-        return text or "–"
+        return lines
     if latency.to_saturation < 0.0:
-        cliff = "beyond the cliff: with all executors busy the node could not keep up"
+        cliff = "none: a burst that keeps all executors busy starts a backlog that does not end"
     else:
-        cliff = f"{number(100 * latency.to_saturation)} % from the cliff"
-    return f"{text}: {cliff}" if text else cliff
+        cliff = (
+            f"{number(100 * latency.to_saturation)} % longer service times, and no load like this is served"
+        )
+    return [*lines, ("room up to the cliff", cliff)]

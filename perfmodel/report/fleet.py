@@ -7,6 +7,7 @@ from rich.table import Table
 
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.report.error_budget import error_source, probability
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, interval_ms, number, times_of
 from perfmodel.units import MS
@@ -94,22 +95,28 @@ def _range(fractions: list[float]) -> str:
     return f"{most} %" if least == most else f"{least} to {most} %"
 
 
-def _windows(result: FleetPrediction) -> Table:
-    table = Table(title="windows", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("from s", "queries/s", "cores busy", "p50 ms", "p95 ms", "p99 ms", "W"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
+def _windows(result: FleetPrediction) -> FittingTable:
+    """A row a window; on a narrow page W goes first, then p50, the busy cores, and the bars of the load."""
+    leaving = {"W": 1, "p50 ms": 2, "cores busy": 3}
+    headings = ("from s", "queries/s", "cores busy", "p50 ms", "p95 ms", "p99 ms", "W")
+    columns = [Column(heading=each, right=True, leaves=leaving.get(each, 0)) for each in headings]
+    columns += [Column(heading="verdict"), Column(heading="", is_bar=True, leaves=4)]
+    most = max(window.window.rate_qps for window in result.windows)
+    rows = []
     for window in _shown(result.windows):
         values = [window.percentiles.get(percentile) for percentile in (0.5, 0.95, 0.99)]
-        table.add_row(
-            number(window.window.start_s),
-            number(window.window.rate_qps, 4),
-            f"{100 * window.cpu_utilisation:.1f} %",
-            *(number(None if value is None else value.value_s / MS, 4) for value in values),
-            number(window.load_power_w),
-            SHORT_VERDICTS[window.verdict],
+        rows.append(
+            [
+                number(window.window.start_s),
+                number(window.window.rate_qps, 4),
+                f"{100 * window.cpu_utilisation:.1f} %",
+                *(number(None if value is None else value.value_s / MS, 4) for value in values),
+                number(window.load_power_w),
+                SHORT_VERDICTS[window.verdict],
+                f"{window.window.rate_qps / most:.4f}",
+            ]
         )
-    return table
+    return FittingTable(columns, rows, "windows; the bars are the load")
 
 
 def _shown(windows: tuple[FleetWindow, ...]) -> list[FleetWindow]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from perfmodel.planning.breakdown import LatencyTable
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import assumption_lines, number, operator_table
 from perfmodel.units import MS
 
@@ -23,15 +23,14 @@ def latency_page(result: LatencyTable) -> RenderableType:
     beside = f", {result.co_located} copies on one socket" if result.co_located > 1 else ""
     title = f"[bold]{result.model} on {result.device} ({result.stack}){beside}[/]"
     left_out = f", without {', '.join(result.without)}" if result.without else ""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("batch", "ms", "us/item"):
-        table.add_column(heading, justify="right")
-    table.add_column("basis")
+    columns = [Column(heading=each, right=True) for each in ("batch", "ms", "us/item")]
+    columns += [Column(heading="basis", leaves=2), Column(heading="", is_bar=True, leaves=1)]
+    most_us, rows = max(1e6 * row.seconds / row.batch_size for row in result.rows), []
     for row in result.rows:
         per_item_us = 1e6 * row.seconds / row.batch_size
-        table.add_row(
-            str(row.batch_size), number(row.seconds / MS, 4), number(per_item_us, 4), row.basis.label
-        )
+        figures = [str(row.batch_size), number(row.seconds / MS, 4), number(per_item_us, 4)]
+        rows.append([*figures, row.basis.label, f"{per_item_us / most_us:.4f}"])
+    table = FittingTable(columns, rows)
     last = max(result.rows, key=lambda row: row.batch_size)
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
     said = f"times: {result.service_times_of}{left_out}"

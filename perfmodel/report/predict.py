@@ -15,6 +15,7 @@ from perfmodel.report.error_budget import (
     rate_interval,
     sensitivity,
 )
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import (
     assumption_lines,
     interval_ms,
@@ -53,6 +54,8 @@ def predict_page(result: Prediction) -> RenderableType:
         "",
         _figures(result),
     ]
+    if result.run.percentiles and result.run.worst is None:
+        parts += ["", _chart(result)]
     if result.cpu is not None:
         title = f"where a core spends a batch of {result.cpu.batch_size}, at this load"
         parts += ["", operator_table(title, result.cpu.operators)]
@@ -62,6 +65,20 @@ def predict_page(result: Prediction) -> RenderableType:
     parts += ["", *_sources(result)]
     parts += [f"note: {note}" for note in result.notes] + assumption_lines(node.assumptions)
     return Group(*parts)
+
+
+def _chart(result: Prediction) -> FittingTable:
+    """The percentiles as bars beside the SLA's bound."""
+    sla = result.question.sla
+    values_ms = {f"p{100 * p:g}": each.value_s / MS for p, each in result.run.percentiles.items()}
+    values_ms[f"SLA of p{100 * sla.percentile:g}"] = sla.latency_ms
+    most_ms = max(values_ms.values())
+    rows = [
+        [name, number(value, 4), f"{'yellow' if name.startswith('SLA') else 'blue'} {value / most_ms:.4f}"]
+        for name, value in values_ms.items()
+    ]
+    columns = [Column(heading="latency"), Column(heading="ms", right=True), Column(heading="", is_bar=True)]
+    return FittingTable(columns, rows)
 
 
 def _because(result: Prediction) -> str:
@@ -106,7 +123,8 @@ def _figures(result: Prediction) -> Table:
     )
     if run.worst is not None:
         _add_worst(table, result)
-    table.add_row("mean latency", interval_ms(run.mean_latency))
+    if run.mean_latency is not None:
+        table.add_row("mean latency", interval_ms(run.mean_latency))
     for percentile, interval in run.percentiles.items():
         known = "" if run.worst is not None else _known(result, percentile)
         table.add_row(f"p{100 * percentile:g}", f"{interval_ms(interval)}{known}")
@@ -114,24 +132,29 @@ def _figures(result: Prediction) -> Table:
         table.add_row("without scatter and pauses", _steady(result.steady))
     throughput = result.throughput_qps
     items = run.throughput_items_per_s
-    table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
+    if throughput is not None:
+        table.add_row("throughput", f"{number(throughput, 4)} queries/s, {number(items, 4)} items/s")
     if run.record is not None and run.record.shed is not None:
         table.add_row("goodput", f"{number(result.goodput_qps, 4)} queries/s served within the SLA's latency")
         table.add_row(
             "shed", f"{number(100 * (result.shed_rate or 0.0))} % of the queries; latencies are of the others"
         )
     table.add_row("largest load within the SLA", _bounded(result))
-    table.add_row("sensitivity", sensitivity(result.latency_budget, result.rate_budget))
+    for label, said in sensitivity(result.latency_budget, result.rate_budget):
+        table.add_row(label, said)
     table.add_row("utilisation", _utilisation(result))
-    service = None if result.mean_service_s is None else result.mean_service_s / MS
-    table.add_row("mean service time", f"{number(service)} ms a request on {_executor(result)}")
+    if result.mean_service_s is not None:
+        service_ms = number(result.mean_service_s / MS)
+        table.add_row("mean service time", f"{service_ms} ms a request on {_executor(result)}")
     tdp_w = result.question.node.tdp_w
     watts = "not known: node.tdp_w says it" if tdp_w is None else f"{number(tdp_w)} W"
-    table.add_row("power, static TDP", f"{watts}: {number(result.qps_per_w)} queries/s/W" if tdp_w else watts)
+    per_tdp = "" if result.qps_per_w is None else f": {number(result.qps_per_w)} queries/s/W"
+    table.add_row("power, static TDP", f"{watts}{per_tdp}" if tdp_w else watts)
     if isinstance(result.question.node, TableNode):  # whose idle power nobody asked for
         return table
-    load_w, per_w = number(result.load_power_w), number(result.qps_per_w_at_load)
-    table.add_row("power, by utilisation", f"{load_w} W: {per_w} queries/s/W")
+    if result.load_power_w is not None:
+        load_w, per_w = number(result.load_power_w), number(result.qps_per_w_at_load)
+        table.add_row("power, by utilisation", f"{load_w} W: {per_w} queries/s/W")
     return table
 
 
@@ -148,7 +171,7 @@ def _steady(run: RunResult) -> str:
 def _known(result: Prediction, percentile: float) -> str:
     """What the service times' error leaves open of a percentile."""
     band = None if result.latency_budget is None else result.latency_budget.bands_s.get(percentile)
-    return "" if band is None else f"; calibration {latency_band(band)}"
+    return "" if band is None else f"; {latency_band(band)} with the error of the service times"
 
 
 def _add_worst(table: Table, result: Prediction) -> None:
@@ -178,7 +201,7 @@ def _bounded(result: Prediction) -> str:
     if budget is None or budget.band_qps is None:
         return text
     low, high = ("none" if end is None else number(end, 4) for end in budget.band_qps)
-    return f"{text}; calibration {low} to {high}"
+    return f"{text}; {low} to {high} with the error of the service times"
 
 
 def _sources(result: Prediction) -> list[str]:
@@ -191,7 +214,9 @@ def _sources(result: Prediction) -> list[str]:
             f"[low, high] are 95 % confidence intervals"
         )
     if result.latency_budget is not None and result.errors.known:
-        lines.append("calibration: the same queries with service times off by that error, either way")
+        lines.append(
+            "with the error of the service times: the same queries, all times longer or shorter by it"
+        )
     if run.num_queries:
         lines.append(f"policy {result.question.policy.name}, simulated by the {result.engine} engine")
     return lines

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.table import Table
-
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import AnyNode
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
 
@@ -29,36 +28,50 @@ def interval_ms(interval: Interval | None) -> str:
     """A latency with its interval, its upper end perhaps unbounded; a dash where there is none."""
     if interval is None:
         return "–"
+    value, low = number(interval.value_s / MS, 4), number(interval.low_s / MS, 4)
     high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
-    return f"{number(interval.value_s / MS, 4)} ms [{number(interval.low_s / MS, 4)}, {high}]"
+    if low == high:
+        # Many queries take just as long: a service time that nothing varies. No interval of luck is left.
+        return f"{value} ms, the service time of many queries"
+    return f"{value} ms [{low}, {high}]"
 
 
-def operator_table(title: str, operators: Sequence[OperatorTime]) -> Table:
-    """One row an operator, kernel family and scope: time, share, work, and what bounds it."""
+def operator_table(title: str, operators: Sequence[OperatorTime]) -> FittingTable:
+    """One row an operator, kernel family and scope: time, share, work, and what bounds it.
+
+    On a narrow page go, one after the other: rows, GB, GFLOP, basis, kind, scope, what bounds it, the bars.
+    """
     of_query = any(operator.scope == "query" for operator in operators)
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("operator")
-    table.add_column("kind")
-    if of_query:
-        table.add_column("scope")
-    for heading in ("ms", "share", "GFLOP", "GB", "rows"):
-        table.add_column(heading, justify="right")
-    table.add_column("bound by")
-    table.add_column("basis")
-    for operator in operators:
-        table.add_row(
+    columns = [
+        Column(heading="operator", is_name=True),
+        Column(heading="kind", leaves=5),
+        *([Column(heading="scope", leaves=6)] if of_query else []),
+        Column(heading="ms", right=True),
+        Column(heading="share", right=True),
+        Column(heading="", is_bar=True, leaves=8),
+        Column(heading="GFLOP", right=True, leaves=3),
+        Column(heading="GB", right=True, leaves=2),
+        Column(heading="rows", right=True, leaves=1),
+        Column(heading="bound by", leaves=7),
+        Column(heading="basis", leaves=4),
+    ]
+    rows = [
+        [
             operator.name,
             operator.kind,
             *([operator.scope] if of_query else []),
             number(operator.seconds / MS),
             f"{100 * operator.share:.1f} %",
+            f"{operator.share:.4f}",
             number(operator.flop / GFLOP),
             number(operator.bytes_moved / GB),
             number(operator.random_rows) if operator.random_rows else "–",
             operator.bound,
             operator.basis.label,
-        )
-    return table
+        ]
+        for operator in operators
+    ]
+    return FittingTable(columns, rows, title)
 
 
 def node_words(node: AnyNode) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import node_words, number, times_of
 
-BAR_CELLS = 40
 FLAT = 0.05
-EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def tune_page(answer: TuneAnswer) -> RenderableType:
@@ -63,44 +60,45 @@ def _paste(answer: TuneAnswer) -> str:
     return " ".join(f"--set {setting}" for setting in answer.settings)
 
 
-def _points(tuning: Tuning) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "batch", "threshold", "queries/s", "queries/s/W", "gain", "gain per W"):
-        table.add_column(heading, justify="left" if not heading else "right")
+def _points(tuning: Tuning) -> FittingTable:
+    """The three answers; on a narrow page first gain per W goes, then queries/s/W."""
+    leaving = {"gain per W": 1, "queries/s/W": 2}
+    headings = ("", "batch", "threshold", "queries/s", "queries/s/W", "gain", "gain per W")
+    columns = [Column(heading=each, right=bool(each), leaves=leaving.get(each, 0)) for each in headings]
+    shown = []
     rows = (("static", tuning.static), ("hill climb", tuning.climb), ("exhaustive", tuning.exhaustive))
     for name, point in rows:
         threshold = point.offload_threshold_items
-        table.add_row(
-            name,
-            str(point.batch_size),
-            "–" if threshold is None else str(threshold),
-            number(point.latency_bounded_qps, 4),
-            number(point.qps_per_w),
-            number(_over(point.latency_bounded_qps, tuning.static.latency_bounded_qps)),
-            number(_over(point.qps_per_w, tuning.static.qps_per_w)),
+        shown.append(
+            [
+                name,
+                str(point.batch_size),
+                "–" if threshold is None else str(threshold),
+                number(point.latency_bounded_qps, 4),
+                number(point.qps_per_w),
+                number(_over(point.latency_bounded_qps, tuning.static.latency_bounded_qps)),
+                number(_over(point.qps_per_w, tuning.static.qps_per_w)),
+            ]
         )
-    return table
+    return FittingTable(columns, shown)
 
 
-def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, by_batch: bool) -> Table:
+def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, by_batch: bool) -> FittingTable:
     """One bar a configuration, the optimum marked."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("batch" if by_batch else "threshold", justify="right")
-    table.add_column("queries/s", justify="right")
-    table.add_column("")
+    columns = [
+        Column(heading="batch" if by_batch else "threshold", right=True),
+        Column(heading="queries/s", right=True),
+        Column(heading="", is_bar=True, leaves=1),
+    ]
+    rows = []
     most = max(tried.latency_bounded_qps or 0.0 for tried in curve)
     for tried in curve:
         qps = tried.latency_bounded_qps
         best = tried.configuration == tuning.exhaustive.configuration
-        bar = Text(_bar((qps or 0.0) / most), style="green" if best else "blue")
+        bar = f"{'green' if best else 'blue'} {(qps or 0.0) / most:.4f}"
         meaning = "no load meets the SLA" if qps is None and tried.below_qps is None else number(qps, 4)
-        table.add_row(_axis_label(tried, by_batch=by_batch), meaning, bar)
-    return table
-
-
-def _bar(fraction: float) -> str:
-    eighths = round(8 * BAR_CELLS * fraction)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+        rows.append([_axis_label(tried, by_batch=by_batch), meaning, bar])
+    return FittingTable(columns, rows, title)
 
 
 def _axis_label(tried: Tried, *, by_batch: bool) -> str:
@@ -124,24 +122,23 @@ def _flatness(curve: Sequence[Tried], what: str, *, by_batch: bool) -> str:
     return f"within {100 * FLAT:g} % of the best: {what} {', '.join(near)}"
 
 
-def _workers(answer: TuneAnswer) -> Table:
+def _workers(answer: TuneAnswer) -> FittingTable:
     title = "by processes x threads"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("workers", "batch", "queries/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    columns = [Column(heading=heading, right=True) for heading in ("workers", "batch", "queries/s")]
+    columns.append(Column(heading="", is_bar=True, leaves=1))
+    rows = []
     most = max(tuning.exhaustive.latency_bounded_qps or 0.0 for tuning in answer.by_threads.values())
     for threads, tuning in answer.by_threads.items():
         best, chosen = tuning.exhaustive, threads == answer.tuning.node.threads
-        bar = Text(_bar((best.latency_bounded_qps or 0.0) / most), style="green" if chosen else "blue")
+        bar = f"{'green' if chosen else 'blue'} {(best.latency_bounded_qps or 0.0) / most:.4f}"
         workers = f"{tuning.node.num_workers} x {threads}"
-        table.add_row(workers, str(best.batch_size), number(best.latency_bounded_qps, 4), bar)
-    return table
+        rows.append([workers, str(best.batch_size), number(best.latency_bounded_qps, 4), bar])
+    return FittingTable(columns, rows, title)
 
 
-def _levels(answer: TuneAnswer) -> Table:
-    table = Table(title="by SLA", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in (
+def _levels(answer: TuneAnswer) -> FittingTable:
+    """A row a level; on a narrow page the last three columns go, from the right."""
+    headings = (
         "SLA",
         "ms",
         "batch",
@@ -151,23 +148,27 @@ def _levels(answer: TuneAnswer) -> Table:
         "gain",
         "gain per W",
         "climb misses",
-    ):
-        table.add_column(heading, justify="left" if heading == "SLA" else "right")
+    )
+    leaving = {"climb misses": 1, "gain per W": 2, "static": 3}
+    columns = [Column(heading=each, right=each != "SLA", leaves=leaving.get(each, 0)) for each in headings]
+    rows = []
     for level, tuning in answer.levels.items():
         best = tuning.exhaustive
         threshold = best.offload_threshold_items
-        table.add_row(
-            level,
-            number(tuning.sla.latency_ms),
-            str(best.batch_size),
-            "–" if threshold is None else str(threshold),
-            number(best.latency_bounded_qps, 4),
-            number(tuning.static.latency_bounded_qps, 4),
-            number(tuning.gain),
-            number(tuning.gain_per_w),
-            "–" if tuning.climb_shortfall is None else f"{100 * tuning.climb_shortfall:.1f} %",
+        rows.append(
+            [
+                level,
+                number(tuning.sla.latency_ms),
+                str(best.batch_size),
+                "–" if threshold is None else str(threshold),
+                number(best.latency_bounded_qps, 4),
+                number(tuning.static.latency_bounded_qps, 4),
+                number(tuning.gain),
+                number(tuning.gain_per_w),
+                "–" if tuning.climb_shortfall is None else f"{100 * tuning.climb_shortfall:.1f} %",
+            ]
         )
-    return table
+    return FittingTable(columns, rows, "by SLA")
 
 
 def _notes(answer: TuneAnswer) -> list[str]:

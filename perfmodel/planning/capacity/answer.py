@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate
@@ -31,6 +32,8 @@ class Capacity:
         The pool that saturates first.
     at_capacity : Prediction or None
         What that load looks like.
+    curve : tuple of LoadPoint
+        Latency at other loads, in ascending order; empty where it is no function of a rate.
     """
 
     question: Question
@@ -40,6 +43,7 @@ class Capacity:
     saturation_qps: float
     bottleneck: Literal["cpu", "accelerator"]
     at_capacity: Prediction | None
+    curve: tuple[LoadPoint, ...] = ()
 
     @property
     def latency_bounded_qps(self) -> float | None:

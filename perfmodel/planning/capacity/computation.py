@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.planning.load_curve import load_curve
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.predict.computation import describe, other_times
 from perfmodel.planning.prepare import Question
@@ -75,6 +76,11 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         saturation_qps=1.0 / max(loads),
         bottleneck="cpu" if loads.cpu >= loads.accelerator else "accelerator",
         at_capacity=_at_capacity(question, service, greatest, budget, errors, engine),
+        curve=load_curve(
+            question,
+            None if budget is None else budget.plan_qps,
+            None if greatest is None else greatest.rate_qps,
+        ),
     )
 
 

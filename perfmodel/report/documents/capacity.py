@@ -11,11 +11,13 @@ from perfmodel.report.documents.parts import (
     ErrorsDocument,
     JsonBand,
     LatencyMs,
+    LoadPointDocument,
     ReportedBandsMs,
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
     errors_document,
+    load_points,
     rate_band,
     rate_ci95,
     reported_bands_ms,
@@ -63,6 +65,7 @@ class CapacityDocument(Saved):
     saturation_qps: float
     fraction_of_saturation: float | None
     bottleneck: Literal["cpu", "accelerator"]
+    load_curve: list[LoadPointDocument]
     basis: BasisLabel | None
     simulated_queries: int | None
     reason: str | None
@@ -105,6 +108,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "saturation_qps": result.saturation_qps,
         "fraction_of_saturation": None if rate is None else rate / result.saturation_qps,
         "bottleneck": result.bottleneck,
+        "load_curve": load_points(result.curve, question.sla.percentile),
         "basis": None if at is None else at.basis.label,
         "simulated_queries": None if result.greatest is None else result.greatest.num_queries,
         "reason": result.reason,

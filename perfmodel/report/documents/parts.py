@@ -12,6 +12,7 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
+from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
@@ -135,6 +136,16 @@ class DecidingDocument(TypedDict):
     band_ms_then: JsonBand | None
 
 
+@document
+class LoadPointDocument(TypedDict):
+    """Latency and utilisation at one rate, by a short run."""
+
+    rate_qps: float
+    latency_ms: ReportedMs
+    sla_latency_ms: float | None
+    utilisation_cpu: float
+
+
 def label(percentile: float) -> str:
     """The key of a percentile, such as p95."""
     return f"p{100 * percentile:g}"
@@ -167,6 +178,19 @@ def reported_cis_ms(percentiles: Mapping[float, Interval]) -> ReportedBandsMs:
     """Their 95 % intervals. [ms]"""
     p50, p95, p99, p999 = (ci_ms(percentiles.get(percentile)) for percentile in REPORTED_PERCENTILES)
     return {"p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
+
+
+def load_points(curve: Sequence[LoadPoint], sla_percentile: float) -> list[LoadPointDocument]:
+    """Latency by rate; `sla_latency_ms` is that of the SLA's percentile."""
+    return [
+        {
+            "rate_qps": point.rate_qps,
+            "latency_ms": reported_ms(point.percentiles),
+            "sla_latency_ms": value_ms(point.percentiles.get(sla_percentile)),
+            "utilisation_cpu": point.cpu_utilisation,
+        }
+        for point in curve
+    ]
 
 
 def values_ms(intervals: Mapping[float, Interval]) -> dict[PercentileKey, float | None]:

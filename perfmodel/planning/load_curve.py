@@ -1,0 +1,91 @@
+"""Latency against load: what a page draws, by short runs at some rates up to the cliff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+
+from perfmodel.errors import PerfplanError
+from perfmodel.planning.prepare import Question
+from perfmodel.sim.day import has_days
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.statistics import Interval
+from perfmodel.sim.utilisation import offered_utilisation
+
+CURVE_QUERIES = 50_000
+"""Behind each point: p99 is of 500 queries beyond it. [queries]"""
+
+PARTS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.98)
+"""Rates as parts of what fills the executors: closer together where latencies rise. [1]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadPoint:
+    """One rate.
+
+    Attributes
+    ----------
+    rate_qps : float
+        Offered. [queries/s]
+    percentiles : mapping of float to Interval
+        Latency by percentile. [s]
+    cpu_utilisation : float
+        Of the cores. [1]
+    """
+
+    rate_qps: float
+    percentiles: Mapping[float, Interval]
+    cpu_utilisation: float
+
+
+def saturation_qps(question: Question) -> float:
+    """Rate from which a pool with all executors busy cannot keep up. [queries/s]"""
+    one = question.traffic.at_rate(1.0)
+    return 1.0 / max(offered_utilisation(one, question.times.table, question.policy, contended=True))
+
+
+def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, ...]:
+    """Simulate some rates shortly; rates at which a backlog grows are left out.
+
+    Empty for traffic that is a recording or has days, whose latency is no function of a rate, and for
+    policies that only SimPy can simulate, for which it would take minutes.
+
+    Parameters
+    ----------
+    question : Question
+        Its own rate plays no part.
+    *more_qps : float or None
+        Further rates, such as the largest load within the SLA. [queries/s]
+    """
+    if question.traffic.num_recorded is not None or has_days(question.traffic):
+        return ()
+    if question.policy.why_not_compiled is not None:
+        return ()
+    full = saturation_qps(question)
+    rates = sorted({*(part * full for part in PARTS), *(rate for rate in more_qps if rate and rate < full)})
+    points = (_point(question, rate) for rate in rates)
+    return tuple(point for point in points if point is not None)
+
+
+def _point(question: Question, rate_qps: float) -> LoadPoint | None:
+    settings = {"min_queries": CURVE_QUERIES, "max_queries": CURVE_QUERIES, "precision": inf}
+    try:
+        run = run_until_precise(
+            question.traffic.at_rate(rate_qps),
+            question.times.table,
+            question.policy,
+            replace_settings(question, settings).simulation,
+            percentile=question.sla.percentile,
+            latency_s=question.sla.latency_s,
+        )
+    except PerfplanError:
+        return None
+    if run.utilisation is None or not run.percentiles:
+        return None
+    return LoadPoint(rate_qps=rate_qps, percentiles=run.percentiles, cpu_utilisation=run.utilisation.cpu)
+
+
+def replace_settings(question: Question, settings: Mapping[str, float]) -> Question:
+    """The question with other settings of its simulation."""
+    return replace(question, simulation=question.simulation.model_copy(update=dict(settings)))

@@ -1,0 +1,53 @@
+"""Pages are as wide as the terminal, end without blanks, and say what they said."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfmodel.cli.main import main
+from tests.golden.pages import CASES, WIDTHS, page, path_of
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pages_say_what_they_said_at_every_width(case: str) -> None:
+    for width in WIDTHS:
+        text = page(case, width)
+        lines = text.split("\n")
+        assert max(map(len, lines)) <= width
+        assert [line for line in lines if line != line.rstrip()] == []
+        assert text + "\n" == path_of(case, width).read_text(encoding="utf-8")
+
+
+def test_an_overload_has_no_figures_that_do_not_exist() -> None:
+    assert "–" not in page("predict_unstable", 80)
+
+
+@pytest.mark.parametrize(("columns", "most"), [("60", 60), ("120", 120), (None, 100)])
+def test_a_pipe_is_as_wide_as_it_is_told_or_a_hundred(
+    columns: str | None, most: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert main(["latency", "-m", "dlrm-rmc3", "--on", "skylake", "--batch", "1,64"]) == 0
+    out = capsys.readouterr().out
+    longest = max(map(len, out.splitlines()))
+    assert most - 25 < longest <= most
+    assert "\x1b" not in out
+
+
+def test_no_color_is_obeyed_where_colours_are_forced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["latency", "-m", "ncf", "--on", "skylake", "--batch", "1"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    main(arguments)
+    assert "\x1b[" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    main(arguments)
+    without = capsys.readouterr().out
+    assert "\x1b[3" not in without
+    assert "ncf on skylake" in without
