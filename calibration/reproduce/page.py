@@ -8,9 +8,11 @@ from itertools import compress
 from rich.console import Group, RenderableType
 from rich.table import Table as TerminalTable
 
+from calibration.documents import VERSION
 from calibration.reproduce.evaluation import BarPlot, Compared, LinePlot, Reproduction, Section
+from perfmodel.report.documents import made_of, saved
+from perfmodel.report.drawing import Drawing, Series, bars, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.plots import Series, bars_svg, lines_svg
 from perfmodel.report.tables import number
 
 HEADINGS = ("case", "quantity", "predicted", "published", "deviation", "setting", "likely cause")
@@ -21,10 +23,10 @@ def reproduction_html(result: Reproduction) -> str:
     blocks: list[Block] = [Prose(result.source), Prose(_summary(result))]
     for section in result.sections:
         blocks += [Heading(section.title), Prose(section.prose)]
-        blocks += [Figure(_svg(plot)) for plot in section.plots]
+        blocks += [Figure(_drawn(plot)) for plot in section.plots]
         if section.rows:
             blocks.append(_html_table(section))
-    return page(result.title, blocks)
+    return page(result.title, blocks, facts=made_of(saved("reproduce", VERSION)))
 
 
 def reproduction_page(result: Reproduction) -> RenderableType:
@@ -80,14 +82,12 @@ def _cells(row: Compared) -> tuple[str, ...]:
     return (row.case, row.quantity, predicted, published, deviation, row.setting, row.cause)
 
 
-def _svg(plot: LinePlot | BarPlot) -> str:
-    """Draw a plot; a value that does not exist is a gap."""
+def _drawn(plot: LinePlot | BarPlot) -> Drawing:
+    """Draw a plot; a value that does not exist is a gap, a published one a mark at the bars beside it."""
     if isinstance(plot, BarPlot):
-        heights = {
-            name: [0.0 if value is None else value for value in values]
-            for name, values in plot.heights.items()
-        }
-        return bars_svg(plot.groups, heights, y_label=plot.y_label, title=plot.title)
+        heights = {name: each for name, each in plot.heights.items() if "published" not in name}
+        marks = {name: each for name, each in plot.heights.items() if name not in heights}
+        return bars(plot.groups, heights, y_label=plot.y_label, title=plot.title, marks=marks)
     series = []
     for line in plot.lines:
         points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None]
@@ -99,7 +99,7 @@ def _svg(plot: LinePlot | BarPlot) -> str:
                 dashed=line.published,
             )
         )
-    return lines_svg(
+    return lines(
         series,
         x_label=plot.x_label,
         y_label=plot.y_label,

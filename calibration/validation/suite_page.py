@@ -9,10 +9,12 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table as TerminalTable
 
+from calibration.documents import VERSION
 from calibration.validation.page import signed
 from calibration.validation.suite_report import SuiteReport
+from perfmodel.report.documents import made_of, saved
+from perfmodel.report.drawing import Drawing, Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.plots import Series, lines_svg
 from perfmodel.report.tables import number
 
 KEYS = ("p50", "p95", "p99")
@@ -45,13 +47,16 @@ def suite_html(report: SuiteReport) -> str:
             f"{', refined with short paced runs of the whole model' if how['anchor'] else ''}."
         ),
         Prose(f"Machine: {machine.get('cpu_model')}, {machine.get('cores')} cores. {report.settings}."),
+        Heading("Tail latency against utilisation"),
+    ]
+    models = dict.fromkeys(point["model"] for point in report.points.values())
+    blocks += [Figure(_curves(report, model)) for model in models]
+    blocks += [
         Heading("Mean absolute errors"),
         Table(_SUMMARY_HEADS, _summary_rows(report), caption=_EXPLAINED),
         Heading("Every load"),
         Table(_POINT_HEADS, _point_rows(report), caption=_POINTS_EXPLAINED),
     ]
-    models = dict.fromkeys(point["model"] for point in report.points.values())
-    blocks += [Figure(_curves(report, model)) for model in models]
     if report.capacity:
         rows = _capacity_rows(report)
         caption = "The SLA is the p95 predicted at 70 % utilisation, to two digits."
@@ -59,7 +64,7 @@ def suite_html(report: SuiteReport) -> str:
     if report.left_out:
         rows = [[name, entry["reason"]] for name, entry in report.left_out.items()]
         blocks += [Heading("Left out"), Table(["model", "why"], rows)]
-    return page("Prediction and measurement", blocks)
+    return page("Prediction and measurement", blocks, facts=made_of(saved("validate", VERSION)))
 
 
 _EXPLAINED = (
@@ -126,7 +131,7 @@ def _capacity_rows(report: SuiteReport) -> list[list[str]]:
     ]
 
 
-def _curves(report: SuiteReport, model: str) -> str:
+def _curves(report: SuiteReport, model: str) -> Drawing:
     """A model's p95 against utilisation, in units of the mean service time."""
     points = [point for point in report.points.values() if point["model"] == model]
     points.sort(key=lambda point: float(point["aimed_utilisation"]))
@@ -135,7 +140,7 @@ def _curves(report: SuiteReport, model: str) -> str:
         Series(name=side, x=x, y=[_p95_in_services(point, side) for point in points], dashed=dashed)
         for side, dashed in (("measured", False), ("predicted", True))
     ]
-    return lines_svg(
+    return lines(
         series, x_label="utilisation [%]", y_label="p95 / mean service time", title=model, log_y=True
     )
 

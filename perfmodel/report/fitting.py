@@ -11,7 +11,7 @@ from rich.text import Text
 GAP = 2
 """Blanks between two columns."""
 
-LEAST_NAME = 8
+LEAST_NAME = 16
 """Characters that are left of the longest names before other columns go."""
 
 WIDEST_BAR = 40

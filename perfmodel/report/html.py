@@ -1,22 +1,25 @@
-"""A self-contained HTML page of prose, tables and figures: one file that can be sent to anyone."""
+"""A self-contained HTML page of prose, tables, figures and controls: one file that can be sent to anyone.
+
+Nothing on it comes from elsewhere: no script, font or picture. It is read in the light and in the dark, on a
+phone and on paper, with a keyboard and by a screen reader.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Protocol
 
-STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; max-width: 64rem; margin: 2rem auto;
-  padding: 0 1rem }
-h1 { font-size: 1.7rem } h2 { margin-top: 2.4rem; border-bottom: 1px solid #d5dae2 }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-caption, figcaption { text-align: left; color: #5a6473; padding: .3rem 0; max-width: 60rem }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #e3e7ed; text-align: right }
-th { border-bottom: 2px solid #aab3c0 } th:first-child, td:first-child { text-align: left }
-td.words { text-align: left } figure { margin: 1rem 0 } svg { max-width: 100%; height: auto }
-"""
+from perfmodel.report.drawing import Drawing
+
+FOLDER = Path(__file__).parent
+"""Of the sheet and the scripts that pages carry."""
+
+_NUMERIC = re.compile(r"[-+−]?[0-9]|[-+–−]?$|–")
+"""What a cell with a number begins with; or nothing, or a dash for what does not exist."""
 
 
 class Block(Protocol):
@@ -29,13 +32,27 @@ class Block(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The title of a section."""
+    """The title of a section: an entry of the table of contents, and a place to link to."""
 
     text: str
 
+    @property
+    def anchor(self) -> str:
+        """The section's name in an address.
+
+        Examples
+        --------
+        >>> Heading("What each change buys").anchor
+        'what-each-change-buys'
+        """
+        return re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-") or "section"
+
     def to_html(self) -> str:
         """Return the markup."""
-        return f"<h2>{escape(self.text)}</h2>"
+        text = escape(self.text)
+        label = f"Link to {escape(self.text, quote=True)}"
+        link = f'<a class="self" href="#{self.anchor}" aria-label="{label}">#</a>'
+        return f'<h2 id="{self.anchor}">{text} {link}</h2>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +60,13 @@ class Prose:
     """A paragraph of plain text."""
 
     text: str
+    is_answer: bool = False
 
     def to_html(self) -> str:
         """Return the markup."""
-        return f"<p>{escape(self.text)}</p>"
+        return (
+            f'<p class="answer">{escape(self.text)}</p>' if self.is_answer else f"<p>{escape(self.text)}</p>"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,42 +79,122 @@ class Table:
 
     def to_html(self) -> str:
         """Return the markup."""
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in self.headings)
+        words = [
+            any(not _NUMERIC.match(row[index]) for row in self.rows if index < len(row))
+            for index in range(len(self.headings))
+        ]
+        head = "".join(
+            f'<th scope="col"{_left(is_words)}>{escape(heading)}</th>'
+            if heading
+            else f"<td{_left(is_words)}></td>"
+            for heading, is_words in zip(self.headings, words, strict=True)
+        )
         body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in self.rows)
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        label = escape(self.caption or " and ".join(filter(None, self.headings[:2])) or "table", quote=True)
+        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        return f'<div class="wide" role="region" tabindex="0" aria-label="{label}">{table}</div>'
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Terms and what they mean."""
+
+    terms: Sequence[tuple[str, str]]
+
+    def to_html(self) -> str:
+        """Return the markup."""
+        return "<dl>" + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in self.terms) + "</dl>"
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Text to copy: a file as it is."""
+
+    text: str
+    label: str
+
+    def to_html(self) -> str:
+        """Return the markup."""
+        label = escape(self.label, quote=True)
+        return f'<pre tabindex="0" role="region" aria-label="{label}"><code>{escape(self.text)}</code></pre>'
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing and what it shows; `svg` is markup (`plots.py` makes it) and is not escaped."""
+    """A drawing, what it shows, and its data as a table; or bare markup of an SVG, which is not escaped."""
 
-    svg: str
+    drawing: Drawing | str
     caption: str = ""
 
     def to_html(self) -> str:
         """Return the markup."""
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
-        return f"<figure>{self.svg}{caption}</figure>"
+        if isinstance(self.drawing, str):
+            return f"<figure>{self.drawing}{caption}</figure>"
+        drawing = self.drawing
+        caption = (
+            f"<figcaption><b>{escape(drawing.title)}.</b> {escape(self.caption or drawing.text)}</figcaption>"
+        )
+        data = Table(drawing.headings, drawing.rows).to_html()
+        table = f"<details><summary>The data of “{escape(drawing.title)}”</summary>{data}</details>"
+        return f"<figure>{caption}{drawing.svg}{table}</figure>"
 
 
-def page(title: str, blocks: Sequence[Block]) -> str:
-    """Write a page that needs no other file: no script, no font, no picture from elsewhere.
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """What is made elsewhere as markup, its texts escaped there."""
+
+    html: str
+
+    def to_html(self) -> str:
+        """Return the markup."""
+        return self.html
+
+
+def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), script: str = "") -> str:
+    """Write a page that needs no other file.
+
+    Parameters
+    ----------
+    title : str
+        Of the page.
+    blocks : sequence of Block
+        In order; what precedes the first heading comes before the table of contents.
+    facts : iterable of str
+        What made the page, when, and of what: below the title.
+    script : str
+        JavaScript that belongs to the page; may be empty.
 
     Examples
     --------
     >>> "<p>1 &lt; 2</p>" in page("Order", [Prose("1 < 2")])
     True
     """
-    body = "\n".join(block.to_html() for block in blocks)
+    first = next((i for i, block in enumerate(blocks) if isinstance(block, Heading)), len(blocks))
+    before = "\n".join(block.to_html() for block in blocks[:first])
+    after = "\n".join(block.to_html() for block in blocks[first:])
+    heads = [block for block in blocks if isinstance(block, Heading)]
+    entries = "".join(f'<li><a href="#{head.anchor}">{escape(head.text)}</a></li>' for head in heads)
+    contents = f'<nav aria-label="Contents"><ol>{entries}</ol></nav>' if len(heads) > 1 else ""
+    sheet = (FOLDER / "page.css").read_text(encoding="utf-8")
+    made = " · ".join(escape(fact) for fact in facts)
+    made = f'<p class="facts">{made}</p>' if made else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{sheet}</style>\n</head>\n"
+        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{made}\n{before}\n{contents}\n{after}\n</main>\n"
+        + (f"<script>\n{script}\n</script>\n" if script else "")
+        + "</body>\n</html>\n"
     )
+
+
+def _left(is_words: bool) -> str:
+    return ' class="words"' if is_words else ""
 
 
 def _cell(text: str) -> str:
     """A cell; what begins like a number, or stands for a missing one, is set to the right."""
-    numeric = text[:1].isdigit() or text[:1] in {"", "+", "-", "–", "−"}
-    return f"<td>{escape(text)}</td>" if numeric else f'<td class="words">{escape(text)}</td>'
+    return f"<td>{escape(text)}</td>" if _NUMERIC.match(text) else f'<td class="words">{escape(text)}</td>'

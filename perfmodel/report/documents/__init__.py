@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -60,6 +61,16 @@ def saved(name: str, version_: int, inputs: Iterable[InputFile] = ()) -> Saved:
         "date": _today(),
         "inputs": [{"name": each.name, "sha256": each.sha256} for each in dict.fromkeys(inputs)],
     }
+
+
+def made_of(document: Saved) -> list[str]:
+    """What made a document, when, and of what: a page's facts, the fingerprint one of all its inputs."""
+    facts = [f"perfplan {document['perfplan']}", document["date"]]
+    if document["inputs"]:
+        whole = sha256("".join(each["sha256"] for each in document["inputs"]).encode()).hexdigest()[:12]
+        names = ", ".join(each["name"].rpartition("/")[2] for each in document["inputs"])
+        facts.append(f"of {names} (fingerprint {whole})")
+    return facts
 
 
 def perfplan_version() -> str:

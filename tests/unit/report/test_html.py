@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from perfmodel.report.drawing import Series, bars, lines
 from perfmodel.report.html import Figure, Heading, Prose, Table, page
-from perfmodel.report.plots import Series, bars_svg, lines_svg
 
 LINES = [
     Series(name="ours", x=[16, 32, 64], y=[1.0, 2.0, 3.0]),
@@ -14,7 +14,7 @@ LINES = [
 
 
 def drawn() -> str:
-    return lines_svg(LINES, x_label="batch size [items]", y_label="queries/s", title="T", log_x=True)
+    return lines(LINES, x_label="batch size [items]", y_label="queries/s", title="T", log_x=True).svg
 
 
 def test_every_text_is_escaped() -> None:
@@ -38,6 +38,7 @@ def test_a_page_fetches_nothing() -> None:
 def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
     html = Table(headings=["case", "value"], rows=[["batch", "-3 %"], ["none", "–"]]).to_html()
     assert html.count('<td class="words">') == 2
+    assert '<th scope="col">value</th>' in html
     assert "<td>-3 %</td>" in html
     assert "<td>–</td>" in html
 
@@ -49,11 +50,38 @@ def test_the_same_series_give_the_same_drawing() -> None:
 
 def test_a_drawing_names_its_series_axes_and_points() -> None:
     svg = drawn()
-    for text in ("ours", "published", "batch size [items]", "queries/s", ">16<", ">64<"):
+    for text in ("ours", "published", "batch size [items]", "queries/s", ">20<", ">50<"):
         assert text in svg
 
 
 def test_bars_name_their_groups() -> None:
-    svg = bars_svg(["dien", "ncf"], {"low": [1.0, 2.0], "high": [2.0, 3.0]}, y_label="gain")
+    svg = bars(["dien", "ncf"], {"low": [1.0, 2.0], "high": [2.0, 3.0]}, y_label="gain", title="T").svg
     for text in ("dien", "ncf", "low", "high", "gain"):
         assert text in svg
+
+
+def test_every_figure_has_a_title_a_description_and_its_data() -> None:
+    drawing = bars(
+        ["dien", "ncf"], {"ours": [1.0, None]}, y_label="gain", title="<T>", marks={"published": [2.0, 3.0]}
+    )
+    html = Figure(drawing).to_html()
+    assert "<title id=" in html
+    assert "&lt;T&gt;" in html
+    assert "<desc id=" in html
+    assert "<td>2</td>" in html
+    assert "aria-labelledby" in html
+
+
+def test_a_page_has_places_to_link_to_and_a_list_of_them() -> None:
+    html = page(
+        "T", [Prose("first"), Heading("What costs"), Heading("Who says so")], facts=["perfplan 1", "today"]
+    )
+    for text in (
+        'href="#what-costs"',
+        'id="who-says-so"',
+        "perfplan 1 · today",
+        'name="viewport"',
+        "prefers-color-scheme: dark",
+        "@media print",
+    ):
+        assert text in html

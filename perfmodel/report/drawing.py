@@ -1,0 +1,470 @@
+"""Drawings as inline SVG in the page's own colours, each with a title, a description and its data as a table.
+
+Coordinates are in units of the drawing's own box, which is as wide as a phone shows text without zooming; the
+same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from html import escape
+from math import ceil, floor, isfinite, log10
+
+from perfmodel.report.tables import number
+
+WIDTH, HEIGHT = 460.0, 290.0
+LEFT, RIGHT, BOTTOM = 52.0, 12.0, 44.0
+CHARACTER = 6.9
+"""Mean width of a character of 12 units, on the safe side."""
+ROW = 17.0
+COLOURS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A drawing and what it says, for who cannot see it.
+
+    Attributes
+    ----------
+    svg : str
+        Markup; its texts are escaped.
+    title, text : str
+        What it is, and what it shows.
+    headings, rows : sequences
+        Its data.
+    """
+
+    svg: str
+    title: str
+    text: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points joined by a line, under one name in the legend.
+
+    Attributes
+    ----------
+    x, y : sequences of float
+        Points, in the units that the axes name.
+    dashed : bool
+        Set published values, or a second of a pair, apart by a broken line.
+    low, high : sequences of float
+        Ends of a band around the line; empty where there is none.
+    is_points : bool
+        Marks without a line.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dashed: bool = False
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    is_points: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """From values to places on a side of the box."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def at(self, value: float) -> float:
+        """Place of a value, at an end where it lies beyond."""
+        low, high, value = (
+            map(log10, (self.low, self.high, max(value, 1e-300)))
+            if self.is_log
+            else (self.low, self.high, value)
+        )
+        part = (value - low) / (high - low) if high > low else 0.5
+        return self.start + min(1.0, max(0.0, part)) * (self.end - self.start)
+
+    def ticks(self, most: int) -> list[float]:
+        """Round values between the ends, at most so many."""
+        if self.is_log:
+            return _log_ticks(self.low, self.high, most)
+        return [
+            tick
+            for tick in _linear_ticks(self.low, self.high, most)
+            if self.low <= tick <= self.high * (1 + 1e-9)
+        ]
+
+
+@dataclass(slots=True)
+class Canvas:
+    """Collects the markup of one drawing."""
+
+    title: str
+    text: str
+    height: float = HEIGHT
+    parts: list[str] = field(default_factory=list)
+
+    def add(self, markup: str) -> None:
+        """Add an element."""
+        self.parts.append(markup)
+
+    def words(
+        self, x: float, y: float, text: str, *, anchor: str = "start", kind: str = "", turn: str = ""
+    ) -> None:
+        """Write a text."""
+        css = f' class="{kind}"' if kind else ""
+        self.add(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{css}{turn}>{escape(text)}</text>')
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
+        """Draw a straight line."""
+        self.add(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>')
+
+    def rect(self, x: float, y: float, wide: float, high: float, paint: str) -> None:
+        """Fill a rectangle."""
+        size = f'width="{max(0.0, wide):.1f}" height="{max(0.0, high):.1f}"'
+        self.add(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{paint}"/>')
+
+    def path(self, points: Sequence[tuple[float, float]], paint: str, more: str = "") -> None:
+        """Join points by lines."""
+        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        style = f'fill="none" stroke="{paint}" stroke-width="2"{more}'
+        self.add(f'<polyline points="{joined}" {style}/>')
+
+    def legend(self, entries: Sequence[tuple[str, str]], top: float) -> float:
+        """Write colours and names side by side, as many rows as they take; returns where they end."""
+        x, y = 4.0, top + 11.0
+        for colour, name in entries:
+            wide = 16.0 + CHARACTER * len(name) + 12.0
+            if x > 4.0 and x + wide > WIDTH:
+                x, y = 4.0, y + ROW
+            self.add(f'<rect x="{x:.1f}" y="{y - 9:.1f}" width="11" height="11" fill="{colour}"/>')
+            self.words(x + 16.0, y, name)
+            x += wide
+        return y + 8.0 if entries else top
+
+    def done(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Drawing:
+        """The drawing with its data."""
+        name = "d" + sha256((self.title + "".join(self.parts)).encode()).hexdigest()[:10]
+        svg = (
+            f'<svg viewBox="0 0 {WIDTH:g} {self.height:g}" role="img" aria-labelledby="{name}t {name}d" '
+            f'xmlns="http://www.w3.org/2000/svg"><title id="{name}t">{escape(self.title)}</title>'
+            f'<desc id="{name}d">{escape(self.text)}</desc>{"".join(self.parts)}</svg>'
+        )
+        return Drawing(svg=svg, title=self.title, text=self.text, headings=headings, rows=rows)
+
+
+def colour(index: int) -> str:
+    """The colour of a series."""
+    return f"var(--c{index % COLOURS})"
+
+
+def lines(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    text: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    y_limit: tuple[float, str] | None = None,
+    x_marks: Sequence[tuple[float, str]] = (),
+    y_most: float | None = None,
+    labels: Sequence[tuple[float, float, str]] = (),
+) -> Drawing:
+    """Draw lines with marks; `y_limit` is a bound across, `x_marks` are values to note upright."""
+    text = text or f"{y_label} over {x_label}: {', '.join(one.name for one in series)}."
+    canvas = Canvas(title, text)
+    top = canvas.legend([(colour(i), one.name) for i, one in enumerate(series)], 0.0) + 10.0
+    xs = [x for one in series for x in one.x] + [x for x, _ in x_marks]
+    ys = [y for one in series for y in (*one.y, *one.high) if isfinite(y)]
+    if y_limit is not None:
+        ys.append(1.05 * y_limit[0])
+    x = _axis(xs, LEFT, WIDTH - RIGHT, log_x, from_zero=False)
+    y = _axis(
+        [v for v in ys if y_most is None or v <= y_most] + ([y_most] if y_most else []),
+        canvas.height - BOTTOM,
+        top,
+        log_y,
+        from_zero=True,
+    )
+    _frame(canvas, x, y, top, x_label, y_label)
+    for at, name in x_marks:
+        canvas.line(x.at(at), top, x.at(at), canvas.height - BOTTOM, "sla")
+        right = x.at(at) > (LEFT + WIDTH) / 2
+        row = top + 10.0 + ROW * [mark for mark, _ in x_marks].index(at)
+        canvas.words(
+            x.at(at) + (-4.0 if right else 4.0), row, name, anchor="end" if right else "start", kind="slatext"
+        )
+    if y_limit is not None:
+        canvas.line(LEFT, y.at(y_limit[0]), WIDTH - RIGHT, y.at(y_limit[0]), "sla")
+        canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
+    for index, one in enumerate(series):
+        _draw(canvas, one, x, y, colour(index))
+    for lx, ly, name in labels:
+        right = x.at(lx) > (LEFT + WIDTH) / 2
+        canvas.words(
+            x.at(lx) + (-7.0 if right else 7.0), y.at(ly) + 4.0, name, anchor="end" if right else "start"
+        )
+    headings = ["series", x_label, y_label]
+    banded = any(one.low for one in series)
+    rows = [
+        [
+            one.name,
+            number(a, 4),
+            number(b, 4),
+            *([number(one.low[i], 4), number(one.high[i], 4)] if one.low else ["", ""] if banded else []),
+        ]
+        for one in series
+        for i, (a, b) in enumerate(zip(one.x, one.y, strict=True))
+    ]
+    return canvas.done(headings + (["from", "to"] if banded else []), rows)
+
+
+def bars(
+    groups: Sequence[str],
+    heights: Mapping[str, Sequence[float | None]],
+    *,
+    y_label: str,
+    title: str,
+    text: str = "",
+    marks: Mapping[str, Sequence[float | None]] | None = None,
+    is_log: bool = False,
+) -> Drawing:
+    """Draw lying bars, a group below the other; `marks` are values to compare with."""
+    marks = marks or {}
+    text = text or f"{y_label} of {', '.join(groups)}: {', '.join([*heights, *marks])}."
+    thick, gap = 12.0, 10.0
+    per_group = thick * max(1, len(heights)) + gap
+    canvas = Canvas(title, text)
+    entries = [(colour(i), name) for i, name in enumerate(heights)]
+    entries += [("var(--ink)", f"| {name}") for name in marks]
+    top = canvas.legend(entries, 0.0) + 8.0
+    left = min(150.0, 10.0 + CHARACTER * max((len(group) for group in groups), default=4))
+    canvas.height = top + per_group * len(groups) + BOTTOM
+    values = [v for each in (*heights.values(), *marks.values()) for v in each if v is not None]
+    x = _axis(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)
+    bottom = canvas.height - BOTTOM
+    for tick in x.ticks(5):
+        canvas.line(x.at(tick), top, x.at(tick), bottom, "grid")
+        canvas.words(x.at(tick), bottom + 15.0, number(tick), anchor="middle", kind="dim")
+    canvas.words((left + WIDTH) / 2, bottom + 34.0, y_label, anchor="middle")
+    for g, group in enumerate(groups):
+        y = top + per_group * g
+        canvas.words(left - 6.0, y + (per_group - gap) / 2 + 4.0, _short(group, left), anchor="end")
+        for i, each in enumerate(heights.values()):
+            value = each[g]
+            if value is None:
+                continue
+            long = max(0.0, x.at(value) - left)
+            canvas.rect(left, y + thick * i, long, thick - 1.0, colour(i))
+            if len(heights) <= 3:
+                canvas.words(left + long + 4.0, y + thick * i + 10.0, number(value), kind="dim")
+        for each in marks.values():
+            if (value := each[g]) is not None:
+                canvas.rect(x.at(value) - 1.5, y - 2.0, 3.0, per_group - gap + 3.0, "var(--ink)")
+    rows = [
+        [group, *(number(each[g], 4) for each in (*heights.values(), *marks.values()))]
+        for g, group in enumerate(groups)
+    ]
+    return canvas.done(["", *heights, *marks], rows)
+
+
+def stacked(
+    columns: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    text: str = "",
+    line: Series | None = None,
+) -> Drawing:
+    """Draw standing columns of stacked parts, and perhaps a line against the same axis."""
+    text = text or f"{y_label} by {x_label}, stacked: {', '.join(parts)}."
+    canvas = Canvas(title, text)
+    entries = [(colour(i), name) for i, name in enumerate(parts)]
+    if line is not None:
+        entries.append(("var(--ink)", line.name))
+    top = canvas.legend(entries, 0.0) + 10.0
+    sums = [sum(each[i] for each in parts.values()) for i in range(len(columns))]
+    bottom = canvas.height - BOTTOM
+    y = _axis([*sums, *(line.y if line else ())], bottom, top, False, from_zero=True)
+    wide = (WIDTH - LEFT - RIGHT) / max(1, len(columns))
+    _left_axis(canvas, y, top, y_label)
+    every = max(
+        1, ceil(len(columns) * (CHARACTER * max(map(len, columns), default=1) + 6.0) / (WIDTH - LEFT - RIGHT))
+    )
+    for i, name in enumerate(columns):
+        base, x = 0.0, LEFT + wide * i
+        for part, each in enumerate(parts.values()):
+            y0, y1 = y.at(base), y.at(base + each[i])
+            canvas.rect(x + 0.08 * wide, y1, 0.84 * wide, y0 - y1, colour(part))
+            base += each[i]
+        if i % every == 0:
+            canvas.words(x + wide / 2, bottom + 15.0, name, anchor="middle", kind="dim")
+    canvas.words((LEFT + WIDTH) / 2, bottom + 34.0, x_label, anchor="middle")
+    if line is not None:
+        points = [(LEFT + wide * (i + 0.5), y.at(v)) for i, v in enumerate(line.y)]
+        canvas.path(points, "var(--ink)")
+    headings = [x_label, *parts, *([line.name] if line else [])]
+    rows = [
+        [name, *(number(each[i], 4) for each in parts.values()), *([number(line.y[i], 4)] if line else [])]
+        for i, name in enumerate(columns)
+    ]
+    return canvas.done(headings, rows)
+
+
+def heatmap(
+    xs: Sequence[str],
+    ys: Sequence[str],
+    values: Mapping[tuple[int, int], float | None],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    text: str = "",
+    path: Sequence[tuple[int, int]] = (),
+    best: tuple[int, int] | None = None,
+) -> Drawing:
+    """Draw a value over two settings as darker and lighter fields, and a path through them."""
+    canvas = Canvas(title, text or f"{title} over {x_label} and {y_label}.")
+    left = 14.0 + ROW + CHARACTER * max(map(len, ys), default=1)
+    cell_x, cell_y = (WIDTH - left - RIGHT) / max(1, len(xs)), 26.0
+    top = 8.0
+    canvas.height = top + cell_y * len(ys) + BOTTOM
+    known = [v for v in values.values() if v is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    every = max(1, ceil((CHARACTER * max(map(len, xs), default=1) + 6.0) / cell_x))
+    fits = cell_x >= 40.0
+    for i in range(len(xs)):
+        if i % every == 0:
+            canvas.words(
+                left + cell_x * (i + 0.5), canvas.height - BOTTOM + 15.0, xs[i], anchor="middle", kind="dim"
+            )
+    for j, name in enumerate(ys):
+        y = top + cell_y * j
+        canvas.words(left - 5.0, y + cell_y / 2 + 4.0, name, anchor="end", kind="dim")
+        for i in range(len(xs)):
+            value = values.get((i, j))
+            part = (
+                0.0 if value is None else 0.08 + 0.5 * ((value - low) / (high - low) if high > low else 1.0)
+            )
+            shade = f"rgba(var(--heat), {part:.3f})"
+            canvas.rect(left + cell_x * i, y, cell_x - 1.0, cell_y - 1.0, shade)
+            if value is not None and fits and not path:
+                canvas.words(left + cell_x * (i + 0.5), y + cell_y / 2 + 4.0, number(value), anchor="middle")
+
+    def centre(at: tuple[int, int]) -> tuple[float, float]:
+        return left + cell_x * (at[0] + 0.5), top + cell_y * (at[1] + 0.5)
+
+    if path:
+        canvas.path([centre(at) for at in path], "var(--c1)")
+        x, y = centre(path[0])
+        canvas.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--c1)"/>')
+    if best is not None:
+        x, y = centre(best)
+        canvas.add(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill="none" stroke="var(--ink)" stroke-width="2.5"/>'
+        )
+    canvas.words((left + WIDTH) / 2, canvas.height - 8.0, x_label, anchor="middle")
+    middle = top + cell_y * len(ys) / 2
+    canvas.words(
+        12.0, middle, y_label, anchor="middle", turn=f' transform="rotate(-90 12 {middle:.1f})"'
+    ) if len(ys) * cell_y > CHARACTER * len(y_label) else None
+    rows = [
+        [ys[j], xs[i], number(values.get((i, j)), 4)]
+        for j in range(len(ys))
+        for i in range(len(xs))
+        if (i, j) in values
+    ]
+    return canvas.done([y_label, x_label, title], rows)
+
+
+def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
+    """A line with its marks and its band; what is not finite is a gap."""
+    at = [(x.at(a), y.at(b)) for a, b in zip(one.x, one.y, strict=True) if isfinite(b)]
+    if one.low:
+        upper = [f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(one.x, one.high, strict=True)]
+        lower = [f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(one.x, one.low, strict=True)]
+        canvas.add(
+            f'<polygon points="{" ".join([*upper, *lower[::-1]])}" fill="{paint}" fill-opacity="0.18"/>'
+        )
+    if not one.is_points:
+        dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
+        canvas.add(f'<polyline points="{points}" fill="none" stroke="{paint}" stroke-width="2"{dash}/>')
+    for a, b in at:
+        if one.dashed:
+            canvas.add(f'<rect x="{a - 3:.1f}" y="{b - 3:.1f}" width="6" height="6" fill="{paint}"/>')
+        else:
+            canvas.add(
+                f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{4 if one.is_points else 2.8}" fill="{paint}"/>'
+            )
+
+
+def _axis(values: Sequence[float], start: float, end: float, is_log: bool, *, from_zero: bool) -> Axis:
+    finite = [value for value in values if isfinite(value) and (value > 0.0 or not is_log)]
+    low, high = min(finite, default=0.1 if is_log else 0.0), max(finite, default=1.0)
+    if is_log:
+        return Axis(low / 1.15, high * 1.15, start, end, True)
+    if from_zero:
+        return Axis(min(0.0, low), high * 1.04 if high > 0 else 1.0, start, end)
+    margin = 0.03 * (high - low) or 1.0
+    return Axis(low - margin if low - margin >= 0.0 or low < 0.0 else 0.0, high + margin, start, end)
+
+
+def _frame(canvas: Canvas, x: Axis, y: Axis, top: float, x_label: str, y_label: str) -> None:
+    bottom = canvas.height - BOTTOM
+    _left_axis(canvas, y, top, y_label)
+    shown = x.ticks(7)
+    room = (WIDTH - LEFT - RIGHT) / (CHARACTER * max((len(number(tick)) for tick in shown), default=1) + 10.0)
+    last = -1e9
+    for tick in x.ticks(int(min(7, room))):
+        place, wide = x.at(tick), CHARACTER * len(number(tick)) + 6.0
+        canvas.line(place, bottom, place, bottom + 4.0, "axis")
+        if place - wide / 2 >= last:
+            canvas.words(place, bottom + 16.0, number(tick), anchor="middle", kind="dim")
+            last = place + wide / 2
+    canvas.words((LEFT + WIDTH - RIGHT) / 2, bottom + 34.0, x_label, anchor="middle")
+
+
+def _left_axis(canvas: Canvas, y: Axis, top: float, y_label: str) -> None:
+    bottom = canvas.height - BOTTOM
+    last = 1e9
+    for tick in y.ticks(5):
+        place = y.at(tick)
+        canvas.line(LEFT, place, WIDTH - RIGHT, place, "grid")
+        if place + 13.0 <= last:
+            canvas.words(LEFT - 5.0, place + 4.0, number(tick), anchor="end", kind="dim")
+            last = place
+    canvas.line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")
+    middle = (top + bottom) / 2
+    canvas.words(11.0, middle, y_label, anchor="middle", turn=f' transform="rotate(-90 11 {middle:.1f})"')
+
+
+def _linear_ticks(low: float, high: float, most: int) -> list[float]:
+    span = (high - low) or 1.0
+    step = 10.0 ** floor(log10(span / max(1, most)))
+    step *= next((m for m in (1, 2, 5, 10) if span / (step * m) <= most), 10)
+    first = ceil(low / step - 1e-9)
+    return [step * i for i in range(first, floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    choices: Sequence[Sequence[int]] = ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))
+    for steps in choices:
+        ticks = [m * 10.0**d for d in decades for m in steps if low <= m * 10.0**d <= high]
+        if len(ticks) <= most:
+            return ticks or [low, high]
+    return ticks[:: ceil(len(ticks) / most)]
+
+
+def _short(text: str, left: float) -> str:
+    most = int((left - 8.0) / CHARACTER)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"
