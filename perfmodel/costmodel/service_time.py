@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.measured import measured_seconds
 from perfmodel.costmodel.module_costs import module_seconds
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.surface_times import NEGLIGIBLE, kind_slowdown, surface_times
+from perfmodel.costmodel.surface_times import kind_slowdown, surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, LaunchCosts
@@ -26,6 +26,12 @@ from perfmodel.domain.operators import Scope
 _CONTENTION_STEPS = 8
 """Fixed-point steps between memory share and slow-down: times within 0.1 % of the limit."""
 _NO_TIME_S = 1e-30
+NEGLIGIBLE = 0.05
+"""Share of a pass below which calls may be extrapolated without a word: off by half, they move the pass by
+2.5 %. [1]"""
+MOST_EXTRAPOLATED = 0.20
+"""Share of a pass up to which calls may be extrapolated: off by a factor of two, they move the pass by 20 %,
+which is what formulas are off. Beyond, the pass is an extrapolation, refused unless that is asked for. [1]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +72,36 @@ class BatchTime:
 
     @property
     def basis(self) -> Basis:
-        """As weak as its weakest part."""
-        return max(timed.basis for timed in self.kernels)
+        """As weak as its weakest part; of what is extrapolated, by its share of the time.
+
+        Up to 5 % of it hardly moves the pass; up to 20 % is an assumption; beyond, all is extrapolated.
+        """
+        known = [timed.basis for timed in self.kernels if timed.basis is not Basis.EXTRAPOLATED]
+        if self.extrapolated_share > MOST_EXTRAPOLATED:
+            return Basis.EXTRAPOLATED
+        return max([*known, Basis.ASSUMED] if self.extrapolated_share > NEGLIGIBLE else known)
 
     @property
-    def extrapolated(self) -> tuple[str, ...]:
-        """Operators with a call that nothing like was measured, in execution order."""
-        far = (timed.kernel.operator for timed in self.kernels if timed.basis is Basis.EXTRAPOLATED)
-        return tuple(dict.fromkeys(far))
+    def extrapolated_share(self) -> float:
+        """Share of the time that is extrapolated; of several batches, the largest. [1]"""
+        return float(np.max(self._extrapolated_s / np.maximum(self.seconds, _NO_TIME_S)))
+
+    @property
+    def extrapolated(self) -> Mapping[str, float]:
+        """Operators that nothing like was measured, with their share where that is largest together. [1]"""
+        seconds = np.broadcast_to(self.seconds, self.batch_size.shape).ravel()
+        at = int(np.argmax(np.ravel(self._extrapolated_s) / np.maximum(seconds, _NO_TIME_S)))
+        shares: dict[str, float] = {}
+        for timed in self.kernels:
+            if timed.basis is Basis.EXTRAPOLATED:
+                name = timed.kernel.operator
+                shares[name] = shares.get(name, 0.0) + float(np.ravel(timed.seconds)[at] / seconds[at])
+        return dict(sorted(shares.items(), key=lambda entry: -entry[1]))
+
+    @property
+    def _extrapolated_s(self) -> Floats:
+        own = [timed.seconds for timed in self.kernels if timed.basis is Basis.EXTRAPOLATED]
+        return np.asarray(np.sum(own, axis=0)) if own else np.zeros_like(self.seconds)
 
 
 def batch_time(
@@ -183,12 +211,9 @@ def _pass_time(
             parts = kernel_times(kernels, device, batch, at)
     if device.surfaces:
         times = surface_times(kernels, device, batch, workers, mix)
-        timed = _unmeasured_judged(
-            [
-                _from_surface(kernel, part, *time, device, batch, alone)
-                for kernel, part, time in zip(kernels, parts, times, strict=True)
-            ],
-            measured=[seconds is not None for seconds, _ in times],
+        timed = tuple(
+            _from_surface(kernel, part, *time, device, batch, alone)
+            for kernel, part, time in zip(kernels, parts, times, strict=True)
         )
     else:
         timed = tuple(
@@ -254,20 +279,6 @@ def _from_surface(
         return replace(_timed(kernel, parts, device, batch_size, alone), basis=basis)
     scaled = parts.scaled(seconds / np.maximum(parts.seconds, _NO_TIME_S))
     return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
-
-
-def _unmeasured_judged(
-    kernels: Sequence[TimedKernel], *, measured: Sequence[bool]
-) -> tuple[TimedKernel, ...]:
-    """Calls that nothing measured, by the formula: assumptions where they hardly matter to the pass."""
-    whole = np.sum([timed.seconds for timed in kernels], axis=0)
-
-    def judged(timed: TimedKernel) -> TimedKernel:
-        if timed.basis is not Basis.EXTRAPOLATED or np.any(timed.seconds > NEGLIGIBLE * whole):
-            return timed
-        return replace(timed, basis=Basis.ASSUMED)
-
-    return tuple(timed if known else judged(timed) for timed, known in zip(kernels, measured, strict=True))
 
 
 def _memory_share(parts: list[KernelTime]) -> Floats:

@@ -26,8 +26,6 @@ _UTILISATIONS = np.array([0.1, 0.3, 0.6, 1.0])
 """Where there are many workers, times are interpolated between these shares of busy ones. [1]"""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
-NEGLIGIBLE = 0.05
-"""Share of a pass below which a call may be extrapolated: off by half, it moves the pass by 2.5 %. [1]"""
 
 Timed = tuple[Floats | None, Basis]
 
@@ -88,7 +86,7 @@ def surface_times(
             timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))
         else:
             timed.append((None, Basis.EXTRAPOLATED))
-    return [one if one[1] is not Basis.EXTRAPOLATED or outside else _judged(one, timed) for one in timed]
+    return timed
 
 
 class _Found(NamedTuple):
@@ -199,15 +197,6 @@ def _beside(
         one * np.maximum(slowed, kind_slowdown(kernels[index], device, busy))
         for one, slowed, index in zip(seconds, by_memory, own, strict=True)
     ]
-
-
-def _judged(one: Timed, timed: list[Timed]) -> Timed:
-    """A call outside the measured range: an extrapolation, unless it hardly matters to the pass."""
-    seconds, _ = one
-    whole = np.sum([other for other, _ in timed if other is not None], axis=0)
-    if seconds is None or np.any(seconds > NEGLIGIBLE * whole):
-        return one
-    return seconds, Basis.INTERPOLATED
 
 
 def _knots(sizes: Floats) -> Floats:

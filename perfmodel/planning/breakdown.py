@@ -16,7 +16,7 @@ from perfmodel.domain.operators import Scope
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.words import quoted
-from perfmodel.planning.service_times import device_words, input_share
+from perfmodel.planning.service_times import device_words, input_share, words_of_shares
 
 BOUNDS: Mapping[str, str] = {
     "overhead_s": "call overhead",
@@ -209,7 +209,7 @@ def _outside(time: BatchTime, device: Device) -> str:
     """What lies outside the calibrated range: the batch, or single operators in batches within it."""
     batch_size, (low, high) = int(time.batch_size[0]), device.batch_range
     if low <= batch_size <= high:
-        far = ", ".join(time.extrapolated)
+        far = words_of_shares(time.extrapolated)
         return f"batch {batch_size}: {far}: {device.name} has measured nothing like it"
     return f"batch {batch_size} is outside the calibrated range of {device.name}, {low} to {high}"
 

@@ -8,7 +8,7 @@ second line of every answer.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import hypot, log, log1p, sqrt
@@ -18,7 +18,7 @@ import numpy as np
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.module_costs import module_seconds
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.service_time import BatchTime
+from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -135,9 +135,9 @@ class NodeTimes:
         cpu, card = self._node.cpu, self._node.accelerator
         if unlike := self._unlike_any_measured():
             raise ExtrapolationError(
-                f"outside the calibrated range: {', '.join(unlike)} of {self._node.model.name} at "
-                f"{self._largest} items: {cpu.name} has measured nothing "
-                "like it (--extrapolate answers, marked)"
+                f"outside the calibrated range: {words_of_shares(unlike)} of {self._node.model.name} at "
+                f"{self._largest} items: {cpu.name} has measured nothing like it (--extrapolate answers, "
+                "marked; perfplan calibrate --for measures it)"
             )
         ranges = f"{cpu.name} covers batches {cpu.batch_range[0]} to {cpu.batch_range[1]}"
         if card is not None:
@@ -176,6 +176,13 @@ class NodeTimes:
         notes += self._query_notes
         if self._mix is not None and (advice := tuning_advice(self._of_mix, cpu, self._mix.share)):
             notes.append(advice)
+        if self.basis is not Basis.EXTRAPOLATED and (far := self._unlike_any_measured()):
+            share = sum(far.values())
+            if share >= NEGLIGIBLE / 5.0:
+                notes.append(
+                    f"{100 * share:.0f} % of the time of {self._largest} items is extrapolated, and taken to "
+                    f"be off by a factor of two: {words_of_shares(far)}; perfplan calibrate --for measures it"
+                )
         for device in (cpu, card):
             if device is not None and device.is_edited:
                 notes.append(
@@ -223,14 +230,14 @@ class NodeTimes:
     def _of_ends(self) -> tuple[BatchTime, ...]:
         """Times of the smallest and the largest batch on the cores, all of them busy; none without any.
 
-        Each by itself where calls were measured: one that hardly matters to a pass may to another.
+        Where calls were measured, of the largest alone, which is the batch that is asked for.
         """
         if not self._largest:
             return ()
-        ends = [1.0, float(self._largest)]
-        if not self._node.cpu.surfaces:
-            return (self._node.cpu_time(np.array(ends), self._node.cores),)
-        return tuple(self._node.cpu_time(size, self._node.cores) for size in ends)
+        ends, cpu = [1.0, float(self._largest)], self._node.cpu
+        if cpu.surfaces and cpu.batch_range[0] <= 1:
+            return (self._node.cpu_time(ends[1], self._node.cores),)
+        return (self._node.cpu_time(np.array(ends), self._node.cores),)
 
     @cached_property
     def _basis_in_range(self) -> Basis:
@@ -241,12 +248,12 @@ class NodeTimes:
                 bases.append(Basis.ASSUMED)
         return max(bases)
 
-    def _unlike_any_measured(self) -> list[str]:
-        """Operators that the CPU's surfaces do not reach, at batches that lie within its range."""
+    def _unlike_any_measured(self) -> Mapping[str, float]:
+        """Operators that the CPU's surfaces do not reach, at a batch that lies within its range. [1]"""
         cpu = self._node.cpu
         if not (self._largest and cpu.surfaces and self._largest <= cpu.batch_range[1]):
-            return []
-        return list(dict.fromkeys(name for time in self._of_ends for name in time.extrapolated))
+            return {}
+        return self._of_ends[-1].extrapolated
 
 
 AnyTimes = NodeTimes | TableTimes
@@ -265,8 +272,9 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
 
     Where calls were measured one by one, each kind has its own spread, s_k, and w_k of the time:
     (1 - r) sum (w_k s_k)^2 + r (sum w_k s_k)^2, r being the correlation between kinds that the calibration
-    found in sequences left out. Elsewhere a model's passes have the spread that the profile states, and
-    kinds that its figures did not contain come on top, together: a formula without a fit errs alike in all.
+    found in sequences left out. What lies beyond what was measured of a kind is off by a factor of two, as
+    what was never measured. Elsewhere a model's passes have the spread that the profile states, and kinds
+    that its figures did not contain come on top, together: a formula without a fit errs alike in all.
 
     Parameters
     ----------
@@ -282,8 +290,9 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
     parts = _kind_shares(time, shares, device.surfaces)
     if device.surfaces:
         spreads = [
-            share * (UNMEASURED_SPREAD if surface is None else surface.relative_error)
-            for kind, share in parts.items()
+            (share - far) * (UNMEASURED_SPREAD if surface is None else surface.relative_error)
+            + far * UNMEASURED_SPREAD
+            for kind, (share, far) in parts.items()
             if (surface := device.surfaces.get(kind[1])) is not None or kind[0] != "input"
         ]
         correlation = device.errors.correlation
@@ -295,7 +304,7 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
     else:
         known = device.errors.kinds
         unlike = sum(
-            share for (family, _), share in parts.items() if known is not None and family not in known
+            share for (family, _), (share, _) in parts.items() if known is not None and family not in known
         )
         found = hypot(device.errors.of_model(model), unlike * UNMEASURED_SPREAD)
     return hypot(found, EDITED_SPREAD) if device.is_edited else found
@@ -355,17 +364,35 @@ def loaded_spread(cpu: Device, cores: int) -> float:
     return cpu.interference.node_factor_spread * factor * used / (1.0 + (factor - 1.0) * used)
 
 
-def _kind_shares(time: BatchTime, shares: Floats, measured: Container[str]) -> dict[tuple[str, str], float]:
-    """Share of the time of each kind of call, by family and name of its surface. [1]"""
-    seconds: dict[tuple[str, str], float] = {}
+def _kind_shares(
+    time: BatchTime, shares: Floats, measured: Container[str]
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Share of the time of each kind of call, by family and name of its surface; and what is far out. [1]"""
+    seconds: dict[tuple[str, str], tuple[float, float]] = {}
     for timed in time.kernels:
         key = measured_as(timed.kernel, measured)
         if key is None or is_stand_in(timed.kernel, key):  # of what stands in, no error is known
             key = surface_key(timed.kernel)
         kind = timed.kernel.family, key
-        seconds[kind] = seconds.get(kind, 0.0) + float(shares @ timed.seconds)
-    total_s = sum(seconds.values())
-    return {kind: own_s / total_s for kind, own_s in seconds.items()}
+        own_s, far_s = seconds.get(kind, (0.0, 0.0))
+        of_kernel_s = float(shares @ timed.seconds)
+        is_far = timed.basis is Basis.EXTRAPOLATED
+        seconds[kind] = own_s + of_kernel_s, far_s + is_far * of_kernel_s
+    total_s = sum(own_s for own_s, _ in seconds.values())
+    return {kind: (own_s / total_s, far_s / total_s) for kind, (own_s, far_s) in seconds.items()}
+
+
+def words_of_shares(operators: Mapping[str, float], most: int = 5) -> str:
+    """Operators with their shares of the time, those that are worth saying.
+
+    Examples
+    --------
+    >>> words_of_shares({"joined": 0.124, "user": 0.031, "joined.relu": 0.0001})
+    'joined (12 %), user (3 %)'
+    """
+    listed = [f"{name} ({100 * share:.0f} %)" for name, share in operators.items() if share >= WORTH_SAYING]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> float | None:

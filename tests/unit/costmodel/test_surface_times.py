@@ -9,6 +9,7 @@ import pytest
 
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
+from perfmodel.costmodel.service_time import batch_time
 from perfmodel.costmodel.surface_times import Timed, surface_times
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -86,15 +87,24 @@ def test_beyond_twice_the_measured_range_is_an_extrapolation(cpu: Device) -> Non
     assert layer_on(cpu, up_to_16_rows, 33)[1] is Basis.EXTRAPOLATED
 
 
-def test_a_call_outside_the_range_that_hardly_matters_leaves_the_pass_interpolated(cpu: Device) -> None:
-    tiny = replace(FLAT, law=law("fc", call=1e-9, row_strip=16e-12), high=UP_TO_16_ROWS)
+@pytest.mark.parametrize(
+    ("fc_share", "basis"),
+    [(0.04, Basis.INTERPOLATED), (0.06, Basis.ASSUMED), (0.19, Basis.ASSUMED), (0.21, Basis.EXTRAPOLATED)],
+)
+def test_what_lies_outside_the_range_counts_by_its_share_of_the_time(
+    cpu: Device, fc_share: float, basis: Basis
+) -> None:
+    """A layer of 33 rows, of which up to 16 were measured, beside an activation of 1 ms."""
+    layer = replace(FLAT, law=law("fc", call=1e-3 * fc_share / (1.0 - fc_share)), high=UP_TO_16_ROWS)
     beside = LAYER.model_copy(
         update={"operators": (LAYER.operators[0].model_copy(update={"final_activation": "relu"}),)}
     )
     activation = replace(FLAT, law=law("activation", call=1e-3), **_of_dims(4))
-    calibrated = replace(cpu, surfaces={"fc": tiny, "activation.relu": activation})
-    timed = surface_times(lower(beside), calibrated, np.array([33.0]), np.array([1.0]))
-    assert all(basis is Basis.INTERPOLATED for seconds, basis in timed if seconds is not None)
+    calibrated = replace(cpu, surfaces={"fc": layer, "activation.relu": activation})
+    time = batch_time(beside, calibrated, np.array([33.0]))
+    assert time.basis is basis
+    assert time.extrapolated_share == pytest.approx(fc_share, rel=1e-3)
+    assert time.extrapolated == pytest.approx({"layer": fc_share}, rel=1e-3)
 
 
 def test_weights_are_read_from_memory_where_neighbours_empty_the_cache_between_passes(cpu: Device) -> None:
