@@ -60,6 +60,16 @@ _VARIANTS: tuple[Document, ...] = (
             "large_batch_size": 128,
         }
     },
+    *(
+        {"sla": {"percentile": 0.95, "latency_ms": 50, "outside_ms": outside}}
+        for outside in (
+            15,
+            {"distribution": "fixed", "time_ms": 15},
+            {"distribution": "lognormal", "mu": 1, "sigma": 1},
+            {"distribution": "normal", "mean_ms": 9, "std_ms": 2},
+            {"distribution": "file", "file": "sizes.txt"},
+        )
+    ),
     {"policy": {"name": "dynamic-batching", "max_batch_items": 128, "timeout_ms": 1}},
     {"policy": {"name": "size-priority", "batch_size": 64, "ageing_items_per_s": 10}},
 )
@@ -126,7 +136,7 @@ def documents(kind: Kind) -> list[Document]:
         for path in sorted(shipped_directory(kind).glob("*.yaml"))
     ]
     if kind == "scenario":
-        quick = next(document for document in shipped if document["model"] == "ncf")
+        quick = next(document for document in shipped if document.get("model") == "ncf")
         shipped += [_merged(quick, variant) for variant in _VARIANTS]
         return [{**document, "simulation": _SETTINGS} for document in shipped]
     return [*shipped, _EVERY_OPERATOR] if kind == "model" else [*shipped, _with_launches(shipped)]
@@ -223,7 +233,8 @@ def _targets_in(kind: Kind, document: Document) -> Iterator[Target]:
                 schemas = expectations.at(path, source.root)
                 chosen = [str(_at(document, path)[key]) for key in _DISCRIMINATORS if key in entries and path]
                 within = label + (f"({chosen[0]})" if chosen and "operators" in path[:-1] else "")
-                if len(path) > 0 and path[-1] in ("policy", "arrivals", "query_sizes", "lengths", "scatter"):
+                of_kinds = ("policy", "arrivals", "query_sizes", "lengths", "scatter", "outside_ms")
+                if len(path) > 0 and path[-1] in of_kinds:
                     within = f"{label}({chosen[0]})"
                 named = not keys_of(schemas)  # a mapping with keys of the user's choice, such as stacks
                 for key in dict.fromkeys((*keys_of(schemas), *entries)):

@@ -79,7 +79,8 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     require_servable(question.policy)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)
-    return question
+    # What is measured here is the node: nothing of a query is outside of it.
+    return replace(question, traffic=replace(question.traffic, outside=None))
 
 
 def _require_accelerator(question: Question) -> None:

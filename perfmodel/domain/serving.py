@@ -19,6 +19,7 @@ from perfmodel.domain.bounds import (
     Seed,
     within,
 )
+from perfmodel.domain.outside import OutsideTime
 from perfmodel.units import MS
 
 
@@ -229,12 +230,15 @@ PolicySettings = (
 class SlaTarget(Frozen):
     """A percentile of query latency (a fraction: 0.95) and its bound, which files give in milliseconds.
 
-    `confidence` is the probability from which on an answer says that the bound is met, or is not.
+    `confidence` is the probability from which on an answer says that the bound is met, or is not;
+    `outside_ms` is time of a query outside of the node (features, network, router), which is added to its
+    latency there: a number, or a distribution. [ms]
     """
 
     percentile: Annotated[float, Field(gt=0, lt=1)]
     latency_ms: Milliseconds
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    outside_ms: MillisecondsFromZero | OutsideTime = 0.0
 
     @property
     def latency_s(self) -> float:

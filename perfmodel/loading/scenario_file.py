@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.outside import FileTime
 from perfmodel.domain.scenario import NodeChoice, Scenario, TableNodeChoice
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileLengths, FileSizes, NamedSizes, TraceArrivals
@@ -21,6 +22,7 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.service_table_file import read_service_table
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
+from perfmodel.loading.times_file import FloatArray, read_times
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.words import cut, cut_path, quoted
@@ -118,6 +120,15 @@ class LoadedScenario:
             found.append(self.data_path(sizes.file, "traffic", "query_sizes", "file"))
         return tuple(found)
 
+    def outside_path(self) -> Path | None:
+        """Find the list of times outside the node; None where the SLA names none."""
+        outside = self.scenario.sla.outside_ms
+        return (
+            self.data_path(outside.file, "sla", "outside_ms", "file")
+            if isinstance(outside, FileTime)
+            else None
+        )
+
     def data_path(self, file: Path, *path: Key) -> Path:
         """Resolve a data file that the value at a key path names, such as a trace.
 
@@ -178,6 +189,8 @@ class NamedFiles:
         Of the node's devices, the CPU's first; none of such a node.
     service_times : ServiceTable or None
         By which the node is known, in place of both.
+    outside_s : (n,) float or None
+        Equiprobable times outside the node, where the SLA names a file of them. [s]
     trace : Trace or None
         Recorded arrivals, perhaps with sizes; None of a process.
     sizes : SizeFrequencies or None
@@ -195,6 +208,7 @@ class NamedFiles:
     inputs: tuple[InputFile, ...] = ()
     service_times: ServiceTable | None = None
     lengths: SizeFrequencies | None = None
+    outside_s: FloatArray | None = None
 
 
 def read_named_files(
@@ -241,6 +255,10 @@ def read_named_files(
     elif isinstance(sizes, FileSizes):
         read.append(loaded.data_path(sizes.file, "traffic", "query_sizes", "file"))
         frequencies = read_sizes(read[-1])
+    outside_s = None
+    if (outside := loaded.outside_path()) is not None:
+        read.append(outside)
+        outside_s = read_times(outside)
     return NamedFiles(
         model=model,
         profiles=tuple(
@@ -252,6 +270,7 @@ def read_named_files(
         service_times=service_times,
         inputs=input_files(read),
         lengths=lengths,
+        outside_s=outside_s,
     )
 
 

@@ -70,12 +70,20 @@ def _most_telling(errors: Sequence[ErrorDetails], root: Node) -> tuple[ErrorDeta
     located = [(error, _path_of(error, root)) for error in errors]
     if outdated := [item for item in located if isinstance(_raised(item[0]), OutdatedError)]:
         return outdated[0]
+    located = [item for item in located if not _is_of_a_number(item, located)] or located
     first = next(
         (item for item in located if item[0]["type"] == "extra_forbidden"),
         next((item for item in located if item[0]["type"] != "missing"), located[0]),
     )
     within = [item for item in located if item[1][: len(first[1])] == first[1]]
     return max(within, key=lambda item: len(item[1])) if first[0]["type"] != "extra_forbidden" else first
+
+
+def _is_of_a_number(item: tuple[ErrorDetails, KeyPath], located: Sequence[Any]) -> bool:
+    """Whether this error says only that a section is no number, where a section may stand as well."""
+    error, path = item
+    others = any(other is not item and other[1][: len(path)] == path for other in located)
+    return error["type"] == "float_type" and isinstance(error["input"], dict) and others
 
 
 def _raised(error: ErrorDetails) -> object:

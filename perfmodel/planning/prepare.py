@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from math import isfinite
+from math import isfinite, log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalTime
 from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import (
@@ -45,10 +46,12 @@ from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
+from perfmodel.sim.outside import ConstantOutside, ListedOutside, NormalOutside, OutsideLaw
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
+from perfmodel.units import MS
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
@@ -457,7 +460,7 @@ def _question(
         nothing = f"{node.model_name or 'the table'} has no work of the query (scope: query) to share"
         raise ValueErrorAt(nothing, ("policy", "share_query_work"))
     check_cores(policy, node.num_workers)
-    traffic = _traffic(scenario.traffic, files)
+    traffic = replace(_traffic(scenario.traffic, files), outside=_outside(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
     simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)
     if simulation.max_queries < scenario.simulation.max_queries:
@@ -610,6 +613,28 @@ def _traffic(traffic: Traffic, files: NamedFiles) -> TrafficSource:
         trace_s=None if trace is None else trace.arrival_s,
         trace_num_items=None if trace is None else trace.num_items,
     )
+
+
+def _outside(sla: SlaTarget, files: NamedFiles) -> OutsideLaw | None:
+    """Time of a query outside the node; None where there is none."""
+    match sla.outside_ms:
+        case float() | int() as time_ms:
+            return ConstantOutside(time_ms * MS) if time_ms else None
+        case FixedTime(time_ms=time_ms):
+            return ConstantOutside(time_ms * MS) if time_ms else None
+        case LogNormalTime() as law:
+            ends = (law.min_ms * MS, law.max_ms * MS)
+            return NormalOutside(
+                mean=law.mu + log(MS), std=law.sigma, is_log=True, least_s=ends[0], most_s=ends[1]
+            )
+        case NormalTime() as law:
+            ends = (law.min_ms * MS, law.max_ms * MS)
+            return NormalOutside(
+                mean=law.mean_ms * MS, std=law.std_ms * MS, is_log=False, least_s=ends[0], most_s=ends[1]
+            )
+        case FileTime():
+            assert files.outside_s is not None, "a file that is named has been read"
+            return ListedOutside(files.outside_s)
 
 
 def _stated_max_items(sizes: QuerySizes) -> int | None:

@@ -101,6 +101,8 @@ def _files_of(loaded: LoadedScenario) -> dict[str, str]:
         file = getattr(getattr(loaded.scenario.traffic, section), "file", None)
         if isinstance(file, Path):
             paths.append(loaded.data_path(file, "traffic", section, "file"))
+    if (outside := loaded.outside_path()) is not None:
+        paths.append(outside)
     digests = FileDigests()
     return {str(path.resolve()): digests.of(path) or "" for path in paths}
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import assumption_lines, node_words, number, times_of
+from perfmodel.report.tables import assumption_lines, node_words, number, outside_words, times_of
 from perfmodel.units import MS
 
 POOLS = {"cpu": "the cores", "accelerator": "the accelerators"}
@@ -38,6 +38,9 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
     for percentile, latency in at.run.percentiles.items():
         table.add_row(f"p{100 * percentile:g} there", f"{number(latency.value_s / MS, 4)} ms")
+    if question.traffic.outside is not None and at.run.on_node is not None:
+        words = outside_words(question.traffic.outside, at.run.on_node.percentiles_s)
+        table.add_row("on the node alone", words)
     used = f"{number(100 * at.cpu_utilisation)} % of the cores"
     if at.accelerator_utilisation is not None:
         used += f", {number(100 * at.accelerator_utilisation)} % of the accelerators"

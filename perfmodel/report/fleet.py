@@ -9,7 +9,7 @@ from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.report.error_budget import error_source, probability
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.predict import VERDICTS
-from perfmodel.report.tables import assumption_lines, interval_ms, number, times_of
+from perfmodel.report.tables import assumption_lines, interval_ms, number, outside_words, times_of
 from perfmodel.units import MS
 
 SHORT_VERDICTS = {
@@ -80,6 +80,10 @@ def _figures(result: FleetPrediction) -> Table:
     table.add_row("offered", f"{mean}, {items:.0f} items each")
     for percentile, interval in result.percentiles.items():
         table.add_row(f"p{100 * percentile:g} of all queries", interval_ms(interval))
+    outside = question.scenario.traffic.outside
+    if outside is not None and result.node_percentiles:
+        alone_s = {each: interval.value_s for each, interval in result.node_percentiles.items()}
+        table.add_row("on the nodes alone", outside_words(outside, alone_s))
     cpu = [window.cpu_utilisation for window in result.windows]
     table.add_row("utilisation", f"{_range(cpu)} of the cores")
     cards = [w.accelerator_utilisation for w in result.windows if w.accelerator_utilisation is not None]

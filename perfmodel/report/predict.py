@@ -22,6 +22,7 @@ from perfmodel.report.tables import (
     node_words,
     number,
     operator_table,
+    outside_words,
     times_of,
 )
 from perfmodel.sim.run import RunResult
@@ -130,6 +131,8 @@ def _figures(result: Prediction) -> Table:
         table.add_row(f"p{100 * percentile:g}", f"{interval_ms(interval)}{known}")
     if result.steady is not None:
         table.add_row("without scatter and pauses", _steady(result.steady))
+    if traffic.outside is not None and run.on_node is not None:
+        table.add_row("on the node alone", outside_words(traffic.outside, run.on_node.percentiles_s))
     throughput = result.throughput_qps
     items = run.throughput_items_per_s
     if throughput is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import AnyNode
 from perfmodel.report.fitting import Column, FittingTable
+from perfmodel.sim.outside import ConstantOutside, OutsideLaw
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
 
@@ -79,6 +80,15 @@ def node_words(node: AnyNode) -> str:
     return (
         f"[bold]{node.where}[/]" if node.model_name is None else f"[bold]{node.model_name}[/] on {node.where}"
     )
+
+
+def outside_words(outside: OutsideLaw, percentiles_s: Mapping[float, float]) -> str:
+    """Latencies on the node alone, and the time that is added to each."""
+    alone = ", ".join(
+        f"p{100 * percentile:g} {number(value_s / MS, 4)}" for percentile, value_s in percentiles_s.items()
+    )
+    mean = "" if isinstance(outside, ConstantOutside) else " in the mean"
+    return f"{alone} ms; {number(outside.mean_s / MS)} ms{mean} outside of it are in the latencies above"
 
 
 class Answer(Protocol):

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import node_words, number, times_of
+from perfmodel.units import MS
 
 FLAT = 0.05
 
@@ -172,7 +173,10 @@ def _levels(answer: TuneAnswer) -> FittingTable:
 
 
 def _notes(answer: TuneAnswer) -> list[str]:
-    tuning = answer.tuning
+    tuning, outside = answer.tuning, answer.question.traffic.outside
+    added = (
+        [] if outside is None else [f"{number(outside.mean_s / MS)} ms of every latency are outside the node"]
+    )
     found = (
         "found the optimum"
         if tuning.climb_found_optimum
@@ -190,6 +194,7 @@ def _notes(answer: TuneAnswer) -> list[str]:
         "fewer behind the curves",
         f"static baseline: batch {tuning.static.batch_size}, CPU only; power is static TDP, "
         "the accelerator's only where it is used",
+        *added,
         *answer.notes,
     ]
 

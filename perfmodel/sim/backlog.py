@@ -35,7 +35,7 @@ def overloaded_pool(record: RunRecord) -> Pool | None:
     is more than 5 sqrt(19) times the standard deviation of the 19 steps from batch to batch.
     """
     for pool, queries, utilisation in record.shares:
-        if utilisation >= SATURATED_FROM and _grew(record.latency_s, queries):
+        if utilisation >= SATURATED_FROM and _grew(record.node_latency_s, queries):
             return pool
     return None
 

@@ -16,6 +16,7 @@ import numpy as np
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.arrivals import draw_arrivals_s
+from perfmodel.sim.outside import draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.streams import stream
@@ -64,7 +65,8 @@ def draw_balanced(
     num_items = np.concatenate([first, shuffled])
     if isinstance(traffic.arrivals, PoissonArrivals):
         arrival_s = _evened(arrival_s, warm_up, traffic.arrivals.rate_qps)
-    return Queries(arrival_s, num_items, Luck(seed, replication))
+    outside_s = draw_outside_s(traffic.outside, num_queries, seed=seed, replication=replication)
+    return Queries(arrival_s, num_items, Luck(seed, replication), outside_s)
 
 
 def _evened(arrival_s: FloatArray, warm_up: int, rate_qps: float) -> FloatArray:

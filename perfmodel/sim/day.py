@@ -21,6 +21,7 @@ from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import diurnal_s
 from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.outside import draw_outside_s, outside_sampler
 from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
 from perfmodel.sim.running_clock import RunningClock
@@ -240,6 +241,7 @@ class _Day:
         self._arrivals, self._sizes = traffic.arrivals, traffic.sizes
         self._traffic, self._service, self._policy = traffic, service, policy
         self._seed, self._engine = seed, engine
+        self._outside = traffic.outside
         self.period_s = traffic.arrivals.period_s
         self.num_windows = min(MAX_WINDOWS, max(1, int(self.period_s / WINDOW_S)))
         self.window_s = self.period_s / self.num_windows
@@ -370,7 +372,11 @@ class _Day:
             latency_s = simulate(queries, self._service, self._policy, engine=self._engine).latency_s
             start = int(np.searchsorted(arrival_s, first_s))
             found = [(arrival_s[start:], latency_s[start:])]
-        return np.concatenate([arrivals for arrivals, _ in found]), np.concatenate([s for _, s in found])
+        all_s = np.concatenate([latencies for _, latencies in found])
+        outside_s = draw_outside_s(self._outside, len(all_s), seed=self._seed, replication=repetition)
+        if outside_s is not None:
+            all_s += outside_s
+        return np.concatenate([arrivals for arrivals, _ in found]), all_s
 
     def _window_result(
         self,
@@ -404,17 +410,25 @@ class _Day:
     ) -> tuple[_Histogram, PoolLoads, tuple[str, ...]]:
         """Serve whole periods chunk by chunk; of very long ones every n-th window, the backlog carried on."""
         server = _Server(self._service, self._policy, Luck(self._seed, replication))
+        outside = None
+        if self._outside is not None:
+            outside = outside_sampler(self._outside, seed=self._seed, replication=replication)
+
+        def add(arrival_s: FloatArray, num_items: IntArray) -> None:
+            latency_s = server.serve(arrival_s, num_items)
+            histogram.add(arrival_s, latency_s if outside is None else latency_s + outside(len(latency_s)))
+
         every = ceil(expected / STREAMED_QUERIES)
         if every == 1:
             for arrival_s, num_items in self._chunks(0.0, periods * self.period_s, replication):
-                histogram.add(arrival_s, server.serve(arrival_s, num_items))
+                add(arrival_s, num_items)
             return histogram, server.utilisation(periods * self.period_s), ()
         pool_times_s = pool_time_by_size_s(self._sizes, self._service, self._policy, contended=True)
         means_s = [float(self._sizes.probabilities @ pool_s) for pool_s in pool_times_s]
         for window in range(self.peak_window % every, self.num_windows, every):
             start_s, end_s = self.start_s(window), self.start_s(window + 1)
             for arrival_s, num_items in self._chunks(start_s, end_s, replication * MAX_WINDOWS + window):
-                histogram.add(arrival_s, server.serve(arrival_s, num_items))
+                add(arrival_s, num_items)
             skipped_s = self.start_s(every - 1)
             load_qps = self._expected(end_s, end_s + skipped_s) / skipped_s
             server.skip(skipped_s, [load_qps * mean_s for mean_s in means_s])

@@ -56,6 +56,14 @@ def simulate(
     """
     if len(queries):
         check_covers(service, policy, int(queries.num_items.max()))
+    record = _on_node(queries, service, policy, engine, log_requests)
+    return record if queries.outside_s is None else replace(record, outside_s=queries.outside_s)
+
+
+def _on_node(
+    queries: Queries, service: ServiceTimes, policy: Policy, engine: EngineName, log_requests: bool
+) -> RunRecord:
+    """What the node does: nothing outside of it delays it."""
     if service.is_paused:
         require_pausable(service, policy)
     if service.node_pauses:

@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -24,6 +25,7 @@ from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample, sample_of
+from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run import MIN_QUERIES_BEYOND
@@ -51,11 +53,14 @@ class FleetTraffic:
         The law of the query sizes.
     routing : Routing
         How a node is chosen.
+    outside : OutsideLaw or None
+        Time that a query spends outside the nodes; None: none does.
     """
 
     rate_qps: float
     sizes: SizePmf
     routing: Routing
+    outside: OutsideLaw | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +71,8 @@ class Stretch:
     ----------
     samples : tuple of LatencySample
         Latencies without the warm-up, with the share of the queries; empty where overloaded.
+    node_samples : tuple of LatencySample
+        The same of the nodes alone, without what queries spend outside.
     shares : tuple of float
         Fraction of the queries that the nodes of each kind serve. [1]
     utilisation : tuple of PoolLoads
@@ -82,6 +89,7 @@ class Stretch:
     """
 
     samples: tuple[LatencySample, ...]
+    node_samples: tuple[LatencySample, ...]
     shares: tuple[float, ...]
     utilisation: tuple[PoolLoads, ...]
     is_stable: bool
@@ -127,11 +135,13 @@ def simulate_stretch(
         num_queries = max(num_queries, QUERIES_PER_NODE * fleet.num_nodes)
     while True:
         if traffic.routing.looks_at_queues:
-            records, samples = _all_nodes(fleet, traffic, num_queries, settings.seed, replication)
+            records, samples, node_samples = _all_nodes(
+                fleet, traffic, num_queries, settings.seed, replication
+            )
             shares = tuple(record.num_queries / num_queries for record in records)
         else:
             records = _one_node_of_each(fleet, traffic, shares, num_queries, settings.seed, replication)
-            samples = [_sample(*pair) for pair in zip(records, shares, strict=True)]
+            samples, node_samples = _samples(records, shares)
         loads = tuple(PoolLoads(r.cpu_utilisation, r.accelerator_utilisation or 0.0) for r in records)
         simulated = sum(record.num_queries for record in records)
         if any(overloaded_pool(record) is not None for record in records):
@@ -143,6 +153,7 @@ def simulate_stretch(
         num_queries = min(most, max(2 * num_queries, ceil(enough)))
     return Stretch(
         samples=tuple(samples),
+        node_samples=tuple(node_samples),
         shares=shares,
         utilisation=loads,
         is_stable=True,
@@ -193,28 +204,44 @@ def _one_node_of_each(
         else:
             gaps_s = rng.standard_gamma(fleet.num_nodes, num_queries) / traffic.rate_qps
         num_items = draw_num_items(traffic.sizes, num_queries, seed=seed, replication=own)
-        queries = Queries(np.cumsum(gaps_s, out=gaps_s), num_items, Luck(seed, own))
+        outside_s = draw_outside_s(traffic.outside, num_queries, seed=seed, replication=own)
+        queries = Queries(np.cumsum(gaps_s, out=gaps_s), num_items, Luck(seed, own), outside_s)
         records.append(simulate(queries, kind.service, kind.policy, engine="compiled"))
     return records
 
 
 def _all_nodes(
     fleet: Fleet, traffic: FleetTraffic, num_queries: int, seed: int, replication: int
-) -> tuple[list[RunRecord], list[LatencySample]]:
-    """Simulate every node; return what each kind did, and the latencies of all."""
-    source = TrafficSource(arrivals=PoissonArrivals(rate_qps=traffic.rate_qps), sizes=traffic.sizes)
+) -> tuple[list[RunRecord], list[LatencySample], list[LatencySample]]:
+    """Simulate every node; return what each kind did, and all latencies, with what is outside and without."""
+    arrivals = PoissonArrivals(rate_qps=traffic.rate_qps)
+    source = TrafficSource(arrivals=arrivals, sizes=traffic.sizes, outside=traffic.outside)
     queries = source.draw(num_queries, seed=seed, replication=replication)
     record = simulate_fleet(queries, fleet, traffic.routing, seed=seed, replication=replication)
     warm_up = max(warm_up_queries(num_queries), WARM_UP_PER_NODE * fleet.num_nodes)
     rounding_s = _rounding_s(record.finish_s)
-    sample = sample_of(record.latency_s[warm_up:], rounding_s=rounding_s)
-    return [record.of_kind(kind) for kind in range(len(fleet.kinds))], [sample]
+    node_s = record.latency_s[warm_up:]
+    alone = sample_of(node_s, rounding_s=rounding_s)
+    whole = alone
+    if queries.outside_s is not None:
+        whole = sample_of(node_s + queries.outside_s[warm_up:], rounding_s=rounding_s)
+    return [record.of_kind(kind) for kind in range(len(fleet.kinds))], [whole], [alone]
 
 
-def _sample(record: RunRecord, share: float) -> LatencySample:
-    """Latencies of one node, without the warm-up."""
-    warm_up = warm_up_queries(record.num_queries)
-    return sample_of(record.latency_s[warm_up:], share, rounding_s=_rounding_s(record.finish_s))
+def _samples(
+    records: Sequence[RunRecord], shares: Sequence[float]
+) -> tuple[list[LatencySample], list[LatencySample]]:
+    """Latencies of one node of each kind without the warm-up: with what is outside, and of the node alone."""
+
+    def sample(record: RunRecord, latency_s: FloatArray, share: float) -> LatencySample:
+        warm_up = warm_up_queries(record.num_queries)
+        return sample_of(latency_s[warm_up:], share, rounding_s=_rounding_s(record.finish_s))
+
+    pairs = list(zip(records, shares, strict=True))
+    whole = [sample(record, record.latency_s, share) for record, share in pairs]
+    if all(record.outside_s is None for record in records):
+        return whole, whole
+    return whole, [sample(record, record.node_latency_s, share) for record, share in pairs]
 
 
 def _rounding_s(finish_s: FloatArray) -> float:
@@ -226,6 +253,7 @@ def _unstable(
 ) -> Stretch:
     return Stretch(
         samples=(),
+        node_samples=(),
         shares=shares,
         utilisation=utilisation,
         is_stable=False,

@@ -18,6 +18,7 @@ from perfmodel.sim.compiled_engine import (
 )
 from perfmodel.sim.compiled_scatter import draw_of
 from perfmodel.sim.controls import Carried, load_controls
+from perfmodel.sim.outside import draw_outside_s
 from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.query_sizes import CHUNK, size_sampler
 from perfmodel.sim.running_clock import RunningClock
@@ -79,8 +80,14 @@ class LongRun:
         self._controls = load_controls(traffic, service, policy)
         self._carried = Carried(0.0, np.zeros(0 if self._controls is None else len(self._controls.pools)))
         self._sums_s: list[FloatArray] = []
+        self._outside = traffic.outside
+        self._seed, self._replication = seed, replication
 
-    def latency_s(self, num_queries: int) -> FloatArray:
+    def outside_s(self, num_queries: int) -> FloatArray | None:
+        """Return what the first queries spend outside the node; None: none does. [s]"""
+        return draw_outside_s(self._outside, num_queries, seed=self._seed, replication=self._replication)
+
+    def node_latency_s(self, num_queries: int) -> FloatArray:
         """Return the latencies of the first queries, serving those that are still missing. [s]"""
         chunks = max(0, -(-(num_queries - self._served) // CHUNK))
         if chunks:

@@ -104,6 +104,8 @@ class RunRecord:
         What simulated.
     running_share : float
         Share of the executors' time in which they were not paused. [1]
+    outside_s : (num_queries,) float, or None
+        What each query spent outside the node, beside its latency there; None: none did. [s]
     """
 
     arrival_s: FloatArray
@@ -122,6 +124,7 @@ class RunRecord:
     large: LargeCores | None = None
     engine: Literal["compiled", "simpy"] = "compiled"
     running_share: float = 1.0
+    outside_s: FloatArray | None = None
 
     @property
     def num_queries(self) -> int:
@@ -145,6 +148,12 @@ class RunRecord:
 
     @property
     def latency_s(self) -> FloatArray:
+        """On the node and outside of it, inf where shed; computed anew. [s]"""
+        node_s = self.node_latency_s
+        return node_s if self.outside_s is None else node_s + self.outside_s
+
+    @property
+    def node_latency_s(self) -> FloatArray:
         """From the scheduled arrival to the end of the last request, inf where shed; computed anew. [s]"""
         return self.finish_s - self.arrival_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, isfinite, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +58,13 @@ RECORDED_QUERIES = 2_000_000
 """A longer run of the compiled recursion keeps the latencies of all queries, and all else of these."""
 
 
+class OnNode(NamedTuple):
+    """Latency on the node alone, without what is spent outside of it: its mean, and by percentile. [s]"""
+
+    mean_s: float
+    percentiles_s: Mapping[float, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunResult:
     """What a run found; an overload has no latencies.
@@ -69,6 +77,8 @@ class RunResult:
         None where overloaded. [s]
     percentiles : mapping of float to Interval
         Latency by percentile, a fraction, of the queries that were served; empty where overloaded. [s]
+    on_node : OnNode or None
+        The same without what queries spend outside the node; None where overloaded.
     precision_reached : bool
         Whether the interval at the SLA's percentile is as narrow as the settings ask.
     num_queries, warm_up_queries : int
@@ -104,6 +114,7 @@ class RunResult:
     overloaded: Pool | None
     mean_latency: Interval | None
     percentiles: Mapping[float, Interval]
+    on_node: OnNode | None = None
     precision_reached: bool
     num_queries: int
     warm_up_queries: int
@@ -212,7 +223,9 @@ def run_until_precise(
             record = simulate(queries, service, policy, engine=engine)
             if may_overload and (pool := overloaded_pool(record)) is not None:
                 return _overload(pool, alone, contended, record=record)
-        all_s = record.latency_s if long_run is None else long_run.latency_s(num_queries)
+        node_s = record.node_latency_s if long_run is None else long_run.node_latency_s(num_queries)
+        outside_s = record.outside_s if long_run is None else long_run.outside_s(num_queries)
+        all_s = node_s if outside_s is None else node_s + outside_s
         warm_up = 0 if traffic.num_recorded is not None else warm_up_queries(num_queries)
         counted = batch_span(num_queries, warm_up)
         batch_controls = None
@@ -239,10 +252,15 @@ def run_until_precise(
     if cycle is not None:
         cycles = num_queries / cycle.queries
         needed = None if cycles >= MIN_CYCLES else ceil(MIN_CYCLES * cycle.queries)
+    node_mean, on_node = mean, intervals
+    if outside_s is not None:
+        node_served_s = node_s[counted] if record.shed is None else node_s[counted][record.served[counted]]
+        node_mean, on_node = _statistics(node_served_s, batch_controls, rounding_s, wanted, batches)
     return RunResult(
         overloaded=None,
         mean_latency=mean,
         percentiles=intervals,
+        on_node=OnNode(node_mean.value_s, {each: found.value_s for each, found in on_node.items()}),
         precision_reached=excess <= 1.0 and needed is None,
         num_queries=num_queries,
         warm_up_queries=warm_up,
@@ -296,17 +314,19 @@ def _whole_days(
     """Whole periods of a rate that follows the time of day, and their worst five minutes."""
     alone = offered_utilisation(traffic, service, policy, contended=False)
     contended = offered_utilisation(traffic, service, policy, contended=True)
-    day = simulate_day(
-        traffic,
-        service,
-        policy,
-        settings,
+    simulated = partial(
+        simulate_day,
+        service=service,
+        policy=policy,
+        settings=settings,
         percentile=percentile,
         wanted=wanted,
         latency_s=latency_s,
         engine=engine,
         replication=replication,
     )
+    day = simulated(traffic)
+    on_node = day if traffic.outside is None else simulated(replace(traffic, outside=None))
     recorded = min(settings.min_queries, day.num_queries)
     queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
     record = simulate(queries, service, policy, engine=engine)
@@ -331,6 +351,9 @@ def _whole_days(
         overloaded=None,
         mean_latency=day.mean_latency,
         percentiles=day.percentiles,
+        on_node=OnNode(
+            on_node.mean_latency.value_s, {each: found.value_s for each, found in on_node.percentiles.items()}
+        ),
         precision_reached=found.relative_half_width <= settings.precision,
         num_queries=day.num_queries,
         warm_up_queries=0,

@@ -10,6 +10,7 @@ from perfmodel.domain.workload import Arrivals
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
+from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
 from perfmodel.sim.scatter import NO_LUCK, Luck
 from perfmodel.threads import both
@@ -27,11 +28,14 @@ class Queries:
         Sizes, each at least 1. [items]
     luck : Luck
         What else happens to them by chance while they are served.
+    outside_s : (num_queries,) float, or None
+        Time that each spends outside the node, beside its latency there; None: none does. [s]
     """
 
     arrival_s: FloatArray
     num_items: IntArray
     luck: Luck = NO_LUCK
+    outside_s: FloatArray | None = None
 
     def __post_init__(self) -> None:
         arrival_s, num_items = frozen_floats(self.arrival_s), frozen_ints(self.num_items)
@@ -56,7 +60,8 @@ class Queries:
         """Return the first queries."""
         if num_queries >= len(self):
             return self
-        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries], self.luck)
+        outside_s = None if self.outside_s is None else self.outside_s[:num_queries]
+        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries], self.luck, outside_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,12 +76,15 @@ class TrafficSource:
         The law of the sizes; None takes them from the trace, query by query.
     trace_s, trace_num_items : (num_recorded,) arrays or None
         The recorded arrival times and sizes of a trace. [s], [items]
+    outside : OutsideLaw or None
+        Time that a query spends outside the node; None: none does.
     """
 
     arrivals: Arrivals
     sizes: SizePmf | None = None
     trace_s: FloatArray | None = None
     trace_num_items: IntArray | None = None
+    outside: OutsideLaw | None = None
 
     def __post_init__(self) -> None:
         if self.sizes is None and self.trace_num_items is None:
@@ -113,9 +121,10 @@ class TrafficSource:
             )
 
         luck = Luck(seed, replication)
+        outside_s = draw_outside_s(self.outside, num_queries, seed=seed, replication=replication)
         if self.sizes is None:
             assert self.trace_num_items is not None
-            return Queries(arrival_s(), self.trace_num_items[:num_queries], luck)
+            return Queries(arrival_s(), self.trace_num_items[:num_queries], luck, outside_s)
         sizes = self.sizes
         return Queries(
             *both(
@@ -123,4 +132,5 @@ class TrafficSource:
                 lambda: draw_num_items(sizes, num_queries, seed=seed, replication=replication),
             ),
             luck,
+            outside_s,
         )

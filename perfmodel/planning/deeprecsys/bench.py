@@ -106,6 +106,8 @@ class Bench:
             raise ValueErrorAt(
                 "DeepRecSys mode knows service times without scatter only", ("node", "scatter")
             )
+        if traffic.outside is not None:
+            raise ValueErrorAt("expected 0, since the published controller knows none", ("sla", "outside_ms"))
         if not extrapolate:
             question.times.require_calibrated()
         service = question.times.table

@@ -31,6 +31,8 @@ class FleetWindow:
         a busier window meets it.
     percentiles : mapping of float to Interval
         Latency by percentile, a fraction. [s]
+    node_percentiles : mapping of float to Interval
+        The same without what queries spend outside the nodes. [s]
     stretch : Stretch
         The simulation behind it; windows of one rate share it.
     cpu_utilisation, accelerator_utilisation : float, float or None
@@ -42,6 +44,7 @@ class FleetWindow:
     window: Window
     judgement: Judgement
     percentiles: Mapping[float, Interval]
+    node_percentiles: Mapping[float, Interval]
     stretch: Stretch
     cpu_utilisation: float
     accelerator_utilisation: float | None
@@ -65,6 +68,8 @@ class FleetPrediction:
         In order of time.
     percentiles : mapping of float to Interval
         Latency over all queries of all windows; empty where one of them is unstable. [s]
+    node_percentiles : mapping of float to Interval
+        The same without what queries spend outside the nodes. [s]
     basis : Basis
         How far to trust the service times.
     errors : tuple of Errors
@@ -74,6 +79,7 @@ class FleetPrediction:
     question: FleetQuestion
     windows: tuple[FleetWindow, ...]
     percentiles: Mapping[float, Interval]
+    node_percentiles: Mapping[float, Interval]
     basis: Basis
     errors: tuple[Errors, ...]
 

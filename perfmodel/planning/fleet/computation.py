@@ -64,7 +64,8 @@ def predict_fleet(
     return FleetPrediction(
         question=question,
         windows=answers,
-        percentiles=_whole_day(run, answers),
+        percentiles=_whole_day(run, answers, lambda stretch: stretch.samples),
+        node_percentiles=_whole_day(run, answers, lambda stretch: stretch.node_samples),
         basis=max(each.basis for each in times),
         errors=tuple(each.errors for each in times),
     )
@@ -85,6 +86,7 @@ def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgemen
         window=window,
         judgement=judgement,
         percentiles=run.percentiles(stretch.samples) if stretch.is_stable else {},
+        node_percentiles=run.percentiles(stretch.node_samples) if stretch.is_stable else {},
         stretch=stretch,
         cpu_utilisation=sum(m.num_nodes * m.question.node.cores * load.cpu for m, load in by_member) / cores,
         accelerator_utilisation=sum(
@@ -104,7 +106,11 @@ def _load_power_w(by_member: Sequence[tuple[FleetMember, PoolLoads]]) -> float |
     return sum(known) if len(known) == len(powers_w) else None
 
 
-def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, Interval]:
+def _whole_day(
+    run: FleetRun,
+    windows: tuple[FleetWindow, ...],
+    samples_of: Callable[[Stretch], Sequence[LatencySample]],
+) -> dict[float, Interval]:
     """Percentiles over all queries: the windows' latencies in proportion to their rates."""
     if not all(window.stretch.is_stable for window in windows):
         return {}
@@ -113,7 +119,9 @@ def _whole_day(run: FleetRun, windows: tuple[FleetWindow, ...]) -> dict[float, I
         queries[id(window.stretch)] = queries.get(id(window.stretch), 0.0) + window.window.rate_qps
     stretches = {id(window.stretch): window.stretch for window in windows}
     samples = [
-        sample.reweighted(queries[key]) for key, stretch in stretches.items() for sample in stretch.samples
+        sample.reweighted(queries[key])
+        for key, stretch in stretches.items()
+        for sample in samples_of(stretch)
     ]
     return run.percentiles(samples)
 
@@ -144,7 +152,12 @@ class FleetRun:
         scenario = self.question.scenario
         return simulate_stretch(
             Fleet(kinds, tuple(member.num_nodes for member in self.question.members)),
-            FleetTraffic(rate_qps=rate_qps, sizes=self._law, routing=self.question.routing),
+            FleetTraffic(
+                rate_qps=rate_qps,
+                sizes=self._law,
+                routing=self.question.routing,
+                outside=scenario.traffic.outside,
+            ),
             scenario.simulation,
             percentile=scenario.sla.percentile,
             replication=replication,

@@ -17,6 +17,7 @@ from perfmodel.sim.balanced import draw_balanced
 from perfmodel.sim.controls import load_controls
 from perfmodel.sim.day import has_days, worst_window_late_share
 from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.outside import ConstantOutside
 from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.scatter import Luck
@@ -89,7 +90,8 @@ class DrawnTraffic:
         rate_qps *= self._peak
         if not self.is_balanced:
             return self._draw(rate_qps)
-        return Queries(self._unit.arrival_s / rate_qps, self._unit.num_items, self.luck)
+        unit = self._unit
+        return Queries(unit.arrival_s / rate_qps, unit.num_items, self.luck, unit.outside_s)
 
     def probes(self, rates_qps: Sequence[float]) -> list[Probe]:
         """Return the arrivals at these rates as the loops that serve several side by side take them."""
@@ -266,6 +268,8 @@ class LateQueries:
     def _runs_side_by_side(self) -> bool:
         if self._engine == "simpy" or not isinstance(self._policy, SplitAndOffload):
             return False
+        if not isinstance(self._drawn.source.outside, ConstantOutside | None):
+            return False  # the loops know one limit for all queries
         return is_fifo(self._service, self._policy) and not self._service.is_paused
 
     def _probes(self, rates_qps: Sequence[float]) -> tuple[list[Probe], LateLimit]:
@@ -275,7 +279,9 @@ class LateQueries:
         self.simulated_queries += self._drawn.num_queries * len(rates_qps)
         probes = self._drawn.probes(rates_qps)
         last_s = max(float(probe.points[-1] / probe.rate_qps) for probe in probes)
-        limit_s = self._sla.latency_s + 4.0 * float(np.spacing(last_s))
+        outside = self._drawn.source.outside
+        outside_s = 0.0 if outside is None else outside.mean_s  # the same for all: see above
+        limit_s = self._sla.latency_s - outside_s + 4.0 * float(np.spacing(last_s))
         return probes, LateLimit(limit_s, self._drawn.warm_up, self._allowed)
 
 

@@ -109,10 +109,13 @@ class RateSearch:
         num_items = np.tile(law.values, times)
         queries = Queries(longest_s * np.arange(len(num_items), dtype=np.float64), num_items)
         record = simulate(queries, self.service, self.policy, engine=self.engine)
-        late = is_late(record, self.sla.latency_s).reshape(times, -1)
+        late = is_late(record, self.sla.latency_s).astype(np.float64)
+        if (outside := self.traffic.outside) is not None:
+            late = outside.exceeds(self.sla.latency_s + record.rounding_s - record.node_latency_s)
+        by_size = late.reshape(times, -1).mean(axis=0)
         allowed = 1.0 - self.sla.percentile
         by_chance = 3.0 * sqrt(allowed * (1.0 - allowed) / len(num_items)) if times > 1 else 0.0
-        return float(law.probabilities @ late.mean(axis=0)) <= allowed + by_chance + 1e-9
+        return float(law.probabilities @ by_size) <= allowed + by_chance + 1e-9
 
     def greatest_rate_qps(self) -> float | None:
         """Return the greatest rate that meets the SLA, None where no rate does. [queries/s]

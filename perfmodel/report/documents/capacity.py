@@ -18,12 +18,14 @@ from perfmodel.report.documents.parts import (
     UtilisationDocument,
     errors_document,
     load_points,
+    node_ms,
     rate_band,
     rate_ci95,
     reported_bands_ms,
     reported_cis_ms,
     reported_ms,
     sensitivity,
+    sla_asked,
     value_ms,
 )
 from perfmodel.report.documents.predict import utilisation
@@ -57,6 +59,7 @@ class CapacityDocument(Saved):
     power_at_load_w: float | None
     qps_per_w_at_load: float | None
     latency_ms: LatencyMs | None
+    node_latency_ms: LatencyMs | None
     latency_ci95_ms: ReportedBandsMs | None
     calibration_band_ms: ReportedBandsMs | None
     sensitivity: SensitivityDocument | None
@@ -83,8 +86,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "model": node.model_name,
         "service_times_of": question.service_times_of,
         "sla": {
-            "percentile": question.sla.percentile,
-            "latency_ms": question.sla.latency_ms,
+            **sla_asked(question.sla, question.traffic.outside),
             "confidence": question.sla.confidence,
         },
         "plan_for_qps": result.plan_for_qps,
@@ -100,6 +102,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "latency_ms": None
         if at is None
         else {"mean": value_ms(at.run.mean_latency), **reported_ms(at.run.percentiles)},
+        "node_latency_ms": None if at is None else node_ms(at.run.on_node),
         "latency_ci95_ms": None if at is None else reported_cis_ms(at.run.percentiles),
         "calibration_band_ms": None if at is None else reported_bands_ms(at.latency_budget),
         "sensitivity": None if at is None else sensitivity(at.latency_budget, at.rate_budget),

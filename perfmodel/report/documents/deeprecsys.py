@@ -73,7 +73,7 @@ def deeprecsys_document(shortcuts: ShortcutReport, climbs: ClimbReport) -> DeepR
         **saved("deeprecsys", VERSION, question.inputs),
         "scenario": question.name,
         "model": question.node.model_name,
-        "sla": sla_asked(question.sla),
+        "sla": sla_asked(question.sla, None),
         "latency_bounded_qps": shortcuts.exact_qps,
         "deeprecsys_qps": None if together is None else together.qps,
         "rate_grid_qps": [1000.0 / settings.longest_gap_ms, 1000.0 / settings.shortest_gap_ms],

@@ -75,7 +75,7 @@ def explain_document(result: Explanation) -> ExplainDocument:
         "scenario": question.name,
         "model": question.node.model_name,
         "service_times_of": question.service_times_of,
-        "sla": sla_asked(question.sla),
+        "sla": sla_asked(question.sla, question.traffic.outside),
         "binds": {
             "resource": result.binds.resource,
             "why": result.binds.why,

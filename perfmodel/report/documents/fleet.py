@@ -23,6 +23,7 @@ from perfmodel.report.documents.parts import (
     node_document,
     reported_cis_ms,
     reported_ms,
+    sla_asked,
     value_ms,
 )
 from perfmodel.sim.statistics import Interval
@@ -32,9 +33,10 @@ VERSION = 1
 
 @document
 class FleetLatencies(TypedDict):
-    """Percentiles of the latency and their 95 % intervals; null of an overload. [ms]"""
+    """Percentiles of the latency, their 95 % intervals, and on the nodes alone; null of an overload. [ms]"""
 
     latency_ms: ReportedMs
+    node_latency_ms: ReportedMs
     latency_ci95_ms: ReportedBandsMs
 
 
@@ -116,10 +118,9 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
         "verdict": result.verdict,
         "sla_probability": result.sla_probability,
         "offered_qps": question.offered_qps,
-        **_latencies(result.percentiles),
+        **_latencies(result.percentiles, result.node_percentiles),
         "sla": {
-            "percentile": sla.percentile,
-            "latency_ms": sla.latency_ms,
+            **sla_asked(sla, question.scenario.traffic.outside),
             "predicted_ms": value_ms(at_sla),
             "ci95_ms": ci_ms(at_sla),
             "confidence": sla.confidence,
@@ -156,12 +157,16 @@ def _window(window: FleetWindow) -> WindowDocument:
         "offered_qps": window.window.rate_qps,
         "verdict": window.verdict,
         "sla_probability": window.judgement.sla_probability,
-        **_latencies(window.percentiles),
+        **_latencies(window.percentiles, window.node_percentiles),
         "utilisation": {"cpu": window.cpu_utilisation, "accelerator": window.accelerator_utilisation},
         "power_at_load_w": window.load_power_w,
         "share_of_queries": list(window.stretch.shares),
     }
 
 
-def _latencies(percentiles: Mapping[float, Interval]) -> FleetLatencies:
-    return {"latency_ms": reported_ms(percentiles), "latency_ci95_ms": reported_cis_ms(percentiles)}
+def _latencies(percentiles: Mapping[float, Interval], on_nodes: Mapping[float, Interval]) -> FleetLatencies:
+    return {
+        "latency_ms": reported_ms(percentiles),
+        "node_latency_ms": reported_ms(on_nodes),
+        "latency_ci95_ms": reported_cis_ms(percentiles),
+    }

@@ -19,7 +19,8 @@ from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import Deciding
 from perfmodel.report.documents import document
-from perfmodel.sim.run import REPORTED_PERCENTILES
+from perfmodel.sim.outside import OutsideLaw
+from perfmodel.sim.run import REPORTED_PERCENTILES, OnNode
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
 
@@ -72,10 +73,11 @@ class ReportedBandsMs(_P999Band):
 
 @document
 class SlaAsked(TypedDict):
-    """The percentile, a fraction, and its bound."""
+    """The percentile, a fraction, and its bound; the mean time outside the node, part of every latency."""
 
     percentile: float
     latency_ms: float
+    outside_ms: float
 
 
 @document
@@ -203,9 +205,26 @@ def cis_ms(intervals: Mapping[float, Interval]) -> dict[PercentileKey, JsonBand 
     return {label(percentile): ci_ms(interval) for percentile, interval in intervals.items()}
 
 
-def sla_asked(sla: SlaTarget) -> SlaAsked:
-    """The percentile and its bound."""
-    return {"percentile": sla.percentile, "latency_ms": sla.latency_ms}
+def sla_asked(sla: SlaTarget, outside: OutsideLaw | None) -> SlaAsked:
+    """The percentile and its bound, and the mean time outside the node."""
+    return {
+        "percentile": sla.percentile,
+        "latency_ms": sla.latency_ms,
+        "outside_ms": outside_ms(outside),
+    }
+
+
+def outside_ms(outside: OutsideLaw | None) -> float:
+    """Mean time of a query outside the node. [ms]"""
+    return 0.0 if outside is None else outside.mean_s / MS
+
+
+def node_ms(on_node: OnNode | None) -> LatencyMs:
+    """Latency on the node alone; null of an overload. [ms]"""
+    if on_node is None:
+        return {"mean": None, "p50": None, "p95": None, "p99": None, "p99.9": None}
+    p50, p95, p99, p999 = (ms(on_node.percentiles_s[percentile]) for percentile in REPORTED_PERCENTILES)
+    return {"mean": ms(on_node.mean_s), "p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
 
 
 def node_document(node: AnyNode) -> NodeDocument:

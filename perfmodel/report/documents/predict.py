@@ -29,6 +29,7 @@ from perfmodel.report.documents.parts import (
     latency_bands_ms,
     ms,
     node_document,
+    node_ms,
     operators,
     rate_band,
     rate_ci95,
@@ -36,6 +37,7 @@ from perfmodel.report.documents.parts import (
     reported_cis_ms,
     reported_ms,
     sensitivity,
+    sla_asked,
     value_ms,
     values_ms,
 )
@@ -96,6 +98,7 @@ class PredictDocument(Saved):
     shed_rate: float | None
     utilisation: UtilisationDocument
     latency_ms: LatencyMs
+    node_latency_ms: LatencyMs
     latency_ci95_ms: ReportedBandsMs
     scatter_and_pauses: UnsteadyDocument | None
     sla: SlaDocument
@@ -149,11 +152,11 @@ def predict_document(result: Prediction) -> PredictDocument:
         "shed_rate": result.shed_rate,
         "utilisation": utilisation(result),
         "latency_ms": {"mean": value_ms(mean), **reported_ms(run.percentiles)},
+        "node_latency_ms": node_ms(run.on_node),
         "latency_ci95_ms": reported_cis_ms(run.percentiles),
         "scatter_and_pauses": _unsteady(result),
         "sla": {
-            "percentile": question.sla.percentile,
-            "latency_ms": question.sla.latency_ms,
+            **sla_asked(question.sla, question.traffic.outside),
             "confidence": question.sla.confidence,
             "predicted_ms": value_ms(at_sla),
             "ci95_ms": ci_ms(at_sla),

@@ -115,7 +115,7 @@ class TuneDocument(TuningDocument, Saved):
 def tune_document(answer: TuneAnswer) -> TuneDocument:
     """Return the document; what does not exist is None."""
     levels: list[LevelDocument] = [
-        {"level": level, **_tuning(tuning)} for level, tuning in answer.levels.items()
+        {"level": level, **_tuning(tuning, answer)} for level, tuning in answer.levels.items()
     ]
     return {
         **saved("tune", VERSION, answer.question.inputs),
@@ -123,7 +123,7 @@ def tune_document(answer: TuneAnswer) -> TuneDocument:
         "model": answer.question.node.model_name,
         "service_times_of": answer.question.service_times_of,
         "node": node_document(answer.question.node),
-        **_tuning(answer.tuning),
+        **_tuning(answer.tuning, answer),
         "set": list(answer.settings),
         "sla_levels": levels if len(levels) > 1 else None,
         "power_model": "static TDP",
@@ -145,9 +145,9 @@ def _workers(answer: TuneAnswer) -> WorkersDocument:
     return {"known": known, "processes": node.num_workers, "threads": node.threads, "tried": tried}
 
 
-def _tuning(tuning: Tuning) -> TuningDocument:
+def _tuning(tuning: Tuning, answer: TuneAnswer) -> TuningDocument:
     return {
-        "sla": sla_asked(tuning.sla),
+        "sla": sla_asked(tuning.sla, answer.question.traffic.outside),
         "objective": tuning.objective,
         "static": _point(tuning.static),
         "tuned": _point(tuning.exhaustive),
