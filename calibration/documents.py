@@ -232,6 +232,16 @@ class CapacityCheckDocument(TypedDict):
 
 
 @document
+class AloneDocument(TypedDict):
+    """A pass of a user's module at a batch size, nothing beside it."""
+
+    batch_size: int
+    measured_ms: float
+    predicted_ms: float
+    error_percent: float
+
+
+@document
 class ValidateDocument(Saved):
     """The prediction of a scenario held against a server here; `fingerprint` as profiles have it."""
 
@@ -260,6 +270,8 @@ class ValidateDocument(Saved):
     accelerator_power_w: float | None
     anchor: AnchorDocument | None
     capacity: CapacityCheckDocument | None
+    module: str | None
+    alone: list[AloneDocument]
     settings: str
     fingerprint: dict[str, Any]
 

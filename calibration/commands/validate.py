@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,6 +77,14 @@ def validate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the report of an earlier suite holds already.")
     ] = False,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:FACTORY",
+            help="Serve your own PyTorch module as it is, in place of the scenario's model. It runs: "
+            "only code that you trust.",
+        ),
+    ] = None,
     extrapolate: ExtrapolateOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +93,7 @@ def validate(
     require_torch()
     if refined is not None and not anchor:
         raise InputError("--refined: expected --anchor too, which measures what it writes")
-    of_one = {"--records": records, "--refined": refined, "--utilisation": utilisation}
+    of_one = {"--module": module, "--records": records, "--refined": refined, "--utilisation": utilisation}
     of_suite = {"--models": models, "--out": out, "--resume": resume or None}
     for option, value in (of_one if suite else of_suite).items():
         if value is not None:
@@ -98,7 +107,7 @@ def validate(
     from calibration.validation.question import Options, settings_for
 
     # Before anything allocates a tensor.
-    settings = settings_for(wanted, tuple(overrides or ()), profile).describe()
+    settings = settings_for(wanted, tuple(overrides or ()), profile, of_module=module is not None)
 
     options = Options(
         profile=profile,
@@ -107,7 +116,7 @@ def validate(
         capacity=capacity,
         shrink_tables=shrink_tables,
         extrapolate=extrapolate,
-        settings=settings,
+        settings=settings.describe(),
     )
     if suite:
         _validate_suite(
@@ -120,6 +129,7 @@ def validate(
             as_json=as_json,
         )
         return
+    from calibration.validation.own_module import own_module
     from calibration.validation.single import SinglePlan, validate_scenario
 
     one = SinglePlan(
@@ -130,7 +140,12 @@ def validate(
         refined=refined,
         options=options,
     )
-    result = validate_scenario(one, say=_say)
+    if module is None:
+        result = validate_scenario(one, say=_say)
+    else:
+        with own_module(module) as own:
+            options = replace(options, module=own, overrides=(f"model={own.model_path}", *options.overrides))
+            result = validate_scenario(replace(one, options=options), say=_say)
     show(result.to_dict, result.page, as_json=as_json)
     if result.interrupted:
         raise InterruptionError("interrupted: the answer is of what was measured until then")

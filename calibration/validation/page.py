@@ -9,6 +9,7 @@ from rich.table import Table
 
 from calibration.validation.capacity import CapacityCheck
 from calibration.validation.comparison import Comparison
+from calibration.validation.own_module import AloneRow
 from calibration.validation.summary import PERCENTILES, Summary, errors_percent
 from perfmodel.report.tables import number
 from perfmodel.units import MS
@@ -27,6 +28,22 @@ def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings
     if result.by_launch:
         tables += [_batches("on the accelerator", result.by_launch), ""]
     return Group(head, "", _figures(result), "", *tables, *lines)
+
+
+def alone_page(module: str, rows: Sequence[AloneRow]) -> RenderableType:
+    """What module was served, and single passes of it."""
+    table = Table(title="one pass, nothing beside it", title_justify="left", box=None, pad_edge=False)
+    for heading in ("items", "measured [ms]", "predicted [ms]", "error"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        values = row.to_dict()
+        table.add_row(
+            f"{row.batch_size}",
+            number(values["measured_ms"]),
+            number(values["predicted_ms"]),
+            signed(values["error_percent"]),
+        )
+    return Group(f"served: {module}", "", table)
 
 
 def signed(percent: float | None) -> str:

@@ -16,11 +16,12 @@ from calibration.runtime.cuda import cuda_accelerator, missing_cuda
 from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.offloaded import LazyServable, OffloadedProgramme, offloaded_programme
 from calibration.runtime.programme import Programme, build_programme
-from calibration.runtime.settings import RuntimeSettings, apply_settings
+from calibration.runtime.settings import RuntimeSettings, apply_plain_settings, apply_settings
 from calibration.serving.processes import cores_for
 from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
 from calibration.validation.bench import Bench, Say, pool_for
+from calibration.validation.own_module import OwnModule
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
@@ -48,6 +49,8 @@ class Options:
         Whether tables may be scaled down, and batches lie outside the calibrated range.
     settings : str
         What the process was set to, in words.
+    module : OwnModule or None
+        What is served in place of the model that the runtime builds.
     """
 
     profile: str | None
@@ -57,6 +60,7 @@ class Options:
     shrink_tables: bool
     extrapolate: bool
     settings: str
+    module: OwnModule | None = None
 
 
 def question_of(scenario: str, overrides: Sequence[str], profile: str | None) -> Question:
@@ -99,8 +103,15 @@ def _require_accelerator(question: Question) -> None:
         )
 
 
-def settings_for(scenario: str, overrides: Sequence[str], profile: str | None) -> RuntimeSettings:
-    """Set this process up as the scenario's stack has it: as modules are served, or as the runtime is."""
+def settings_for(
+    scenario: str, overrides: Sequence[str], profile: str | None, *, of_module: bool = False
+) -> RuntimeSettings:
+    """Set this process up as the scenario's stack has it: as modules are served, or as the runtime is.
+
+    A user's own module runs in a process where nothing is tuned.
+    """
+    if of_module:
+        return apply_plain_settings()
     question = prepare(load_scenario(scenario, _here(scenario, overrides, profile)))
     served = SERVED.get(question.serving_node.cpu.stack)
     return apply_settings() if served is None else served.apply_settings()
@@ -147,8 +158,15 @@ def require_stable(question: Question, service: ServiceTimes) -> None:
         )
 
 
-def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Bench, Question]:
-    """Build the model with random weights and draw its inputs; the question is then about the model built."""
+def bench_for(
+    question: Question, say: Say, *, shrink_tables: bool, module: OwnModule | None = None
+) -> tuple[Bench, Question]:
+    """Build the model with random weights and draw its inputs; the question is then about the model built.
+
+    Or take the user's own module, whose model is what was imported of it.
+    """
+    if module is not None:
+        return _bench_of(module, question, say), question
     model = question.serving_node.model
     say(f"building {model.name}: {(model.embedding_bytes + model.dense_parameter_bytes) / GIB:.2f} GiB")
     served = SERVED.get(question.serving_node.cpu.stack)
@@ -164,6 +182,27 @@ def bench_for(question: Question, say: Say, *, shrink_tables: bool) -> tuple[Ben
     meter = nvml_meter() if question.node.accelerator is not None else None
     pool = pool_for(question, programme)
     return Bench(question=question, workers=workers, pool=pool, say=say, meter=meter), question
+
+
+def _bench_of(module: OwnModule, question: Question, say: Say) -> Bench:
+    """The server of a user's module, on cores only."""
+    node = question.serving_node
+    if node.accelerator is not None:
+        raise InputError(
+            "--module: expected a node without accelerators: the module is served on the cores; "
+            "--set node.accelerators=[] --set policy.offload_threshold_items=null"
+        )
+    workers = Workers(
+        servable=module.servable,
+        num_workers=node.num_workers,
+        threads=node.threads,
+        accelerated=None,
+        set_threads=torch.set_num_threads,
+    )
+    say(f"drawing inputs of {node.model.name}")
+    return Bench(
+        question=question, workers=workers, pool=pool_for(question, module.servable), say=say, meter=None
+    )
 
 
 def _built(model: RecModel, seed: int, served: Served | None, *, shrink_tables: bool) -> Programme:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from calibration.children import interrupts_held
 from calibration.documents import VERSION
@@ -19,7 +19,8 @@ from calibration.validation.bench import Bench, Interrupted, Say
 from calibration.validation.capacity import CapacityCheck, check_capacity
 from calibration.validation.comparison import Comparison, compare
 from calibration.validation.measuring import Measured, measure, segments_of
-from calibration.validation.page import comparison_page
+from calibration.validation.own_module import AloneRow, measured_alone
+from calibration.validation.page import alone_page, comparison_page
 from calibration.validation.question import (
     Options,
     at_utilisation,
@@ -73,6 +74,10 @@ class Validation:
         Whether the user ended it early.
     unwritten : InputError or None
         Why a file that was asked for is not there.
+    alone : tuple of AloneRow
+        Of a user's module: single passes of it, with nothing beside them.
+    module : str or None
+        What module was served and with what inputs, in words.
     """
 
     comparison: Comparison
@@ -80,6 +85,8 @@ class Validation:
     settings: str
     interrupted: bool = False
     unwritten: InputError | None = None
+    alone: tuple[AloneRow, ...] = ()
+    module: str | None = None
 
     @property
     def meets_sla(self) -> bool:
@@ -100,13 +107,16 @@ class Validation:
             "verdict": "meets_sla" if self.meets_sla else "misses_sla",
             **self.comparison.to_dict(),
             "capacity": None if self.capacity is None else self.capacity.to_dict(),
+            "module": self.module,
+            "alone": [row.to_dict() for row in self.alone],
             "settings": self.settings,
             "fingerprint": to_dict(fingerprint(settings=(self.settings,))),
         }
 
     def page(self) -> RenderableType:
         """The answer for a terminal."""
-        return comparison_page(self.comparison, self.capacity, self.settings)
+        page = comparison_page(self.comparison, self.capacity, self.settings)
+        return page if self.module is None else Group(page, alone_page(self.module, self.alone))
 
 
 def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
@@ -123,8 +133,9 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
     """
     options = plan.options
     question = question_of(plan.scenario, options.overrides, options.profile)
-    bench, question = bench_for(question, say, shrink_tables=options.shrink_tables)
+    bench, question = bench_for(question, say, shrink_tables=options.shrink_tables, module=options.module)
     service = service_of(question, extrapolate=options.extrapolate)
+    alone = () if options.module is None else measured_alone(options.module.servable, service)
     try:
         expected = pilot(bench, service) if options.anchor else service
         if plan.utilisation is not None:
@@ -150,6 +161,8 @@ def validate_scenario(plan: SinglePlan, *, say: Say) -> Validation:
         settings=f"{options.settings}; {priority_here()}",
         interrupted=interrupted,
         unwritten=unwritten,
+        alone=alone,
+        module=None if options.module is None else options.module.words,
     )
 
 
