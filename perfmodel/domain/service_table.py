@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.hardware import MeasuredCurve
+from perfmodel.domain.unsteady import P99_DEVIATIONS
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,6 +62,31 @@ class ServiceTable:
     def busy_range(self) -> tuple[int, int] | None:
         """Fewest and most executors at work; None where it does not say."""
         return None if self.busy is None else (int(self.busy.min()), int(self.busy.max()))
+
+    @property
+    def relative_std(self) -> Floats | None:
+        """Standard deviation of single requests over their mean by row; None: the table does not say. [1]
+
+        Of two percentiles that of the log-normal law through both: sigma = ln(p99 / p50) / z(0.99).
+        """
+        if self.std_s is not None:
+            return self.std_s / self.service_s
+        if self.p50_s is None or self.p99_s is None:
+            return None
+        sigma = np.log(self.p99_s / self.p50_s) / P99_DEVIATIONS
+        return np.asarray(np.sqrt(np.expm1(sigma**2)))
+
+    def relative_std_of(self, items: Floats) -> Floats | None:
+        """The same of any sizes: linear in the logarithm of the size between rows, constant beyond. [1]
+
+        Rows of one size with different numbers of executors at work count alike.
+        """
+        by_row = self.relative_std
+        if by_row is None:
+            return None
+        sizes, index = np.unique(self.items, return_inverse=True)
+        by_size = np.bincount(index, by_row) / np.bincount(index)
+        return np.interp(np.log(items), np.log(sizes), by_size)
 
     def _curve(self, rows: npt.NDArray[np.bool_]) -> MeasuredCurve:
         order = np.argsort(self.items[rows])

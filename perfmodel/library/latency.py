@@ -41,7 +41,8 @@ class LatencyTable(Shown, breakdown.LatencyTable):
         return latency_page(self)
 
     def _summary(self) -> str:
-        return f"{self.model} on {self.device} ({self.stack}): {len(self.rows)} batch sizes"
+        stack = "" if self.stack is None else f" ({self.stack})"
+        return f"{self.model or 'service times'} on {self.device}{stack}: {len(self.rows)} batch sizes"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

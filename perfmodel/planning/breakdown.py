@@ -113,9 +113,11 @@ class LatencyTable:
     Attributes
     ----------
     model, device, stack : str
-        What ran where.
+        What ran where; no model and no stack of a table of service times.
     co_located : int
         Copies of the model at work on one socket, this one included.
+    busy : int or None
+        Executors of a scenario's node at work, this one included; None: of a device by itself.
     service_times_of : str
         What is in the times, in words.
     without : tuple of str
@@ -128,9 +130,9 @@ class LatencyTable:
         What a reader must know of the model file.
     """
 
-    model: str
+    model: str | None
     device: str
-    stack: str
+    stack: str | None
     service_times_of: str
     without: tuple[str, ...]
     co_located: int
@@ -138,6 +140,7 @@ class LatencyTable:
     assumptions: tuple[str, ...]
     inputs: tuple[InputFile, ...] = ()
     notes: tuple[str, ...] = ()
+    busy: int | None = None
 
 
 def latency_table(

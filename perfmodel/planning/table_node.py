@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log1p
 
@@ -20,6 +20,7 @@ from perfmodel.planning.sent_sizes import sizes_on_cores
 from perfmodel.planning.unsteady import made_unsteady
 from perfmodel.sim.policies import Policy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.scatter import scatter_by_size
 from perfmodel.sim.service import ServiceTimes
 
 Floats = npt.NDArray[np.float64]
@@ -120,8 +121,13 @@ class TableNode:
     def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:  # noqa: ARG002
         """Tabulate what the simulation needs: see `ServingNode.service_times`; sizes play no part."""
         largest = max(1, largest_cpu_launch_items(policy, max_items))
-        steady = ServiceTimes(cpu_s=tabulated_s(self.table, np.arange(1.0, largest + 1), self.at_work))
-        return made_unsteady(steady, self.scatter, self.pauses)
+        every = np.arange(1.0, largest + 1)
+        steady = ServiceTimes(cpu_s=tabulated_s(self.table, every, self.at_work))
+        unsteady = made_unsteady(steady, self.scatter, self.pauses)
+        relative_std = self.table.relative_std_of(every)
+        if self.scatter is not None or relative_std is None or not relative_std.any():
+            return unsteady
+        return replace(unsteady, cpu_scatter=scatter_by_size(relative_std))
 
     @property
     def at_work(self) -> Floats:
@@ -213,9 +219,18 @@ class TableTimes:
                 f"{table.name} has no column busy: a request takes as long beside {self._node.executors - 1} "
                 "others at work as alone"
             )
-        if table.has_scatter:
-            taken = "each takes the mean of its size" if self._node.scatter is None else "node.scatter counts"
-            notes.append(f"the scatter of single requests in {table.name} is not used: {taken}")
+        if (by_row := table.relative_std) is not None:
+            if self._node.scatter is not None:
+                notes.append(
+                    f"the scatter of single requests in {table.name} is not used: node.scatter counts"
+                )
+            else:
+                low, high = 100 * by_row.min(), 100 * by_row.max()
+                wide = f"{high:.3g} %" if high - low < 0.05 else f"{low:.3g} to {high:.3g} %"
+                notes.append(
+                    f"single requests scatter as {table.name} says, log-normal, by {wide} of the mean of "
+                    "their size"
+                )
         return tuple(notes)
 
     @cached_property

@@ -21,7 +21,12 @@ def latency_pages(results: Sequence[LatencyTable]) -> RenderableType:
 def latency_page(result: LatencyTable) -> RenderableType:
     """Latency by batch, then where the largest batch's time goes."""
     beside = f", {result.co_located} copies on one socket" if result.co_located > 1 else ""
-    title = f"[bold]{result.model} on {result.device} ({result.stack}){beside}[/]"
+    where = result.device if result.stack is None else f"{result.device} ({result.stack})"
+    if result.busy is not None:
+        beside = (
+            f", {result.busy} executors of the node at work" if result.busy > 1 else ", alone on the node"
+        )
+    title = f"[bold]{where if result.model is None else f'{result.model} on {where}'}{beside}[/]"
     left_out = f", without {', '.join(result.without)}" if result.without else ""
     columns = [Column(heading=each, right=True) for each in ("batch", "ms", "us/item")]
     columns += [Column(heading="basis", leaves=2), Column(heading="", is_bar=True, leaves=1)]
@@ -35,4 +40,5 @@ def latency_page(result: LatencyTable) -> RenderableType:
     operators = operator_table(f"where batch {last.batch_size} spends its time", last.operators)
     said = f"times: {result.service_times_of}{left_out}"
     notes = [f"note: {note}" for note in result.notes]
-    return Group(title, said, "", table, "", operators, "", *notes, *assumption_lines(result.assumptions))
+    shown: list[RenderableType] = ["", operators] if last.operators else []
+    return Group(title, said, "", table, *shown, "", *notes, *assumption_lines(result.assumptions))

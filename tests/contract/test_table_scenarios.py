@@ -12,6 +12,7 @@ import pytest
 import perfmodel
 from perfmodel.cli.main import main
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.service_table_file import read_service_table
 from perfmodel.planning.prepare import prepare
 from perfmodel.queueing.closed_forms import mmc_mean_wait_s
 
@@ -55,7 +56,7 @@ def test_the_basis_is_the_table_and_its_error_is_not_known(
         "service_times": "table.csv",
     }
     assert answer["error_of_service_times"] == {"cpu": None, "accelerator": None}
-    assert answer["calibration_band_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert set(answer["calibration_band_ms"].values()) == {None}
     assert answer["qps_per_w"] == pytest.approx(4000 / 700)
     assert answer["power_at_load_w"] is None
     assert any("node.error_percent" in note for note in answer["notes"])
@@ -179,3 +180,86 @@ def test_a_sweep_goes_over_executors(scenario: Path, capsys: pytest.CaptureFixtu
     header, *rows = (line.split(",") for line in out.read_text(encoding="utf-8").splitlines())
     codes = [row[header.index("exit_code")] for row in rows]
     assert codes == ["0", "0", "5"]  # the table ends at 86 executors at work
+
+
+@pytest.mark.parametrize("name", ["rm3_skylake", "rm3_amd_epyc_turin_2c"])
+def test_a_table_written_from_a_scenario_answers_as_it_does(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    assert main(["latency", "-s", name, "--table", str(table)]) == 0
+    capsys.readouterr()
+    loaded = load_scenario(name)
+    node = {"service_times": str(table), "executors": prepare(loaded).node.num_workers}
+    given = perfmodel.predict(name, overrides=QUICK).to_dict()
+    back = perfmodel.predict(
+        {**loaded.source.data(), "model": None, "node": node},
+        overrides=QUICK,  # type: ignore[dict-item]
+    ).to_dict()
+    error = given["error_of_service_times"]["cpu"]
+    assert error is not None
+    for key in ("mean", "p50", "p95", "p99"):
+        ratio = back["latency_ms"][key] / given["latency_ms"][key]
+        assert abs(ratio - 1.0) < min(0.02, error), key
+    assert back["latency_bounded_qps"] == pytest.approx(given["latency_bounded_qps"], rel=0.01)
+
+
+def test_the_shipped_table_is_what_the_command_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "rm3_skylake_table.csv"
+    assert main(["latency", "-s", "rm3_skylake", "--table", str(table)]) == 0
+    capsys.readouterr()
+    (shipped,) = load_scenario("rm3_skylake_table").node_paths()
+    assert read_service_table(table).service_s == pytest.approx(read_service_table(shipped).service_s)
+
+
+def test_latency_times_single_requests_of_a_scenario(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = ask(
+        capsys, "latency", "-s", str(scenario), "--busy", "86", "--batch", "100,300", quick=False
+    )
+    assert (code, answer["model"], answer["stack"], answer["busy"]) == (0, None, None, 86)
+    assert [row["basis"] for row in answer["rows"]] == ["measured table", "interpolated"]
+    assert answer["rows"][0]["latency_ms"] == pytest.approx(4)
+    for more, message in (
+        (["--busy", "87"], "--busy: expected at most the node's 86 executors"),
+        (["--batch", "701"], "--batch: expected sizes that mine sends to its cores, requests of up to 700"),
+        (["--model", "ncf"], "--scenario: expected no --model"),
+    ):
+        code, said = ask(capsys, "latency", "-s", str(scenario), *more, quick=False)
+        assert code == 2
+        assert said.startswith(message)
+    code, said = ask(capsys, "latency", "-s", str(scenario), "--batch", "99", quick=False)
+    assert (code, said.startswith("batch 99 is outside")) == (5, True)
+
+
+@pytest.mark.parametrize("column", ["std_ms", "p50_ms,p99_ms"])
+def test_scatter_in_the_table_is_scatter_of_the_node(
+    column: str, scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log-normal law of relative standard deviation 0.5 has p99 / p50 = exp(2.326 sigma), sigma 0.4724."""
+    values = "5" if column == "std_ms" else f"8.944,{8.944 * np.exp(2.3263 * 0.4724):.6g}"
+    (scenario.parent / "one.csv").write_text(
+        f"items,service_ms,{column}\n200,10,{values}\n", encoding="utf-8"
+    )
+    sizes = "traffic.query_sizes={distribution: fixed, num_items: 200}"
+    where = [
+        "-s",
+        str(scenario),
+        "--set",
+        sizes,
+        "--set",
+        "node.service_times=" + str(scenario.parent / "one.csv"),
+    ]
+    _, own = ask(capsys, "predict", *where)
+    (scenario.parent / "one.csv").write_text("items,service_ms\n200,10\n", encoding="utf-8")
+    _, said = ask(
+        capsys, "predict", *where, "--set", "node.scatter={distribution: lognormal, relative_std: 0.5}"
+    )
+    _, plain = ask(capsys, "predict", *where)
+    assert own["latency_ms"]["p99"] == pytest.approx(said["latency_ms"]["p99"], rel=0.01)
+    assert own["latency_ms"]["p99"] > 1.5 * plain["latency_ms"]["p99"]
+    assert own["latency_ms"]["mean"] == pytest.approx(plain["latency_ms"]["mean"], rel=0.02)
+    assert any("scatter" in note for note in own["notes"])

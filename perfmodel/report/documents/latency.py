@@ -27,14 +27,15 @@ class BatchDocument(TypedDict):
 
 @document
 class LatencyDocument(Saved):
-    """A model's batches on one executor of a device."""
+    """A model's batches on one executor of a device; `busy`: beside so many at work on a scenario's node."""
 
-    model: str
+    model: str | None
     device: str
-    stack: str
+    stack: str | None
     service_times_of: str
     without: list[str]
     co_located: int
+    busy: int | None
     rows: list[BatchDocument]
     assumptions: list[str]
     notes: list[str]
@@ -66,6 +67,7 @@ def latency_document(result: LatencyTable) -> LatencyDocument:
         "service_times_of": result.service_times_of,
         "without": list(result.without),
         "co_located": result.co_located,
+        "busy": result.busy,
         "rows": [
             {
                 "batch_size": row.batch_size,
