@@ -24,11 +24,16 @@ class Evaluation(StrEnum):
 
     DEEPRECSYS = "deeprecsys"
     HPCA = "hpca"
+    MLPERF = "mlperf"
 
 
 def reproduce(
     evaluation: Annotated[
-        Evaluation, typer.Argument(help="deeprecsys: ISCA 2020, tuned schedules. hpca: HPCA 2020, servers.")
+        Evaluation,
+        typer.Argument(
+            help="deeprecsys: ISCA 2020, tuned schedules. hpca: HPCA 2020, servers. "
+            "mlperf: audited CPU servers, from their Offline rate."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write one self-contained HTML page there.")
@@ -59,6 +64,10 @@ def _recomputed(evaluation: Evaluation, queries: int) -> Reproduction:
         from calibration.reproduce.hpca import reproduce_hpca
 
         return reproduce_hpca()
+    if evaluation is Evaluation.MLPERF:
+        from calibration.reproduce.mlperf import reproduce_mlperf
+
+        return reproduce_mlperf(queries, _progress())
     from calibration.reproduce.deeprecsys import reproduce_deeprecsys
 
     scope = Scope(

@@ -26,6 +26,19 @@ def test_json_is_all_of_stdout_and_the_page_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["hpca.html"]  # nothing half-written is left
 
 
+@pytest.mark.slow
+def test_audited_servers_are_recomputed_with_their_misses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "mlperf", "--queries", "20000", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["evaluation"] == "mlperf"
+    rows = [row for section in document["sections"] for row in section["rows"]]
+    tails = [row for row in rows if row["quantity"] == "p99.9 latency [ms]"]
+    assert all(row["deviation_percent"] < -50.0 and row["cause"] for row in tails)
+    assert {row["case"] for row in rows if row["quantity"] == "largest valid rate [queries/s]"} == {
+        row["case"] for row in tails
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
