@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -15,6 +20,25 @@ from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.simulation import simulated
 from perfmodel.report.documents.plan import plan_document
 from perfmodel.report.plan import plan_page
+
+
+@contextmanager
+def _solver_to_stderr() -> Iterator[None]:
+    """Let what the solver's C++ prints go to stderr: now and then it says a line that nobody asked for."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, AttributeError, ValueError):  # a closed stream
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def plan(
@@ -47,7 +71,8 @@ def plan(
     factors = () if growth is None else growth_range(growth)
     loaded = load_fleet(fleet, overrides or ())
     question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    result = plan_of(question, growth=factors)
+    with _solver_to_stderr():
+        result = plan_of(question, growth=factors)
     if simulation:
         result = simulated(result, extrapolate=extrapolate)
     show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json)

@@ -8,6 +8,7 @@ from math import inf, isfinite
 import numpy as np
 
 from perfmodel.planning.plan.answer import Binding, NotChosen, Optimum, Relief
+from perfmodel.planning.plan.decomposition import cheapest, worth_of_type
 from perfmodel.planning.plan.programme import FloatArray, Programme, solve
 from perfmodel.planning.plan.question import PlanQuestion
 
@@ -37,7 +38,7 @@ def _unlimited(question: PlanQuestion, programme: Programme) -> Programme:
 
 
 def _feasible(programme: Programme) -> bool:
-    return solve(programme).nodes is not None
+    return cheapest(programme).nodes is not None
 
 
 def _constraint(
@@ -85,7 +86,7 @@ def _more_nodes(question: PlanQuestion, unlimited: Programme) -> list[Relief]:
         own = np.zeros(len(stock))
         own[column] = 1.0
         solution = solve(
-            replace(unlimited, stock=stock, owned=stock, cost=own, bought_cost=own, tie=0.0 * own), gap=0.0
+            replace(unlimited, stock=stock, owned=stock, cost=own, bought_cost=own, tie=0.0 * own)
         )
         change = f"more nodes of {node_type.name}"
         if solution.nodes is None:
@@ -109,7 +110,7 @@ def _more_power(programme: Programme) -> list[Relief]:
         return []
     tdp_w = programme.tdp_w
     lifted = replace(programme, power_cap_w=inf, cost=tdp_w, bought_cost=tdp_w, tie=0.0 * tdp_w)
-    solution = solve(lifted, gap=0.0)
+    solution = solve(lifted)
     if solution.nodes is None:
         return [Relief(change="a higher power_cap_w", amount=None, unit="W", note="no power is enough")]
     drawn_w = sum(
@@ -122,7 +123,7 @@ def _more_power(programme: Programme) -> list[Relief]:
 def _less_traffic(question: PlanQuestion, programme: Programme, demand_qps: FloatArray) -> list[Relief]:
     """By how much less all demand, and that of each service alone, would be served."""
     total = float(demand_qps.sum())
-    served = solve(programme, most_served=True, gap=0.0)
+    served = solve(programme, most_served=True)
     factor = 0.0 if served.nodes is None else served.served
     found = [
         Relief(
@@ -193,12 +194,16 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
             node_type=node_type.name, why="no fewer nodes with any of it, and no less power with as few"
         )
     programme = question.programme(demand_qps)
-    worth = _worth(programme, column, static.objective_value)
+    about = "" if programme.is_small else "about "
+    if programme.is_small:
+        worth = _worth(programme, column, static.objective_value)
+    else:
+        worth = worth_of_type(programme, column)
     unit = {"power": "W", "price": "USD/h", "carbon": "g/h"}[question.provision.objective]
     own = float(programme.cost[column] if programme.owned[column] else programme.bought_cost[column])
     if worth is None or worth <= 0.0:
         return NotChosen(node_type=node_type.name, why=f"would not be chosen even at 0 {unit}")
-    why = f"at {own:.4g} {unit} dearer than what is chosen; taken at {worth:.4g} {unit} and below"
+    why = f"at {own:.4g} {unit} dearer than what is chosen; taken at {about}{worth:.4g} {unit} and below"
     if question.provision.objective == "price":
         return NotChosen(node_type=node_type.name, why=why, at_price_usd_per_h=worth)
     grams_a_watt = own / node_type.tdp_w if node_type.tdp_w else 1.0

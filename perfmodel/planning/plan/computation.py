@@ -26,7 +26,7 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
     peak_qps = question.peak_qps
     static = best(question, peak_qps)
     by_name = _by_name(question, peak_qps)
-    hours = plan_hours(question)
+    hours = plan_hours(question, peak_qps, static)
     return PlanAnswer(
         question=question,
         static=static,
@@ -47,20 +47,25 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
     )
 
 
-def plan_hours(question: PlanQuestion) -> tuple[HourPlan, ...]:
-    """Plan each hour for itself; hours that ask for the same are planned once, on all cores."""
+def plan_hours(question: PlanQuestion, peak_qps: FloatArray, static: Optimum | None) -> tuple[HourPlan, ...]:
+    """Plan each hour for itself; hours that ask for the same are planned once, on all cores.
+
+    An hour that asks for the largest demand of every service is planned as the static provision is.
+    """
     asked: dict[tuple[object, ...], tuple[FloatArray, float | None]] = {}
     keys = []
     for index in range(len(question.hours)):
         planned_qps = question.planned_qps(index)
         grid = None if question.grid_g_per_kwh is None else question.grid_g_per_kwh[index]
         counts = grid if question.provision.objective == "carbon" else None
-        # Both sides of a diurnal peak ask for the same but for the last bits of a cosine.
-        key = (*(float(f"{qps:.12g}") for qps in planned_qps), counts)
+        key = (*_digits(planned_qps), counts)
         asked.setdefault(key, (planned_qps, grid))
         keys.append(key)
-    found = side_by_side(lambda each: best(question, each[0], grid_g_per_kwh=each[1]), asked.values())
-    optima = dict(zip(asked, found, strict=True))
+    peak_key = (*_digits(peak_qps), None)
+    optima: dict[tuple[object, ...], Optimum | None] = {peak_key: static} if peak_key in asked else {}
+    rest = {key: each for key, each in asked.items() if key not in optima}
+    found = side_by_side(lambda each: best(question, each[0], grid_g_per_kwh=each[1]), rest.values())
+    optima |= dict(zip(rest, found, strict=True))
     return tuple(
         HourPlan(
             hour=hour,
@@ -71,6 +76,11 @@ def plan_hours(question: PlanQuestion) -> tuple[HourPlan, ...]:
         )
         for index, hour in enumerate(question.hours)
     )
+
+
+def _digits(qps: FloatArray) -> tuple[float, ...]:
+    """Rates without their last bits: both sides of a diurnal peak differ by those of a cosine."""
+    return tuple(float(f"{each:.12g}") for each in qps)
 
 
 def safety_costs(question: PlanQuestion, static: Optimum) -> tuple[SafetyCost, ...]:

@@ -7,6 +7,7 @@ from math import ceil, isfinite
 from perfmodel.errors import PerfplanError
 from perfmodel.planning.plan.answer import Optimum, Provisioned
 from perfmodel.planning.plan.check import Placement, violations
+from perfmodel.planning.plan.decomposition import cheapest
 from perfmodel.planning.plan.programme import FloatArray, Programme, Solution, solve
 from perfmodel.planning.plan.question import PlanQuestion
 
@@ -25,7 +26,7 @@ def best(
         If the solver ran out of time with nothing in hand, or what it found does not hold: never wrongly.
     """
     programme = question.programme(demand_qps, grid_g_per_kwh)
-    solution = solve(programme)
+    solution = cheapest(programme)
     if solution.nodes is None:
         if solution.status == "infeasible":
             return None

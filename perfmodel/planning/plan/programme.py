@@ -36,7 +36,8 @@ GAP = 1e-3
 """Relative gap at which larger programmes stop. [1]"""
 
 MOST_S = 20.0
-"""Time for one programme; what was not proved by then is stated as its gap. [s]"""
+LARGE_S = 3.0
+"""Time for one programme, small or large; what was not proved by then is stated as its gap. [s]"""
 
 TOLERANCE = 1e-9
 """Relative: of sums that are to be equal, as floats add them up. [1]"""
@@ -212,7 +213,6 @@ def solve(
     *,
     most_served: bool = False,
     least_nodes: tuple[int, int] | None = None,
-    gap: float | None = None,
 ) -> Solution:
     """Find the cheapest nodes.
 
@@ -222,8 +222,6 @@ def solve(
         Find instead the greatest factor, up to 1, on all demand that can be served.
     least_nodes : (type, number), optional
         At least so many nodes of a type.
-    gap : float, optional
-        Relative gap at which to stop; by default 0 for small programmes. [1]
     """
     columns, rows = _Columns(), _Rows()
     types = range(len(programme.stock))
@@ -254,7 +252,7 @@ def solve(
             for index in range(len(programme.groups))
         ]
         loads.append(_cover(programme, condition, left, factor, columns, rows))
-    return _run(programme, columns, rows, group_nodes, loads, factor, gap)
+    return _run(programme, columns, rows, group_nodes, loads, factor)
 
 
 def _charge(
@@ -361,7 +359,6 @@ def _run(
     group_nodes: Sequence[int],
     loads: Sequence[dict[tuple[int, int], tuple[int, float]]],
     factor: int | None,
-    gap: float | None,
 ) -> Solution:
     if not columns.high:  # no group: nothing can be served, which is well where nothing is asked for
         served = not (programme.demand_qps > 0.0).any()
@@ -378,8 +375,8 @@ def _run(
         bounds=Bounds(np.array(columns.low), np.array(columns.high)),
         constraints=rows.constraint(len(columns.high)) if rows.low else (),
         options={
-            "mip_rel_gap": (0.0 if programme.is_small else GAP) if gap is None else gap,
-            "time_limit": MOST_S,
+            "mip_rel_gap": 0.0 if programme.is_small else GAP,
+            "time_limit": MOST_S if programme.is_small else LARGE_S,
         },
     )
     bound = result.mip_dual_bound if result.mip_dual_bound is not None else -inf

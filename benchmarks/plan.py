@@ -1,0 +1,74 @@
+"""How long a large fleet takes to plan, its capacities known: 40 services, 12 node types, 24 hours.
+
+`python -m benchmarks.plan` prints a table.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+
+from perfmodel.domain.provision import HOURS_OF_A_DAY, Demand, Provision
+from perfmodel.planning.plan.computation import plan
+from perfmodel.planning.plan.question import PairCapacity, PlanQuestion, Service, StockedType
+
+SERVICES, TYPES = 40, 12
+SEEDS = 3
+
+CASES = {
+    "headroom 10 %": {"headroom": 0.1},
+    "and a node of each type lost": {"headroom": 0.1, "failures": {"nodes": 1}},
+    "and a zone of three lost": {"headroom": 0.1, "failures": {"zones": 3}},
+}
+
+
+def large_fleet(seed: int, provision: dict[str, object], nodes_a_service: float = 100.0) -> PlanQuestion:
+    """A fleet drawn from a seed: capacities that differ by service, type and pair, and stock that binds."""
+    rng = np.random.default_rng(seed)
+    rates = rng.lognormal(7, 0.8, (SERVICES, 1)) * rng.lognormal(0, 0.4, (1, TYPES))
+    rates *= rng.lognormal(0, 0.3, (SERVICES, TYPES))
+    peaks = rates.mean(axis=1) * rng.uniform(0.1, 1.9, SERVICES) * nodes_a_service
+    stock = int(1.8 * float((peaks / rates.mean(axis=1)).sum()) / TYPES)
+    hours = tuple(range(HOURS_OF_A_DAY))
+    days = [Demand(peak_qps=float(peak), trough=0.4) for peak in peaks]
+    return PlanQuestion(
+        name="large",
+        services=tuple(
+            Service(f"s{row}", tuple(day.at_hour(hour) for hour in hours)) for row, day in enumerate(days)
+        ),
+        node_types=tuple(
+            StockedType(name=f"t{column}", owned=stock, available=stock, tdp_w=float(rng.integers(150, 700)))
+            for column in range(TYPES)
+        ),
+        hours=hours,
+        capacities={
+            (f"s{row}", f"t{column}"): PairCapacity(float(rates[row, column]), float(rates[row, column]))
+            for row in range(SERVICES)
+            for column in range(TYPES)
+        },
+        refused={},
+        provision=Provision.model_validate({"objective": "power", **provision}),
+    )
+
+
+def main() -> None:
+    """Print the seconds and the gaps of each case."""
+    print("| case | nodes | seconds | largest gap |")
+    print("|---|---|---|---|")
+    for name, provision in CASES.items():
+        seconds, gaps, nodes = [], [], []
+        for seed in range(SEEDS):
+            question = large_fleet(seed, provision)
+            start_s = time.perf_counter()
+            answer = plan(question)
+            seconds.append(time.perf_counter() - start_s)
+            optima = [answer.static, *(hour.optimum for hour in answer.hours)]
+            gaps.append(max(optimum.gap for optimum in optima if optimum is not None))
+            nodes.append(answer.static.provisioned.num_nodes if answer.static else 0)
+        print(f"| {name} | {median(nodes):,.0f} | {median(seconds):.1f} | {100 * max(gaps):.2f} % |")
+
+
+if __name__ == "__main__":
+    main()

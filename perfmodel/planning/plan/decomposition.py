@@ -1,0 +1,495 @@
+"""Large programmes, service by service: a bound from prices of node types, and nodes that come close to it.
+
+Services meet only in the stock of each type, in what its nodes cost, and in the cap on all power. Put a price
+p_t on a node of each type and m on a watt (Lagrange), and each service is a problem of its own: the cheapest
+whole nodes that cover its demand. For any prices
+
+    sum over services of K_s(p) + sum over types of min over N of (C_t(N) + m W_t N - p_t N) - m cap
+
+is at most what any plan costs, K_s being the cheapest cover at prices p, C_t(N) the cost of N nodes, whatever
+its shape, and N up to the stock [1]_. The first prices are those without whole numbers. Each set
+of prices gives a cover of each service; the covers found so far give the next prices (column generation), and
+the plan is the best choice of one cover a service that stock and cap allow.
+
+References
+----------
+.. [1] L. Lasdon, "Optimization Theory for Large Systems", Macmillan, 1970, chapter 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, inf, isfinite
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import csr_array
+
+from perfmodel.planning.plan.programme import (
+    GAP,
+    Condition,
+    FloatArray,
+    IntArray,
+    Programme,
+    Solution,
+    solve,
+)
+
+CLOSE = 1e-4
+"""Relative: a cover this close to the cheapest is as good. [1]"""
+
+MOST_ROUNDS = 12
+"""Of prices and covers."""
+
+SPREADS = (0.01, 0.03, 0.01, 0.1)
+"""By which prices are then varied: the logarithm's standard deviation. [ln]"""
+
+MASTER_GAP = 2e-4
+MASTER_S = 0.4
+"""Of the choice among the covers found: gap, and time. [1], [s]"""
+
+FAR = 0.005
+LAST_S = 3.0
+"""A gap that is worth a longer choice, and its time. [1], [s]"""
+
+EXACT = 1e-9
+
+
+class _Need(NamedTuple):
+    """Nodes of a type that it takes until so many are left; `slope`: the least of them for each one left."""
+
+    nodes: IntArray
+    slope: float
+
+
+def can_decompose(programme: Programme) -> bool:
+    """Whether services meet in stock alone: no node is shared, and one condition implies the others."""
+    alone = all(len(group.services) == 1 for group in programme.groups)
+    return alone and len(programme.binding_conditions) == 1
+
+
+def cheapest(programme: Programme) -> Solution:
+    """Find the cheapest nodes: small programmes by proof, large ones service by service where that goes."""
+    if not programme.is_small and can_decompose(programme):
+        solution = solve_large(programme)
+        if solution.status != "stopped":
+            return solution
+    return solve(programme)
+
+
+def worth_of_type(programme: Programme, node_type: int) -> float | None:
+    """About the greatest cost at which a node of a type would be taken, whole numbers apart.
+
+    A service takes it where it is no dearer by the query than what serves it now, at the prices of all types.
+    """
+    found = _Large(programme).relaxed_prices()
+    if found is None:
+        return None
+    rates_qps = programme.capacity_qps[programme.demand_qps > 0.0]
+    others = np.delete(np.arange(rates_qps.shape[1]), node_type)
+    with np.errstate(divide="ignore"):
+        by_query = found[0][others] / rates_qps[:, others]
+    return float((by_query.min(axis=1) * rates_qps[:, node_type]).max(initial=0.0))
+
+
+def solve_large(programme: Programme) -> Solution:
+    """Find nodes and a bound; "stopped" without nodes where none were found, which proves nothing."""
+    large = _Large(programme)
+    prices, watt_price = large.first_prices(), 0.0
+    chosen, bound = large.covers(prices, large.stock), -inf
+    if chosen is not None and large.fits(chosen):
+        bound = large.bound(prices, watt_price, chosen)
+    if chosen is None or not large.fits(chosen) or bound < large.cost(chosen) * (1.0 - EXACT):
+        relaxed = large.relaxed_prices()
+        if relaxed is None:
+            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+        prices, watt_price = relaxed
+        free = large.covers(prices, large.stock)
+        if free is None:
+            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+        chosen, bound = _columns_generated(large, prices, watt_price, free, bound)
+    if chosen is None:
+        return Solution(status="stopped", nodes=None, loads_qps=(), bound=bound)
+    nodes = np.array([chosen[group.services[0], group.node_type] for group in programme.groups])
+    return Solution(status="optimal", nodes=nodes.astype(np.int64), loads_qps=(), bound=bound)
+
+
+class _Columns:
+    """Covers that were found, each with its service."""
+
+    def __init__(self) -> None:
+        self.owners: list[int] = []
+        self.covers: list[IntArray] = []
+        self._known: set[tuple[int, ...]] = set()
+
+    def add(self, chosen: IntArray) -> int:
+        """Take a cover of each service; returns how many of them are new."""
+        before = len(self.owners)
+        for service, cover in enumerate(chosen):
+            key = (service, *cover.tolist())
+            if key not in self._known:
+                self._known.add(key)
+                self.owners.append(service)
+                self.covers.append(cover)
+        return len(self.owners) - before
+
+
+def _columns_generated(
+    large: _Large, prices: FloatArray, watt_price: float, free: IntArray, bound: float
+) -> tuple[IntArray | None, float]:
+    """Covers at one set of prices after the other, until none is new; the best choice, and the bound."""
+    columns = _Columns()
+    columns.add(free)
+    if (one_by_one := large.one_by_one(prices, free)) is not None:  # so that there is a choice that fits
+        columns.add(one_by_one)
+    bound = max(bound, large.bound(prices, watt_price, free))
+    for _ in range(MOST_ROUNDS):
+        found = large.prices_of(columns)
+        if found is None:
+            break
+        prices, watt_price = found
+        covers = large.covers(prices, large.stock)
+        if covers is None:
+            break
+        bound = max(bound, large.bound(prices, watt_price, covers))
+        if not columns.add(covers):
+            break
+    generator = np.random.default_rng(0)
+    chosen = large.chosen_of(columns, large.programme.power_cap_w)
+    for spread in SPREADS:
+        if chosen is not None and large.cost(chosen) <= bound * (1.0 + GAP):
+            break
+        # Covers that are nearly as cheap fill what the cheapest leave of the stock: those at prices a little
+        # off, and each service's best within what the others leave.
+        covers = large.covers(prices * np.exp(spread * generator.standard_normal(len(prices))), large.stock)
+        if covers is not None:
+            columns.add(covers)
+        if chosen is not None:
+            for at in (prices, large.first_prices()):
+                columns.add(large.beside_others(chosen, at))
+        better = large.chosen_of(columns, large.programme.power_cap_w)
+        chosen = chosen if better is None else better
+    if chosen is None or large.cost(chosen) > bound * (1.0 + FAR):
+        better = large.chosen_of(columns, large.programme.power_cap_w, seconds=LAST_S)
+        chosen = chosen if better is None else better
+    return chosen, bound
+
+
+class _Large:
+    """A programme as it falls apart."""
+
+    def __init__(self, programme: Programme) -> None:
+        self.programme = programme
+        (self.condition,) = programme.binding_conditions
+        self.stock: IntArray = programme.stock.astype(np.int64)
+        most = int(self.stock.max(initial=0))
+        self.need = _need(self.condition, programme.maintenance, most)
+        self.rates_qps: FloatArray = programme.capacity_qps * (1.0 - self.condition.free)
+        self.need_list: list[int] = self.need.nodes.tolist()
+        demand_qps = programme.demand_qps.tolist()
+        self.parts: list[list[float] | None] = [
+            (row / demand).tolist() if demand > 0.0 else None
+            for row, demand in zip(self.rates_qps, demand_qps, strict=True)
+        ]
+        """What one node left of each type carries of a service's demand; None: nothing is asked for."""
+        self.runs = [np.flatnonzero(row > 0.0).tolist() for row in self.rates_qps]
+
+    def type_cost(self, used: IntArray | FloatArray) -> FloatArray:
+        """Cost of so many nodes of each type, the owned ones first."""
+        programme = self.programme
+        own = np.minimum(used, programme.owned)
+        tie = programme.tie_weight * programme.tie
+        return np.asarray(own * programme.cost + (used - own) * programme.bought_cost + used * tie)
+
+    def cost(self, chosen: IntArray) -> float:
+        """Of nodes by service and type."""
+        return float(self.type_cost(chosen.sum(axis=0)).sum())
+
+    def fits(self, chosen: IntArray) -> bool:
+        """Whether stock and power allow them."""
+        used = chosen.sum(axis=0)
+        drawn_w = float(used @ self.programme.tdp_w)
+        return bool((used <= self.stock).all()) and drawn_w <= self.programme.power_cap_w * (1.0 + EXACT)
+
+    def first_prices(self) -> FloatArray:
+        """What a node costs while there is enough of everything."""
+        programme = self.programme
+        tie = programme.tie_weight * programme.tie
+        return np.where(programme.owned > 0, programme.cost, programme.bought_cost) + tie
+
+    def covers(self, prices: FloatArray, stock: IntArray) -> IntArray | None:
+        """The cheapest cover of each service at these prices, each as if alone; None: one has none."""
+        chosen = np.zeros(self.rates_qps.shape, dtype=np.int64)
+        limits = self.limits(stock)
+        for service in range(len(chosen)):
+            cover = self.cover(service, prices, limits)
+            if cover is None:
+                return None
+            chosen[service] = cover
+        return chosen
+
+    def limits(self, stock: IntArray) -> list[int]:
+        """Nodes that so many of each type leave, at most."""
+        found: list[int] = (np.searchsorted(self.need.nodes, stock, side="right") - 1).tolist()
+        return found
+
+    def cover(self, service: int, prices: FloatArray, limits: Sequence[int]) -> IntArray | None:
+        """The cheapest nodes that cover a service's demand, so many left at most; None: not enough."""
+        parts = self.parts[service]
+        if parts is None:
+            return np.zeros(len(limits), dtype=np.int64)
+        price = prices.tolist()
+        types = [t for t in self.runs[service] if limits[t] > 0]
+        types.sort(key=lambda t: price[t] / parts[t])
+        left = _cheapest(
+            [price[t] for t in types],
+            [parts[t] for t in types],
+            [limits[t] for t in types],
+            self.need_list,
+            self.need.slope,
+        )
+        if left is None:
+            return None
+        cover = np.zeros(len(limits), dtype=np.int64)
+        cover[types] = self.need.nodes[left]
+        return cover
+
+    def bound(self, prices: FloatArray, watt_price: float, free: IntArray) -> float:
+        """What no plan costs less than, `free` being the cheapest covers at these prices."""
+        programme = self.programme
+        covers = float((free @ prices).sum()) * (1.0 - CLOSE)
+        rest = 0.0
+        for node_type, stock in enumerate(self.stock.tolist()):
+            counts = np.arange(stock + 1)
+            own = np.minimum(counts, programme.owned[node_type])
+            tie = programme.tie_weight * programme.tie[node_type]
+            cost = own * programme.cost[node_type] + (counts - own) * programme.bought_cost[node_type]
+            net = tie + watt_price * programme.tdp_w[node_type] - prices[node_type]
+            rest += float((cost + counts * net).min())
+        capped = watt_price * programme.power_cap_w if watt_price else 0.0
+        return covers + rest - capped
+
+    def relaxed_prices(self) -> tuple[FloatArray, float] | None:
+        """Prices of a node of each type and of a watt, without whole numbers; None: not even so is there one.
+
+        Nodes of a service and type, then owned and bought nodes of each type; where what is bought is
+        cheaper, all cost as little.
+        """
+        programme, types = self.programme, len(self.stock)
+        pairs = [(group.services[0], group.node_type) for group in programme.groups]
+        own_cost = np.minimum(programme.cost, programme.bought_cost)
+        tie = programme.tie_weight * programme.tie
+        cost = np.concatenate([np.zeros(len(pairs)), own_cost + tie, programme.bought_cost + tie])
+        owned = np.minimum(programme.owned, self.stock)
+        asked = np.flatnonzero(programme.demand_qps > 0.0)
+        row_of = {int(service): row for row, service in enumerate(asked)}
+        rows, columns, values = [], [], []
+        for column, (service, node_type) in enumerate(pairs):
+            if service in row_of:
+                rate = float(self.rates_qps[service, node_type]) / float(programme.demand_qps[service])
+                rows.append(row_of[service])
+                columns.append(column)
+                values.append(-rate / self.need.slope)
+        cover = csr_array((values, (rows, columns)), shape=(len(asked), len(cost)))
+        limits = -np.ones(len(asked))
+        if isfinite(programme.power_cap_w):
+            watts = np.concatenate([np.zeros(len(pairs)), programme.tdp_w, programme.tdp_w])
+            scale = max(programme.power_cap_w, 1e-9)
+            dense = csr_array(watts[None, :] / scale)
+            cover = csr_array(np.vstack([cover.toarray(), dense.toarray()]))
+            limits = np.append(limits, 1.0)
+        link = np.zeros((types, len(cost)))
+        for column, (_, node_type) in enumerate(pairs):
+            link[node_type, column] = 1.0
+        for node_type in range(types):
+            link[node_type, len(pairs) + node_type] = link[node_type, len(pairs) + types + node_type] = -1.0
+        bounds: list[tuple[float, float]] = [(0.0, inf)] * len(pairs)
+        bounds += [(0.0, float(count)) for count in owned]
+        bounds += [(0.0, float(count)) for count in self.stock - owned]
+        found = linprog(
+            cost,
+            A_ub=cover,
+            b_ub=limits,
+            A_eq=csr_array(link),
+            b_eq=np.zeros(types),
+            bounds=bounds,
+            method="highs",
+        )
+        if found.status == 2:
+            return None
+        prices = np.maximum(0.0, -np.asarray(found.eqlin.marginals))
+        watt_price = 0.0
+        if isfinite(programme.power_cap_w):
+            watt_price = max(0.0, -float(found.ineqlin.marginals[-1])) / max(programme.power_cap_w, 1e-9)
+        return prices, watt_price
+
+    def one_by_one(self, prices: FloatArray, free: IntArray) -> IntArray | None:
+        """Covers within the stock that is left, those that cost most first; None: it gives out."""
+        left, chosen = self.stock.copy(), np.zeros_like(free)
+        for service in np.argsort(-(free @ prices)).tolist():
+            cover = self.cover(service, prices, self.limits(left))
+            if cover is None:
+                return None
+            chosen[service] = cover
+            left -= cover
+        return chosen
+
+    def beside_others(self, chosen: IntArray, prices: FloatArray) -> IntArray:
+        """Each service's cheapest cover within what all others leave of the stock."""
+        used = chosen.sum(axis=0)
+        covers = chosen.copy()
+        for service in range(len(chosen)):
+            left = self.limits(self.stock - used + chosen[service])
+            cover = self.cover(service, prices, left)
+            covers[service] = chosen[service] if cover is None else cover
+        return covers
+
+    def chosen_of(self, columns: _Columns, watt_cap: float, seconds: float = MASTER_S) -> IntArray | None:
+        """The best of the covers found, one a service, within stock and power: an integer programme."""
+        owners, covers = columns.owners, columns.covers
+        count, types = len(owners), len(self.stock)
+        used = np.array(covers).T.astype(float)
+        programme = self.programme
+        own_cost = programme.cost + programme.tie_weight * programme.tie
+        bought_cost = programme.bought_cost + programme.tie_weight * programme.tie
+        owned = np.minimum(programme.owned, self.stock)
+        cost = np.concatenate([np.zeros(count), own_cost, bought_cost])
+        link = np.hstack([used, -np.eye(types), -np.eye(types)])
+        one = np.zeros((len(self.rates_qps), len(cost)))
+        one[owners, np.arange(count)] = 1.0
+        constraints = [
+            LinearConstraint(csr_array(link), 0.0, 0.0),
+            LinearConstraint(csr_array(one), 1.0, 1.0),
+        ]
+        if isfinite(watt_cap):
+            watts = np.concatenate([np.zeros(count), programme.tdp_w, programme.tdp_w]) / max(watt_cap, 1e-9)
+            constraints.append(LinearConstraint(watts[None, :], -inf, 1.0))
+        result = milp(
+            cost,
+            integrality=np.concatenate([np.ones(count), np.zeros(2 * types)]),
+            bounds=Bounds(0.0, np.concatenate([np.ones(count), owned, self.stock - owned])),
+            constraints=constraints,
+            options={"mip_rel_gap": MASTER_GAP, "time_limit": seconds},
+        )
+        if result.x is None:
+            return None
+        chosen = np.zeros(self.rates_qps.shape, dtype=np.int64)
+        for index in np.flatnonzero(result.x[:count] > 0.5):
+            chosen[owners[index]] = covers[index]
+        return chosen
+
+    def prices_of(self, columns: _Columns) -> tuple[FloatArray, float] | None:
+        """Prices at which the covers found so far balance; None: they do not fit stock and power together."""
+        owners, covers = columns.owners, columns.covers
+        count, types, services = len(owners), len(self.stock), len(self.rates_qps)
+        programme = self.programme
+        tie = programme.tie_weight * programme.tie
+        owned = np.minimum(programme.owned, self.stock)
+        # What no cover fits is paid for dearly, so that there always is an answer.
+        dear = 1e3 * max(1.0, float((programme.cost + programme.bought_cost).max(initial=1.0)))
+        cost = np.concatenate(
+            [
+                np.zeros(count),
+                np.minimum(programme.cost, programme.bought_cost) + tie,
+                programme.bought_cost + tie,
+                np.full(types, dear),
+            ]
+        )
+        eye = np.eye(types)
+        link = np.hstack([np.array(covers).T.astype(float), -eye, -eye, -eye])
+        one = np.zeros((services, len(cost)))
+        one[owners, np.arange(count)] = 1.0
+        limits: dict[str, object] = {}
+        if isfinite(programme.power_cap_w):
+            cap_w = max(programme.power_cap_w, 1e-9)
+            watts = np.concatenate([np.zeros(count), *[programme.tdp_w / cap_w] * 3])
+            limits = {"A_ub": watts[None, :], "b_ub": [1.0]}
+        found = linprog(
+            cost,
+            A_eq=csr_array(np.vstack([link, one])),
+            b_eq=np.concatenate([np.zeros(types), np.ones(services)]),
+            bounds=[(0.0, inf)] * count
+            + [(0.0, float(n)) for n in owned]
+            + [(0.0, float(n)) for n in self.stock - owned]
+            + [(0.0, inf)] * types,
+            method="highs",
+            **limits,
+        )
+        if found.x is None:
+            return None
+        prices = np.maximum(0.0, -np.asarray(found.eqlin.marginals[:types]))
+        watt_price = 0.0
+        if limits:
+            watt_price = max(0.0, -float(found.ineqlin.marginals[-1])) / max(programme.power_cap_w, 1e-9)
+        return prices, watt_price
+
+
+def _need(condition: Condition, maintenance: float, most: int) -> _Need:
+    """Nodes that leave m after maintenance and failure, m = 0, 1, …, as far as so many nodes go."""
+    nodes = np.arange(most + 1)
+    serving = nodes - np.ceil(maintenance * nodes - EXACT).astype(np.int64)
+    if condition.zones is not None:
+        left = serving - -(-serving // condition.zones)
+    else:
+        left = np.maximum(0, serving - condition.lost_nodes)
+    # The fewest nodes of those that leave at least m; none is needed where nothing has to be left.
+    reached = np.maximum.accumulate(left)
+    fewest = np.searchsorted(reached, np.arange(int(reached.max(initial=0)) + 1))
+    each = fewest[1:] / np.arange(1, len(fewest)) if len(fewest) > 1 else np.ones(1)
+    return _Need(nodes=fewest.astype(np.int64), slope=float(each.min()))
+
+
+def _cheapest(
+    prices: Sequence[float], parts: Sequence[float], limits: Sequence[int], need: Sequence[int], slope: float
+) -> list[int] | None:
+    """How many of each type have to be left, so that parts of the demand add up to 1 at least cost.
+
+    Branch and bound, the types in order of price over part; None: not even all of them are enough. What is
+    found is within `CLOSE` of the least.
+
+    Examples
+    --------
+    A demand that 2 of one kind and 1 of another cover just so:
+
+    >>> _cheapest([10.0, 6.0], [0.4, 0.2], [9, 9], range(10), 1.0)
+    [2, 1]
+    """
+    count = len(prices)
+    ratio = [slope * price / part for price, part in zip(prices, parts, strict=True)]
+    room = [limit * part for limit, part in zip(limits, parts, strict=True)]
+    best_cost, best = inf, None
+    current = [0] * count
+
+    def least(first: int, rest: float) -> float:
+        total = 0.0
+        for index in range(first, count):
+            if rest <= room[index]:
+                return total + rest * ratio[index]
+            total += room[index] * ratio[index]
+            rest -= room[index]
+        return inf if rest > EXACT else total
+
+    def search(index: int, rest: float, cost: float) -> None:
+        nonlocal best_cost, best
+        price, part, per_part = prices[index], parts[index], ratio[index]
+        enough = min(limits[index], ceil(rest / part - EXACT))
+        for left in range(enough, -1, -1):
+            still = rest - left * part
+            with_it = cost + price * need[left]
+            if still <= EXACT:
+                if with_it < best_cost:
+                    best_cost = with_it
+                    best = [*current[:index], left, *([0] * (count - index - 1))]
+                continue
+            beyond = least(index + 1, still)
+            if cost + per_part * left * part + beyond >= best_cost * (1.0 - CLOSE):
+                break  # fewer of it are no better: the next ones cost more a part
+            if index + 1 < count and with_it + beyond < best_cost * (1.0 - CLOSE):
+                current[index] = left
+                search(index + 1, still, with_it)
+        current[index] = 0
+
+    if count:
+        search(0, 1.0, 0.0)
+    return best

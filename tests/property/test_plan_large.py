@@ -1,0 +1,71 @@
+"""Programmes that are solved service by service: what they find holds, and lies between bound and optimum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isclose
+
+import numpy as np
+import pytest
+
+from benchmarks.plan import large_fleet
+from perfmodel.planning.plan.check import violations
+from perfmodel.planning.plan.decomposition import can_decompose, solve_large, worth_of_type
+from perfmodel.planning.plan.optimum import best, placements_of
+from perfmodel.planning.plan.programme import solve
+from tests.property.test_plan_brute_force import drawn
+
+
+def cost_of(programme, nodes) -> float:  # type: ignore[no-untyped-def]
+    used = np.zeros(len(programme.stock))
+    for count, group in zip(nodes, programme.groups, strict=True):
+        used[group.node_type] += count
+    own = np.minimum(used, programme.owned)
+    tie = programme.tie_weight * programme.tie
+    return float((own * programme.cost + (used - own) * programme.bought_cost + used * tie).sum())
+
+
+def test_small_fleets_by_service_lie_between_their_bound_and_the_optimum() -> None:
+    compared = close = 0
+    for seed in range(250):
+        question = drawn(seed)
+        programme = question.programme(question.peak_qps)
+        if not can_decompose(programme):
+            continue
+        exact, found = solve(programme), solve_large(programme)
+        if exact.nodes is None:
+            assert found.nodes is None, seed
+            continue
+        assert found.status != "infeasible", seed
+        optimum = cost_of(programme, exact.nodes)
+        assert found.bound <= optimum * (1 + 1e-9) + 1e-9, seed
+        if found.nodes is not None:
+            cost = cost_of(programme, found.nodes)
+            assert cost >= optimum * (1 - 1e-9), seed
+            demands = {s.name: float(q) for s, q in zip(question.services, question.peak_qps, strict=True)}
+            assert violations(question, demands, placements_of(question, programme, found)) == [], seed
+            close += isclose(cost, optimum, rel_tol=1e-6)
+        compared += 1
+    assert compared > 60
+    assert close > 0.8 * compared
+
+
+@pytest.mark.parametrize("provision", [{"headroom": 0.1}, {"headroom": 0.1, "failures": {"nodes": 1}}])
+def test_a_large_fleet_is_planned_to_a_gap_that_is_stated(provision: dict[str, object]) -> None:
+    question = large_fleet(1, provision)
+    found = best(question, question.planned_qps(8))
+    assert found is not None
+    assert found.lower_bound <= found.objective_value
+    assert found.gap < 2e-3
+
+
+def test_a_type_is_worth_what_a_query_costs_elsewhere() -> None:
+    question = large_fleet(0, {})
+    programme = question.programme(question.planned_qps(8))
+    plenty = replace(
+        programme, stock=np.full(len(programme.stock), 100_000), owned=np.full(len(programme.stock), 100_000)
+    )
+    worth = worth_of_type(plenty, 0)
+    rates = programme.capacity_qps
+    cheapest = (programme.cost[1:] / rates[:, 1:]).min(axis=1)
+    assert worth == pytest.approx(float((cheapest * rates[:, 0]).max()))
