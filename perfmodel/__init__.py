@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from perfmodel.library.explain import Explanation, explain
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.observe import Observation, observe
     from perfmodel.library.plan import PlanAnswer, plan
     from perfmodel.library.predict import Prediction, predict
     from perfmodel.library.shipped import models, profiles, scenarios
@@ -54,6 +55,7 @@ __all__ = [
     "LatencyTables",
     "LoadedScenario",
     "Note",
+    "Observation",
     "PerfplanError",
     "PlanAnswer",
     "Prediction",
@@ -72,6 +74,7 @@ __all__ = [
     "latency",
     "load_scenario",
     "models",
+    "observe",
     "plan",
     "predict",
     "profiles",
@@ -105,6 +108,8 @@ _HOMES = {
     "scenarios": "library.shipped",
     "Sweep": "library.sweep",
     "sweep": "library.sweep",
+    "Observation": "library.observe",
+    "observe": "library.observe",
     "TraceSummary": "library.trace",
     "trace": "library.trace",
     "TuneAnswer": "library.tune",

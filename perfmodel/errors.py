@@ -72,6 +72,8 @@ class InterruptionError(PerfplanError):
 
 
 SLA_MISSED = 3
+DRIFTED = 7
+"""Exit code where the load is no longer that of a scenario."""
 EXIT_CODES: Mapping[str, int] = {
     "meets_sla": 0,
     "misses_sla": SLA_MISSED,

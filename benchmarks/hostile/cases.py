@@ -44,6 +44,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
     "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
     "plan": ("two_services",),
+    "observe": ("trace.csv",),
     "trace": ("show", "trace.csv"),
     "explain": ("ncf_skylake", "--set", *_QUICK),
     "diff": ("ncf_skylake", "ncf_broadwell", "--set", *_QUICK),

@@ -97,6 +97,12 @@ def _plan() -> Command:
     return plan
 
 
+def _observe() -> Command:
+    from perfmodel.cli.observe import observe
+
+    return observe
+
+
 def _trace() -> Command:
     from perfmodel.cli.trace import trace
 
@@ -183,6 +189,14 @@ COMMANDS: Mapping[str, LazyCommand] = {
             "perfplan plan my_fleet.yaml --set services.feed.demand.growth=1.4 --json",
         ),
     ),
+    "observe": LazyCommand(
+        "Fit traffic and service times to a node's log, replay it, and say whether the load has drifted.",
+        _observe,
+        (
+            "perfplan observe my_log.csv --sla-ms 50 --out observed",
+            "perfplan observe my_log.csv --scenario observed/scenario.yaml",
+        ),
+    ),
     "trace": LazyCommand(
         "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",
         _trace,
@@ -262,6 +276,7 @@ SIMULATING = (
     "sweep",
     "plan",
     "diff",
+    "observe",
     "reproduce",
     "validate",
     "calibrate",

@@ -18,6 +18,7 @@ from perfmodel.report.documents import (
     fleet,
     latency,
     listing,
+    observe,
     plan,
     predict,
     sweep,
@@ -37,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
     "sweep": Kind(sweep.SweepDocument, sweep.VERSION, "perfplan sweep"),
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
+    "observe": Kind(observe.ObserveDocument, observe.VERSION, "perfplan observe"),
     "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
     "diff": Kind(diff.DiffDocument, diff.VERSION, "perfplan diff"),
     "explain": Kind(explain.ExplainDocument, explain.VERSION, "perfplan explain"),
@@ -51,8 +53,8 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "trace",
-        "diff", "explain" or "list".
+        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "observe",
+        "trace", "diff", "explain" or "list".
 
     Raises
     ------

@@ -6,10 +6,12 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from perfmodel.loading.inputs import input_files
 from perfmodel.planning.observe.bursts import Bursts
+from perfmodel.planning.observe.dispersion import Dispersion
 from perfmodel.planning.observe.estimated import Estimated
 from perfmodel.planning.observe.traffic import ArrivalFit, Distribution, TrafficSummary
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.report.documents import Saved, document, saved
 
 VERSION = 1
 
@@ -65,10 +67,9 @@ class TimeDocument(TypedDict):
 
 
 @document
-class TraceDocument(TypedDict):
+class TraceDocument(Saved):
     """What a file of recorded traffic says; null where its format does not give it."""
 
-    schema: SchemaKey
     file: str
     format: str
     gives: list[str]
@@ -95,7 +96,7 @@ def trace_document(found: TrafficSummary) -> TraceDocument:
     if recording.time_unit:
         time = {"unit": recording.time_unit, "reason": recording.time_reason}
     return {
-        "schema": {"name": "trace", "version": VERSION},
+        **saved("trace", VERSION, input_files([recording.path])),
         "file": str(recording.path),
         "format": recording.format,
         "gives": list(recording.gives),
@@ -103,10 +104,7 @@ def trace_document(found: TrafficSummary) -> TraceDocument:
         "span_s": found.span_s,
         "rate_qps": None if found.rate_qps is None else estimated(found.rate_qps),
         "interarrival_cv": found.gap_cv,
-        "index_of_dispersion": [
-            {"window_s": each.window_s, "windows": each.windows, "index": each.index}
-            for each in found.dispersions
-        ],
+        "index_of_dispersion": [dispersion(each) for each in found.dispersions],
         "process": None if fit is None else fit.process,
         "process_reason": None if fit is None else fit.why,
         "burst_length_s": burst_length_s(fit),
@@ -122,6 +120,11 @@ def trace_document(found: TrafficSummary) -> TraceDocument:
 def burst_length_s(fit: ArrivalFit | None) -> float | None:
     """Mean length of a burst; None where no bursts stand out. [s]"""
     return None if fit is None or fit.bursts is None else fit.bursts.mean_s.value
+
+
+def dispersion(each: Dispersion) -> DispersionDocument:
+    """An index of dispersion and its window."""
+    return {"window_s": each.window_s, "windows": each.windows, "index": each.index}
 
 
 def estimated(value: Estimated, unit: float = 1.0) -> EstimatedDocument:
