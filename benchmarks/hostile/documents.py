@@ -70,6 +70,13 @@ _VARIANTS: tuple[Document, ...] = (
             {"distribution": "file", "file": "sizes.txt"},
         )
     ),
+    *(
+        {"node": {"cpu": "skylake", "anchor": anchor}}
+        for anchor in (
+            {"service_times": "table.csv", "error_percent": 5},
+            {"rate_qps": 10, "utilisation": 0.1, "p50_ms": 1, "p95_ms": 2, "p99_ms": 3},
+        )
+    ),
     {"policy": {"name": "dynamic-batching", "max_batch_items": 128, "timeout_ms": 1}},
     {"policy": {"name": "size-priority", "batch_size": 64, "ageing_items_per_s": 10}},
 )
@@ -284,5 +291,7 @@ def write_data(folder: Path) -> None:
     """Write the trace and the sizes that documents name beside them."""
     trace = "".join(f"{index / 100},{1 + index % 300}\n" for index in range(2000))
     (folder / "trace.csv").write_text(f"arrival_s,num_items\n{trace}")
+    for name in ("table.csv", "rm3_skylake_table.csv"):
+        (folder / name).write_text("items,service_ms\n1,0.1\n1000,9\n")
     (folder / "sizes.txt").write_text("".join(f"{1 + index % 300}\n" for index in range(500)))
     (folder / "wnd_trace.csv").write_text(f"arrival_s,num_items\n{trace}")

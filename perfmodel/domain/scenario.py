@@ -8,15 +8,72 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores, Positive, within
+from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores, Milliseconds, Positive, Rate, within
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
 
+ErrorPercent = Annotated[float, Field(ge=0), within(high=1000.0)]
+
 Policy = Annotated[PolicySettings, Field(discriminator="name")]
 """The policies of a scenario, told apart by `name`."""
+
+
+class TableAnchor(Frozen):
+    """A table of service times that corrects those of a model on a profile, size by size.
+
+    Attributes
+    ----------
+    service_times : Path
+        A table as of a node that is known by it.
+    error_percent : float or None
+        How far off its times may be, root mean square; None: nobody knows. [%]
+    """
+
+    service_times: Path
+    error_percent: ErrorPercent | None = None
+
+
+class LoadTestAnchor(Frozen):
+    """One load test of the node, which fixes the level of its service times.
+
+    Attributes
+    ----------
+    rate_qps : float
+        Arrival rate. [queries/s]
+    utilisation : float or None
+        Share of the executors' time that it took; where given, it is what fixes the level. [1]
+    p50_ms, p95_ms, p99_ms : float or None
+        Latency on the node; without a utilisation the median fixes the level. [ms]
+    """
+
+    rate_qps: Rate
+    utilisation: Annotated[float, Field(gt=0, lt=1)] | None = None
+    p50_ms: Milliseconds | None = None
+    p95_ms: Milliseconds | None = None
+    p99_ms: Milliseconds | None = None
+
+    @model_validator(mode="after")
+    def _fixes_the_level(self) -> LoadTestAnchor:
+        if self.utilisation is None and self.p50_ms is None:
+            raise ValueErrorAt("expected utilisation or p50_ms, which fix the level of service times", ())
+        return self
+
+
+def _kind_of_anchor(anchor: Any) -> str:
+    """Which of the two is meant: by what only one of them can have."""
+    if isinstance(anchor, dict):
+        return "table" if "service_times" in anchor else "load test"
+    return "table" if isinstance(anchor, TableAnchor) else "load test"
+
+
+Anchor = Annotated[
+    Annotated[TableAnchor, Tag("table")] | Annotated[LoadTestAnchor, Tag("load test")],
+    Discriminator(_kind_of_anchor),
+]
+"""What was measured of a node, by which its service times are corrected."""
 
 
 class NodeChoice(Frozen):
@@ -41,6 +98,8 @@ class NodeChoice(Frozen):
         they do not.
     pauses : tuple of PauseSettings
         Times in which an executor, or the whole node, stands still.
+    anchor : TableAnchor, LoadTestAnchor or None
+        What was measured of the model on this node.
     """
 
     cpu: FileOrName
@@ -51,6 +110,7 @@ class NodeChoice(Frozen):
     stack: FileOrName | None = None
     scatter: Scatter | None = None
     pauses: NodePauses = ()
+    anchor: Anchor | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -71,6 +131,8 @@ class TableNodeChoice(Frozen):
         A table, CSV: `items,service_ms`, perhaps `busy`, and `std_ms` or `p50_ms,p99_ms`.
     executors : int
         What serves side by side, each one request at a time.
+    anchor : LoadTestAnchor or None
+        A load test, which fixes the level of the table's times.
     tdp_w : float or None
         Static power of the node, where queries per watt are asked for. [W]
     error_percent : float or None
@@ -83,8 +145,9 @@ class TableNodeChoice(Frozen):
 
     service_times: Path
     executors: Cores
+    anchor: LoadTestAnchor | None = None
     tdp_w: Positive | None = None
-    error_percent: Annotated[float, Field(ge=0), within(high=1000.0)] | None = None
+    error_percent: ErrorPercent | None = None
     scatter: Scatter | None = None
     pauses: NodePauses = ()
 

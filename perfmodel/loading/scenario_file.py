@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime
-from perfmodel.domain.scenario import NodeChoice, Scenario, TableNodeChoice
+from perfmodel.domain.scenario import NodeChoice, Scenario, TableAnchor, TableNodeChoice
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileLengths, FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
@@ -189,6 +189,8 @@ class NamedFiles:
         Of the node's devices, the CPU's first; none of such a node.
     service_times : ServiceTable or None
         By which the node is known, in place of both.
+    anchor : ServiceTable or None
+        What corrects the times of a model on its profile, where that is a table.
     outside_s : (n,) float or None
         Equiprobable times outside the node, where the SLA names a file of them. [s]
     trace : Trace or None
@@ -207,6 +209,7 @@ class NamedFiles:
     sizes: SizeFrequencies | None
     inputs: tuple[InputFile, ...] = ()
     service_times: ServiceTable | None = None
+    anchor: ServiceTable | None = None
     lengths: SizeFrequencies | None = None
     outside_s: FloatArray | None = None
 
@@ -228,7 +231,7 @@ def read_named_files(
     InputError
         At the place in the scenario, or in the file it names, that cannot be used.
     """
-    model = service_times = None
+    model = service_times = anchor = None
     choices: list[ProfileChoice] = []
     read = [] if loaded.path is None else [loaded.path]
     if isinstance(node := loaded.scenario.node, TableNodeChoice):
@@ -238,6 +241,10 @@ def read_named_files(
         read.append(loaded.model_path())
         model = parse(read[-1], RecModel)
         choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+        if isinstance(node.anchor, TableAnchor):
+            file = node.anchor.service_times
+            read.append(loaded.data_path(file, "node", "anchor", "service_times"))
+            anchor = read_service_table(read[-1])
     profiles = {path: parse(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
     places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
@@ -268,6 +275,7 @@ def read_named_files(
         trace=trace,
         sizes=frequencies,
         service_times=service_times,
+        anchor=anchor,
         inputs=input_files(read),
         lengths=lengths,
         outside_s=outside_s,

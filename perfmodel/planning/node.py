@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,11 @@ import numpy.typing as npt
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
+from perfmodel.costmodel.tabulated import tabulated_s
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
 from perfmodel.planning.query_times import times_by_query
 from perfmodel.planning.sent_sizes import lanes_on_cores
@@ -56,6 +58,12 @@ class ServingNode:
         How times of one size differ from request to request.
     pauses : tuple of PauseSettings
         Times in which executors, or the whole node, stand still.
+    anchor : ServiceTable or None
+        Measured times of the model on this node, by which its own are corrected, size by size.
+    anchor_error : float or None
+        How far off those may be, root mean square; None: nobody knows. [1]
+    level : float or None
+        Factor on all times that a load test found; None: there was none. [1]
     lengths : SizePmf or None
         How long the queries' histories are; None: all as long as the model file says.
     """
@@ -69,6 +77,9 @@ class ServingNode:
     scatter: LogNormalScatter | ListedScatter | None = None
     pauses: tuple[PauseSettings, ...] = ()
     lengths: SizePmf | None = None
+    anchor: ServiceTable | None = None
+    anchor_error: float | None = None
+    level: float | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -101,12 +112,20 @@ class ServingNode:
         return bool(self.cpu.surfaces)
 
     @property
+    def is_anchored(self) -> bool:
+        """Whether the whole model was measured, and not the sum of its calls alone."""
+        return self.anchor is not None or self.level is not None or self.model.name in self.cpu.anchors
+
+    @property
     def num_workers(self) -> int:
         """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
         return self.cores // self.threads
 
     def cpu_time(
-        self, batch_size: float | npt.NDArray[np.float64], busy: float, mix: Mix | None = None
+        self,
+        batch_size: float | npt.NDArray[np.float64],
+        busy: float | npt.NDArray[np.float64],
+        mix: Mix | None = None,
     ) -> BatchTime:
         """Time of each batch on one worker with `busy` cores at work, among requests of a mix or its like."""
         alone = batch_time(self.model, self.cpu, np.atleast_1d(np.asarray(batch_size, float)), busy, mix=mix)
@@ -119,6 +138,11 @@ class ServingNode:
         return batch_time(self.model, self.accelerator, np.array([float(num_items)]))
 
     def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:
+        """As tabulated, longer or shorter by what a load test found: see `tabulated`."""
+        found = self.tabulated(policy, max_items, sizes)
+        return found if self.level is None else found.scaled(self.level, self.level)
+
+    def tabulated(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:
         """Tabulate what the simulation needs for queries of up to `max_items` items.
 
         The CPU table has a row for each batch size that the policy can send and a column for each number
@@ -142,7 +166,7 @@ class ServingNode:
                 by_query=by_query,
             )
             return made_unsteady(steady, self.scatter, self.pauses)
-        cpu_s = self.anchored_s(self.cpu_times(policy, max_items, sizes).seconds)
+        cpu_s = self.anchored_s(self.cpu_times(policy, max_items, sizes).seconds, self.mix(policy, sizes))
         if self.accelerator is None or self.num_accelerators == 0:
             return made_unsteady(ServiceTimes(cpu_s=cpu_s), self.scatter, self.pauses)
         steady = ServiceTimes(
@@ -178,14 +202,30 @@ class ServingNode:
             return None
         return request_mix(policy, sizes, workers=self.threads * self.num_workers)
 
-    def anchored_s(self, cpu_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Correct a table of times by what the profile knows of the whole model, where it was run. [s]"""
+    def anchored_s(self, cpu_s: npt.NDArray[np.float64], mix: Mix | None = None) -> npt.NDArray[np.float64]:
+        """Correct times by what was measured of the whole model: by a table, or by the profile's. [s]"""
+        if self.anchor is not None:
+            return self._by_table_s(self.anchor, cpu_s, mix)
         anchor = self.cpu.anchors.get(self.model.name)
         if anchor is None:
             return cpu_s
         batches, workers = (np.arange(1.0, length + 1) for length in cpu_s.shape)
         others = (workers - 1) / max(1, len(workers) - 1)
         return cpu_s * anchor.factor(batches[:, None], others[None, :])
+
+    def _by_table_s(
+        self, table: ServiceTable, cpu_s: npt.NDArray[np.float64], mix: Mix | None
+    ) -> npt.NDArray[np.float64]:
+        """Times by the ratio of a table's to the own at its rows: between them as in tables, beyond constant.
+
+        A table without numbers of executors is of requests alone, and the slow-down by others stays the own.
+        """
+        busy = np.ones_like(table.items) if table.busy is None else table.busy
+        own_s = self.cpu_time(table.items, self.threads * busy, mix).seconds
+        ratios = replace(table, service_s=table.service_s / own_s)
+        sizes, workers = (np.arange(1.0, length + 1) for length in cpu_s.shape)
+        within = np.clip(sizes, *table.items_range), np.clip(workers, busy.min(), busy.max())
+        return np.asarray(cpu_s * tabulated_s(ratios, *within))
 
     def _in_flight_s(self, launches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Times of launches on an accelerator without streams of its own; 2-D where two may be in flight. [s]

@@ -21,7 +21,7 @@ from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalTime
-from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
+from perfmodel.domain.scenario import LoadTestAnchor, NodeChoice, TableAnchor, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import (
     FileLengths,
@@ -41,6 +41,7 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile, shipped_names
 from perfmodel.loading.validated import parse_file
+from perfmodel.planning.load_test_fit import LoadTestFit, fit_level
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
@@ -71,6 +72,7 @@ class Question:
     stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
     asked: Mapping[str, Any] = field(default_factory=dict)  # the scenario as a file says it, --set applied
     inputs: tuple[InputFile, ...] = ()
+    load_test: LoadTestFit | None = None  # what fixed the level of the service times
 
     @property
     def max_items(self) -> int:
@@ -108,7 +110,7 @@ class Question:
     @property
     def node_notes(self) -> tuple[str, ...]:
         """What a reader of any answer must know of the node."""
-        notes = self.times.notes
+        notes = (*self.times.notes, *(() if self.load_test is None else self.load_test.notes))
         return notes if self.stack_note is None else (self.stack_note, *notes)
 
     @property
@@ -462,6 +464,10 @@ def _question(
     check_cores(policy, node.num_workers)
     traffic = replace(_traffic(scenario.traffic, files), outside=_outside(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
+    load_test = None
+    if isinstance(test := scenario.node.anchor, LoadTestAnchor):
+        load_test = fit_level(test, node, policy, traffic, seed=scenario.simulation.seed)
+        node = replace(node, level=load_test.level)
     simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)
     if simulation.max_queries < scenario.simulation.max_queries:
         short = f"runs end after {simulation.max_queries:_} queries, which take minutes and gigabytes"
@@ -479,6 +485,7 @@ def _question(
         else _stack_note(scenario.node.stack, wishes, stacks),
         asked=_asked(loaded),
         inputs=files.inputs,
+        load_test=load_test,
     )
 
 
@@ -548,6 +555,10 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         num_accelerators=len(accelerators),
         scatter=choice.scatter,
         pauses=choice.pauses,
+        anchor=files.anchor,
+        anchor_error=choice.anchor.error_percent / 100.0
+        if isinstance(choice.anchor, TableAnchor) and choice.anchor.error_percent is not None
+        else None,
     )
 
 

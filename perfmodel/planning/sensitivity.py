@@ -45,6 +45,10 @@ INTERPRETED_QUERIES = 20_000
 """Queries served again: for latencies, for the greatest rate, at most where few episodes decide on that, and
 where only SimPy can serve them."""
 
+ANCHORED_SPREAD = 0.025
+"""Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
+utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
+
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
 

@@ -24,7 +24,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import AnyNode, ServingNode, request_mix
-from perfmodel.planning.sensitivity import Errors
+from perfmodel.planning.sensitivity import ANCHORED_SPREAD, Errors
 from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
@@ -33,9 +33,6 @@ from perfmodel.units import GB
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
-ANCHORED_SPREAD = 0.025
-"""Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
-utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
 BESIDE_CORES_SPREAD = 0.41
 """What busy cores do to the host that issues to a card, which was measured while they rested: 15 of them made
 offloaded requests take 1.51 times as long as the profile says. One run of one model pins it
@@ -83,8 +80,8 @@ class NodeTimes:
         node, cpu = self._node, 0.0
         if self._mix is not None:
             alone = (
-                ANCHORED_SPREAD
-                if node.model.name in node.cpu.anchors
+                hypot(ANCHORED_SPREAD, log1p(node.anchor_error or 0.0))
+                if node.is_anchored
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
             cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model))
@@ -155,6 +152,9 @@ class NodeTimes:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
         notes = [] if self._node.model.unmodelled is None else [self._node.model.unmodelled.said]
+        if self._node.anchor is not None:
+            stated = "" if self._node.anchor_error is not None else "; how far off that is, nobody stated"
+            notes.append(f"times are corrected by the table {self._node.anchor.name}, size by size{stated}")
         if self._node.num_accelerators and not self._offloaded:
             notes.append(
                 "no query is offloaded: the accelerator is paid for and idle; set "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import log1p
+from math import expm1, log1p
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
 from perfmodel.errors import ExtrapolationError
-from perfmodel.planning.sensitivity import Errors
+from perfmodel.planning.sensitivity import ANCHORED_SPREAD, Errors
 from perfmodel.planning.sent_sizes import sizes_on_cores
 from perfmodel.planning.unsteady import made_unsteady
 from perfmodel.sim.policies import Policy, largest_cpu_launch_items
@@ -44,6 +44,8 @@ class TableNode:
         How times of one size differ from request to request.
     pauses : tuple of PauseSettings
         Times in which executors, or the whole node, stand still.
+    level : float or None
+        Factor on all times that a load test found; None: there was none. [1]
     """
 
     table: ServiceTable
@@ -52,6 +54,7 @@ class TableNode:
     relative_error: float | None = None
     scatter: LogNormalScatter | ListedScatter | None = None
     pauses: tuple[PauseSettings, ...] = ()
+    level: float | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -122,7 +125,8 @@ class TableNode:
         """Tabulate what the simulation needs: see `ServingNode.service_times`; sizes play no part."""
         largest = max(1, largest_cpu_launch_items(policy, max_items))
         every = np.arange(1.0, largest + 1)
-        steady = ServiceTimes(cpu_s=tabulated_s(self.table, every, self.at_work))
+        level = 1.0 if self.level is None else self.level
+        steady = ServiceTimes(cpu_s=level * tabulated_s(self.table, every, self.at_work))
         unsteady = made_unsteady(steady, self.scatter, self.pauses)
         relative_std = self.table.relative_std_of(every)
         if self.scatter is not None or relative_std is None or not relative_std.any():
@@ -169,6 +173,8 @@ class TableTimes:
     def errors(self) -> Errors:
         """As whoever measured the table states it. [ln]"""
         error = self._node.relative_error
+        if error is None and self._node.level is not None:
+            error = expm1(ANCHORED_SPREAD)
         return Errors(0.0 if error is None else log1p(error), None, known=error is not None)
 
     @property
@@ -209,7 +215,7 @@ class TableTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         table, notes = self._node.table, []
-        if self._node.relative_error is None:
+        if self._node.relative_error is None and self._node.level is None:
             notes.append(
                 f"how far off the times of {table.name} are is not known: the verdict and the load to plan "
                 "for take them as they are; node.error_percent says it"

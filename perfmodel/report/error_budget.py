@@ -46,7 +46,9 @@ def error_source(node: AnyNode, errors: Errors) -> str:
     """How far off a node's service times may be, and who says so."""
     if not errors.known:
         return service_errors(errors)
-    source = "as stated for it" if isinstance(node, TableNode) else "root mean square on what no fit saw"
+    source = "root mean square on what no fit saw"
+    if isinstance(node, TableNode):
+        source = "as stated for it" if node.relative_error is not None else "as of nodes anchored in the hour"
     return f"{service_errors(errors)}, {source}"
 
 

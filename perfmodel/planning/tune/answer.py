@@ -212,6 +212,8 @@ class TuneAnswer:
             notes.append(f"one thread a request: the profile {node.cpu.name} does not know how threads scale")
         if isinstance(node, TableNode):
             notes += self.question.node_notes
+        elif self.question.load_test is not None:
+            notes += self.question.load_test.notes
         if self.left_out:
             sizes = ", ".join(map(str, self.left_out))
             notes.append(f"not tried, since the node's service times do not reach their requests: {sizes}")

@@ -12,12 +12,14 @@ from perfmodel.report.documents.parts import (
     JsonBand,
     LatencyMs,
     LoadPointDocument,
+    LoadTestDocument,
     ReportedBandsMs,
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
     errors_document,
     load_points,
+    load_test_document,
     node_ms,
     rate_band,
     rate_ci95,
@@ -64,6 +66,7 @@ class CapacityDocument(Saved):
     calibration_band_ms: ReportedBandsMs | None
     sensitivity: SensitivityDocument | None
     error_of_service_times: ErrorsDocument
+    load_test: LoadTestDocument | None
     utilisation: UtilisationDocument | None
     saturation_qps: float
     fraction_of_saturation: float | None
@@ -107,6 +110,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "calibration_band_ms": None if at is None else reported_bands_ms(at.latency_budget),
         "sensitivity": None if at is None else sensitivity(at.latency_budget, at.rate_budget),
         "error_of_service_times": errors_document(result.errors),
+        "load_test": load_test_document(question.load_test),
         "utilisation": None if at is None else utilisation(at),
         "saturation_qps": result.saturation_qps,
         "fraction_of_saturation": None if rate is None else rate / result.saturation_qps,

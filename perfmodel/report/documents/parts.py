@@ -13,6 +13,7 @@ from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.load_curve import LoadPoint
+from perfmodel.planning.load_test_fit import LoadTestFit
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
@@ -78,6 +79,28 @@ class SlaAsked(TypedDict):
     percentile: float
     latency_ms: float
     outside_ms: float
+
+
+@document
+class TestedPercentileDocument(TypedDict):
+    """A percentile of a load test beside what the node has there."""
+
+    percentile: PercentileKey
+    measured_ms: float
+    predicted_ms: float
+    error_percent: float
+    agrees: bool
+
+
+@document
+class LoadTestDocument(TypedDict):
+    """The load test that fixed the level of the service times, a factor, and what then disagrees with it."""
+
+    rate_qps: float
+    level: float
+    level_from: Literal["utilisation", "p50"]
+    utilisation: float
+    percentiles: list[TestedPercentileDocument]
 
 
 @document
@@ -225,6 +248,28 @@ def node_ms(on_node: OnNode | None) -> LatencyMs:
         return {"mean": None, "p50": None, "p95": None, "p99": None, "p99.9": None}
     p50, p95, p99, p999 = (ms(on_node.percentiles_s[percentile]) for percentile in REPORTED_PERCENTILES)
     return {"mean": ms(on_node.mean_s), "p50": p50, "p95": p95, "p99": p99, "p99.9": p999}
+
+
+def load_test_document(fit: LoadTestFit | None) -> LoadTestDocument | None:
+    """What fixed the level of the service times; None where no load test did."""
+    if fit is None:
+        return None
+    return {
+        "rate_qps": fit.test.rate_qps,
+        "level": fit.level,
+        "level_from": fit.level_from,
+        "utilisation": fit.utilisation,
+        "percentiles": [
+            {
+                "percentile": label(each.percentile),
+                "measured_ms": each.measured_s / MS,
+                "predicted_ms": each.predicted_s / MS,
+                "error_percent": 100.0 * each.error,
+                "agrees": each.agrees,
+            }
+            for each in fit.percentiles
+        ],
+    }
 
 
 def node_document(node: AnyNode) -> NodeDocument:

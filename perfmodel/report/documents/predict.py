@@ -15,6 +15,7 @@ from perfmodel.report.documents.parts import (
     ErrorsDocument,
     JsonBand,
     LatencyMs,
+    LoadTestDocument,
     NodeDocument,
     OperatorDocument,
     PercentileKey,
@@ -27,6 +28,7 @@ from perfmodel.report.documents.parts import (
     deciding_document,
     errors_document,
     latency_bands_ms,
+    load_test_document,
     ms,
     node_document,
     node_ms,
@@ -122,6 +124,7 @@ class PredictDocument(Saved):
     accelerator_operators_batch_size: int | None
     basis: BasisLabel
     error_of_service_times: ErrorsDocument
+    load_test: LoadTestDocument | None
     assumptions: list[str]
     simulated_queries: int
     precision_reached: bool
@@ -186,6 +189,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         else result.accelerator.batch_size,
         "basis": result.basis.label,
         "error_of_service_times": errors_document(result.errors),
+        "load_test": load_test_document(question.load_test),
         "assumptions": list(node.assumptions),
         "simulated_queries": run.num_queries,
         "precision_reached": run.precision_reached,
