@@ -52,6 +52,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "schema": ("model",),
     "show": ("ncf",),
     "init": ("here",),
+    "report": ("answer.json",),
     "calibrate": ("-o", "profile.yaml", "--budget", "10s"),
     "import": ("factory.py:make", "-o", "model.yaml"),
     "reproduce": ("hpca",),

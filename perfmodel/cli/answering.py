@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfmodel.errors import EXIT_CODES, SLA_MISSED, UndecidedError
+from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, UndecidedError
+from perfmodel.loading.written import require_writable, write_atomically
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,8 +19,37 @@ __all__ = ["CANNOT_TELL", "EXIT_CODES", "SLA_MISSED", "show"]
 CANNOT_TELL = UndecidedError.exit_code
 
 
-def show(document: Callable[[], object], page: Callable[[], RenderableType], *, as_json: bool) -> None:
-    """Print an answer's document, or its page."""
+def page_path(out: Path | None, option: str = "--out") -> Path:
+    """Where a page goes, refused before anything is computed if it cannot be written there.
+
+    Raises
+    ------
+    InputError
+        If the name is not that of a page, or nothing can be written there.
+    """
+    if out is None or out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{option}: expected the name of a page, FILE.html, got {str(out)!r}")
+    require_writable(out, option)
+    return out
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page, and say where."""
+    write_atomically(path, html)
+    print(f"written: {path}", file=sys.stderr)
+
+
+def show(
+    document: Callable[[], object],
+    page: Callable[[], RenderableType],
+    *,
+    as_json: bool,
+    out: Path | None = None,
+    html: Callable[[], str] | None = None,
+) -> None:
+    """Print an answer's document, or its page; where `out` is given, write its HTML page too."""
+    if out is not None and html is not None:
+        write_page(out, html())
     if as_json:
         print(json.dumps(document(), indent=2))
         return

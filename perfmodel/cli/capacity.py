@@ -10,6 +10,7 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     ScenarioArgument,
     ScenarioOption,
     SetOption,
@@ -29,6 +30,7 @@ def capacity(
     accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
@@ -36,7 +38,19 @@ def capacity(
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         result = capacity_of(question, extrapolate=extrapolate)
-    show(lambda: capacity_document(result), lambda: capacity_page(result), as_json=as_json)
+
+    def html() -> str:
+        from perfmodel.report.pages.made import capacity_html  # few answers become a page of HTML
+
+        return capacity_html(result)
+
+    show(
+        lambda: capacity_document(result),
+        lambda: capacity_page(result),
+        as_json=as_json,
+        out=out,
+        html=html,
+    )
     if result.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
     if result.plan_for_qps is None and not accept_uncertain:

@@ -79,6 +79,12 @@ def _sweep() -> Command:
     return sweep
 
 
+def _report() -> Command:
+    from perfmodel.cli.report import report
+
+    return report
+
+
 def _show() -> Command:
     from perfmodel.cli.show import show_file
 
@@ -258,6 +264,15 @@ COMMANDS: Mapping[str, LazyCommand] = {
         _init,
         ("perfplan init", "perfplan init my_service"),
     ),
+    "report": LazyCommand(
+        "Write one self-contained HTML page of a scenario, a fleet or a saved answer.",
+        _report,
+        (
+            "perfplan report rm3_skylake --out rm3.html",
+            "perfplan report two_services --out fleet.html",
+            "perfplan report answer.json --out answer.html",
+        ),
+    ),
     "schema": LazyCommand(
         "Print the JSON Schema of a kind of YAML file, or of a command's answer.",
         _schema,
@@ -280,6 +295,7 @@ SIMULATING = (
     "reproduce",
     "validate",
     "calibrate",
+    "report",
 )
 LEAST_ROOM_BYTES = 0.65 * GIB
 """Address space that numpy, numba and their threads map before the first query; with less, a library ends

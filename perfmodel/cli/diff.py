@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from perfmodel.cli.answering import show
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, SetOption
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
 from perfmodel.report.comparing import compare
 from perfmodel.report.diff import diff_page
 from perfmodel.report.documents.diff import diff_document
@@ -20,17 +21,31 @@ def diff(
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two scenarios on the same random numbers, or two saved answers."""
     show_comparison(
-        a, b, overrides or (), mixed_stacks=mixed_stacks, extrapolate=extrapolate, as_json=as_json
+        a, b, overrides or (), mixed_stacks=mixed_stacks, extrapolate=extrapolate, as_json=as_json, out=out
     )
 
 
 def show_comparison(
-    a: str, b: str, overrides: Sequence[str], *, mixed_stacks: bool, extrapolate: bool, as_json: bool
+    a: str,
+    b: str,
+    overrides: Sequence[str],
+    *,
+    mixed_stacks: bool,
+    extrapolate: bool,
+    as_json: bool,
+    out: Path | None = None,
 ) -> None:
     """Compare, and print it: what `diff A B` does, and any command that is given two scenarios."""
     result = compare(a, b, overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json)
+
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(diff_document(result))
+
+    show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json, out=out, html=html)

@@ -9,6 +9,7 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     ScenarioArgument,
     ScenarioOption,
     SetOption,
@@ -26,11 +27,18 @@ def explain(
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what binds a node, how far the cliff is, and what single changes would bring."""
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     result = explain_scenario(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    show(lambda: explain_document(result), lambda: explain_page(result), as_json=as_json)
+
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(explain_document(result))
+
+    show(lambda: explain_document(result), lambda: explain_page(result), as_json=as_json, out=out, html=html)
     if result.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)

@@ -13,6 +13,7 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     ScaleLoadOption,
     ScenarioArgument,
     ScenarioOption,
@@ -70,6 +71,7 @@ def fleet(
     mixed_stacks: MixedStacksOption = False,
     accept_uncertain: AcceptUncertainOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency and power of many nodes behind a router, over a day."""
@@ -88,7 +90,13 @@ def fleet(
         members=members, routing=routing, rate_qps=qps and qps * (scale_load or 1.0), num_windows=windows
     )
     result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
-    show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json)
+
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(fleet_document(result))
+
+    show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json, out=out, html=html)
     if result.verdict == "unstable":
         print(f"unstable: {result.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])

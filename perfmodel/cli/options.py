@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from perfmodel.cli.answering import page_path
 from perfmodel.cli.completion import complete_scenarios, complete_settings
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
 from perfmodel.errors import InputError
@@ -42,6 +44,23 @@ SetOption = Annotated[
         metavar="KEY=VALUE",
         help="Change one value of the scenario, such as traffic.arrivals.rate_qps=500. Repeatable.",
         autocompletion=complete_settings,
+    ),
+]
+
+
+def _page(out: Path | None) -> Path | None:
+    """Refuse what no page can be written to before anything is computed."""
+    return None if out is None else page_path(out)
+
+
+PageOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE.html",
+        help="Write one self-contained HTML page, too.",
+        show_default=False,
+        callback=_page,
     ),
 ]
 

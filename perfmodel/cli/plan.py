@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import SLA_MISSED, show
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, SetOption
+from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
 from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.growth import growth_range
@@ -65,6 +65,7 @@ def plan(
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a fleet: how many nodes of which kind, hour by hour, at what power and price."""
@@ -75,6 +76,12 @@ def plan(
         result = plan_of(question, growth=factors)
     if simulation:
         result = simulated(result, extrapolate=extrapolate)
-    show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json)
+
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(plan_document(result))
+
+    show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json, out=out, html=html)
     if result.static is None or (result.simulated is not None and not result.simulated.holds):
         raise typer.Exit(SLA_MISSED)

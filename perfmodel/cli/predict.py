@@ -15,6 +15,7 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     ScaleLoadOption,
     ScenarioArgument,
     ScenarioOption,
@@ -56,6 +57,7 @@ def predict(
     accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict tail latency, throughput and power of a scenario."""
@@ -68,7 +70,7 @@ def predict(
             raise InputError(
                 "predict A B: a comparison takes --set, --mixed-stacks, --extrapolate and --json"
             )
-        show_comparison(names[0], names[1], overrides or (), **options)
+        show_comparison(names[0], names[1], overrides or (), out=out, **options)
         return
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
@@ -87,7 +89,12 @@ def predict(
 
         return predict_page(result)
 
-    show(lambda: predict_document(result), page, as_json=as_json)
+    def html() -> str:
+        from perfmodel.report.pages.made import predict_html  # few answers become a page of HTML
+
+        return predict_html(result)
+
+    show(lambda: predict_document(result), page, as_json=as_json, out=out, html=html)
     if result.verdict == "unstable":
         print(f"unstable: {result.run.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])

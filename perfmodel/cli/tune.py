@@ -13,6 +13,7 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     ScenarioArgument,
     ScenarioOption,
     SetOption,
@@ -82,6 +83,7 @@ def tune(
     ] = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the batch size and offload threshold that carry the most load."""
@@ -110,7 +112,13 @@ def tune(
         written = {SettingsFormat.TRITON: tuned_triton, SettingsFormat.TORCHSERVE: tuned_torchserve}
         print(written[settings_format](answer))
     else:
-        show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json)
+
+        def html() -> str:
+            from perfmodel.report.pages.made import tune_html  # few answers become a page of HTML
+
+            return tune_html(answer)
+
+        show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json, out=out, html=html)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 

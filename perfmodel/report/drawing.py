@@ -15,7 +15,7 @@ from math import ceil, floor, isfinite, log10
 from perfmodel.report.tables import number
 
 WIDTH, HEIGHT = 460.0, 290.0
-LEFT, RIGHT, BOTTOM = 52.0, 12.0, 44.0
+LEFT, RIGHT, BOTTOM = 60.0, 12.0, 44.0
 CHARACTER = 6.9
 """Mean width of a character of 12 units, on the safe side."""
 ROW = 17.0
@@ -179,7 +179,7 @@ def lines(
     """Draw lines with marks; `y_limit` is a bound across, `x_marks` are values to note upright."""
     text = text or f"{y_label} over {x_label}: {', '.join(one.name for one in series)}."
     canvas = Canvas(title, text)
-    top = canvas.legend([(colour(i), one.name) for i, one in enumerate(series)], 0.0) + 10.0
+    top = canvas.legend([(colour(i), one.name) for i, one in enumerate(series)], 0.0) + 24.0
     xs = [x for one in series for x in one.x] + [x for x, _ in x_marks]
     ys = [y for one in series for y in (*one.y, *one.high) if isfinite(y)]
     if y_limit is not None:
@@ -205,11 +205,14 @@ def lines(
         canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
     for index, one in enumerate(series):
         _draw(canvas, one, x, y, colour(index))
+    taken: list[float] = []
     for lx, ly, name in labels:
         right = x.at(lx) > (LEFT + WIDTH) / 2
-        canvas.words(
-            x.at(lx) + (-7.0 if right else 7.0), y.at(ly) + 4.0, name, anchor="end" if right else "start"
-        )
+        row = y.at(ly) + 4.0
+        while any(abs(row - other) < 14.0 for other in taken):  # below what is written already
+            row += 14.0
+        taken.append(row)
+        canvas.words(x.at(lx) + (-7.0 if right else 7.0), row, name, anchor="end" if right else "start")
     headings = ["series", x_label, y_label]
     banded = any(one.low for one in series)
     rows = [
@@ -290,7 +293,7 @@ def stacked(
     entries = [(colour(i), name) for i, name in enumerate(parts)]
     if line is not None:
         entries.append(("var(--ink)", line.name))
-    top = canvas.legend(entries, 0.0) + 10.0
+    top = canvas.legend(entries, 0.0) + 24.0
     sums = [sum(each[i] for each in parts.values()) for i in range(len(columns))]
     bottom = canvas.height - BOTTOM
     y = _axis([*sums, *(line.y if line else ())], bottom, top, False, from_zero=True)
@@ -440,11 +443,21 @@ def _left_axis(canvas: Canvas, y: Axis, top: float, y_label: str) -> None:
         place = y.at(tick)
         canvas.line(LEFT, place, WIDTH - RIGHT, place, "grid")
         if place + 13.0 <= last:
-            canvas.words(LEFT - 5.0, place + 4.0, number(tick), anchor="end", kind="dim")
+            canvas.words(LEFT - 5.0, place + 4.0, _tick(tick), anchor="end", kind="dim")
             last = place
     canvas.line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")
-    middle = (top + bottom) / 2
-    canvas.words(11.0, middle, y_label, anchor="middle", turn=f' transform="rotate(-90 11 {middle:.1f})"')
+    canvas.words(4.0, top - 8.0, y_label)
+
+
+def _tick(value: float) -> str:
+    """A number as an axis has room for it.
+
+    Examples
+    --------
+    >>> _tick(250.0), _tick(2_000_000.0)
+    ('250', '2M')
+    """
+    return f"{value / 1e6:g}M" if abs(value) >= 1e6 else number(value)
 
 
 def _linear_ticks(low: float, high: float, most: int) -> list[float]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from math import inf
+from pathlib import Path
+from typing import Any
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import TableNodeChoice
 from perfmodel.loading.fleet_file import LoadedFleet
+from perfmodel.loading.inputs import input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
@@ -72,7 +76,25 @@ def plan_question(
         slas={name: each.scenario.sla for name, each in loaded.scenarios.items()},
         provision=loaded.fleet.provision,
         grid_g_per_kwh=loaded.grid_g_per_kwh,
+        asked=_asked(loaded),
+        inputs=input_files(_read(loaded)),
     )
+
+
+def _asked(loaded: LoadedFleet) -> Mapping[str, Any]:
+    """The fleet as plain values."""
+    data = loaded.source.data()
+    assert isinstance(data, dict), "the top level of a fleet is a section"
+    return data
+
+
+def _read(loaded: LoadedFleet) -> list[Path]:
+    """The fleet's own file, and those of the scenarios."""
+    own = Path(loaded.source.name)
+    return [
+        *([own] if own.is_file() else []),
+        *(each.path for each in loaded.scenarios.values() if each.path is not None),
+    ]
 
 
 def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.provision import Failures, Provision
 from perfmodel.domain.serving import SlaTarget
+from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.plan.programme import Condition, Group, Programme
 from perfmodel.planning.prepare import PreparedPair
 
@@ -147,6 +148,8 @@ class PlanQuestion:
     grid_g_per_kwh: tuple[float, ...] | None = None
     prepared: Mapping[Pair, PreparedPair] = field(default_factory=dict)
     slas: Mapping[str, SlaTarget] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)  # the fleet as a file says it, --set applied
+    inputs: tuple[InputFile, ...] = ()
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import TypedDict
 
 from perfmodel.domain.provision import ObjectiveName
@@ -20,8 +22,8 @@ from perfmodel.planning.plan.answer import (
     Verdict,
     per_query,
 )
-from perfmodel.planning.plan.question import PlanQuestion
-from perfmodel.report.documents import SchemaKey, document
+from perfmodel.planning.plan.question import PlanQuestion, StockedType
+from perfmodel.report.documents import Saved, document, saved
 from perfmodel.units import MS
 
 VERSION = 1
@@ -191,10 +193,33 @@ class GrowthDocument(TypedDict):
 
 
 @document
-class PlanDocument(TypedDict):
+class NodeTypeDocument(TypedDict):
+    """A kind of node: its stock, prices and power."""
+
+    owned: int
+    available: int
+    price_usd_per_h: float | None
+    buy_price_usd_per_h: float | None
+    tdp_w: float | None
+
+
+@document
+class HoldsDocument(TypedDict):
+    """What has to hold."""
+
+    confidence: float
+    headroom: float
+    headroom_in_failure: float | None
+    maintenance: float
+    lost_nodes: int
+    zones: int | None
+    sharing: bool
+
+
+@document
+class PlanDocument(Saved):
     """How many nodes of which kind."""
 
-    schema: SchemaKey
     fleet: str
     verdict: Verdict
     objective: ObjectiveName
@@ -216,6 +241,9 @@ class PlanDocument(TypedDict):
     mean_demand_qps: float
     power_model: str
     notes: list[str]
+    node_types: dict[str, NodeTypeDocument]
+    provision: HoldsDocument
+    asked: dict[str, Any]
 
 
 def plan_document(result: PlanAnswer) -> PlanDocument:
@@ -223,7 +251,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
     question, static = result.question, result.static
     grid = question.mean_grid_g_per_kwh
     return {
-        "schema": {"name": "plan", "version": VERSION},
+        **saved("plan", VERSION, question.inputs),
         "fleet": question.name,
         "verdict": result.verdict,
         "objective": question.provision.objective,
@@ -253,6 +281,32 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         "mean_demand_qps": result.mean_qps,
         "power_model": "static TDP of the nodes that are on",
         "notes": list(result.notes),
+        "node_types": {each.name: _node_type(each) for each in question.node_types},
+        "provision": _holds(question),
+        "asked": dict(question.asked),
+    }
+
+
+def _node_type(of: StockedType) -> NodeTypeDocument:
+    return {
+        "owned": of.owned,
+        "available": of.available,
+        "price_usd_per_h": of.price_usd_per_h,
+        "buy_price_usd_per_h": of.buy_price_usd_per_h,
+        "tdp_w": of.tdp_w,
+    }
+
+
+def _holds(question: PlanQuestion) -> HoldsDocument:
+    asked, failures = question.provision, question.provision.failures
+    return {
+        "confidence": asked.confidence,
+        "headroom": asked.headroom,
+        "headroom_in_failure": asked.headroom_in_failure,
+        "maintenance": asked.maintenance,
+        "lost_nodes": 0 if failures is None or not failures.nodes else failures.nodes,
+        "zones": None if failures is None else failures.zones,
+        "sharing": asked.sharing,
     }
 
 

@@ -1,0 +1,98 @@
+"""`perfplan report`: a scenario, a fleet or a saved answer as one HTML page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perfmodel.cli.answering import page_path, write_page
+from perfmodel.cli.completion import complete_scenarios
+from perfmodel.cli.options import ExtrapolateOption, MixedStacksOption, SetOption
+from perfmodel.errors import InputError
+from perfmodel.loading.fleet_file import load_fleet
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.shipped import shipped_names
+from perfmodel.loading.text_file import is_file
+from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.planning.capacity.computation import capacity as capacity_of
+from perfmodel.planning.explain.computation import explain as explain_scenario
+from perfmodel.planning.plan.computation import plan as plan_of
+from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.planning.plan.simulation import simulated
+from perfmodel.planning.predict.computation import predict as predict_question
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.tune.computation import tune as tune_question
+from perfmodel.planning.tune.question import TuneOptions
+from perfmodel.report.documents.plan import plan_document
+from perfmodel.report.pages.made import document_html, read_document, scenario_html
+from perfmodel.report.pages.plan import plan_html
+
+
+def report(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO|FLEET|RESULT.json",
+            help="A scenario, a fleet, or an answer that --json printed.",
+            show_default=False,
+            autocompletion=complete_scenarios,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.html", help="The page to write.", show_default=True)
+    ] = Path("report.html"),
+    overrides: SetOption = None,
+    mixed_stacks: MixedStacksOption = False,
+    extrapolate: ExtrapolateOption = False,
+) -> None:
+    """Write one self-contained HTML page of a scenario, a fleet or a saved answer."""
+    path = page_path(out)
+    if what.endswith(".json"):
+        if overrides:
+            raise InputError("--set: expected a scenario or a fleet; an answer is as it is")
+        html = document_html(read_document(Path(what)))
+    elif _is_fleet(what):
+        question = plan_question(
+            load_fleet(what, overrides or ()), mixed_stacks=mixed_stacks, extrapolate=extrapolate
+        )
+        html = plan_html(plan_document(simulated(plan_of(question), extrapolate=extrapolate)))
+    else:
+        html = _scenario_html(what, overrides or [], mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    write_page(path, html)
+
+
+def _is_fleet(what: str) -> bool:
+    if is_file(Path(what)):
+        data = read_yaml(Path(what)).data()
+        return isinstance(data, Mapping) and "services" in data
+    return what.removesuffix(".yaml") in shipped_names("fleet")
+
+
+def _scenario_html(what: str, overrides: list[str], *, mixed_stacks: bool, extrapolate: bool) -> str:
+    loaded = load_scenario(what, overrides)
+    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    with loaded.places():
+        _say("predict")
+        predicted = predict_question(question, extrapolate=extrapolate)
+        _say("capacity")
+        carried = capacity_of(question, extrapolate=extrapolate)
+        tuned = None
+        if question.policy.name == "split" and question.policy.why_not_compiled is None:
+            _say("tune")
+            tuned = tune_question(question, TuneOptions(extrapolate=extrapolate))
+    _say("explain")
+    try:
+        explained = explain_scenario(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    except InputError as error:
+        print(f"note: no explanation: {error}", file=sys.stderr)
+        explained = None
+    return scenario_html(predicted, carried, tuned, explained)
+
+
+def _say(step: str) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"{step} ...", file=sys.stderr)

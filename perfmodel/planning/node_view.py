@@ -1,0 +1,116 @@
+"""A node seen closer, for pages: latency against load, the time of batches, and the device's roofs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfmodel.domain.hardware import Device
+from perfmodel.errors import InputError
+from perfmodel.loading.shipped import find_profile
+from perfmodel.loading.value_sources import ValueSource, value_sources
+from perfmodel.planning.breakdown import BatchBreakdown, break_down
+from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.prepare import Question
+
+BATCHES = (1, 4, 16, 64, 256)
+"""Batch sizes whose time is taken apart, beside the policy's own. [items]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofs:
+    """What bounds an executor of a device at best.
+
+    Attributes
+    ----------
+    device : str
+        Its name.
+    peak_flop_per_s, bytes_per_s : float
+        Arithmetic of one executor, and the memory of its socket or card. [FLOP/s], [bytes/s]
+    """
+
+    device: str
+    peak_flop_per_s: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NodeView:
+    """What a page shows of a node beside its answers.
+
+    Attributes
+    ----------
+    curve : tuple of LoadPoint
+        Latency at rates up to the cliff; empty where it is no function of a rate.
+    cliff_qps : float
+        Rate that fills the executors. [queries/s]
+    batches : tuple of BatchBreakdown
+        One batch on a core with no other at work, by size; empty of a node without a model.
+    roofs : Roofs or None
+        Of the CPU.
+    sources : tuple of (str, tuple of ValueSource)
+        Of each device, where every value of its profile comes from.
+    """
+
+    curve: tuple[LoadPoint, ...]
+    cliff_qps: float
+    batches: tuple[BatchBreakdown, ...] = ()
+    roofs: Roofs | None = None
+    sources: tuple[tuple[str, tuple[ValueSource, ...]], ...] = ()
+
+
+def node_view(question: Question, *rates_qps: float | None) -> NodeView:
+    """Look closer at a question's node.
+
+    Parameters
+    ----------
+    question : Question
+        Prepared.
+    *rates_qps : float or None
+        Loads that the curve shall go through, such as the one to plan for. [queries/s]
+    """
+    curve, cliff = load_curve(question, *rates_qps), saturation_qps(question)
+    node = question.node
+    if not isinstance(node, ServingNode):
+        return NodeView(curve=curve, cliff_qps=cliff)
+    most = node.cpu.batch_range[1]
+    own = getattr(question.policy, "batch_size", None)
+    sizes = sorted({*BATCHES, *([own] if own else [])})
+    return NodeView(
+        curve=curve,
+        cliff_qps=cliff,
+        batches=tuple(break_down(node.cpu_time(size, 1)) for size in sizes if size <= most),
+        roofs=_roofs(node.cpu),
+        sources=_sources(question, [node.cpu, *([node.accelerator] if node.accelerator else [])]),
+    )
+
+
+def _roofs(device: Device) -> Roofs:
+    return Roofs(
+        device=device.name,
+        peak_flop_per_s=device.peak_flop_per_s,
+        bytes_per_s=device.memory.bandwidth_bytes_per_s,
+    )
+
+
+def _sources(
+    question: Question, devices: Sequence[Device]
+) -> tuple[tuple[str, tuple[ValueSource, ...]], ...]:
+    """Values of the profiles' hardware, and of the stack that the times are of."""
+    node = question.asked.get("node", {})
+    names = [node.get("cpu"), *dict.fromkeys(node.get("accelerators", ()))]
+    found = []
+    for name, device in zip(names, devices, strict=False):
+        path = _path(str(name))
+        if path is not None:
+            found.append((f"{device.name}, stack {device.stack}", value_sources(path, device.stack)))
+    return tuple(found)
+
+
+def _path(name: str) -> Path | None:
+    try:
+        return find_profile(name).path
+    except InputError:  # relative to a scenario elsewhere, say
+        return None

@@ -1,0 +1,1 @@
+"""HTML pages of answers, a module a kind of answer; all are made of the documents that `--json` prints."""

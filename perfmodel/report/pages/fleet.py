@@ -1,0 +1,89 @@
+"""The page of `perfplan fleet`: a load on many nodes, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perfmodel.report.documents import made_of
+from perfmodel.report.drawing import Series, lines
+from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
+from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.tables import number
+
+VERDICTS = {
+    "meets_sla": "meet the SLA",
+    "within_error": "may or may not meet the SLA: the errors do not let it be told",
+    "misses_sla": "miss the SLA",
+    "unstable": "are overloaded",
+}
+
+
+def fleet_html(fleet: Mapping[str, Any]) -> str:
+    """Write the page of a fleet's document."""
+    sla, windows = fleet["sla"], fleet["windows"]
+    bound = f"p{100 * sla['percentile']:g} within {number(sla['latency_ms'])} ms"
+    kinds = " and ".join(
+        f"{each['num_nodes']} of {each['cpu'] or each['scenario']}" for each in fleet["nodes"]
+    )
+    blocks: list[Block] = [
+        Prose(
+            f"{fleet['num_nodes']} nodes ({kinds}) {VERDICTS[fleet['verdict']]} ({bound}) at "
+            f"{number(fleet['offered_qps'], 4)} queries/s in all.",
+            is_answer=True,
+        ),
+        Heading("The day"),
+    ]
+    keys = ("p50", "p95", "p99")
+    times = [window["start_s"] / 3600.0 for window in windows]
+    if len(windows) > 1:
+        rate = Series(name="load", x=times, y=[window["offered_qps"] for window in windows])
+        blocks.append(
+            Figure(
+                lines(
+                    [rate], x_label="from [h]", y_label="queries/s", title="Load", text="Of the whole fleet."
+                )
+            )
+        )
+        some = [window for window in windows if window["latency_ms"]["p99"] is not None]
+        tails = [
+            Series(
+                name=key,
+                x=[window["start_s"] / 3600.0 for window in some],
+                y=[window["latency_ms"][key] for window in some],
+            )
+            for key in keys
+        ]
+        limit = (sla["latency_ms"], f"SLA: {bound}")
+        if some:
+            drawn = lines(
+                tails,
+                x_label="from [h]",
+                y_label="latency [ms]",
+                title="Latency by window",
+                text="Windows without a point are overloaded.",
+                y_limit=limit,
+            )
+            blocks.append(Figure(drawn))
+    rows = [
+        [
+            number(window["start_s"], 5),
+            number(window["offered_qps"], 4),
+            f"{100 * window['utilisation']['cpu']:.1f} %",
+            *(number(window["latency_ms"][key], 4) for key in keys),
+            number(window["power_at_load_w"], 5),
+            window["verdict"].replace("_", " "),
+        ]
+        for window in windows
+    ]
+    heads = ["from s", "queries/s", "cores busy", *(f"{key} ms" for key in keys), "W", "verdict"]
+    blocks.append(Table(heads, rows, caption="Windows"))
+    blocks += [
+        Heading("Where the numbers come from"),
+        Prose(f"Service times: {fleet['service_times_of']}. They are {fleet['basis']}."),
+        *(Prose(f"note: {note}") for note in fleet["notes"]),
+        *glossary(),
+        *question_text(fleet["nodes"][0].get("asked", {}), fleet["scenario"]),
+    ]
+    title = f"{fleet['num_nodes']} nodes: {fleet['scenario']}"
+    return page(title, blocks, facts=made_of(fleet))  # type: ignore[arg-type]  # a document is one

@@ -1,0 +1,352 @@
+"""The page of one node: of `predict`, `capacity`, `tune`, or of a scenario with all three."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from perfmodel.planning.node_view import NodeView
+from perfmodel.report.documents import made_of
+from perfmodel.report.drawing import Drawing, heatmap
+from perfmodel.report.html import FOLDER, Block, Figure, Heading, Markup, Prose, Table, page
+from perfmodel.report.pages.shared import (
+    glossary,
+    load_drawing,
+    operators_table,
+    question_text,
+    roofline,
+    sources,
+    time_by_batch,
+)
+from perfmodel.report.tables import number
+
+Document = Mapping[str, Any]
+
+VERDICTS = {
+    "meets_sla": "It meets its SLA",
+    "within_error": "It cannot be told whether it meets its SLA",
+    "misses_sla": "It misses its SLA",
+    "unstable": "It is unstable: the load is more than the node can serve",
+}
+
+
+def node_page(
+    view: NodeView | None,
+    *,
+    predict: Document | None = None,
+    capacity: Document | None = None,
+    tune: Document | None = None,
+    explain: Document | None = None,
+) -> str:
+    """Write the page of what there is: at least one of the documents.
+
+    Parameters
+    ----------
+    view : NodeView or None
+        The node seen closer; None where the question cannot be asked again.
+    predict, capacity, tune, explain : mapping, optional
+        Documents as `--json` prints them.
+    """
+    first = predict or capacity or tune
+    assert first is not None, "one of them is given"
+    blocks: list[Block] = [Prose(answer(predict, capacity, tune), is_answer=True)]
+    if predict is not None:
+        blocks.append(Prose(_load_words(predict)))
+    blocks += _load(view, predict, capacity)
+    blocks += _where(view, predict)
+    if tune is not None:
+        blocks += _tuning(tune)
+    if explain is not None:
+        blocks += _changes(explain)
+    script = ""
+    controls = _controls(view, predict or capacity, capacity or predict)
+    if controls is not None:
+        blocks += controls[0]
+        script = controls[1]
+    blocks += sources(view, first) if view is not None else []
+    blocks += _notes(predict or capacity or tune or {})
+    blocks += glossary()
+    blocks += question_text(first.get("asked", {}), first["scenario"])
+    title = f"{first['model'] or 'service times'}: {first['scenario']}"
+    return page(title, blocks, facts=made_of(first), script=script)  # type: ignore[arg-type]  # a document is one
+
+
+def answer(predict: Document | None, capacity: Document | None, tune: Document | None) -> str:
+    """The answer in a sentence or two."""
+    found = capacity or predict
+    said = []
+    if found is not None:
+        sla = found["sla"]
+        bound = f"p{100 * sla['percentile']:g} stays within {number(sla['latency_ms'])} ms"
+        plan, largest = found["plan_for_qps"], found["latency_bounded_qps"]
+        if plan is not None:
+            confident = f"{number(100 * sla['confidence'])} %"
+            said.append(
+                f"Plan for {number(plan, 4)} queries/s a node: {bound} with a confidence of {confident}, at "
+                "the low end of what we know."
+            )
+        elif largest is not None:
+            said.append(
+                f"No load is certain enough to plan for; by the central estimate {bound} up to "
+                f"{number(largest, 4)} queries/s."
+            )
+        else:
+            said.append("No load meets the SLA: queries that find the node idle already take longer.")
+    if predict is not None:
+        said.append(f"{VERDICTS[predict['verdict']]} at {number(predict['offered_qps'], 4)} queries/s.")
+    if tune is not None and tune["gain"] is not None:
+        best = tune["tuned"]
+        said.append(
+            f"With a batch size of {best['batch_size']} a node carries "
+            f"{number(best['latency_bounded_qps'], 4)} queries/s, {number(tune['gain'])} times the "
+            "static baseline."
+        )
+    return " ".join(said)
+
+
+def _load_words(predict: Document) -> str:
+    """What the asked load looks like."""
+    latency = predict["latency_ms"]
+    if latency["p95"] is None:
+        asked = number(100 * predict["utilisation"]["cpu"])
+        return f"No latency exists: the load asks for {asked} % of the cores."
+    known = ", ".join(f"{key} {number(latency[key], 4)} ms" for key in ("p50", "p95", "p99"))
+    return (
+        f"At {number(predict['offered_qps'], 4)} queries/s: {known}; "
+        f"{number(100 * predict['utilisation']['cpu'])} % of the cores are busy"
+        + (f"; {number(predict['qps_per_w'])} queries/s/W of TDP." if predict["qps_per_w"] else ".")
+    )
+
+
+def _load(view: NodeView | None, predict: Document | None, capacity: Document | None) -> list[Block]:
+    document = capacity or predict
+    if document is None:
+        return []
+    blocks: list[Block] = [Heading("Latency against load")]
+    drawing = None if view is None else load_drawing(view, document)
+    if drawing is not None:
+        blocks.append(Figure(drawing))
+    rows = []
+    bands = document.get("calibration_band_ms") or {}
+    for key, value in (document["latency_ms"] or {}).items():
+        if value is None:
+            continue
+        ci = (document["latency_ci95_ms"] or {}).get(key)
+        rows.append([key, number(value, 4), _range(ci), _range(bands.get(key))])
+    at = document.get("offered_qps") or document.get("latency_bounded_qps")
+    if rows:
+        caption = (
+            f"At {number(at, 4)} queries/s [ms]: interval of the simulation, band of the service times' error"
+        )
+        blocks.append(Table(["latency", "ms", "interval", "band"], rows, caption=caption))
+    loads = [
+        ["plan for", number(document["plan_for_qps"], 4), "–", "–"],
+        [
+            "largest load",
+            number(document["latency_bounded_qps"], 4),
+            _range(document["latency_bounded_qps_ci95"]),
+            _range(document["latency_bounded_qps_calibration_band"]),
+        ],
+    ]
+    if view is not None:
+        loads.append(["cliff", number(view.cliff_qps, 4), "–", "–"])
+    blocks.append(Table(["load", "queries/s", "interval", "band"], loads, caption="Loads of one node"))
+    return blocks
+
+
+def _range(ends: Sequence[float | None] | None) -> str:
+    if not ends:
+        return "–"
+    return " to ".join("none" if end is None else number(end, 4) for end in ends)
+
+
+def _where(view: NodeView | None, predict: Document | None) -> list[Block]:
+    if view is None and predict is None:
+        return []
+    blocks: list[Block] = []
+    if view is not None:
+        blocks += time_by_batch(view.batches) + roofline(view)
+    if predict is not None and predict["operators"]:
+        caption = f"A batch of {predict['operators_batch_size']} on a core at this load"
+        blocks.append(operators_table(predict["operators"], caption))
+    if predict is not None and predict["accelerator_operators"]:
+        caption = f"A launch of {predict['accelerator_operators_batch_size']} items on the accelerator"
+        blocks.append(operators_table(predict["accelerator_operators"], caption))
+    return [Heading("Where the time goes"), *blocks] if blocks else []
+
+
+def _tuning(tune: Document) -> list[Block]:
+    blocks: list[Block] = [Heading("Batch size and offload threshold")]
+    blocks += [
+        Figure(_map(tune, per_watt))
+        for per_watt in ((False, True) if tune["tuned"]["qps_per_w"] else (False,))
+    ]
+    rows = [
+        [
+            name,
+            str(point["batch_size"]),
+            "–" if point["offload_threshold_items"] is None else str(point["offload_threshold_items"]),
+            number(point["latency_bounded_qps"], 4),
+            number(point["qps_per_w"]),
+        ]
+        for name, point in (
+            ("static", tune["static"]),
+            ("hill climb", tune["climb"]),
+            ("exhaustive", tune["tuned"]),
+        )
+    ]
+    heads = ["found by", "batch size", "threshold", "queries/s", "queries/s/W"]
+    blocks.append(
+        Table(heads, rows, caption="The static baseline, where the climb ends, and the best of all")
+    )
+    if tune["set"]:
+        blocks.append(Prose("To set it: " + " ".join(f"--set {each}" for each in tune["set"])))
+    return blocks
+
+
+def _map(tune: Document, per_watt: bool) -> Drawing:
+    tried = tune["tried"]
+    sizes = sorted({each["batch_size"] for each in tried})
+    thresholds = sorted(
+        {each["offload_threshold_items"] for each in tried}, key=lambda t: (t is None, t or 0)
+    )
+    watts = {
+        point["offload_threshold_items"]: point["power_w"]
+        for point in (tune["static"], tune["climb"], tune["tuned"])
+    }
+
+    def worth(each: Document) -> float | None:
+        qps = each["latency_bounded_qps"]
+        if qps is None or not per_watt:
+            return None if qps is None else float(qps)
+        power = watts.get(each["offload_threshold_items"]) or (
+            tune["static"]["power_w"] if each["offload_threshold_items"] is None else tune["tuned"]["power_w"]
+        )
+        return float(qps / power) if power else None
+
+    def place(each: Document) -> tuple[int, int]:
+        return sizes.index(each["batch_size"]), thresholds.index(each["offload_threshold_items"])
+
+    steps = [
+        place(step)
+        for step in tune["climb"]["steps"]
+        if step["batch_size"] in sizes and step["offload_threshold_items"] in thresholds
+    ]
+    best = next(
+        (
+            place(each)
+            for each in tried
+            if all(each[k] == tune["tuned"][k] for k in ("batch_size", "offload_threshold_items"))
+        ),
+        None,
+    )
+    unit = "queries/s/W" if per_watt else "queries/s"
+    what = "per watt of TDP" if per_watt else "within the SLA"
+    return heatmap(
+        [str(size) for size in sizes],
+        ["none" if threshold is None else str(threshold) for threshold in thresholds],
+        {place(each): worth(each) for each in tried},
+        x_label="batch size [items]",
+        y_label="threshold",
+        title=f"Largest load {what} [{unit}]",
+        text="Darker is more; the line is the climb from its dot, the ring the best of all that was tried.",
+        path=steps,
+        best=best,
+    )
+
+
+def _changes(explain: Document) -> list[Block]:
+    """What limits the node, and what each single change buys."""
+    blocks: list[Block] = [Heading("What limits it, and what each change buys")]
+    binds = explain.get("binds") or {}
+    if binds:
+        blocks.append(Prose(f"{binds.get('resource')}: {binds.get('why')}"))
+    rows = [
+        [
+            str(each["change"]),
+            number(each["latency_bounded_qps"], 4),
+            f"{each['gain_percent']:+.1f} %" if each["gain_percent"] is not None else "–",
+            number(each["qps_per_w"]),
+        ]
+        for each in explain["changes"]
+    ]
+    blocks.append(Table(["change", "queries/s", "gain", "queries/s/W"], rows, caption="One change at a time"))
+    return blocks
+
+
+def _notes(document: Document) -> list[Block]:
+    notes = [*document.get("notes", ()), *(f"assumed: {each}" for each in document.get("assumptions", ()))]
+    if not notes:
+        return []
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
+
+
+def _controls(
+    view: NodeView | None, document: Document | None, capacity: Document | None
+) -> tuple[list[Block], str] | None:
+    """Controls that turn the node's capacity into a number of nodes, and their script."""
+    if view is None or document is None or capacity is None or not view.curve:
+        return None
+    plan, central, sla = capacity["plan_for_qps"], capacity["latency_bounded_qps"], capacity["sla"]
+    if plan is None or central is None:
+        return None
+    data = {
+        "kind": "node",
+        "sla_ms": sla["latency_ms"],
+        "plan_qps": plan,
+        "central_qps": central,
+        "cliff_qps": view.cliff_qps,
+        "tdp_w": capacity["power_w"],
+        "curve": [
+            [point.rate_qps, 1000.0 * point.percentiles[sla["percentile"]].value_s]
+            for point in view.curve
+            if sla["percentile"] in point.percentiles
+        ],
+    }
+    demand = number(40 * plan, 2).replace(",", "")
+    fields = [
+        ("demand", "Peak demand of the service [queries/s]", demand, "1", ""),
+        ("growth", "Growth [factor]", "1", "0.05", ""),
+        ("sla", f"SLA of p{100 * sla['percentile']:g} [ms]", f"{sla['latency_ms']:g}", "1", ""),
+        ("headroom", "Head-room [%]", "10", "1", "99"),
+        ("failures", "Nodes that may fail at once", "1", "1", ""),
+        ("price", "Price of a node [USD/h]", "1", "0.1", ""),
+    ]
+    blocks: list[Block] = [
+        Heading("What if"),
+        Prose(
+            "Nodes of this kind for a demand, at once: the capacity of a node at the SLA comes from the "
+            "curve above, brought down to what is certain enough to plan for. At the scenario's own SLA "
+            "the numbers are those of perfplan plan with this capacity; at another one they hold for the "
+            "same batch size and threshold, which a new perfplan tune may change."
+        ),
+        Markup(controls_html(fields)),
+        Markup(
+            '<p aria-live="polite">A node carries <output id="o-capacity"></output> queries/s: '
+            '<output id="o-nodes"></output> nodes, <output id="o-power"></output>, '
+            '<output id="o-price"></output>. '
+            '<span id="o-note"></span></p>'
+        ),
+    ]
+    return blocks, script_of(data)
+
+
+def controls_html(fields: Sequence[tuple[str, str, str, str, str]]) -> str:
+    """Number fields: name, label, value, step, and the most."""
+    parts = []
+    for name, label, value, step, most in fields:
+        limit = f' max="{most}"' if most else ""
+        parts.append(
+            f'<label for="i-{name}">{escape(label)}<input id="i-{name}" type="number" min="0" step="any" '
+            f'data-step="{step}" value="{escape(value, quote=True)}"{limit}></label>'
+        )
+    return f'<form class="controls" onsubmit="return false">{"".join(parts)}</form>'
+
+
+def script_of(data: Mapping[str, Any]) -> str:
+    """The script of the controls with its data."""
+    code = (FOLDER / "controls.js").read_text(encoding="utf-8")
+    return f"const DATA = {json.dumps(data, separators=(',', ':')).replace('<', chr(92) + 'u003c')};\n{code}"

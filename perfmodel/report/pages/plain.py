@@ -1,0 +1,45 @@
+"""The page of any other answer: its single values, and each of its lists as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perfmodel.report.documents import made_of
+from perfmodel.report.frames import NOT_OF_THE_ANSWER, flat
+from perfmodel.report.html import Block, Heading, Prose, Table, page
+from perfmodel.report.pages.shared import glossary
+from perfmodel.report.tables import number
+
+MOST_ROWS = 2000
+
+
+def plain_html(document: Mapping[str, Any], answer: str) -> str:
+    """Write the page of a document whose kind has none of its own; it begins with `answer`."""
+    rest = {key: value for key, value in document.items() if key not in NOT_OF_THE_ANSWER}
+    blocks: list[Block] = [Prose(answer, is_answer=True), Heading("The answer")]
+    single = {key: value for key, value in flat(rest).items() if value is not None}
+    blocks.append(Table(["what", "value"], [[key, _cell(value)] for key, value in single.items()]))
+    for key, value in rest.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            blocks += [Heading(key.replace("_", " ")), _table(value)]
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            blocks += [Heading(key.replace("_", " ")), *(Prose(each) for each in value)]
+    blocks += glossary()
+    name = str(document["schema"]["name"])
+    about = document.get("scenario") or document.get("evaluation") or ""
+    return page(f"{name}: {about}" if about else name, blocks, facts=made_of(document))  # type: ignore[arg-type]
+
+
+def _table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [flat(entry) for entry in entries[:MOST_ROWS]]
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    left = len(entries) - len(rows)
+    caption = f"{left} more rows are in --json" if left > 0 else ""
+    return Table(heads, [[_cell(row.get(key)) for key in heads] for row in rows], caption=caption)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return "–" if value is None else ("yes" if value else "no")
+    return number(float(value), 5) if isinstance(value, int | float) else str(value)

@@ -1,0 +1,278 @@
+"""The page of `perfplan plan`: the fleet by hour, what it costs, and controls that keep its mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perfmodel.report.documents import made_of
+from perfmodel.report.drawing import Series, bars, lines, stacked
+from perfmodel.report.html import Block, Figure, Heading, Markup, Prose, Table, page
+from perfmodel.report.pages.node import controls_html, script_of
+from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.tables import number
+
+Document = Mapping[str, Any]
+
+
+LEAST = {"nodes": "fewer nodes", "power": "less power", "price": "less money", "carbon": "less carbon"}
+
+
+def plan_html(plan: Document) -> str:
+    """Write the page of a plan's document."""
+    blocks: list[Block] = [Prose(answer(plan), is_answer=True)]
+    script = ""
+    if plan["static"] is not None:
+        blocks += [Heading("The plan"), _nodes(plan)]
+        blocks += _hours(plan)
+        if (controls := _controls(plan)) is not None:
+            blocks += controls[0]
+            script = controls[1]
+    if plan["binding"] is not None:
+        rows = [
+            [each["change"], number(each["amount"], 4), each["unit"], each["note"]]
+            for each in plan["binding"]["frees"]
+        ]
+        blocks += [Heading("What makes it infeasible"), Prose(plan["binding"]["constraint"])]
+        blocks.append(Table(["change", "amount", "unit", "note"], rows, caption="Each alone would do"))
+    blocks += _beside(plan)
+    blocks += [Heading("Where the numbers come from"), _capacities(plan)]
+    if plan["checks"]:
+        blocks.append(_checks(plan))
+    blocks += [Prose(f"note: {note}") for note in plan["notes"]]
+    blocks += [Prose(f"Power is {plan['power_model']}."), *glossary()]
+    blocks += question_text(plan.get("asked", {}), "fleet")
+    return page(f"Plan: {plan['fleet']}", blocks, facts=made_of(plan), script=script)  # type: ignore[arg-type]
+
+
+def answer(plan: Document) -> str:
+    """The answer in a sentence."""
+    static = plan["static"]
+    if static is None:
+        return "Infeasible: no provision covers the largest demand of every service at once."
+    kinds = " and ".join(f"{count} {name}" for name, count in static["nodes_by_type"].items() if count)
+    peak = sum(
+        max(hour["demand_qps"][name] for hour in plan["hours"]) for name in plan["hours"][0]["demand_qps"]
+    )
+    power = "" if static["power_w"] is None else f", {number(static['power_w'] / 1000, 4)} kW"
+    price = "" if static["price_usd_per_h"] is None else f", {number(static['price_usd_per_h'], 4)} USD/h"
+    least = LEAST[plan["objective"]]
+    sure = f"no plan needs {least}" if plan["optimal"] else f"{number(100 * plan['gap'])} % from the least"
+    carried = f"{static['num_nodes']} nodes ({kinds}) carry a peak of {number(peak, 4)} queries/s"
+    return f"{carried}{power}{price}; {sure}."
+
+
+def _nodes(plan: Document) -> Table:
+    rows = [
+        [service, node_type, str(count), number(plan["capacity_qps"][service][node_type]["low_qps"], 4)]
+        for service, counts in plan["static"]["nodes"].items()
+        for node_type, count in counts.items()
+        if count
+    ]
+    rows += [["bought", name, str(count), "–"] for name, count in plan["static"]["bought"].items() if count]
+    heads = ["service", "node type", "nodes", "queries/s a node"]
+    return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
+
+
+def _by_type(hour: Document, node_type: str) -> float:
+    return float(sum(counts.get(node_type, 0) for counts in (hour["nodes"] or {}).values()))
+
+
+def _hours(plan: Document) -> list[Block]:
+    hours = plan["hours"]
+    names = [str(hour["hour"]) for hour in hours]
+    parts = {kind: [_by_type(hour, kind) for hour in hours] for kind in plan["node_types"]}
+    used = {kind: counts for kind, counts in parts.items() if any(counts)}
+    total = [sum(hour["demand_qps"].values()) for hour in hours]
+    most, peak = max((sum(c[i] for c in used.values()) for i in range(len(hours))), default=1.0), max(total)
+    blocks: list[Block] = [Heading("The fleet by hour")]
+    if used:
+        line = Series(
+            name=f"demand, 1 node = {number(peak / most, 3)} queries/s",
+            x=range(len(hours)),
+            y=[value * most / peak for value in total],
+        )
+        fewest = min(map(sum, zip(*used.values(), strict=True)))
+        text = (
+            f"Nodes that are on, each hour planned for itself: {int(fewest)} to {int(most)} of the static "
+            f"{plan['static']['num_nodes']}; the line is the demand of all services."
+        )
+        blocks.append(
+            Figure(
+                stacked(
+                    names, used, x_label="hour", y_label="nodes", title="Nodes by hour", text=text, line=line
+                )
+            )
+        )
+    services = list(hours[0]["demand_qps"])
+    demand = [
+        Series(name=each, x=[h["hour"] for h in hours], y=[h["demand_qps"][each] for h in hours])
+        for each in services
+    ]
+    blocks.append(
+        Figure(
+            lines(demand, x_label="hour", y_label="queries/s", title="Demand by hour", text="The forecast.")
+        )
+    )
+    rows = [
+        [
+            str(hour["hour"]),
+            number(sum(hour["demand_qps"].values()), 4),
+            "–" if hour["num_nodes"] is None else str(hour["num_nodes"]),
+            number(hour["power_w"], 5),
+            number(hour["price_usd_per_h"], 4),
+        ]
+        for hour in hours
+    ]
+    blocks.append(
+        Table(["hour", "demand queries/s", "nodes", "power W", "USD/h"], rows, caption="Each hour for itself")
+    )
+    return blocks
+
+
+def _beside(plan: Document) -> list[Block]:
+    blocks: list[Block] = [Heading("What else there would be")]
+    baselines = {name.replace("_", " "): each for name, each in plan["baselines"].items()}
+    some = {name: each for name, each in baselines.items() if each["node_hours"] is not None}
+    if some:
+        drawn = bars(
+            list(some),
+            {"node hours": [each["node_hours"] for each in some.values()]},
+            y_label="node hours a day",
+            title="Node hours of other ways to provide",
+            text="The perfect autoscaler is the bound: no way to provide needs less.",
+        )
+        blocks.append(Figure(drawn))
+    rows = [
+        [
+            name,
+            "yes" if each["feasible"] else "no",
+            "–" if each["num_nodes"] is None else str(each["num_nodes"]),
+            number(each["node_hours"], 5),
+            number(each["mean_power_w"], 5),
+            number(each["mean_price_usd_per_h"], 4),
+            each["note"],
+        ]
+        for name, each in baselines.items()
+    ]
+    heads = ["way", "feasible", "nodes at peak", "node hours", "mean W", "mean USD/h", "what it does"]
+    blocks.append(Table(heads, rows))
+    if plan["safeties"]:
+        unit = plan["objective_unit"]
+        rows = [
+            [
+                each["safety"],
+                "–" if each["num_nodes"] is None else str(each["num_nodes"]),
+                number(each["objective_value"], 4),
+            ]
+            for each in plan["safeties"]
+        ]
+        blocks.append(Table(["safety", "nodes", unit], rows, caption="What each safety costs"))
+    blocks += [Prose(f"Not chosen: {each['node_type']}: {each['why']}.") for each in plan["not_chosen"]]
+    if plan["growth"] is not None:
+        rows = [
+            [
+                number(row["growth"], 4),
+                "–" if row["num_nodes"] is None else str(row["num_nodes"]),
+                number(row["power_w"], 5),
+                number(row["price_usd_per_h"], 4),
+            ]
+            for row in plan["growth"]["rows"]
+        ]
+        blocks.append(Table(["growth", "nodes", "W", "USD/h"], rows, caption="With more traffic"))
+    return blocks
+
+
+def _capacities(plan: Document) -> Table:
+    rows = [
+        [
+            service,
+            node_type,
+            number(pair["qps"], 4),
+            number(pair["low_qps"], 4),
+            "–" if pair["batch_size"] is None else str(pair["batch_size"]),
+            "–" if pair["offload_threshold_items"] is None else str(pair["offload_threshold_items"]),
+            pair["source"],
+        ]
+        for service, pairs in plan["capacity_qps"].items()
+        for node_type, pair in pairs.items()
+    ]
+    sure = number(100 * plan["provision"]["confidence"])
+    heads = ["service", "node type", "queries/s", f"with {sure} %", "batch", "threshold", "source"]
+    return Table(heads, rows, caption="What one node carries, by the central estimate and with confidence")
+
+
+def _checks(plan: Document) -> Table:
+    rows = [
+        [
+            str(each["hour"]),
+            each["service"],
+            str(each["num_nodes"]),
+            f"p{100 * each['percentile']:g}",
+            number(each["latency_ms"], 4),
+            number(each["limit_ms"], 4),
+            each["verdict"],
+        ]
+        for each in plan["checks"]
+    ]
+    heads = ["hour", "service", "nodes", "percentile", "ms", "SLA ms", "verdict"]
+    return Table(heads, rows, caption="The plan, simulated")
+
+
+def _controls(plan: Document) -> tuple[list[Block], str] | None:
+    """Controls that keep each service's mix; none where nodes are shared, whose loads are no mix."""
+    holds = plan["provision"]
+    if holds["sharing"]:
+        return None
+    services = [
+        {
+            "name": service,
+            "mix": {kind: count for kind, count in counts.items() if count},
+            "low_qps": {kind: plan["capacity_qps"][service][kind]["low_qps"] for kind in counts},
+            "peak_qps": max(hour["planned_qps"][service] for hour in plan["hours"]),
+        }
+        for service, counts in plan["static"]["nodes"].items()
+    ]
+    types = {
+        name: {
+            "owned": each["owned"],
+            "available": each["available"],
+            "tdp_w": each["tdp_w"],
+            "price": each["price_usd_per_h"],
+            "buy_price": each["price_usd_per_h"]
+            if each["buy_price_usd_per_h"] is None
+            else each["buy_price_usd_per_h"],
+        }
+        for name, each in plan["node_types"].items()
+    }
+    data = {
+        "kind": "plan",
+        "services": services,
+        "types": types,
+        "headroom": holds["headroom"],
+        "free_in_failure": holds["headroom_in_failure"],
+        "lost": holds["lost_nodes"],
+        "zones": holds["zones"] or 0,
+        "maintenance": holds["maintenance"],
+        "several": len(plan["node_types"]) > 1,
+    }
+    fields = [
+        ("growth", "Growth on top of the file's [factor]", "1", "0.05", ""),
+        ("headroom", "Head-room [%]", f"{100 * holds['headroom']:g}", "1", "99"),
+        ("failures", "Nodes of each type that may fail at once", f"{holds['lost_nodes']}", "1", ""),
+        ("price", "Prices [factor]", "1", "0.05", ""),
+    ]
+    blocks: list[Block] = [
+        Heading("What if"),
+        Prose(
+            "Each service keeps its mix of node types, in the smallest multiple that serves its peak in "
+            "every state that has to hold: the numbers of perfplan plan with that mix. The SLA is in the "
+            "capacities: at another one perfplan plan has to find them anew."
+        ),
+        Markup(controls_html(fields)),
+        Markup(
+            '<p aria-live="polite"><output id="o-nodes"></output> nodes, <output id="o-power"></output>, '
+            '<output id="o-price"></output>: <output id="o-mix"></output>. <span id="o-note"></span></p>'
+        ),
+    ]
+    return blocks, script_of(data)

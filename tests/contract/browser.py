@@ -1,0 +1,50 @@
+"""Pages in a headless browser: what a script finds in them, without a library that drives it."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+"""The accessibility checker axe-core, where it is installed: `npm install axe-core`, or AXE_CORE=its file."""
+
+_ERRORS = (
+    '<script>window.ERRORS = [];window.addEventListener("error", (e) => ERRORS.push(e.message));</script>'
+)
+
+
+def found(page: Path, script: str, *, width: int = 1280, dark: bool = False, axe: bool = False) -> Any:
+    """Open a page, run the body of an async function in it, and return what that returns."""
+    assert CHROMIUM is not None, "asked for by tests that are skipped without a browser"
+    text = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_ERRORS}", 1)
+    checker = f"<script>{AXE.read_text(encoding='utf-8')}</script>" if axe else ""
+    ask = (
+        f"{checker}<script>window.addEventListener('load', async () => {{"
+        f"let r; try {{ r = await (async () => {{ {script} }})(); }}"
+        "catch (e) { r = {failed: String(e)}; }"
+        "const p = document.createElement('pre'); p.id = 'found'; p.textContent = JSON.stringify(r ?? null);"
+        "document.body.appendChild(p); });</script></body>"
+    )
+    asked = page.with_name(f"asked-{width}-{dark}-{page.name}")
+    asked.write_text(text.replace("</body>", ask, 1), encoding="utf-8")
+    done = subprocess.run(
+        [
+            *[CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"],
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            *[f"--window-size={width},900", "--virtual-time-budget=15000", "--dump-dom", asked.as_uri()],
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, flags=re.DOTALL)
+    assert match is not None, done.stderr[-500:]
+    return json.loads(html.unescape(match[1]))
