@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -186,11 +186,20 @@ def assemble(
             for name, pieces in of_query.items():
                 assembly.results[name] = tuple(assembly.repeat(slot) for slot in pieces)
         result = assembler(operator, assembly)
+        if assembly.shapes[operator.name].length == 1 and len(result) == 1:
+            _give_a_vector(operator, result[0], assembly)
         if operator.scope == "query":
             assembly.shared.update(result)
         assembly.results |= of_query
         assembly.results[operator.name] = result
     return assembly
+
+
+def _give_a_vector(op: ops.Operator, slot: int, to: Assembly) -> None:
+    """A sequence of one vector is that vector: what reads it may add it to others."""
+    last = to.steps[-1] if to.steps else None
+    if last is not None and last.writes == slot and isinstance(op, _SEQUENCES):
+        to.steps[-1] = replace(last, function=calls.as_vector(last.function))
 
 
 def _reads_the_query_alone(op: ops.Operator, to: Assembly) -> bool:
@@ -221,7 +230,7 @@ def _mlp(op: ops.Mlp, to: Assembly) -> Pieces:
 def _embedding_bag(op: ops.EmbeddingBag, to: Assembly) -> Pieces:
     pieces: list[int] = []
     for table in op.tables:
-        if table.element_bytes != 4:
+        if table.element_bytes not in ((2, 4) if op.pooling == "none" else (4,)):
             got = f"got {table.element_bytes} bytes an element"
             raise InputError(f"{to.model.name}: {op.name}: the runtime runs fp32 tables only, {got}")
         kernel = to.take_kernel("embedding_bag")
@@ -235,7 +244,9 @@ def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: As
     rows = _rows(table, to)
     if op.pooling == "none":
         to.lookups.append(Lookup(table, to.slot(), None, op.scope))
-        return to.append(to.library.embedding(rows), (to.lookups[-1].indices,), (kernel,))
+        short = table.element_bytes == 2
+        look_up = calls.converted_rows(rows, to.dtype) if short else to.library.embedding(rows)
+        return to.append(look_up, (to.lookups[-1].indices,), (kernel,))
     lookup = Lookup(table, to.slot(), to.slot(), op.scope)
     to.lookups.append(lookup)
     reads: Pieces = (lookup.indices, lookup.indices + 1)
@@ -249,10 +260,15 @@ def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: As
 def _rows(table: ops.EmbeddingTable, to: Assembly) -> torch.Tensor:
     """The table, once for all that read the same memory."""
     if table.memory is None:
-        return to.weights(table.num_rows, table.dim)
+        return _new_rows(table, to)
     if table.memory not in to.tables:
-        to.tables[table.memory] = to.weights(table.num_rows, table.dim)
+        to.tables[table.memory] = _new_rows(table, to)
     return to.tables[table.memory]
+
+
+def _new_rows(table: ops.EmbeddingTable, to: Assembly) -> torch.Tensor:
+    rows = to.weights(table.num_rows, table.dim)
+    return rows.to(torch.float16) if table.element_bytes == 2 else rows
 
 
 def _ids(op: ops.Ids, to: Assembly) -> Pieces:
@@ -354,14 +370,20 @@ def _attention(op: ops.Attention, to: Assembly) -> Pieces:
         return (to.linear(weighed, inner, width) if op.projected else weighed,)
     if _shared_product(op, to):
         scores = to.step(broadcast.attention_scores(op.num_heads), (query, key), "fc")
-        weights = to.step(calls.softmax, (scores,), "softmax")
+        weights = _attention_weights(op, scores, to)
         length = to.shapes[op.query].length
         weighed = to.step(broadcast.attention_values(op.num_heads, length), (weights, value), "fc")
     else:
         scores = to.step(calls.attention_scores(op.num_heads), (query, key), "batch_matmul")
-        weights = to.step(calls.softmax, (scores,), "softmax")
+        weights = _attention_weights(op, scores, to)
         weighed = to.step(calls.attention_values(op.num_heads), (weights, value), "batch_matmul")
     return (to.linear(weighed, inner, width) if op.projected else weighed,)
+
+
+def _attention_weights(op: ops.Attention, scores: int, to: Assembly) -> int:
+    if op.weights == "softmax":
+        return to.step(calls.softmax, (scores,), "softmax")
+    return to.activate(scores, op.weights, own=True)
 
 
 def _recurrent(op: ops.Recurrent, to: Assembly) -> Pieces:
@@ -401,6 +423,9 @@ def _batch_matmul(op: ops.BatchMatmul, to: Assembly) -> Pieces:
         return (to.step(broadcast.products(op.products, op.inner, left=left), (own, shared), "fc"),)
     return (to.step(calls.batch_matmul(op.products, op.inner), sides, "batch_matmul"),)
 
+
+_SEQUENCES = (ops.EmbeddingBag, ops.Concat, ops.BatchMatmul, ops.Attention)
+"""Operators that give sequences, of one vector too."""
 
 _ASSEMBLERS: Mapping[type, Callable[[Any, Assembly], Pieces]] = {
     ops.Mlp: _mlp,

@@ -120,6 +120,25 @@ def weighted_bag(table: Tensor) -> Function:
     return call
 
 
+def as_vector(function: Function) -> Function:
+    """The same call, with a result of one vector for each item as that vector."""
+
+    def call(*inputs: Tensor) -> Tensor:
+        result: Tensor = function(*inputs)
+        return result.squeeze(1) if result.dim() == 3 and result.shape[1] == 1 else result
+
+    return call
+
+
+def converted_rows(table: Tensor, dtype: torch.dtype) -> Function:
+    """Rows of each item as a sequence, of a table whose elements are shorter than results are."""
+
+    def call(indices: Tensor) -> Tensor:
+        return torch.embedding(table, indices).to(dtype)
+
+    return call
+
+
 def embedding(table: Tensor) -> Function:
     """Rows of each item as a sequence, one alone as a vector; int64 indices of shape (batch, lookups)."""
 

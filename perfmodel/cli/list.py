@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.report.documents import saved
 from perfmodel.report.documents.listing import VERSION
+from perfmodel.units import GIB
+
+if TYPE_CHECKING:
+    from perfmodel.costmodel.model_counts import ModelCounts
 
 
 class Topic(StrEnum):
@@ -57,6 +61,9 @@ def list_topics(
         width = max(map(len, names), default=0)
         for name, text in names.items():
             print(f"{name:{width}}  {text}".rstrip())
+            if topic is Topic.MODELS:
+                print(f"{'':{width}}  {_counts_line(_counts(name))}")
+                continue
             for stack in _details(topic, name).get("stacks", ()):
                 print(f"{'':{width}}  {_stack_line(stack)}")
 
@@ -78,11 +85,28 @@ def _description(kind: Kind, name: str) -> str:
 
 
 def _details(topic: Topic, name: str) -> dict[str, Any]:
-    """Of a profile: its stacks, what each was fitted to and how far off it is."""
+    """Of a profile its stacks, what each was fitted to and how far off it is; of a model its work."""
+    if topic is Topic.MODELS:
+        return {"work": _counts(name)._asdict()}
     if topic is not Topic.PROFILES:
         return {}
     profile: Any = read_yaml(shipped_directory("profile") / f"{name}.yaml").data()
     return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
+
+
+def _counts(name: str) -> ModelCounts:
+    from perfmodel.costmodel.model_counts import model_counts  # numpy takes a tenth of a second
+    from perfmodel.planning.prepare import find_model
+
+    return model_counts(find_model(name))
+
+
+def _counts_line(counts: ModelCounts) -> str:
+    """What a model does for an item and, where there is any, for the query; what it holds."""
+    item = f"{counts.flop_per_item:,.0f} FLOP and {counts.bytes_per_item:,.0f} bytes an item"
+    query = f"{counts.flop_per_query:,.0f} FLOP and {counts.bytes_per_query:,.0f} bytes a query"
+    held = f"{counts.parameters:,} parameters, {counts.table_bytes / GIB:.3g} GiB of tables"
+    return "; ".join([item, *([query] if counts.bytes_per_query else []), held])
 
 
 def _stack(name: str, section: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:

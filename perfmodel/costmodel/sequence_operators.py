@@ -93,7 +93,7 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     head = inner // op.num_heads
     weigh = [
         calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length, variant="scores"),
-        calls.softmax(op.name, op.num_heads * query.length, key.length),
+        _weights(op, op.num_heads * query.length, key.length),
         calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head, variant="values"),
     ]
     if op.fused:
@@ -116,6 +116,13 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
         *weigh,
         calls.fc(op.name, query.length, inner, query.width),
     ]
+
+
+def _weights(op: ops.Attention, rows: int, width: int) -> Kernel:
+    """The call that makes weights of scores."""
+    if op.weights == "softmax":
+        return calls.softmax(op.name, rows, width)
+    return calls.elementwise(op.name, rows * width, family="activation", variant=op.weights)
 
 
 def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:

@@ -9,7 +9,16 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import MOST_COUNT, CountFromZero
-from perfmodel.domain.operators import EmbeddingBag, EmbeddingTable, Mlp, Operator, Scope, Shape, View
+from perfmodel.domain.operators import (
+    EmbeddingBag,
+    EmbeddingTable,
+    Mlp,
+    Operator,
+    Parameters,
+    Scope,
+    Shape,
+    View,
+)
 from perfmodel.domain.shapes import Name
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -136,8 +145,9 @@ class RecModel(Frozen):
     def _check_scopes(self) -> None:
         """Refuse work of the query that would have to wait for an item, and an output that no item has."""
         scopes = self.scopes
+        weights = {operator.name for operator in self.operators if isinstance(operator, Parameters)}
         for index, operator in enumerate(self.operators):
-            of_items = [name for name in operator.reads() if scopes[name] == "item"]
+            of_items = [name for name in operator.reads() if scopes[name] == "item" and name not in weights]
             if operator.scope == "query" and of_items:
                 raise ValueErrorAt(
                     f"{operator.name}: is computed once a query, but reads {of_items[0]}, which each item "

@@ -104,6 +104,7 @@ class Mlp(OneInput):
     `final_activation` is the last layer's; left out, it is the same as the others'. With `groups` there are
     that many such stacks with weights of their own (experts, fields, groups of a convolution): the input's
     vectors are dealt to them in equal runs. `memory`: label of its weights, where others are the same ones.
+    `bias`: whether layers add one.
     """
 
     kind: Literal["mlp", "fc"]
@@ -112,6 +113,7 @@ class Mlp(OneInput):
     final_activation: Function | None = None
     groups: Count = 1
     memory: Name | None = None
+    bias: bool = True
 
     @property
     def layers(self) -> tuple[tuple[int, int, Function], ...]:
@@ -134,8 +136,8 @@ class Mlp(OneInput):
         return Shape(given.length, self.widths[-1])
 
     def num_parameters(self, shapes: Shapes) -> int:  # noqa: ARG002  # one signature for all
-        """Weights and a bias for each layer. [elements]"""
-        return self.groups * sum(k * n + n for k, n, _ in self.layers)
+        """Weights and, unless there is none, a bias for each layer. [elements]"""
+        return self.groups * sum(k * n + self.bias * n for k, n, _ in self.layers)
 
 
 class EmbeddingBag(OperatorBase):

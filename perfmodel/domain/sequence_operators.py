@@ -72,7 +72,7 @@ class Attention(OperatorBase):
 
     With `projected`, query, key, value and output go through linear layers of num_heads x head_dim; else
     `value` may be a result of its own, and is the key where left out. `fused`: in one call, which keeps the
-    scores to itself (FlashAttention).
+    scores to itself (FlashAttention). `weights`: what makes them of the scores (HSTU: SiLU).
     """
 
     kind: Literal["attention"]
@@ -83,9 +83,12 @@ class Attention(OperatorBase):
     projected: bool = True
     value: Name | None = None
     fused: bool = False
+    weights: Literal["softmax", "silu"] = "softmax"
 
     @model_validator(mode="after")
     def _value_is_not_projected(self) -> Attention:
+        if self.fused and self.weights != "softmax":
+            raise ValueErrorAt("one call makes weights by softmax only; expected softmax", ("weights",))
         if self.projected and self.value is not None:
             raise ValueErrorAt("projected attention makes values of the key; expected none", ("value",))
         return self

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from perfmodel.costmodel.lowering import gemm_flop_per_item
+from perfmodel.costmodel.lowering import gemm_flop_per_item, lower
+from perfmodel.costmodel.model_counts import model_counts
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import Cross, LocalActivation, Mlp, Recurrent
-from perfmodel.loading.shipped import find_file
+from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
+from perfmodel.units import GIB
 
 
 class Published(NamedTuple):
@@ -138,3 +141,72 @@ def test_dien_of_the_paper_steps_through_250_behaviours_with_gru_and_augru() -> 
 def test_hpca_models_are_about_as_large_as_published(name: str, gigabytes: float) -> None:
     # HPCA 2020, text: embeddings total about 100 MB, 10 GB and 1 GB
     assert shipped(name).embedding_bytes / 1e9 == pytest.approx(gigabytes, rel=0.4)
+
+
+def test_dlrm_v2_has_the_parameters_and_products_of_the_reference() -> None:
+    """torchrec's DLRM_DCN: a low-rank cross layer is (in, rank), (rank, in) and a bias of in."""
+    model = shipped("dlrm-v2")
+    layers = [(13, 512), (512, 256), (256, 128)]
+    over = [(3456, 1024), (1024, 1024), (1024, 512), (512, 256), (256, 1)]
+    cross = 3 * (2 * 3456 * 512)
+    weights = sum(k * n for k, n in layers + over) + cross
+    biases = sum(n for _, n in layers + over) + 3 * 3456
+    counts = model_counts(model)
+    assert counts.parameters == weights + biases
+    assert counts.table_bytes == 4 * 128 * sum(DLRM_V2_ROWS)
+    assert gemm_flop_per_item(model) == 2 * weights
+
+
+def _norm_mlp(inner: int, hidden: int, outer: int) -> int:
+    """Parameters of Linear, SwishLayerNorm, Linear and LayerNorm, as `dlrm_hstu.py` builds them."""
+    return (inner * hidden + hidden) + 2 * hidden + (hidden * outer + outer) + 2 * outer
+
+
+def test_dlrm_v3_has_the_parameters_of_the_reference() -> None:
+    """mlcommons/inference, recommendation/dlrm_v3: configs.py and generative_recommenders/modules."""
+    tables = 512 * (1_000_000_000 + 128 + 10_000_000)  # fp16
+    preprocessor = 2 * _norm_mlp(512, 256, 512) + _norm_mlp(40, 256, 512) + (5 * 8 + 40) + (512 * 512 + 512)
+    positional = 512 * (8192 + 2048 + 1)
+    stu = (512 * 2048 + 2048) + 2 * 512 + 3 * 512 * 512 + 2 * 512  # uvqk, input norm, output, output norm
+    postprocessor = 2 * 512 + (512 + 2 * 2) * 512 + 512
+    item = _norm_mlp(2 * 512, 512, 512)
+    task = (512 * 512 + 512) + 2 * 512 + (512 * 1 + 1)
+    model = shipped("dlrm-v3")
+    in_tables = 80 + positional  # looked up here: actions, positions and times
+    counts = model_counts(model)
+    assert counts.table_bytes == 2 * tables + 4 * in_tables
+    assert counts.parameters + in_tables == preprocessor + positional + 5 * stu + postprocessor + item + task
+
+
+@pytest.mark.parametrize("length", [200, 512, 1000])
+def test_dlrm_v3_has_the_products_of_the_reference(length: int) -> None:
+    """FLOP of products of a history, and of a candidate that attends to it and to itself."""
+    model = shipped("dlrm-v3").with_length(length)
+    token = 2 * (2 * 2 * 512 * 256 + 40 * 256 + 256 * 512)  # content, category and action
+    layer = 2 * (512 * 2048 + 1536 * 512)
+    each_key = 2 * 2 * 512  # a score and its share of the sum, 4 heads of 128
+    keys = length + 1  # behaviours and the user
+    history = length * token + 2 * 512 * 512 + 5 * keys * (layer + keys * each_key)
+    candidate = token + 5 * (layer + (keys + 1) * each_key)
+    item = 2 * (1024 * 512 + 512 * 512)
+    head = 2 * (516 * 512 + 512 * 512 + 512)
+    products = {"item": 0.0, "query": 0.0}
+    for kernel in lower(model):
+        if kernel.family in ("fc", "batch_matmul"):
+            products[kernel.scope] += kernel.calls * kernel.flop_per_item
+    assert products == {"item": candidate + item + head, "query": history}
+
+
+def test_readme_says_what_the_models_count() -> None:
+    """Each shipped model has a row of README's table of models, with today's counts."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for name in shipped_names("model"):
+        assert counts_row(name) in text, f"README: expected {counts_row(name)}"
+
+
+def counts_row(name: str) -> str:
+    """The row of a model: counts an item and a query."""
+    counts = model_counts(shipped(name))
+    cells = [counts.flop_per_item, counts.flop_per_query, counts.bytes_per_item, counts.bytes_per_query]
+    work = " | ".join(f"{cell:,.0f}" if cell else "–" for cell in cells)
+    return f"| {name} | {work} | {counts.parameters:,} | {counts.table_bytes / GIB:.3g} |"

@@ -26,11 +26,26 @@ class StackDocument(TypedDict):
 
 
 @document
+class WorkDocument(TypedDict):
+    """What a model does for each item, and once for the query; what it holds. FLOP, bytes, elements."""
+
+    flop_per_item: float
+    flop_per_query: float
+    bytes_per_item: float
+    bytes_per_query: float
+    lookups_per_item: float
+    lookups_per_query: float
+    parameters: int
+    table_bytes: float
+
+
+@document
 class ListedDocument(TypedDict):
-    """What a scenario may name; `stacks` of profiles only."""
+    """What a scenario may name; `stacks` of profiles, `work` of models only."""
 
     name: str
     description: str
+    work: NotRequired[WorkDocument]
     stacks: NotRequired[list[StackDocument]]
 
 
