@@ -37,6 +37,15 @@ _VARIANTS: tuple[Document, ...] = (
     {"traffic": {"arrivals": {"process": "constant", "rate_qps": 100}}},
     {"traffic": {"arrivals": {"process": "deeprecsys-integer-ms", "rate_qps": 100}}},
     {"traffic": {"arrivals": {"process": "diurnal", "rate_qps": 100, "amplitude": 0.5, "period_s": 100}}},
+    {
+        "traffic": {
+            "arrivals": {
+                "process": "stages",
+                "rate_qps": 100,
+                "stages": [{"duration_s": 60, "rate_qps": 50, "to_qps": 150}],
+            }
+        }
+    },
     {"traffic": {"query_sizes": {"distribution": "fixed", "num_items": 100}}},
     {"traffic": {"query_sizes": {"distribution": "lognormal", "mu": 4, "sigma": 1, "min_items": 1}}},
     {"traffic": {"query_sizes": {"distribution": "normal", "mean_items": 90, "std_items": 9}}},

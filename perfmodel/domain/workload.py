@@ -8,7 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import Positive, QueryItems, Rate, Seconds, within
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS, Positive, QueryItems, Rate, Seconds, within
+
+RateFromZero = Annotated[float, Field(ge=0), within(high=MOST_RATE_QPS)]
+"""A rate that may vanish for a while. [queries/s]"""
 
 
 class PoissonArrivals(Frozen):
@@ -64,6 +67,64 @@ class DiurnalArrivals(Frozen):
     period_s: Seconds = 86400.0
 
 
+class RateStage(Frozen):
+    """A stretch of time with one rate, or from one to another along a straight line.
+
+    Attributes
+    ----------
+    duration_s : float
+        How long. [s]
+    rate_qps : float
+        At its beginning; 0: nothing arrives. [queries/s]
+    to_qps : float or None
+        At its end; None: the same throughout. [queries/s]
+    """
+
+    duration_s: Seconds
+    rate_qps: RateFromZero
+    to_qps: RateFromZero | None = None
+
+    @property
+    def end_qps(self) -> float:
+        """Rate at its end. [queries/s]"""
+        return self.rate_qps if self.to_qps is None else self.to_qps
+
+    @property
+    def queries(self) -> float:
+        """Mean number of arrivals."""
+        return 0.5 * (self.rate_qps + self.end_qps) * self.duration_s
+
+
+MOST_STAGES = 1000
+
+
+class StagedArrivals(Frozen):
+    """A Poisson process whose rate goes through stages (ramp, step, spike), over and over.
+
+    `rate_qps` rescales all stages so that their mean rate becomes this; null keeps the rates as written.
+    """
+
+    process: Literal["stages"] = "stages"
+    stages: Annotated[tuple[RateStage, ...], Field(min_length=1, max_length=MOST_STAGES, strict=False)]
+    rate_qps: Rate | None = None
+
+    @model_validator(mode="after")
+    def _something_arrives(self) -> Self:
+        if not self.written_qps >= LEAST_RATE_QPS:
+            raise ValueErrorAt("expected a rate > 0 in at least one stage", ("stages",))
+        return self
+
+    @property
+    def period_s(self) -> float:
+        """Of all stages together. [s]"""
+        return sum(stage.duration_s for stage in self.stages)
+
+    @property
+    def written_qps(self) -> float:
+        """Mean rate as the stages are written. [queries/s]"""
+        return sum(stage.queries for stage in self.stages) / self.period_s
+
+
 class TraceArrivals(Frozen):
     """A recorded trace: CSV with `arrival_s` and optionally `num_items`, or another of the known formats.
 
@@ -81,6 +142,7 @@ Arrivals = Annotated[
     | ConstantArrivals
     | BurstyArrivals
     | DiurnalArrivals
+    | StagedArrivals
     | TraceArrivals,
     Field(discriminator="process"),
 ]

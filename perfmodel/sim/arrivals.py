@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from math import tau
+from math import cos, floor, tau
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from perfmodel.domain.workload import (
     DiurnalArrivals,
     IntegerMillisecondArrivals,
     PoissonArrivals,
+    StagedArrivals,
     TraceArrivals,
 )
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
@@ -93,8 +94,8 @@ def draw_arrivals_s(
         case BurstyArrivals():
             states = stream(seed, "burst states", replication)
             return BurstClock(arrivals, states).times_s(_unit_poisson(num_queries, rng))
-        case DiurnalArrivals():
-            return diurnal_s(arrivals, _unit_poisson(num_queries, rng))
+        case DiurnalArrivals() | StagedArrivals():
+            return periodic_s(arrivals, _unit_poisson(num_queries, rng))
         case TraceArrivals():
             return _trace_s(arrivals, num_queries, trace_s)
 
@@ -103,6 +104,8 @@ def mean_rate_qps(arrivals: Arrivals, trace_s: FloatArray | None = None) -> floa
     """Return the long-run mean arrival rate; of a trace without a rate, the recorded one. [queries/s]"""
     if isinstance(arrivals, TraceArrivals) and arrivals.rate_qps is None:
         return _recorded_rate_qps(_checked_trace(trace_s))
+    if isinstance(arrivals, StagedArrivals) and arrivals.rate_qps is None:
+        return arrivals.written_qps
     assert arrivals.rate_qps is not None
     return arrivals.rate_qps
 
@@ -152,8 +155,8 @@ def arrival_clock(
             return lambda unit_points: unit_points / arrivals.rate_qps
         case BurstyArrivals():
             return BurstClock(arrivals, stream(seed, "burst states", replication)).times_s
-        case DiurnalArrivals():
-            return partial(diurnal_s, arrivals)
+        case DiurnalArrivals() | StagedArrivals():
+            return partial(periodic_s, arrivals)
         case _:
             return None
 
@@ -210,10 +213,95 @@ def cycle_queries(arrivals: Arrivals) -> float | None:
     match arrivals:
         case BurstyArrivals():
             return arrivals.rate_qps * arrivals.mean_burst_s / arrivals.burst_fraction
-        case DiurnalArrivals():
-            return arrivals.rate_qps * arrivals.period_s
+        case DiurnalArrivals() | StagedArrivals():
+            return mean_rate_qps(arrivals) * arrivals.period_s
         case _:
             return None
+
+
+Periodic = DiurnalArrivals | StagedArrivals
+"""Processes whose rate follows a period."""
+
+
+def periodic_s(arrivals: Periodic, unit_points: FloatArray) -> FloatArray:
+    """When ascending points of a unit-rate Poisson process arrive. [s]"""
+    if isinstance(arrivals, DiurnalArrivals):
+        return diurnal_s(arrivals, unit_points)
+    return _staged_s(arrivals, unit_points)
+
+
+def expected_queries(arrivals: Periodic, begin_s: float, end_s: float) -> float:
+    """Mean number of arrivals between two times.
+
+    Examples
+    --------
+    >>> from perfmodel.domain.workload import RateStage
+    >>> ramp = StagedArrivals(stages=(RateStage(duration_s=10.0, rate_qps=0.0, to_qps=4.0),))
+    >>> expected_queries(ramp, 0.0, 5.0), expected_queries(ramp, 5.0, 15.0)
+    (5.0, 20.0)
+    """
+    if isinstance(arrivals, DiurnalArrivals):
+        turns = arrivals.amplitude * arrivals.period_s / tau
+        phases = cos(tau * begin_s / arrivals.period_s) - cos(tau * end_s / arrivals.period_s)
+        return arrivals.rate_qps * (end_s - begin_s + turns * phases)
+    clock = _stage_clock(arrivals)
+    return clock.integrated(end_s) - clock.integrated(begin_s)
+
+
+def peak_factor(arrivals: Periodic) -> float:
+    """Greatest rate over the mean rate. [1]"""
+    if isinstance(arrivals, DiurnalArrivals):
+        return 1.0 + arrivals.amplitude
+    return max(max(stage.rate_qps, stage.end_qps) for stage in arrivals.stages) / arrivals.written_qps
+
+
+class _StageClock(NamedTuple):
+    """When each stage of one period begins, the queries until then, and its rate at both ends."""
+
+    begins_s: FloatArray
+    queries: FloatArray
+    rates_qps: FloatArray
+    slopes: FloatArray
+    period_s: float
+
+    def integrated(self, time_s: float) -> float:
+        """Mean number of arrivals until a time."""
+        periods = floor(time_s / self.period_s)
+        within_s = time_s - periods * self.period_s
+        stage = max(0, int(np.searchsorted(self.begins_s, within_s, side="right")) - 1)
+        stage = min(stage, len(self.rates_qps) - 1)
+        since_s = within_s - float(self.begins_s[stage])
+        own = (float(self.rates_qps[stage]) + 0.5 * float(self.slopes[stage]) * since_s) * since_s
+        return periods * float(self.queries[-1]) + float(self.queries[stage]) + own
+
+
+def _stage_clock(arrivals: StagedArrivals) -> _StageClock:
+    scale = mean_rate_qps(arrivals) / arrivals.written_qps
+    durations_s = np.array([stage.duration_s for stage in arrivals.stages])
+    starts, ends = (
+        scale * np.array(rates)
+        for rates in zip(*((stage.rate_qps, stage.end_qps) for stage in arrivals.stages), strict=True)
+    )
+    queries = np.concatenate([[0.0], np.cumsum(0.5 * (starts + ends) * durations_s)])
+    begins_s = np.concatenate([[0.0], np.cumsum(durations_s)])
+    return _StageClock(begins_s, queries, starts, (ends - starts) / durations_s, float(begins_s[-1]))
+
+
+def _staged_s(arrivals: StagedArrivals, unit_points: FloatArray) -> FloatArray:
+    """Solve r t + s t^2 / 2 = u in the stage that a point falls into: t = 2 u / (r + sqrt(r^2 + 2 s u))."""
+    clock = _stage_clock(arrivals)
+    periods = np.floor(unit_points / clock.queries[-1])
+    within = unit_points - periods * clock.queries[-1]
+    stage = np.clip(np.searchsorted(clock.queries, within, side="right") - 1, 0, len(clock.rates_qps) - 1)
+    own = np.maximum(within - clock.queries[stage], 0.0)
+    rate_qps = clock.rates_qps[stage]
+    root = np.sqrt(np.maximum(rate_qps**2 + 2.0 * clock.slopes[stage] * own, 0.0))
+    since_s = 2.0 * own / np.maximum(rate_qps + root, 1e-300)
+    times_s = periods * clock.period_s + np.minimum(
+        clock.begins_s[stage] + since_s, clock.begins_s[stage + 1]
+    )
+    ordered_s: FloatArray = np.maximum.accumulate(times_s)
+    return ordered_s
 
 
 def diurnal_s(arrivals: DiurnalArrivals, unit_points: FloatArray) -> FloatArray:

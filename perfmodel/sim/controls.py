@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals, TraceArrivals
+from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals, StagedArrivals, TraceArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.service import ServiceTimes
@@ -221,7 +221,7 @@ def load_controls(traffic: TrafficSource, service: ServiceTimes, policy: Policy)
     known = (idle > LEAST_IDLE) & isinstance(traffic.arrivals, PoissonArrivals)
     backlog_s = np.full(len(used), np.nan)
     backlog_s[known] = rate_qps * mean_square[known] / (2.0 * idle[known])
-    steady = not isinstance(traffic.arrivals, DiurnalArrivals | TraceArrivals)
+    steady = not isinstance(traffic.arrivals, DiurnalArrivals | StagedArrivals | TraceArrivals)
     return LoadControls(
         time_s=time_s,
         mean_s=mean_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, cos, isinf, sqrt, tau
+from math import ceil, isinf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
-from perfmodel.sim.arrivals import diurnal_s
+from perfmodel.sim.arrivals import Periodic, expected_queries, peak_factor, periodic_s
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.outside import draw_outside_s, outside_sampler
 from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
@@ -129,7 +129,7 @@ class DayResult:
 
 def has_days(traffic: TrafficSource) -> bool:
     """Say whether the traffic has a worst five minutes: its rate follows a period that is longer."""
-    return isinstance(traffic.arrivals, DiurnalArrivals) and traffic.arrivals.period_s > WINDOW_S
+    return isinstance(traffic.arrivals, Periodic) and traffic.arrivals.period_s > WINDOW_S
 
 
 def simulate_day(
@@ -226,7 +226,7 @@ PEAK_LEAD_S = 600.0
 
 
 class _Day:
-    """A node under a rate that follows a sine."""
+    """A node under a rate that follows a sine, or stages."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class _Day:
         seed: int,
         engine: EngineName,
     ) -> None:
-        assert isinstance(traffic.arrivals, DiurnalArrivals)
+        assert isinstance(traffic.arrivals, Periodic)
         assert traffic.sizes is not None, "recorded sizes come with recorded arrivals"
         self._arrivals, self._sizes = traffic.arrivals, traffic.sizes
         self._traffic, self._service, self._policy = traffic, service, policy
@@ -249,8 +249,18 @@ class _Day:
 
     @property
     def peak_window(self) -> int:
-        """The window that begins with the peak, or holds it."""
-        return int(0.25 * self.num_windows)
+        """The window that begins with the peak, or holds it; of stages, the one in which most arrives."""
+        if isinstance(self._arrivals, DiurnalArrivals):
+            return int(0.25 * self.num_windows)
+        windows = range(self.num_windows)
+        return max(windows, key=lambda window: self._expected(self.start_s(window), self.start_s(window + 1)))
+
+    @property
+    def _peak_s(self) -> float:
+        """The time around which most arrives. [s]"""
+        if isinstance(self._arrivals, DiurnalArrivals):
+            return 0.25 * self.period_s
+        return self.start_s(self.peak_window) + 0.5 * self.window_s
 
     def start_s(self, window: int) -> float:
         """When a window begins. [s]"""
@@ -260,7 +270,7 @@ class _Day:
         self, min_queries: int, replication: int, latency_s: float | None
     ) -> tuple[_Histogram, PoolLoads, tuple[str, ...]]:
         """Serve whole periods, of which `min_queries` are part, or what can be served of one."""
-        in_period = self._arrivals.rate_qps * self.period_s
+        in_period = self._traffic.rate_qps * self.period_s
         periods = max(1, ceil(min_queries / in_period))
         histogram = _Histogram(self.num_windows, self.window_s, latency_s)
         if self._streams:
@@ -269,9 +279,9 @@ class _Day:
         begin_s, end_s = 0.0, periods * self.period_s
         if in_period * periods > WHOLE_QUERIES:
             # The peak, and as much before it as after it: a backlog takes as long to drain as to grow.
-            peak_qps = self._arrivals.rate_qps * (1.0 + self._arrivals.amplitude)
+            peak_qps = self._traffic.rate_qps * peak_factor(self._arrivals)
             half_s = 0.5 * max(3.0 * self.window_s, WHOLE_QUERIES / peak_qps)
-            middle_s = 0.25 * self.period_s
+            middle_s = self._peak_s
             begin_s, end_s = max(0.0, middle_s - half_s), middle_s + half_s
             notes = (
                 f"approximate: of the period's {in_period:.3g} queries those of "
@@ -448,7 +458,7 @@ class _Day:
             points[0] += last_point
             np.cumsum(points, out=points)
             last_point = points[-1]
-            arrival_s = np.maximum(diurnal_s(self._arrivals, points), last_s)
+            arrival_s = np.maximum(periodic_s(self._arrivals, points), last_s)
             last_s = float(arrival_s[-1])
             num_items = np.empty(CHUNK, dtype=np.int64)
             sizes(num_items)
@@ -459,9 +469,7 @@ class _Day:
 
     def _expected(self, begin_s: float, end_s: float) -> float:
         """Expected arrivals between two times."""
-        turns = self._arrivals.amplitude * self.period_s / tau
-        phases = cos(tau * begin_s / self.period_s) - cos(tau * end_s / self.period_s)
-        return self._arrivals.rate_qps * (end_s - begin_s + turns * phases)
+        return expected_queries(self._arrivals, begin_s, end_s)
 
 
 def _across(found_s: Sequence[FloatArray], served_s: FloatArray, fraction: float) -> Interval:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfmodel.domain.serving import SlaTarget
-from perfmodel.domain.workload import ConstantArrivals, DiurnalArrivals, PoissonArrivals
+from perfmodel.domain.workload import ConstantArrivals, PoissonArrivals
 from perfmodel.planning.rate.bracket import bisecting
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
+from perfmodel.sim.arrivals import Periodic, peak_factor
 from perfmodel.sim.balanced import draw_balanced
 from perfmodel.sim.controls import load_controls
 from perfmodel.sim.day import has_days, worst_window_late_share
@@ -139,9 +140,9 @@ def at_peak(source: TrafficSource) -> tuple[TrafficSource, float]:
     ('poisson', 1.8)
     """
     arrivals = source.arrivals
-    if not isinstance(arrivals, DiurnalArrivals) or not has_days(source):
+    if not isinstance(arrivals, Periodic) or not has_days(source):
         return source, 1.0
-    return replace(source, arrivals=PoissonArrivals(rate_qps=arrivals.rate_qps)), 1.0 + arrivals.amplitude
+    return replace(source, arrivals=PoissonArrivals(rate_qps=source.rate_qps)), peak_factor(arrivals)
 
 
 def is_late(record: RunRecord, latency_s: float) -> BoolArray:

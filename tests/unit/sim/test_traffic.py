@@ -12,11 +12,13 @@ from perfmodel.domain.workload import (
     LogNormalSizes,
     NormalSizes,
     PoissonArrivals,
+    RateStage,
+    StagedArrivals,
     TraceArrivals,
 )
 from perfmodel.errors import InputError
 from perfmodel.loading.traffic_files import named_sizes
-from perfmodel.sim.arrivals import draw_arrivals_s
+from perfmodel.sim.arrivals import draw_arrivals_s, expected_queries, mean_rate_qps, peak_factor
 from perfmodel.sim.query_sizes import SizePmf, item_share_from, mean_requests, pmf_of, pmf_of_list
 from perfmodel.sim.traffic import TrafficSource
 
@@ -127,6 +129,53 @@ def test_diurnal_arrivals_solve_the_integrated_rate() -> None:
     per_rad_s = 20.0 / (2 * np.pi)
     integrated = 50.0 * (arrival_s + 0.9 * per_rad_s * (1 - np.cos(arrival_s / per_rad_s)))
     np.testing.assert_allclose(integrated, unit_points, rtol=1e-9, atol=1e-6)
+
+
+SPIKE = StagedArrivals(
+    stages=(
+        RateStage(duration_s=5.0, rate_qps=10.0, to_qps=40.0),
+        RateStage(duration_s=1.0, rate_qps=300.0),
+        RateStage(duration_s=2.0, rate_qps=0.0),
+        RateStage(duration_s=4.0, rate_qps=40.0, to_qps=0.0),
+    )
+)
+"""A ramp of 125 queries, a spike of 300, a pause, and a ramp down of 80: 505 in 12 s."""
+
+
+def test_staged_arrivals_solve_the_integrated_rate() -> None:
+    arrival_s = draw_arrivals_s(SPIKE, 20_000, seed=1)
+    unit_points = draw_arrivals_s(PoissonArrivals(rate_qps=1.0), 20_000, seed=1)
+    integrated = [expected_queries(SPIKE, 0.0, float(time_s)) for time_s in arrival_s]
+    np.testing.assert_allclose(integrated, unit_points, rtol=1e-9, atol=1e-6)
+    assert np.all(np.diff(arrival_s) >= 0.0)
+    np.testing.assert_array_equal(draw_arrivals_s(SPIKE, 5_000, seed=1), arrival_s[:5_000])
+
+
+def test_each_stage_gets_what_its_rate_says_and_a_pause_nothing() -> None:
+    arrival_s = draw_arrivals_s(SPIKE, 505 * 400, seed=2)
+    within_s = arrival_s[arrival_s < 12.0 * 390] % 12.0
+    counts, _ = np.histogram(within_s, bins=[0.0, 5.0, 6.0, 8.0, 12.0])
+    expected = np.array([125.0, 300.0, 0.0, 80.0]) * 390
+    assert counts[2] == 0
+    assert np.all(np.abs(counts - expected) <= 4.0 * np.sqrt(expected))
+    rising, _ = np.histogram(within_s, bins=[0.0, 2.5, 5.0])
+    assert rising[1] / rising[0] == pytest.approx((25.0 + 40.0) / (10.0 + 25.0), rel=0.03)
+
+
+def test_another_mean_rate_scales_every_stage() -> None:
+    twice = SPIKE.model_copy(update={"rate_qps": 2.0 * 505 / 12})
+    assert mean_rate_qps(SPIKE) == pytest.approx(505 / 12)
+    assert expected_queries(twice, 5.0, 6.0) == pytest.approx(600.0)
+    assert peak_factor(twice) == peak_factor(SPIKE) == pytest.approx(300.0 * 12 / 505)
+    # As of every process, two rates see the same random numbers.
+    unit = draw_arrivals_s(PoissonArrivals(rate_qps=1.0), 1000, seed=1)
+    found = [expected_queries(twice, 0.0, float(time_s)) for time_s in draw_arrivals_s(twice, 1000, seed=1)]
+    np.testing.assert_allclose(found, unit, rtol=1e-9, atol=1e-6)
+
+
+def test_stages_in_which_nothing_arrives_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected a rate > 0"):
+        StagedArrivals(stages=(RateStage(duration_s=1.0, rate_qps=0.0),))
 
 
 def test_a_source_needs_sizes() -> None:
