@@ -214,7 +214,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         ("perfplan explain rm3_skylake",),
     ),
     "diff": LazyCommand(
-        "Compare two scenarios on the same random numbers, or two saved answers.",
+        "Compare two scenarios on the same random numbers, two fleets, or two saved answers.",
         _diff,
         (
             "perfplan diff rm3_skylake rm3_broadwell",

@@ -16,7 +16,9 @@ from perfmodel.report.documents.diff import diff_document
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A scenario, or an answer that --json printed.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A scenario, a fleet, or an answer that --json printed.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
@@ -24,7 +26,7 @@ def diff(
     out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two scenarios on the same random numbers, or two saved answers."""
+    """Compare two scenarios on the same random numbers, two fleets, or two saved answers."""
     show_comparison(
         a, b, overrides or (), mixed_stacks=mixed_stacks, extrapolate=extrapolate, as_json=as_json, out=out
     )

@@ -27,14 +27,13 @@ from perfmodel.cli.options import (
 from perfmodel.cli.progress import Progress
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.over import parse_over
-from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.words import cut_path
 from perfmodel.planning.sweep.answer import table_of
 from perfmodel.planning.sweep.backends import Backend, dask_cluster, processes
 from perfmodel.planning.sweep.computation import answer_points
 from perfmodel.planning.sweep.journal import Journal
 from perfmodel.planning.sweep.points import Point, points_of
-from perfmodel.report.asking import Asking, require_one_point
+from perfmodel.report.asking import asking_of, require_one_point
 from perfmodel.report.documents.sweep import sweep_document
 from perfmodel.report.sweep import PLOTS, sweep_drawing, sweep_page
 from perfmodel.report.table_files import require_writable, table_bytes, write_file
@@ -46,6 +45,7 @@ class SweptQuestion(StrEnum):
     PREDICT = "predict"
     CAPACITY = "capacity"
     TUNE = "tune"
+    PLAN = "plan"
 
 
 class BackendName(StrEnum):
@@ -68,8 +68,11 @@ def sweep(
         ),
     ] = None,
     question: Annotated[
-        SweptQuestion, typer.Option(help="What is asked at every point.")
-    ] = SweptQuestion.PREDICT,
+        SweptQuestion | None,
+        typer.Option(
+            help="What is asked at every point [predict; of a fleet file plan].", show_default=False
+        ),
+    ] = None,
     overrides: SetOption = None,
     out: Annotated[
         Path | None,
@@ -112,9 +115,10 @@ def sweep(
         require_writable(plot, PLOTS, "--plot")
     if out is not None:
         require_writable(out)
-    asking = Asking(
-        scenario=load_scenario(the_scenario(names, scenario), overrides or ()),
-        question=question.value,
+    asking = asking_of(
+        the_scenario(names, scenario),
+        None if question is None else question.value,
+        overrides or (),
         mixed_stacks=mixed_stacks,
         extrapolate=extrapolate,
         accept_uncertain=accept_uncertain,
@@ -130,7 +134,7 @@ def sweep(
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
             raise InterruptionError(f"interrupted: {kept}") from None
-        table = table_of(asking.scenario.name, question.value, keys, found.rows, fronts, found.files)
+        table = table_of(asking.name, asking.question, keys, found.rows, fronts, found.files)
         if plot is not None:
             write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
         if out is not None:

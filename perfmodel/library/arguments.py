@@ -74,7 +74,7 @@ class FleetArguments(Frozen):
 class SweepArguments(Frozen):
     """Of `sweep`, beside the scenario and what is swept."""
 
-    question: Literal["predict", "capacity", "tune"]
+    question: Literal["predict", "capacity", "tune", "plan"] | None
     pareto: tuple[str, ...]
     jobs: Count | None
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from perfmodel.library.arguments import SweepArguments, checked
 from perfmodel.library.shown import Shown
 from perfmodel.loading.over import swept_key
-from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
+from perfmodel.loading.scenario_file import ScenarioLike
 from perfmodel.planning.sweep import answer
 from perfmodel.planning.sweep.backends import dask_cluster, processes
 from perfmodel.planning.sweep.computation import answer_points
 from perfmodel.planning.sweep.points import points_of
-from perfmodel.report.asking import Asked, Asking, require_one_point
+from perfmodel.report.asking import Asked, asking_of, require_one_point
 from perfmodel.report.documents.sweep import SweepDocument, sweep_document
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def sweep(
     scenario: ScenarioLike,
     over: Mapping[str, Iterable[Any] | str],
     *,
-    question: Asked = "predict",
+    question: Asked | Literal["plan"] | None = None,
     overrides: Sequence[str] = (),
     pareto: Sequence[str] = (),
     jobs: int | None = 1,
@@ -59,11 +59,11 @@ def sweep(
     Parameters
     ----------
     scenario : str, path, mapping, Scenario or LoadedScenario
-        As for `predict`; what the points change.
+        As for `predict`; what the points change. Or a fleet's name, or the path of a fleet file.
     over : mapping of str to (list, or str)
         Keys, and their values: a list, or a text as for `--over`: `"16..1024*2"`.
-    question : {"predict", "capacity", "tune"}
-        What is asked at every point.
+    question : {"predict", "capacity", "tune"} or "plan"
+        What is asked at every point; by default `predict`, and of a fleet `plan`.
     overrides : sequence of str
         Changes as for `--set`, at every point.
     pareto : sequence of str
@@ -96,9 +96,10 @@ def sweep(
     checked("sweep", SweepArguments, question=question, pareto=pareto, jobs=jobs)
     keys = [swept_key(key, values) for key, values in over.items()]
     points = points_of(keys)
-    asking = Asking(
-        scenario=load_scenario(scenario, overrides),
-        question=question,
+    asking = asking_of(
+        scenario,
+        question,
+        overrides,
         mixed_stacks=mixed_stacks,
         extrapolate=extrapolate,
         accept_uncertain=accept_uncertain,
@@ -106,4 +107,4 @@ def sweep(
     require_one_point(asking, points)
     backend = processes(jobs) if address is None else dask_cluster(address)
     found = answer_points(points, asking, backend)
-    return Sweep.of(answer.table_of(asking.scenario.name, question, keys, found.rows, pareto, found.files))
+    return Sweep.of(answer.table_of(asking.name, asking.question, keys, found.rows, pareto, found.files))

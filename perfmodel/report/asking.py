@@ -7,15 +7,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, Note, PerfplanError, UndecidedError
-from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
+from perfmodel.loading.scenario_file import LoadedScenario, ScenarioLike, load_scenario
+from perfmodel.loading.shipped import shipped_names
+from perfmodel.loading.text_file import is_file
+from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
 from perfmodel.planning.sweep.points import Point
 from perfmodel.report.frames import flat
+
+if TYPE_CHECKING:
+    from perfmodel.loading.fleet_file import LoadedFleet
 
 Asked = Literal["predict", "capacity", "tune"]
 
@@ -45,6 +52,15 @@ class Asking:
     mixed_stacks: bool = False
     extrapolate: bool = False
     accept_uncertain: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the points change."""
+        return self.scenario.name
+
+    def load(self, overrides: Sequence[str]) -> LoadedScenario:
+        """Read the scenario with changes."""
+        return load_scenario(self.scenario, overrides)
 
     @property
     def digest(self) -> str:
@@ -148,11 +164,151 @@ def _tune(question: Question, extrapolate: bool) -> tuple[Mapping[str, Any], int
     return tune_document(answer), SLA_MISSED if missed else 0, "no load meets the SLA" if missed else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingOfFleet:
+    """The same of a fleet file, of which `plan` is asked.
+
+    Attributes
+    ----------
+    fleet : str
+        Its name or path.
+    overrides : tuple of str
+        Changes at every point.
+    simulation : bool
+        Whether each plan is simulated, and raised where an SLA is missed.
+    mixed_stacks, extrapolate : bool
+        As for `plan`.
+    """
+
+    fleet: str
+    overrides: tuple[str, ...] = ()
+    simulation: bool = True
+    mixed_stacks: bool = False
+    extrapolate: bool = False
+    question: str = "plan"
+
+    @property
+    def name(self) -> str:
+        """What the points change."""
+        return self.load(()).name
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that the points share."""
+        source = self.load(()).source
+        asked = (self.simulation, self.mixed_stacks, self.extrapolate)
+        shared = [source.data(), str(source.directory.resolve()), asked, sources_digest()]
+        return sha256(json.dumps(shared).encode()).hexdigest()
+
+    def load(self, overrides: Sequence[str]) -> LoadedFleet:
+        """Read the fleet with changes."""
+        from perfmodel.loading.fleet_file import load_fleet
+
+        return load_fleet(self.fleet, [*self.overrides, *overrides])
+
+    def __call__(self, point: Point) -> Finished:
+        """Plan the fleet at a point; what cannot be planned is a row with the reason."""
+        files: dict[str, str] = {}
+        try:
+            loaded = self.load(point.overrides)
+            files = _files_of_fleet(loaded)
+            row = self._row(loaded)
+        except PerfplanError as error:
+            row = {"exit_code": error.exit_code, "reason": _at_point(error, point), "stack": None}
+        except MemoryError:
+            row = {"exit_code": 2, "reason": "out of memory", "stack": None}
+        own = {key: value for key, value in row.items() if key not in point.keys}
+        return {"point": point.name, "row": own, "files": files}
+
+    def _row(self, loaded: LoadedFleet) -> Row:
+        from perfmodel.planning.plan.computation import plan
+        from perfmodel.planning.plan.prepare import plan_question
+        from perfmodel.planning.plan.simulation import simulated
+        from perfmodel.report.documents.plan import plan_document
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)
+            question = plan_question(loaded, mixed_stacks=self.mixed_stacks, extrapolate=self.extrapolate)
+            result = plan(question)
+            if self.simulation:
+                result = simulated(result, extrapolate=self.extrapolate)
+        reason = None
+        if result.static is None:
+            reason = "infeasible"
+        elif result.simulated is not None and not result.simulated.holds:
+            reason = "an SLA is missed, however many nodes are added"
+        document = plan_document(result)
+        metrics = flat({key: value for key, value in document.items() if key not in SAID_OF_ALL})
+        return {"exit_code": SLA_MISSED if reason else 0, "reason": reason, "stack": None} | metrics
+
+
+def _files_of_fleet(loaded: LoadedFleet) -> dict[str, str]:
+    """Digests of the files behind a plan: every service's scenario on every node type."""
+    paths: list[Path] = []
+    for service in loaded.fleet.services:
+        for node_type in loaded.fleet.node_types:
+            on = loaded.on_node_type(service, node_type)
+            paths += [*on.node_paths(), *on.traffic_paths()]
+        named = Path(loaded.scenarios[service].source.name)
+        paths += [named] if named.is_file() else []
+    digests = FileDigests()
+    return {str(path.resolve()): digests.of(path) or "" for path in dict.fromkeys(paths)}
+
+
+def is_fleet(name: str) -> bool:
+    """Whether this names a fleet, and no scenario: a shipped one, or a file with services."""
+    if name.removesuffix(".yaml") in shipped_names("fleet"):
+        return True
+    path = Path(name)
+    if not is_file(path) or path.suffix not in (".yaml", ".yml"):
+        return False
+    return read_yaml(path).find("services") is not None
+
+
+AnyAsking = Asking | AskingOfFleet
+
+
+def asking_of(
+    scenario: ScenarioLike,
+    question: Asked | Literal["plan"] | None,
+    overrides: Sequence[str],
+    *,
+    mixed_stacks: bool,
+    extrapolate: bool,
+    accept_uncertain: bool,
+) -> AnyAsking:
+    """What is asked of a scenario, `predict` where nothing is said, or of a fleet.
+
+    Raises
+    ------
+    InputError
+        If the question does not go with what it is asked of.
+    """
+    if isinstance(scenario, str | PathLike) and is_fleet(str(scenario)):
+        if question not in (None, "plan"):
+            raise InputError(f"question: of a fleet expected plan, got {question}")
+        return AskingOfFleet(
+            fleet=str(scenario),
+            overrides=tuple(overrides),
+            mixed_stacks=mixed_stacks,
+            extrapolate=extrapolate,
+        )
+    if question == "plan":
+        raise InputError("question: of a scenario expected predict, capacity or tune, got plan")
+    return Asking(
+        scenario=load_scenario(scenario, overrides),
+        question=question or "predict",
+        mixed_stacks=mixed_stacks,
+        extrapolate=extrapolate,
+        accept_uncertain=accept_uncertain,
+    )
+
+
 TRIED_FIRST = 100
 """Points that are looked at before any is asked: a key that does not exist is found in the first."""
 
 
-def require_one_point(asking: Asking, points: Sequence[Point]) -> None:
+def require_one_point(asking: AnyAsking, points: Sequence[Point]) -> None:
     """Refuse a sweep whose first points cannot even be read: its keys are misspelt, most likely.
 
     Raises
@@ -163,7 +319,7 @@ def require_one_point(asking: Asking, points: Sequence[Point]) -> None:
     problem: InputError | None = None
     for point in points[:TRIED_FIRST]:
         try:
-            load_scenario(asking.scenario, point.overrides)
+            asking.load(point.overrides)
         except InputError as error:
             problem = problem or error
         else:

@@ -1,4 +1,4 @@
-"""Whatever two things are compared: scenarios, or answers that were saved."""
+"""Whatever two things are compared: scenarios, fleets, or answers that were saved."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from perfmodel.loading.words import cut_path
 from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.computation import diff
 from perfmodel.planning.diff.saved import diff_saved, is_saved
+from perfmodel.report.asking import is_fleet
 
 MOST_BYTES = 200_000_000
 """Of a saved answer."""
@@ -27,7 +28,7 @@ def compare(
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> Diff:
-    """Compare two scenarios, or two saved answers; `overrides` change both scenarios.
+    """Compare two scenarios, two fleets or two saved answers; `overrides` change both files.
 
     Raises
     ------
@@ -35,6 +36,15 @@ def compare(
         If one is a scenario and the other an answer, or either cannot be read.
     """
     saved = [isinstance(each, str | Path) and is_saved(str(each)) for each in (a, b)]
+    fleets = [isinstance(each, str | Path) and is_fleet(str(each)) for each in (a, b)]
+    if all(fleets):
+        from perfmodel.report.comparing_fleets import compare_fleets  # on use: it loads the solver
+
+        return compare_fleets(
+            str(a), str(b), overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate
+        )
+    if any(fleets):
+        raise InputError("diff: expected two fleets or two scenarios, got one of each")
     if not any(saved):
         return diff(
             load_scenario(a, overrides),

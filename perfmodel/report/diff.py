@@ -10,7 +10,10 @@ from perfmodel.planning.diff.side import Difference
 from perfmodel.report.documents.diff import scaled
 from perfmodel.report.tables import number
 
-MAIN = ("latency_bounded_qps", "latency_ms.p95", "latency_ms.p99", "qps_per_w")
+MAIN = (
+    *("latency_bounded_qps", "latency_ms.p95", "latency_ms.p99", "qps_per_w"),
+    *("static.num_nodes", "static.power_w", "static.price_usd_per_h"),
+)
 """Metrics of which the page says which key they come from."""
 
 

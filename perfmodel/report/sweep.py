@@ -45,6 +45,14 @@ _SHOWN: Mapping[str, Mapping[str, str]] = {
         "tuned.qps_per_w": "qps/W",
         "gain": "gain",
     },
+    "plan": {
+        "verdict": "verdict",
+        "static.num_nodes": "nodes",
+        "static.power_w": "power [W]",
+        "static.price_usd_per_h": "USD/h",
+        "simulated.num_nodes": "simulated",
+        "static.usd_per_million_queries": "USD/M queries",
+    },
 }
 """Columns of the page, by question, and their headings."""
 
@@ -143,9 +151,7 @@ def sweep_drawing(table: SweepTable, kind: str, metric: str | None = None) -> by
 
 
 def _main_metric(table: SweepTable) -> str:
-    if table.question == "predict":
-        return "latency"
-    return "qps"
+    return {"predict": "latency", "plan": "static.num_nodes"}.get(table.question, "qps")
 
 
 def _lines(axes: Any, table: SweepTable, metric: str) -> None:

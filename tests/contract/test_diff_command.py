@@ -150,6 +150,25 @@ def test_saved_answers_are_compared_by_their_numbers(
     assert by_metric(document)["power_w"]["significant"] is None, "it has no interval"
 
 
+def test_fleets_are_compared_by_their_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (shipped_directory("fleet") / "two_services.yaml").read_text(encoding="utf-8")
+    paths = [str(tmp_path / f"{name}.yaml") for name in ("a", "b")]
+    for path in paths:
+        Path(path).write_text(text)
+    document = ask(capsys, *paths)
+    assert document["keys"] == []
+    assert document["differences"] != []
+    assert not any(found["significant"] for found in document["differences"])
+    Path(paths[1]).write_text(text.replace("growth: 1.0", "growth: 1.2"))
+    document = ask(capsys, *paths)
+    (key,) = document["keys"]
+    assert (key["key"], key["a"], key["b"]) == ("services.feed.demand.growth", 1.0, 1.2)
+    nodes = by_metric(document)["static.num_nodes"]
+    assert nodes["difference"] == key["contribution"]["static.num_nodes"] > 0.0
+    assert nodes["significant"]
+    assert main(["diff", paths[0], "rm3_skylake"]) == 2
+
+
 def test_files_that_b_names_are_found_from_a(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -140,6 +140,23 @@ def test_python_gets_the_rows_of_the_command(capsys: pytest.CaptureFixture[str])
     assert json.loads(json.dumps(answer.to_dict())) == document
 
 
+def test_fleets_are_swept_too(capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ["--over", "services.feed.demand.growth=1,1.5,-1"]
+    code, document = ask(capsys, "sweep", "two_services", *keys, "--jobs", "1")
+    assert (code, document["question"]) == (0, "plan")
+    rows = document["rows"]
+    assert [row["exit_code"] for row in rows] == [0, 0, 2]
+    assert "--over services.feed.demand.growth: expected a number" in rows[2]["reason"]
+    for row in rows[:2]:
+        growth = f"services.feed.demand.growth={row['services.feed.demand.growth']}"
+        alone, plan = ask(capsys, "plan", "two_services", "--set", growth)
+        assert row["exit_code"] == alone
+        assert row["static.num_nodes"] == plan["static"]["num_nodes"]
+        assert row["simulated.num_nodes"] == plan["simulated"]["num_nodes"]
+    assert main(["sweep", "two_services", *keys, "--question", "tune"]) == 2
+    assert main([*SWEEP, *BATCHES, "--question", "plan"]) == 2
+
+
 def test_predict_does_not_import_what_only_sweeps_need() -> None:
     unwanted = "{'joblib', 'distributed', 'pyarrow'}"
     code = f"import sys, perfmodel.cli.predict; sys.exit(not {unwanted}.isdisjoint(sys.modules))"

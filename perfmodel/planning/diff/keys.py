@@ -28,7 +28,12 @@ class DifferingKey:
 
 def differing_keys(a: LoadedScenario, b: LoadedScenario) -> list[DifferingKey]:
     """Return the keys in which two scenarios differ, defaults included, in the order of a scenario file."""
-    return list(_differing(_said(a), _said(b), ""))
+    return differences_of(_said(a), _said(b))
+
+
+def differences_of(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[DifferingKey]:
+    """Return the keys in which two documents differ."""
+    return list(_differing(a, b, ""))
 
 
 def with_key(base: LoadedScenario, key: DifferingKey, value: Any) -> LoadedScenario:
@@ -46,18 +51,21 @@ def _said(loaded: LoadedScenario) -> dict[str, Any]:
     document = loaded.scenario.model_dump(mode="json")
     for section in _SAYS_NOTHING:
         document.pop(section, None)
-    folder, node = loaded.source.directory, document["node"]
-    if document["model"] is not None:
-        document["model"] = _absolute(document["model"], folder)
-    if "service_times" in node:
-        node["service_times"] = str((folder / node["service_times"]).resolve())
-    else:
-        node["cpu"] = _absolute(node["cpu"], folder)
-        node["accelerators"] = [_absolute(name, folder) for name in node["accelerators"]]
-    for section in ("arrivals", "query_sizes"):
-        if file := document["traffic"][section].get("file"):
-            document["traffic"][section]["file"] = str((folder / file).resolve())
+    makes_absolute(document, loaded.source.directory)
     return document
+
+
+def makes_absolute(section: dict[str, Any], folder: Path) -> None:
+    """Let every file that a section names be found from everywhere; shipped names stay as they are."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            makes_absolute(value, folder)
+        elif key in ("file", "service_times") and value is not None:
+            section[key] = str((folder / value).resolve())
+        elif key in ("scenario", "model", "cpu") and isinstance(value, str):
+            section[key] = _absolute(value, folder)
+        elif key == "accelerators" and isinstance(value, list):
+            section[key] = [_absolute(name, folder) for name in value]
 
 
 def _absolute(name: str, folder: Path) -> str:

@@ -36,7 +36,7 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
     kinds = [each["schema"]["name"] for each in (a, b)]
     if kinds[0] != kinds[1]:
         raise InputError(f"diff: expected answers of one command, got {kinds[0]} and {kinds[1]}")
-    one, other = dict(_numbers(a)), dict(_numbers(b))
+    one, other = dict(numbers_of(a)), dict(numbers_of(b))
     metrics = [name for name in {**one, **other} if not any(part in name for part in _NO_METRICS)]
     return Diff(
         a=names[0],
@@ -74,7 +74,7 @@ def _half_width(metric: str, numbers: Mapping[str, float]) -> float | None:
     return None
 
 
-def _numbers(value: Any, prefix: str = "") -> list[tuple[str, float]]:
+def numbers_of(value: Any, prefix: str = "") -> list[tuple[str, float]]:
     """All numbers of a document by their paths; of lists, those of numbers alone."""
     if isinstance(value, bool):
         return []
@@ -84,10 +84,10 @@ def _numbers(value: Any, prefix: str = "") -> list[tuple[str, float]]:
         return [
             found
             for key, inner in value.items()
-            for found in _numbers(inner, f"{prefix}.{key}" if prefix else str(key))
+            for found in numbers_of(inner, f"{prefix}.{key}" if prefix else str(key))
         ]
     if isinstance(value, list) and all(isinstance(each, int | float | None) for each in value):
-        return [found for index, each in enumerate(value) for found in _numbers(each, f"{prefix}.{index}")]
+        return [found for index, each in enumerate(value) for found in numbers_of(each, f"{prefix}.{index}")]
     return []
 
 

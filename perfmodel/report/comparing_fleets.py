@@ -1,0 +1,104 @@
+"""Two fleet files held against each other: their plans, and each differing key by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.fleet_file import LoadedFleet, load_fleet
+from perfmodel.planning.diff.answer import Diff, KeyShare
+from perfmodel.planning.diff.computation import MOST_KEYS
+from perfmodel.planning.diff.keys import DifferingKey, differences_of, makes_absolute
+from perfmodel.planning.diff.saved import numbers_of
+from perfmodel.planning.diff.side import Difference
+from perfmodel.planning.plan.computation import plan
+from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.report.documents.plan import plan_document
+
+_SECTIONS = ("static", "objective_value", "lower_bound", "baselines", "capacity_qps")
+"""Of a plan's document, what is compared."""
+
+_NAMES = ("name", "description")
+"""Keys of a fleet file that say nothing about it."""
+
+Numbers = Mapping[str, float]
+
+
+def compare_fleets(
+    a: str,
+    b: str,
+    *,
+    overrides: Sequence[str] = (),
+    mixed_stacks: bool = False,
+    extrapolate: bool = False,
+) -> Diff:
+    """Plan both fleets, and A and B with each key of the other.
+
+    Raises
+    ------
+    InputError
+        If a fleet cannot be read, or they differ in too much.
+    """
+    fleets = [load_fleet(name, overrides) for name in (a, b)]
+    keys = differences_of(*(_said(fleet) for fleet in fleets))
+    if len(keys) > MOST_KEYS:
+        raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
+
+    def planned(fleet: LoadedFleet) -> Numbers:
+        question = plan_question(fleet, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+        document: Mapping[str, Any] = {**plan_document(plan(question))}
+        return dict(numbers_of({key: document[key] for key in _SECTIONS if key in document}))
+
+    one, other = (planned(fleet) for fleet in fleets)
+    names = [fleet.name for fleet in fleets]
+    shares = [_share(key, (a, b), overrides, (one, other), planned) for key in keys]
+    return Diff(
+        a=names[0],
+        b=names[1] if names[1] != names[0] else f"{names[1]} (B)",
+        differences=_differences(one, other),
+        keys=tuple(shares),
+        notes=(
+            "plans before simulation; an interval of no width: the programme's answer for these capacities",
+        ),
+    )
+
+
+def _share(
+    key: DifferingKey,
+    paths: tuple[str, str],
+    overrides: Sequence[str],
+    both: tuple[Numbers, Numbers],
+    planned: Any,
+) -> KeyShare:
+    found: list[Numbers | PerfplanError] = []
+    for path, value in zip(paths, (key.b, key.a), strict=True):
+        try:
+            found.append(planned(load_fleet(path, [*overrides, f"{key.key}={json.dumps(value)}"])))
+        except PerfplanError as error:
+            found.append(error)
+    changed_a, changed_b = found
+    problems = [str(each) for each in found if isinstance(each, PerfplanError)]
+    return KeyShare(
+        key=key,
+        from_a=() if isinstance(changed_a, PerfplanError) else _differences(both[0], changed_a),
+        from_b=() if isinstance(changed_b, PerfplanError) else _differences(changed_b, both[1]),
+        why_not=problems[0] if problems else None,
+    )
+
+
+def _differences(one: Numbers, other: Numbers) -> tuple[Difference, ...]:
+    found = []
+    for metric in {**one, **other}:
+        a, b = one.get(metric), other.get(metric)
+        value = None if a is None or b is None else b - a
+        ci95 = None if value is None else (value, value)
+        found.append(Difference(metric=metric, a=a, b=b, value=value, ci95=ci95))
+    return tuple(found)
+
+
+def _said(fleet: LoadedFleet) -> dict[str, Any]:
+    document = {key: value for key, value in fleet.fleet.model_dump(mode="json").items() if key not in _NAMES}
+    makes_absolute(document, fleet.source.directory)
+    return document
