@@ -152,7 +152,7 @@ def test_fleets_are_swept_too(capsys: pytest.CaptureFixture[str]) -> None:
         alone, plan = ask(capsys, "plan", "two_services", "--set", growth)
         assert row["exit_code"] == alone
         assert row["static.num_nodes"] == plan["static"]["num_nodes"]
-        assert row["simulated.num_nodes"] == plan["simulated"]["num_nodes"]
+        assert row["static.power_w"] == plan["static"]["power_w"]
     assert main(["sweep", "two_services", *keys, "--question", "tune"]) == 2
     assert main([*SWEEP, *BATCHES, "--question", "plan"]) == 2
 
