@@ -250,7 +250,7 @@ class ValidateDocument(Saved):
     profile: str
     workers: int
     threads: int
-    verdict: Literal["meets_sla", "misses_sla"]
+    verdict: Literal["meets_sla", "misses_sla", "disturbed"]
     offered_qps: float
     queries: int
     predicted: SummaryDocument
@@ -262,6 +262,7 @@ class ValidateDocument(Saved):
     own_service_times: OwnTimesDocument
     service_time_by_batch: list[BySizeDocument]
     accelerator_service_time_by_batch: list[BySizeDocument]
+    disturbed: bool
     drift_percent: float
     l3_lifetime_ms: float | None
     repeated_pieces: int

@@ -11,7 +11,7 @@ import typer
 
 from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
-from perfmodel.cli.answering import SLA_MISSED, show
+from perfmodel.cli.answering import CANNOT_TELL, SLA_MISSED, show
 from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
@@ -151,6 +151,9 @@ def validate(
         raise InterruptionError("interrupted: the answer is of what was measured until then")
     if result.unwritten is not None:
         raise result.unwritten
+    if result.verdict == "disturbed":
+        _say("disturbed, measure again: see what else ran here (perfplan doctor)")
+        raise typer.Exit(CANNOT_TELL)
     if not result.meets_sla:
         raise typer.Exit(SLA_MISSED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Served:
         Workers on the cores.
     interrupted : bool
         Whether the user ended the run early.
+    origin_s : float
+        When the run's clock was at 0, on this machine's clock. [s]
     """
 
     requests: RequestList
@@ -42,6 +45,7 @@ class Served:
     worker: IntArray
     num_workers: int
     interrupted: bool = False
+    origin_s: float = 0.0
 
     def only(self, chosen: BoolArray) -> Served:
         """Return some of the requests."""
@@ -131,19 +135,32 @@ def queries_of(served: Served, queries: Queries) -> ServedQueries:
     )
 
 
-QUERY_COLUMNS = "query,num_items,offloaded,scheduled_arrival_s,start_s,end_s"
+QUERY_COLUMNS = "query,num_items,offloaded,scheduled_arrival_s,start_s,end_s,piece"
 
 
-def write_queries(path: Path, queries: ServedQueries) -> None:
-    """Write one line a query, replacing the file in one step.
+def write_queries(path: Path, pieces: Sequence[ServedQueries], origins_s: Sequence[float]) -> None:
+    """Write one line a query, all pieces on the clock of the first, replacing the file in one step.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    pieces : sequence of ServedQueries
+        Piece by piece, each with stamps from its own start.
+    origins_s : sequence of float
+        When each piece started, on one clock. [s]
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    columns = (queries.index, queries.num_items, queries.offloaded)
-    stamps = (queries.arrival_s, queries.start_s, queries.finish_s)
-    rows = zip(*(column.tolist() for column in (*columns, *stamps)), strict=True)
-    lines = [f"{a},{b},{int(c)},{d:.6f},{e:.6f},{f:.6f}" for a, b, c, d, e, f in rows]
-    write_atomically(path, "\n".join([QUERY_COLUMNS, *lines]) + "\n")
+    lines, first = [QUERY_COLUMNS], 0
+    for number, (queries, origin_s) in enumerate(zip(pieces, origins_s, strict=True), start=1):
+        since_s = origin_s - origins_s[0]
+        columns = (queries.index + first, queries.num_items, queries.offloaded)
+        stamps = (queries.arrival_s + since_s, queries.start_s + since_s, queries.finish_s + since_s)
+        rows = zip(*(column.tolist() for column in (*columns, *stamps)), strict=True)
+        lines += [f"{a},{b},{int(c)},{d:.6f},{e:.6f},{f:.6f},{number}" for a, b, c, d, e, f in rows]
+        first += int(queries.index.max()) + 1 if len(queries.index) else 0
+    write_atomically(path, "\n".join(lines) + "\n")

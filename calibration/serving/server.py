@@ -203,4 +203,5 @@ def _collect(board: Board, requests: RequestList, num_workers: int, *, interrupt
         worker=board.worker[done].copy(),
         num_workers=num_workers,
         interrupted=interrupted,
+        origin_s=float(board.origin_s[0]),
     )

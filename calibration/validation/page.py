@@ -22,6 +22,11 @@ def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings
         f"[bold]{node.model.name}[/] on {node.num_workers} workers here, predicted by {node.cpu.name} "
         f"({node.cpu.stack}): {result.num_queries} queries at {number(result.offered_qps, 4)}/s"
     )
+    if result.is_disturbed:
+        head += (
+            "\n[bold yellow]disturbed, measure again[/]: the queue misses as far with the run's own service "
+            "times as with the predicted ones, so that neither says anything of the prediction"
+        )
     lines = [_capacity_line(capacity)] if capacity is not None else []
     lines += [*_state_lines(result), settings]
     tables: list[RenderableType] = [_batches("service time by request size", result.by_batch), ""]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from rich.console import Group, RenderableType
 
 from calibration.children import interrupts_held
 from calibration.documents import VERSION
 from calibration.fingerprint import fingerprint, to_dict
 from calibration.serving.processes import priority_here
-from calibration.serving.served import ServedQueries, write_queries
+from calibration.serving.served import write_queries
 from calibration.validation.anchor import fit_anchor
 from calibration.validation.bench import Bench, Interrupted, Say
 from calibration.validation.capacity import CapacityCheck, check_capacity
@@ -89,6 +88,13 @@ class Validation:
     module: str | None = None
 
     @property
+    def verdict(self) -> Literal["meets_sla", "misses_sla", "disturbed"]:
+        """Of the measured percentile; nothing is said by a run that something else disturbed."""
+        if self.comparison.is_disturbed:
+            return "disturbed"
+        return "meets_sla" if self.meets_sla else "misses_sla"
+
+    @property
     def meets_sla(self) -> bool:
         """Whether the measured run was within the scenario's SLA."""
         sla, measured = self.comparison.question.sla, self.comparison.measured
@@ -104,7 +110,7 @@ class Validation:
             "profile": question.serving_node.cpu.name,
             "workers": question.node.num_workers,
             "threads": question.node.threads,
-            "verdict": "meets_sla" if self.meets_sla else "misses_sla",
+            "verdict": self.verdict,
             **self.comparison.to_dict(),
             "capacity": None if self.capacity is None else self.capacity.to_dict(),
             "module": self.module,
@@ -173,7 +179,8 @@ def _write(
     unwritten = None
     try:
         if plan.records is not None:
-            write_queries(plan.records, _joined(measured))
+            pieces = [queries for _, queries in measured.runs]
+            write_queries(plan.records, pieces, [served.origin_s for served, _ in measured.runs])
     except InputError as error:
         unwritten = error
     try:
@@ -202,17 +209,3 @@ def run(
     rate_qps = question.traffic.rate_qps
     segments = segments_of(question, duration_s, rate_qps=rate_qps).at_rate(rate_qps).segments
     return measure(bench, question, segments, duration_s=duration_s, service=service, with_anchor=with_anchor)
-
-
-def _joined(measured: Measured) -> ServedQueries:
-    """The queries of all pieces, numbered on; each piece counts its time from its own start."""
-    firsts = np.cumsum([0, *(len(queries) for queries in measured.segments)])
-    parts = [queries for _, queries in measured.runs]
-    return ServedQueries(
-        index=np.concatenate([part.index + first for part, first in zip(parts, firsts, strict=False)]),
-        arrival_s=np.concatenate([part.arrival_s for part in parts]),
-        num_items=np.concatenate([part.num_items for part in parts]),
-        start_s=np.concatenate([part.start_s for part in parts]),
-        finish_s=np.concatenate([part.finish_s for part in parts]),
-        offloaded=np.concatenate([part.offloaded for part in parts]),
-    )

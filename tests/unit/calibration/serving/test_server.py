@@ -173,13 +173,18 @@ def test_inputs_of_a_size_repeat_only_where_the_budget_is_too_small() -> None:
 
 def test_records_are_written_whole_with_one_line_a_query(tmp_path: Path) -> None:
     queries = Queries(np.array([0.0, 0.01]), np.array([5, 15]))
-    write_queries(tmp_path / "q.csv", queries_of(served(queries), queries))
+    pieces = [queries_of(served(queries), queries)] * 2
+    write_queries(tmp_path / "q.csv", pieces, [7.0, 12.5])  # the second starts 5.5 s after the first
     lines = (tmp_path / "q.csv").read_text().splitlines()
     assert lines[0] == QUERY_COLUMNS
-    assert [line.split(",")[:4] for line in lines[1:]] == [
-        ["0", "5", "0", "0.000000"],
-        ["1", "15", "0", "0.010000"],
+    rows = [line.split(",") for line in lines[1:]]
+    assert [[*row[:4], row[-1]] for row in rows] == [
+        ["0", "5", "0", "0.000000", "1"],
+        ["1", "15", "0", "0.010000", "1"],
+        ["2", "5", "0", "5.500000", "2"],
+        ["3", "15", "0", "5.510000", "2"],
     ]
+    assert float(rows[2][5]) - float(rows[0][5]) == pytest.approx(5.5)
     assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]
 
 

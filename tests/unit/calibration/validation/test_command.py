@@ -74,7 +74,7 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     answer = json.loads(capsys.readouterr().out)
     TypeAdapter(ValidateDocument).validate_python(answer)
     assert answer["schema"]["name"] == "validate"
-    assert code == {"meets_sla": 0, "misses_sla": 3}[answer["verdict"]]
+    assert code == {"meets_sla": 0, "misses_sla": 3, "disturbed": 6}[answer["verdict"]]
     for key in ("predicted", "measured"):
         assert set(answer[key]["latency_ms"]) == {"mean", "p50", "p95", "p99"}
         assert answer[key]["throughput_qps"] > 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from calibration.serving.requests import RequestList
 from calibration.serving.served import Served, queries_of
 from calibration.validation.anchor import fit_anchor, levels
 from calibration.validation.capacity import CapacityCheck, _Search
-from calibration.validation.comparison import by_batch
+from calibration.validation.comparison import by_batch, was_disturbed
 from calibration.validation.measuring import is_disturbed, slowest_window
 from calibration.validation.prediction import (
     Trace,
@@ -32,6 +35,7 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from tests.unit.calibration.serving.replay import replayed_s
 
+REPORTS = Path(__file__).parents[4] / "docs" / "reports"
 LARGEST = 64
 SIZES = np.arange(1.0, LARGEST + 1)
 BASE = ServiceTimes(cpu_s=np.repeat((1e-3 + 1e-4 * SIZES)[:, None], 2, axis=1))
@@ -244,3 +248,17 @@ def test_the_capacity_of_a_server_many_times_as_fast_as_the_profile_is_found() -
     assert found is not None
     assert search.percentile_s(0.99 * found, fast) <= 0.020 < search.percentile_s(1.01 * found, fast)
     assert search.implied_qps(found, 0.020, fast) == pytest.approx(found, rel=0.01)
+
+
+def test_of_the_recorded_runs_the_one_that_met_something_else_is_disturbed() -> None:
+    report = json.loads((REPORTS / "validate-amd-epyc-turin-2c.json").read_text(encoding="utf-8"))
+    errors = [
+        (point["error_percent"], point["own_service_times"]["error_percent"])
+        for point in report["points"].values()
+    ]
+    assert len(errors) == 48
+    disturbed = [(predicted, own) for predicted, own in errors if was_disturbed(predicted, own)]
+    assert [round(own["p95"]) for _, own in disturbed] == [-68]
+    # A prediction that is far off while the queue is right is an error of the prediction, and stays one.
+    assert not was_disturbed({"p50": 30.0, "p95": 185.0}, {"p50": -1.0, "p95": 60.0})
+    assert not was_disturbed({"p50": None, "p95": None}, {"p50": 1.0, "p95": 2.0})
