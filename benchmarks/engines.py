@@ -16,11 +16,12 @@ from pathlib import Path
 
 from benchmarks.capacity import capacity_rows
 from benchmarks.scale import linearity_rows, memory_rows, precision_rows, predict_rows
-from benchmarks.speed import Row, policy_rows, probe_rows, rival_rows
+from benchmarks.speed import Row, policy_rows, probe_rows, rival_rows, unsteady_rows
 
 SECTIONS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "rivals": rival_rows,
     "policies": policy_rows,
+    "unsteady": unsteady_rows,
     "probes": probe_rows,
     "predict": predict_rows,
     "capacity": capacity_rows,

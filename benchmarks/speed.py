@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,11 @@ from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueu
 from perfmodel.sim.compiled_engine import simulate_compiled
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.pauses import Pauses
 from perfmodel.sim.policies import Policy, Shedding, SplitAndOffload
 from perfmodel.sim.probes import LateLimit, Probe, count_late
+from perfmodel.sim.scatter import even_scatter, log_normal_factors, scatter_by_size
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
 MILLION = 1_000_000
@@ -138,6 +142,31 @@ def policy_rows() -> Iterator[Row]:
     for routing in Routing:
         time_s = fastest_s(lambda: simulate_fleet(queries, fleet, routing, seed=1), 3)  # noqa: B023  # called at once
         yield Row(f"16 x 16 cores, {routing.value}", MILLION / time_s / 1e6, 4.0, "M queries/s")
+
+
+def unsteady_rows(repetitions: int = 7) -> Iterator[Row]:
+    """The recursion with scatter and with pauses, and how much longer it takes than without."""
+    steady = node()
+    queries = traffic_at(UTILISATION, steady).draw(MILLION, seed=1)
+    even = even_scatter(log_normal_factors(0.3))
+    by_size = scatter_by_size(np.linspace(0.6, 0.2, steady.max_batch_items))
+    pauses = (Pauses(rate_per_s=0.1, length_s=0.05),)
+    cases: Mapping[str, tuple[ServiceTimes, float | None]] = {
+        "without": (steady, None),
+        "scatter": (replace(steady, cpu_scatter=even), 10.0),
+        "scatter by size": (replace(steady, cpu_scatter=by_size), None),
+        "pauses of the node": (replace(steady, node_pauses=pauses), 10.0),
+        "scatter, and pauses of single cores": (replace(steady, cpu_scatter=even, core_pauses=pauses), 4.0),
+    }
+    base_s = None
+    for name, (service, target) in cases.items():
+        time_s = fastest_s(
+            lambda: simulate(queries, service, SPLIT),  # noqa: B023  # called at once
+            repetitions,
+        )
+        yield Row(f"split, {name}", MILLION / time_s / 1e6, target, "M queries/s")
+        base_s = time_s if base_s is None else base_s
+        yield Row(f"split, {name}: time over that without", time_s / base_s, None, "x")
 
 
 def probe_rows(repetitions: int = 5) -> Iterator[Row]:

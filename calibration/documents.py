@@ -242,6 +242,19 @@ class AloneDocument(TypedDict):
 
 
 @document
+class UnsteadinessDocument(TypedDict):
+    """Scatter of requests alike, and pauses of single cores; `node` is what a scenario says to have both."""
+
+    requests: int
+    compared: int
+    relative_std: float | None
+    p99_over_p50: float | None
+    pauses_per_s: float
+    pause_ms: float | None
+    node: dict[str, Any]
+
+
+@document
 class ValidateDocument(Saved):
     """The prediction of a scenario held against a server here; `fingerprint` as profiles have it."""
 
@@ -268,6 +281,7 @@ class ValidateDocument(Saved):
     repeated_pieces: int
     longest_stall_ms: float
     interrupted: bool
+    unsteadiness: UnsteadinessDocument
     accelerator_power_w: float | None
     anchor: AnchorDocument | None
     capacity: CapacityCheckDocument | None

@@ -13,6 +13,7 @@ from calibration.validation.anchor import Anchor, Samples, fit_anchor, level_dri
 from calibration.validation.measuring import Measured
 from calibration.validation.prediction import Trace, level_factor, own_service_times, scaled
 from calibration.validation.summary import Summary, errors_percent, summary_of_runs
+from calibration.validation.unsteadiness import Unsteadiness, unsteadiness
 from perfmodel.planning.prepare import Question
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.service import ServiceTimes
@@ -84,6 +85,8 @@ class Comparison:
     l3_lifetime_s, repeated_pieces, longest_stall_s
         That life [s]; pieces repeated because of other programs, and how long those still took a core in the
         ones kept. [s]
+    unsteadiness : Unsteadiness
+        Scatter and pauses of the cores.
     """
 
     question: Question
@@ -104,6 +107,7 @@ class Comparison:
     repeated_pieces: int
     longest_stall_s: float
     interrupted: bool
+    unsteadiness: Unsteadiness
     accelerator_power_w: float | None = None
 
     @property
@@ -137,6 +141,7 @@ class Comparison:
             "repeated_pieces": self.repeated_pieces,
             "longest_stall_ms": self.longest_stall_s / MS,
             "interrupted": self.interrupted,
+            "unsteadiness": self.unsteadiness.to_dict(),
             "accelerator_power_w": self.accelerator_power_w,
             "anchor": None if self.anchor is None else self.anchor.to_dict(),
         }
@@ -172,6 +177,7 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         repeated_pieces=measured.repeated,
         longest_stall_s=max(run.longest_stall_s for run in served),
         interrupted=measured.interrupted,
+        unsteadiness=unsteadiness(served),
     )
 
 

@@ -11,6 +11,7 @@ from calibration.validation.capacity import CapacityCheck
 from calibration.validation.comparison import Comparison
 from calibration.validation.own_module import AloneRow
 from calibration.validation.summary import PERCENTILES, Summary, errors_percent
+from calibration.validation.unsteadiness import Unsteadiness
 from perfmodel.report.tables import number
 from perfmodel.units import MS
 
@@ -115,6 +116,19 @@ def _capacity_line(capacity: CapacityCheck) -> str:
     )
 
 
+def _unsteady(found: Unsteadiness) -> str:
+    """Scatter and pauses, in words."""
+    spread = "too few requests are alike to tell scatter"
+    if found.relative_std is not None:
+        spread = f"times of requests alike scatter by {number(100 * found.relative_std, 2)} %"
+    if found.pause_s is None:
+        return f"{spread}; no request was without its core"
+    return (
+        f"{spread}; a core is taken away {number(found.pauses_per_s, 2)} times a second of work, for "
+        f"{number(found.pause_s / MS, 2)} ms"
+    )
+
+
 def _state_lines(result: Comparison) -> list[str]:
     own = errors_percent(result.own_times, result.measured)
     queue = ", ".join(f"p{100 * share:g} {signed(own[f'p{100 * share:g}'])}" for share in PERCENTILES)
@@ -130,6 +144,7 @@ def _state_lines(result: Comparison) -> list[str]:
         f"{result.repeated_pieces} disturbed pieces repeated; longest loss of a core "
         f"{number(result.longest_stall_s / MS, 2)} ms"
     )
+    lines.append(_unsteady(result.unsteadiness))
     if result.interrupted:
         lines.append("interrupted: these are the pieces measured until then")
     return lines
