@@ -34,6 +34,7 @@ _MOST_ENTRIES = 2
 
 _SETTINGS = {"seed": 1, "precision": 0.1, "min_queries": 1000, "max_queries": 20_000}
 _VARIANTS: tuple[Document, ...] = (
+    {"node": {"cpu": "skylake", "price_usd_per_h": 1.5}},
     {"traffic": {"arrivals": {"process": "constant", "rate_qps": 100}}},
     {"traffic": {"arrivals": {"process": "deeprecsys-integer-ms", "rate_qps": 100}}},
     {"traffic": {"arrivals": {"process": "diurnal", "rate_qps": 100, "amplitude": 0.5, "period_s": 100}}},

@@ -119,7 +119,7 @@ class NodeType(Frozen):
     available : int or None
         Owned and still to be bought, together; None: what is owned. [nodes]
     price_usd_per_h : float or None
-        Of a node that is on. [USD/h]
+        Of a node that is on; None: the node's own. [USD/h]
     buy_price_usd_per_h : float or None
         Of one that has to be bought; None: the same. [USD/h]
     power_cap_w : float or None
@@ -142,9 +142,14 @@ class NodeType(Frozen):
                 f"expected at most available, {self.available}, which counts the owned, got {self.owned}"
             )
             raise ValueErrorAt(at_most, ("owned",))
-        if self.buy_price_usd_per_h is not None and self.price_usd_per_h is None:
+        if self.buy_price_usd_per_h is not None and self.own_price_usd_per_h is None:
             raise ValueErrorAt("expected price_usd_per_h beside it", ("buy_price_usd_per_h",))
         return self
+
+    @property
+    def own_price_usd_per_h(self) -> float | None:
+        """Of an owned node; None: it is not said. [USD/h]"""
+        return self.node.price_usd_per_h if self.price_usd_per_h is None else self.price_usd_per_h
 
     @property
     def num_available(self) -> int:
@@ -273,7 +278,7 @@ class FleetFile(Frozen):
                     raise ValueErrorAt(f"expected a node type ({known})", ("capacities", service, node_type))
         if self.provision.objective == "price":
             for name, each in self.node_types.items():
-                if each.price_usd_per_h is None:
+                if each.own_price_usd_per_h is None:
                     needs = "provision.objective is price: expected price_usd_per_h"
                     raise ValueErrorAt(needs, ("node_types", name))
         return self

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import MOST_ACCELERATORS, Cores, Milliseconds, Positive, Rate, within
+from perfmodel.domain.bounds import (
+    MOST_ACCELERATORS,
+    Cores,
+    Milliseconds,
+    NonNegative,
+    Positive,
+    Rate,
+    within,
+)
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import Traffic
@@ -83,6 +91,8 @@ class NodeChoice(Frozen):
     ----------
     cpu : str
         A shipped profile, or the path of one.
+    price_usd_per_h : float or None
+        What the node costs while it is on, where USD a million queries are asked for. [USD/h]
     cores : int or None
         Cores that serve requests; None: all that the profile has.
     accelerators : tuple of str
@@ -103,6 +113,7 @@ class NodeChoice(Frozen):
     """
 
     cpu: FileOrName
+    price_usd_per_h: NonNegative | None = None
     cores: Cores | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     # Not strict: which description a node is has been looked up by then, and a list is no longer JSON's.
@@ -135,6 +146,8 @@ class TableNodeChoice(Frozen):
         A load test, which fixes the level of the table's times.
     tdp_w : float or None
         Static power of the node, where queries per watt are asked for. [W]
+    price_usd_per_h : float or None
+        What the node costs while it is on. [USD/h]
     error_percent : float or None
         How far off the table's times may be, root mean square; None: nobody knows. [%]
     scatter : LogNormalScatter, ListedScatter or None
@@ -147,6 +160,7 @@ class TableNodeChoice(Frozen):
     executors: Cores
     anchor: LoadTestAnchor | None = None
     tdp_w: Positive | None = None
+    price_usd_per_h: NonNegative | None = None
     error_percent: ErrorPercent | None = None
     scatter: Scatter | None = None
     pauses: NodePauses = ()

@@ -69,6 +69,7 @@ class Question:
     sla: SlaTarget
     simulation: SimulationSettings
     stack_note: str | None = None  # where another stack answers than the file names
+    price_usd_per_h: float | None = None  # of the node
     stated_max_items: int | None = None  # what the traffic's source says, where its sizes may end below
     asked: Mapping[str, Any] = field(default_factory=dict)  # the scenario as a file says it, --set applied
     inputs: tuple[InputFile, ...] = ()
@@ -479,6 +480,7 @@ def _question(
         policy=policy,
         sla=scenario.sla,
         simulation=simulation,
+        price_usd_per_h=scenario.node.price_usd_per_h,
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
         stack_note=None
         if isinstance(scenario.node, TableNodeChoice)

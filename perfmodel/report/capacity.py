@@ -55,6 +55,10 @@ def capacity_page(result: Capacity) -> RenderableType:
     if at.load_power_w:
         per_w = number(rate / at.load_power_w)
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")
+    if result.usd_per_million_queries is not None:
+        each = number(result.usd_per_million_queries)
+        price = number(question.price_usd_per_h)
+        table.add_row("price", f"{price} USD/h: {each} USD a million queries at the load to plan for")
     notes = [f"note: {note}" for note in at.notes]
     interval_note = (
         f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"

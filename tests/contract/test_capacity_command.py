@@ -118,3 +118,14 @@ def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixtur
     assert "fill the cpu" in page
     assert "for each 1 % of service time" in page
     assert "with service times off by 35 %" in page
+
+
+def test_a_node_with_a_price_says_what_queries_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--set", "simulation.max_queries=50000", "--set", "simulation.min_queries=50000"]
+    assert main(["capacity", "rm3_skylake", *few, "--set", "node.price_usd_per_h=1.8", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    an_hour = 3600 * answer["plan_for_qps"]
+    assert answer["usd_per_million_queries"] == pytest.approx(1.8 / an_hour * 1e6)
+    assert answer["joules_per_query"] == pytest.approx(answer["power_w"] / answer["plan_for_qps"])
+    assert main(["capacity", "rm3_skylake", *few, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["usd_per_million_queries"] is None

@@ -11,6 +11,9 @@ from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
 
+HOUR_S = 3600.0
+MILLION = 1e6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Capacity:
@@ -54,6 +57,18 @@ class Capacity:
     def plan_for_qps(self) -> float | None:
         """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
         return None if self.budget is None else self.budget.plan_qps
+
+    @property
+    def usd_per_million_queries(self) -> float | None:
+        """What queries cost at the load to plan for; None without one, or without a price. [USD]"""
+        price, rate_qps = self.question.price_usd_per_h, self.plan_for_qps
+        return None if price is None or rate_qps is None else price / (rate_qps * HOUR_S) * MILLION
+
+    @property
+    def joules_per_query(self) -> float | None:
+        """Static power over the load to plan for: watts a query/s; None without either. [J]"""
+        tdp_w, rate_qps = self.question.node.tdp_w, self.plan_for_qps
+        return None if tdp_w is None or rate_qps is None else tdp_w / rate_qps
 
     @property
     def reason(self) -> str | None:

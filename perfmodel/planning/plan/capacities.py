@@ -119,12 +119,13 @@ def _digest(asked: PairAsked, pair: PreparedPair, confidence: float, extrapolate
 
 
 def said_of(pair: PreparedPair) -> dict[str, Any]:
-    """All that what is found of a pair depends on; rate and description do not count."""
+    """All that what is found of a pair depends on; rate, price and description do not count."""
     scenario = pair.loaded.source.data()
     assert isinstance(scenario, dict), "the top level of a scenario is a section"
     said: dict[str, Any] = {key: value for key, value in scenario.items() if key != "description"}
     arrivals = {key: value for key, value in said["traffic"]["arrivals"].items() if key != "rate_qps"}
     said["traffic"] = {**said["traffic"], "arrivals": arrivals}
+    said["node"] = {key: value for key, value in said["node"].items() if key != "price_usd_per_h"}
     return {"scenario": said, "files": pair.checksums, "stacks": pair.stacks}
 
 

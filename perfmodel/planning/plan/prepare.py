@@ -114,7 +114,7 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
         name=name,
         owned=asked.num_owned,
         available=asked.num_available,
-        price_usd_per_h=asked.price_usd_per_h,
+        price_usd_per_h=asked.own_price_usd_per_h,
         buy_price_usd_per_h=asked.buy_price_usd_per_h,
         power_cap_w=inf if asked.power_cap_w is None else asked.power_cap_w,
         tdp_w=tdp_w,

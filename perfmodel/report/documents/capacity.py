@@ -57,6 +57,9 @@ class CapacityDocument(Saved):
     items_per_s: float | None
     power_w: float | None
     qps_per_w: float | None
+    price_usd_per_h: float | None
+    usd_per_million_queries: float | None
+    joules_per_query: float | None
     power_model: str
     power_at_load_w: float | None
     qps_per_w_at_load: float | None
@@ -99,6 +102,9 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "items_per_s": None if rate is None else rate * question.traffic.size_pmf.mean_items,
         "power_w": node.tdp_w,
         "qps_per_w": None if rate is None or node.tdp_w is None else rate / node.tdp_w,
+        "price_usd_per_h": question.price_usd_per_h,
+        "usd_per_million_queries": result.usd_per_million_queries,
+        "joules_per_query": result.joules_per_query,
         "power_model": "static TDP",
         "power_at_load_w": None if at is None else at.load_power_w,
         "qps_per_w_at_load": None if at is None else at.qps_per_w_at_load,
