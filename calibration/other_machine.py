@@ -10,9 +10,8 @@ from pathlib import Path
 
 from perfmodel.domain.fingerprint import Machine, machine_differences
 from perfmodel.errors import CalibrationWarning
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.this_machine import read_machine
-from perfmodel.loading.validated import parse_file
 
 
 def warn_of_other_machine(path: Path) -> None:
@@ -28,7 +27,7 @@ def warn_of_other_machine(path: Path) -> None:
     CalibrationWarning
         One line: what differs.
     """
-    profile = parse_file(path, ProfileFile)
+    profile = read_profile(path)
     if profile.fingerprint is None:
         return
     note = other_machine_note(profile.name, profile.fingerprint.machine, read_machine())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from calibration.published.figures import FIGURES, Point, all_points, mean_error
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
 
@@ -23,7 +23,7 @@ def shipped_models() -> dict[str, RecModel]:
 
 def shipped_devices() -> dict[tuple[str, str], Device]:
     """Read every shipped profile, one device for each of its stacks."""
-    profiles = [parse_file(find_file("profile", name), ProfileFile) for name in shipped_names("profile")]
+    profiles = [read_profile(find_file("profile", name)) for name in shipped_names("profile")]
     return {(profile.name, stack): profile.device(stack) for profile in profiles for stack in profile.stacks}
 
 

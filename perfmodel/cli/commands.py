@@ -109,6 +109,12 @@ def _observe() -> Command:
     return observe
 
 
+def _profile() -> Command:
+    from perfmodel.cli.profile import profile
+
+    return profile
+
+
 def _trace() -> Command:
     from perfmodel.cli.trace import trace
 
@@ -202,6 +208,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
             "perfplan observe my_log.csv --sla-ms 50 --out observed",
             "perfplan observe my_log.csv --scenario observed/scenario.yaml",
         ),
+    ),
+    "profile": LazyCommand(
+        "Begin a profile of a machine that nobody measured, from its own dump.",
+        _profile,
+        ("perfplan profile new --base skylake --from-lscpu lscpu.json --out my_server.yaml",),
     ),
     "trace": LazyCommand(
         "Say what a file of recorded traffic holds: format, rate, burstiness, sizes.",

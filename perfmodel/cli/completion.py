@@ -71,10 +71,11 @@ def _shipped(kind: Kind, incomplete: str) -> list[str]:
 
 
 def _with_stacks(name: str) -> list[str]:
-    from perfmodel.loading.yaml_source import read_yaml  # a Tab after a profile's name pays for it
+    # A Tab after a profile's name pays for these.
+    from perfmodel.loading.derived_profile import read_profile
 
-    profile: Any = read_yaml(shipped_directory("profile") / f"{name}.yaml").data()
-    return [f"{name}@{stack}" for stack in profile["stacks"]]
+    profile = read_profile(shipped_directory("profile") / f"{name}.yaml")
+    return [f"{name}@{stack}" for stack in profile.stack_names]
 
 
 def _files(incomplete: str) -> Iterator[str]:

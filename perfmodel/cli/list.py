@@ -11,6 +11,7 @@ import typer
 
 from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.report.documents import saved
@@ -90,7 +91,10 @@ def _details(topic: Topic, name: str) -> dict[str, Any]:
         return {"work": _counts(name)._asdict()}
     if topic is not Topic.PROFILES:
         return {}
-    profile: Any = read_yaml(shipped_directory("profile") / f"{name}.yaml").data()
+    path = shipped_directory("profile") / f"{name}.yaml"
+    profile: Any = read_yaml(path).data()
+    if "base" in profile:
+        profile = read_profile(path).model_dump(mode="json")
     return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
 
 

@@ -221,6 +221,8 @@ def _pass_time(
         )
     if device.modules is not None:
         timed = tuple(_as_module(each, device, device.modules, batch, workers) for each in timed)
+    if device.is_derived:
+        timed = tuple(replace(each, basis=max(each.basis, Basis.DERIVED)) for each in timed)
     if device.launches is not None:
         timed = _pipelined(timed, device.launches, batch)
     return BatchTime(batch_size=batch, kernels=timed, is_edited=device.is_edited)

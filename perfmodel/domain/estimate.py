@@ -3,7 +3,9 @@
 from enum import IntEnum
 from typing import Literal
 
-BasisLabel = Literal["measured", "measured table", "interpolated", "fitted", "assumed", "extrapolated"]
+BasisLabel = Literal[
+    "measured", "measured table", "interpolated", "fitted", "derived", "assumed", "extrapolated"
+]
 """The words for it that reports print, from best to worst."""
 
 _LABELS: tuple[BasisLabel, ...] = (
@@ -11,6 +13,7 @@ _LABELS: tuple[BasisLabel, ...] = (
     "measured table",
     "interpolated",
     "fitted",
+    "derived",
     "assumed",
     "extrapolated",
 )
@@ -23,8 +26,9 @@ class Basis(IntEnum):
     TABLE = 1  # whoever wrote a table of service times says that it was measured
     INTERPOLATED = 2  # between measured points
     FITTED = 3  # a formula with constants fitted to measurements or published figures
-    ASSUMED = 4  # a constant without a fit behind it plays a part
-    EXTRAPOLATED = 5  # outside the calibrated range
+    DERIVED = 4  # carried over from another machine by the ratios of their hardware
+    ASSUMED = 5  # a constant without a fit behind it plays a part
+    EXTRAPOLATED = 6  # outside the calibrated range
 
     @property
     def label(self) -> BasisLabel:

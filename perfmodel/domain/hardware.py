@@ -378,6 +378,8 @@ class Device:
         A stack of the same profile that has no input conversion in its times, if this one has.
     is_edited : bool
         Whether the profile's hardware or costs are no longer those that were fitted.
+    is_derived : bool
+        Whether the times are another machine's, carried over by the ratios of hardware.
     measured : mapping
         Kernel signature to its measured curve.
     thread_scaling : mapping of str to float
@@ -418,6 +420,7 @@ class Device:
     describes: str = ""
     without_input: str | None = None
     is_edited: bool = False
+    is_derived: bool = False
     measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
     thread_scaling: Mapping[str, float] = field(default_factory=dict)
     surfaces: Mapping[str, Surface] = field(default_factory=dict)

@@ -181,6 +181,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         errors=_errors(section),
         describes=section.describes or section.description,
         without_input=None if section.is_bare else _bare_stack(profile),
+        is_derived=section.derived_from is not None,
         is_edited=section.fitted_values not in (None, fitted_values(hardware, section)),
         measured={curve.signature: _measured(curve) for curve in section.measured},
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},

@@ -247,7 +247,8 @@ class ServedSection(Frozen):
 class StackSection(Frozen):
     """One software stack on this hardware.
 
-    `describes` says in words what is in the times, as answers print it.
+    `describes` says in words what is in the times, as answers print it; `derived_from` names the profile
+    that they were carried over from, of a derived one.
     `relative_error` is the root mean square of the error's logarithm, of models or sequences that the fit
     had not seen; `relative_error_of_fitted_models` that of batches it had not seen of `fitted_models`;
     `error_correlation` the correlation between kinds of calls, whose own errors `surfaces` state.
@@ -264,6 +265,7 @@ class StackSection(Frozen):
 
     description: str
     describes: str = ""
+    derived_from: str | None = None
     batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative
     relative_error_of_fitted_models: NonNegative | None = None

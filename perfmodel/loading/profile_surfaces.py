@@ -14,7 +14,7 @@ from perfmodel.domain.bounds import Count, NonNegative, Positive, Signed
 from perfmodel.domain.surface import LAW_NAMES, Surface, law_names
 from perfmodel.units import NS
 
-Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published): .+")]
+Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|published|derived): .+")]
 
 COORDINATE_DECIMALS = 3
 """Of the residual's centres: a fit puts them where the file says that they are."""

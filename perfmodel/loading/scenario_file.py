@@ -17,6 +17,7 @@ from perfmodel.domain.scenario import NodeChoice, Scenario, TableAnchor, TableNo
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileLengths, FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import bases_of, parse_any
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.service_table_file import read_service_table
@@ -24,7 +25,7 @@ from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.times_file import FloatArray, read_times
 from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
-from perfmodel.loading.validated import parse_file, validate
+from perfmodel.loading.validated import validate
 from perfmodel.loading.words import cut, cut_path, quoted
 from perfmodel.loading.yaml_source import parse_value, read_yaml
 from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource, source_of
@@ -108,7 +109,8 @@ class LoadedScenario:
         if isinstance(node, TableNodeChoice):
             return (self.data_path(node.service_times, "node", "service_times"),)
         cards = (choice.path for choice in self.accelerator_profiles())
-        return (self.model_path(), self.cpu_profile().path, *cards)
+        devices = (self.cpu_profile().path, *cards)
+        return (self.model_path(), *devices, *(base for path in devices for base in bases_of(path)))
 
     def traffic_paths(self) -> tuple[Path, ...]:
         """Find the files that say what arrives."""
@@ -215,7 +217,7 @@ class NamedFiles:
 
 
 def read_named_files(
-    loaded: LoadedScenario, parse: Callable[[Path, type[Any]], Any] = parse_file
+    loaded: LoadedScenario, parse: Callable[[Path, type[Any]], Any] = parse_any
 ) -> NamedFiles:
     """Read the model, the profiles and the traffic files that a scenario names, each once.
 

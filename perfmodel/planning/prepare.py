@@ -36,6 +36,7 @@ from perfmodel.domain.workload import (
     Traffic,
 )
 from perfmodel.errors import InputError, Note
+from perfmodel.loading.derived_profile import parse_any, read_profile
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
@@ -260,7 +261,7 @@ def prepare_pairs(
     """As `prepare_together`, of scenarios whose nodes need not hold their models; each file is read once."""
     if not scenarios:
         return ()
-    parse: Callable[[Path, type[Any]], Any] = cache(parse_file)  # type: ignore[assignment]  # paths are hashable
+    parse: Callable[[Path, type[Any]], Any] = cache(parse_any)  # type: ignore[assignment]  # paths are hashable
     paths = [(*loaded.node_paths(), *loaded.traffic_paths()) for loaded in scenarios]
     checksum = cache(lambda path: checksums_now((path,))[0])
     checksums = [tuple(checksum(path) for path in each) for each in paths]
@@ -334,7 +335,7 @@ def find_device(name: str, model: RecModel) -> Device:
 def find_devices(names: Sequence[str], model: RecModel, *, mixed_stacks: bool = False) -> list[Device]:
     """Read devices that stand side by side in an answer, all with one stack: see `choose_stacks`."""
     choices = [find_profile(name) for name in names]
-    wishes = [Wish(parse_file(choice.path, ProfileFile), choice.stack) for choice in choices]
+    wishes = [Wish(read_profile(choice.path), choice.stack) for choice in choices]
     return _devices(wishes, choose_stacks(wishes, model, mixed=mixed_stacks), model)
 
 

@@ -7,7 +7,7 @@ import pytest
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.workload import FileSizes, NamedSizes, TraceArrivals, TraceSizes
 from perfmodel.errors import InputError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import shipped_directory, shipped_names
 from perfmodel.loading.traffic_files import named_sizes, read_sizes, read_trace
@@ -33,7 +33,7 @@ def test_every_shipped_model_loads_under_its_file_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", shipped_names("profile"))
 def test_every_shipped_profile_loads_under_its_file_name(name: str) -> None:
-    assert parse_file(shipped_directory("profile") / f"{name}.yaml", ProfileFile).name == name
+    assert read_profile(shipped_directory("profile") / f"{name}.yaml").name == name
 
 
 @pytest.mark.parametrize("name", shipped_names("scenario"))

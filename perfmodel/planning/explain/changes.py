@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.operators import EmbeddingBag, Operator
 from perfmodel.errors import PerfplanError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import is_derived, read_profile
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.loading.shipped import find_profile, shipped_names
-from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.planning.tune.question import share_thresholds
@@ -235,9 +234,12 @@ def _node_options(loaded: LoadedScenario, question: Question) -> Iterator[_Optio
 
 
 def _other_cpus(node: ServingNode) -> Iterator[str]:
-    """Shipped CPUs with the same software stack: what is at hand."""
+    """Shipped CPUs that somebody measured with the same software stack: what is at hand."""
     for name in shipped_names("profile"):
-        profile = parse_file(find_profile(name).path, ProfileFile)
+        path = find_profile(name).path
+        if is_derived(path) or f"\n  {node.stack}:" not in path.read_text(encoding="utf-8"):
+            continue  # long ones are slow to parse
+        profile = read_profile(path)
         if profile.kind == "cpu" and profile.name != node.cpu.name and node.stack in profile.stacks:
             yield name
 

@@ -12,9 +12,9 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import TableNodeChoice
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.fleet_file import LoadedFleet
 from perfmodel.loading.inputs import input_files
-from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.plan.capacities import PairAsked, find_capacities
@@ -34,7 +34,7 @@ def plan_question(
     ExtrapolationError
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
-    read = cache(lambda path: parse_file(path, ProfileFile))
+    read = cache(read_profile)
     types = tuple(_stocked_type(loaded, name, read) for name in loaded.fleet.node_types)
     with loaded.places():
         _require_power(loaded.fleet, types)

@@ -1,0 +1,144 @@
+"""What a machine says of itself: `lscpu -J` and `nvidia-smi -q -x` as changes to a base profile."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import InputError
+from perfmodel.loading.text_file import read_text
+from perfmodel.units import GIB, KIB, MIB
+
+_SIZES = {"B": 1, "KIB": KIB, "K": KIB, "MIB": MIB, "M": MIB, "GIB": GIB, "G": GIB}
+_CPU_REST = {
+    "peak_gflop_per_s": "of one core: fp32 FLOP a cycle (64 with AVX-512 and two FMA units, 32 with AVX2) "
+    "times the clock with all cores busy",
+    "clock_ratio": "its clock with all cores busy over the base's",
+    "memory_gb_per_s_per_socket": "channels times transfers a second times 8 bytes",
+    "memory_gib": "what is installed",
+    "tdp_w": "of all sockets; idle_w and peak_w go with it",
+}
+_GPU_REST = {
+    "peak_gflop_per_s": "of the data sheet, in the base's precision",
+    "memory_gb_per_s_per_socket": "of the data sheet",
+    "l2_kib_per_core": "the card's L2, and the same as l3_mib_per_socket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A machine's name, the hardware that its dump tells, and what a person has to look up.
+
+    Attributes
+    ----------
+    machine : str
+        As it calls itself.
+    changes : dict
+        Key of `HardwareChanges` to value.
+    source : str
+        Which command said so.
+    rest : dict
+        Key to where its value is found.
+    """
+
+    machine: str
+    changes: dict[str, float]
+    source: str
+    rest: dict[str, str]
+
+
+def read_lscpu(path: Path) -> Dump:
+    """Read what `lscpu -J` printed.
+
+    Raises
+    ------
+    InputError
+        If it is none, or does not say how many cores there are.
+    """
+    expected = f"{path}: expected what `lscpu -J` prints"
+    try:
+        document = json.loads(read_text(path))
+        fields = dict(_fields(document["lscpu"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{expected}: a JSON object with a list lscpu of field and data") from None
+    changes: dict[str, float] = {}
+    for key, field in (("sockets", "Socket(s)"), ("cores_per_socket", "Core(s) per socket")):
+        if not (value := fields.get(field, "")).isdecimal() or int(value) < 1:
+            raise InputError(f"{expected}: no whole number as {field!r}")
+        changes[key] = int(value)
+    for key, field, unit in (("l2_kib_per_core", "L2 cache", KIB), ("l3_mib_per_socket", "L3 cache", MIB)):
+        if (size := _bytes_each(fields.get(field, ""))) is not None:
+            changes[key] = size / unit
+    rest = {key: why for key, why in _CPU_REST.items() if key not in changes}
+    rest |= {key: "not in the dump" for key in ("l2_kib_per_core", "l3_mib_per_socket") if key not in changes}
+    return Dump(fields.get("Model name", "a machine"), changes, "lscpu -J", rest)
+
+
+def read_nvidia_smi(path: Path) -> Dump:
+    """Read what `nvidia-smi -q -x` printed, of the first card.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    expected = f"{path}: expected what `nvidia-smi -q -x` prints"
+    try:
+        card = ET.fromstring(read_text(path)).find("gpu")
+    except ET.ParseError as error:
+        raise InputError(f"{expected}: XML, {error}") from None
+    if card is None:
+        raise InputError(f"{expected}: an element gpu")
+    changes: dict[str, float] = {}
+    if (memory := _first_number(card.findtext("fb_memory_usage/total"))) is not None:
+        changes["memory_gib"] = round(memory * MIB / GIB, 1)
+    limits = ("gpu_power_readings/current_power_limit", "gpu_power_readings/default_power_limit")
+    older = ("power_readings/power_limit", "power_readings/default_power_limit")
+    found = (_first_number(card.findtext(place)) for place in (*limits, *older))
+    if (watts := next((value for value in found if value is not None), None)) is not None:
+        changes |= {"tdp_w": watts, "peak_w": watts}
+    rest = {key: why for key, why in _GPU_REST.items() if key not in changes}
+    rest |= {} if "tdp_w" in changes else {"tdp_w": "its power limit; idle_w and peak_w go with it"}
+    return Dump(card.findtext("product_name") or "a card", changes, "nvidia-smi -q -x", rest)
+
+
+def derived_text(name: str, base: str, dump: Dump | None) -> str:
+    """A derived profile's YAML: what the dump says, and the rest as comments to fill in."""
+    machine = dump.machine if dump is not None else "a machine"
+    lines = [f"name: {name}", f"base: {base}", f"description: {json.dumps(f'{machine}; nobody measured it')}"]
+    rest = dump.rest if dump is not None else {"cores_per_socket": "of one socket", **_CPU_REST}
+    changes = dump.changes if dump is not None else {}
+    lines.append("changes:" if changes else "changes: {}")
+    source = f"datasheet: {dump.source}" if dump is not None else ""
+    lines += [f'  {key}: {{value: {value:g}, source: "{source}"}}' for key, value in changes.items()]
+    lines.append(
+        '  # As the base\'s until you say otherwise (a number, or {value: ..., source: "datasheet: ..."}):'
+    )
+    lines += [f"  # {key}:  # {why}" for key, why in rest.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(rows: Any) -> list[tuple[str, str]]:
+    """Every field, those of newer versions' nested lists too."""
+    found = []
+    for row in rows:
+        found.append((str(row["field"]).rstrip(":"), str(row.get("data") or "")))
+        found += _fields(row.get("children", ()))
+    return found
+
+
+def _bytes_each(text: str) -> float | None:
+    """Size of one cache: `1 MiB (2 instances)` is 512 KiB each; older versions print one, `1024K`."""
+    match = re.match(r"([0-9.]+)\s*([A-Za-z]+)(?:\s*\((\d+) instances?\))?", text)
+    if match is None or (unit := _SIZES.get(match[2].upper())) is None:
+        return None
+    return float(match[1]) * unit / max(1, int(match[3] or 1))
+
+
+def _first_number(text: str | None) -> float | None:
+    match = re.match(r"\s*([0-9]+(?:\.[0-9]+)?)", text or "")
+    return None if match is None else float(match[1])

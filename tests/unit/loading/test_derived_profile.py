@@ -1,0 +1,119 @@
+"""Profiles derived from others: costs by the ratio of what bounds them, an error that grows with distance."""
+
+from __future__ import annotations
+
+from math import hypot, log, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.published.carried import carried
+from perfmodel.costmodel.service_time import batch_time
+from perfmodel.domain.estimate import Basis
+from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import SPREAD_BY_DISTANCE, bases_of, read_profile
+from perfmodel.loading.shipped import find_file
+from perfmodel.planning.prepare import find_device, find_model
+
+HEAD = "name: mine\nbase: skylake\n"
+
+
+def written(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_changed_is_the_base_but_for_its_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD)
+    model, batch = find_model("dlrm-rmc3"), np.array([1.0, 64.0])
+    base, mine = find_device("skylake@hpca2020", model), find_device(f"{path}@hpca2020", model)
+    own, carried_over = batch_time(model, base, batch), batch_time(model, mine, batch)
+    assert carried_over.seconds == pytest.approx(own.seconds)
+    assert mine.errors.whole == pytest.approx(base.errors.whole)
+    assert carried_over.basis is Basis.DERIVED
+    assert "derived from skylake" in mine.describes
+    assert bases_of(path) == (find_file("profile", "skylake"),)
+
+
+def test_each_cost_follows_what_bounds_it(tmp_path: Path) -> None:
+    changes = "changes: {clock_ratio: 1.25, memory_gb_per_s_per_socket: 170, peak_gflop_per_s: 280}\n"
+    base = read_profile(find_file("profile", "skylake")).device("hpca2020")
+    mine = read_profile(written(tmp_path, HEAD + changes)).device("hpca2020")
+    assert mine.calls.call_s["fc"] == pytest.approx(base.calls.call_s["fc"] / 1.25)
+    assert mine.gemm.weight_l3_bytes_per_s == pytest.approx(base.gemm.weight_l3_bytes_per_s * 1.25)
+    assert mine.gemm.weight_memory_bytes_per_s == pytest.approx(2.0 * base.gemm.weight_memory_bytes_per_s)
+    assert mine.lookup.memory_line_s == base.lookup.memory_line_s
+    assert mine.gemm.efficiency == base.gemm.efficiency
+    assert mine.peak_flop_per_s == 280e9
+
+
+def test_the_error_grows_with_the_distance(tmp_path: Path) -> None:
+    base = read_profile(find_file("profile", "skylake")).device("hpca2020")
+    mine = read_profile(written(tmp_path, HEAD + "changes: {peak_gflop_per_s: 448, cores_per_socket: 28}\n"))
+    assert mine.device("hpca2020").errors.whole == pytest.approx(
+        hypot(base.errors.whole, SPREAD_BY_DISTANCE * log(2.0))
+    )
+    further = HEAD + "changes: {peak_gflop_per_s: 448, memory_gb_per_s_per_socket: 170}\n"
+    device = read_profile(written(tmp_path, further)).device("hpca2020")
+    expected = hypot(base.errors.whole, SPREAD_BY_DISTANCE * sqrt(2.0) * log(2.0))
+    assert device.errors.whole == pytest.approx(expected)
+
+
+def test_a_measured_machine_carries_over_term_by_term(tmp_path: Path) -> None:
+    text = "name: mine\nbase: amd-epyc-turin-2c\nchanges: {clock_ratio: 2.0, peak_gflop_per_s: 216.54}\n"
+    base = read_profile(find_file("profile", "amd-epyc-turin-2c")).device()
+    mine = read_profile(written(tmp_path, text)).device()
+    old, new = base.surfaces["fc"].law, mine.surfaces["fc"].law
+    assert new["multiply_add"] == pytest.approx(old["multiply_add"] / 2.0)
+    assert new["call"] == pytest.approx(old["call"] / 2.0)
+    assert new["weight_beyond_l3"] == pytest.approx(old["weight_beyond_l3"])
+    assert mine.surfaces["fc"].relative_error > base.surfaces["fc"].relative_error
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "name: mine\nbase: skylark\n",
+            r"mine\.yaml:2:7: base: unknown profile 'skylark'; did you mean 'skylake'",
+        ),
+        (HEAD + "changes: {cores: 4}\n", r"mine\.yaml:3:11: unknown key 'cores' in changes"),
+        (
+            HEAD + "changes: {peak_gflop_per_s: -1}\n",
+            r"mine\.yaml:3:\d+: .*peak_gflop_per_s.*a number > 0",
+        ),
+        (HEAD + "changes: {tdp_w: 20}\n", r"mine\.yaml:3:\d+: .*expected 10 to 30"),
+        (HEAD + "costs: {fc_cal_us: 1}\n", r"mine\.yaml:3:\d+: .*fc_cal_us: expected a cost as in skylake"),
+        (HEAD + "stacks: [caffe9]\n", r"mine\.yaml:3:\d+: .*no stack 'caffe9'; it has hpca2020"),
+        (
+            "name: mine\nbase: mine.yaml\n",
+            r"mine\.yaml:2:7: base: expected a base that is not derived from this",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        read_profile(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_broadwells_stack_foretells_the_other_servers() -> None:
+    """Single models of HPCA 2020 on servers that Broadwell's constants never saw: 30 % on average."""
+    found = [carried("broadwell", server) for server in ("haswell", "skylake")]
+    errors = [abs(point.error) for each in found for point in each.points]
+    assert len(errors) == 12
+    assert np.mean(errors) < 0.30
+
+
+def test_datasheet_machines_say_where_each_value_comes_from() -> None:
+    for name in ("sapphire-rapids-8480", "granite-rapids-6787p", "genoa-9654", "graviton-3", "t4", "a100"):
+        profile = read_profile(find_file("profile", name))
+        device = profile.device()
+        assert device.is_derived
+        assert (
+            device.errors.whole > read_profile(bases_of(find_file("profile", name))[0]).device().errors.whole
+        )
+        source = profile.hardware.memory_gib.source
+        assert source.split(":")[0] in ("datasheet", "published", "assumed", "derived")
