@@ -55,7 +55,7 @@ def test_a_long_run_is_the_whole_run_wherever_it_stops(
     long_run = LongRun(TRAFFIC, node, policy, seed=5, replication=2, most=stops[-1])
     for stop in stops:
         whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), node, policy)
-        np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
+        np.testing.assert_array_equal(long_run.node_latency_s(stop), whole.latency_s)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_other_processes_are_drawn_in_parts_too(arrivals: BurstyArrivals | Diurn
     long_run = LongRun(traffic, NODE, policy, seed=5, replication=2, most=3 * CHUNK)
     for stop in (CHUNK, 3 * CHUNK):
         whole = simulate(traffic.draw(stop, seed=5, replication=2), NODE, policy)
-        np.testing.assert_array_equal(long_run.latency_s(stop), whole.latency_s)
+        np.testing.assert_array_equal(long_run.node_latency_s(stop), whole.latency_s)
 
 
 def test_only_what_the_recursion_serves_can_be_long() -> None:

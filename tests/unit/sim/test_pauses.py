@@ -83,7 +83,7 @@ def test_a_long_run_pauses_as_the_whole_run_does(stops: tuple[int, ...]) -> None
     long_run = LongRun(TRAFFIC, NODE, POLICY, seed=5, replication=2, most=stops[-1])
     for stop in stops:
         whole = simulate(TRAFFIC.draw(stop, seed=5, replication=2), NODE, POLICY)
-        np.testing.assert_allclose(long_run.latency_s(stop), whole.latency_s, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(long_run.node_latency_s(stop), whole.latency_s, rtol=1e-9, atol=1e-12)
 
 
 def test_a_day_s_windows_are_paused_too() -> None:
