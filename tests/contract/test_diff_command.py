@@ -82,6 +82,20 @@ def test_shares_and_interaction_add_up_to_the_difference(capsys: pytest.CaptureF
     assert power["node.cores"] == 0.0, "static power is that of the whole node"
 
 
+def test_of_two_keys_the_one_in_a_is_b_without_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = (("batch_size: 128", "batch_size: 256"), ("latency_ms: 100", "latency_ms: 50"))
+    other = scenario(tmp_path, "other", "rm3_skylake", *changes)
+    document = ask(capsys, "rm3_skylake", other, *FEW)
+    first, second = document["keys"]
+    for metric, found in by_metric(document).items():
+        path = first["contribution"][metric] + second["from_b"][metric]
+        assert path == pytest.approx(found["difference"], abs=1e-9)
+        path = second["contribution"][metric] + first["from_b"][metric]
+        assert path == pytest.approx(found["difference"], abs=1e-9)
+
+
 def test_a_key_that_cannot_be_changed_alone_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     document = ask(capsys, "wnd_broadwell", "wnd_broadwell_gtx1080ti", *FEW, "--mixed-stacks")
     reasons = {key["key"]: key["reason"] for key in document["keys"]}

@@ -46,7 +46,9 @@ def diff(
         except PerfplanError as error:
             return error
 
-    changed = [_changed(a, key, key.b) for key in keys] + [_changed(b, key, key.a) for key in keys]
+    changed = [_changed(a, key, key.b) for key in keys]
+    if len(keys) > 2:  # of two keys, A with the one is B without the other
+        changed += [_changed(b, key, key.a) for key in keys]
     todo: list[LoadedScenario | int] = [0, 1]
     if len(keys) > 1:  # of one key, all of the difference is its own
         todo += [each for each in changed if isinstance(each, LoadedScenario)]
@@ -59,6 +61,7 @@ def diff(
     rest = iter(found[2:])
     if len(keys) > 1:
         answers = [each if isinstance(each, PerfplanError) else next(rest) for each in changed]
+        answers += reversed(answers) if len(keys) == 2 else []
     else:
         answers = [*[other] * len(keys), *[one] * len(keys)]
     return Diff(
