@@ -24,10 +24,12 @@ from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.words import quoted
 from perfmodel.loading.written import require_writable, write_atomically
+from perfmodel.planning.prepare import find_model
 from perfmodel.report.documents import saved
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
     from calibration.measure.records import Records
+    from perfmodel.domain.model import RecModel
 
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m)?$")
 _SHORTEST_S, _LONGEST_S = 10.0, 3600.0
@@ -48,6 +50,12 @@ def calibrate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Add to the measurements of an earlier run beside the file.")
     ] = False,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", metavar="MODEL", help="Add what this model needs to the file's measurements; repeatable."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what operators cost on this machine, and write a hardware profile."""
@@ -61,10 +69,12 @@ def calibrate(
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
     require_writable(raw)
-    records = _records(raw, resume=resume)
+    models = _given_models(given or [], device, raw)
+    records = _records(raw, resume=resume or bool(models))
     if records.visits and out.exists():
         warn_of_other_machine(out)
-    calibrate_device = _calibrate_cpu if device == "cpu" else partial(_calibrate_cuda, precision)
+    calibrate_cpu = partial(_calibrate_cpu, models=models)
+    calibrate_device = calibrate_cpu if device == "cpu" else partial(_calibrate_cuda, precision)
     try:
         values = calibrate_device(called, budget_s, raw, records)
     except KeyboardInterrupt:
@@ -101,7 +111,18 @@ def _interrupted(out: Path, raw: Path, records: Records) -> str:
     return f"interrupted: {raw} holds {number} sequences; calibrate --out {out} --resume adds to them"
 
 
-def _calibrate_cpu(name: str, budget_s: float, raw: Path, records: Records) -> dict[str, Any]:
+def _given_models(names: list[str], device: str, raw: Path) -> list[RecModel]:
+    """The models to measure; they are added to measurements that have to be there."""
+    if names and device != "cpu":
+        raise InputError(f"--for: expected --device cpu, got {device}: a card's passes are not timed so yet")
+    if names and not raw.exists():
+        raise InputError(f"--for: expected the measurements of a calibration to add to, found no {raw}")
+    return [find_model(name) for name in names]
+
+
+def _calibrate_cpu(
+    name: str, budget_s: float, raw: Path, records: Records, models: list[RecModel]
+) -> dict[str, Any]:
     from calibration.fingerprint import fingerprint
     from calibration.measure.calibration import Calibration, calibrated_values
     from calibration.measure.device_calibration import require_kind
@@ -111,7 +132,11 @@ def _calibrate_cpu(name: str, budget_s: float, raw: Path, records: Records) -> d
     taken = fingerprint(settings=(apply_settings().describe(),))
     require_kind(records, accelerated=False)
     with _progress(budget_s) as progress:
-        Calibration(budget_s=budget_s, raw=raw, records=records, progress=progress).measure()
+        run = Calibration(budget_s=budget_s, raw=raw, records=records, progress=progress)
+        if models:
+            run.measure_given(models)
+        else:
+            run.measure()
     print("fitting", file=sys.stderr)
     return in_one_thread(calibrated_values, records, taken, name=name, raw=raw.name)
 
@@ -151,7 +176,7 @@ def _records(raw: Path, *, resume: bool) -> Records:
     if not (resume and raw.exists()):
         return Records()
     records = read_records(raw)
-    require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(raw))
+    require_kernels(records.visits, records.facts.get("most_table_bytes", 0.0), str(raw), records.models)
     return records
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, inf, log
 from pathlib import Path
@@ -16,6 +16,7 @@ from calibration.children import interrupts_held
 from calibration.fingerprint import fingerprint
 from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_s, saturation
 from calibration.measure.fit import fit_surface, held_out_seconds
+from calibration.measure.given import GIVEN_SEEDS, given_visits
 from calibration.measure.left_out import left_out_errors
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
@@ -33,6 +34,7 @@ from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import Caches
+from perfmodel.domain.model import RecModel
 from perfmodel.domain.surface import Surface
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import bare_device
@@ -56,6 +58,8 @@ _PROBED_EVERY_S = 1.5
 """Neighbours' use of the L3 changes within seconds; a probe takes 0.05 s."""
 _SHARED_EVERY_S = 10.0
 """A look at what workers read together takes half a second."""
+_PROBED_BYTES = 512e6
+"""Memory in which the life of lines is probed where nothing else is measured in it. [bytes]"""
 _FEWEST_CALLS = 12
 _FEWEST_SEQUENCES = 5
 """Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
@@ -94,6 +98,18 @@ class Calibration:
         finally:
             self._keep()
 
+    def measure_given(self, models: Sequence[RecModel]) -> None:
+        """Spend the budget on passes of these models alone, beside what was measured before."""
+        pool = allocate_pool(_PROBED_BYTES)
+        self.l3_lifetime_s = l3_lifetime_s(pool)
+        try:
+            for visit in given_visits(models, self.records.models, lambda: self._spent_s() < self.budget_s):
+                self.records.visits.append((0, replace(visit, l3_lifetime_s=self.l3_lifetime_s)))
+                self.progress("given models", self._spent_s())
+                self._keep_now_and_then()
+        finally:
+            self._keep()
+
     def _keep(self) -> None:
         """Write what was measured, if anything was: an earlier file is worth more than an empty one."""
         if self.records.visits:
@@ -127,6 +143,7 @@ class Calibration:
 
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
         done = self.records.seeds(0)
+        done -= set(GIVEN_SEEDS)
         general = max(done.intersection(GENERAL_SEEDS), default=GENERAL_SEEDS[0] - 1) + 1
         seed = max(done.difference(GENERAL_SEEDS), default=-1) + 1
         while self._spent_s() < until_s:
@@ -137,7 +154,7 @@ class Calibration:
             seed += 1
 
     def _visit_again(self, pool: Pool, *, until_s: float) -> None:
-        first = sorted(self.records.seeds(0) - self.records.seeds(1))
+        first = sorted(self.records.seeds(0) - self.records.seeds(1) - set(GIVEN_SEEDS))
         order = np.random.default_rng(0).permutation(len(first))
         for index in order:
             if self._spent_s() >= until_s:
@@ -202,6 +219,7 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         (visit for number, visit in records.visits if number == 0),
         caches,
         most_table_bytes=records.facts["most_table_bytes"],
+        models=records.models,
     )
     often = {
         call: found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +17,19 @@ from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Before, moments
 from perfmodel.costmodel.places import place
 from perfmodel.domain.hardware import Caches
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 
+NO_MODELS: Mapping[int, RecModel] = {}
 
-def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes: float) -> dict[str, Points]:
+
+def points_by_call(
+    visits: Iterable[Visit],
+    caches: Caches,
+    *,
+    most_table_bytes: float,
+    models: Mapping[int, RecModel] = NO_MODELS,
+) -> dict[str, Points]:
     """Points of every kind of call, in the order of their names.
 
     Parameters
@@ -31,6 +40,8 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
         What rows may be found in.
     most_table_bytes : float
         What the sequences were drawn with. [bytes]
+    models : mapping of int to RecModel
+        Models that were given to be measured, by number.
     """
     found: dict[str, list[Seen]] = defaultdict(list)
     seed: int | None = None
@@ -38,7 +49,7 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
     for number, visit in enumerate(visits):
         if visit.seed != seed:
             seed = visit.seed
-            model = sequence_of_seed(seed, most_table_bytes=most_table_bytes)
+            model = models.get(seed) or sequence_of_seed(seed, most_table_bytes=most_table_bytes)
             kernels = lower(model)
         batch = np.array([float(visit.batch_size)])
         times = np.zeros(len(kernels))
@@ -54,7 +65,12 @@ def points_by_call(visits: Iterable[Visit], caches: Caches, *, most_table_bytes:
     return {call: gather_points(found[call]) for call in sorted(found)}
 
 
-def require_kernels(visits: Iterable[tuple[int, Visit]], most_table_bytes: float, where: str) -> None:
+def require_kernels(
+    visits: Iterable[tuple[int, Visit]],
+    most_table_bytes: float,
+    where: str,
+    models: Mapping[int, RecModel] = NO_MODELS,
+) -> None:
     """Refuse measurements of kernels that their sequences do not have; `where` begins the message.
 
     Raises
@@ -66,6 +82,6 @@ def require_kernels(visits: Iterable[tuple[int, Visit]], most_table_bytes: float
     for _, visit in (each for each in visits if each[0] < FLAT_ROUND):
         numbers[visit.seed] = max(numbers.get(visit.seed, 0), len(visit.seconds))
     for seed, number in numbers.items():
-        model = sequence_of_seed(seed, most_table_bytes=most_table_bytes)
+        model = models.get(seed) or sequence_of_seed(seed, most_table_bytes=most_table_bytes)
         if number > (there := len(lower(model))):
             raise InputError(f"{where}: sequence {seed} has {there} kernels, got one of number {number - 1}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from calibration.measure.served import LAST_ROUND
 from calibration.measure.visits import Visit
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.written import write_atomically
 
@@ -36,6 +37,8 @@ _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
 """What a column may hold: least and greatest value, and how it is read."""
 _BY_WORKERS = ("co_located.", "alone.", "shared.")
 """Facts whose names end with a number of workers."""
+_MODEL = "# model "
+"""Begins a line with a model that was given to be measured."""
 _QUOTED = 40
 """Characters of a wrong value that a message shows."""
 
@@ -51,10 +54,13 @@ class Records:
     visits : list of (int, Visit)
         Each with its round: 0 for the first time, 1 for a repetition, from 2 on sequences that were run as
         modules too (`measure.served`).
+    models : dict
+        Models that were given to be measured, by the numbers of their visits (`measure.given`).
     """
 
     facts: dict[str, float] = field(default_factory=dict)
     visits: list[tuple[int, Visit]] = field(default_factory=list)
+    models: dict[int, RecModel] = field(default_factory=dict)
 
     def seeds(self, round_number: int) -> set[int]:
         """Sequences that were visited in a round."""
@@ -64,6 +70,8 @@ class Records:
         """Write all of it, whole or not at all."""
         text = io.StringIO()
         text.write(f"# {json.dumps(self.facts)}\n")
+        for seed, model in self.models.items():
+            text.write(f"{_MODEL}{seed} {model.model_dump_json(exclude_defaults=True)}\n")
         writer = csv.writer(text, lineterminator="\n")
         issued = any(visit.issue_s is not None for _, visit in self.visits)
         writer.writerow((*_COLUMNS, _ISSUE, _PROBE) if issued else _COLUMNS)
@@ -87,17 +95,30 @@ def read_records(path: Path) -> Records:
         raise InputError(f"{path}: expected measurements of a calibration: {reason}") from None
     lines = text.split("\n")
     facts = _facts(lines[0], f"{path}:1:1")
-    columns = tuple(lines[1].split(",")) if len(lines) > 1 else ()
+    head = next((index for index, line in enumerate(lines[1:], 1) if not line.startswith(_MODEL)), 1)
+    models = dict(_model(line, f"{path}:{index}:1") for index, line in enumerate(lines[1:head], start=2))
+    columns = tuple(lines[head].split(",")) if len(lines) > head else ()
     if columns not in (_COLUMNS, (*_COLUMNS, _ISSUE, _PROBE)):
-        raise InputError(f"{path}:2:1: expected the columns {','.join(_COLUMNS)}, got {_short(columns)}")
+        expected = f"expected the columns {','.join(_COLUMNS)}, got {_short(columns)}"
+        raise InputError(f"{path}:{head + 1}:1: {expected}")
     if lines[-1]:  # files are written whole: a copy of one was cut, perhaps within a number
         raise InputError(f"{path}:{len(lines)}:{len(lines[-1]) + 1}: expected the end of a line; it was cut")
-    rows = [_row(line, columns, f"{path}:{number}") for number, line in enumerate(lines[2:-1], start=3)]
+    numbered = enumerate(lines[head + 1 : -1], start=head + 2)
+    rows = [_row(line, columns, f"{path}:{number}") for number, line in numbered]
     if rows and not {"drawn_by", "most_table_bytes"} <= facts.keys():
         raise InputError(
             f"{path}:1:1: expected drawn_by and most_table_bytes, which rows have no sense without"
         )
-    return Records(facts=facts, visits=list(_visits(rows)))
+    return Records(facts=facts, visits=list(_visits(rows)), models=models)
+
+
+def _model(line: str, where: str) -> tuple[int, RecModel]:
+    """A given model, and the number of its visits."""
+    seed, _, text = line.removeprefix(_MODEL).partition(" ")
+    try:
+        return int(seed), RecModel.model_validate_json(text)
+    except ValueError:
+        raise InputError(f"{where}: expected a number and a model, got {_short(line)}") from None
 
 
 def _facts(line: str, where: str) -> dict[str, float]:

@@ -61,6 +61,7 @@ def refitted(measured: Path, out: Path, card: str | None = None) -> dict[str, An
         records.visits,
         records.facts.get("most_table_bytes", 0.0),
         str(measured),
+        records.models,
     )
     if "memory_bytes" not in records.facts:
         return in_one_thread(calibrated_values, records, taken, name=name, raw=measured.name)

@@ -166,6 +166,7 @@ def expected_seconds(model: RecModel) -> tuple[float, float]:
 
 
 def visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
+    """Time the calls of a programme at one batch size, medians over passes."""
     """Time a programme at a batch size, after warming it up."""
     inputs = fresh_inputs(programme, batch_size, rng)
     first = pass_seconds(programme, inputs, 2)
