@@ -11,6 +11,7 @@ import typer
 
 from perfmodel.domain.base import Frozen
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import Scenario
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
@@ -23,12 +24,14 @@ class FileKind(StrEnum):
     SCENARIO = "scenario"
     MODEL = "model"
     PROFILE = "profile"
+    FLEET = "fleet"
 
 
 _TYPES: dict[FileKind, type[Frozen]] = {
     FileKind.SCENARIO: Scenario,
     FileKind.MODEL: RecModel,
     FileKind.PROFILE: ProfileFile,
+    FileKind.FLEET: FleetFile,
 }
 
 
@@ -64,6 +67,21 @@ def _answer_schema(of: str) -> dict[str, Any]:
 
 def _json_schema(kind: FileKind) -> dict[str, Any]:
     """Describe what the file may hold; what a validator checks across keys is not part of it."""
-    described = _TYPES[kind].model_json_schema(mode="validation")
+    described: dict[str, Any] = _untitled(_TYPES[kind].model_json_schema(mode="validation"))
     title = {"title": f"perfplan {kind.value}"}
     return {"$schema": DIALECT} | described | title
+
+
+def _untitled(schema: Any) -> Any:
+    """The schema without the titles of its parts: editors offer those as if they were values."""
+    if isinstance(schema, list):
+        return [_untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else _untitled(value)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
+    }

@@ -1,7 +1,12 @@
 """The base of every type that a file is parsed into: frozen, strict, no unknown keys."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from perfmodel.domain.key_words import KEY_WORDS
+from perfmodel.domain.words import attribute_words
 from perfmodel.errors import InputError
 
 
@@ -11,6 +16,21 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        """Describe every key in the schema: by its docstring, a base's, or the table of words."""
+        schema = handler(core_schema)
+        words: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            words |= attribute_words(base.__doc__)
+        for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
+            text = words.get(name) or KEY_WORDS.get(f"{cls.__name__}.{name}") or KEY_WORDS.get(name)
+            if text is not None:
+                field["description"] = text
+        return schema
 
 
 class ValueErrorAt(InputError):
