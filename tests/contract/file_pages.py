@@ -35,7 +35,7 @@ def tables(kind: FileKind) -> str:
     parts = []
     for name, first, properties, required in sections(kind):
         rows = [
-            f"| `{key}` | {_form(each)} | {_default(key, each, required)} | {_cell(each['description'])} |"
+            f"| `{key}` | {_form(each)} | {_default(key, each, required)} | {_cell(each.get('description', ''))} |"
             for key, each in properties.items()
         ]
         head = "| key | value | default | meaning |\n|---|---|---|---|"
