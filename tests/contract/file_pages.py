@@ -35,7 +35,7 @@ def tables(kind: FileKind) -> str:
     parts = []
     for name, first, properties, required in sections(kind):
         rows = [
-            f"| `{key}` | {_form(each)} | {_default(key, each, required)} | {_cell(each.get('description', ''))} |"
+            f"| `{key}` | {_form(each)} | {_default(key, each, required)} | {_words(each)} |"
             for key, each in properties.items()
         ]
         head = "| key | value | default | meaning |\n|---|---|---|---|"
@@ -76,6 +76,10 @@ def _default(key: str, each: Mapping[str, Any], required: list[str]) -> str:
     if isinstance(value, dict):
         return "as below"
     return "null" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _words(each: Mapping[str, Any]) -> str:
+    return _cell(each.get("description", ""))
 
 
 def _cell(text: str) -> str:
