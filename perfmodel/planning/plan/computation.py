@@ -136,6 +136,10 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
     unknown = [each.name for each in question.node_types if each.tdp_w is None]
     if unknown:
         notes.append(f"power is not known of {', '.join(unknown)}")
+    if question.provision.failures is not None:
+        notes.append("not simulated: the minutes after a failure (time-outs, retries, nodes that start cold)")
+    if static is None:
+        notes.append("not worked out: from which SLA on the plan would be feasible")
     if question.provision.sharing:
         notes.append("nodes are shared: what services cost each other on a node is not in the capacities")
     return tuple(notes)
