@@ -285,3 +285,12 @@ def test_files_by_hour_that_disagree_are_refused(
     (tmp_path / "b.csv").write_text("hour,qps\n0,1000\n0,-3\n", encoding="utf-8")
     assert main(["plan", fleet]) == 2
     assert capsys.readouterr().err == f"{tmp_path / 'b.csv'}:3:1: hour 0 is given twice\n"
+
+
+def test_the_comparison_with_greedy_gives_the_figures_of_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    for stock, plan, other in ((40, (84, 20_560), (101, 24_640)), (60, (69, 17_130), (79, 19_560))):
+        _, answer = ask(capsys, "hercules", "--set", f"node_types.skylake.available={stock}")
+        static, greedy = answer["static"], answer["baselines"]["greedy"]
+        assert answer["optimal"]
+        assert (static["num_nodes"], static["power_w"]) == plan
+        assert (greedy["num_nodes"], greedy["power_w"]) == other
