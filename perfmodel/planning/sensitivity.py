@@ -114,6 +114,9 @@ class LatencyBudget:
     bands_s : mapping of float to Band
         Latency by percentile with service times shorter and longer by their error; none where that is not
         known. [s]
+    sure_s : mapping of float to Band
+        The same with them shorter and longer by as much as the SLA's confidence asks: each end is passed
+        with the rest of that only, and the verdict turns where one is the limit. [s]
     responses : mapping of float to (float or None)
         By percentile, per cent of latency for each per cent of service time; None where unstable. [1]
     to_saturation : float
@@ -122,6 +125,7 @@ class LatencyBudget:
     """
 
     bands_s: Mapping[float, Band]
+    sure_s: Mapping[float, Band]
     responses: Mapping[float, float | None]
     to_saturation: float
 
@@ -251,20 +255,35 @@ class OtherTimes:
         return {percentile: order_statistic(ordered_s, percentile) for percentile in self._wanted}
 
 
-def latency_budget(times: OtherTimes, run: RunResult, errors: Errors) -> LatencyBudget | None:
-    """Say what a run's percentiles are with other service times; None where the run is unstable."""
+def latency_budget(
+    times: OtherTimes, run: RunResult, errors: Errors, *, quantile: float = 1.0
+) -> LatencyBudget | None:
+    """Say what a run's percentiles are with other service times; None where the run is unstable.
+
+    Parameters
+    ----------
+    quantile : float
+        Of the standard normal law at the confidence that is asked for.
+    """
     if run.record is None or not run.is_stable:
         return None
-    shorter, longer, *steps = times.all_percentiles_s((errors.shorter, errors.longer, *SCALES_OF_STEP))
+    surely = (errors.at(-quantile * errors.spread), errors.at(quantile * errors.spread))
+    shorter, longer, least, most, *steps = times.all_percentiles_s(
+        (errors.shorter, errors.longer, *surely, *SCALES_OF_STEP)
+    )
     bands: dict[float, Band] = {}
+    sure: dict[float, Band] = {}
     responses: dict[float, float | None] = {}
     for percentile, value in times.intervals.items():
         low, high = (None if ends is None else ends[percentile] for ends in (shorter, longer))
         if errors.known:
             bands[percentile] = (low, high)
+            low, high = (None if ends is None else ends[percentile] for ends in (least, most))
+            sure[percentile] = (low, high)
         at_steps = (None if ends is None else ends[percentile] for ends in steps)
         responses[percentile] = _response(value.value_s, *at_steps)
-    return LatencyBudget(bands_s=bands, responses=responses, to_saturation=1.0 / max(run.contended) - 1.0)
+    to_saturation = 1.0 / max(run.contended) - 1.0
+    return LatencyBudget(bands_s=bands, sure_s=sure, responses=responses, to_saturation=to_saturation)
 
 
 def rate_budget(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import expm1, inf, log
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.table_node import TableNode
+from perfmodel.planning.verdict import quantile
 from perfmodel.report.error_budget import (
     deciding_lines,
     error_source,
@@ -27,6 +30,9 @@ from perfmodel.report.tables import (
 )
 from perfmodel.sim.run import RunResult
 from perfmodel.units import MS
+
+AMPLIFIED = 1.5
+"""How many times the service times' error a percentile's has to be, in logarithms, for a line. [1]"""
 
 VERDICTS = {
     "meets_sla": "[bold green]meets the SLA[/]",
@@ -129,6 +135,7 @@ def _figures(result: Prediction) -> Table:
     for percentile, interval in run.percentiles.items():
         known = "" if run.worst is not None else _known(result, percentile)
         table.add_row(f"p{100 * percentile:g}", f"{interval_ms(interval)}{known}")
+    _add_sure(table, result)
     if result.steady is not None:
         table.add_row("without scatter and pauses", _steady(result.steady))
     if traffic.outside is not None and run.on_node is not None:
@@ -169,6 +176,24 @@ def _steady(run: RunResult) -> str:
         f"p{100 * percentile:g} {number(run.percentiles[percentile].value_s / MS)}" for percentile in TAIL
     )
     return f"{', '.join(parts)} ms"
+
+
+def _add_sure(table: Table, result: Prediction) -> None:
+    """Where the queue makes more of the service times' error than it is: how far that reaches, surely."""
+    sla, budget = result.question.sla, result.latency_budget
+    band = None if budget is None else budget.sure_s.get(sla.percentile)
+    spread = quantile(sla.confidence) * result.errors.spread
+    if band is None or band[0] is None or spread == 0.0:
+        return
+    weight = inf if band[1] is None else 0.5 * log(band[1] / band[0]) / spread
+    if weight < AMPLIFIED:
+        return
+    much = (
+        "an overload is within them" if band[1] is None else f"the load makes {number(weight, 2)} times of it"
+    )
+    sure = f"{number(100 * sla.confidence)} %"
+    by = f"{100 * expm1(spread):.2g} % of service time either way"
+    table.add_row(f"p{100 * sla.percentile:g}, each end with {sure}", f"{latency_band(band)}; {by}: {much}")
 
 
 def _known(result: Prediction, percentile: float) -> str:

@@ -164,7 +164,7 @@ def describe(
         errors=errors,
         run=run,
         greatest=greatest,
-        latency_budget=latency_budget(times, run, errors),
+        latency_budget=latency_budget(times, run, errors, quantile=quantile(question.sla.confidence)),
         rate_budget=budget,
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),

@@ -315,6 +315,12 @@ def latency_bands_ms(budget: LatencyBudget | None) -> dict[float, JsonBand]:
     return {percentile: [ms(end) for end in band] for percentile, band in budget.bands_s.items()}
 
 
+def sure_band_ms(budget: LatencyBudget | None, percentile: float) -> JsonBand | None:
+    """A percentile between ends that it passes with one less the SLA's confidence each. [ms]"""
+    band = None if budget is None else budget.sure_s.get(percentile)
+    return None if band is None else [ms(end) for end in band]
+
+
 def reported_bands_ms(budget: LatencyBudget | None) -> ReportedBandsMs:
     """The same of the percentiles that every document holds, by their keys. [ms]"""
     bands = latency_bands_ms(budget)

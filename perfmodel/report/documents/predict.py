@@ -40,6 +40,7 @@ from perfmodel.report.documents.parts import (
     reported_ms,
     sensitivity,
     sla_asked,
+    sure_band_ms,
     value_ms,
     values_ms,
 )
@@ -57,6 +58,7 @@ class SlaDocument(SlaAsked):
     predicted_ms: float | None
     ci95_ms: JsonBand | None
     calibration_band_ms: JsonBand | None
+    confidence_band_ms: JsonBand | None
 
 
 @document
@@ -164,6 +166,7 @@ def predict_document(result: Prediction) -> PredictDocument:
             "predicted_ms": value_ms(at_sla),
             "ci95_ms": ci_ms(at_sla),
             "calibration_band_ms": latency_bands_ms(result.latency_budget).get(question.sla.percentile),
+            "confidence_band_ms": sure_band_ms(result.latency_budget, question.sla.percentile),
         },
         "worst_window": _worst_window(run.worst),
         "share_within_sla": run.within_share,

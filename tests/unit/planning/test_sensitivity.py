@@ -32,7 +32,7 @@ def budget_of(queue: TextbookQueue, errors: Errors = NO_CARD) -> LatencyBudget |
 
 def run_of(queue: TextbookQueue) -> tuple[RunResult, OtherTimes]:
     run = run_until_precise(queue.traffic, queue.service, queue.policy, SETTINGS, percentile=0.95)
-    wanted = (0.5, 0.95, 0.99)
+    wanted = (0.5, 0.95, 0.99, 0.999)
     return run, OtherTimes(queue.traffic, queue.service, queue.policy, run, wanted, seed=SETTINGS.seed)
 
 
@@ -47,8 +47,9 @@ def test_a_percentile_of_mm1_responds_as_its_closed_form() -> None:
     # -ln(1 - p) / (mu - lambda): its relative derivative by the service time is 1 / (1 - rho).
     budget = budget_of(exponential_queue(0.5, 1))
     assert budget is not None
-    for response in budget.responses.values():
-        assert response == pytest.approx(2.0, rel=0.05)
+    for percentile, response in budget.responses.items():
+        # Of 100,000 queries a hundred lie beyond p99.9, which leaves its response to chance.
+        assert response == pytest.approx(2.0, rel=0.05 if percentile < 0.999 else 0.25)
     assert budget.to_saturation == pytest.approx(1.0)
 
 
