@@ -192,7 +192,7 @@ def _add_sure(table: Table, result: Prediction) -> None:
         "an overload is within them" if band[1] is None else f"the load makes {number(weight, 2)} times of it"
     )
     sure = f"{number(100 * sla.confidence)} %"
-    by = f"{100 * expm1(spread):.2g} % of service time either way"
+    by = f"{number(100 * expm1(spread), 2)} % of service time either way"
     table.add_row(f"p{100 * sla.percentile:g}, each end with {sure}", f"{latency_band(band)}; {by}: {much}")
 
 
