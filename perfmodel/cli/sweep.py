@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.answering import show
+from perfmodel.cli.answering import page_path, show, write_page
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -78,8 +78,8 @@ def sweep(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a row a point: .csv, .parquet or .json. Killed before its end, the same command "
-            "goes on with what is finished.",
+            help="Write a row a point: .csv, .parquet or .json; or a page: .html. Killed before its end, the "
+            "same command goes on with what is finished.",
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it: .svg, .png or .pdf.")] = None,
@@ -113,7 +113,10 @@ def sweep(
         raise InputError("--metric: expected --plot FILE with it")
     if plot is not None:
         require_writable(plot, PLOTS, "--plot")
-    if out is not None:
+    is_page = out is not None and out.suffix.lower() in (".html", ".htm")
+    if is_page:
+        page_path(out)
+    elif out is not None:
         require_writable(out)
     asking = asking_of(
         the_scenario(names, scenario),
@@ -137,7 +140,11 @@ def sweep(
         table = table_of(asking.name, asking.question, keys, found.rows, fronts, found.files)
         if plot is not None:
             write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
-        if out is not None:
+        if out is not None and is_page:
+            from perfmodel.report.pages.made import document_html  # few sweeps become a page of HTML
+
+            write_page(out, document_html(sweep_document(table)))
+        elif out is not None:
             write_file(out, table_bytes(out, table.rows, lambda: sweep_document(table)))
         journal.drop()
     show(lambda: sweep_document(table), lambda: sweep_page(table), as_json=as_json)
