@@ -244,10 +244,13 @@ def bars(
     thick, gap = 12.0, 10.0
     per_group = thick * max(1, len(heights)) + gap
     canvas = Canvas(title, text)
+    own = {
+        mark: list(heights).index(name) for mark in marks for name in heights if mark.startswith(f"{name},")
+    }
     entries = [(colour(i), name) for i, name in enumerate(heights)]
-    entries += [("var(--ink)", f"| {name}") for name in marks]
+    entries += [("var(--ink)", name) for name in dict.fromkeys(_mark_name(mark, own) for mark in marks)]
     top = canvas.legend(entries, 0.0) + 8.0
-    left = min(150.0, 10.0 + CHARACTER * max((len(group) for group in groups), default=4))
+    left = min(170.0, 14.0 + 7.8 * max((len(group) for group in groups), default=4))
     canvas.height = top + per_group * len(groups) + BOTTOM
     values = [v for each in (*heights.values(), *marks.values()) for v in each if v is not None]
     x = _axis(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)
@@ -265,11 +268,14 @@ def bars(
                 continue
             long = max(0.0, x.at(value) - left)
             canvas.rect(left, y + thick * i, long, thick - 1.0, colour(i))
-            if len(heights) <= 3:
+            if len(heights) <= 3 and not marks:
                 canvas.words(left + long + 4.0, y + thick * i + 10.0, number(value), kind="dim")
-        for each in marks.values():
+        for mark, each in marks.items():
             if (value := each[g]) is not None:
-                canvas.rect(x.at(value) - 1.5, y - 2.0, 3.0, per_group - gap + 3.0, "var(--ink)")
+                begin, high = (y - 2.0, per_group - gap + 3.0)
+                if mark in own:
+                    begin, high = (y + thick * own[mark] - 1.0, thick + 1.0)
+                canvas.rect(x.at(value) - 1.5, begin, 3.0, high, "var(--ink)")
     rows = [
         [group, *(number(each[g], 4) for each in (*heights.values(), *marks.values()))]
         for g, group in enumerate(groups)
@@ -386,6 +392,11 @@ def heatmap(
         if (i, j) in values
     ]
     return canvas.done([y_label, x_label, title], rows)
+
+
+def _mark_name(mark: str, own: Mapping[str, int]) -> str:
+    """What the legend calls a mark: of one that belongs to a bar, what follows the bar's name."""
+    return mark.partition(",")[2].strip() if mark in own else mark
 
 
 def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
