@@ -161,9 +161,9 @@ def documents(kind: Kind) -> list[Document]:
 
 def _with_launches(profiles: Sequence[Document]) -> Document:
     """An accelerator whose operators were measured, with all that goes with it."""
-    card = copy.deepcopy(next(profile for profile in profiles if profile["kind"] == "gpu"))
+    card = copy.deepcopy(next(profile for profile in profiles if profile.get("kind") == "gpu"))
     measured = next(
-        stack for profile in profiles for stack in profile["stacks"].values() if stack.get("surfaces")
+        stack for profile in profiles for stack in profile.get("stacks", {}).values() if stack.get("surfaces")
     )
     stack = card["stacks"][card["default_stack"]]
     source = "measured: nowhere"
