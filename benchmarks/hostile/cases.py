@@ -22,12 +22,13 @@ from benchmarks.hostile.running import Case
 from benchmarks.hostile.values import TEXTS, VALUES, contents
 from perfmodel.cli.commands import _app
 
-KINDS: tuple[Kind, ...] = ("scenario", "model", "profile")
+KINDS: tuple[Kind, ...] = ("scenario", "model", "profile", "derived")
 
 _ASKED: dict[Kind, tuple[str, ...]] = {
     "scenario": ("predict", "--json", "--extrapolate", "-s", "file.yaml"),
     "model": ("latency", "--json", "--extrapolate", "--on", "skylake", "-b", "1,64", "-m", "file.yaml"),
     "profile": ("latency", "--json", "--extrapolate", "-m", "ncf", "-b", "1,64", "--on", "file.yaml"),
+    "derived": ("latency", "--json", "--extrapolate", "-m", "ncf", "-b", "1,64", "--on", "file.yaml"),
 }
 
 _QUICK = ("simulation={seed: 1, precision: 0.1, min_queries: 1000, max_queries: 20000}",)
@@ -46,6 +47,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "plan": ("two_services",),
     "observe": ("trace.csv",),
     "trace": ("show", "trace.csv"),
+    "profile": ("new", "--base", "skylake", "--out", "mine.yaml"),
     "explain": ("ncf_skylake", "--set", *_QUICK),
     "diff": ("ncf_skylake", "ncf_broadwell", "--set", *_QUICK),
     "list": ("models",),

@@ -14,21 +14,49 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from benchmarks.hostile.values import LADDER
+from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.scenario import Scenario
+from perfmodel.loading.derived_profile import DerivedFile
 from perfmodel.loading.expectations import Expectations, keys_of
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import shipped_directory
 from perfmodel.loading.yaml_source import parse_yaml
 from perfmodel.loading.yaml_tree import KeyPath, Listing, Section, YamlSource
 
-Kind = Literal["scenario", "model", "profile"]
+Kind = Literal["scenario", "model", "profile", "derived"]
 Document = dict[str, Any]
 
 _DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 
-TYPES: dict[Kind, type[BaseModel]] = {"scenario": Scenario, "model": RecModel, "profile": ProfileFile}
+TYPES: dict[Kind, type[BaseModel]] = {
+    "scenario": Scenario,
+    "model": RecModel,
+    "profile": ProfileFile,
+    "derived": DerivedFile,
+}
 _DISCRIMINATORS = ("kind", "name", "process", "distribution")
+_EVERY_CHANGE: Document = {
+    "name": "mine",
+    "base": "skylake",
+    "description": "a machine",
+    "stacks": ["hpca2020"],
+    "changes": {
+        "clock_ratio": 1.1,
+        "sockets": 2,
+        "cores_per_socket": 28,
+        "peak_gflop_per_s": 200,
+        "l2_kib_per_core": 1024,
+        "l3_mib_per_socket": 38.5,
+        "l3_policy": {"value": "exclusive", "source": "datasheet: the maker"},
+        "memory_gib": 256,
+        "memory_gb_per_s_per_socket": 128,
+        "tdp_w": 250,
+        "idle_w": 80,
+        "peak_w": 250,
+    },
+    "costs": {"fc_call_us": {"value": 4.0, "source": "assumed: a newer framework"}},
+}
 _MOST_ENTRIES = 2
 """Entries of a list that are kept: the others have the same keys."""
 
@@ -148,15 +176,39 @@ def targets(kind: Kind) -> list[Target]:
 
 def documents(kind: Kind) -> list[Document]:
     """Shipped files, cut short, and what they leave out."""
+    folder = shipped_directory("profile" if kind == "derived" else kind)
     shipped = [
         _thinned(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
-        for path in sorted(shipped_directory(kind).glob("*.yaml"))
+        for path in sorted(folder.glob("*.yaml"))
     ]
+    if kind in ("profile", "derived"):
+        shipped = [document for document in shipped if ("base" in document) == (kind == "derived")]
+    if kind == "derived":
+        return [*shipped, _EVERY_CHANGE]
     if kind == "scenario":
         quick = next(document for document in shipped if document.get("model") == "ncf")
         shipped += [_merged(quick, variant) for variant in _VARIANTS]
         return [{**document, "simulation": _SETTINGS} for document in shipped]
-    return [*shipped, _EVERY_OPERATOR] if kind == "model" else [*shipped, _with_launches(shipped)]
+    if kind == "model":
+        return [*shipped, _EVERY_OPERATOR]
+    return [*shipped, _with_launches(shipped), _with_ways(shipped)]
+
+
+def _with_ways(profiles: Sequence[Document]) -> Document:
+    """A CPU whose modules were measured beside the flat list of calls."""
+    core = copy.deepcopy(next(profile for profile in profiles if profile["name"] == "broadwell"))
+    source = "measured: nowhere"
+    core["stacks"][core["default_stack"]]["served"] = {
+        "eager": {
+            "describes": "modules",
+            "law_ns": dict.fromkeys(MODULE_TERMS, 1.0),
+            "relative_error": {"value": 0.1, "source": source},
+            "passes": 40,
+            "source": source,
+        }
+    }
+    core["stacks"][core["default_stack"]]["derived_from"] = "nowhere"
+    return core
 
 
 def _with_launches(profiles: Sequence[Document]) -> Document:
