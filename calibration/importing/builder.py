@@ -193,6 +193,8 @@ class Builder:
         """What operators can read of a value: parameters as a result of their own, ids as numbers."""
         if isinstance(value, Index):
             result = self.indices(value)
+            if value.result is None:
+                return result
             whole = int(value.elements)
             same = result.shape.elements == whole and result.scope == value.scope
             return result if same or not whole else Part(result, whole, value.key, value.scope)
@@ -202,21 +204,22 @@ class Builder:
 
     def _learned(self, value: Constant) -> Value:
         """Parameters that are read as if they were activations: the same for all items."""
-        width = value.shape[-1]
         elements = prod(value.shape) // (self.batch_size if value.items else 1)
-        name = value.name or f"constant_{len(self._parameters)}"
+        width = value.shape[-1] if value.name else 1  # what sizes alone make, a range or zeros, is no weight
+        name = value.name or "made"
         if name not in self._parameters:
             self._parameters[name] = self.emit(
                 ops.Parameters,
                 "parameters",
                 name,
                 kind="parameters",
-                length=max(1, elements // width),
+                length=max(1, elements // width) if value.name else 1,
                 width=min(width, elements),
                 scope="query",
             )
         result = self._parameters[name]
-        return Part(result, elements, (), "item") if value.items else result
+        whole = result.elements == elements and not value.items
+        return result if whole else Part(result, elements, value.key, "item" if value.items else "query")
 
     def label(self, node: fx.Node, weight: AnyValue | None = None) -> str:
         """Name of the module that holds the weight, else of the node."""

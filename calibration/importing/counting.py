@@ -39,6 +39,11 @@ def _recurrent(x: Shape, w_input: Shape, w_hidden: Shape, *_: Any, **__: Any) ->
     return 2 * math.prod(x[:-1]) * (math.prod(w_input) + math.prod(w_hidden))
 
 
+def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    """Scores and weighted sums, none of which is left out for a mask."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
 def _missing() -> dict[Any, Any]:
     """Counts of the products that torch's counter leaves out."""
     counts = {
@@ -48,6 +53,7 @@ def _missing() -> dict[Any, Any]:
         "vdot": _matrix_first,
         "_trilinear": _trilinear,
         "mkldnn_rnn_layer": _recurrent,
+        "_scaled_dot_product_flash_attention_for_cpu": _attention,
     }
     return {getattr(aten, name): count for name, count in counts.items() if hasattr(aten, name)}
 

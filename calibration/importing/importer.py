@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from calibration.documents import VERSION, ImportDocument
 from calibration.importing.builder import Builder, as_name
@@ -239,7 +240,8 @@ def _attempt(example: Example, variant: Example, name: str, counted: Counted) ->
     except PerfplanError:
         raise
     except Exception as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        first = " ".join(lines[1:3] if isinstance(error, ValidationError) else lines[:1])
         raise InputError(
             f"{example.target}: the module could not be read: {type(error).__name__}: {first}"
         ) from error

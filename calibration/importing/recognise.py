@@ -47,6 +47,11 @@ _OF_IDS = frozenset(
 """Calls whose handlers know what to do with ids."""
 _CHECKS = ("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose", "_assert_async", "sym_size")
 """Calls that hand a number to Python; they compute no tensor."""
+_MAKING = frozenset(
+    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full "
+    "new_empty new_tensor zeros ones full empty arange eye linspace scalar_tensor bernoulli".split()
+)
+"""Calls that make a tensor of a given size, whatever is in the one that they are given."""
 _EXPANDING = ("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile")
 _LOOKUPS = ("embedding", "embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
 
@@ -100,6 +105,12 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if call_name(node) in _CHECKS:
         _require_no_branch(node, given)
         return Constant(())
+    if call_name(node) in _MAKING:
+        to.scope = _scope(node, leaves, to)
+        made = node.meta.get("val")
+        whole = isinstance(made, torch.Tensor) and holds_ids(made)
+        items = to.scope == "item" and to.are_items(shape_of(node))
+        return Constant(shape_of(node), items=items, is_index=whole)
     active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves)
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):

@@ -128,7 +128,13 @@ def _join_lookups(operators: Operators, shapes: Shapes) -> Operators:  # noqa: A
             tables = [table for name in run for table in _tables(by_name[name])]
             by_name[run[0]] = first.model_copy(update={"tables": _counted(tables)})
             merged |= dict.fromkeys(run[1:], run[0])
-    kept = [operator for operator in by_name.values() if operator.name not in merged]
+    last = {first: name for name, first in merged.items()}  # whose ids all members' are known by
+    kept: Operators = []
+    for name, operator in by_name.items():
+        if name not in merged and name not in last:
+            kept.append(operator)
+        elif last.get(merged.get(name, "")) == name:
+            kept.append(by_name[merged[name]])
     return with_common_names(_drop_repeats(kept, merged), merged)
 
 

@@ -1,0 +1,86 @@
+"""Import every model of one library, in that library's environment; a line of JSON each."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from calibration.importing.counting import count
+from calibration.importing.factory import Example, load_example
+from calibration.importing.importer import import_example
+from perfmodel.errors import InputError
+
+LIBRARIES = ("deepctr", "rechub", "recbole", "fuxictr", "torchrec", "xtransformers")
+
+
+def measured(library: str, name: str) -> dict[str, Any]:
+    """Counts on the module beside those of its file, or why there is no file."""
+    row: dict[str, Any] = {"library": library, "model": name}
+    try:
+        example = load_example(f"benchmarks.public_models.{library}:MODELS_{name}")
+    except InputError as error:
+        return row | {"not_run": str(error)}
+    row |= on_module(example)
+    try:
+        result = import_example(example, "model")
+    except InputError as error:
+        return row | {"refused": str(error)}
+    model, items = result.model, example.batch_size
+    return row | {
+        "flop": result.product_flop_per_item,
+        "rows": model.lookups_per_item + model.lookups_per_query / items,
+        "row_bytes": model.embedding_bytes_per_item + model.embedding_bytes_per_query / items,
+        "table_bytes": model.embedding_bytes,
+        "parameter_bytes": model.embedding_bytes + model.dense_parameter_bytes,
+        "query_share": _query_share(result, items),
+    }
+
+
+def on_module(example: Example) -> dict[str, Any]:
+    """What torch and hooks count on the module, shared out over the example's items."""
+    counted, items = count(example), example.batch_size
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        example.module(*example.inputs)
+    tensors = {id(tensor): tensor for tensor in example.module.parameters()}
+    return {
+        "items": items,
+        "torch_flop": counter.get_total_flops() / items,
+        "counted_flop": counted.flop / items,
+        "counted_rows": counted.rows / items,
+        "counted_row_bytes": counted.row_bytes / items,
+        "module_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+    }
+
+
+def _query_share(result: Any, items: int) -> float:
+    """Share of the products that are the query's. [1]"""
+    from calibration.importing.importer import product_flop_per_item
+
+    whole, alone = product_flop_per_item(result.model, items), product_flop_per_item(result.model, 10**12)
+    return 1 - alone / whole if whole else 0.0
+
+
+def main(library: str, chosen: list[str]) -> None:
+    """Print a line for each model."""
+    module = importlib.import_module(f"benchmarks.public_models.{library}")
+    for name, factory in module.MODELS.items():
+        if chosen and name not in chosen:
+            continue
+        torch.manual_seed(1)
+        setattr(module, f"MODELS_{name}", factory)
+        with redirect_stdout(sys.stderr):
+            try:
+                row = measured(library, name)
+            except Exception as error:  # a traceback is what must not happen: it is counted as one
+                row = {"library": library, "model": name, "traceback": f"{type(error).__name__}: {error}"}
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
