@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def _flat(name: str, **options: Any) -> Factory:
         columns = [SparseFeat(f"id{i}", ROWS, embedding_dim=8) for i in range(FIELDS)]
         columns += [DenseFeat(f"dense{i}", 1) for i in range(DENSE)]
         kind = getattr(models, name)
-        model = kind(columns, columns, device="cpu", **options) if name != "MMOE" else kind(columns, **options)
+        model = kind(columns, columns, device="cpu", **options)
         ids = torch.randint(0, ROWS, (BATCH, FIELDS)).float()
         return model, (torch.cat([ids, torch.rand(BATCH, DENSE)], 1),)
 
@@ -55,24 +56,6 @@ def _behaviours(name: str, **options: Any) -> Factory:
     return made
 
 
-MODELS: dict[str, Factory] = {
-    **{
-        name: _flat(name)
-        for name in ("WDL", "DeepFM", "xDeepFM", "AFM", "NFM", "PNN", "DCN", "DCNMix", "AutoInt", "ONN", "FiBiNET")
-        + ("IFM", "DIFM", "AFN", "MLR", "CCPM")
-        if name not in ("PNN", "CCPM")
-    },
-    "PNN": lambda: _alone("PNN"),
-    "CCPM": lambda: _alone("CCPM"),
-    "DIN": _behaviours("DIN"),
-    "DIEN": _behaviours("DIEN"),
-    "MMOE": lambda: _tasks("MMOE"),
-    "PLE": lambda: _tasks("PLE"),
-    "ESMM": lambda: _tasks("ESMM"),
-    "SharedBottom": lambda: _tasks("SharedBottom"),
-}
-
-
 def _alone(name: str) -> tuple[Any, tuple[Any, ...]]:
     from deepctr_torch import models
     from deepctr_torch.inputs import SparseFeat
@@ -94,3 +77,29 @@ def _tasks(name: str) -> tuple[Any, tuple[Any, ...]]:
     )
     ids = torch.randint(0, ROWS, (BATCH, FIELDS)).float()
     return model, (torch.cat([ids, torch.rand(BATCH, DENSE)], 1),)
+
+
+_FLAT = [
+    "WDL",
+    "DeepFM",
+    "xDeepFM",
+    "NFM",
+    "DCN",
+    "DCNMix",
+    "AutoInt",
+    "ONN",
+    "FiBiNET",
+    "IFM",
+    "DIFM",
+    "AFN",
+    "MLR",
+]
+MODELS: dict[str, Factory] = {
+    **{name: _flat(name) for name in _FLAT},
+    "PNN": lambda: _alone("PNN"),
+    "AFM": lambda: _alone("AFM"),
+    "CCPM": lambda: _alone("CCPM"),
+    "DIN": _behaviours("DIN"),
+    "DIEN": _behaviours("DIEN"),
+    **{name: partial(_tasks, name) for name in ("MMOE", "PLE", "ESMM", "SharedBottom")},
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -38,40 +39,44 @@ def _features() -> tuple[list[Any], list[Any], list[Any], dict[str, torch.Tensor
     return dense, sparse, histories, x
 
 
-def _made(build: Callable[[Any, list[Any], list[Any], list[Any]], nn.Module]) -> Factory:
+def _made(build: Callable[[Any, Any], nn.Module]) -> Factory:
     def made() -> tuple[Any, tuple[Any, ...]]:
         from torch_rechub.models import matching, multi_task, ranking
 
-        space = {name: getattr(module, name) for module in (ranking, matching, multi_task) for name in dir(module)}
-        dense, sparse, histories, x = _features()
-        return _Dict(build(type("Models", (), space), dense, sparse, histories)), (x,)
+        space = {
+            name: getattr(module, name) for module in (ranking, matching, multi_task) for name in dir(module)
+        }
+        dense, sparse, history, x = _features()
+        features = SimpleNamespace(dense=dense, sparse=sparse, history=history)
+        return _Dict(build(SimpleNamespace(**space), features)), (x,)
 
     return made
 
 
 MODELS: dict[str, Factory] = {
-    "WideDeep": _made(lambda m, d, s, h: m.WideDeep(d, s, MLP)),
-    "DeepFM": _made(lambda m, d, s, h: m.DeepFM(s + d, s, MLP)),
-    "DCN": _made(lambda m, d, s, h: m.DCN(s, 3, MLP)),
-    "DCNv2": _made(lambda m, d, s, h: m.DCNv2(s, 3, MLP)),
+    "WideDeep": _made(lambda m, f: m.WideDeep(f.dense, f.sparse, MLP)),
+    "DeepFM": _made(lambda m, f: m.DeepFM(f.sparse + f.dense, f.sparse, MLP)),
+    "DCN": _made(lambda m, f: m.DCN(f.sparse, 3, MLP)),
+    "DCNv2": _made(lambda m, f: m.DCNv2(f.sparse, 3, MLP)),
     "DCNv2_mixed": _made(
-        lambda m, d, s, h: m.DCNv2(s, 3, MLP, use_low_rank_mixture=True, low_rank=8, num_experts=4)
+        lambda m, f: m.DCNv2(f.sparse, 3, MLP, use_low_rank_mixture=True, low_rank=8, num_experts=4)
     ),
-    "EDCN": _made(lambda m, d, s, h: m.EDCN(s, 3, {"dims": [], "activation": "relu", "dropout": 0.0})),
-    "AFM": _made(lambda m, d, s, h: m.AFM(s, s, DIM, 8)),
-    "AutoInt": _made(lambda m, d, s, h: m.AutoInt(s, d, num_layers=2, num_heads=2, mlp_params=MLP)),
-    "FiBiNet": _made(lambda m, d, s, h: m.FiBiNet(s, MLP)),
-    "DeepFFM": _made(lambda m, d, s, h: m.DeepFFM(s, s, 4, MLP)),
-    "DIN": _made(lambda m, d, s, h: m.DIN(s[1:], h, s[:1], MLP, {"dims": [16], "activation": "dice"})),
-    "BST": _made(lambda m, d, s, h: m.BST(s[1:], h, s[:1], MLP, num_heads=2, num_layers=1)),
+    "EDCN": _made(lambda m, f: m.EDCN(f.sparse, 3, {"dims": [], "activation": "relu", "dropout": 0.0})),
+    "AFM": _made(lambda m, f: m.AFM(f.sparse, DIM, 8)),
+    "AutoInt": _made(lambda m, f: m.AutoInt(f.sparse, f.dense, num_layers=2, num_heads=2, mlp_params=MLP)),
+    "FiBiNet": _made(lambda m, f: m.FiBiNet(f.sparse, MLP)),
+    "DIN": _made(
+        lambda m, f: m.DIN(f.sparse[1:], f.history, f.sparse[:1], {"dims": [32, 16]}, {"dims": [16]})
+    ),
+    "BST": _made(lambda m, f: m.BST(f.sparse[1:], f.history, f.sparse[:1], MLP, nhead=2, num_layers=1)),
     "SharedBottom": _made(
-        lambda m, d, s, h: m.SharedBottom(s + d, ["classification"] * 2, MLP, [MLP, MLP])
+        lambda m, f: m.SharedBottom(f.sparse + f.dense, ["classification"] * 2, MLP, [MLP, MLP])
     ),
-    "MMOE": _made(lambda m, d, s, h: m.MMOE(s + d, ["classification"] * 2, 4, MLP, [MLP, MLP])),
-    "PLE": _made(lambda m, d, s, h: m.PLE(s + d, ["classification"] * 2, 1, 2, 1, MLP, [MLP, MLP])),
-    "ESMM": _made(lambda m, d, s, h: m.ESMM(s[:3], s[3:], MLP, MLP)),
-    "AITM": _made(lambda m, d, s, h: m.AITM(s + d, 2, MLP, [MLP, MLP])),
-    "DSSM": _made(lambda m, d, s, h: m.DSSM(s[:3], s[3:], MLP, MLP)),
+    "MMOE": _made(lambda m, f: m.MMOE(f.sparse + f.dense, ["classification"] * 2, 4, MLP, [MLP, MLP])),
+    "PLE": _made(lambda m, f: m.PLE(f.sparse + f.dense, ["classification"] * 2, 1, 2, 1, MLP, [MLP, MLP])),
+    "ESMM": _made(lambda m, f: m.ESMM(f.sparse[:3], f.sparse[3:], MLP, MLP)),
+    "AITM": _made(lambda m, f: m.AITM(f.sparse + f.dense, 2, MLP, [MLP, MLP])),
+    "DSSM": _made(lambda m, f: m.DSSM(f.sparse[:3], f.sparse[3:], MLP, MLP)),
 }
 
 

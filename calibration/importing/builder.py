@@ -26,7 +26,7 @@ from calibration.importing.values import (
 from perfmodel.domain import operators as ops
 from perfmodel.domain.model import DENSE, QUERY_DENSE
 from perfmodel.domain.operators import Operator, Shape
-from perfmodel.domain.shapes import OperatorBase
+from perfmodel.domain.shapes import OperatorBase, Precision
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_LETTERS = 48
@@ -57,6 +57,8 @@ class Builder:
         Whether a size that is a multiple of `batch_size` can only mean items.
     scope : {"item", "query"}
         Of the call at hand.
+    precision : str
+        Of what it gives.
     """
 
     batch_size: int
@@ -65,6 +67,7 @@ class Builder:
     dense_features: int = 0
     query_dense_features: int = 0
     scope: Scope = "item"
+    precision: Precision = "fp32"
     operators: list[Operator] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
@@ -88,6 +91,8 @@ class Builder:
         scope = fields.pop("scope", self.scope)
         if scope == "query":
             fields["scope"] = scope
+        if self.precision != "fp32":
+            fields["precision"] = self.precision
         operator = type_(name=name, **fields)
         shape = operator.output_shape(self.shapes)
         self.operators.append(operator)  # type: ignore[arg-type]  # every kind is one of the union
@@ -297,6 +302,19 @@ def shape_of(node: Any) -> tuple[int, ...]:
     """Shape of a node's result in the example; empty where it is no tensor."""
     value = node.meta.get("val") if isinstance(node, fx.Node) else None
     return tuple(int(size) for size in value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+_PRECISIONS: Mapping[torch.dtype, Precision] = {
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int8: "int8",
+    torch.qint8: "int8",
+}
+
+
+def precision_of(tensor: object) -> Precision:
+    """Precision that operators say of a result; ids and truth values count as numbers of four bytes."""
+    return _PRECISIONS.get(tensor.dtype, "fp32") if isinstance(tensor, torch.Tensor) else "fp32"
 
 
 def holds_ids(tensor: torch.Tensor) -> bool:

@@ -23,7 +23,13 @@ def fold_cross(operators: Operators, shapes: Shapes) -> Operators:
         previous = by_name.get(before)
         if first == before and shapes[first].length == 1:
             cross = ops.Cross(
-                name=op.name, kind="cross", input=first, num_layers=1, rank=rank, scope=op.scope
+                name=op.name,
+                kind="cross",
+                input=first,
+                num_layers=1,
+                rank=rank,
+                scope=op.scope,
+                precision=op.precision,
             )
         elif (
             isinstance(previous, ops.Cross)
@@ -135,6 +141,7 @@ def _attention(
         head_dim=head,
         fused=fused,
         scope=out.scope,
+        precision=out.precision,
     ), parts
 
 
@@ -169,4 +176,4 @@ def _plain(layer: ops.Mlp | None) -> bool:
 
 
 def _of_one_scope(names: Iterable[str], by_name: Mapping[str, Operator]) -> bool:
-    return len({by_name[name].scope for name in names}) == 1
+    return len({(by_name[name].scope, by_name[name].precision) for name in names}) == 1

@@ -12,7 +12,15 @@ import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves, tree_map
 
-from calibration.importing.builder import Builder, Unmodelled, holds_ids, is_activation, scopes_of, shape_of
+from calibration.importing.builder import (
+    Builder,
+    Unmodelled,
+    holds_ids,
+    is_activation,
+    precision_of,
+    scopes_of,
+    shape_of,
+)
 from calibration.importing.calls import CALLS
 from calibration.importing.capture import Graph
 from calibration.importing.counting import flop_counter
@@ -48,8 +56,29 @@ _OF_IDS = frozenset(
 _CHECKS = ("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose", "_assert_async", "sym_size")
 """Calls that hand a number to Python; they compute no tensor."""
 _MAKING = frozenset(
-    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full "
-    "new_empty new_tensor zeros ones full empty arange eye linspace scalar_tensor bernoulli".split()
+    [
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "empty_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "new_tensor",
+        "zeros",
+        "ones",
+        "full",
+        "empty",
+        "arange",
+        "eye",
+        "linspace",
+        "scalar_tensor",
+        "bernoulli",
+    ]
 )
 """Calls that make a tensor of a given size, whatever is in the one that they are given."""
 _EXPANDING = ("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile")
@@ -96,6 +125,7 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         is_index = isinstance(tensor, torch.Tensor) and holds_ids(tensor)
         name = to.weights.get(node.name, "")
         return Constant(shape_of(node), name, size, is_index=is_index and name not in graph.parameters)
+    to.precision = precision_of(next(iter(tree_leaves(node.meta.get("val"))), None))
     given = [_resolved(argument, to) for argument in node.args]
     named = {key: _resolved(argument, to) for key, argument in node.kwargs.items()}
     leaves = [leaf for leaf in tree_leaves([given, named]) if leaf is not None]

@@ -72,7 +72,7 @@ def _fold_activations(operators: Operators, shapes: Shapes) -> Operators:  # noq
         if not isinstance(op, ops.Activation):
             continue
         layer = by_name.get(op.input)
-        if isinstance(layer, ops.Mlp) and len(readers[layer.name]) == 1 and layer.scope == op.scope:
+        if isinstance(layer, ops.Mlp) and len(readers[layer.name]) == 1 and _whose(layer) == _whose(op):
             folded[layer.name] = layer.model_copy(update={"activation": op.function})
             renamed[op.name] = layer.name
     return with_updates(operators, folded, renamed)
@@ -97,7 +97,12 @@ def _chain_layers(operators: Operators, shapes: Shapes) -> Operators:  # noqa: A
 
 def _chained(first: ops.Mlp, second: ops.Mlp) -> ops.Mlp | None:
     """Both as one, where all but the last function are equal."""
-    if {first.groups, second.groups} != {1} or first.memory or second.memory or first.scope != second.scope:
+    if (
+        {first.groups, second.groups} != {1}
+        or first.memory
+        or second.memory
+        or _whose(first) != _whose(second)
+    ):
         return None
     functions = [function for _, _, function in (*first.layers, *second.layers)]
     hidden, last = set(functions[:-1]), functions[-1]
@@ -157,7 +162,12 @@ def _joinable(operator: Operator, readers: Mapping[str, set[str]]) -> tuple[obje
     dims = {table.dim for table in operator.tables}
     if len(dims) > 1 or len(readers[operator.name]) != 1:
         return None
-    return dims.pop(), operator.pooling, operator.scope
+    return dims.pop(), operator.pooling, *_whose(operator)
+
+
+def _whose(operator: Operator) -> tuple[str, str]:
+    """Scope and precision, which operators that are joined have in common."""
+    return operator.scope, operator.precision
 
 
 def _tables(operator: Operator) -> tuple[ops.EmbeddingTable, ...]:

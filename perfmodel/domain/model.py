@@ -23,6 +23,8 @@ from perfmodel.domain.shapes import Name
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+"""Of one element. [bytes]"""
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
 QUERY_DENSE = "query_dense"
@@ -248,6 +250,26 @@ class RecModel(Frozen):
         return tuple(op for op in self.operators if isinstance(op, EmbeddingBag))
 
     @property
+    def reduced_precision(self) -> str:
+        """What is not fp32, in words for every answer; empty where all is."""
+        kinds: dict[str, int] = {}
+        for operator in self.operators:
+            if operator.precision != "fp32":
+                kinds[operator.precision] = kinds.get(operator.precision, 0) + 1
+        listed = ", ".join(f"{count} in {precision}" for precision, count in kinds.items())
+        return f"of {len(self.operators)} operators {listed}" if kinds else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What every answer from this file repeats: what it leaves out, and what is not fp32."""
+        notes: tuple[str, ...] = () if self.unmodelled is None else (self.unmodelled.said,)
+        if self.reduced_precision:
+            notes += (
+                f"{self.reduced_precision}: times are those of fp32, which is all that costs are known of",
+            )
+        return notes
+
+    @property
     def num_tables(self) -> int:
         """Number of embedding tables; one that is read several times counts once."""
         return sum(table.count for table in self._in_memory)
@@ -289,16 +311,16 @@ class RecModel(Frozen):
 
     @property
     def dense_parameter_bytes(self) -> int:
-        """Memory of all weights and biases but the embedding tables, fp32. [bytes]"""
+        """Memory of all weights and biases but the embedding tables, in each operator's precision. [bytes]"""
         shapes = self.shapes()
         known = {table.memory for op in self.embedding_operators for table in op.tables}
         total = 0
         for operator in self.operators:
             memory = operator.memory if isinstance(operator, Mlp) else None
             if memory is None or memory not in known:
-                total += operator.num_parameters(shapes)
+                total += _BYTES[operator.precision] * operator.num_parameters(shapes)
             known.add(memory)
-        return 4 * total
+        return total
 
 
 def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:

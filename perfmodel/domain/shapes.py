@@ -16,6 +16,10 @@ Scope = Literal["item", "query"]
 """Whom a result belongs to: each candidate item, or the query, which all its items share."""
 
 
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+"""Of what an operator computes, reads and gives, weights included."""
+
+
 class Shape(NamedTuple):
     """One item's result: `length` vectors of `width` elements."""
 
@@ -36,11 +40,13 @@ class OperatorBase(Frozen):
     """What all operators share: a name that others read the result by, and whom the result belongs to.
 
     `scope: query` says that it is computed once for each request of a query that reaches an executor (the
-    user's features, history or tower) and broadcast to the request's items.
+    user's features, history or tower) and broadcast to the request's items. `precision` is that of the
+    module; a profile's costs are those of fp32.
     """
 
     name: Name
     scope: Scope = "item"
+    precision: Precision = "fp32"
 
     def reads(self) -> tuple[str, ...]:
         """Names of the results that this operator reads."""

@@ -184,6 +184,11 @@ def latency_table(
         require_fit(model, device)
     except InputError as error:
         raise InputError(f"--on: {error}") from None
+    if model.reduced_precision and not extrapolate:
+        raise ExtrapolationError(
+            f"{model.name}: {model.reduced_precision}: costs are known of fp32 only (--extrapolate answers as "
+            "if all were fp32, marked)"
+        )
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
     for batch_size in batch_sizes:
@@ -204,7 +209,7 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
-        notes=() if model.unmodelled is None else (model.unmodelled.said,),
+        notes=model.notes,
     )
 
 

@@ -117,6 +117,7 @@ class NodeTimes:
         """
         used = (self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)
         edited = any(device is not None and device.is_edited and items for device, items in used)
+        edited = edited or bool(self._node.model.reduced_precision)
         return Basis.EXTRAPOLATED if edited else self._basis_in_range
 
     def require_calibrated(self) -> None:
@@ -127,6 +128,11 @@ class NodeTimes:
         ExtrapolationError
             Naming the range and what exceeds it.
         """
+        if reduced := self._node.model.reduced_precision:
+            raise ExtrapolationError(
+                f"{self._node.model.name}: {reduced}: costs are known of fp32 only (--extrapolate answers as "
+                "if all were fp32, marked)"
+            )
         if self._basis_in_range is not Basis.EXTRAPOLATED:
             return
         cpu, card = self._node.cpu, self._node.accelerator
@@ -151,7 +157,7 @@ class NodeTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
-        notes = [] if self._node.model.unmodelled is None else [self._node.model.unmodelled.said]
+        notes = [*self._node.model.notes]
         if self._node.anchor is not None:
             stated = "" if self._node.anchor_error is not None else "; how far off that is, nobody stated"
             notes.append(f"times are corrected by the table {self._node.anchor.name}, size by size{stated}")

@@ -333,3 +333,20 @@ def lstm() -> Made:
 
 def filled() -> Made:
     return Filled(), (torch.rand(6, 4),)
+
+
+def half() -> Made:
+    """Everything in bf16, its table too."""
+    return Half().to(torch.bfloat16), (torch.rand(8, 4, dtype=torch.bfloat16), ids(100, 8))
+
+
+class Half(nn.Module):
+    """A layer over a row and dense values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(100, 8)
+        self.top = nn.Linear(12, 1)
+
+    def forward(self, dense: Tensor, item: Tensor) -> Tensor:
+        return self.top(torch.cat([self.table(item), dense], 1))  # type: ignore[no-any-return]

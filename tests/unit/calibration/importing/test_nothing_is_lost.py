@@ -12,6 +12,7 @@ import pytest
 from calibration.importing.factory import load_example
 from calibration.importing.importer import Imported, import_example
 from calibration.runtime.programme import build_programme
+from perfmodel.cli.main import main
 
 MODULES = Path(__file__).with_name("lost.py")
 
@@ -155,3 +156,17 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
 def _made(factory: str) -> Any:
     example = load_example(f"{MODULES}:{factory}")
     return example.module, example.inputs
+
+
+def test_precision_is_kept_and_is_not_guessed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = operators("half")
+    assert {name: op["precision"] for name, op in found.items()} == dict.fromkeys(found, "bf16")
+    assert found["table"]["tables"][0]["element_bytes"] == 2
+    assert imported("half").model.dense_parameter_bytes == 2 * 13
+    out = tmp_path / "half.yaml"
+    assert main(["import", f"{MODULES}:half", "--out", str(out)]) == 0
+    latency = ["latency", "--model", str(out), "--on", "broadwell", "--batch", "8"]
+    assert main(latency) == 5
+    assert "3 in bf16: costs are known of fp32 only" in capsys.readouterr().err
+    assert main([*latency, "--extrapolate"]) == 0
+    assert "times are those of fp32" in " ".join(capsys.readouterr().out.split())
