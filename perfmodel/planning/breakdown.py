@@ -186,8 +186,8 @@ def latency_table(
         raise InputError(f"--on: {error}") from None
     if model.reduced_precision and not extrapolate:
         raise ExtrapolationError(
-            f"{model.name}: {model.reduced_precision}: costs are known of fp32 only (--extrapolate answers as "
-            "if all were fp32, marked)"
+            f"{model.name}: {model.reduced_precision}: costs are known of fp32 only (--extrapolate answers "
+            "as if all were fp32, marked)"
         )
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
