@@ -76,7 +76,7 @@ def observe(
         sla, said = _sla(log, against)
         notes += said
     if times.pauses is not None:
-        notes.append("pauses were found; the table leaves them out, and so does the replay")
+        notes.append("pauses were found: the table leaves them out, the scenario and the replay have them")
     largest = int(log.num_items.max())
     values = _scenario(log, arrivals, sizes, times, executors, sla, table_name)
     files = _files(log, values, sizes, times, scenario_name, table_name, notes)
@@ -168,6 +168,8 @@ def _scenario(
     node["error_percent"] = max(LEAST_ERROR_PERCENT, 100.0 * times.relative_error)
     if times.scatter is not None:
         node["scatter"] = times.scatter.model_dump(mode="json", exclude_none=True)
+    if times.pause_settings is not None:
+        node["pauses"] = [times.pause_settings.model_dump(mode="json")]
     process: dict[str, Any] = {"process": arrivals.process, "rate_qps": arrivals.rate_qps.value}
     if arrivals.bursts is not None and arrivals.process == "mmpp":
         process = arrivals.bursts.arrivals(arrivals.rate_qps.value).model_dump(mode="json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, sqrt
 from typing import Literal
 
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.service_table import ServiceTable
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter
+from perfmodel.domain.unsteady import MOST_PAUSED, ListedScatter, LogNormalScatter, PauseSettings
 from perfmodel.planning.observe.estimated import Z95, Estimated, around
 from perfmodel.planning.observe.log import ServedLog
 from perfmodel.planning.observe.regression import MeanTimes, fit_mean
+from perfmodel.units import MS
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -132,6 +133,18 @@ class ServiceFit:
     row_error: float
     notes: tuple[str, ...]
 
+    @property
+    def pause_settings(self) -> PauseSettings | None:
+        """Pauses as a scenario has them."""
+        if self.pauses is None:
+            return None
+        return PauseSettings(
+            rate_per_s=self.pauses.rate_per_s.value,
+            length_ms=self.pauses.length_s.value / MS,
+            lengths=self.pauses.lengths,
+            scope=self.pauses.scope,
+        )
+
     def table(self, name: str) -> ServiceTable:
         """The rows as a node is known by them."""
         busy = [row.busy for row in self.rows]
@@ -157,16 +170,23 @@ def fit_times(log_: ServedLog, busy: IntArray, executors: int) -> ServiceFit:
     """
     service_s, items = log_.service_s, log_.num_items
     good = service_s > 0
-    sizes = _knots(items[good], service_s[good])
-    usual = good
-    mean, levels = _fitted(service_s, items, busy, usual, sizes, np.array([1.0]))
+    # Of a long log an even part decides what is usual; its outliers are looked for in all of it.
+    some = slice(None, None, max(1, len(service_s) // MOST_FITTED))
+    part_s, part_items, part_busy = service_s[some], items[some], busy[some]
+    usual = part_s > 0
+    sizes = _knots(part_items[usual], part_s[usual], items)
+    levels = np.array([1.0])
+    mean = _fitted(part_s, part_items, part_busy, usual, sizes, levels)
     for _ in range(3):  # what is far off does not decide what is usual
-        relative = _relative(mean, service_s, items, busy)
-        usual = good & ~_is_far(relative, good, log_.clock_s, service_s)
-        levels = _levels(relative * _of_level(mean, busy), busy, usual)
-        mean, levels = _fitted(service_s, items, busy, usual, sizes, levels)
+        relative = _relative(mean, part_s, part_items, part_busy)
+        usual = (part_s > 0) & ~_is_far(relative, part_s > 0, log_.clock_s, part_s)
+        levels = _levels(relative * _of_level(mean, part_busy), part_busy, usual)
+        mean = _fitted(part_s, part_items, part_busy, usual, sizes, levels)
+    if len(sizes) < len(np.unique(items[good])):
+        mean = replace(mean, standard_error=np.hypot(mean.standard_error, _bend(sizes)[:, None]))
     mean = _to_both_ends(mean, executors)
     relative = _relative(mean, service_s, items, busy)
+    usual = good & ~_is_far(relative, good, log_.clock_s, service_s)
     paused = good & (relative > 1.0) & ~usual
     pauses = _pauses(log_, relative, paused, service_s)
     notes = []
@@ -197,27 +217,43 @@ def fit_times(log_: ServedLog, busy: IntArray, executors: int) -> ServiceFit:
     )
 
 
+def _bend(sizes: FloatArray) -> FloatArray:
+    """How far a straight line between sizes may be off, as the logarithm of a time bends. [ln]
+
+    Of a time a + b s the logarithm bends by p (1 - p) <= 1/4 over the logarithm of s, p the share of b s; a
+    line over a gap h is off by h^2 / 8 times that at most.
+    """
+    gaps = np.diff(np.log(sizes))
+    wider = np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0))
+    bend: FloatArray = wider**2 / 32.0
+    return bend
+
+
 def _error_of_all(relative: FloatArray) -> float:
     """Standard error of the mean by the means of parts of the log: slow changes count. [1]"""
     means = np.array([part.mean() for part in np.array_split(relative, PARTS)])
     return float(means.std(ddof=1)) / sqrt(PARTS)
 
 
-def _knots(items: IntArray, service_s: FloatArray) -> FloatArray:
-    """Sizes that have a row: each, where each is known well; else about evenly in the logarithm."""
+def _knots(items: IntArray, service_s: FloatArray, every: IntArray) -> FloatArray:
+    """Sizes that have a row: each, where each is known well; else about evenly in the logarithm.
+
+    The table goes from the smallest to the largest of every request, those that were not taken included.
+    """
     values, counts = np.unique(items, return_counts=True)
-    if len(values) <= EACH_SIZE_ROWS and counts.min() >= EACH_LEAST:
+    ends = np.array([float(every.min()), float(every.max())])
+    if len(values) <= EACH_SIZE_ROWS and counts.min() >= EACH_LEAST and len(np.unique(every)) == len(values):
         return values.astype(np.float64)
-    if _one_time_each(items, service_s, values):
+    if values[0] == ends[0] and values[-1] == ends[1] and _one_time_each(items, service_s, values):
         return values.astype(np.float64)
     most = int(np.clip(len(items) // A_KNOT, 2, MOST_KNOTS))
-    wanted = np.unique(np.rint(np.geomspace(values[0], values[-1], most)))
+    wanted = np.unique(np.rint(np.geomspace(ends[0], ends[1], most)))
     kept = [float(wanted[0])]
     for knot in wanted[1:-1]:
         since = int(((items > kept[-1]) & (items <= knot)).sum())
         if since >= A_KNOT and int((items > knot).sum()) >= A_KNOT:
             kept.append(float(knot))
-    return np.unique([*kept, float(values[-1])])
+    return np.unique([*kept, ends[1]])
 
 
 def _one_time_each(items: IntArray, service_s: FloatArray, values: IntArray) -> bool:
@@ -238,13 +274,9 @@ def _fitted(
     usual: BoolArray,
     sizes: FloatArray,
     levels: FloatArray,
-) -> tuple[MeanTimes, FloatArray]:
-    rows = np.flatnonzero(usual)
-    if len(sizes) <= EACH_SIZE_ROWS:  # a table of thousands of sizes is one of single times: all count
-        rows = rows[:: max(1, len(rows) // MOST_FITTED)]
-    if len(sizes) > EACH_SIZE_ROWS:
-        return _by_size(service_s[rows], items[rows], busy[rows], sizes, levels), levels
-    return fit_mean(service_s[rows], items[rows], busy[rows], sizes, levels), levels
+) -> MeanTimes:
+    fit = _by_size if len(sizes) > EACH_SIZE_ROWS else fit_mean
+    return fit(service_s[usual], items[usual], busy[usual], sizes, levels)
 
 
 def _by_size(
@@ -386,7 +418,7 @@ def _pauses(log_: ServedLog, relative: FloatArray, paused: BoolArray, service_s:
         lengths_s = excess_s
         exposed_s = float(service_s.sum()) - float(excess_s.sum())
     seen = len(lengths_s)
-    if seen < LEAST_PAUSES or exposed_s <= 0.0:
+    if seen < LEAST_PAUSES or exposed_s <= 0.0 or float(lengths_s.sum()) > MOST_PAUSED * exposed_s:
         return None
     spread = float(lengths_s.std() / lengths_s.mean())
     mean_s, rate = float(lengths_s.mean()), seen / exposed_s
