@@ -60,6 +60,7 @@ def require_servable(policy: Policy) -> None:
     needs = {
         "places queries by more than their size": not isinstance(policy, SizedPolicy),
         "sheds queries": policy.shedding is not None,
+        "shares work of the query": policy.share_query_work,
         "joins requests": any(lane.joining is not None for lane in lanes),
         "serves short queries first": any(lane.ageing_items_per_s is not None for lane in lanes),
         "sets cores apart": any(lane.cores is not None for lane in lanes),

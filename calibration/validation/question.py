@@ -22,9 +22,11 @@ from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
 from calibration.validation.bench import Bench, Say, pool_for
 from calibration.validation.own_module import OwnModule
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
@@ -81,10 +83,19 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     question = prepare(loaded)
     warn_of_other_machine(loaded.cpu_profile().path)
     require_servable(question.policy)
+    with loaded.places():
+        _require_one_length(question)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)
     # What is measured here is the node: nothing of a query is outside of it.
     return replace(question, traffic=replace(question.traffic, outside=None))
+
+
+def _require_one_length(question: Question) -> None:
+    """Refuse histories of several lengths: requests of one size get inputs of one length here."""
+    if isinstance(question.node, ServingNode) and question.node.lengths is not None:
+        lengths = "the runtime draws histories of one length; expected a fixed one, or none"
+        raise ValueErrorAt(lengths, ("traffic", "lengths"))
 
 
 def _require_accelerator(question: Question) -> None:

@@ -35,6 +35,11 @@ def test_a_policy_that_sheds_is_refused() -> None:
         require_servable(SplitAndOffload(batch_size=8, shedding=Shedding(queue_limit_requests=5)))
 
 
+def test_a_policy_that_shares_work_of_the_query_is_refused() -> None:
+    with pytest.raises(InputError, match="shares work of the query"):
+        require_servable(SplitAndOffload(batch_size=8, share_query_work=True))
+
+
 def test_two_rates_see_the_same_unit_rate_trace() -> None:
     slow, fast = (trace_of(TRAFFIC.at_rate(rate), 1000.0 / rate, seed=3) for rate in (10.0, 40.0))
     assert len(slow) == len(fast) == 1000
