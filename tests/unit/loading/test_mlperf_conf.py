@@ -1,0 +1,64 @@
+"""MLPerf's configuration files: which of several values counts, and the place of each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from perfmodel.errors import InputError
+from perfmodel.loading.mlperf_conf import read_target
+
+MLPERF = """\
+# The format of this config file is 'key = value'.
+dlrm-v2.*.performance_sample_count_override = 204800
+*.*.qsl_rng_seed = 0x1f
+*.Server.target_latency = 10
+*.Server.target_latency_percentile = 99
+*.Server.min_duration = 600000
+*.Server.target_qps = 1.0
+dlrm-v2.Server.target_latency = 60
+*.Offline.target_latency_percentile = 90
+*.Offline.min_duration = 600000
+dlrm-v2.Offline.min_query_count = 24576
+"""
+
+
+def files(tmp_path: Path, user: str, mlperf: str = MLPERF) -> list[Path]:
+    paths = [tmp_path / "mlperf.conf", tmp_path / "user.conf"]
+    for path, text in zip(paths, (mlperf, user), strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+def test_the_own_model_goes_before_the_wildcard_and_the_later_file_before_the_earlier(tmp_path: Path) -> None:
+    found = read_target(files(tmp_path, "*.Server.target_qps = 11800  # offered\n"), "dlrm-v2", "Server")
+    assert (found.target_qps, found.latency_s, found.percentile) == (11800.0, 0.06, 0.99)
+    assert found.num_queries(11800.0) == 7_080_000
+
+
+def test_scenarios_have_values_of_their_own(tmp_path: Path) -> None:
+    found = read_target(files(tmp_path, "dlrm-v2.Offline.target_qps = 12500\n"), "dlrm-v2", "Offline")
+    assert (found.target_qps, found.latency_s, found.percentile) == (12500.0, None, 0.9)
+    assert (found.min_queries, found.num_queries(1.0)) == (24_576, 24_576)
+
+
+def test_what_no_file_says_is_loadgens_own(tmp_path: Path) -> None:
+    found = read_target(files(tmp_path, "", mlperf=""), "dlrm-v2", "Server")
+    assert (found.target_qps, found.latency_s, found.percentile) == (None, 0.1, 0.99)
+    assert (found.min_queries, found.min_duration_s) == (100, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("*.Server.target_qps=8", r"user.conf:1:1: expected 'model.Scenario.key = value' with spaces"),
+        ("*.Server.target_qps = fast", r"user.conf:1:23: expected a number, got 'fast'"),
+        ("  target_qps = 8", r"user.conf:1:3: expected a key model.Scenario.name"),
+        ("*.server.target_qps = 8", r"user.conf:1:1: expected a key .* got '\*.server.target_qps'"),
+        ("*.Server.target_latency_percentile = 100", r"user.conf:1:38: .*: expected a percentile between"),
+        ("*.Server.target_qps = 0", r"user.conf:1:23: .*: expected a number > 0, got 0"),
+        ("*.Server.min_query_count = 1.5", r"user.conf:1:28: .*: expected an integer from 0 on, got 1.5"),
+    ],
+)
+def test_mistakes_are_told_at_their_place(tmp_path: Path, line: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        read_target(files(tmp_path, f"{line}\n"), "dlrm-v2", "Server")
