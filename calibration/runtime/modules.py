@@ -60,9 +60,9 @@ class Modules:
         return nn.Embedding(len(table), table.shape[1], _weight=self._own(table))
 
     def recurrent(self, kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
-        """`nn.RNN` or `nn.GRU`, the batch first."""
+        """`nn.RNN`, `nn.GRU` or `nn.LSTM`, the batch first."""
         hidden, width = weights[1].shape[1], weights[0].shape[1]
-        layer = {"rnn": nn.RNN, "gru": nn.GRU}[kind](1, 1, batch_first=True)
+        layer = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind](1, 1, batch_first=True)
         layer.input_size, layer.hidden_size = width, hidden
         for name, weight in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
             setattr(layer, f"{name}_l0", self._own(weight))
@@ -70,6 +70,8 @@ class Modules:
         def call(x: Tensor) -> Tensor:
             states: Tensor
             states, final = layer(x)
+            if kind == "lstm":
+                final = final[0]  # beside the state of its cells
             return final.squeeze(0) if last else states
 
         return call
