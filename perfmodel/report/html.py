@@ -18,6 +18,9 @@ from perfmodel.report.drawing import Drawing
 FOLDER = Path(__file__).parent
 """Of the sheet and the scripts that pages carry."""
 
+LONG = 50
+"""Cells of more characters are not narrowed to a word a line on a phone."""
+
 _NUMERIC = re.compile(r"[-+−]?[0-9]|[-+–−]?$|–")
 """What a cell with a number begins with; or nothing, or a dash for what does not exist."""
 
@@ -197,4 +200,7 @@ def _left(is_words: bool) -> str:
 
 def _cell(text: str) -> str:
     """A cell; what begins like a number, or stands for a missing one, is set to the right."""
-    return f"<td>{escape(text)}</td>" if _NUMERIC.match(text) else f'<td class="words">{escape(text)}</td>'
+    if _NUMERIC.match(text):
+        return f"<td>{escape(text)}</td>"
+    kind = "words long" if len(text) > LONG else "words"
+    return f'<td class="{kind}">{escape(text)}</td>'
