@@ -251,7 +251,7 @@ def _map(tune: Document, per_watt: bool) -> Drawing:
         x_label="batch size [items]",
         y_label="threshold",
         title=f"Largest load {what} [{unit}]",
-        text="The stronger the colour, the more; the line is the climb from its dot, the ring the best of all that was tried.",
+        text="Stronger is more; the line is the climb from its dot, the ring the best that was tried.",
         path=steps,
         best=best,
     )
