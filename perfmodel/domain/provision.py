@@ -18,6 +18,7 @@ BUSIEST_HOUR = 20
 """Of diurnal demand: people are at home."""
 
 ObjectiveName = Literal["nodes", "power", "price", "carbon"]
+PowerName = Literal["static", "by-utilisation"]
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -214,6 +215,8 @@ class Provision(Frozen):
         Share of each type's nodes that is drained. [1]
     failures : Failures
         What may be lost at once.
+    power : {"static", "by-utilisation"}
+        What a node that is on draws: its TDP, or idle + (peak - idle) x utilisation; caps count the TDP.
     power_cap_w : float or None
         Of all nodes that are on. [W]
     sharing : bool
@@ -229,6 +232,7 @@ class Provision(Frozen):
     headroom_in_failure: Share | None = None
     maintenance: Share = 0.0
     failures: Failures | None = None
+    power: PowerName = "static"
     power_cap_w: NonNegative | None = None
     sharing: bool = False
     autoscaler: Autoscaler = Autoscaler()

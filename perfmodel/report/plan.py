@@ -91,13 +91,14 @@ def _nodes(provisioned: Provisioned) -> Table:
 
 def _figures(result: PlanAnswer) -> Table:
     assert result.static is not None, "there is a plan"
-    of, grid = result.static.provisioned, result.question.mean_grid_g_per_kwh
-    each = per_query(of.price_usd_per_h, of.power_w, of.carbon_g_per_h(grid), result.mean_qps)
+    of = result.static.provisioned
+    each = per_query(of.price_usd_per_h, result.mean_power_w, result.mean_carbon_g_per_h, result.mean_qps)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     table.add_row(
-        "power, static TDP", f"{number(of.power_w, 6)} W; {number(each.joules_per_query)} J a query"
+        "power, by utilisation" if result.question.by_utilisation else "power, static TDP",
+        f"{number(of.power_w, 6)} W; {number(each.joules_per_query)} J a query",
     )
     if of.price_usd_per_h is not None:
         table.add_row(

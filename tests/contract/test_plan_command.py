@@ -294,3 +294,27 @@ def test_the_comparison_with_greedy_gives_the_figures_of_its_page(capsys: pytest
         assert answer["optimal"]
         assert (static["num_nodes"], static["power_w"]) == plan
         assert (greedy["num_nodes"], greedy["power_w"]) == other
+
+
+def test_power_by_utilisation_is_idle_and_a_share_of_the_swing(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (fleet, "--no-simulate", "--set", "provision.power=by-utilisation")
+    _, busy = ask(capsys, *asked)
+    _, half = ask(capsys, *asked, "--set", "services.feed.demand.qps=4500")
+    assert busy["power_model"].startswith("by utilisation")
+    assert half["static"]["power_w"] < busy["static"]["power_w"]
+    mean_qps = busy["mean_demand_qps"]
+    assert busy["static"]["joules_per_query"] < busy["static"]["power_w"] / mean_qps  # nights draw less
+
+
+def test_power_by_utilisation_needs_idle_power(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "table.csv").write_text("items,service_ms\n1,1\n1024,40\n", encoding="utf-8")
+    path = tmp_path / "fleet.yaml"
+    path.write_text(
+        FLEET.replace("{cpu: broadwell@hpca2020}", "{service_times: table.csv, executors: 8, tdp_w: 200}")
+        + "  # drawn by load\n",
+        encoding="utf-8",
+    )
+    assert main(["plan", str(path), "--set", "provision.power=by-utilisation"]) == 2
+    assert "idle_w" in capsys.readouterr().err

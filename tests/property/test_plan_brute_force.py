@@ -20,7 +20,7 @@ NUM_FLEETS = 500
 AT_A_TIME = 50
 
 
-def drawn(seed: int) -> PlanQuestion:
+def drawn(seed: int, **provision: Any) -> PlanQuestion:
     """A small fleet: round numbers, so that sums that are just enough occur."""
     rng = random.Random(seed)
     sharing = rng.random() < 0.3
@@ -39,6 +39,8 @@ def drawn(seed: int) -> PlanQuestion:
                 buy_price_usd_per_h=rng.choice([None, 0.5 * price, 1.4 * price, 2 * price]),
                 power_cap_w=math.inf if rng.random() < 0.8 else tdp_w * rng.randint(1, 4) + 1.0,
                 tdp_w=tdp_w,
+                idle_w=0.25 * tdp_w * (1 + index),
+                peak_w=0.25 * tdp_w * (1 + index) + 50.0 * rng.randint(0, 4),
             )
         )
     hours = (0, 1)
@@ -71,6 +73,7 @@ def drawn(seed: int) -> PlanQuestion:
         "failures": failures,
         "power_cap_w": rng.choice([None, None, 900.0, 1500.0, 2500.0]),
         "sharing": sharing,
+        **provision,
     }
     return PlanQuestion(
         name="drawn",
@@ -232,3 +235,93 @@ def test_small_fleets_cost_what_trying_everything_finds(first: int) -> None:
         assert violations(question, demands, found.provisioned.placements) == [], seed
         feasible += 1
     assert feasible > AT_A_TIME / 4
+
+
+def least_drawn_w(
+    question: PlanQuestion, chosen: list[tuple[int, ...]], demands: list[float], *, shared: bool
+) -> float:
+    """Idle power, and the least that the ordinary day's loads add: a linear programme in queries/s.
+
+    `chosen`: nodes by type, of each service; where they are shared, of all services together.
+    """
+    p, types, rows = question.provision, question.node_types, range(len(chosen))
+    idle_w = sum(n * (t.idle_w or 0.0) for counts in chosen for n, t in zip(counts, types, strict=True))
+    loads = [
+        (i, 0 if shared else i, j)
+        for i, s in enumerate(question.services)
+        for j, t in enumerate(types)
+        if rate(question, s.name, t.name) > 0
+    ]
+    rates = [rate(question, question.services[i].name, types[j].name) for i, _, j in loads]
+    places = [(r, j) for r in rows for j in range(len(types))]
+    found = linprog(
+        [
+            ((types[j].peak_w or 0.0) - (types[j].idle_w or 0.0)) / qps
+            for (_, _, j), qps in zip(loads, rates, strict=True)
+        ],
+        A_ub=[
+            [1 / qps if (r, j) == place else 0.0 for (_, r, j), qps in zip(loads, rates, strict=True)]
+            for place in places
+        ],
+        b_ub=[(1 - p.headroom) * left_of(chosen[r][j], p, None) for r, j in places],
+        A_eq=[[float(i == k) for i, _, _ in loads] for k in range(len(demands))],
+        b_eq=[demand * (1 - 1e-9) for demand in demands],
+        method="highs",
+    )
+    assert found.status == 0
+    return idle_w + float(found.fun)
+
+
+def by_trying_utilisation(question: PlanQuestion, demands: list[float]) -> float | None:
+    types = question.node_types
+    if question.provision.sharing:
+        every = itertools.product(*(range(t.available + 1) for t in types))
+        watts = [
+            least_drawn_w(question, [used], demands, shared=True)
+            for used in every
+            if allowed(question, list(used)) and enough_shared(question, used, demands)
+        ]
+        return min(watts, default=None)
+    least: float | None = None
+    per_service = [
+        [
+            counts
+            for counts in itertools.product(
+                *(range(t.available + 1) if rate(question, s.name, t.name) > 0 else (0,) for t in types)
+            )
+            if enough_alone(question, s.name, counts, demand)
+        ]
+        for s, demand in zip(question.services, demands, strict=True)
+    ]
+    for chosen in itertools.product(*per_service):
+        used = [sum(column) for column in zip(*chosen, strict=True)]
+        idle_w = sum(n * (t.idle_w or 0.0) for n, t in zip(used, types, strict=True))
+        if (least is None or idle_w < least) and allowed(question, used):
+            watts_w = least_drawn_w(question, list(chosen), demands, shared=False)
+            least = watts_w if least is None else min(least, watts_w)
+    return least
+
+
+def test_power_by_utilisation_is_the_least_that_trying_everything_finds() -> None:
+    feasible = shared = 0
+    for seed in range(40):
+        question = drawn(seed, objective="power", power="by-utilisation")
+        if math.prod(t.available + 1 for t in question.node_types) ** len(question.services) > 5000:
+            continue
+        margin = [
+            1 + s.error * NormalDist().inv_cdf(question.provision.confidence) for s in question.services
+        ]
+        peaks = [m * max(s.demand_qps) for m, s in zip(margin, question.services, strict=True)]
+        found = best(question, question.peak_qps)
+        least = by_trying_utilisation(question, peaks)
+        if least is None:
+            assert found is None, seed
+            continue
+        assert found is not None, seed
+        assert found.objective_value == pytest.approx(least, rel=1e-5), seed
+        assert found.objective_value == found.provisioned.power_w
+        assert found.is_optimal, seed
+        feasible += 1
+        shared += question.provision.sharing
+    assert feasible > 8
+    assert shared > 1

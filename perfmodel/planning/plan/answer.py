@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from perfmodel.planning.plan.check import Placement
+from perfmodel.planning.plan.drawn import drawn_w
 from perfmodel.planning.plan.question import WATT_TO_KILOWATT, PlanQuestion
 
 Verdict = Literal["feasible", "infeasible"]
@@ -25,10 +26,13 @@ class Provisioned:
         What they are for.
     placements : tuple of Placement
         The nodes; none of zero.
+    demand_qps : mapping of str to float
+        What they serve, by service: where power goes by utilisation. [queries/s]
     """
 
     question: PlanQuestion
     placements: tuple[Placement, ...]
+    demand_qps: Mapping[str, float]
 
     @property
     def nodes(self) -> dict[str, dict[str, int]]:
@@ -61,7 +65,18 @@ class Provisioned:
 
     @property
     def power_w(self) -> float | None:
-        """Static TDP of all nodes; None where one's is not known. [W]"""
+        """Of all nodes, their static TDP or by utilisation; None where one's is not known. [W]"""
+        if self.question.by_utilisation:
+            return drawn_w(self.question, self.placements, self.demand_qps)
+        return self.tdp_w
+
+    def serving(self, demand_qps: Mapping[str, float]) -> Provisioned:
+        """The same nodes under another load. [queries/s]"""
+        return replace(self, demand_qps=demand_qps)
+
+    @property
+    def tdp_w(self) -> float | None:
+        """Static TDP of all nodes, which caps count; None where one's is not known. [W]"""
         used = self.by_type
         on = [(used[each.name], each.tdp_w) for each in self.question.node_types if used[each.name]]
         if any(tdp_w is None for _, tdp_w in on):
@@ -419,6 +434,28 @@ class PlanAnswer:
     def verdict(self) -> Verdict:
         """Whether the static provision exists."""
         return "infeasible" if self.static is None else "feasible"
+
+    @property
+    def mean_power_w(self) -> float | None:
+        """Of the static provision over the hours, at the forecast of each; None where not known. [W]"""
+        if self.static is None:
+            return None
+        of = self.static.provisioned
+        if not self.question.by_utilisation:
+            return of.power_w
+        powers_w = [of.serving(hour.demand_qps).power_w for hour in self.hours]
+        return sum(power_w or 0.0 for power_w in powers_w) / len(powers_w)
+
+    @property
+    def mean_carbon_g_per_h(self) -> float | None:
+        """Of the static provision over the hours, at the forecast and the grid of each. [g/h]"""
+        if self.static is None or self.question.grid_g_per_kwh is None:
+            return None
+        of = self.static.provisioned
+        grams = [of.serving(hour.demand_qps).carbon_g_per_h(hour.grid_g_per_kwh) for hour in self.hours]
+        return (
+            None if any(each is None for each in grams) else sum(each or 0.0 for each in grams) / len(grams)
+        )
 
     @property
     def mean_qps(self) -> float:

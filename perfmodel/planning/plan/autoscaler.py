@@ -100,14 +100,19 @@ def _over_the_day(
     totals = np.sum([np.zeros(steps, np.int64), *on.values()], axis=0)
     # Steps of the same counts cost the same: most hours have few different ones.
     table = np.array(list(on.values())).T if on else np.zeros((steps, 0), np.int64)
+    if question.by_utilisation:  # what they draw depends on the hour's load, too
+        hours = np.repeat(np.arange(len(question.hours)), steps_an_hour)
+        table = np.column_stack([table, hours])
     distinct, which, times = np.unique(table, axis=0, return_inverse=True, return_counts=True)
     for counts in distinct:
         placements = tuple(
             Placement(node_type, (service,), int(count))
-            for (service, node_type), count in zip(on, counts, strict=True)
+            for (service, node_type), count in zip(on, counts, strict=False)
             if count
         )
-        hourly.append(Provisioned(question=question, placements=placements))
+        hour = int(counts[-1]) if question.by_utilisation else 0
+        load_qps = {each.name: each.demand_qps[hour] for each in question.services}
+        hourly.append(Provisioned(question=question, placements=placements, demand_qps=load_qps))
     busiest = hourly[int(which.ravel()[int(np.argmax(totals))])]
     powers_w = [each.power_w for each in hourly]
     prices = [each.price_usd_per_h for each in hourly]

@@ -66,7 +66,7 @@ def _provided(question: PlanQuestion, demand_qps: Mapping[str, float], take: Tak
             mean_price_usd_per_h=None,
             note=f"{note}; the stock gives out",
         )
-    provisioned = Provisioned(question=question, placements=placements)
+    provisioned = Provisioned(question=question, placements=placements, demand_qps=demand_qps)
     return Baseline(
         feasible=True,
         num_nodes=provisioned.num_nodes,

@@ -21,7 +21,7 @@ PLENTY = 1_000_000
 
 def binding_of(question: PlanQuestion, demand_qps: FloatArray) -> Binding:
     """Say what makes a demand infeasible, and what would free it: each change alone, and the least of it."""
-    programme = question.programme(demand_qps)
+    programme = replace(question.programme(demand_qps), load_cost=None)  # what is drawn binds nothing
     unlimited = _unlimited(question, programme)
     frees = [
         *_more_nodes(question, unlimited),
@@ -38,7 +38,7 @@ def _unlimited(question: PlanQuestion, programme: Programme) -> Programme:
 
 
 def _feasible(programme: Programme) -> bool:
-    return cheapest(programme).nodes is not None
+    return cheapest(replace(programme, load_cost=None)).nodes is not None
 
 
 def _constraint(
@@ -194,6 +194,8 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
             node_type=node_type.name, why="no fewer nodes with any of it, and no less power with as few"
         )
     programme = question.programme(demand_qps)
+    if programme.load_cost is not None:
+        return _why_by_utilisation(programme, question, static, column)
     about = "" if programme.is_small else "about "
     if programme.is_small:
         worth = _worth(programme, column, static.objective_value)
@@ -209,6 +211,19 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
     grams_a_watt = own / node_type.tdp_w if node_type.tdp_w else 1.0
     at_w = worth if question.provision.objective == "power" else worth / max(grams_a_watt, 1e-12)
     return NotChosen(node_type=node_type.name, why=why, at_power_w=at_w)
+
+
+def _why_by_utilisation(
+    programme: Programme, question: PlanQuestion, static: Optimum, column: int
+) -> NotChosen:
+    """How much more the best plan with one node of a type draws."""
+    name = question.node_types[column].name
+    solution = solve(programme, least_nodes=(column, 1))
+    if solution.nodes is None:
+        return NotChosen(node_type=name, why="no plan with one of it was found within stock and caps")
+    unit = {"power": "W", "carbon": "g/h"}[question.provision.objective]
+    more = max(0.0, solution.bound - static.objective_value)
+    return NotChosen(node_type=name, why=f"any plan with one of it takes at least {more:.4g} {unit} more")
 
 
 def _worth(programme: Programme, column: int, value: float) -> float | None:

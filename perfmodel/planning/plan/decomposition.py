@@ -64,9 +64,10 @@ class _Need(NamedTuple):
 
 
 def can_decompose(programme: Programme) -> bool:
-    """Whether services meet in stock alone: no node is shared, and one condition implies the others."""
+    """Whether services meet in stock alone: no node is shared, one condition implies the others, and only
+    nodes cost."""
     alone = all(len(group.services) == 1 for group in programme.groups)
-    return alone and len(programme.binding_conditions) == 1
+    return alone and len(programme.binding_conditions) == 1 and programme.load_cost is None
 
 
 def cheapest(programme: Programme) -> Solution:

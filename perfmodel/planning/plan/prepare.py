@@ -103,12 +103,15 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
     asked = loaded.fleet.node_types[name]
     on_it = loaded.on_node_type(next(iter(loaded.fleet.services)), name)
     tdp_w: float | None
+    idle_w = peak_w = None
     if isinstance(asked.node, TableNodeChoice):
         tdp_w, memory_bytes = asked.node.tdp_w, inf
     else:
         choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
         hardware = [read(choice.path).hardware for choice in choices]
         tdp_w = sum(each.tdp_w.value for each in hardware)
+        idle_w = sum(each.idle_w.value for each in hardware)
+        peak_w = sum(each.peak_w.value for each in hardware)
         memory_bytes = min(each.memory_gib.value for each in hardware) * GIB
     return StockedType(
         name=name,
@@ -119,6 +122,8 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
         power_cap_w=inf if asked.power_cap_w is None else asked.power_cap_w,
         tdp_w=tdp_w,
         memory_bytes=memory_bytes,
+        idle_w=idle_w,
+        peak_w=peak_w,
     )
 
 
@@ -133,6 +138,12 @@ def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
     """Refuse what is asked of power where that of a node is not known."""
     asked = fleet.provision
     for each in types:
+        if asked.power == "by-utilisation" and (each.idle_w is None or each.peak_w is None):
+            said = (
+                "provision.power is by-utilisation: expected a node with a profile, which has idle_w and "
+                "peak_w; of one known by its service times they are not known"
+            )
+            raise ValueErrorAt(said, ("node_types", each.name, "node"))
         if each.tdp_w is None:
             if asked.objective in ("power", "carbon"):
                 needs = f"provision.objective is {asked.objective}: expected tdp_w of its node"

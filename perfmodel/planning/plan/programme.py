@@ -11,6 +11,9 @@ them not drained and m of them left after a failure,
                 v <= (1 - maintenance) N
                 for each type: nodes <= stock;  sum over all of nodes x W <= power cap
 
+Where a node draws power by its utilisation, loads of the ordinary day stand beside these, each at its cost
+(`load_cost`), within (1 - headroom) v: the programme spreads them as draws least.
+
 N, v and m being whole. "At least one left" needs a 0/1 variable y: m <= M y and m <= v - k y.
 """
 
@@ -103,6 +106,8 @@ class Programme:
         Share of each group that is drained. [1]
     groups : tuple of Group
         What nodes there may be.
+    load_cost : (services, types) float or None
+        Of each query/s that a node serves on the ordinary day, beside the node's own; None: it costs nothing.
     """
 
     demand_qps: FloatArray
@@ -117,6 +122,7 @@ class Programme:
     conditions: tuple[Condition, ...]
     maintenance: float
     groups: tuple[Group, ...]
+    load_cost: FloatArray | None = None
 
     @property
     def is_small(self) -> bool:
@@ -245,6 +251,8 @@ def solve(
         ]
         rows.add(drawn, -inf, 1.0 + TOLERANCE)
     serving = _serving(programme, group_nodes, columns, rows)
+    if programme.load_cost is not None and not most_served:
+        _charge_loads(programme, programme.load_cost, serving, columns, rows)
     loads = []
     for condition in programme.binding_conditions:
         left = [
@@ -273,6 +281,28 @@ def _charge(
         some = columns.add(1.0)
         rows.add([(beyond, 1.0), (some, -float(stock - owned))], -inf, 0.0)
         rows.add([(first, 1.0), (some, -float(owned))], 0.0, inf)
+
+
+def _charge_loads(
+    programme: Programme, load_cost: FloatArray, serving: Sequence[int], columns: _Columns, rows: _Rows
+) -> None:
+    """Put the cost of the ordinary day's loads on variables of their own: shares of each service's demand."""
+    full = next(1.0 - each.free for each in programme.conditions if not each.is_failure)
+    shares: dict[int, list[int]] = {}
+    for index, group in enumerate(programme.groups):
+        busy: list[tuple[int, float]] = []
+        for service in group.services:
+            demand_qps = float(programme.demand_qps[service])
+            if demand_qps <= 0.0:
+                continue
+            cost = demand_qps * float(load_cost[service, group.node_type])
+            share = columns.add(1.0, whole=False, cost=cost)
+            shares.setdefault(service, []).append(share)
+            busy.append((share, demand_qps / float(programme.capacity_qps[service, group.node_type])))
+        if busy:
+            rows.add([*busy, (serving[index], -full)], -inf, TOLERANCE)
+    for of_service in shares.values():
+        rows.add([(share, 1.0) for share in of_service], 1.0 - TOLERANCE, inf)
 
 
 def _serving(programme: Programme, group_nodes: Sequence[int], columns: _Columns, rows: _Rows) -> list[int]:

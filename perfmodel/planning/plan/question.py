@@ -41,6 +41,8 @@ class StockedType:
         Of all its nodes; infinite where there is none. [W]
     tdp_w : float or None
         Of one node; None: not known. [W]
+    idle_w, peak_w : float or None
+        Of one node that serves nothing, and of one that is busy all over; None: not known. [W]
     memory_bytes : float
         For tables and weights; infinite where it is not known. [bytes]
     """
@@ -53,6 +55,13 @@ class StockedType:
     power_cap_w: float = inf
     tdp_w: float | None = None
     memory_bytes: float = inf
+    idle_w: float | None = None
+    peak_w: float | None = None
+
+    @property
+    def swing_w(self) -> float:
+        """What a busy node draws beyond an idle one. [W]"""
+        return (self.peak_w or 0.0) - (self.idle_w or 0.0)
 
     @property
     def most_nodes(self) -> int:
@@ -152,6 +161,29 @@ class PlanQuestion:
     inputs: tuple[InputFile, ...] = ()
 
     @property
+    def by_utilisation(self) -> bool:
+        """Whether a node draws power by what it serves; else its TDP while it is on."""
+        return self.provision.power == "by-utilisation"
+
+    def load_w(self, service: str, node_type: StockedType) -> float:
+        """Power that each query/s of a service takes on a node, beyond idle. [W s]"""
+        return node_type.swing_w / self.capacities[service, node_type.name].low_qps
+
+    def _load_cost(self, grid_g_per_kwh: float | None) -> FloatArray | None:
+        """Cost of each query/s by (service, type); None where only nodes cost."""
+        objective = self.provision.objective
+        if not self.by_utilisation or objective not in ("power", "carbon"):
+            return None
+        factor = 1.0
+        if objective == "carbon":
+            assert grid_g_per_kwh is not None, "checked where the file is read"
+            factor = WATT_TO_KILOWATT * grid_g_per_kwh
+        low_qps = self.low_qps
+        swing_w = np.array([each.swing_w for each in self.node_types])
+        runs = low_qps > 0.0
+        return np.where(runs, factor * swing_w / np.where(runs, low_qps, 1.0), 0.0)
+
+    @property
     def conditions(self) -> tuple[Condition, ...]:
         """The ordinary day, and what may be lost."""
         asked, failures = self.provision, self.provision.failures or Failures()
@@ -209,12 +241,13 @@ class PlanQuestion:
         """Cost of an owned and of a bought node by type, and what decides between equals."""
         types = self.node_types
         tdp_w = np.array([each.tdp_w or 0.0 for each in types])
+        on_w = np.array([each.idle_w or 0.0 for each in types]) if self.by_utilisation else tdp_w
         match self.provision.objective:
             case "nodes":
                 ones = np.ones(len(types))
                 return ones, ones, tdp_w / max(1.0, *tdp_w)
             case "power":
-                return tdp_w, tdp_w, 0.0 * tdp_w
+                return on_w, on_w, 0.0 * on_w
             case "price":
                 price = np.array([each.price_usd_per_h or 0.0 for each in types])
                 bought = [each.buy_price_usd_per_h for each in types]
@@ -225,7 +258,7 @@ class PlanQuestion:
                 )
             case "carbon":
                 assert grid_g_per_kwh is not None, "checked where the file is read"
-                grams = tdp_w * WATT_TO_KILOWATT * grid_g_per_kwh
+                grams = on_w * WATT_TO_KILOWATT * grid_g_per_kwh
                 return grams, grams, 0.0 * grams
 
     @property
@@ -235,9 +268,8 @@ class PlanQuestion:
 
     def programme(self, demand_qps: FloatArray, grid_g_per_kwh: float | None = None) -> Programme:
         """The integer programme for a demand."""
-        cost, bought, tie = self.unit_costs(
-            self.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
-        )
+        grid = self.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
+        cost, bought, tie = self.unit_costs(grid)
         types = self.node_types
         return Programme(
             demand_qps=demand_qps,
@@ -252,6 +284,7 @@ class PlanQuestion:
             conditions=self.conditions,
             maintenance=self.provision.maintenance,
             groups=self.groups,
+            load_cost=self._load_cost(grid),
         )
 
     def asking(self, **changes: object) -> PlanQuestion:

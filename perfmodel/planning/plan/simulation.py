@@ -224,13 +224,15 @@ def _raised(
         for service, counts in after.items()
         for name, count in counts.items()
     ]
-    provisioned = Provisioned(question=question, placements=tuple(placements))
+    provisioned = Provisioned(
+        question=question, placements=tuple(placements), demand_qps=static.provisioned.demand_qps
+    )
     short = [
         f"{each.name}: {used} nodes of {each.available} available"
         for each in question.node_types
         if (used := provisioned.by_type[each.name]) > each.most_nodes
     ]
-    cap_w, power_w = question.provision.power_cap_w, provisioned.power_w
+    cap_w, power_w = question.provision.power_cap_w, provisioned.tdp_w
     if cap_w is not None and power_w is not None and power_w > cap_w:
         short.append(f"{power_w:g} W of {cap_w:g} W")
     return Simulated(

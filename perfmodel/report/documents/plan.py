@@ -260,7 +260,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         "lower_bound": None if static is None else static.lower_bound,
         "gap": None if static is None else static.gap,
         "optimal": None if static is None else static.is_optimal,
-        "static": None if static is None else _provision(static.provisioned, result.mean_qps, grid),
+        "static": None if static is None else _provision(static.provisioned, result),
         "simulated": None if result.simulated is None else _simulated(result.simulated, grid),
         "hours": [_hour(hour) for hour in result.hours],
         "baselines": {
@@ -279,7 +279,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         "binding": None if result.binding is None else _binding(result.binding),
         "growth": None if result.growth is None else _growth(result.growth),
         "mean_demand_qps": result.mean_qps,
-        "power_model": "static TDP of the nodes that are on",
+        "power_model": power_model(question),
         "notes": list(result.notes),
         "node_types": {each.name: _node_type(each) for each in question.node_types},
         "provision": _holds(question),
@@ -310,8 +310,19 @@ def _holds(question: PlanQuestion) -> HoldsDocument:
     }
 
 
-def _provision(of: Provisioned, mean_qps: float, grid: float | None) -> ProvisionDocument:
-    each = per_query(of.price_usd_per_h, of.power_w, of.carbon_g_per_h(grid), mean_qps)
+def power_model(question: PlanQuestion) -> str:
+    """What power is, in words."""
+    if not question.by_utilisation:
+        return "static TDP of the nodes that are on"
+    return (
+        "by utilisation: of each node that is on idle + (peak - idle) x load / low_qps, cores and cards "
+        "alike, at the planned load of an ordinary day, spread so that it draws least; caps count the static "
+        "TDP; joules and grams a query of the static provision are the mean over the hours at their forecasts"
+    )
+
+
+def _provision(of: Provisioned, result: PlanAnswer) -> ProvisionDocument:
+    each = per_query(of.price_usd_per_h, result.mean_power_w, result.mean_carbon_g_per_h, result.mean_qps)
     return {
         "nodes": of.nodes,
         "nodes_by_type": of.by_type,
