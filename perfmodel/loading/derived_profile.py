@@ -21,7 +21,7 @@ from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
 from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced
-from perfmodel.loading.shipped import find_file
+from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.loading.yaml_tree import YamlSource
@@ -151,6 +151,11 @@ def bases_of(path: Path) -> tuple[Path, ...]:
         path = find_file("profile", base, relative_to=path.parent)
         found.append(path)
     return tuple(found)
+
+
+def measured_names() -> list[str]:
+    """Names of the shipped profiles that are derived from no other."""
+    return [name for name in shipped_names("profile") if not is_derived(find_file("profile", name))]
 
 
 def is_derived(path: Path) -> bool:

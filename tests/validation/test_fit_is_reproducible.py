@@ -8,8 +8,9 @@ from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
 from calibration.published.node_level import input_overlap, node_slowdown
 from calibration.published.stacks import fit_all
+from perfmodel.loading.derived_profile import measured_names
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,7 @@ ROUNDING = 0.01
 
 
 def shipped_costs() -> dict[tuple[str, str], dict[str, float]]:
-    profiles = [parse_file(find_file("profile", name), ProfileFile) for name in shipped_names("profile")]
+    profiles = [parse_file(find_file("profile", name), ProfileFile) for name in measured_names()]
     return {
         (profile.name, stack): {key: entry.value for key, entry in section.costs if entry is not None}
         for profile in profiles

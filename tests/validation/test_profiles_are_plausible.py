@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from perfmodel.loading.derived_profile import measured_names
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 
-PROFILES = {name: parse_file(find_file("profile", name), ProfileFile) for name in shipped_names("profile")}
+PROFILES = {name: parse_file(find_file("profile", name), ProfileFile) for name in measured_names()}
 CPU_STACKS = [
     (name, stack)
     for name, profile in PROFILES.items()

@@ -8,9 +8,9 @@ import pytest
 
 from perfmodel.domain.hardware import Device
 from perfmodel.errors import InputError
-from perfmodel.loading.derived_profile import is_derived
+from perfmodel.loading.derived_profile import measured_names
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import validate
 from perfmodel.loading.yaml_source import parse_yaml
 
@@ -25,10 +25,7 @@ def edited(name: str, before: str, after: str) -> Device:
     return validate(parse_yaml(text.replace(before, after), "p.yaml"), ProfileFile).device()
 
 
-MEASURED = [name for name in shipped_names("profile") if not is_derived(find_file("profile", name))]
-
-
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", measured_names())
 def test_shipped_profiles_are_as_they_were_fitted(name: str) -> None:
     profile = validate(parse_yaml(text_of(name), "p.yaml"), ProfileFile)
     assert all(stack.fitted_values for stack in profile.stacks.values())
