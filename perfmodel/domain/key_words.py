@@ -51,6 +51,7 @@ KEY_WORDS: Mapping[str, str] = {
     # models
     "name": "What it is called: others read its result by this.",
     "kind": "Which kind it is.",
+    "precision": "Elements of its weights and results; costs are known of fp32 only.",
     "scope": "Whether it is computed for each item, or once a query and shared by its items.",
     "input": "The operator whose result it reads; `dense` are the model's dense features.",
     "inputs": "The operators whose results it reads, in order.",

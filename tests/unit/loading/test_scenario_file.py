@@ -10,8 +10,8 @@ import pytest
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import parse_any
 from perfmodel.loading.scenario_file import load_scenario, read_named_files
-from perfmodel.loading.validated import parse_file
 
 SCENARIO = """\
 model: dlrm-rmc3
@@ -170,16 +170,15 @@ def test_an_error_of_the_simulation_gets_its_place(scenario: Path) -> None:
     assert str(on_the_command_line) == "--set policy.batch_size: no"
 
 
-def test_a_profile_named_several_times_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_named_several_times_is_read_once() -> None:
     read: list[str] = []
 
     def counted(path: Path, kind: type[Any]) -> Any:
         read.append(path.stem)
-        return parse_file(path, kind)
+        return parse_any(path, kind)
 
-    monkeypatch.setattr("perfmodel.loading.scenario_file.parse_file", counted)
     cards = "node.accelerators=[gtx1080ti, gtx1080ti, gtx1080ti]"
-    files = read_named_files(load_scenario("rm3_broadwell_gtx1080ti", [cards]))
+    files = read_named_files(load_scenario("rm3_broadwell_gtx1080ti", [cards]), counted)
     assert read == ["dlrm-rmc3", "broadwell", "gtx1080ti"]
     assert [named.profile.name for named in files.profiles] == ["broadwell", *["gtx1080ti"] * 3]
     assert files.profiles[2].place == ("node", "accelerators", 1)
