@@ -210,7 +210,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         ),
     ),
     "profile": LazyCommand(
-        "Begin a profile of a machine that nobody measured, from its own dump.",
+        "Begin a profile of a machine that nobody measured, as changes to one that somebody did.",
         _profile,
         ("perfplan profile new --base skylake --from-lscpu lscpu.json --out my_server.yaml",),
     ),

@@ -11,7 +11,6 @@ import typer
 
 from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
-from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.report.documents import saved
@@ -94,6 +93,8 @@ def _details(topic: Topic, name: str) -> dict[str, Any]:
     path = shipped_directory("profile") / f"{name}.yaml"
     profile: Any = read_yaml(path).data()
     if "base" in profile:
+        from perfmodel.loading.derived_profile import read_profile  # numpy, which other lists do without
+
         profile = read_profile(path).model_dump(mode="json")
     return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
 

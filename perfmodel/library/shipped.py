@@ -12,7 +12,7 @@ def models() -> list[str]:
     --------
     >>> import perfmodel
     >>> perfmodel.models()[:3]
-    ['dien', 'dien-paper', 'din']
+    ['bert4rec', 'bst', 'dcn-v2-moe']
     """
     return shipped_names("model")
 

@@ -44,7 +44,7 @@ def test_importing_the_loaders_loads_nothing_heavy() -> None:
 
 
 def test_listing_files_loads_no_numpy() -> None:
-    modules = modules_after("from perfmodel.cli.main import main; main(['list', 'models'])")
+    modules = modules_after("from perfmodel.cli.main import main; main(['list', 'scenarios'])")
     assert not modules.intersection((*HEAVY, "numpy"))
 
 
@@ -115,7 +115,7 @@ def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.C
     assert main(["list", topic, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert list(listed) == ["schema", "perfplan", "date", "inputs", topic]
-    own = {"stacks"} if topic == "profiles" else set()
+    own = {"profiles": {"stacks"}, "models": {"work"}}.get(topic, set())
     assert all(row.keys() == {"name", "description"} | own and row["description"] for row in listed[topic])
 
 

@@ -133,6 +133,7 @@ def at_peak(source: TrafficSource) -> tuple[TrafficSource, float]:
 
     Examples
     --------
+    >>> from perfmodel.domain.workload import DiurnalArrivals
     >>> from perfmodel.sim.query_sizes import pmf_of_list
     >>> day = DiurnalArrivals(rate_qps=500.0, amplitude=0.8)
     >>> steady, peak = at_peak(TrafficSource(arrivals=day, sizes=pmf_of_list([1])))

@@ -21,7 +21,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the profiles that something was measured for."""
     names: list[str] = []
 
-    def instead(name: str, *_: object) -> dict[str, object]:
+    def instead(name: str, *_: object, **__: object) -> dict[str, object]:
         names.append(name)
         raise KeyboardInterrupt
 
@@ -96,7 +96,7 @@ def test_an_interruption_names_what_was_kept_and_how_to_go_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def some(*given: Any) -> dict[str, object]:
+    def some(*given: Any, **_: object) -> dict[str, object]:
         records: Records = given[-1]
         records.visits.append((0, Visit(seed=0, batch_size=1, seconds=[1e-6], spread=[0.0])))  # type: ignore[arg-type]
         raise KeyboardInterrupt
@@ -118,7 +118,7 @@ def test_a_profile_that_cannot_be_written_in_the_end_is_printed(
     def full(path: Path, _: str) -> None:
         raise InputError(f"{path}: cannot be written: No space left on device")
 
-    monkeypatch.setattr(command, "_calibrate_cpu", lambda *_: {"name": "x", "stacks": {}})
+    monkeypatch.setattr(command, "_calibrate_cpu", lambda *_, **__: {"name": "x", "stacks": {}})
     monkeypatch.setattr(command, "_summary", lambda *_: {"calls": 1})
     monkeypatch.setattr(command, "write_atomically", full)
     assert main(["calibrate", "--out", "x.yaml"]) == 2

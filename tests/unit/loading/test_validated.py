@@ -77,12 +77,12 @@ def error_of(kind: type, text: str) -> str:
         (
             "{rate_qps: 3}",
             "a.yaml:1:1: missing key 'process' in arrivals: expected one of poisson, deeprecsys-integer-ms, "
-            "constant, mmpp, diurnal, trace",
+            "constant, mmpp, diurnal, stages, trace",
         ),
         (
             "{process: poison, rate_qps: 3}",
             "a.yaml:1:21: process: expected one of poisson, deeprecsys-integer-ms, constant, mmpp, diurnal, "
-            "trace, got 'poison'; did you mean 'poisson'?",
+            "stages, trace, got 'poison'; did you mean 'poisson'?",
         ),
         (
             "{process: diurnal, rate_qps: 1, amplitude: 2}",

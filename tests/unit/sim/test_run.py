@@ -36,7 +36,7 @@ def run(queue: TextbookQueue, how: SimulationSettings, percentile: float = 0.95)
 
 def test_a_run_goes_on_until_it_is_precise() -> None:
     coarse, fine = (run(exponential_queue(0.7, 4), settings(precision)) for precision in (0.1, 0.01))
-    assert coarse.num_queries == 20_000
+    assert coarse.num_queries == 111_112  # a hundred beyond the p99.9, and the warm-up
     assert fine.num_queries >= 2 * coarse.num_queries
     assert fine.precision_reached
     assert fine.notes == ()
@@ -63,7 +63,7 @@ def test_at_least_a_hundred_queries_lie_beyond_every_percentile_reported() -> No
 
 def test_the_sla_percentile_is_reported_with_the_usual_ones() -> None:
     result = run(exponential_queue(0.5, 4), settings(0.5), percentile=0.9)
-    assert list(result.percentiles) == [0.5, 0.9, 0.95, 0.99]
+    assert list(result.percentiles) == [0.5, 0.9, 0.95, 0.99, 0.999]
     values_s = [interval.value_s for interval in result.percentiles.values()]
     assert values_s == sorted(values_s)
 
