@@ -48,6 +48,9 @@ REPLICATIONS = 6
 REPLICATION_QUERIES = 100_000
 """Repetitions behind a largest load, and queries in each at p95 and below."""
 
+ROUNDING = 1e-12
+"""What sums taken in another order may differ by, relative: no difference. [1]"""
+
 MOST_BEND = 3.0
 """Of a percentile's distances to those an error below and above, within which it moves in proportion. [1]"""
 
@@ -133,6 +136,8 @@ def difference(metric: str, a: Side, b: Side) -> Difference:
             ci95=None,
         )
     value, spread = other.value - one.value, spread_of_difference(one, other)
+    if abs(value) <= ROUNDING * max(abs(one.value), abs(other.value)):
+        value = 0.0
     ci95 = None if spread is None else (value - spread[0], value + spread[1])
     return Difference(metric=metric, a=one.value, b=other.value, value=value, ci95=ci95)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Short names of what is looked at most, by the first column that there is."""
 
-_LESS_IS_BETTER = ("_ms", "power", "price", "utilisation", "shed", "error", "threads", "late")
-"""Parts of the names of metrics of which less is better; of all others more is."""
+_LESS_IS_BETTER = frozenset(
+    ("ms", "power", "price", "usd", "joules", "co2", "nodes", "utilisation", "shed", "error", "threads")
+).union(("late", "gap", "raised"))
+"""Words in the names of metrics of which less is better; of all others more is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +173,10 @@ def less_is_better(metric: str) -> bool:
     --------
     >>> less_is_better("latency_ms.p95"), less_is_better("qps_per_w"), less_is_better("power_w")
     (True, False, True)
+    >>> less_is_better("share_late"), less_is_better("latency_bounded_qps")
+    (True, False)
     """
-    return any(part in metric for part in _LESS_IS_BETTER)
+    return not _LESS_IS_BETTER.isdisjoint(re.split(r"[._]", metric))
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perfmodel.errors import InputError
 from perfmodel.loading.over import parse_over
-from perfmodel.planning.sweep.answer import column_of, pareto_front, table_of
+from perfmodel.planning.sweep.answer import column_of, less_is_better, pareto_front, table_of
 from perfmodel.planning.sweep.points import points_of
 
 
@@ -23,6 +23,15 @@ def test_the_front_is_what_no_other_row_beats(values: list[tuple[int, int]]) -> 
         if other_latency <= latency and other_qps >= qps and (other_latency, other_qps) != (latency, qps)
     }
     assert pareto_front(rows, ["latency_ms", "qps"]) == set(range(len(rows))) - beaten
+
+
+def test_more_of_a_load_is_better_and_less_of_a_latency() -> None:
+    rows = [{"latency_bounded_qps": q, "qps_per_w": w} for q, w in ((1.0, 1.0), (2.0, 2.0), (3.0, 1.5))]
+    assert pareto_front(rows, ["latency_bounded_qps", "qps_per_w"]) == {1, 2}
+    assert [
+        less_is_better(name)
+        for name in ("latency_bounded_qps", "latency_ms.p95", "share_late", "static.num_nodes", "gain")
+    ] == [False, True, True, True, False]
 
 
 def test_rows_without_a_metric_are_on_no_front() -> None:
