@@ -14,11 +14,12 @@ from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
     MixedStacksOption,
+    PageOption,
     SetOption,
     whole_numbers,
 )
 from perfmodel.errors import InputError
-from perfmodel.planning.breakdown import latency_table
+from perfmodel.planning.breakdown import LatencyTable, latency_table
 from perfmodel.planning.prepare import find_devices, find_model, inputs_of
 from perfmodel.report.documents.latency import latency_documents
 from perfmodel.report.latency import latency_pages
@@ -86,6 +87,7 @@ def latency(
     ] = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the latency of one batch on one executor, operator by operator."""
@@ -95,7 +97,7 @@ def latency(
         if given := [option for option, value in of_device.items() if value]:
             raise InputError(f"--scenario: expected no {given[0]}, the scenario says what runs where")
         _of_scenario(
-            scenario, overrides or (), batch_sizes, busy or 1, table, mixed_stacks, extrapolate, as_json
+            scenario, overrides or (), batch_sizes, busy or 1, table, mixed_stacks, extrapolate, out, as_json
         )
         return
     if given := [
@@ -119,7 +121,7 @@ def latency(
         )
         for name, device in zip(on, find_devices(on, what, mixed_stacks=mixed_stacks), strict=True)
     ]
-    show(lambda: latency_documents(results), lambda: latency_pages(results), as_json=as_json)
+    _show(results, out, as_json)
 
 
 def _of_scenario(
@@ -130,6 +132,7 @@ def _of_scenario(
     table: Path | None,
     mixed_stacks: bool,
     extrapolate: bool,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Requests on one executor of a scenario's node; its service times as a table, where one is asked for."""
@@ -152,4 +155,19 @@ def _of_scenario(
                 question.times.require_calibrated()
             said = " ".join(f"service times of {question.name}: {question.service_times_of}".split())
             write_atomically(table, service_table_text(node_table(question, table.name), comment=said))
-    show(lambda: latency_documents([result]), lambda: latency_pages([result]), as_json=as_json)
+    _show([result], out, as_json)
+
+
+def _show(results: Sequence[LatencyTable], out: Path | None, as_json: bool) -> None:
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(latency_documents(results))
+
+    show(
+        lambda: latency_documents(results),
+        lambda: latency_pages(results),
+        as_json=as_json,
+        out=out,
+        html=html,
+    )

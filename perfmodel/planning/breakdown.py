@@ -107,6 +107,32 @@ def _operator(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Roofs:
+    """What bounds an executor of a device at best.
+
+    Attributes
+    ----------
+    device : str
+        Its name.
+    peak_flop_per_s, bytes_per_s : float
+        Arithmetic of one executor, and the memory of its socket or card. [FLOP/s], [bytes/s]
+    """
+
+    device: str
+    peak_flop_per_s: float
+    bytes_per_s: float
+
+
+def roofs_of(device: Device) -> Roofs:
+    """The roofs of a device's executor."""
+    return Roofs(
+        device=device.name,
+        peak_flop_per_s=device.peak_flop_per_s,
+        bytes_per_s=device.memory.bandwidth_bytes_per_s,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyTable:
     """Latency of a model on one executor over batch sizes, no queue.
 
@@ -128,6 +154,8 @@ class LatencyTable:
         The files of the model and the device.
     notes : tuple of str
         What a reader must know of the model file.
+    roofs : Roofs or None
+        Of the device; None of a scenario's node, whose executors may be several.
     """
 
     model: str | None
@@ -141,6 +169,7 @@ class LatencyTable:
     inputs: tuple[InputFile, ...] = ()
     notes: tuple[str, ...] = ()
     busy: int | None = None
+    roofs: Roofs | None = None
 
 
 def latency_table(
@@ -210,6 +239,7 @@ def latency_table(
         assumptions=device.assumptions,
         inputs=inputs,
         notes=model.notes,
+        roofs=roofs_of(device),
     )
 
 

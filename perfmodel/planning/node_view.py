@@ -10,30 +10,13 @@ from perfmodel.domain.hardware import Device
 from perfmodel.errors import InputError
 from perfmodel.loading.shipped import find_profile
 from perfmodel.loading.value_sources import ValueSource, value_sources
-from perfmodel.planning.breakdown import BatchBreakdown, break_down
+from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
 from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question
 
 BATCHES = (1, 4, 16, 64, 256)
 """Batch sizes whose time is taken apart, beside the policy's own. [items]"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roofs:
-    """What bounds an executor of a device at best.
-
-    Attributes
-    ----------
-    device : str
-        Its name.
-    peak_flop_per_s, bytes_per_s : float
-        Arithmetic of one executor, and the memory of its socket or card. [FLOP/s], [bytes/s]
-    """
-
-    device: str
-    peak_flop_per_s: float
-    bytes_per_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,16 +65,8 @@ def node_view(question: Question, *rates_qps: float | None) -> NodeView:
         curve=curve,
         cliff_qps=cliff,
         batches=tuple(break_down(node.cpu_time(size, 1)) for size in sizes if size <= most),
-        roofs=_roofs(node.cpu),
+        roofs=roofs_of(node.cpu),
         sources=_sources(question, [node.cpu, *([node.accelerator] if node.accelerator else [])]),
-    )
-
-
-def _roofs(device: Device) -> Roofs:
-    return Roofs(
-        device=device.name,
-        peak_flop_per_s=device.peak_flop_per_s,
-        bytes_per_s=device.memory.bandwidth_bytes_per_s,
     )
 
 

@@ -184,8 +184,8 @@ def lines(
     ys = [y for one in series for y in (*one.y, *one.high) if isfinite(y)]
     if y_limit is not None:
         ys.append(1.05 * y_limit[0])
-    x = _axis(xs, LEFT, WIDTH - RIGHT, log_x, from_zero=False)
-    y = _axis(
+    x = axis_over(xs, LEFT, WIDTH - RIGHT, log_x, from_zero=False)
+    y = axis_over(
         [v for v in ys if y_most is None or v <= y_most] + ([y_most] if y_most else []),
         canvas.height - BOTTOM,
         top,
@@ -208,11 +208,11 @@ def lines(
     taken: list[float] = []
     for lx, ly, name in labels:
         right = x.at(lx) > (LEFT + WIDTH) / 2
-        row = y.at(ly) + 4.0
-        while any(abs(row - other) < 14.0 for other in taken):  # below what is written already
-            row += 14.0
+        row = y.at(ly) - 9.0
+        while any(abs(row - other) < 14.0 for other in taken):  # above what is written already
+            row -= 14.0
         taken.append(row)
-        canvas.words(x.at(lx) + (-7.0 if right else 7.0), row, name, anchor="end" if right else "start")
+        canvas.words(x.at(lx) + (5.0 if right else -5.0), row, name, anchor="end" if right else "start")
     headings = ["series", x_label, y_label]
     banded = any(one.low for one in series)
     rows = [
@@ -253,7 +253,7 @@ def bars(
     left = min(170.0, 14.0 + 7.8 * max((len(group) for group in groups), default=4))
     canvas.height = top + per_group * len(groups) + BOTTOM
     values = [v for each in (*heights.values(), *marks.values()) for v in each if v is not None]
-    x = _axis(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)
+    x = axis_over(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)
     bottom = canvas.height - BOTTOM
     for tick in x.ticks(5):
         canvas.line(x.at(tick), top, x.at(tick), bottom, "grid")
@@ -261,7 +261,7 @@ def bars(
     canvas.words((left + WIDTH) / 2, bottom + 34.0, y_label, anchor="middle")
     for g, group in enumerate(groups):
         y = top + per_group * g
-        canvas.words(left - 6.0, y + (per_group - gap) / 2 + 4.0, _short(group, left), anchor="end")
+        canvas.words(left - 6.0, y + (per_group - gap) / 2 + 4.0, shortened(group, left), anchor="end")
         for i, each in enumerate(heights.values()):
             value = each[g]
             if value is None:
@@ -302,7 +302,7 @@ def stacked(
     top = canvas.legend(entries, 0.0) + 24.0
     sums = [sum(each[i] for each in parts.values()) for i in range(len(columns))]
     bottom = canvas.height - BOTTOM
-    y = _axis([*sums, *(line.y if line else ())], bottom, top, False, from_zero=True)
+    y = axis_over([*sums, *(line.y if line else ())], bottom, top, False, from_zero=True)
     wide = (WIDTH - LEFT - RIGHT) / max(1, len(columns))
     _left_axis(canvas, y, top, y_label)
     every = max(
@@ -421,7 +421,10 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
             )
 
 
-def _axis(values: Sequence[float], start: float, end: float, is_log: bool, *, from_zero: bool) -> Axis:
+def axis_over(
+    values: Sequence[float], start: float, end: float, is_log: bool = False, *, from_zero: bool = False
+) -> Axis:
+    """An axis over all values, with some room at its ends; on a logarithmic one those above zero count."""
     finite = [value for value in values if isfinite(value) and (value > 0.0 or not is_log)]
     low, high = min(finite, default=0.1 if is_log else 0.0), max(finite, default=1.0)
     if is_log:
@@ -442,7 +445,9 @@ def _frame(canvas: Canvas, x: Axis, y: Axis, top: float, x_label: str, y_label: 
         place, wide = x.at(tick), CHARACTER * len(number(tick)) + 6.0
         canvas.line(place, bottom, place, bottom + 4.0, "axis")
         if place - wide / 2 >= last:
-            canvas.words(place, bottom + 16.0, number(tick), anchor="middle", kind="dim")
+            inside = place + wide / 2 <= WIDTH
+            at, anchor = (place, "middle") if inside else (WIDTH - 2.0, "end")
+            canvas.words(at, bottom + 16.0, number(tick), anchor=anchor, kind="dim")
             last = place + wide / 2
     canvas.words((LEFT + WIDTH - RIGHT) / 2, bottom + 34.0, x_label, anchor="middle")
 
@@ -489,6 +494,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
     return ticks[:: ceil(len(ticks) / most)]
 
 
-def _short(text: str, left: float) -> str:
+def shortened(text: str, left: float) -> str:
+    """A name that fits to the left of a place, cut in its middle."""
     most = int((left - 8.0) / CHARACTER)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"

@@ -21,7 +21,7 @@ MOST_LINES = 10
 
 PLOTS = (".svg", ".png", ".pdf")
 
-_SHOWN: Mapping[str, Mapping[str, str]] = {
+SHOWN: Mapping[str, Mapping[str, str]] = {
     "predict": {
         "verdict": "verdict",
         "sla.predicted_ms": "at the SLA [ms]",
@@ -60,11 +60,11 @@ _SHOWN: Mapping[str, Mapping[str, str]] = {
 def sweep_page(table: SweepTable) -> RenderableType:
     """A line a point: what was set, and the figures that are asked for most."""
     keys = [each.key for each in table.keys]
-    shown = {name: head for name, head in _SHOWN[table.question].items() if name in table.columns}
+    shown = {name: head for name, head in SHOWN[table.question].items() if name in table.columns}
     shown |= {name: name for name in table.pareto if name not in shown}
     drawn = Table(box=None, pad_edge=False)
     drawn.add_column("")
-    for heading in _shortest(keys):
+    for heading in shortest(keys):
         drawn.add_column(heading, overflow="fold")
     for heading in shown.values():
         drawn.add_column(heading, justify="right")
@@ -98,7 +98,7 @@ def _reasons(table: SweepTable) -> list[str]:
     ]
 
 
-def _shortest(keys: Sequence[str]) -> list[str]:
+def shortest(keys: Sequence[str]) -> list[str]:
     """The last names of the keys, or as many as tell them apart."""
     parts = [key.split(".") for key in keys]
     length = 1

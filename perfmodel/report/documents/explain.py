@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -64,6 +64,7 @@ class ExplainDocument(Saved):
     qps_per_w: float | None
     changes: list[ChangeDocument]
     notes: list[str]
+    asked: dict[str, Any]
 
 
 def explain_document(result: Explanation) -> ExplainDocument:
@@ -93,6 +94,7 @@ def explain_document(result: Explanation) -> ExplainDocument:
         "qps_per_w": None if rate is None or not tdp_w else rate / tdp_w,
         "changes": [_change(gain) for gain in result.gains],
         "notes": list(result.notes),
+        "asked": dict(question.asked),
     }
 
 

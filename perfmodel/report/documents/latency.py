@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
-from perfmodel.planning.breakdown import LatencyTable
+from perfmodel.planning.breakdown import LatencyTable, Roofs
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import OperatorDocument, operators
-from perfmodel.units import MS
+from perfmodel.units import GB, GFLOP, MS
 
 VERSION = 1
 
@@ -23,6 +23,14 @@ class BatchDocument(TypedDict):
     latency_ms: float
     basis: BasisLabel
     operators: list[OperatorDocument]
+
+
+@document
+class RoofsDocument(TypedDict):
+    """What bounds an executor at best: its own arithmetic, and the memory of its socket or card."""
+
+    peak_gflop_per_s: float
+    bandwidth_gb_per_s: float
 
 
 @document
@@ -39,6 +47,7 @@ class LatencyDocument(Saved):
     rows: list[BatchDocument]
     assumptions: list[str]
     notes: list[str]
+    roofs: RoofsDocument | None
 
 
 @document
@@ -79,4 +88,12 @@ def latency_document(result: LatencyTable) -> LatencyDocument:
         ],
         "assumptions": list(result.assumptions),
         "notes": list(result.notes),
+        "roofs": None if result.roofs is None else _roofs(result.roofs),
+    }
+
+
+def _roofs(roofs: Roofs) -> RoofsDocument:
+    return {
+        "peak_gflop_per_s": roofs.peak_flop_per_s / GFLOP,
+        "bandwidth_gb_per_s": roofs.bytes_per_s / GB,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,15 @@ from perfmodel.report.documents.capacity import capacity_document
 from perfmodel.report.documents.explain import explain_document
 from perfmodel.report.documents.predict import predict_document
 from perfmodel.report.documents.tune import tune_document
+from perfmodel.report.pages.diff import diff_html
+from perfmodel.report.pages.explain import explain_html
 from perfmodel.report.pages.fleet import fleet_html
+from perfmodel.report.pages.latency import latency_html
 from perfmodel.report.pages.node import node_page
 from perfmodel.report.pages.plain import plain_html
 from perfmodel.report.pages.plan import plan_html
-from perfmodel.report.tables import number
+from perfmodel.report.pages.sweep import sweep_html
+from perfmodel.report.pages.validate import validate_html
 
 MOST_BYTES = 100_000_000
 """Of a saved answer. [bytes]"""
@@ -90,48 +94,33 @@ def document_html(document: Document) -> str:
     """The page of a saved answer, with its own numbers; what is drawn beside them is computed anew."""
     name = document["schema"]["name"]
     try:
-        if name in ("predict", "capacity", "tune", "explain"):
-            view = _view(document)
-            if name == "explain":
-                return plain_html(document, explain_answer(document))
-            return node_page(view, **{name: document})
-        if name == "plan":
-            return plan_html(document)
-        if name == "fleet":
-            return fleet_html(document)
-    except (KeyError, TypeError, ValueError) as error:
+        if name in ("predict", "capacity", "tune"):
+            return node_page(_view(document), **{name: document})
+        if name == "explain":
+            return explain_html(document, _view(document))
+        if (made := PAGES.get(name)) is not None:
+            return made(document)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, PerfplanError):
             raise
         raise InputError(f"report: the answer lacks what its schema {name!r} has: {error}") from None
-    return plain_html(document, plain_answer(document))
+    return plain_html(document, f"What perfplan {name} found.")
 
 
-def explain_answer(document: Document) -> str:
-    """What binds, and the best single change."""
-    binds, changes = document["binds"], document["changes"]
-    best = next((each for each in changes if each["gain_percent"] is not None), None)
-    said = f"{binds['resource']}: {binds['why']}."
-    if best is not None:
-        said += f" Of single changes, {best['change']} buys most: {best['gain_percent']:+.1f} %."
-    return said
+PAGES: Mapping[str, Callable[[Document], str]] = {
+    "diff": diff_html,
+    "fleet": fleet_html,
+    "latency": latency_html,
+    "plan": plan_html,
+    "sweep": sweep_html,
+    "validate": validate_html,
+}
+"""By schema, what makes the page of a document from it alone."""
 
 
-def plain_answer(document: Document) -> str:
-    """The answer of a kind that has no page of its own, in a sentence."""
-    name = document["schema"]["name"]
-    if name == "sweep":
-        points = f"{document['points']} points, {document['answered']} answered"
-        return f"{document['question']} of {document['scenario']} at {points}."
-    if name == "diff":
-        some = [each for each in document["differences"] if each.get("significant")]
-        metrics = ", ".join(str(each["metric"]) for each in some[:5])
-        return f"{len(some)} figures differ by more than chance{': ' + metrics if some else ''}."
-    if name == "validate":
-        errors = document["error_percent"]
-        p95 = "not known" if errors.get("p95") is None else f"{number(errors['p95'])} %"
-        at = number(document["offered_qps"])
-        return f"The prediction of p95 is off by {p95} on this machine, at {at} queries/s."
-    return f"What perfplan {name} found."
+def explain_page_html(result: Explanation) -> str:
+    """The page of an explanation."""
+    return explain_html(explain_document(result), node_view(result.question, result.latency_bounded_qps))
 
 
 def _view(document: Document) -> NodeView | None:

@@ -11,9 +11,13 @@ from perfmodel.planning.node_view import NodeView
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Drawing, heatmap
 from perfmodel.report.html import FOLDER, Block, Figure, Heading, Markup, Prose, Table, page
+from perfmodel.report.pages.explain import answer as explain_answer
+from perfmodel.report.pages.explain import changes
 from perfmodel.report.pages.shared import (
+    ends,
     glossary,
     load_drawing,
+    notes,
     operators_table,
     question_text,
     roofline,
@@ -59,14 +63,14 @@ def node_page(
     if tune is not None:
         blocks += _tuning(tune)
     if explain is not None:
-        blocks += _changes(explain)
+        blocks += [*changes(explain), Prose(explain_answer(explain))]
     script = ""
     controls = _controls(view, predict or capacity, capacity or predict)
     if controls is not None:
         blocks += controls[0]
         script = controls[1]
     blocks += sources(view, first) if view is not None else []
-    blocks += _notes(predict or capacity or tune or {})
+    blocks += notes(predict or capacity or tune or {})
     blocks += glossary()
     blocks += question_text(first.get("asked", {}), first["scenario"])
     title = f"{first['model'] or 'service times'}: {first['scenario']}"
@@ -134,7 +138,7 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         if value is None:
             continue
         ci = (document["latency_ci95_ms"] or {}).get(key)
-        rows.append([key, number(value, 4), _range(ci), _range(bands.get(key))])
+        rows.append([key, number(value, 4), ends(ci), ends(bands.get(key))])
     at = document.get("offered_qps") or document.get("latency_bounded_qps")
     if rows:
         caption = (
@@ -146,20 +150,14 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         [
             "largest load",
             number(document["latency_bounded_qps"], 4),
-            _range(document["latency_bounded_qps_ci95"]),
-            _range(document["latency_bounded_qps_calibration_band"]),
+            ends(document["latency_bounded_qps_ci95"]),
+            ends(document["latency_bounded_qps_calibration_band"]),
         ],
     ]
     if view is not None:
         loads.append(["cliff", number(view.cliff_qps, 4), "–", "–"])
     blocks.append(Table(["load", "queries/s", "interval", "band"], loads, caption="Loads of one node"))
     return blocks
-
-
-def _range(ends: Sequence[float | None] | None) -> str:
-    if not ends:
-        return "–"
-    return " to ".join("none" if end is None else number(end, 4) for end in ends)
 
 
 def _where(view: NodeView | None, predict: Document | None) -> list[Block]:
@@ -255,33 +253,6 @@ def _map(tune: Document, per_watt: bool) -> Drawing:
         path=steps,
         best=best,
     )
-
-
-def _changes(explain: Document) -> list[Block]:
-    """What limits the node, and what each single change buys."""
-    blocks: list[Block] = [Heading("What limits it, and what each change buys")]
-    binds = explain.get("binds") or {}
-    if binds:
-        blocks.append(Prose(f"{binds.get('resource')}: {binds.get('why')}"))
-    rows = [
-        [
-            str(each["change"]),
-            number(each["latency_bounded_qps"], 4),
-            f"{each['gain_percent']:+.1f} %" if each["gain_percent"] is not None else "–",
-            number(each["qps_per_w"]),
-        ]
-        for each in explain["changes"]
-    ]
-    blocks.append(Table(["change", "queries/s", "gain", "queries/s/W"], rows, caption="One change at a time"))
-    return blocks
-
-
-def _notes(document: Document) -> list[Block]:
-    notes = [*document.get("notes", ()), *(f"assumed: {each}" for each in document.get("assumptions", ()))]
-    if not notes:
-        return []
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
 
 
 def _controls(

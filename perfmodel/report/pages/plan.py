@@ -224,20 +224,23 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
     holds = plan["provision"]
     if holds["sharing"]:
         return None
+    curves = {service: _known_curves(plan, service) for service in plan["static"]["nodes"]}
     services = [
         {
             "name": service,
             "mix": {kind: count for kind, count in counts.items() if count},
-            "low_qps": {kind: plan["capacity_qps"][service][kind]["low_qps"] for kind in counts},
+            "low_qps": {kind: pair["low_qps"] for kind, pair in plan["capacity_qps"][service].items()},
+            "sla": _curve(curves[service]),
             "peak_qps": max(hour["planned_qps"][service] for hour in plan["hours"]),
         }
         for service, counts in plan["static"]["nodes"].items()
     ]
+    by_utilisation = plan["power_model"].startswith("by utilisation")
     types = {
         name: {
             "owned": each["owned"],
             "available": each["available"],
-            "tdp_w": each["tdp_w"],
+            "tdp_w": None if by_utilisation else each["tdp_w"],
             "price": each["price_usd_per_h"],
             "buy_price": each["price_usd_per_h"]
             if each["buy_price_usd_per_h"] is None
@@ -254,7 +257,7 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
         "lost": holds["lost_nodes"],
         "zones": holds["zones"] or 0,
         "maintenance": holds["maintenance"],
-        "several": len(plan["node_types"]) > 1,
+        "objective": plan["objective"] if plan["objective"] in LEAST else "nodes",
     }
     fields = [
         ("growth", "Growth on top of the file's [factor]", "1", "0.05", ""),
@@ -262,12 +265,27 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
         ("failures", "Nodes of each type that may fail at once", f"{holds['lost_nodes']}", "1", ""),
         ("price", "Prices [factor]", "1", "0.05", ""),
     ]
+    known = []
+    for index, (service, at) in enumerate(curves.items()):
+        if at is not None:
+            known.append(service)
+            label = f"SLA of {service}: p{100 * at['percentile']:g} [ms]"
+            fields.insert(len(known) - 1, (f"sla-{index}", label, f"{at['latency_ms']:g}", "1", ""))
+    said = (
+        f"Capacities at other SLAs ({', '.join(known)}) were found with the batch size and threshold that "
+        "each pair has, at half to twice the SLA, and are drawn through those in between."
+        if known
+        else "The SLA is in the capacities, which the file gives: perfplan plan has to be told others."
+        if all(
+            pair["source"] == "given" for pairs in plan["capacity_qps"].values() for pair in pairs.values()
+        )
+        else "The SLA is in the capacities; perfplan plan --sla-curves finds them at other ones, too."
+    )
     blocks: list[Block] = [
         Heading("What if"),
         Prose(
             "Each service keeps its mix of node types, in the smallest multiple that serves its peak in "
-            "every state that has to hold: the numbers of perfplan plan with that mix. The SLA is in the "
-            "capacities: at another one perfplan plan has to find them anew."
+            f"every state that has to hold: the numbers of perfplan plan with that mix. {said}"
         ),
         Markup(controls_html(fields)),
         Markup(
@@ -276,3 +294,20 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
         ),
     ]
     return blocks, script_of(data)
+
+
+def _known_curves(plan: Document, service: str) -> Document | None:
+    """What nodes carry at other SLAs, where that is known of all types of the service's mix."""
+    at: Document | None = (plan.get("capacity_at_sla") or {}).get(service)
+    used = [kind for kind, count in plan["static"]["nodes"][service].items() if count]
+    return at if at is not None and all(kind in at["node_types"] for kind in used) else None
+
+
+def _curve(at: Document | None) -> dict[str, Any] | None:
+    if at is None:
+        return None
+    points = {
+        kind: [[each["latency_ms"], each["low_qps"]] for each in own]
+        for kind, own in at["node_types"].items()
+    }
+    return {"own_ms": at["latency_ms"], "curves": points}

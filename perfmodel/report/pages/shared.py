@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from html import escape
+from typing import Any, NamedTuple
 
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.value_sources import KINDS, ValueSource
 from perfmodel.planning.breakdown import BatchBreakdown
 from perfmodel.planning.node_view import NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
-from perfmodel.report.html import Block, Definitions, Figure, Heading, Prose, Table, Verbatim
+from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim
 from perfmodel.report.tables import number
 from perfmodel.units import GB, GFLOP, MS
 
@@ -54,6 +55,22 @@ GLOSSARY = (
 def glossary() -> list[Block]:
     """The words of a page."""
     return [Heading("Glossary"), Definitions(GLOSSARY)]
+
+
+def ends(interval: Sequence[float | None] | None, digits: int = 4) -> str:
+    """Both ends of an interval as a cell."""
+    if not interval:
+        return "–"
+    return " to ".join("none" if end is None else number(end, digits) for end in interval)
+
+
+def notes(document: Mapping[str, Any]) -> list[Block]:
+    """What a document says must be known beside its figures."""
+    said = [*document.get("notes", ()), *(f"assumed: {each}" for each in document.get("assumptions", ()))]
+    if not said:
+        return []
+    items = "".join(f"<li>{escape(note)}</li>" for note in said)
+    return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
 
 
 def question_text(asked: Mapping[str, Any], name: str) -> list[Block]:
@@ -104,34 +121,44 @@ def _source_table(values: Sequence[ValueSource], name: str) -> Table:
     )
 
 
+class BatchShares(NamedTuple):
+    """A batch, and of each of its operators the name, the kind and the share of the time. [1]"""
+
+    batch_size: int
+    operators: Sequence[tuple[str, str, float]]
+
+
 def time_by_batch(batches: Sequence[BatchBreakdown]) -> list[Block]:
     """Where the time of a batch goes, by its size: the share of each operator."""
-    if not batches:
+    return shares_by_batch(
+        [
+            BatchShares(batch.batch_size, [(each.name, each.kind, each.share) for each in batch.operators])
+            for batch in batches
+        ]
+    )
+
+
+def shares_by_batch(batches: Sequence[BatchShares]) -> list[Block]:
+    """The same of shares, however they are known."""
+    if not batches or not any(batch.operators for batch in batches):
         return []
-    totals: dict[str, float] = {}
+    shares: list[dict[str, float]] = []
     for batch in batches:
-        for operator in batch.operators:
-            name = _label(operator.name, operator.kind)
-            totals[name] = totals.get(name, 0.0) + operator.share
-    most = sorted(totals, key=lambda name: -totals[name])[:MOST_PARTS]
-    parts: dict[str, list[float]] = {name: [] for name in most}
-    rest: list[float] = []
-    for batch in batches:
-        shares: dict[str, float] = {}
-        for operator in batch.operators:
-            name = _label(operator.name, operator.kind)
-            shares[name] = shares.get(name, 0.0) + 100.0 * operator.share
-        for name in most:
-            parts[name].append(shares.get(name, 0.0))
-        rest.append(max(0.0, sum(shares.values()) - sum(shares.get(name, 0.0) for name in most)))
+        own: dict[str, float] = {}
+        for operator, kind, share in batch.operators:
+            name = _label(operator, kind)
+            own[name] = own.get(name, 0.0) + 100.0 * share
+        shares.append(own)
+    names = dict.fromkeys(name for own in shares for name in own)
+    most = sorted(names, key=lambda name: -sum(own.get(name, 0.0) for own in shares))[:MOST_PARTS]
+    parts = {name: [own.get(name, 0.0) for own in shares] for name in most}
+    rest = [max(0.0, sum(own.values()) - sum(own.get(name, 0.0) for name in most)) for own in shares]
     if any(value > 0.05 for value in rest):
         parts["others"] = rest
     sizes = [str(batch.batch_size) for batch in batches]
     first = max(parts, key=lambda name: parts[name][-1])
-    text = (
-        f"At batch {sizes[-1]}, {first} takes {number(parts[first][-1])} % of a core's time; "
-        f"at batch {sizes[0]}, {number(parts[first][0])} %."
-    )
+    text = f"At batch {sizes[-1]}, {first} takes {number(parts[first][-1])} % of an executor's time"
+    text += f"; at batch {sizes[0]}, {number(parts[first][0])} %." if len(sizes) > 1 else "."
     drawing = stacked(
         sizes,
         parts,
@@ -173,40 +200,70 @@ def roofline(view: NodeView) -> list[Block]:
     """The CPU's roofs, and the operators of the largest batch below them."""
     if view.roofs is None or not view.batches:
         return []
-    batch, roofs = view.batches[-1], view.roofs
+    batch = view.batches[-1]
+    return roofline_of(
+        [
+            {
+                "name": each.name,
+                "flop": each.flop,
+                "bytes_moved": each.bytes_moved,
+                "time_ms": each.seconds / MS,
+            }
+            for each in batch.operators
+        ],
+        batch.batch_size,
+        device=view.roofs.device,
+        peak_gflop_per_s=view.roofs.peak_flop_per_s / GFLOP,
+        bandwidth_gb_per_s=view.roofs.bytes_per_s / GB,
+    )
+
+
+def roofline_of(
+    operators: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    *,
+    device: str,
+    peak_gflop_per_s: float,
+    bandwidth_gb_per_s: float,
+) -> list[Block]:
+    """The roofs of an executor, and operators of a document below them."""
     points = [
-        (operator.flop / operator.bytes_moved, operator.flop / operator.seconds / GFLOP, operator.name)
-        for operator in batch.operators
-        if operator.flop > 0 and operator.bytes_moved > 0 and operator.seconds > 0
+        (
+            each["flop"] / each["bytes_moved"],
+            each["flop"] / (each["time_ms"] * MS) / GFLOP,
+            str(each["name"]),
+        )
+        for each in operators
+        if each["flop"] > 0 and each["bytes_moved"] > 0 and each["time_ms"] > 0
     ]
     if not points:
         return []
-    ridge = roofs.peak_flop_per_s / roofs.bytes_per_s
+    ridge = peak_gflop_per_s / bandwidth_gb_per_s
     low, high = min([x for x, _, _ in points] + [ridge]) / 2, max([x for x, _, _ in points] + [ridge]) * 2
     xs = sorted([low, ridge, high])
     roof = Series(
-        name="one core at best",
+        name="an executor at best",
         x=xs,
-        y=[min(roofs.peak_flop_per_s, x * roofs.bytes_per_s) / GFLOP for x in xs],
+        y=[min(peak_gflop_per_s, x * bandwidth_gb_per_s) for x in xs],
     )
     marks = Series(
-        name=f"operators, batch {batch.batch_size}",
+        name=f"operators, batch {batch_size}",
         x=[x for x, _, _ in points],
         y=[y for _, y, _ in points],
         is_points=True,
     )
-    longest = sorted(batch.operators, key=lambda each: -each.seconds)[:2]
-    labels = [point for point in points if point[2] in {each.name for each in longest}][:2]
+    longest = {str(each["name"]) for each in sorted(operators, key=lambda each: -each["time_ms"])[:2]}
+    labels = [point for point in points if point[2] in longest][:2]
     text = (
-        f"The roof of one core of {roofs.device}: {number(roofs.peak_flop_per_s / GFLOP)} GFLOP/s, and the "
-        f"{number(roofs.bytes_per_s / GB)} GB/s of its socket, which others share. Points far below pay for "
+        f"The roof of one executor of {device}: {number(peak_gflop_per_s)} GFLOP/s, and the "
+        f"{number(bandwidth_gb_per_s)} GB/s of its memory, which others share. Points far below pay for "
         "calls, packing or random access."
     )
     drawing = lines(
         [roof, marks],
         x_label="intensity [FLOP/byte]",
         y_label="GFLOP/s",
-        title="Roofline of a core",
+        title="Roofline of an executor",
         text=text,
         log_x=True,
         log_y=True,

@@ -1,0 +1,286 @@
+"""The page of `perfplan sweep`: the figures asked for most over what was set, the front, every point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log10
+from typing import Any
+
+from perfmodel.planning.sweep.answer import ANSWERED, less_is_better
+from perfmodel.report.documents import made_of
+from perfmodel.report.drawing import COLOURS, Drawing, Series, bars, heatmap, lines
+from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
+from perfmodel.report.pages.shared import glossary, notes
+from perfmodel.report.sweep import SHOWN, shortest
+from perfmodel.report.tables import number
+
+Document = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+DRAWN: Mapping[str, Sequence[str]] = {
+    "predict": ("sla.predicted_ms", "plan_for_qps"),
+    "capacity": ("plan_for_qps", "latency_bounded_qps", "qps_per_w"),
+    "tune": ("tuned.latency_bounded_qps", "tuned.qps_per_w"),
+    "plan": ("static.num_nodes", "static.power_w", "static.price_usd_per_h"),
+}
+"""What is drawn of a question's answers, the first what its sentence is of."""
+
+NAMES = {
+    "sla.predicted_ms": "latency at the SLA's percentile [ms]",
+    "plan_for_qps": "load to plan for [queries/s]",
+    "latency_bounded_qps": "largest load [queries/s]",
+    "qps_per_w": "queries/s a watt",
+    "tuned.latency_bounded_qps": "largest load [queries/s]",
+    "tuned.qps_per_w": "queries/s a watt",
+    "static.num_nodes": "number of nodes",
+    "static.power_w": "power [W]",
+    "static.price_usd_per_h": "price [USD/h]",
+}
+"""What a sentence and an axis call what is drawn."""
+
+MOST_CELLS = 60_000
+"""Of the table of all metrics; a larger one is left to the files."""
+
+MOST_ROWS = 2000
+MOST_BARS = 24
+
+
+def sweep_html(sweep: Document) -> str:
+    """Write the page of a sweep's document."""
+    rows: Sequence[Row] = sweep["rows"]
+    keys = [each["key"] for each in sweep["over"]]
+    metrics = [name for name in DRAWN.get(sweep["question"], ()) if _known(rows, name)]
+    blocks: list[Block] = [
+        Prose(answer(sweep, metrics), is_answer=True),
+        Prose(_points_words(sweep, keys)),
+    ]
+    drawn = [_drawn(sweep, keys, metric) for metric in metrics]
+    if drawn:
+        blocks += [Heading("Over what was set"), *(Figure(each) for each in drawn)]
+    blocks += _front(sweep, keys)
+    blocks += [Heading("Every point"), _table(sweep, keys)]
+    blocks += _without_answer(rows)
+    blocks += _all_metrics(rows)
+    blocks += notes(sweep)
+    blocks += glossary()
+    title = f"{sweep['question']} of {sweep['scenario']}, {len(rows)} points"
+    return page(title, blocks, facts=made_of(sweep))  # type: ignore[arg-type]  # a document is one
+
+
+def answer(sweep: Document, metrics: Sequence[str]) -> str:
+    """Which point is best in the figure that is looked at most, and how far the others lie from it."""
+    rows = sweep["rows"]
+    if not metrics:
+        return f"None of the {len(rows)} points has an answer."
+    metric = metrics[0]
+    some = [row for row in rows if _number(row.get(metric)) is not None]
+    keys = [each["key"] for each in sweep["over"]]
+    least = less_is_better(metric)
+    best = (min if least else max)(some, key=lambda row: float(row[metric]))
+    worst = (max if least else min)(some, key=lambda row: float(row[metric]))
+    name = NAMES[metric]
+    text = f"{'The least' if least else 'The greatest'} {name} of {len(rows)} points is "
+    text += f"{number(best[metric], 4)}, at {_setting(best, keys)}"
+    if worst[metric] != best[metric]:
+        text += f"; the {'greatest' if least else 'least'} is {number(worst[metric], 4)}, at "
+        text += _setting(worst, keys)
+    text += "."
+    if sweep["answered"] < len(rows):
+        text += f" {len(rows) - sweep['answered']} points have no answer."
+    return text
+
+
+def _points_words(sweep: Document, keys: Sequence[str]) -> str:
+    over = "; ".join(
+        f"{key} over {', '.join(_text(value) for value in each['values'][:12])}"
+        + (f" and {len(each['values']) - 12} more" if len(each["values"]) > 12 else "")
+        for key, each in zip(keys, sweep["over"], strict=True)
+    )
+    return f"{sweep['question']} was asked of {sweep['scenario']} with {over}."
+
+
+def _setting(row: Row, keys: Sequence[str]) -> str:
+    return ", ".join(
+        f"{name} {_text(row[key])}" for name, key in zip(shortest(list(keys)), keys, strict=True)
+    )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return str(value) if isinstance(value, int) else number(value, 4)
+    return "none" if value is None else str(value)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _known(rows: Sequence[Row], metric: str) -> bool:
+    return any(_number(row.get(metric)) is not None for row in rows)
+
+
+def _drawn(sweep: Document, keys: Sequence[str], metric: str) -> Drawing:
+    """A metric over the first key whose values are numbers, a line for each combination of the others."""
+    rows = [row for row in sweep["rows"] if _number(row.get(metric)) is not None]
+    name = NAMES[metric]
+    scales = [key for key in keys if all(_number(row[key]) is not None for row in sweep["rows"])]
+    first = max(scales, key=lambda key: len({row[key] for row in sweep["rows"]}), default=None)
+    if first is None or len({row[first] for row in rows}) < 2:
+        return _as_bars(rows, keys, metric, name)
+    others = [key for key in keys if key != first]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_setting(row, others), []).append(row)
+    if len(groups) > COLOURS:
+        return _as_map(rows, keys, metric, name) if len(keys) == 2 else _as_cloud(rows, first, metric, name)
+    series = []
+    for label, own in groups.items():
+        own.sort(key=lambda row: float(row[first]))
+        series.append(
+            Series(name=label or name, x=[row[first] for row in own], y=[row[metric] for row in own])
+        )
+    xs = [float(row[first]) for row in rows]
+    sla = {row.get("sla.latency_ms") for row in rows}
+    bound = next(iter(sla)) if len(sla) == 1 and metric == "sla.predicted_ms" else None
+    ys = [float(row[metric]) for row in rows]
+    is_far = min(ys) > 0 and log10(max(ys) / min(ys)) > 1.5
+    return lines(
+        series,
+        x_label=first,
+        y_label=name,
+        title=f"{name[0].upper()}{name[1:]} over {shortest(list(keys))[list(keys).index(first)]}",
+        text=f"A dot a point{', a line for each setting of the rest' if others else ''}.",
+        log_x=min(xs) > 0 and max(xs) >= 10 * min(xs),
+        log_y=is_far,
+        y_limit=None if bound is None else (float(bound), f"SLA: {number(float(bound))} ms"),
+    )
+
+
+def _as_bars(rows: Sequence[Row], keys: Sequence[str], metric: str, name: str) -> Drawing:
+    some = list(rows)[:MOST_BARS]
+    left = len(rows) - len(some)
+    text = "A bar a point." + (f" {left} more points are in the table." if left else "")
+    labels = [", ".join(_text(row[key]) for key in keys) for row in some]
+    return bars(labels, {name: [float(row[metric]) for row in some]}, y_label=name, title=name, text=text)
+
+
+def _as_map(rows: Sequence[Row], keys: Sequence[str], metric: str, name: str) -> Drawing:
+    def values(key: str) -> list[Any]:
+        found = list(dict.fromkeys(row[key] for row in rows))
+        return sorted(found) if all(_number(each) is not None for each in found) else found
+
+    xs, ys = values(keys[0]), values(keys[1])
+    at = {(xs.index(row[keys[0]]), ys.index(row[keys[1]])): float(row[metric]) for row in rows}
+    choose = min if less_is_better(metric) else max
+    best = choose(at, key=lambda place: at[place])
+    return heatmap(
+        [_text(x) for x in xs],
+        [_text(y) for y in ys],
+        at,
+        x_label=keys[0],
+        y_label=shortest(list(keys))[1],
+        title=name,
+        text="Stronger is more; the ring is the best.",
+        best=best,
+    )
+
+
+def _as_cloud(rows: Sequence[Row], first: str, metric: str, name: str) -> Drawing:
+    dots = Series(
+        name="points", x=[row[first] for row in rows], y=[row[metric] for row in rows], is_points=True
+    )
+    text = f"Every point over {first} alone; what else was set is in the table."
+    return lines([dots], x_label=first, y_label=name, title=name, text=text)
+
+
+def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
+    """The points that no other beats: drawn where the front is of two metrics, and as a table."""
+    metrics = sweep["pareto"]
+    if not metrics:
+        return []
+    rows = [row for row in sweep["rows"] if all(_number(row[name]) is not None for name in metrics)]
+    front = [row for row in rows if row["pareto"]]
+    blocks: list[Block] = [Heading("The front")]
+    wanted = " and ".join(f"{'less' if less_is_better(name) else 'more'} {name}" for name in metrics)
+    blocks.append(
+        Prose(
+            f"{len(front)} of {len(rows)} points are such that no other has as good figures and a better "
+            f"one, where {wanted} is better."
+        )
+    )
+    if len(metrics) == 2 and len(rows) > 1:
+        x, y = metrics
+        ordered = sorted(front, key=lambda row: float(row[x]))
+        drawn = lines(
+            [
+                Series(name="points", x=[row[x] for row in rows], y=[row[y] for row in rows], is_points=True),
+                Series(
+                    name="front", x=[row[x] for row in ordered], y=[row[y] for row in ordered], dashed=True
+                ),
+            ],
+            x_label=x,
+            y_label=y,
+            title=f"{y} against {x}",
+            text="A dot a point; the broken line joins those that no other beats.",
+        )
+        blocks.append(Figure(drawn))
+    rows_shown = [
+        [*(_text(row[key]) for key in keys), *(number(row[name], 4) for name in metrics)] for row in front
+    ]
+    blocks.append(Table([*shortest(list(keys)), *metrics], rows_shown, caption="Points on the front"))
+    return blocks
+
+
+def _table(sweep: Document, keys: Sequence[str]) -> Table:
+    rows = sweep["rows"]
+    columns = rows[0] if rows else {}
+    shown = {name: head for name, head in SHOWN.get(sweep["question"], {}).items() if name in columns}
+    shown |= {name: name for name in sweep["pareto"] if name not in shown}
+    cells = [
+        [
+            str(place),
+            *(_text(row[key]) for key in keys),
+            *(_cell(row[name]) for name in shown),
+            *(["front" if row["pareto"] else ""] if sweep["pareto"] else []),
+        ]
+        for place, row in enumerate(rows[:MOST_ROWS], start=1)
+    ]
+    heads = ["point", *shortest(list(keys)), *shown.values(), *(["front"] if sweep["pareto"] else [])]
+    caption = "Loads in queries/s of a node" if sweep["question"] != "plan" else "Plans"
+    if len(rows) > MOST_ROWS:
+        caption += f"; {len(rows) - MOST_ROWS} more points: --out FILE.csv holds all"
+    return Table(heads, cells, caption=caption)
+
+
+def _without_answer(rows: Sequence[Row]) -> list[Block]:
+    some = [
+        [str(place), str(row["exit_code"]), str(row["reason"])]
+        for place, row in enumerate(rows, start=1)
+        if row["exit_code"] not in ANSWERED
+    ]
+    if not some:
+        return []
+    caption = "Points without an answer, with the exit code that the command would have"
+    return [Table(["point", "exit code", "reason"], some[:MOST_ROWS], caption=caption)]
+
+
+def _all_metrics(rows: Sequence[Row]) -> list[Block]:
+    """Every column, where it is not too much for a page."""
+    columns = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
+    if len(rows) * len(columns) > MOST_CELLS:
+        return [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
+    blocks: list[Block] = [Heading("All metrics")]
+    varied = [name for name in columns if any(row[name] != rows[0][name] for row in rows)]
+    if varied:
+        cells = [[str(place), *(_cell(row[name]) for name in varied)] for place, row in enumerate(rows, 1)]
+        blocks.append(Table(["point", *varied], cells, caption="What is not the same at all points"))
+    same = [[name, _cell(rows[0][name])] for name in columns if name not in varied]
+    if same:
+        blocks.append(Table(["metric", "value"], same, caption="What is the same at all points"))
+    return blocks
+
+
+def _cell(value: object) -> str:
+    return "–" if value is None else _text(value)
