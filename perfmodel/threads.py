@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,8 +21,32 @@ def threads_here() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def side_by_side(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
+Tell = Callable[[float], None]
+"""Takes how much of some work is done, from 0 to 1."""
+
+
+def untold(share: float) -> None:
+    """Nobody watches."""
+
+
+def part_of(tell: Tell, begin: float, end: float) -> Tell:
+    """What a part of the work tells, as a share of the whole.
+
+    Examples
+    --------
+    >>> part_of(print, 0.5, 1.0)(0.5)
+    0.75
+    """
+    return lambda share: tell(begin + share * (end - begin))
+
+
+def side_by_side(work: Callable[[T], U], items: Iterable[T], tell: Tell = untold) -> list[U]:
     """Results of work on each item, in order; as many at a time as there are threads here.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Examples
     --------
@@ -31,7 +55,14 @@ def side_by_side(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
     """
     todo = list(items)
     with ThreadPoolExecutor(max_workers=max(1, min(len(todo), len(threads_here())))) as threads:
-        return list(threads.map(work, todo))
+        asked = [threads.submit(work, item) for item in todo]
+        try:
+            for done, _ in enumerate(as_completed(asked) if tell is not untold else (), start=1):
+                tell(done / len(todo))
+            return [each.result() for each in asked]
+        finally:
+            for each in asked:  # after an error nothing more is begun
+                each.cancel()
 
 
 def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:

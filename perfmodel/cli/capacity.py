@@ -16,6 +16,7 @@ from perfmodel.cli.options import (
     SetOption,
     the_scenario,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity.computation import capacity as capacity_of
 from perfmodel.planning.prepare import prepare
@@ -36,8 +37,8 @@ def capacity(
     """Find the largest load that a node carries within its SLA."""
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = prepare(loaded, mixed_stacks=mixed_stacks)
-    with loaded.places():
-        result = capacity_of(question, extrapolate=extrapolate)
+    with loaded.places(), watched() as watch:
+        result = capacity_of(question, extrapolate=extrapolate, tell=watch.stage("largest load"))
 
     def html() -> str:
         from perfmodel.report.pages.made import capacity_html  # few answers become a page of HTML

@@ -15,6 +15,7 @@ from perfmodel.cli.options import (
     SetOption,
     the_scenario,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.explain.computation import explain as explain_scenario
 from perfmodel.report.documents.explain import explain_document
@@ -32,12 +33,15 @@ def explain(
 ) -> None:
     """Say what binds a node, how far the cliff is, and what single changes would bring."""
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
-    result = explain_scenario(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    with watched() as watch:
+        result = explain_scenario(
+            loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate, tell=watch.stage("changes")
+        )
 
     def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+        from perfmodel.report.pages.made import explain_page_html  # few answers become a page of HTML
 
-        return document_html(explain_document(result))
+        return explain_page_html(result)
 
     show(lambda: explain_document(result), lambda: explain_page(result), as_json=as_json, out=out, html=html)
     if result.latency_bounded_qps is None:

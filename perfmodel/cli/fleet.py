@@ -21,6 +21,7 @@ from perfmodel.cli.options import (
     checked_rate,
     the_scenario,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -89,7 +90,10 @@ def fleet(
     question = FleetQuestion(
         members=members, routing=routing, rate_qps=qps and qps * (scale_load or 1.0), num_windows=windows
     )
-    result = predict_fleet(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
+    with watched() as watch:
+        result = predict_fleet(
+            question, extrapolate=extrapolate, accept_uncertain=accept_uncertain, tell=watch.stage("windows")
+        )
 
     def html() -> str:
         from perfmodel.report.pages.made import document_html  # few answers become a page of HTML

@@ -7,17 +7,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
 from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
+from perfmodel.cli.watched import watched
 from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.growth import growth_range
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.simulation import simulated
+from perfmodel.planning.plan.sla_curves import sla_curves as sla_curves_of
 from perfmodel.report.documents.plan import plan_document
 from perfmodel.report.plan import plan_page
 
@@ -65,17 +68,32 @@ def plan(
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
+    sla_curves: Annotated[
+        bool | None,
+        typer.Option(
+            "--sla-curves/--no-sla-curves",
+            help="Find what nodes carry at half to twice each SLA, which the page's control needs "
+            "[with --out].",
+            show_default=False,
+        ),
+    ] = None,
     out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a fleet: how many nodes of which kind, hour by hour, at what power and price."""
     factors = () if growth is None else growth_range(growth)
     loaded = load_fleet(fleet, overrides or ())
-    question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    with _solver_to_stderr():
-        result = plan_of(question, growth=factors)
-    if simulation:
-        result = simulated(result, extrapolate=extrapolate)
+    also: Any = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate}
+    with watched() as watch:
+        question = plan_question(loaded, **also, tell=watch.stage("capacities of nodes"))
+        watch.stage("hours")
+        with _solver_to_stderr():
+            result = plan_of(question, growth=factors)
+        if simulation:
+            result = simulated(result, extrapolate=extrapolate, tell=watch.stage("simulating the plan"))
+        if sla_curves or (sla_curves is None and out is not None):
+            curves = sla_curves_of(question, **also, tell=watch.stage("capacities at other SLAs"))
+            result = replace(result, sla_curves=curves)
 
     def html() -> str:
         from perfmodel.report.pages.made import document_html  # few answers become a page of HTML

@@ -22,6 +22,7 @@ from perfmodel.cli.options import (
     SetOption,
     the_scenario,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
@@ -79,9 +80,13 @@ def predict(
         from perfmodel.planning.predict.own_policy import with_own_policy
 
         question = with_own_policy(question, file=policy_file, name=policy, engine=engine.value)
-    with loaded.places():
+    with loaded.places(), watched() as watch:
         result = predict_question(
-            question, engine=engine.value, extrapolate=extrapolate, accept_uncertain=accept_uncertain
+            question,
+            engine=engine.value,
+            extrapolate=extrapolate,
+            accept_uncertain=accept_uncertain,
+            tell=watch.stage("simulating"),
         )
 
     def page() -> RenderableType:

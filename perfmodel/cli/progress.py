@@ -48,17 +48,17 @@ class Progress:
         else:
             line += f", {self._failed:,} without an answer" if self._failed else ""
             left_s = (now_s - self._start_s) / (finished - before) * (self._total - finished)
-            line += f", about {_duration(left_s)} left" if finished < self._total else ""
+            line += f", about {duration(left_s)} left" if finished < self._total else ""
         end = "\r" if self._is_terminal and finished < self._total else "\n"
         print(f"{line:<70}" if self._is_terminal else line, end=end, file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time as people say it.
 
     Examples
     --------
-    >>> _duration(42.0), _duration(600.0), _duration(9000.0)
+    >>> duration(42.0), duration(600.0), duration(9000.0)
     ('42 s', '10 min', '2.5 h')
     """
     if seconds < 100.0:

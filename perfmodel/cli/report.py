@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from perfmodel.cli.answering import page_path, write_page
 from perfmodel.cli.completion import complete_scenarios
 from perfmodel.cli.options import ExtrapolateOption, MixedStacksOption, SetOption
+from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
 from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.loading.scenario_file import load_scenario
@@ -23,6 +25,7 @@ from perfmodel.planning.explain.computation import explain as explain_scenario
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.simulation import simulated
+from perfmodel.planning.plan.sla_curves import sla_curves
 from perfmodel.planning.predict.computation import predict as predict_question
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.computation import tune as tune_question
@@ -56,10 +59,14 @@ def report(
             raise InputError("--set: expected a scenario or a fleet; an answer is as it is")
         html = document_html(read_document(Path(what)))
     elif _is_fleet(what):
-        question = plan_question(
-            load_fleet(what, overrides or ()), mixed_stacks=mixed_stacks, extrapolate=extrapolate
-        )
-        html = plan_html(plan_document(simulated(plan_of(question), extrapolate=extrapolate)))
+        also: Any = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate}
+        with watched() as watch:
+            tell = watch.stage("capacities of nodes")
+            question = plan_question(load_fleet(what, overrides or ()), **also, tell=tell)
+            planned = plan_of(question)
+            planned = simulated(planned, extrapolate=extrapolate, tell=watch.stage("simulating the plan"))
+            curves = sla_curves(question, **also, tell=watch.stage("capacities at other SLAs"))
+        html = plan_html(plan_document(replace(planned, sla_curves=curves)))
     else:
         html = _scenario_html(what, overrides or [], mixed_stacks=mixed_stacks, extrapolate=extrapolate)
     write_page(path, html)
@@ -75,24 +82,24 @@ def _is_fleet(what: str) -> bool:
 def _scenario_html(what: str, overrides: list[str], *, mixed_stacks: bool, extrapolate: bool) -> str:
     loaded = load_scenario(what, overrides)
     question = prepare(loaded, mixed_stacks=mixed_stacks)
-    with loaded.places():
-        _say("predict")
-        predicted = predict_question(question, extrapolate=extrapolate)
-        _say("capacity")
-        carried = capacity_of(question, extrapolate=extrapolate)
-        tuned = None
-        if question.policy.name == "split" and question.policy.why_not_compiled is None:
-            _say("tune")
-            tuned = tune_question(question, TuneOptions(extrapolate=extrapolate))
-    _say("explain")
-    try:
-        explained = explain_scenario(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    except InputError as error:
-        print(f"note: no explanation: {error}", file=sys.stderr)
-        explained = None
-    return scenario_html(predicted, carried, tuned, explained)
-
-
-def _say(step: str) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        print(f"{step} ...", file=sys.stderr)
+    why_not = None
+    with watched() as watch:
+        with loaded.places():
+            predicted = predict_question(question, extrapolate=extrapolate, tell=watch.stage("predict"))
+            carried = capacity_of(question, extrapolate=extrapolate, tell=watch.stage("capacity"))
+            tuned = None
+            if question.policy.name == "split" and question.policy.why_not_compiled is None:
+                options = TuneOptions(extrapolate=extrapolate)
+                tuned = tune_question(question, options, tell=watch.stage("tune"))
+        tell = watch.stage("explain")
+        try:
+            explained = explain_scenario(
+                loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate, tell=tell
+            )
+        except InputError as error:
+            explained, why_not = None, error
+        watch.stage("page")
+        html = scenario_html(predicted, carried, tuned, explained)
+    if why_not is not None:
+        print(f"note: no explanation: {why_not}", file=sys.stderr)
+    return html

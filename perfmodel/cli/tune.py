@@ -20,6 +20,7 @@ from perfmodel.cli.options import (
     the_scenario,
     whole_numbers,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -105,7 +106,8 @@ def tune(
         if deeprecsys_mode:
             show_deeprecsys_mode(question, extrapolate=extrapolate, as_json=as_json)
             return
-        answer = tune_question(question, options)
+        with watched() as watch:
+            answer = tune_question(question, options, tell=watch.stage("configurations"))
     if settings_format is not None:
         from perfmodel.report.serving_config import tuned_torchserve, tuned_triton  # on use: few ask
 

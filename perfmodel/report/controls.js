@@ -71,38 +71,99 @@ function scaled(mix, low, demand, states) {
   return counts(steps[from]);
 }
 
+// What a node carries at an SLA: what was found there, else drawn through the points beside it.
+function atSla(points, ms) {
+  const exact = points.find((p) => Math.abs(p[0] - ms) <= 1e-9 * ms);
+  if (exact) return exact[1];
+  for (let i = 1; i < points.length; i++) {
+    const [[x0, y0], [x1, y1]] = [points[i - 1], points[i]];
+    if (x0 < ms && ms < x1) return y0 === null || y1 === null ? null
+      : y0 * Math.pow(y1 / y0, Math.log(ms / x0) / Math.log(x1 / x0));
+  }
+  return undefined;
+}
+
+// Capacities of a service's node types at the SLA that its field says; a text where there are none.
+function capacities(s, i) {
+  if (!s.sla) return s.low_qps;
+  const ms = value("sla-" + i);
+  if (ms === null) return "Enter numbers from 0 up.";
+  if (Math.abs(ms - s.sla.own_ms) <= EPS * ms) return s.low_qps;
+  const low = {};
+  for (const t in s.sla.curves) {
+    const points = s.sla.curves[t], found = atSla(points, ms);
+    if (found === undefined) return "Of " + s.name + " this page knows SLAs from " + figure(points[0][0]) + " to "
+      + figure(points[points.length - 1][0]) + " ms: for another, perfplan plan.";
+    low[t] = found;
+  }
+  return low;
+}
+
+// What is to be paid for nodes of a type: what the plan makes least of, and money.
+function cost(t, n, price) {
+  const type = DATA.types[t], own = Math.min(n, type.owned);
+  const usd = type.price === null ? null : price * (own * type.price + (n - own) * type.buy_price);
+  return { nodes: n, power: type.tdp_w === null ? null : n * type.tdp_w, price: usd };
+}
+
+// A provision that costs less than the mix: a service on one type alone, the others as they are.
+function better(chosen, lows, states, growth, used, price) {
+  const unit = { nodes: "nodes", power: "W", price: "USD/h", carbon: "W" }[DATA.objective];
+  const key = DATA.objective === "carbon" ? "power" : DATA.objective;
+  let best = null;
+  DATA.services.forEach((s, i) => {
+    let now = 0;
+    for (const t in chosen[i]) { const c = cost(t, chosen[i][t], price)[key]; now = c === null ? null : now + c; }
+    if (now === null) return;
+    for (const t in lows[i]) {
+      if (!lows[i][t]) continue;
+      const n = scaled({ [t]: 1 }, lows[i], s.peak_qps * growth, states);
+      if (n === null || (used[t] || 0) - (chosen[i][t] || 0) + n[t] > DATA.types[t].available) continue;
+      const c = cost(t, n[t], price)[key];
+      if (c !== null && now - c > 1e-6 * now && (best === null || now - c > best.saves))
+        best = { saves: now - c, text: "A new plan would change the mix: " + s.name + " on " + figure(n[t]) + " " + t
+          + " alone takes " + figure(now - c) + " " + unit + " less." };
+    }
+  });
+  return best === null ? "" : best.text;
+}
+
 function plan() {
   const [growth, headroom, failures, price] = ["growth", "headroom", "failures", "price"].map(value);
   if ([growth, headroom, failures, price].includes(null) || headroom >= 100) return clear();
   const free = headroom / 100, lost = Math.round(failures);
+  const inFailure = DATA.free_in_failure === null ? free : DATA.free_in_failure;
   const states = [{ free, lost: 0, zones: 0, maintenance: DATA.maintenance }];
-  if (lost) states.push({ free: DATA.free_in_failure === null ? free : DATA.free_in_failure, lost, zones: 0,
-    maintenance: DATA.maintenance });
-  if (DATA.zones) states.push({ free: DATA.free_in_failure === null ? free : DATA.free_in_failure, lost: 0,
-    zones: DATA.zones, maintenance: DATA.maintenance });
-  const used = {}; let parts = [];
-  for (const s of DATA.services) {
-    const n = scaled(s.mix, s.low_qps, s.peak_qps * growth, states);
+  if (lost) states.push({ free: inFailure, lost, zones: 0, maintenance: DATA.maintenance });
+  if (DATA.zones) states.push({ free: inFailure, lost: 0, zones: DATA.zones, maintenance: DATA.maintenance });
+  const used = {}, parts = [], chosen = [], lows = [];
+  for (const [i, s] of DATA.services.entries()) {
+    const low = capacities(s, i);
+    if (typeof low === "string") return clear(low);
+    const none = Object.keys(s.mix).find((t) => !low[t]);
+    if (none) return clear("No load of " + s.name + " meets this SLA on " + none + ": a new plan has to do without it.");
+    const n = scaled(s.mix, low, s.peak_qps * growth, states);
     if (n === null) return clear("No number of these nodes serves " + s.name + ".");
     for (const t in n) used[t] = (used[t] || 0) + n[t];
+    chosen.push(n); lows.push(low);
     parts.push(s.name + ": " + Object.entries(n).map(([t, c]) => figure(c) + " " + t).join(" + "));
   }
   let nodes = 0, power = 0, usd = 0; const short = [];
   for (const t in used) {
-    const type = DATA.types[t];
+    const c = cost(t, used[t], price);
     nodes += used[t];
-    power = power === null || type.tdp_w === null ? null : power + used[t] * type.tdp_w;
-    const own = Math.min(used[t], type.owned), bought = used[t] - own;
-    usd = usd === null || type.price === null ? null : usd + price * (own * type.price + bought * type.buy_price);
-    if (used[t] > type.available) short.push(t + ": " + figure(used[t]) + " of " + figure(type.available));
+    power = power === null || c.power === null ? null : power + c.power;
+    usd = usd === null || c.price === null ? null : usd + c.price;
+    if (used[t] > DATA.types[t].available) short.push(t + ": " + figure(used[t]) + " of " + figure(DATA.types[t].available));
   }
   show("nodes", figure(nodes));
   show("mix", parts.join("; "));
   show("power", power === null ? "power not known" : figure(power / 1000) + " kW");
   show("price", usd === null ? "price not known" : figure(usd) + " USD/h");
-  const moved = Math.abs(growth - 1) > EPS || Math.abs(free - DATA.headroom) > EPS || lost !== DATA.lost;
-  show("note", short.length ? "More than there is (" + short.join(", ") + "): a new plan has to take others."
-    : moved && DATA.several ? "The mix is kept; a new plan may choose another one that costs less." : "");
+  const moved = DATA.services.some((s, i) => s.sla && Math.abs(value("sla-" + i) - s.sla.own_ms) > EPS)
+    ? " At another SLA, perfplan plan may find other batch sizes, too." : "";
+  show("note", (short.length ? "More than there is (" + short.join(", ") + "): a new plan has to take others."
+    : better(chosen, lows, states, growth, used, price) || "No service is cheaper on one type of node alone.") + moved);
 }
 
 function clear(why) {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
-from math import ceil
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.golden.scenarios import QUICK
 
 FEW = [part for setting in QUICK for part in ("--set", setting)]
 WIDTHS = [(1280, False), (390, True)]
+PAGES = ["predict", "tune", "plan", "fleet", "diff", "explain", "latency", "sweep", "validate"]
+REPORTS = Path(__file__).parents[2] / "docs" / "reports"
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -33,6 +36,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Pat
         "plan": ["plan", "two_services", "--no-simulate"],
         "fleet": ["fleet", "rm1_broadwell_diurnal", "-n", "3", "--windows", "4", *FEW],
         "diff": ["diff", "rm3_skylake", "rm3_broadwell", *FEW],
+        "explain": ["explain", "wnd_broadwell", *FEW],
+        "latency": ["latency", "-m", "dlrm-rmc3", "--on", "skylake", "--on", "broadwell"],
+        "sweep": [
+            *("sweep", "rm3_skylake", *FEW, "--jobs", "1", "--question", "capacity"),
+            *("--over", "policy.batch_size=64,128,0", "--over", "node.cores=20,40"),
+            *("--pareto", "qps,qps_per_w"),
+        ],
     }
     made = {}
     for name, arguments in asked.items():
@@ -41,7 +51,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Pat
             patch.setattr("sys.stdout", stdout)
             assert main([*arguments, "--json", "--out", str(page)]) in (0, 3, 6)
         made[name] = (page, answer)
+    made["validate"] = _validated(folder)
     return made
+
+
+def _validated(folder: Path) -> tuple[Path, Path]:
+    """A validation that was measured with a card, as `--json` prints it, and its page."""
+    saved = json.loads((REPORTS / "validate-h200-overloaded.json").read_text(encoding="utf-8"))
+    saved |= {
+        "schema": {"name": "validate", "version": 1},
+        "perfplan": "0",
+        "date": "2026-01-01",
+        "inputs": [],
+    }
+    sla = {"percentile": 0.95, "latency_ms": 100.0}
+    tried = [{"rate_qps": 2000.0, "latency_ms": 80.0}]
+    saved["capacity"] = {"sla": sla, "predicted_qps": 2100.0, "measured_qps": 2000.0, "error_percent": 5.0}
+    saved["capacity"]["tried"] = tried
+    saved["alone"] = [{"batch_size": 1, "measured_ms": 0.2, "predicted_ms": 0.25, "error_percent": 25.0}]
+    answer, page = folder / "validate.json", folder / "validate.html"
+    answer.write_text(json.dumps(saved), encoding="utf-8")
+    assert main(["report", str(answer), "--out", str(page)]) == 0
+    return page, answer
 
 
 def document(pages: dict[str, tuple[Path, Path]], name: str) -> Any:
@@ -63,7 +94,75 @@ def test_terminal_json_page_and_python_show_the_same_numbers(pages: dict[str, tu
         assert f"{100 * operator['share']:.1f} %" in terminal
 
 
-@pytest.mark.parametrize("name", ["predict", "tune", "plan", "fleet", "diff"])
+def cells(*values: str) -> str:
+    return "".join(f"<td>{value}</td>" for value in values)
+
+
+def test_a_comparison_shows_each_figure_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = pages["diff"][0].read_text(encoding="utf-8"), document(pages, "diff")
+    for each in printed["differences"]:
+        values = [number(each[key], 4) for key in ("a", "b", "difference")]
+        assert f">{each['metric']}</td>{cells(*values)}" in page
+    moved = {each["key"]: each["contribution"]["latency_ms.p95"] for each in printed["keys"]}
+    assert all(f"{key}</td>" in page and f">{number(value)} / " in page for key, value in moved.items())
+    largest = next(each for each in printed["differences"] if each["metric"] == "latency_bounded_qps")
+    verb = "falls" if largest["b"] < largest["a"] else "rises"
+    said = f"the largest load {verb} from {number(largest['a'], 4)} to {number(largest['b'], 4)}"
+    assert said in page
+
+
+def test_an_explanation_shows_each_change_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = pages["explain"][0].read_text(encoding="utf-8"), document(pages, "explain")
+    assert printed["binds"]["why"] in html.unescape(page)
+    for each in printed["changes"]:
+        assert html.escape(each["change"]) in page
+        if each["reason"] is None:
+            assert cells(number(each["latency_bounded_qps"], 4), f"{each['gain_percent']:+.2f}") in page
+        else:
+            assert html.escape(each["reason"]) in page
+    assert "Save it as wnd_broadwell.yaml" in page
+
+
+def test_a_latency_page_shows_each_batch_and_operator_of_its_json(
+    pages: dict[str, tuple[Path, Path]],
+) -> None:
+    page, printed = pages["latency"][0].read_text(encoding="utf-8"), document(pages, "latency")
+    for device in printed["devices"]:
+        assert f"Where the time goes on {device['device']}" in page
+        assert f"{number(device['roofs']['peak_gflop_per_s'])} GFLOP/s" in page
+        for row in device["rows"]:
+            us = 1000 * row["latency_ms"] / row["batch_size"]
+            assert cells(str(row["batch_size"]), number(row["latency_ms"], 4), number(us, 4)) in page
+            for operator in row["operators"]:
+                assert cells(number(operator["time_ms"]), f"{100 * operator['share']:.1f} %") in page
+
+
+def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = pages["sweep"][0].read_text(encoding="utf-8"), document(pages, "sweep")
+    rows = printed["rows"]
+    for place, row in enumerate(rows, start=1):
+        setting = cells(str(place), str(row["policy.batch_size"]), str(row["node.cores"]))
+        assert f"{setting}<td>{number(row['plan_for_qps'], 4)}</td>" in page
+        assert row["reason"] is None or html.escape(row["reason"]) in page
+    assert page.count(">front</td></tr>") == sum(row["pareto"] for row in rows)
+    best = max(filter(None, (row["plan_for_qps"] for row in rows)))
+    assert f"The greatest load to plan for [queries/s] of {len(rows)} points is {number(best, 4)}" in page
+    assert sum(row["exit_code"] == 2 for row in rows) == 2
+    assert "2 points have no answer" in page
+
+
+def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = pages["validate"][0].read_text(encoding="utf-8"), document(pages, "validate")
+    for key in ("p50", "p95", "p99"):
+        measured, predicted = (printed[side]["latency_ms"][key] for side in ("measured", "predicted"))
+        error = f"{printed['error_percent'][key]:+.1f} %"
+        assert f"{key} [ms]</td>{cells(number(measured, 4), number(predicted, 4), error)}" in page
+    for row in printed["service_time_by_batch"]:
+        assert cells(number(row["measured_ms"]), number(row["predicted_ms"])) in page
+    assert "Largest load: 2100 queries/s predicted, 2000 measured (+5.0 %)" in page
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_saved_answer_becomes_the_same_page_within_two_seconds_and_five_megabytes(
     name: str, pages: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
@@ -75,22 +174,22 @@ def test_a_saved_answer_becomes_the_same_page_within_two_seconds_and_five_megaby
     assert again == pages[name][0].read_bytes()
 
 
-@pytest.mark.parametrize("name", ["predict", "tune", "plan", "fleet", "diff"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_begins_with_the_answer_and_needs_nothing_else(
     name: str, pages: dict[str, tuple[Path, Path]]
 ) -> None:
-    html = pages[name][0].read_text(encoding="utf-8")
-    assert html.index('class="answer"') < html.index("<h2")
-    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', html)
-    assert not re.search(r"<(link|img|iframe)\b|@import|url\(|fetch\(|XMLHttp|import\(", html)
-    figures = html.count("<figure>")
-    assert html.count('role="img" aria-labelledby=') == html.count("<details>") == figures
-    assert name == "diff" or figures >= 1
+    text = pages[name][0].read_text(encoding="utf-8")
+    assert text.index('class="answer"') < text.index("<h2")
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', text)
+    assert not re.search(r"<(link|img|iframe)\b|@import|url\(|fetch\(|XMLHttp|import\(", text)
+    figures = text.count("<figure>")
+    assert text.count('role="img" aria-labelledby=') == text.count("<details>") == figures
+    assert figures >= 1
 
 
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
-@pytest.mark.parametrize("name", ["predict", "tune", "plan", "fleet", "diff"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]) -> None:
     script = """
         const over = [];
@@ -104,7 +203,8 @@ def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, t
           }
           const box = svg.getBoundingClientRect();
           for (const [text, t] of texts)
-            if (t.left < box.left - 1 || t.right > box.right + 1) over.push("cut: " + text);
+            if (t.left < box.left - 1 || t.right > box.right + 1 || t.top < box.top - 2
+                || t.bottom > box.bottom + 2) over.push("cut: " + text);
         }
         return { over, errors: ERRORS, requests: performance.getEntriesByType("resource").length,
           wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
@@ -120,7 +220,7 @@ def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, t
 @needs_browser
 @pytest.mark.skipif(not AXE.is_file(), reason="no axe-core here: npm install axe-core, or AXE_CORE=its file")
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
-@pytest.mark.parametrize("name", ["predict", "tune", "plan", "fleet", "diff"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]) -> None:
     script = """
         const result = await axe.run(document);
@@ -170,6 +270,67 @@ def test_controls_of_a_plan_give_the_numbers_of_perfplan_plan(
         assert float(said[1].split()[0]) == pytest.approx(planned["power_w"] / 1000, rel=5e-4)
         assert float(said[2].split()[0]) == pytest.approx(planned["price_usd_per_h"], rel=5e-4)
         assert said[3] < 50.0
+
+
+def plan_with_slas(folder: Path, answer: Path) -> tuple[Path, dict[str, list[list[float]]]]:
+    """A plan's page whose file knows capacities of the ads at three SLAs, on both types."""
+    plan = json.loads(answer.read_text(encoding="utf-8"))
+    own = {kind: pair["low_qps"] for kind, pair in plan["capacity_qps"]["ads"].items()}
+    low = {
+        kind: [[50.0, 0.5 * qps], [100.0, qps], [200.0, (1.1 if kind == "skylake" else 2.4) * qps]]
+        for kind, qps in own.items()
+    }
+    points = {
+        kind: [{"latency_ms": ms, "qps": qps, "low_qps": qps} for ms, qps in each]
+        for kind, each in low.items()
+    }
+    plan["capacity_at_sla"] = {"ads": {"percentile": 0.95, "latency_ms": 100.0, "node_types": points}}
+    saved, page = folder / "slas.json", folder / "slas.html"
+    saved.write_text(json.dumps(plan), encoding="utf-8")
+    assert main(["report", str(saved), "--out", str(page)]) == 0
+    return page, low
+
+
+@needs_browser
+def test_the_sla_of_a_plan_is_a_control_that_gives_the_numbers_of_perfplan_plan(
+    pages: dict[str, tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, low = plan_with_slas(tmp_path, pages["plan"][1])
+    mix = document(pages, "plan")["static"]["nodes"]["ads"]
+    script = (
+        SET
+        + """
+        const said = [], index = DATA.services.findIndex((s) => s.name === "ads");
+        for (const ms of [100, 50, 70, 200, 300]) {
+          const begin = performance.now();
+          set("sla-" + index, ms);
+          said.push([text("nodes"), text("power"), text("mix"), text("note"), performance.now() - begin]);
+        }
+        return said;
+    """
+    )
+    said = found(page, script)
+    assert [kind for kind, count in mix.items() if count] == ["skylake"]
+    (_, half), (_, own), (_, twice) = low["skylake"]
+    rates = [own, half, half * (own / half) ** (log(70 / 50) / log(2)), twice]
+    for qps, (nodes, power, _, note, took_ms) in zip(rates, said, strict=False):
+        sets = [
+            f"capacities.ads={{skylake: {qps!r}, broadwell: 0}}",
+            "capacities.feed={skylake: 5900, broadwell: 0}",
+            "node_types.skylake.available=1000",
+        ]
+        arguments = [part for each in sets for part in ("--set", each)]
+        assert main(["plan", "two_services", "--no-simulate", "--json", *arguments]) == 0
+        planned = json.loads(capsys.readouterr().out)["static"]
+        assert nodes == str(planned["num_nodes"])
+        assert float(power.split()[0]) == pytest.approx(planned["power_w"] / 1000, rel=5e-4)
+        assert took_ms < 50.0
+        assert ("may find other batch sizes" in note) == (qps != own)
+    assert "No service is cheaper on one type of node alone" in said[0][3]
+    assert "A new plan would change the mix: ads on" in said[3][3]
+    assert "broadwell alone takes" in said[3][3]
+    assert said[4][0] == "–"
+    assert "from 50 to 200 ms" in said[4][3]
 
 
 @needs_browser

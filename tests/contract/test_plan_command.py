@@ -318,3 +318,34 @@ def test_power_by_utilisation_needs_idle_power(tmp_path: Path, capsys: pytest.Ca
     )
     assert main(["plan", str(path), "--set", "provision.power=by-utilisation"]) == 2
     assert "idle_w" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_capacity_at_another_sla_is_that_of_a_plan_with_that_sla(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    fleet = tmp_path / "fleet.yaml"
+    scenario = tmp_path / "own.yaml"
+    assert main(["show", "ncf_skylake"]) == 0
+    scenario.write_text(capsys.readouterr().out, encoding="utf-8")
+    fleet.write_text(
+        f"services: {{own: {{scenario: {scenario}, tune: false, demand: {{qps: 30000}}}}}}\n"
+        "node_types: {skylake: {node: {cpu: skylake}, available: 1000}}\n"
+        "provision: {objective: nodes}\n",
+        encoding="utf-8",
+    )
+    code, answer = ask(capsys, str(fleet), "--no-simulate", "--sla-curves")
+    assert code == 0
+    at = answer["capacity_at_sla"]["own"]
+    factors = [point["latency_ms"] / at["latency_ms"] for point in at["node_types"]["skylake"]]
+    assert factors == pytest.approx([0.5, 0.7, 1.0, 1.4, 2.0])
+    looser = at["node_types"]["skylake"][-1]
+    text = scenario.read_text(encoding="utf-8")
+    changed = text.replace(f"latency_ms: {at['latency_ms']:g}", f"latency_ms: {looser['latency_ms']:g}")
+    assert changed != text
+    scenario.write_text(changed, encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))  # nothing kept: it is found anew
+    code, again = ask(capsys, str(fleet), "--no-simulate")
+    own = again["capacity_qps"]["own"]["skylake"]
+    assert [own["qps"], own["low_qps"]] == [looser["qps"], looser["low_qps"]]

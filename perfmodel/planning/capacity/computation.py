@@ -18,6 +18,7 @@ from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.threads import Tell, untold
 
 PRECISION = 0.0075
 """Half-width of the interval over the rate at which runs stop growing: within 1 %, and some to spare. [1]"""
@@ -36,8 +37,15 @@ INTERPRETED_REPETITIONS = 3
 SEARCH_TOLERANCE = 0.002
 
 
-def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bool = False) -> Capacity:
+def capacity(
+    question: Question, *, engine: EngineName = "auto", extrapolate: bool = False, tell: Tell = untold
+) -> Capacity:
     """Find the largest arrival rate whose percentile meets the SLA, and show that load.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -66,8 +74,12 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         most_queries=MOST_QUERIES,
         repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
     )
+    tell(0.35)
     errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(question.sla.confidence))
+    tell(0.75)
+    at_capacity = _at_capacity(question, service, greatest, budget, errors, engine)
+    tell(0.9)
     return Capacity(
         question=question,
         greatest=greatest,
@@ -75,7 +87,7 @@ def capacity(question: Question, *, engine: EngineName = "auto", extrapolate: bo
         errors=errors,
         saturation_qps=1.0 / max(loads),
         bottleneck="cpu" if loads.cpu >= loads.accelerator else "accelerator",
-        at_capacity=_at_capacity(question, service, greatest, budget, errors, engine),
+        at_capacity=at_capacity,
         curve=load_curve(
             question,
             None if budget is None else budget.plan_qps,

@@ -16,7 +16,7 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question, prepare
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
-from perfmodel.threads import side_by_side
+from perfmodel.threads import Tell, side_by_side, untold
 
 NEARLY_FULL = 0.85
 """Share of the load that fills the node from which on it is the node that binds, and not the SLA. [1]"""
@@ -31,8 +31,15 @@ MOSTLY = 0.5
 """Share of a batch's time from which conversion binds. [1]"""
 
 
-def explain(loaded: LoadedScenario, *, mixed_stacks: bool = False, extrapolate: bool = False) -> Explanation:
+def explain(
+    loaded: LoadedScenario, *, mixed_stacks: bool = False, extrapolate: bool = False, tell: Tell = untold
+) -> Explanation:
     """Say what binds a node, and what single changes would bring.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def explain(loaded: LoadedScenario, *, mixed_stacks: bool = False, extrapolate: 
             return largest_load(question)
         return _gain(change, extrapolate)
 
-    base, *found = side_by_side(ask, [None, *changes])
+    base, *found = side_by_side(ask, [None, *changes], tell)
     assert base is None or isinstance(base, Figure)
     gains = [
         _over(base, change, each) for change, each in zip(changes, found, strict=True) if each is not None

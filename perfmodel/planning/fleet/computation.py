@@ -22,10 +22,18 @@ from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+from perfmodel.threads import Tell, part_of, untold
+
+RUNS_SHARE = 0.5
+"""Of a prediction's time that the windows take, about; the rest judges them. Told, no more. [1]"""
 
 
 def predict_fleet(
-    question: FleetQuestion, *, extrapolate: bool = False, accept_uncertain: bool = False
+    question: FleetQuestion,
+    *,
+    extrapolate: bool = False,
+    accept_uncertain: bool = False,
+    tell: Tell = untold,
 ) -> FleetPrediction:
     """Predict how a fleet serves a load, or a day of it.
 
@@ -35,6 +43,8 @@ def predict_fleet(
         Answer outside the calibrated range too, marked.
     accept_uncertain : bool
         Let the central estimate decide whether the SLA is met.
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -54,8 +64,13 @@ def predict_fleet(
     rates_qps = sorted({_rounded(window.rate_qps) for window in windows})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda index: run.at(rates_qps[index], index), range(len(rates_qps)))
-        stretches = dict(zip(rates_qps, found, strict=True))
-    judgements = judge_windows(run, stretches, accept_uncertain=accept_uncertain)
+        stretches = {}
+        for rate_qps, stretch in zip(rates_qps, found, strict=True):
+            stretches[rate_qps] = stretch
+            tell(RUNS_SHARE * len(stretches) / len(rates_qps))
+    judgements = judge_windows(
+        run, stretches, accept_uncertain=accept_uncertain, tell=part_of(tell, RUNS_SHARE, 1.0)
+    )
     answers = tuple(
         _window(run, window, stretches[rate], judgements[rate])
         for window in windows
@@ -180,7 +195,7 @@ class FleetRun:
 
 
 def judge_windows(
-    run: FleetRun, stretches: Mapping[float, Stretch], *, accept_uncertain: bool
+    run: FleetRun, stretches: Mapping[float, Stretch], *, accept_uncertain: bool, tell: Tell = untold
 ) -> dict[float, Judgement]:
     """Judge the windows of each rate, the busiest first.
 
@@ -197,6 +212,7 @@ def judge_windows(
         judgement = _judge_stretch(run, rate_qps, index, stretches[rate_qps], accept_uncertain)
         met = judgement.verdict == "meets_sla" and not accept_uncertain
         judgements[rate_qps] = judgement
+        tell(len(judgements) / len(stretches))
     return judgements
 
 

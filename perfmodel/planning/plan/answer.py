@@ -9,6 +9,7 @@ from typing import Literal
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.drawn import drawn_w
 from perfmodel.planning.plan.question import WATT_TO_KILOWATT, PlanQuestion
+from perfmodel.planning.plan.sla_curves import SlaCurves
 
 Verdict = Literal["feasible", "infeasible"]
 
@@ -416,6 +417,8 @@ class PlanAnswer:
         What a reader must know.
     growth : Growth or None
         The static provision for more traffic; None: not asked.
+    sla_curves : mapping of (service, node type) to tuple of SlaPoint, or None
+        What a node carries at other SLAs; None: not asked.
     """
 
     question: PlanQuestion
@@ -429,6 +432,7 @@ class PlanAnswer:
     simulated: Simulated | None = None
     notes: tuple[str, ...] = ()
     growth: Growth | None = None
+    sla_curves: SlaCurves | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -15,7 +15,7 @@ from perfmodel.planning.prepare import PreparedPair, Question, checksums_now, pr
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.sim.policies import SplitAndOffload
-from perfmodel.threads import side_by_side
+from perfmodel.threads import Tell, side_by_side, untold
 
 
 class PairAsked(NamedTuple):
@@ -52,7 +52,12 @@ class Capacities(NamedTuple):
 
 
 def find_capacities(
-    asked: Sequence[PairAsked], *, confidence: float, mixed_stacks: bool, extrapolate: bool
+    asked: Sequence[PairAsked],
+    *,
+    confidence: float,
+    mixed_stacks: bool,
+    extrapolate: bool,
+    tell: Tell = untold,
 ) -> Capacities:
     """Find the capacity of each pair, as many at a time as there are cores; of those without one, why.
 
@@ -68,6 +73,7 @@ def find_capacities(
     found = side_by_side(
         lambda each: _found(*each, kept, confidence=confidence, extrapolate=extrapolate),
         zip(asked, prepared, strict=True),
+        tell,
     )
     capacities, refused = {}, {}
     for each, (rates, why_not) in zip(asked, found, strict=True):

@@ -19,13 +19,19 @@ from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.plan.capacities import PairAsked, find_capacities
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
+from perfmodel.threads import Tell, untold
 from perfmodel.units import GIB
 
 
 def plan_question(
-    loaded: LoadedFleet, *, mixed_stacks: bool = False, extrapolate: bool = False
+    loaded: LoadedFleet, *, mixed_stacks: bool = False, extrapolate: bool = False, tell: Tell = untold
 ) -> PlanQuestion:
     """Read what a plan needs, and find the capacities that the file does not give.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -56,6 +62,7 @@ def plan_question(
         confidence=loaded.fleet.provision.confidence,
         mixed_stacks=mixed_stacks,
         extrapolate=extrapolate,
+        tell=tell,
     )
     return PlanQuestion(
         name=loaded.name,

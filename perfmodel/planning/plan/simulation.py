@@ -26,7 +26,7 @@ from perfmodel.planning.plan.question import PairCapacity, PlanQuestion
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
-from perfmodel.threads import side_by_side
+from perfmodel.threads import Tell, side_by_side, untold
 
 MOST_RAISED = 2.0
 """A service that takes more than so many times its planned nodes is not short of nodes. [1]"""
@@ -43,13 +43,15 @@ class Outcome(NamedTuple):
     latency_s: float | None
 
 
-def simulated(answer: PlanAnswer, *, extrapolate: bool = False) -> PlanAnswer:
+def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = untold) -> PlanAnswer:
     """Add to a plan what its simulation shows.
 
     Parameters
     ----------
     extrapolate : bool
         Whether capacities were found outside the calibrated range too.
+    tell : callable
+        Takes how much of it is done.
     """
     if answer.static is None:
         return answer
@@ -57,6 +59,7 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False) -> PlanAnswer:
     found = side_by_side(
         lambda index: _of_service(simulator, answer, answer.static, index),
         range(len(answer.question.services)),
+        tell,
     )
     checks = tuple(check for each in found for check, _ in each)
     raised = {check.service: counts for each in found for check, counts in each[:1]}

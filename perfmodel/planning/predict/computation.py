@@ -36,6 +36,7 @@ from perfmodel.sim.policies import (
 )
 from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.threads import Tell, untold
 
 
 def predict(
@@ -44,6 +45,7 @@ def predict(
     engine: EngineName = "auto",
     extrapolate: bool = False,
     accept_uncertain: bool = False,
+    tell: Tell = untold,
 ) -> Prediction:
     """Predict how a node serves a load.
 
@@ -57,6 +59,8 @@ def predict(
         Answer outside the calibrated range too, marked.
     accept_uncertain : bool
         Let the central estimate decide whether the SLA is met.
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -86,6 +90,7 @@ def predict(
             percentile=sla.percentile,
             engine=engine,
         )
+    tell(0.3)
     search = RateSearch(
         traffic=question.traffic,
         service=service,
@@ -96,8 +101,10 @@ def predict(
         most_queries=question.simulation.max_queries,
     )
     greatest, undecided = _largest_load(search)
+    tell(0.6)
     errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))
+    tell(0.8)
     times = other_times(question, run, service)
     judgement = _judged(question, run, times, errors, accept_uncertain)
     described = describe(question, run, times, greatest, budget, errors, judgement)

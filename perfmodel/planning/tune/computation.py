@@ -41,6 +41,7 @@ from perfmodel.planning.tune.question import (
     threshold_key,
 )
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.threads import Tell, part_of, untold
 
 RATES_AT_A_TIME = 8
 """Two compiled loops side by side: there is one node to tune, and mostly more than one core."""
@@ -50,12 +51,20 @@ CONTENDERS = 0.02
 
 MAX_CONTENDERS = 4
 
+PILOTS_SHARE = 0.8
+"""Of a search's time that its short samples take, about: what is told of how far it is. [1]"""
+
 TIE = 0.01
 """Of configurations this close, the one with the smallest batch is set: noise does not choose. [1]"""
 
 
-def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
+def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell = untold) -> TuneAnswer:
     """Find the batch size and offload threshold that carry the most load within the SLA.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -80,7 +89,9 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
     levels: dict[str, Tuning] = {}
     by_threads: dict[str, dict[int, Tuning]] = {}
     promising: dict[int, list[Configuration]] = {node.threads: [] for node in nodes}
-    for level, factor in (SLA_LEVELS if options.sla_levels else {MEDIUM: 1.0}).items():
+    asked_levels = SLA_LEVELS if options.sla_levels else {MEDIUM: 1.0}
+    runs = len(asked_levels) * len(nodes)
+    for level, factor in asked_levels.items():
         sla = question.sla.model_copy(update={"latency_ms": factor * question.sla.latency_ms})
         found: dict[int, Tuning] = {}
         for node in nodes:
@@ -88,7 +99,9 @@ def tune(question: Question, options: TuneOptions | None = None) -> TuneAnswer:
                 node, traffic, sla, service=services[node.threads], rates_at_a_time=RATES_AT_A_TIME
             )
             tuner = Tuner(test, grid, static, options.objective, static_competes=not options.batch_sizes)
-            found[node.threads] = tuner.tune(curves=True, promising=promising[node.threads])
+            done = sum(map(len, by_threads.values())) + len(found)
+            of_run = part_of(tell, done / runs, (done + 1) / runs)
+            found[node.threads] = tuner.tune(curves=True, promising=promising[node.threads], tell=of_run)
             promising[node.threads] = [found[node.threads].exhaustive.configuration]
         by_threads[level] = found
         best = max(found.values(), key=lambda tuning: tuning.score)
@@ -253,6 +266,7 @@ class Tuner:
         self._test, self._grid, self._static, self._objective = test, grid, static, objective
         baseline = {static} if static_competes else set()
         self._candidates = sorted({*grid.configurations} | baseline, key=_order)
+        self._tell: Tell = untold
         self._tried: dict[Configuration, Tried] = {}
         self._points: dict[Configuration, OperatingPoint] = {}
 
@@ -261,7 +275,9 @@ class Tuner:
         self._tried.update(cpu_only._tried)
         self._points.update(cpu_only._points)
 
-    def tune(self, *, curves: bool = False, promising: Sequence[Configuration] = ()) -> Tuning:
+    def tune(
+        self, *, curves: bool = False, promising: Sequence[Configuration] = (), tell: Tell = untold
+    ) -> Tuning:
         """Answer all three: static baseline, hill climb, exhaustive search.
 
         Parameters
@@ -271,11 +287,15 @@ class Tuner:
             otherwise of those only that are about as good as the best.
         promising : sequence of Configuration
             What to try first, such as the optimum under a tighter SLA.
+        tell : callable
+            Takes how much of it is done: of the configurations, and of the long samples at the end.
         """
+        self._tell = part_of(tell, 0.0, PILOTS_SHARE)
         climbed = self._climb()
         best = self._search_all(promising)
         if curves:
             self._find_curves(best)
+        tell(1.0)
         return Tuning(
             node=self._test.node,
             sla=self._test.sla,
@@ -352,6 +372,7 @@ class Tuner:
             below_qps = above_qps if qps is None and above_qps > 0.0 else None
             known = Tried(configuration=configuration, latency_bounded_qps=qps, below_qps=below_qps)
             self._tried[configuration] = known
+            self._tell(len(self._tried) / len(self._candidates))
         return known
 
     def _best(self, tried: Sequence[Tried]) -> Tried:

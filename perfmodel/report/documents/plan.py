@@ -23,6 +23,7 @@ from perfmodel.planning.plan.answer import (
     per_query,
 )
 from perfmodel.planning.plan.question import PlanQuestion, StockedType
+from perfmodel.planning.plan.sla_curves import SlaCurves
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.units import MS
 
@@ -104,6 +105,24 @@ class CapacityOfPair(TypedDict):
     offload_threshold_items: int | None
     threads: int | None
     source: str
+
+
+@document
+class CapacityAtSla(TypedDict):
+    """What one node serves at an SLA, its settings kept; null where no load meets it."""
+
+    latency_ms: float
+    qps: float | None
+    low_qps: float | None
+
+
+@document
+class ServiceAtSlas(TypedDict):
+    """A service's own SLA, a percentile and its bound, and by node type what a node serves at some SLAs."""
+
+    percentile: float
+    latency_ms: float
+    node_types: dict[str, list[CapacityAtSla]]
 
 
 @document
@@ -233,6 +252,7 @@ class PlanDocument(Saved):
     hours: list[HourDocument]
     baselines: BaselinesDocument
     capacity_qps: dict[str, dict[str, CapacityOfPair]]
+    capacity_at_sla: dict[str, ServiceAtSlas] | None
     checks: list[CheckDocument]
     safeties: list[SafetyDocument]
     not_chosen: list[NotChosenDocument]
@@ -270,6 +290,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
             "simulated_autoscaler": _baseline(result.baselines["simulated_autoscaler"]),
         },
         "capacity_qps": _capacities(question),
+        "capacity_at_sla": None if result.sla_curves is None else _at_sla(question, result.sla_curves),
         "checks": [_check(check) for check in result.checks],
         "safeties": [
             {"safety": each.safety, "num_nodes": each.num_nodes, "objective_value": each.objective_value}
@@ -389,6 +410,21 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
                 "threads": None if pair is None else pair.threads,
                 "source": f"refused: {refused}" if pair is None else pair.source,
             }
+    return found
+
+
+def _at_sla(question: PlanQuestion, curves: SlaCurves) -> dict[str, ServiceAtSlas]:
+    found: dict[str, ServiceAtSlas] = {}
+    for (service, node_type), points in curves.items():
+        sla = question.slas[service]
+        of: ServiceAtSlas = {
+            "percentile": sla.percentile,
+            "latency_ms": sla.latency_s / MS,
+            "node_types": {},
+        }
+        found.setdefault(service, of)["node_types"][node_type] = [
+            {"latency_ms": each.latency_s / MS, "qps": each.qps, "low_qps": each.low_qps} for each in points
+        ]
     return found
 
 
