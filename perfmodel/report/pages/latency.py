@@ -147,5 +147,8 @@ def _where(device: Document, *, several: bool) -> list[Block]:
             peak_gflop_per_s=roofs["peak_gflop_per_s"],
             bandwidth_gb_per_s=roofs["bandwidth_gb_per_s"],
         )
-    blocks += [operators_table(row["operators"], f"A batch of {_items(row)}") for row in reversed(rows)]
+    where = f" on {_place(device)}" if several else ""
+    blocks += [
+        operators_table(row["operators"], f"A batch of {_items(row)}{where}") for row in reversed(rows)
+    ]
     return blocks
