@@ -116,6 +116,7 @@ def test_a_command_on_a_terminal_shows_its_bar_on_stderr_only() -> None:
         printed = process.stdout.read()
     os.close(ours)
     assert process.returncode == 0
-    assert printed.startswith(b"{") and b"largest load #" not in printed
+    assert printed.startswith(b"{")
+    assert b"largest load #" not in printed
     assert b"largest load #" in shown
     assert shown.replace(b"\r\n", b"").endswith(b" \r")  # gone at the end
