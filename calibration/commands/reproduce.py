@@ -11,9 +11,10 @@ import typer
 
 from calibration.reproduce.evaluation import Reproduction
 from calibration.reproduce.page import reproduction_html, reproduction_page
-from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms, silent
+from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms
 from perfmodel.cli.answering import show
 from perfmodel.cli.options import JsonOption
+from perfmodel.cli.watched import AnyWatch, watched
 from perfmodel.loading.written import require_writable, write_atomically
 
 LEAST_QUERIES = 20_000
@@ -25,6 +26,10 @@ class Evaluation(StrEnum):
     DEEPRECSYS = "deeprecsys"
     HPCA = "hpca"
     MLPERF = "mlperf"
+
+
+STEPS = {Evaluation.DEEPRECSYS: 21, Evaluation.HPCA: 1, Evaluation.MLPERF: 7}
+"""Steps that each tells of, about: what is said of the time left, and no more."""
 
 
 def reproduce(
@@ -51,14 +56,15 @@ def reproduce(
     """Recompute a published evaluation, beside its published figures."""
     if out is not None:
         require_writable(out)
-    result = _recomputed(evaluation, queries)
+    with watched() as watch:
+        result = _recomputed(evaluation, queries, _progress(watch, STEPS[evaluation]))
     show(result.to_dict, lambda: reproduction_page(result), as_json=as_json)
     if out is not None:  # last: where it fails, the answer is out all the same
         write_atomically(out, reproduction_html(result))
         print(f"written: {out}", file=sys.stderr)
 
 
-def _recomputed(evaluation: Evaluation, queries: int) -> Reproduction:
+def _recomputed(evaluation: Evaluation, queries: int, progress: Progress) -> Reproduction:
     # Imported on use: the one needs numba, which takes a third of a second.
     if evaluation is Evaluation.HPCA:
         from calibration.reproduce.hpca import reproduce_hpca
@@ -67,17 +73,22 @@ def _recomputed(evaluation: Evaluation, queries: int) -> Reproduction:
     if evaluation is Evaluation.MLPERF:
         from calibration.reproduce.mlperf import reproduce_mlperf
 
-        return reproduce_mlperf(queries, _progress())
+        return reproduce_mlperf(queries, progress)
     from calibration.reproduce.deeprecsys import reproduce_deeprecsys
 
     scope = Scope(
         targets_ms=published_targets_ms(), final_queries=queries, variant_queries=min(queries, 100_000)
     )
-    return reproduce_deeprecsys(scope, _progress())
+    return reproduce_deeprecsys(scope, progress)
 
 
-def _progress() -> Progress:
-    """Tell on stderr what comes next, where somebody watches."""
-    if not sys.stderr.isatty():
-        return silent
-    return lambda step: print(f"{step} ...", file=sys.stderr)
+def _progress(watch: AnyWatch, steps: int) -> Progress:
+    """Tell on a terminal how many of so many steps are done, and what comes next."""
+    tell = watch.stage("recomputing")
+    begun: list[str] = []
+
+    def progress(step: str) -> None:
+        tell(min(1.0, len(begun) / steps))
+        begun.append(step)
+
+    return progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 
 from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
-from perfmodel.cli.answering import CANNOT_TELL, SLA_MISSED, show
+from perfmodel.cli.answering import CANNOT_TELL, SLA_MISSED, page_path, show
 from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
@@ -20,6 +21,7 @@ from perfmodel.cli.options import (
     SetOption,
     the_scenario,
 )
+from perfmodel.cli.watched import AnyWatch, watched
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
@@ -71,7 +73,8 @@ def validate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Report of the suite: this page [validation.html], and JSON beside it."
+            metavar="FILE.html",
+            help="Write one self-contained HTML page; of the suite [validation.html], and JSON beside it.",
         ),
     ] = None,
     resume: Annotated[
@@ -90,11 +93,13 @@ def validate(
 ) -> None:
     """Compare the prediction of a scenario with a real server on this machine."""
     wanted = the_scenario(names, scenario, otherwise="rm1_skylake")
+    if out is not None and not suite:
+        page_path(out)
     require_torch()
     if refined is not None and not anchor:
         raise InputError("--refined: expected --anchor too, which measures what it writes")
     of_one = {"--module": module, "--records": records, "--refined": refined, "--utilisation": utilisation}
-    of_suite = {"--models": models, "--out": out, "--resume": resume or None}
+    of_suite = {"--models": models, "--resume": resume or None}
     for option, value in (of_one if suite else of_suite).items():
         if value is not None:
             raise InputError(f"{option}: expected {'no --suite' if suite else '--suite'} beside it")
@@ -140,13 +145,23 @@ def validate(
         refined=refined,
         options=options,
     )
-    if module is None:
-        result = validate_scenario(one, say=_say)
-    else:
-        with own_module(module) as own:
-            options = replace(options, module=own, overrides=(f"model={own.model_path}", *options.overrides))
-            result = validate_scenario(replace(one, options=options), say=_say)
-    show(result.to_dict, result.page, as_json=as_json)
+    with watched() as watch:
+        say = _said_above(watch)
+        watch.stage("measuring", of_s=_planned_s(duration_s, anchor=anchor, capacity=capacity))
+        if module is None:
+            result = validate_scenario(one, say=say)
+        else:
+            with own_module(module) as own:
+                changed = (f"model={own.model_path}", *options.overrides)
+                options = replace(options, module=own, overrides=changed)
+                result = validate_scenario(replace(one, options=options), say=say)
+
+    def html() -> str:
+        from perfmodel.report.pages.validate import validate_html  # few answers become a page of HTML
+
+        return validate_html(result.to_dict())
+
+    show(result.to_dict, result.page, as_json=as_json, out=out, html=html)
     if result.interrupted:
         raise InterruptionError("interrupted: the answer is of what was measured until then")
     if result.unwritten is not None:
@@ -179,10 +194,33 @@ def _validate_suite(
     for name in names or ():
         find_model(name)  # a slip in the last name is told before hours of measuring
     plan = SuitePlan(scenario=scenario, models=names, duration_s=duration_s, options=options)
-    report, unwritten = run_suite(plan, out, resume=resume, say=_say)
+    with watched() as watch:
+        watch.stage("all models")
+        report, unwritten = run_suite(plan, out, resume=resume, say=_said_above(watch))
     show(report.to_dict, lambda: suite_page(report, out), as_json=as_json)
     if unwritten is not None:
         raise unwritten
+
+
+ANCHOR_SHARE = 0.5
+"""Of the measured run that paced runs add. [1]"""
+
+
+def _planned_s(duration_s: float, *, anchor: bool, capacity: bool) -> float:
+    """How long it measures, if nothing has to be repeated. [s]"""
+    from calibration.validation.capacity import LOADS  # on use: it loads torch
+
+    return duration_s * (1.0 + (ANCHOR_SHARE if anchor else 0.0) + (LOADS if capacity else 0.0))
+
+
+def _said_above(watch: AnyWatch) -> Callable[[str], None]:
+    """Lines that stay, above the one that says how far it is."""
+
+    def say(line: str) -> None:
+        watch.clear()
+        _say(line)
+
+    return say
 
 
 def _say(line: str) -> None:

@@ -20,7 +20,7 @@ HEADINGS = ("case", "quantity", "predicted", "published", "deviation", "setting"
 
 def reproduction_html(result: Reproduction) -> str:
     """Write the page: each section with its plots and every figure, deviating ones included."""
-    blocks: list[Block] = [Prose(result.source), Prose(_summary(result))]
+    blocks: list[Block] = [Prose(_summary(result), is_answer=True), Prose(result.source)]
     for section in result.sections:
         blocks += [Heading(section.title), Prose(section.prose)]
         blocks += [Figure(_drawn(plot)) for plot in section.plots]

@@ -376,6 +376,7 @@ def test_controls_of_a_node_give_the_numbers_of_perfplan_plan(
     ("arguments", "message"),
     [
         (["predict", "rm3_skylake", "--out", "page.txt"], "--out: expected the name of a page"),
+        (["validate", "rm1_skylake", "--out", "page.txt"], "--out: expected the name of a page"),
         (["report", "nothing.json"], "nothing.json: cannot read the file"),
         (["report", "rm3_skylak"], "unknown scenario 'rm3_skylak'; did you mean 'rm3_skylake'?"),
     ],
