@@ -25,12 +25,17 @@ from perfmodel.cli.options import (
 from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.planning.predict.computation import predict as predict_question
-from perfmodel.planning.prepare import prepare, scaled_load
+from perfmodel.planning.prepare import Question, prepare, scaled_load
 from perfmodel.report.documents.predict import predict_document
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+TRACED, MOST_TRACED = 1000, 100_000
+"""Queries of a trace, by default and at the most: more make files that no viewer opens."""
 
 
 class Engine(StrEnum):
@@ -55,6 +60,16 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="A Python file with a policy class of yours. It is executed."),
     ] = None,
+    trace_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write a simulated window as a trace, which Perfetto and chrome://tracing open.",
+        ),
+    ] = None,
+    trace_queries: Annotated[
+        int, typer.Option(min=1, max=MOST_TRACED, metavar="N", help="Queries in that window.")
+    ] = TRACED,
     accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
@@ -66,13 +81,17 @@ def predict(
         from perfmodel.cli.diff import show_comparison  # on use: one scenario is what most ask of
 
         options = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate, "as_json": as_json}
-        changed = (scale_load, policy, policy_file)
+        changed = (scale_load, policy, policy_file, trace_out)
         if engine is not Engine.AUTO or accept_uncertain or any(each is not None for each in changed):
             raise InputError(
                 "predict A B: a comparison takes --set, --mixed-stacks, --extrapolate and --json"
             )
         show_comparison(names[0], names[1], overrides or (), out=out, **options)
         return
+    if trace_out is not None:
+        require_writable(trace_out, "--trace-out")
+    elif trace_queries != TRACED:
+        raise InputError("--trace-queries: expected --trace-out FILE with it")
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
     if policy is not None or policy_file is not None:
@@ -88,6 +107,11 @@ def predict(
             accept_uncertain=accept_uncertain,
             tell=watch.stage("simulating"),
         )
+        if trace_out is not None:
+            watch.stage("trace")
+            _write_trace(question, trace_out, trace_queries)
+    if trace_out is not None:
+        print(f"written: {trace_out}", file=sys.stderr)
 
     def page() -> RenderableType:
         from perfmodel.report.predict import predict_page  # as in `show`: JSON needs no tables
@@ -103,3 +127,14 @@ def predict(
     if result.verdict == "unstable":
         print(f"unstable: {result.run.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+def _write_trace(question: Question, path: Path, num_queries: int) -> None:
+    # Imported on use: few ask for a trace, and SimPy takes a while to load.
+    import json
+
+    from perfmodel.planning.predict.window import logged_window
+    from perfmodel.report.trace_events import trace_events
+
+    trace = trace_events(logged_window(question, num_queries), name=question.name)
+    write_atomically(path, json.dumps(trace, separators=(",", ":")))
