@@ -101,5 +101,5 @@ def plan(
         return document_html(plan_document(result))
 
     show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json, out=out, html=html)
-    if result.static is None or (result.simulated is not None and not result.simulated.holds):
+    if not result.holds:
         raise typer.Exit(SLA_MISSED)

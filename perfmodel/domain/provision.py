@@ -196,6 +196,41 @@ class Autoscaler(Frozen):
     target_utilisation: Annotated[float, Field(gt=0, le=1), within(low=0.01)] = 0.7
 
 
+class Transient(Frozen):
+    """The minutes after a failure: how it is found out, what clients do meanwhile, how nodes come back.
+
+    The defaults are common ones or assumed: a plan says what comes of them, but only what the file says here
+    decides its exit code.
+
+    Attributes
+    ----------
+    detection_s : float
+        From the loss until the router sends the lost nodes nothing more; by default three failed probes 10 s
+        apart, as Kubernetes has it unless told otherwise. [s]
+    timeout_ms : float or None
+        After which a client gives up waiting for an answer; None: ten times the latency of the service's SLA
+        (assumed). [ms]
+    retries : int
+        How often a client that gave up asks again, at once; by default once, as Envoy does where it retries.
+    restart_s : float or None
+        From the detection until the lost nodes, or others in their place, serve; None: they do not. [s]
+    cold_speed : float
+        What such a node serves at first, over what it serves when warm (assumed). [1]
+    warm_up_s : float
+        Over which its speed grows to all of it (assumed). [s]
+    horizon_s : float
+        How long after the loss is looked. [s]
+    """
+
+    detection_s: Annotated[float, Field(ge=0), within(high=86_400.0)] = 30.0
+    timeout_ms: Annotated[float, Field(gt=0), within(0.1, 86_400_000.0)] | None = None
+    retries: Annotated[int, Field(ge=0), within(high=10)] = 1
+    restart_s: Annotated[float, Field(ge=0), within(high=86_400.0)] | None = 300.0
+    cold_speed: Annotated[float, Field(gt=0, le=1), within(low=0.01)] = 0.5
+    warm_up_s: Annotated[float, Field(ge=0), within(high=86_400.0)] = 60.0
+    horizon_s: Annotated[float, Field(gt=0), within(1.0, 86_400.0)] = 900.0
+
+
 class Provision(Frozen):
     """What a plan has to hold, and what is to be least.
 
@@ -223,6 +258,8 @@ class Provision(Frozen):
         Whether a node may serve several services.
     autoscaler : Autoscaler
         The one that is simulated.
+    transient : Transient or None
+        The minutes after a failure; None: simulated with the defaults, which decide no exit code.
     """
 
     objective: ObjectiveName = "power"
@@ -236,11 +273,15 @@ class Provision(Frozen):
     power_cap_w: NonNegative | None = None
     sharing: bool = False
     autoscaler: Autoscaler = Autoscaler()
+    transient: Transient | None = None
 
     @model_validator(mode="after")
     def _carbon_needs_the_grid(self) -> Provision:
         if self.objective == "carbon" and self.grid_g_per_kwh is None:
             raise ValueErrorAt("carbon needs grid_g_per_kwh, a number or a CSV by hour", ("objective",))
+        if self.transient is not None and self.failures is None:
+            needs = "expected failures beside it: the nodes, or the zone, whose loss it follows"
+            raise ValueErrorAt(needs, ("transient",))
         return self
 
 

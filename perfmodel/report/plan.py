@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from perfmodel.domain.provision import Transient
+from perfmodel.planning.plan.after_failure import TIMEOUT_OVER_SLA
 from perfmodel.planning.plan.answer import (
     Baseline,
     Binding,
@@ -45,6 +47,8 @@ def plan_page(result: PlanAnswer) -> RenderableType:
         parts += [_sentence(result), "", _nodes(static.provisioned), "", _figures(result)]
     if result.checks:
         parts += ["", _checks(result)]
+    if result.after_failure:
+        parts += ["", *_after_failure(result)]
     if result.growth is not None:
         parts += ["", _growth(result.growth)]
         if result.growth.gives_out_at is not None:
@@ -133,6 +137,49 @@ def _checks(result: PlanAnswer) -> Table:
             check.verdict,
         )
     return table
+
+
+ENDINGS = {
+    "overloaded": "[bold red]does not recover: overloaded[/]",
+    "retry_storm": "[bold red]does not recover: retry storm[/]",
+    "draining": "[bold red]not yet: backlog still shrinks[/]",
+}
+
+
+def _after_failure(result: PlanAnswer) -> list[RenderableType]:
+    said = result.question.provision.transient
+    of = Transient() if said is None else said
+    table = _table(
+        "the minutes after a failure", "service", "lost", "left", "asked", "failed", "late", "backlog"
+    )
+    table.add_column("recovers")
+    for each in result.after_failure:
+        found = each.aftermath
+        needs = f", {each.num_nodes_needed:,} nodes would" if each.num_nodes_needed else ""
+        when = "at once" if not found.recovers_after_s else f"after {number(found.recovers_after_s)} s"
+        table.add_row(
+            each.service,
+            f"{sum(each.lost_nodes.values()):,} of {each.num_nodes:,}",
+            number(each.left_qps, 4),
+            number(each.rate_qps, 4),
+            number(found.failed),
+            number(found.late),
+            number(found.most_backlog),
+            when if found.ending == "recovers" else f"{ENDINGS[found.ending]}{needs}",
+        )
+    timeout = (
+        f"{TIMEOUT_OVER_SLA:g} times the SLA's latency" if of.timeout_ms is None else f"{of.timeout_ms:g} ms"
+    )
+    again = (
+        "never" if of.restart_s is None else f"{of.restart_s:g} s later, at {of.cold_speed:g} of its speed"
+    )
+    words = (
+        f"left, asked: queries/s; the router finds out after {of.detection_s:g} s; clients time out after "
+        f"{timeout} and ask again, {of.retries} at most; a lost node serves again {again}"
+        + ("" if of.restart_s is None else f", warm {of.warm_up_s:g} s after that")
+    )
+    assumed = "" if said else "; all of this is assumed and decides no exit code: provision.transient says it"
+    return [table, f"{words}{assumed}"]
 
 
 def _hours(result: PlanAnswer) -> Table:

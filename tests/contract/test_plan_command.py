@@ -349,3 +349,50 @@ def test_a_capacity_at_another_sla_is_that_of_a_plan_with_that_sla(
     code, again = ask(capsys, str(fleet), "--no-simulate")
     own = again["capacity_qps"]["own"]["skylake"]
     assert [own["qps"], own["low_qps"]] == [looser["qps"], looser["low_qps"]]
+
+
+def test_the_minutes_after_a_failure_are_told_and_decide_only_where_the_file_says_how(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = ("--set", "provision.failures={zones: 3}")
+    code, told = ask(capsys, fleet, *lost)
+    assert code == 0
+    assert told["transient"]["decides"] is False
+    assert {each["service"] for each in told["after_failure"]} == {"feed", "ads"}
+    feed = told["after_failure"][0]
+    assert feed["timeout_ms"] == 10 * 100.0
+    assert feed["capacity_before_qps"] > feed["capacity_left_qps"] >= feed["rate_qps"]
+    storm = "provision.transient={detection_s: 60, timeout_ms: 500, retries: 5}"
+    code, decided = ask(capsys, fleet, *lost, "--set", storm)
+    assert decided["transient"]["decides"] is True
+    assert decided["recovers"] is False
+    assert code == 3
+    assert {"retry_storm"} <= {each["verdict"] for each in decided["after_failure"]}
+    worst = next(each for each in decided["after_failure"] if each["verdict"] == "retry_storm")
+    assert worst["num_nodes_needed"] is None or worst["num_nodes_needed"] > worst["num_nodes"]
+    code, without = ask(capsys, fleet, *lost, "--set", storm, "--no-simulate")
+    assert (code, without["recovers"], without["after_failure"]) == (0, None, [])
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("{timeout_ms: 50}", "expected at least latency_ms of the SLA of feed, 100, got 50"),
+        ("{retries: 1.5}", "retries"),
+        ("{cold_speed: 0}", "cold_speed"),
+    ],
+)
+def test_a_transient_that_cannot_be_is_refused_at_its_place(
+    section: str, said: str, fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--set", "provision.failures={nodes: 1}", "--set", f"provision.transient={section}")
+    assert main(["plan", fleet, *settings]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "transient" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_transient_without_failures_is_refused(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", fleet, "--set", "provision.transient={}"]) == 2
+    assert "expected failures beside it" in capsys.readouterr().err

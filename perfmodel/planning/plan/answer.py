@@ -10,6 +10,7 @@ from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.drawn import drawn_w
 from perfmodel.planning.plan.question import WATT_TO_KILOWATT, PlanQuestion
 from perfmodel.planning.plan.sla_curves import SlaCurves
+from perfmodel.sim.transient import Aftermath
 
 Verdict = Literal["feasible", "infeasible"]
 
@@ -345,6 +346,44 @@ class Simulated:
     lacks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterLoss:
+    """The minutes after a failure, for one service in its busiest hour.
+
+    Attributes
+    ----------
+    service : str
+        By name.
+    failure : str
+        What is lost, in words.
+    lost_nodes : mapping of str to int
+        By node type.
+    rate_qps : float
+        That clients ask for, retries aside: the largest demand that is planned for. [queries/s]
+    before_qps, left_qps : float
+        What the nodes serve at most, before and after the loss. [queries/s]
+    timeout_s : float
+        After which a client gives up. [s]
+    aftermath : Aftermath
+        What comes of it.
+    num_nodes : int
+        Of the service.
+    num_nodes_needed : int or None
+        With which it recovers; None: no number that was tried.
+    """
+
+    service: str
+    failure: str
+    lost_nodes: Mapping[str, int]
+    rate_qps: float
+    before_qps: float
+    left_qps: float
+    timeout_s: float
+    aftermath: Aftermath
+    num_nodes: int
+    num_nodes_needed: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GrowthRow:
     """All demand times a factor.
@@ -413,6 +452,8 @@ class PlanAnswer:
         What was simulated, or why not.
     simulated : Simulated or None
         The plan raised; None: nothing was simulated.
+    after_failure : tuple of AfterLoss
+        The minutes after a failure, by service and kind of failure.
     notes : tuple of str
         What a reader must know.
     growth : Growth or None
@@ -430,6 +471,7 @@ class PlanAnswer:
     binding: Binding | None
     checks: tuple[Check, ...] = ()
     simulated: Simulated | None = None
+    after_failure: tuple[AfterLoss, ...] = ()
     notes: tuple[str, ...] = ()
     growth: Growth | None = None
     sla_curves: SlaCurves | None = None
@@ -438,6 +480,20 @@ class PlanAnswer:
     def verdict(self) -> Verdict:
         """Whether the static provision exists."""
         return "infeasible" if self.static is None else "feasible"
+
+    @property
+    def recovers(self) -> bool | None:
+        """Whether every service is as before some time after each failure; None: not simulated."""
+        if not self.after_failure:
+            return None
+        return all(each.aftermath.ending == "recovers" for each in self.after_failure)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a plan, what was simulated holds, and it recovers as the file asks it to."""
+        asked = self.question.provision.transient is not None
+        simulated = self.simulated is None or self.simulated.holds
+        return self.static is not None and simulated and not (asked and self.recovers is False)
 
     @property
     def mean_power_w(self) -> float | None:

@@ -136,8 +136,8 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
     unknown = [each.name for each in question.node_types if each.tdp_w is None]
     if unknown:
         notes.append(f"power is not known of {', '.join(unknown)}")
-    if question.provision.failures is not None:
-        notes.append("not simulated: the minutes after a failure (time-outs, retries, nodes that start cold)")
+    if question.provision.failures is not None and question.provision.sharing:
+        notes.append("nodes are shared: the minutes after a failure are not simulated")
     if static is None:
         notes.append("not worked out: from which SLA on the plan would be feasible")
     if question.provision.sharing:

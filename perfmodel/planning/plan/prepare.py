@@ -20,7 +20,7 @@ from perfmodel.loading.validated import parse_file
 from perfmodel.planning.plan.capacities import PairAsked, find_capacities
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
 from perfmodel.threads import Tell, untold
-from perfmodel.units import GIB
+from perfmodel.units import GIB, MS
 
 
 def plan_question(
@@ -44,6 +44,7 @@ def plan_question(
     types = tuple(_stocked_type(loaded, name, read) for name in loaded.fleet.node_types)
     with loaded.places():
         _require_power(loaded.fleet, types)
+        _require_patience(loaded)
     given: dict[Pair, PairCapacity] = {}
     refused: dict[Pair, str] = {}
     asked = []
@@ -157,3 +158,16 @@ def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
                 raise ValueErrorAt(needs, ("node_types", each.name, "node"))
             if asked.power_cap_w is not None or each.power_cap_w < inf:
                 raise ValueErrorAt("a power cap needs tdp_w of its node", ("node_types", each.name, "node"))
+
+
+def _require_patience(loaded: LoadedFleet) -> None:
+    """Refuse clients that give up before an answer that is in time."""
+    transient = loaded.fleet.provision.transient
+    if transient is None or transient.timeout_ms is None:
+        return
+    for name, each in loaded.scenarios.items():
+        limit_ms = each.scenario.sla.latency_s / MS
+        if transient.timeout_ms < limit_ms:
+            least = f"expected at least latency_ms of the SLA of {name}, {limit_ms:g}"
+            said = f"{least}, got {transient.timeout_ms:g}"
+            raise ValueErrorAt(said, ("provision", "transient", "timeout_ms"))

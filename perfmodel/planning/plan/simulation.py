@@ -17,7 +17,9 @@ from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
+from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.plan.after_failure import after_failures
 from perfmodel.planning.plan.answer import Check, HourPlan, Optimum, PlanAnswer, Provisioned, Simulated
 from perfmodel.planning.plan.capacities import said_of
 from perfmodel.planning.plan.check import Placement
@@ -56,6 +58,7 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
     if answer.static is None:
         return answer
     simulator = Simulator(answer.question, extrapolate=extrapolate)
+    after = after_failures(answer, simulator.most_qps)
     found = side_by_side(
         lambda index: _of_service(simulator, answer, answer.static, index),
         range(len(answer.question.services)),
@@ -64,7 +67,7 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
     checks = tuple(check for each in found for check, _ in each)
     raised = {check.service: counts for each in found for check, counts in each[:1]}
     if all(check.verdict.startswith("not simulated") for check in checks):
-        return replace(answer, checks=checks)
+        return replace(answer, checks=checks, after_failure=after)
     notes = [
         f"hour {check.hour}: {check.service} takes {check.num_nodes_needed} nodes, not {check.num_nodes}"
         for each in found
@@ -74,6 +77,7 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
     return replace(
         answer,
         checks=checks,
+        after_failure=after,
         simulated=_raised(answer.question, answer.static, raised, checks),
         notes=(*answer.notes, *notes),
     )
@@ -143,6 +147,13 @@ class Simulator:
             if not isinstance(question.traffic.arrivals, PoissonArrivals | DiurnalArrivals):
                 return f"a fleet takes poisson arrivals; these are {question.traffic.arrivals.process}"
         return None
+
+    def most_qps(self, service: str, name: str) -> float:
+        """What a node serves of a backlog: saturated, less its error; a given rate as it is. [queries/s]"""
+        pair = self._question.capacities[service, name]
+        if pair.source == "given":
+            return pair.low_qps
+        return max(pair.low_qps, saturation_qps(self._tuned(service, name)) * pair.low_qps / pair.qps)
 
     def run(self, service: str, counts: Counts, rate_qps: float) -> Outcome:
         """Simulate a service at a rate on so many nodes of each type."""

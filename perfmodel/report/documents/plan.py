@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from typing_extensions import TypedDict
 
-from perfmodel.domain.provision import ObjectiveName
+from perfmodel.domain.provision import ObjectiveName, Transient
 from perfmodel.planning.plan.answer import (
+    AfterLoss,
     Baseline,
     Binding,
     Check,
@@ -140,6 +142,48 @@ class CheckDocument(TypedDict):
 
 
 @document
+class AfterFailureDocument(TypedDict):
+    """The minutes after a failure, for a service at its largest demand, as a fluid.
+
+    `verdict`: recovers; overloaded, what serves is less than what is asked for; retry_storm, it would do but
+    for what is asked again; draining, at the horizon the backlog still shrinks. `late_queries`: answered on a
+    later try, or beyond the SLA's latency for the backlog alone; `failed_queries`: at no try in time.
+    """
+
+    service: str
+    failure: str
+    lost_nodes: dict[str, int]
+    rate_qps: float
+    capacity_before_qps: float
+    capacity_left_qps: float
+    timeout_ms: float
+    verdict: str
+    recovers_after_s: float | None
+    most_backlog_queries: float
+    most_backlog_wait_ms: float | None
+    asked_queries: float
+    retried_queries: float
+    late_queries: float
+    failed_queries: float
+    num_nodes: int
+    num_nodes_needed: int | None
+
+
+@document
+class TransientDocument(TypedDict):
+    """What they were simulated with; it `decides` the exit code only where the file says it."""
+
+    detection_s: float
+    timeout_ms: float | None
+    retries: int
+    restart_s: float | None
+    cold_speed: float
+    warm_up_s: float
+    horizon_s: float
+    decides: bool
+
+
+@document
 class SimulatedDocument(TypedDict):
     """The plan after simulation raised it, `raised_by` by service."""
 
@@ -254,6 +298,9 @@ class PlanDocument(Saved):
     capacity_qps: dict[str, dict[str, CapacityOfPair]]
     capacity_at_sla: dict[str, ServiceAtSlas] | None
     checks: list[CheckDocument]
+    after_failure: list[AfterFailureDocument]
+    recovers: bool | None
+    transient: TransientDocument | None
     safeties: list[SafetyDocument]
     not_chosen: list[NotChosenDocument]
     binding: BindingDocument | None
@@ -292,6 +339,9 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         "capacity_qps": _capacities(question),
         "capacity_at_sla": None if result.sla_curves is None else _at_sla(question, result.sla_curves),
         "checks": [_check(check) for check in result.checks],
+        "after_failure": [_after_failure(each) for each in result.after_failure],
+        "recovers": result.recovers,
+        "transient": _transient(question) if result.after_failure else None,
         "safeties": [
             {"safety": each.safety, "num_nodes": each.num_nodes, "objective_value": each.objective_value}
             for each in result.safeties
@@ -460,6 +510,44 @@ def _check(check: Check) -> CheckDocument:
         "latency_ms": None if check.latency_s is None else check.latency_s / MS,
         "limit_ms": check.limit_s / MS,
         "verdict": check.verdict,
+    }
+
+
+def _after_failure(each: AfterLoss) -> AfterFailureDocument:
+    of = each.aftermath
+    return {
+        "service": each.service,
+        "failure": each.failure,
+        "lost_nodes": dict(each.lost_nodes),
+        "rate_qps": each.rate_qps,
+        "capacity_before_qps": each.before_qps,
+        "capacity_left_qps": each.left_qps,
+        "timeout_ms": each.timeout_s / MS,
+        "verdict": of.ending,
+        "recovers_after_s": of.recovers_after_s,
+        "most_backlog_queries": of.most_backlog,
+        "most_backlog_wait_ms": of.most_wait_s / MS if isfinite(of.most_wait_s) else None,
+        "asked_queries": of.asked,
+        "retried_queries": of.retried,
+        "late_queries": of.late,
+        "failed_queries": of.failed,
+        "num_nodes": each.num_nodes,
+        "num_nodes_needed": each.num_nodes_needed,
+    }
+
+
+def _transient(question: PlanQuestion) -> TransientDocument:
+    said = question.provision.transient
+    of = Transient() if said is None else said
+    return {
+        "detection_s": of.detection_s,
+        "timeout_ms": of.timeout_ms,
+        "retries": of.retries,
+        "restart_s": of.restart_s,
+        "cold_speed": of.cold_speed,
+        "warm_up_s": of.warm_up_s,
+        "horizon_s": of.horizon_s,
+        "decides": said is not None,
     }
 
 
