@@ -88,7 +88,7 @@ def plan(
         question = plan_question(loaded, **also, tell=watch.stage("capacities of nodes"))
         watch.stage("hours")
         with _solver_to_stderr():
-            result = plan_of(question, growth=factors)
+            result = plan_of(question, growth=factors, extrapolate=extrapolate)
         if simulation:
             result = simulated(result, extrapolate=extrapolate, tell=watch.stage("simulating the plan"))
         if sla_curves or (sla_curves is None and out is not None):

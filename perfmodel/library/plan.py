@@ -89,5 +89,5 @@ def plan(
             raise InputError(f"plan: growth: expected numbers > 0, got {factor:g}")
     loaded = load_fleet(fleet, overrides)
     question = plan_question(loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
-    found = plan_of(question, growth=growth)
+    found = plan_of(question, growth=growth, extrapolate=extrapolate)
     return PlanAnswer.of(simulated(found, extrapolate=extrapolate) if simulate else found)

@@ -37,7 +37,8 @@ def _unlimited(question: PlanQuestion, programme: Programme) -> Programme:
     return replace(programme, stock=np.full(len(question.node_types), PLENTY))
 
 
-def _feasible(programme: Programme) -> bool:
+def is_feasible(programme: Programme) -> bool:
+    """Whether a provision exists."""
     return cheapest(replace(programme, load_cost=None)).nodes is not None
 
 
@@ -49,15 +50,15 @@ def _constraint(
         if demand_qps[row] > 0.0 and not (question.low_qps[row] > 0.0).any():
             return f"capacity: no node type serves {service.name}"
     if programme.power_cap_w < inf:
-        stock_alone = _feasible(replace(programme, power_cap_w=inf))
-        power_alone = _feasible(unlimited)
+        stock_alone = is_feasible(replace(programme, power_cap_w=inf))
+        power_alone = is_feasible(unlimited)
         if stock_alone and not power_alone:
             return f"power_cap_w: {programme.power_cap_w:g} W"
         if stock_alone and power_alone:
             return f"stock and power_cap_w, {programme.power_cap_w:g} W: either alone would do"
         if not power_alone:
             return f"stock and power_cap_w, {programme.power_cap_w:g} W: both"
-    if not _feasible(replace(unlimited, power_cap_w=inf)):
+    if not is_feasible(replace(unlimited, power_cap_w=inf)):
         return "failures: what is left after one serves nothing, however many nodes there are"
     full = solve(programme, most_served=True).nodes
     used = {
@@ -139,12 +140,14 @@ def _less_traffic(question: PlanQuestion, programme: Programme, demand_qps: Floa
         low, high = 0.0, float(demand_qps[row])
         without = demand_qps.copy()
         without[row] = 0.0
-        if not _feasible(replace(programme, demand_qps=without)):
+        if not is_feasible(replace(programme, demand_qps=without)):
             continue
         for _ in range(MOST_STEPS):
             middle = 0.5 * (low + high)
             without[row] = middle
-            low, high = (middle, high) if _feasible(replace(programme, demand_qps=without)) else (low, middle)
+            low, high = (
+                (middle, high) if is_feasible(replace(programme, demand_qps=without)) else (low, middle)
+            )
         amount = float(demand_qps[row]) - low
         found.append(Relief(change=f"less traffic of {service.name}", amount=amount, unit="queries/s"))
     return found
@@ -166,7 +169,7 @@ def _fewer_safeties(question: PlanQuestion, demand_qps: FloatArray) -> list[Reli
     return [
         Relief(change=change, amount=None, unit="", note="given up alone")
         for change, (applies, update) in without.items()
-        if applies and _feasible(question.asking(**update).programme(demand_qps))
+        if applies and is_feasible(question.asking(**update).programme(demand_qps))
     ]
 
 

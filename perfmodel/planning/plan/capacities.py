@@ -69,6 +69,18 @@ def find_capacities(
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
     prepared = prepare_pairs([each.loaded for each in asked], mixed_stacks=mixed_stacks)
+    return capacities_of(asked, prepared, confidence=confidence, extrapolate=extrapolate, tell=tell)
+
+
+def capacities_of(
+    asked: Sequence[PairAsked],
+    prepared: Sequence[PreparedPair],
+    *,
+    confidence: float,
+    extrapolate: bool,
+    tell: Tell = untold,
+) -> Capacities:
+    """Find the capacity of each pair, prepared before; as `find_capacities`."""
     kept = Kept()
     found = side_by_side(
         lambda each: _found(*each, kept, confidence=confidence, extrapolate=extrapolate),

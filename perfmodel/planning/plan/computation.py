@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from perfmodel.planning.plan.answer import HourPlan, Optimum, PlanAnswer, SafetyCost
+from perfmodel.planning.plan.answer import Binding, HourPlan, Optimum, PlanAnswer, SafetyCost
 from perfmodel.planning.plan.autoscaler import perfect_autoscaler, simulated_autoscaler
 from perfmodel.planning.plan.baselines import greedy, oblivious
 from perfmodel.planning.plan.binding import binding_of, not_chosen
@@ -12,16 +13,19 @@ from perfmodel.planning.plan.growth import growth_of
 from perfmodel.planning.plan.optimum import best
 from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.planning.plan.sla_relief import asked_pairs, sla_reliefs
 from perfmodel.threads import side_by_side
 
 
-def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
+def plan(question: PlanQuestion, *, growth: Sequence[float] = (), extrapolate: bool = False) -> PlanAnswer:
     """Find the least nodes, power, money or carbon for a day of demand; nothing is simulated here.
 
     Parameters
     ----------
     growth : sequence of float
         Factors on all demand to plan for as well.
+    extrapolate : bool
+        Whether capacities were found outside the calibrated range too.
     """
     peak_qps = question.peak_qps
     static = best(question, peak_qps)
@@ -41,10 +45,16 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = ()) -> PlanAnswer:
         },
         not_chosen=() if static is None else not_chosen(question, peak_qps, static),
         safeties=() if static is None else safety_costs(question, static),
-        binding=binding_of(question, peak_qps) if static is None else None,
+        binding=None if static is not None else _binding(question, peak_qps, extrapolate=extrapolate),
         notes=_notes(question, static, hours),
         growth=growth_of(question, growth) if growth else None,
     )
+
+
+def _binding(question: PlanQuestion, peak_qps: FloatArray, *, extrapolate: bool) -> Binding:
+    """What binds and what frees it, a longer latency of each SLA among it."""
+    found = binding_of(question, peak_qps)
+    return replace(found, frees=(*found.frees, *sla_reliefs(question, peak_qps, extrapolate=extrapolate)))
 
 
 def plan_hours(question: PlanQuestion, peak_qps: FloatArray, static: Optimum | None) -> tuple[HourPlan, ...]:
@@ -138,8 +148,13 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
         notes.append(f"power is not known of {', '.join(unknown)}")
     if question.provision.failures is not None and question.provision.sharing:
         notes.append("nodes are shared: the minutes after a failure are not simulated")
-    if static is None:
-        notes.append("not worked out: from which SLA on the plan would be feasible")
+    if static is None and (
+        given := [each.name for each in question.services if not asked_pairs(question, each.name)]
+    ):
+        notes.append(
+            f"not worked out: from which SLA on the plan would be feasible, of {', '.join(given)}: "
+            "capacities that are given do not follow it"
+        )
     if question.provision.sharing:
         notes.append("nodes are shared: what services cost each other on a node is not in the capacities")
     return tuple(notes)
