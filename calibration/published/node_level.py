@@ -25,7 +25,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.loading.traffic_files import named_sizes
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.policies import SplitAndOffload

@@ -19,7 +19,7 @@ import numpy as np
 
 from calibration.published.observations import read_rows
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.loading.traffic_files import named_sizes
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload

@@ -9,7 +9,7 @@ from math import exp, log
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
-from perfmodel.loading.traffic_files import named_sizes
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.planning.tune.answer import Tuning

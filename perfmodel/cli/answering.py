@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, UndecidedError
-from perfmodel.loading.written import require_writable, write_atomically
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,12 +28,16 @@ def page_path(out: Path | None, option: str = "--out") -> Path:
     """
     if out is None or out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{option}: expected the name of a page, FILE.html, got {str(out)!r}")
+    from perfmodel.loading.written import require_writable  # few answers go to a file
+
     require_writable(out, option)
     return out
 
 
 def write_page(path: Path, html: str) -> None:
     """Write a page, and say where."""
+    from perfmodel.loading.written import write_atomically  # as above
+
     write_atomically(path, html)
     print(f"written: {path}", file=sys.stderr)
 

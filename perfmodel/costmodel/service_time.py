@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
 from perfmodel.costmodel.footprint import require_fit
-from perfmodel.costmodel.issue import contributions_s, issued
 from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.measured import measured_seconds
-from perfmodel.costmodel.module_costs import module_seconds
-from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.surface_times import kind_slowdown, surface_times
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, LaunchCosts
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import Scope
+
+# What only calibrated profiles need is imported where it is used: a published one starts sooner without it.
+if TYPE_CHECKING:
+    from perfmodel.costmodel.moments import Mix
 
 _CONTENTION_STEPS = 8
 """Fixed-point steps between memory share and slow-down: times within 0.1 % of the limit."""
@@ -210,6 +210,8 @@ def _pass_time(
             at = replace(at, memory_slowdown=slowdown)
             parts = kernel_times(kernels, device, batch, at)
     if device.surfaces:
+        from perfmodel.costmodel.surface_times import surface_times  # see above
+
         times = surface_times(kernels, device, batch, workers, mix)
         timed = tuple(
             _from_surface(kernel, part, *time, device, batch, alone)
@@ -232,6 +234,8 @@ def _pipelined(
     kernels: tuple[TimedKernel, ...], costs: LaunchCosts, batch_size: Floats
 ) -> tuple[TimedKernel, ...]:
     """From times on the device to what each kernel adds to the pass: the host may be slower, or late."""
+    from perfmodel.costmodel.issue import contributions_s, issued  # see above
+
     inputs = [
         _taking(timed, costs.host_level * timed.seconds)  # the host copies them to where the device reads
         for timed in kernels
@@ -249,6 +253,9 @@ def _as_module(
     timed: TimedKernel, device: Device, law: Mapping[str, float], batch_size: Floats, busy: Floats
 ) -> TimedKernel:
     """The kernel with what its calls take more in modules, as overhead of its call, slowed as its kind is."""
+    from perfmodel.costmodel.module_costs import module_seconds  # see above
+    from perfmodel.costmodel.surface_times import kind_slowdown  # see above
+
     more_s = module_seconds(timed.kernel, law, batch_size) * kind_slowdown(timed.kernel, device, busy)
     return _taking(timed, timed.seconds + more_s)
 
@@ -297,6 +304,8 @@ def _timed(
     if curve is None:
         basis = Basis.EXTRAPOLATED if _is_outside(device, batch_size) else Basis.FITTED
         return TimedKernel(kernel=kernel, parts=parts, seconds=parts.seconds, basis=basis)
+
+    from perfmodel.costmodel.measured import measured_seconds  # see above
 
     def formula(batch: Floats) -> Floats:
         return kernel_time(kernel, device, batch, alone).seconds

@@ -5,8 +5,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from perfmodel.domain.key_words import KEY_WORDS
-from perfmodel.domain.words import attribute_words
 from perfmodel.errors import InputError
 
 
@@ -22,6 +20,9 @@ class Frozen(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
     ) -> dict[str, Any]:
         """Describe every key in the schema: by its docstring, a base's, or the table of words."""
+        from perfmodel.domain.key_words import KEY_WORDS  # schemas are for editors and for mistakes:
+        from perfmodel.domain.words import attribute_words  # most answers need none
+
         schema = handler(core_schema)
         words: dict[str, str] = {}
         for base in reversed(cls.__mro__):

@@ -8,27 +8,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime
 from perfmodel.domain.scenario import NodeChoice, Scenario, TableAnchor, TableNodeChoice
-from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.workload import FileLengths, FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import bases_of, parse_any
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.service_table_file import read_service_table
+from perfmodel.loading.published_sizes import SizeFrequencies, named_sizes
 from perfmodel.loading.shipped import ProfileChoice, find_file, find_profile
 from perfmodel.loading.text_file import is_file
-from perfmodel.loading.times_file import FloatArray, read_times
-from perfmodel.loading.traffic_files import SizeFrequencies, Trace, named_sizes, read_sizes, read_trace
 from perfmodel.loading.validated import validate
 from perfmodel.loading.words import cut, cut_path, quoted
 from perfmodel.loading.yaml_source import parse_value, read_yaml
 from perfmodel.loading.yaml_tree import Key, KeyPath, Place, YamlSource, source_of
+
+if TYPE_CHECKING:
+    from perfmodel.domain.service_table import ServiceTable
+    from perfmodel.loading.times_file import FloatArray
+    from perfmodel.loading.traffic_files import Trace
 
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{0,15})?(?:[eE][-+]?[0-9]{1,2})?)"
 _TWO_NUMBERS = re.compile(rf"\s*{_NUMBER}\s*([*/])\s*{_NUMBER}\s*")
@@ -238,7 +240,7 @@ def read_named_files(
     read = [] if loaded.path is None else [loaded.path]
     if isinstance(node := loaded.scenario.node, TableNodeChoice):
         read.append(loaded.data_path(node.service_times, "node", "service_times"))
-        service_times = read_service_table(read[-1])
+        service_times = _service_table(read[-1])
     else:
         read.append(loaded.model_path())
         model = parse(read[-1], RecModel)
@@ -246,7 +248,7 @@ def read_named_files(
         if isinstance(node.anchor, TableAnchor):
             file = node.anchor.service_times
             read.append(loaded.data_path(file, "node", "anchor", "service_times"))
-            anchor = read_service_table(read[-1])
+            anchor = _service_table(read[-1])
     profiles = {path: parse(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
     places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
@@ -255,19 +257,19 @@ def read_named_files(
     read += profiles
     if isinstance(given := loaded.scenario.traffic.lengths, FileLengths):
         read.append(loaded.data_path(given.file, "traffic", "lengths", "file"))
-        lengths = read_sizes(read[-1])
+        lengths = _sizes(read[-1])
     if isinstance(arrivals, TraceArrivals):
         read.append(loaded.data_path(arrivals.file, "traffic", "arrivals", "file"))
-        trace = read_trace(read[-1])
+        trace = _trace(read[-1])
     if isinstance(sizes, NamedSizes):
         frequencies = named_sizes(sizes.distribution)
     elif isinstance(sizes, FileSizes):
         read.append(loaded.data_path(sizes.file, "traffic", "query_sizes", "file"))
-        frequencies = read_sizes(read[-1])
+        frequencies = _sizes(read[-1])
     outside_s = None
     if (outside := loaded.outside_path()) is not None:
         read.append(outside)
-        outside_s = read_times(outside)
+        outside_s = _times(outside)
     return NamedFiles(
         model=model,
         profiles=tuple(
@@ -282,6 +284,33 @@ def read_named_files(
         lengths=lengths,
         outside_s=outside_s,
     )
+
+
+# Readers of files of the user's own: imported on use, since most questions bring a scenario alone.
+
+
+def _service_table(path: Path) -> ServiceTable:
+    from perfmodel.loading.service_table_file import read_service_table
+
+    return read_service_table(path)
+
+
+def _sizes(path: Path) -> SizeFrequencies:
+    from perfmodel.loading.traffic_files import read_sizes
+
+    return read_sizes(path)
+
+
+def _trace(path: Path) -> Trace:
+    from perfmodel.loading.traffic_files import read_trace
+
+    return read_trace(path)
+
+
+def _times(path: Path) -> FloatArray:
+    from perfmodel.loading.times_file import read_times
+
+    return read_times(path)
 
 
 def load_scenario(scenario: ScenarioLike, overrides: Sequence[str] = ()) -> LoadedScenario:

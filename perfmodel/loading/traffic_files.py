@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,39 +12,21 @@ import numpy.typing as npt
 
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.errors import InputError, Note
+from perfmodel.loading.published_sizes import SizeFrequencies
 from perfmodel.loading.recordings.cells import Cell, cells_of, separator_of
 from perfmodel.loading.recordings.columns import Role
 from perfmodel.loading.recordings.formats import read_recording, row_error
 from perfmodel.loading.recordings.recording import Counts, Recording
 from perfmodel.loading.recordings.source import Source, open_source
-from perfmodel.loading.text_file import read_text
 from perfmodel.loading.words import nearest, quoted
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_DATA = Path(__file__).resolve().parent.parent / "traffic_data"
-
 SPREAD_SEED = 20
 """Of the random numbers that place counted queries within their stretch of time: any would do."""
 MOST_SPREAD = 20_000_000
 """Queries that counts are turned into: 160 MB."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SizeFrequencies:
-    """How often each query size occurs.
-
-    Attributes
-    ----------
-    num_items : (m,) int
-        Distinct sizes, ascending. [items]
-    probabilities : (m,) float
-        Of sum 1. [1]
-    """
-
-    num_items: IntArray
-    probabilities: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,25 +43,6 @@ class Trace:
 
     arrival_s: FloatArray
     num_items: IntArray | None
-
-
-def named_sizes(distribution: str) -> SizeFrequencies:
-    """Load one of the published lists of query sizes, by its name in a scenario.
-
-    Examples
-    --------
-    >>> named_sizes("mlperf-dlrm").num_items.tolist()
-    [100, 200, 300, 400, 500, 600, 700]
-    """
-    match distribution:
-        case "deeprecsys-production":
-            return read_sizes(_DATA / "deeprecsys_production.txt")
-        case "mlperf-dlrm":
-            return read_sizes(_DATA / "mlperf_dlrm.txt")
-        case "hercules-service":
-            return _read_histogram(_DATA / "hercules_service.csv")
-        case _:
-            raise InputError(f"unknown list of query sizes {distribution!r}")
 
 
 def read_sizes(path: Path) -> SizeFrequencies:
@@ -248,13 +210,3 @@ def _cannot_give(recording: Recording, wanted: str, expected: str) -> InputError
         else f"without {wanted}"
     )
     return InputError(f"{recording.path}:1:1: looks like {recording.format}, {gives}; expected {expected}")
-
-
-def _read_histogram(path: Path) -> SizeFrequencies:
-    """Read bin centres and percents; centres are rounded to whole items, percents normalised."""
-    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
-    rows = list(csv.DictReader(lines))
-    centres = np.array([float(row["size_bin_centre_items"]) for row in rows])
-    percents = np.array([float(row["percent_of_queries"]) for row in rows])
-    values, group = np.unique(np.rint(centres).astype(np.int64), return_inverse=True)
-    return SizeFrequencies(values, np.bincount(group, weights=percents) / percents.sum())

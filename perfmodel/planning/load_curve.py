@@ -8,9 +8,9 @@ from math import inf
 
 from perfmodel.errors import PerfplanError
 from perfmodel.planning.prepare import Question
-from perfmodel.sim.day import has_days
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.statistics import Interval
+from perfmodel.sim.traffic import has_days
 from perfmodel.sim.utilisation import offered_utilisation
 
 CURVE_QUERIES = 50_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from math import isfinite, log
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,6 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile, shipped_names
 from perfmodel.loading.validated import parse_file
-from perfmodel.planning.load_test_fit import LoadTestFit, fit_level
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
@@ -54,6 +53,9 @@ from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
+
+if TYPE_CHECKING:
+    from perfmodel.planning.load_test_fit import LoadTestFit
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
@@ -468,6 +470,8 @@ def _question(
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
     load_test = None
     if isinstance(test := scenario.node.anchor, LoadTestAnchor):
+        from perfmodel.planning.load_test_fit import fit_level  # few scenarios bring a load test
+
         load_test = fit_level(test, node, policy, traffic, seed=scenario.simulation.seed)
         node = replace(node, level=load_test.level)
     simulation = affordable_settings(scenario.simulation, policy, traffic.size_pmf)

@@ -12,12 +12,11 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import hypot, log, log1p, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
-from perfmodel.costmodel.module_costs import module_seconds
-from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
@@ -30,6 +29,9 @@ from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.units import GB
+
+if TYPE_CHECKING:
+    from perfmodel.costmodel.moments import Mix
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
@@ -330,6 +332,8 @@ def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
     """
     if not cpu.module_ways:
         return None
+    from perfmodel.costmodel.module_costs import module_seconds  # few stacks were measured as modules
+
     more_s = {
         way: float(shares @ sum(module_seconds(timed.kernel, law, time.batch_size) for timed in time.kernels))
         for way, law in cpu.module_ways.items()

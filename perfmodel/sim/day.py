@@ -29,11 +29,9 @@ from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Estimate, Interval, batch_means, controlled_mean, percentile_interval
 from perfmodel.sim.streams import stream
-from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.traffic import WINDOW_S, Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, pool_time_by_size_s
 
-WINDOW_S = 300.0
-"""Five minutes. [s]"""
 MAX_WINDOWS = 2016
 """In a period: a week of five minutes. Those of a longer period are longer."""
 
@@ -125,11 +123,6 @@ class DayResult:
     num_queries: int
     ends_in_backlog: bool
     notes: tuple[str, ...]
-
-
-def has_days(traffic: TrafficSource) -> bool:
-    """Say whether the traffic has a worst five minutes: its rate follows a period that is longer."""
-    return isinstance(traffic.arrivals, Periodic) and traffic.arrivals.period_s > WINDOW_S
 
 
 def simulate_day(

@@ -9,7 +9,6 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.sim.policies import Policy, SplitAndOffload, check_covers, is_fifo
 from perfmodel.sim.records import RunRecord, broken_rules
-from perfmodel.sim.running_clock import RunningClock
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
@@ -67,6 +66,8 @@ def _on_node(
     if service.is_paused:
         require_pausable(service, policy)
     if service.node_pauses:
+        from perfmodel.sim.running_clock import RunningClock  # few nodes are said to pause
+
         clock = RunningClock.of(service.node_pauses, queries.luck)
         running = Queries(clock.running_s(queries.arrival_s), queries.num_items, queries.luck)
         steady = replace(service, node_pauses=())

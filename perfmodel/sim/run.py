@@ -14,7 +14,6 @@ from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.controls import LoadControls, load_controls
-from perfmodel.sim.day import WindowResult, has_days, simulate_day
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
@@ -29,10 +28,11 @@ from perfmodel.sim.statistics import (
     percentile_interval,
     warm_up_queries,
 )
-from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.traffic import Queries, TrafficSource, has_days
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 if TYPE_CHECKING:
+    from perfmodel.sim.day import WindowResult
     from perfmodel.sim.long_run import LongRun
 
 REPORTED_PERCENTILES = (0.5, 0.95, 0.99, 0.999)
@@ -312,6 +312,8 @@ def _whole_days(
     latency_s: float | None,
 ) -> RunResult:
     """Whole periods of a rate that follows the time of day, and their worst five minutes."""
+    from perfmodel.sim.day import simulate_day  # few loads follow the time of day
+
     alone = offered_utilisation(traffic, service, policy, contended=False)
     contended = offered_utilisation(traffic, service, policy, contended=True)
     simulated = partial(

@@ -9,11 +9,14 @@ import numpy as np
 from perfmodel.domain.workload import Arrivals
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
-from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
+from perfmodel.sim.arrivals import Periodic, draw_arrivals_s, mean_rate_qps
 from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
 from perfmodel.sim.scatter import NO_LUCK, Luck
 from perfmodel.threads import both
+
+WINDOW_S = 300.0
+"""Five minutes: in the worst ones of its period traffic has to meet the SLA. [s]"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,3 +137,8 @@ class TrafficSource:
             luck,
             outside_s,
         )
+
+
+def has_days(traffic: TrafficSource) -> bool:
+    """Say whether the traffic has a worst five minutes: its rate follows a period that is longer."""
+    return isinstance(traffic.arrivals, Periodic) and traffic.arrivals.period_s > WINDOW_S

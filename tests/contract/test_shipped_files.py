@@ -8,9 +8,10 @@ from perfmodel.domain.model import RecModel
 from perfmodel.domain.workload import FileSizes, NamedSizes, TraceArrivals, TraceSizes
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import shipped_directory, shipped_names
-from perfmodel.loading.traffic_files import named_sizes, read_sizes, read_trace
+from perfmodel.loading.traffic_files import read_sizes, read_trace
 from perfmodel.loading.validated import parse_file
 from perfmodel.loading.yaml_source import parse_yaml
 

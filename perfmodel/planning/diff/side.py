@@ -31,7 +31,6 @@ from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import RATE_QUERIES
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.controls import load_controls
-from perfmodel.sim.day import has_days
 from perfmodel.sim.run import RECORDED_QUERIES, REPORTED_PERCENTILES, RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
@@ -43,6 +42,7 @@ from perfmodel.sim.statistics import (
     student_t,
     warm_up_queries,
 )
+from perfmodel.sim.traffic import has_days
 
 REPLICATIONS = 6
 REPLICATION_QUERIES = 100_000

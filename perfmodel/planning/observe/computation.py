@@ -14,9 +14,9 @@ import numpy.typing as npt
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.errors import Note
 from perfmodel.loading.observed_files import scenario_text, sizes_text, table_text, trace_text
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.loading.recordings.recording import Frequencies
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.loading.traffic_files import named_sizes
 from perfmodel.planning.capacity.computation import capacity
 from perfmodel.planning.observe.answer import FittedSizes, Observation
 from perfmodel.planning.observe.drift import find_drift

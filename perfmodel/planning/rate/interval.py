@@ -25,8 +25,8 @@ from perfmodel.errors import UndecidedError
 from perfmodel.planning.rate.late import DrawnTraffic, LateInWorstWindow, LateQueries, at_peak
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import cycle_queries
-from perfmodel.sim.day import WINDOW_S, has_days
 from perfmodel.sim.run import MIN_CYCLES
+from perfmodel.sim.traffic import WINDOW_S, has_days
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01

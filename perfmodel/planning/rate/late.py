@@ -16,7 +16,6 @@ from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.sim.arrivals import Periodic, peak_factor
 from perfmodel.sim.balanced import draw_balanced
 from perfmodel.sim.controls import load_controls
-from perfmodel.sim.day import has_days, worst_window_late_share
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.outside import ConstantOutside
 from perfmodel.sim.policies import Policy, SplitAndOffload, is_fifo
@@ -24,7 +23,7 @@ from perfmodel.sim.records import RunRecord
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NUM_BATCHES, Estimate, batch_means, controlled_mean, warm_up_queries
-from perfmodel.sim.traffic import Queries, TrafficSource
+from perfmodel.sim.traffic import Queries, TrafficSource, has_days
 
 if TYPE_CHECKING:
     from perfmodel.sim.probes import LateLimit, Probe
@@ -317,6 +316,7 @@ class LateInWorstWindow:
 
     def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:  # noqa: ARG002
         """Share of late queries at each mean rate, with the error that the repetitions show. [1]"""
+        from perfmodel.sim.day import worst_window_late_share  # few loads follow the time of day
 
         def share(rate_qps: float) -> Estimate:
             found = worst_window_late_share(

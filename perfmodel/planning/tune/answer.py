@@ -11,7 +11,7 @@ from perfmodel.planning.prepare import Question
 from perfmodel.planning.service_times import times_of
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.tune.question import MEDIUM, Configuration, Grid, Objective, threshold_key
-from perfmodel.sim.day import has_days
+from perfmodel.sim.traffic import has_days
 
 PLATEAU = 0.01
 """A step of the climb that loses less than this may be noise: the climb goes on. [1]"""

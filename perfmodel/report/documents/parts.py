@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -12,8 +12,6 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
-from perfmodel.planning.load_curve import LoadPoint
-from perfmodel.planning.load_test_fit import LoadTestFit
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
@@ -24,6 +22,10 @@ from perfmodel.sim.outside import OutsideLaw
 from perfmodel.sim.run import REPORTED_PERCENTILES, OnNode
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import MS
+
+if TYPE_CHECKING:
+    from perfmodel.planning.load_curve import LoadPoint
+    from perfmodel.planning.load_test_fit import LoadTestFit
 
 JsonBand = Annotated[list[float | None], Field(min_length=2, max_length=2)]
 """The lower and the upper end; null where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
@@ -44,8 +44,10 @@ from perfmodel.report.documents.parts import (
     value_ms,
     values_ms,
 )
-from perfmodel.sim.day import WindowResult
 from perfmodel.sim.run import REPORTED_PERCENTILES
+
+if TYPE_CHECKING:
+    from perfmodel.sim.day import WindowResult
 
 VERSION = 1
 

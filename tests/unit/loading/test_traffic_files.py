@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from perfmodel.errors import InputError
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.loading.recordings import delimited
-from perfmodel.loading.traffic_files import named_sizes, read_sizes, read_trace
+from perfmodel.loading.traffic_files import read_sizes, read_trace
 
 
 @pytest.fixture

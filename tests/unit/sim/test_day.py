@@ -12,14 +12,14 @@ from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim import day
 from perfmodel.sim.builtin_policies import DynamicBatching
-from perfmodel.sim.day import has_days, worst_window_late_share
+from perfmodel.sim.day import worst_window_late_share
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.run import RunResult, run_until_precise
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic
-from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.traffic import TrafficSource, has_days
 from tests.textbook import exponential_queue
 
 SETTINGS = SimulationSettings(seed=1, precision=0.05, min_queries=20_000, max_queries=400_000)

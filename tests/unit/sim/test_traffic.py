@@ -17,7 +17,7 @@ from perfmodel.domain.workload import (
     TraceArrivals,
 )
 from perfmodel.errors import InputError
-from perfmodel.loading.traffic_files import named_sizes
+from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.sim.arrivals import draw_arrivals_s, expected_queries, mean_rate_qps, peak_factor
 from perfmodel.sim.query_sizes import SizePmf, item_share_from, mean_requests, pmf_of, pmf_of_list
 from perfmodel.sim.traffic import TrafficSource
