@@ -25,7 +25,6 @@ from perfmodel.cli.options import (
 from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.planning.predict.computation import predict as predict_question
 from perfmodel.planning.prepare import Question, prepare, scaled_load
 from perfmodel.report.documents.predict import predict_document
@@ -89,6 +88,8 @@ def predict(
         show_comparison(names[0], names[1], overrides or (), out=out, **options)
         return
     if trace_out is not None:
+        from perfmodel.loading.written import require_writable  # few answers go to a file
+
         require_writable(trace_out, "--trace-out")
     elif trace_queries != TRACED:
         raise InputError("--trace-queries: expected --trace-out FILE with it")
@@ -137,4 +138,6 @@ def _write_trace(question: Question, path: Path, num_queries: int) -> None:
     from perfmodel.report.trace_events import trace_events
 
     trace = trace_events(logged_window(question, num_queries), name=question.name)
+    from perfmodel.loading.written import write_atomically  # as above
+
     write_atomically(path, json.dumps(trace, separators=(",", ":")))
