@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.text import Text
 
 from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.side import Difference
 from perfmodel.report.documents.diff import scaled
+from perfmodel.report.fitting import Column, FittingTable, cut_in_the_middle
 from perfmodel.report.tables import number
 
 MAIN = (
@@ -16,16 +17,22 @@ MAIN = (
 )
 """Metrics of which the page says which key they come from."""
 
+WIDEST_VALUE = 24
+"""Characters of what a key holds."""
+
 
 def diff_page(result: Diff) -> RenderableType:
     """Each metric of both with the difference; then the keys, each by itself."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for heading in ("A", "B", "B − A", "95 % interval", "%"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for found in result.differences:
-        table.add_row(found.metric, *_cells(found), _said(found))
+    columns = [
+        Column(heading="figure", is_name=True),
+        Column(heading="A", right=True),
+        Column(heading="B", right=True),
+        Column(heading="B − A", right=True, leaves=3),
+        Column(heading="95 % interval", right=True, leaves=1),
+        Column(heading="%", right=True),
+        Column(heading="", leaves=2),
+    ]
+    table = FittingTable(columns, [[f.metric, *_cells(f), _said(f)] for f in result.differences])
     parts: list[RenderableType] = [f"A [bold]{result.a}[/]\nB [bold]{result.b}[/]", "", table]
     if not result.keys and not result.differences:
         parts.append("nothing differs")
@@ -49,23 +56,32 @@ def _cells(found: Difference) -> list[str]:
 def _said(found: Difference) -> str:
     if found.value == 0.0:
         return "equal"
-    return {False: "no significant difference", True: "", None: ""}[found.is_significant]
+    return {False: "may be luck", True: "", None: ""}[found.is_significant]
 
 
 def _keys(result: Diff) -> RenderableType:
     shown = [metric for metric in MAIN if any(found.metric == metric for found in result.differences)]
-    table = Table(box=None, pad_edge=False, title="which key it comes from: alone in A / alone in B")
-    table.title_justify, table.title_style = "left", "bold"
-    table.add_column("key", overflow="fold")
-    table.add_column("A", overflow="fold")
-    table.add_column("B", overflow="fold")
-    for metric in shown:
-        table.add_column(metric, justify="right")
+    columns = [
+        Column(heading="key", is_name=True),
+        Column(heading="A", leaves=len(shown) + 1),
+        Column(heading="B", leaves=len(shown) + 2),
+        # The first is what is looked at most: of the others the last goes first.
+        *(
+            Column(heading=metric, right=True, leaves=len(shown) - index if index else 0)
+            for index, metric in enumerate(shown)
+        ),
+    ]
+    rows = []
     for share in result.keys:
         cells = [f"{_value(share.from_a, metric)} / {_value(share.from_b, metric)}" for metric in shown]
-        table.add_row(share.key.key, _text(share.key.a), _text(share.key.b), *cells)
+        a, b = (
+            str(cut_in_the_middle(Text(_text(each)), WIDEST_VALUE)) for each in (share.key.a, share.key.b)
+        )
+        rows.append([share.key.key, a, b, *cells])
     rest = result.interaction
-    table.add_row("interaction", "", "", *(number(scaled(metric, rest.get(metric)), 3) for metric in shown))
+    rows.append(["interaction", "", "", *(number(scaled(metric, rest.get(metric)), 3) for metric in shown)])
+    title = "which key it comes from: put into A alone / taken out of B alone"
+    table = FittingTable(columns, rows, title)
     reasons = [
         f"{share.key.key} alone: {share.why_not}" for share in result.keys if share.why_not is not None
     ]
@@ -78,4 +94,4 @@ def _value(differences: tuple[Difference, ...], metric: str) -> str:
 
 
 def _text(value: object) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else cut_in_the_middle(Text(str(value)), WIDEST_VALUE).plain

@@ -7,10 +7,10 @@ from io import BytesIO
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from perfmodel.errors import InputError
 from perfmodel.planning.sweep.answer import ANSWERED, SweepTable, column_of
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import number
 
 MOST_ROWS = 100
@@ -62,18 +62,22 @@ def sweep_page(table: SweepTable) -> RenderableType:
     keys = [each.key for each in table.keys]
     shown = {name: head for name, head in SHOWN[table.question].items() if name in table.columns}
     shown |= {name: name for name in table.pareto if name not in shown}
-    drawn = Table(box=None, pad_edge=False)
-    drawn.add_column("")
-    for heading in shortest(keys):
-        drawn.add_column(heading, overflow="fold")
-    for heading in shown.values():
-        drawn.add_column(heading, justify="right")
-    if table.pareto:
-        drawn.add_column("front")
+    columns = [
+        Column(heading="", right=True),
+        *(Column(heading=heading, is_name=True) for heading in shortest(keys)),
+        # The first two are what is looked at most: of the others the last goes first.
+        *(
+            Column(heading=heading, right=True, leaves=len(shown) - index if index >= 2 else 0)
+            for index, heading in enumerate(shown.values())
+        ),
+        *([Column(heading="front")] if table.pareto else []),
+    ]
+    lines = []
     for place, row in enumerate(table.rows[:MOST_ROWS], start=1):
         cells = [_cell(row[key]) for key in keys] + [_cell(row[name]) for name in shown]
         cells += ["*" if row["pareto"] else ""] if table.pareto else []
-        drawn.add_row(str(place), *cells)
+        lines.append([str(place), *cells])
+    drawn = FittingTable(columns, lines)
     head = f"[bold]{table.question}[/] of {table.scenario} at {len(table.rows)} points"
     left = len(table.rows) - MOST_ROWS
     notes = [f"note: {note}" for note in table.notes]

@@ -105,4 +105,4 @@ def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None
 def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     answer = perfmodel.explain("ncf_skylake", overrides=QUICK)
     assert json.loads(json.dumps(answer.to_dict())) == ask(capsys, "explain", "ncf_skylake", *FEW)
-    assert "the cliff is at" in str(answer)
+    assert "the largest load within the SLA is" in str(answer)

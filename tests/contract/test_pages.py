@@ -146,7 +146,7 @@ def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tu
         assert row["reason"] is None or html.escape(row["reason"]) in page
     assert page.count(">front</td></tr>") == sum(row["pareto"] for row in rows)
     best = max(filter(None, (row["plan_for_qps"] for row in rows)))
-    assert f"The greatest load to plan for [queries/s] of {len(rows)} points is {number(best, 4)}" in page
+    assert f"Of {len(rows)} points the greatest load to plan for is {number(best, 4)} queries/s" in page
     assert sum(row["exit_code"] == 2 for row in rows) == 2
     assert "2 points have no answer" in page
 

@@ -27,6 +27,15 @@ CASES: Mapping[str, Callable[[], Any]] = {
     "capacity": lambda: perfmodel.capacity("ncf_skylake", overrides=FEW),
     "tune": lambda: perfmodel.tune("ncf_skylake", overrides=FEW, batch_sizes=[64, 128]),
     "latency": lambda: perfmodel.latency("dlrm-rmc3", on="skylake", batch_sizes=[1, 64]),
+    "explain": lambda: perfmodel.explain("rm3_skylake", overrides=FEW),
+    "diff": lambda: perfmodel.diff("rm3_skylake", "rm3_broadwell", overrides=FEW),
+    "sweep": lambda: perfmodel.sweep(
+        "rm3_skylake",
+        {"policy.batch_size": [64, 128, 0], "node.cores": [20, 40]},
+        question="predict",
+        overrides=FEW,
+        pareto=["qps", "latency"],
+    ),
     "fleet": lambda: perfmodel.fleet("rm1_broadwell_diurnal", 3, windows=4, overrides=FEW),
 }
 

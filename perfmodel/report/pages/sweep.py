@@ -78,9 +78,10 @@ def answer(sweep: Document, metrics: Sequence[str]) -> str:
     least = less_is_better(metric)
     best = (min if least else max)(some, key=lambda row: float(row[metric]))
     worst = (max if least else min)(some, key=lambda row: float(row[metric]))
-    name = NAMES[metric]
-    text = f"{'The least' if least else 'The greatest'} {name} of {len(rows)} points is "
-    text += f"{number(best[metric], 4)}, at {_setting(best, keys)}"
+    name, _, unit = NAMES[metric].partition(" [")
+    unit = f" {unit.removesuffix(']')}" if unit else ""
+    text = f"Of {len(rows)} points the {'least' if least else 'greatest'} {name} is "
+    text += f"{number(best[metric], 4)}{unit}, at {_setting(best, keys)}"
     if worst[metric] != best[metric]:
         text += f"; the {'greatest' if least else 'least'} is {number(worst[metric], 4)}, at "
         text += _setting(worst, keys)
@@ -206,8 +207,8 @@ def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
     wanted = " and ".join(f"{'less' if less_is_better(name) else 'more'} {name}" for name in metrics)
     blocks.append(
         Prose(
-            f"{len(front)} of {len(rows)} points are such that no other has as good figures and a better "
-            f"one, where {wanted} is better."
+            f"{len(front)} of {len(rows)} points {'is' if len(front) == 1 else 'are'} such that no other has "
+            f"as good figures and a better one, where {wanted} is better."
         )
     )
     if len(metrics) == 2 and len(rows) > 1:
