@@ -13,7 +13,7 @@ from perfmodel.cli.answering import page_path
 from perfmodel.cli.completion import complete_scenarios, complete_settings
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
 from perfmodel.errors import InputError
-from perfmodel.loading.words import quoted
+from perfmodel.loading.words import cut, quoted
 
 ScenarioArgument = Annotated[
     list[str] | None,
@@ -37,11 +37,26 @@ ScenarioOption = Annotated[
     ),
 ]
 
+
+def _each_key_once(overrides: list[str] | None) -> list[str] | None:
+    """Refuse a key that is set twice, rather than take its last value in silence."""
+    seen = set[str]()
+    for override in overrides or ():
+        key = ".".join(part.strip() for part in override.partition("=")[0].split("."))
+        if key in seen:
+            raise InputError(
+                f"--set {cut(key)}: given twice; expected one value (sweep --over asks for several)"
+            )
+        seen.add(key)
+    return overrides
+
+
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        callback=_each_key_once,
         help="Change one value of the scenario, such as traffic.arrivals.rate_qps=500. Repeatable.",
         autocompletion=complete_settings,
     ),

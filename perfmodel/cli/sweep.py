@@ -105,7 +105,7 @@ def sweep(
 ) -> None:
     """Ask one question at many points of a scenario, on all cores or a cluster."""
     keys = [parse_over(text) for text in over or ()]
-    points = points_of(keys)
+    points = points_of(keys, overrides or ())
     fronts = [name.strip() for name in pareto.split(",")] if pareto is not None else []
     if "" in fronts:
         raise InputError("--pareto: expected names of metrics, such as latency,qps_per_w")

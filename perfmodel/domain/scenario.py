@@ -173,6 +173,11 @@ class TableNodeChoice(Frozen):
                 if key in values and key not in cls.model_fields:
                     remedy = "executors, not cores" if key == "cores" else f"no {key}"
                     raise ValueErrorAt(f"expected {remedy}, beside service_times", (key,))
+            if isinstance(values.get("anchor"), dict) and "service_times" in values["anchor"]:
+                raise ValueErrorAt(
+                    "expected a load test (rate_qps, and utilisation or p50_ms): it has a table already",
+                    ("anchor", "service_times"),
+                )
         return values
 
     @property

@@ -95,7 +95,7 @@ def sweep(
     """
     checked("sweep", SweepArguments, question=question, pareto=pareto, jobs=jobs)
     keys = [swept_key(key, values) for key, values in over.items()]
-    points = points_of(keys)
+    points = points_of(keys, overrides)
     asking = asking_of(
         scenario,
         question,

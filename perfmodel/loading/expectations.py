@@ -81,13 +81,13 @@ def keys_of(schemas: Iterable[Schema]) -> list[str]:
 
 def choices_of(schemas: Iterable[Schema]) -> list[str]:
     """Texts that the schemas accept, where they accept only some."""
-    return [str(choice) for schema in schemas for choice in _choices(schema)]
+    return list(dict.fromkeys(choice for schema in schemas for choice in _choices(schema)))
 
 
 def describe(schemas: Iterable[Schema]) -> str:
     """Say what the schemas accept, such as `a number > 0 or null`; empty where they do not say."""
     schemas = list(schemas)
-    choices = [choice for schema in schemas for choice in _choices(schema)]
+    choices = choices_of(schemas)
     sections = [schema for schema in schemas if _is_section(schema)]
     phrases = [_section_phrase(sections)] if sections else []
     phrases += [_phrase(schema) for schema in schemas if schema not in sections]

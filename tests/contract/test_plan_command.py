@@ -87,6 +87,15 @@ def test_a_forecast_with_an_error_is_provided_for_with_the_confidence(
     assert [each["safety"] for each in answer["safeties"]] == ["forecast error"]
 
 
+def test_a_demand_beyond_any_fleet_is_not_blamed_on_failures(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond = ["--set", "provision.failures={nodes: 1}", "--set", "services.feed.demand.qps=1e11"]
+    code, answer = ask(capsys, fleet, *beyond)
+    assert (code, answer["verdict"]) == (3, "infeasible")
+    assert answer["binding"]["constraint"].startswith("demand: 1,000,000 nodes of each type")
+
+
 def test_infeasible_is_an_answer_that_says_what_would_free_it(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

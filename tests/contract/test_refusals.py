@@ -58,6 +58,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("fleet -s rm1_skylake -n 1 --qps inf", "--qps: expected a rate from 1e-06 to 1e+12, got inf"),
         ("fleet -s rm1_skylake -n 1 --qps nan", "--qps: expected a rate > 0, got nan"),
         ("fleet -s rm1_skylake -n 1 --qps 1e-9", "--qps: expected a rate from 1e-06 to 1e+12, got 1e-09"),
+        ("predict rm3_skylake --set node.cores=4 --set node.cores=5", "--set node.cores: given twice"),
+        ("sweep rm3_skylake --over node.cores=4,5 --set node.cores=6", "--set node.cores: expected no value"),
         ("fleet -s rm1_skylake -n 1 --qps -5", "--qps: expected a rate > 0, got -5"),
         (f"fleet -s rm1_skylake -n {HUGE}", "Error: Invalid value for '--nodes' / '-n'"),
         (f"fleet -s rm1_skylake -n 1 --windows {HUGE}", "Error: Invalid value for '--windows'"),
@@ -66,6 +68,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 )
 def test_a_mistake_is_one_line(command: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, *command.split()).startswith(expected)
+
+
+def test_choices_of_several_kinds_of_node_are_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "predict", "rm3_skylake", "--set", "node.scatter={}")
+    assert said.endswith(": expected one of lognormal, factors")
 
 
 def test_options_that_may_be_repeated_still_may(capsys: pytest.CaptureFixture[str]) -> None:

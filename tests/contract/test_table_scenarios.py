@@ -156,9 +156,10 @@ def test_a_node_is_described_in_one_way(scenario: Path, capsys: pytest.CaptureFi
         ("node.executors=0", "expected a whole number >= 1, got 0"),
         ("node.error_percent=-1", "expected a number >= 0 or null, got -1"),
         ("policy.offload_threshold_items=3", "expected null, since a node known by its service times"),
+        ("node.anchor={service_times: other.csv}", "service_times: expected a load test"),
     ):
         code, said = ask(capsys, "predict", "-s", str(scenario), "--set", setting)
-        assert code == 2
+        assert code == 2, setting
         assert said.startswith(f"--set {setting.partition('=')[0]}: {message}")
     code, said = ask(capsys, "predict", "-s", "rm3_skylake", "--set", "node.executors=4")
     assert code == 2

@@ -16,7 +16,7 @@ MOST_STEPS = 12
 """Of the search for a price: each step finds the best plan at the price before, and few change anything."""
 
 PLENTY = 1_000_000
-"""Nodes of a type: as good as any number."""
+"""Nodes of a type that are looked for at most: as good as any number, and said where it is not enough."""
 
 
 def binding_of(question: PlanQuestion, demand_qps: FloatArray) -> Binding:
@@ -58,7 +58,11 @@ def _constraint(
             return f"stock and power_cap_w, {programme.power_cap_w:g} W: either alone would do"
         if not power_alone:
             return f"stock and power_cap_w, {programme.power_cap_w:g} W: both"
-    if not is_feasible(replace(unlimited, power_cap_w=inf)):
+    uncapped = replace(unlimited, power_cap_w=inf)
+    if not is_feasible(uncapped):
+        everyday = tuple(each for each in uncapped.conditions if not each.is_failure)
+        if not is_feasible(replace(uncapped, conditions=everyday)):
+            return f"demand: {PLENTY:,} nodes of each type would not be enough"
         return "failures: what is left after one serves nothing, however many nodes there are"
     full = solve(programme, most_served=True).nodes
     used = {
@@ -91,7 +95,9 @@ def _more_nodes(question: PlanQuestion, unlimited: Programme) -> list[Relief]:
         )
         change = f"more nodes of {node_type.name}"
         if solution.nodes is None:
-            found.append(Relief(change=change, amount=None, unit="nodes", note="no number of them is enough"))
+            found.append(
+                Relief(change=change, amount=None, unit="nodes", note=f"{PLENTY:,} would not be enough")
+            )
             continue
         used = sum(
             int(solution.nodes[index])

@@ -9,6 +9,7 @@ from math import prod
 
 from perfmodel.errors import InputError
 from perfmodel.loading.over import SweptKey, SweptValue
+from perfmodel.loading.words import cut
 
 MOST_POINTS = 100_000
 
@@ -42,13 +43,20 @@ class Point:
         return " ".join(self.overrides)
 
 
-def points_of(keys: Sequence[SweptKey]) -> list[Point]:
+def points_of(keys: Sequence[SweptKey], overrides: Sequence[str] = ()) -> list[Point]:
     """Combine all values; the last key changes fastest.
+
+    Parameters
+    ----------
+    keys : sequence of SweptKey
+        What is swept.
+    overrides : sequence of str
+        `KEY=VALUE`, what is set at every point: a swept key would undo it in silence.
 
     Raises
     ------
     InputError
-        If a key is given twice, or lies within another; or if the points are too many.
+        If a key is given twice, or lies within another, or is set as well; or if the points are too many.
 
     Examples
     --------
@@ -65,6 +73,9 @@ def points_of(keys: Sequence[SweptKey]) -> list[Point]:
                 raise InputError(f"--over {name}: given twice; expected all its values in one")
             if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}."):
                 raise InputError(f"--over {name}: one of {other} and {name} lies within the other")
+        for key in (override.partition("=")[0].strip() for override in overrides):
+            if f"{key}.".startswith(f"{name}."):
+                raise InputError(f"--set {cut(key)}: expected no value of it beside --over {cut(name)}")
     count = prod(len(each.values) for each in keys)
     if count > MOST_POINTS:
         raise InputError(f"sweep: expected at most {MOST_POINTS:_} points, got {count:_}")

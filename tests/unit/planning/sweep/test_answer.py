@@ -73,3 +73,10 @@ def test_all_rows_have_all_columns_and_a_section_that_is_missing_is_none_of_them
 def test_combinations_that_make_no_sense_are_refused(over: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         points_of([parse_over(text) for text in over])
+
+
+@pytest.mark.parametrize("setting", ["a.b=3", "a.b.c=3", " a.b =3"])
+def test_what_is_swept_is_not_set_as_well(setting: str) -> None:
+    with pytest.raises(InputError, match=r"^--set a.b.*: expected no value of it beside --over a.b$"):
+        points_of([parse_over("a.b=1,2")], [setting])
+    assert len(points_of([parse_over("a.b=1,2")], ["a={b: 3}", "a.bc=1"])) == 2
