@@ -53,6 +53,15 @@ class Shown(ABC):
 
         return data_frame(self._documents(), self._table if table is None else table)
 
+    def to_html(self) -> str:
+        """Return the page that `--out FILE.html` of the command writes: one file that needs no other.
+
+        What is drawn beside the answer's own numbers (latency against load, say) is computed anew.
+        """
+        from perfmodel.report.pages.made import document_html
+
+        return document_html(self.to_dict())
+
     def _documents(self) -> Sequence[Any]:
         """The documents whose tables stand below each other."""
         return [self.to_dict()]
