@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,19 @@ from perfmodel.cli.completion import complete_scenarios, complete_settings
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
 from perfmodel.errors import InputError
 from perfmodel.loading.words import cut, quoted
+
+
+class SettingsFormat(StrEnum):
+    """Whose configuration the settings are written as."""
+
+    TRITON = "triton"
+    TORCHSERVE = "torchserve"
+
+
+FormatOption = Annotated[
+    SettingsFormat | None,
+    typer.Option("--format", help="Print what to set in another tool's form, in place of the page."),
+]
 
 ScenarioArgument = Annotated[
     list[str] | None,

@@ -8,14 +8,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from perfmodel.cli.answering import SLA_MISSED, show
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    FormatOption,
+    JsonOption,
+    MixedStacksOption,
+    PageOption,
+    SetOption,
+    SettingsFormat,
+)
 from perfmodel.cli.watched import watched
+from perfmodel.errors import InputError
 from perfmodel.loading.fleet_file import load_fleet
+from perfmodel.planning.plan.answer import PlanAnswer
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.planning.plan.growth import growth_range
 from perfmodel.planning.plan.prepare import plan_question
@@ -77,10 +88,13 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    settings_format: FormatOption = None,
     out: PageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan a fleet: how many nodes of which kind, hour by hour, at what power and price."""
+    if settings_format is not None and (as_json or out is not None):
+        raise InputError("--format: expected without --json and --out")
     factors = () if growth is None else growth_range(growth)
     loaded = load_fleet(fleet, overrides or ())
     also: Any = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate}
@@ -95,11 +109,26 @@ def plan(
             curves = sla_curves_of(question, **also, tell=watch.stage("capacities at other SLAs"))
             result = replace(result, sla_curves=curves)
 
+    if settings_format is not None:
+        print(_settings(result, settings_format))
+    else:
+        _show(result, out=out, as_json=as_json)
+    if not result.holds:
+        raise typer.Exit(SLA_MISSED)
+
+
+def _settings(result: PlanAnswer, settings_format: SettingsFormat) -> str:
+    from perfmodel.report.planned_settings import planned_settings  # on use: few ask
+    from perfmodel.report.serving_config import torchserve_text, triton_text
+
+    written = {SettingsFormat.TRITON: triton_text, SettingsFormat.TORCHSERVE: torchserve_text}
+    return planned_settings(result, written[settings_format])
+
+
+def _show(result: PlanAnswer, *, out: Path | None, as_json: bool) -> None:
     def html() -> str:
         from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
 
         return document_html(plan_document(result))
 
     show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json, out=out, html=html)
-    if not result.holds:
-        raise typer.Exit(SLA_MISSED)

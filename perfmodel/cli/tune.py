@@ -11,12 +11,14 @@ from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.deeprecsys import show_deeprecsys_mode
 from perfmodel.cli.options import (
     ExtrapolateOption,
+    FormatOption,
     JsonOption,
     MixedStacksOption,
     PageOption,
     ScenarioArgument,
     ScenarioOption,
     SetOption,
+    SettingsFormat,
     the_scenario,
     whole_numbers,
 )
@@ -36,13 +38,6 @@ class Wanted(StrEnum):
 
     QPS = "qps"
     QPS_PER_WATT = "qps-per-watt"
-
-
-class SettingsFormat(StrEnum):
-    """Whose configuration the settings are written as."""
-
-    TRITON = "triton"
-    TORCHSERVE = "torchserve"
 
 
 def tune(
@@ -78,10 +73,7 @@ def tune(
             help="Run the published controller, shortcuts and mistakes included, beside the exact answer.",
         ),
     ] = False,
-    settings_format: Annotated[
-        SettingsFormat | None,
-        typer.Option("--format", help="Print what to set in another tool's form, in place of the page."),
-    ] = None,
+    settings_format: FormatOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     out: PageOption = None,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from perfmodel.domain.serving import SlaTarget
 from perfmodel.loading.serving_config import ServingConfig
+from perfmodel.planning.node import ServingNode
 from perfmodel.planning.tune.answer import TuneAnswer
 
 WHOLE_QUERY_ITEMS = 1024
@@ -92,26 +95,75 @@ def with_sections(text: str, sections: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(kept) + "\n"
 
 
+class Settings(NamedTuple):
+    """What a serving tool is told of one kind of node.
+
+    Attributes
+    ----------
+    words : str
+        Of what, and what it carries.
+    batch_size : int
+        Largest request. [items]
+    offload_threshold_items : int or None
+        From which on a query goes whole to the card. [items]
+    workers : int
+        Executors on the CPU.
+    threads : int
+        Cores of each.
+    max_items : int
+        Of a query. [items]
+    """
+
+    words: str
+    batch_size: int
+    offload_threshold_items: int | None
+    workers: int
+    threads: int
+    max_items: int
+
+
 def tuned_triton(answer: TuneAnswer) -> str:
     """What tuning found, as the fields of a `config.pbtxt`."""
-    best = answer.tuning.exhaustive
-    lines = [f"# {answer.question.name}: {_found(answer)}"]
+    return triton_text(_tuned(answer))
+
+
+def tuned_torchserve(answer: TuneAnswer) -> str:
+    """What tuning found, as a model configuration of TorchServe."""
+    return torchserve_text(_tuned(answer))
+
+
+def _tuned(answer: TuneAnswer) -> Settings:
+    best, node = answer.tuning.exhaustive, answer.tuning.node
+    return Settings(
+        words=f"{answer.question.name}: {_found(answer)}",
+        batch_size=best.batch_size,
+        offload_threshold_items=best.offload_threshold_items,
+        workers=node.num_workers,
+        threads=node.threads if isinstance(node, ServingNode) else 1,
+        max_items=answer.question.max_items,
+    )
+
+
+def triton_text(best: Settings) -> str:
+    """Fields of a `config.pbtxt`."""
+    lines = [f"# {best.words}"]
     lines.append(f"# the client cuts a query into requests of at most {best.batch_size} items")
     if best.offload_threshold_items is not None:
         lines.append(
             f"# queries of at least {best.offload_threshold_items} items go whole to a second model on the "
             "card, as Triton does not choose by size: that one has KIND_GPU, and max_batch_size "
-            f"{answer.question.max_items}"
+            f"{best.max_items}"
         )
+    lines += _cores(best)
     lines += [f"max_batch_size: {best.batch_size}", "instance_group [", "  {"]
-    lines += [f"    count: {answer.tuning.node.num_workers}", "    kind: KIND_CPU", "  }", "]"]
+    lines += [f"    count: {best.workers}", "    kind: KIND_CPU", "  }", "]"]
     return "\n".join(lines)
 
 
-def tuned_torchserve(answer: TuneAnswer) -> str:
-    """What tuning found, as a model configuration of TorchServe."""
-    best, workers = answer.tuning.exhaustive, answer.tuning.node.num_workers
-    lines = [f"# {answer.question.name}: {_found(answer)}"]
+def torchserve_text(best: Settings) -> str:
+    """A model configuration of TorchServe."""
+    workers = best.workers
+    lines = [f"# {best.words}"]
     lines.append(
         f"# the client cuts a query into requests of at most {best.batch_size} items, which are not joined"
     )
@@ -120,11 +172,22 @@ def tuned_torchserve(answer: TuneAnswer) -> str:
             f"# queries of at least {best.offload_threshold_items} items go whole to a second model with "
             "deviceType gpu"
         )
+    lines += _cores(best)
     lines += ["batchSize: 1", "maxBatchDelay: 0", f"minWorkers: {workers}", f"maxWorkers: {workers}"]
     return "\n".join([*lines, "deviceType: cpu"])
+
+
+def _cores(best: Settings) -> list[str]:
+    """What neither file sets: cores that work together are the back end's own threads."""
+    return [f"# each instance computes on {best.threads} cores (OMP_NUM_THREADS)"] if best.threads > 1 else []
+
+
+def sla_words(sla: SlaTarget) -> str:
+    """The bound in words."""
+    return f"p{100 * sla.percentile:g} of {sla.latency_ms:g} ms"
 
 
 def _found(answer: TuneAnswer) -> str:
     rate, sla = answer.tuning.exhaustive.latency_bounded_qps, answer.question.sla
     carries = "no load" if rate is None else f"{rate:.4g} queries/s"
-    return f"{carries} within p{100 * sla.percentile:g} of {sla.latency_ms:g} ms, by perfplan tune"
+    return f"{carries} within {sla_words(sla)}, by perfplan tune"

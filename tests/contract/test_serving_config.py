@@ -89,3 +89,43 @@ def test_tune_writes_what_it_found_in_their_forms(
 def test_format_and_json_are_one_or_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "rm3_skylake", "--format", "triton", "--json"]) == 2
     assert "--format" in capsys.readouterr().err
+
+
+def test_plan_writes_the_settings_of_each_node_type_in_their_forms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "times.csv").write_text("items,service_ms\n1,1\n100,5\n", encoding="utf-8")
+    (tmp_path / "s.yaml").write_text(
+        "node: {service_times: times.csv, executors: 4}\n"
+        "traffic:\n"
+        "  arrivals: {process: poisson, rate_qps: 10}\n"
+        "  query_sizes: {distribution: fixed, num_items: 100}\n"
+        "policy: {name: split, batch_size: 100}\n"
+        "sla: {percentile: 0.95, latency_ms: 20}\n"
+        "simulation: {min_queries: 20000, max_queries: 20000}\n",
+        encoding="utf-8",
+    )
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(
+        "services:\n"
+        "  a: {scenario: s.yaml, demand: {qps: 1000}, tune: false}\n"
+        "  b: {scenario: s.yaml, demand: {qps: 1000}, tune: false}\n"
+        "node_types: {one: {node: {service_times: times.csv, executors: 6}, available: 10}}\n"
+        "capacities: {b: {one: 500}}\n"
+        "provision: {objective: nodes}\n",
+        encoding="utf-8",
+    )
+    asked = ["plan", str(fleet), "--no-simulate"]
+    assert main([*asked, "--format", "triton"]) == 0
+    text = capsys.readouterr().out
+    assert "# b on one, 2 nodes: capacity given, so that its settings are not known" in text
+    path = tmp_path / "config.pbtxt"
+    path.write_text(text, encoding="utf-8")
+    config = read_triton(path)
+    assert (config.max_batch, config.cpu_instances) == (100, 6)
+    assert main([*asked, "--format", "torchserve"]) == 0
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert read_torchserve(path).cpu_instances == 6
+    assert main([*asked, "--format", "triton", "--json"]) == 2
+    assert "--format" in capsys.readouterr().err

@@ -190,22 +190,7 @@ class Simulator:
         return self._question.capacities[service, name]._asdict()
 
     def _tuned(self, service: str, name: str) -> Question:
-        """The question of a pair with the settings that its capacity was found with; traffic as it is."""
-        pair: PairCapacity = self._question.capacities[service, name]
-        question = self._question.prepared[service, name].question()
-        sla = question.sla.model_copy(update={"confidence": self._question.provision.confidence})
-        traffic = question.traffic
-        if isinstance(traffic.arrivals, DiurnalArrivals):  # constant within the hour
-            traffic = replace(traffic, arrivals=PoissonArrivals(rate_qps=traffic.rate_qps))
-        question = replace(question, sla=sla, traffic=traffic)
-        if pair.source != "tune":
-            return question
-        assert pair.batch_size is not None, "tune sets it"
-        node = question.node
-        if isinstance(node, ServingNode):
-            node = replace(node, threads=pair.threads)
-        policy = Configuration(pair.batch_size, pair.offload_threshold_items).policy
-        return replace(question, node=node, policy=policy)
+        return tuned_question(self._question, service, name)
 
     def _raised(self, service: str, counts: Counts, rate_qps: float) -> Counts:
         """The fewest more nodes with which the SLA holds, of the type that it has most of; empty: none do."""
@@ -225,6 +210,25 @@ class Simulator:
             middle = (short + more) // 2
             short, more = (short, middle) if holds(middle) else (middle, more)
         return {**counts, kind: counts[kind] + more}
+
+
+def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
+    """The question of a pair with the settings that its capacity was found with; traffic as it is."""
+    pair: PairCapacity = asked.capacities[service, name]
+    question = asked.prepared[service, name].question()
+    sla = question.sla.model_copy(update={"confidence": asked.provision.confidence})
+    traffic = question.traffic
+    if isinstance(traffic.arrivals, DiurnalArrivals):  # constant within the hour
+        traffic = replace(traffic, arrivals=PoissonArrivals(rate_qps=traffic.rate_qps))
+    question = replace(question, sla=sla, traffic=traffic)
+    if pair.source != "tune":
+        return question
+    assert pair.batch_size is not None, "tune sets it"
+    node = question.node
+    if isinstance(node, ServingNode):
+        node = replace(node, threads=pair.threads)
+    policy = Configuration(pair.batch_size, pair.offload_threshold_items).policy
+    return replace(question, node=node, policy=policy)
 
 
 def _raised(
