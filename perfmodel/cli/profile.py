@@ -38,6 +38,8 @@ def profile(
     wanted = name if name is not None else out.stem
     require_name(wanted, "--name" if name is not None else f"--out {out}")
     require_writable(out)
+    if out.exists():  # it is there to be edited by hand, and what was edited is not to be lost
+        raise InputError(f"--out {out}: exists already, and nothing was written; expected a new file")
     path = find_file("profile", base)
     kind, dump = read_profile(path).kind, None
     for given, read, expected in (

@@ -97,3 +97,20 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert main(["profile", "new", *options, "--from-lscpu", str(lscpu(tmp_path)), "--out", str(out)]) == 2
     assert says in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_profile_that_was_edited_by_hand_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.yaml"
+    begin = ["profile", "new", "--base", "skylake", "--out", str(out)]
+    assert main(begin) == 0
+    edited = out.read_text() + "# what the datasheet says\n"
+    out.write_text(edited)
+    capsys.readouterr()
+    assert main(begin) == 2
+    assert (
+        capsys.readouterr().err
+        == f"--out {out}: exists already, and nothing was written; expected a new file\n"
+    )
+    assert out.read_text() == edited
