@@ -66,7 +66,6 @@ OTHERS: dict[str, tuple[str, int, Sequence[str]]] = {
     "a fleet": ("fleet", 0, [*RM3, "-n", "3", "--also", "rm3_broadwell=2"]),
     "a fleet over a day": ("fleet", 6, ["-s", "rm1_broadwell_diurnal", *FEW, "-n", "3", "--windows", "4"]),
     "a fleet with cards": ("fleet", 0, [*CARD, "-n", "3"]),
-    "an explanation": ("explain", 0, ["-s", "ncf_skylake", *FEW]),
     "a comparison": ("diff", 0, ["rm3_skylake", "rm3_broadwell", *FEW]),
     "a sweep": ("sweep", 0, [*RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1"]),
     "a plan": ("plan", 0, ["two_services"]),

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.report.documents.schemas import KINDS
 
 QUICK = ["simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.5"]
 FEW = [part for setting in QUICK for part in ("--set", setting)]
@@ -20,12 +22,21 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> d
     return document
 
 
+@pytest.fixture(scope="module")
+def skylake() -> dict[str, Any]:
+    """What `explain rm3_skylake` answers; the last test holds that Python and the command say the same."""
+    answer: dict[str, Any] = json.loads(
+        json.dumps(perfmodel.explain("rm3_skylake", overrides=QUICK).to_dict())
+    )
+    return answer
+
+
 def gains(document: dict[str, Any]) -> dict[str, float]:
     return {change["change"]: change["gain_percent"] for change in document["changes"]}
 
 
-def test_arithmetic_binds_where_products_take_the_time(capsys: pytest.CaptureFixture[str]) -> None:
-    document = ask(capsys, "explain", "rm3_skylake", *FEW)
+def test_arithmetic_binds_where_products_take_the_time(skylake: dict[str, Any]) -> None:
+    document = skylake
     assert document["binds"]["resource"] == "cores"
     assert document["binds"]["operator"] == "bottom"
     assert "compute" in document["binds"]["why"]
@@ -41,9 +52,10 @@ def test_arithmetic_binds_where_products_take_the_time(capsys: pytest.CaptureFix
     )
 
 
-def test_a_whole_option_brings_what_capacity_says_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    document = ask(capsys, "explain", "rm3_skylake", *FEW)
-    larger = next(change for change in document["changes"] if change["change"] == "batch_size 128 to 256")
+def test_a_whole_option_brings_what_capacity_says_of_it(
+    skylake: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    larger = next(change for change in skylake["changes"] if change["change"] == "batch_size 128 to 256")
     assert larger["set"] == ["policy.batch_size=256"]
     rates = [
         ask(capsys, "capacity", "rm3_skylake", *FEW, *settings)["latency_bounded_qps"]
@@ -104,5 +116,8 @@ def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     answer = perfmodel.explain("ncf_skylake", overrides=QUICK)
-    assert json.loads(json.dumps(answer.to_dict())) == ask(capsys, "explain", "ncf_skylake", *FEW)
+    printed = ask(capsys, "explain", "ncf_skylake", *FEW)
+    assert json.loads(json.dumps(answer.to_dict())) == printed
+    TypeAdapter(KINDS["explain"].type).validate_json(json.dumps(printed))
+    assert printed["schema"] == {"name": "explain", "version": KINDS["explain"].version}
     assert "the largest load within the SLA is" in str(answer)

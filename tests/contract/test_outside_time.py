@@ -11,6 +11,7 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.main import main
+from tests.both_engines import runs_of_both_engines
 
 QUICK = ["simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.1"]
 DAY = "traffic.arrivals={process: diurnal, rate_qps: 300, amplitude: 0.5, period_s: 600}"
@@ -23,8 +24,8 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, quick: bool = True)
     return code, json.loads(said.out) if said.out else said.err
 
 
-def predicted(*settings: str, engine: Any = "auto") -> dict[str, Any]:
-    return dict(perfmodel.predict("rm3_skylake", overrides=[*QUICK, *settings], engine=engine).to_dict())
+def predicted(*settings: str) -> dict[str, Any]:
+    return dict(perfmodel.predict("rm3_skylake", overrides=[*QUICK, *settings]).to_dict())
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,11 @@ def test_a_number_is_a_tighter_sla_and_longer_latencies(more: tuple[str, ...]) -
 
 def test_a_distribution_is_added_query_by_query(tmp_path: Path) -> None:
     spread = "sla.outside_ms={distribution: lognormal, mu: 2.7, sigma: 0.5}"
-    one, other = (
-        predicted(spread, "simulation.min_queries=12000", "simulation.max_queries=12000", engine=engine)
-        for engine in ("compiled", "simpy")
-    )
-    assert one["latency_ms"] == other["latency_ms"]
+    few = ["simulation.min_queries=12000", "simulation.max_queries=12000", "simulation.precision=0.1"]
+    one, other = runs_of_both_engines("rm3_skylake", [*few, spread])
+    assert one.mean_latency == other.mean_latency
+    assert one.percentiles == other.percentiles
+    assert one.on_node == other.on_node
     answer = predicted(spread)
     mean_ms = np.exp(2.7 + 0.125)
     assert answer["sla"]["outside_ms"] == pytest.approx(mean_ms, rel=1e-3)

@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_read_writes_nothing(
 
 
 @pytest.mark.parametrize("scenario", ["rm3_skylake", "rm3_broadwell_gtx1080ti"])
-def test_tune_writes_what_it_found_in_their_forms(
+def test_tune_writes_what_it_found_for_triton(
     scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     thresholds = ["--thresholds", "300"] if "gtx" in scenario else []
@@ -80,10 +80,16 @@ def test_tune_writes_what_it_found_in_their_forms(
     assert config.max_batch in (64, 128)
     assert config.cpu_instances == load_scenario(scenario).scenario.node.model_dump()["cores"]
     assert ("Triton does not choose by size" in path.read_text()) == ("gtx" in scenario)
-    assert main([*asked, "--format", "torchserve"]) == 0
+
+
+def test_tune_writes_what_it_found_for_torchserve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["tune", "rm3_skylake", *FEW, "--batch-sizes", "64,128", "--format", "torchserve"]
+    assert main(asked) == 0
+    path = tmp_path / "config.properties"
     path.write_text(capsys.readouterr().out)
     served = read_torchserve(path)
-    assert (served.max_batch, served.cpu_instances) == (1, config.cpu_instances)
+    assert served.max_batch == 1
+    assert served.cpu_instances == load_scenario("rm3_skylake").scenario.node.model_dump()["cores"]
 
 
 def test_format_and_json_are_one_or_the_other(capsys: pytest.CaptureFixture[str]) -> None:
