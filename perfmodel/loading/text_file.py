@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from perfmodel.errors import InputError
 
@@ -35,6 +37,25 @@ def read_text(path: Path, *, most_bytes: int | None = None) -> str:
         expected = f"expected at most {most_bytes / 1e6:.0f} MB"
         raise InputError(f"{path}:1:1: the file has {size / 1e6:.1f} MB; {expected}")
     return "".join(_checked(path, keep_ends=True))
+
+
+def read_json(path: Path, *, most_bytes: int | None = None) -> Any:
+    """Read a JSON document; parameters as of `read_text`.
+
+    Raises
+    ------
+    InputError
+        As `read_text`; at its place if the text is no JSON, or is nested deeper than can be read.
+    """
+    text = read_text(path, most_bytes=most_bytes)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{path}:1:1: not JSON that can be read: nested too deeply") from None
+    except ValueError:  # a number of more digits than Python turns into an integer
+        raise InputError(f"{path}:1:1: not JSON that can be read: a number has too many digits") from None
 
 
 def is_file(path: Path) -> bool:

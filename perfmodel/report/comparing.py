@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
-from perfmodel.loading.text_file import read_text
+from perfmodel.loading.text_file import read_json
 from perfmodel.loading.words import cut_path
 from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.computation import diff
@@ -61,12 +60,7 @@ def compare(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_text(path, most_bytes=MOST_BYTES))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{cut_path(path)}: not JSON: {error}") from None
+    document = read_json(path, most_bytes=MOST_BYTES)
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
         raise InputError(f"{cut_path(path)}: expected an answer that --json printed: it has no schema")

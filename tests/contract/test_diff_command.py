@@ -203,7 +203,8 @@ def test_files_that_b_names_are_found_from_a(tmp_path: Path, capsys: pytest.Capt
         (["rm3_skylake", "rm3_skylak"], "unknown scenario 'rm3_skylak'"),
         (["rm3_skylake", "answer.json"], "got one of each"),
         (["answer.json", "answer.json"], "cannot read the file"),
-        (["text.json", "text.json"], "text.json: not JSON"),
+        (["text.json", "text.json"], "text.json:1:1: not JSON: Expecting value"),
+        (["deep.json", "deep.json"], "deep.json:1:1: not JSON that can be read: nested too deeply"),
         (["list.json", "list.json"], "it has no schema"),
         (["text.json", "text.json", "--set", "a=1"], "a saved answer cannot be changed"),
     ],
@@ -218,6 +219,7 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(tmp_path)
     Path("text.json").write_text("no JSON")
     Path("list.json").write_text("[1]")
+    Path("deep.json").write_text("[" * 100_000)
     assert main(["diff", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.loading.text_file import read_text
+from perfmodel.loading.text_file import read_json
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.explain.answer import Explanation
 from perfmodel.planning.node_view import NodeView, node_view
@@ -76,12 +75,7 @@ def read_document(path: Path) -> Document:
     InputError
         If it is none.
     """
-    try:
-        document: Any = json.loads(read_text(path, most_bytes=MOST_BYTES))
-    except ValueError as error:
-        if isinstance(error, PerfplanError):
-            raise
-        raise InputError(f"{path}: not JSON: {error}") from None
+    document = read_json(path, most_bytes=MOST_BYTES)
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
         raise InputError(f"{path}: expected an answer that perfplan printed with --json: it has no schema")
