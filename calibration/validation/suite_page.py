@@ -11,7 +11,7 @@ from rich.table import Table as TerminalTable
 
 from calibration.documents import VERSION
 from calibration.validation.page import signed
-from calibration.validation.suite_report import SuiteReport
+from calibration.validation.suite_report import MODERATE, SuiteReport
 from perfmodel.report.documents import made_of, saved
 from perfmodel.report.drawing import Drawing, Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
@@ -40,6 +40,7 @@ def suite_html(report: SuiteReport) -> str:
     """Write the report as one page that needs no other file."""
     how, machine = report.measured_as, report.fingerprint["machine"]
     blocks: list[Block] = [
+        *_answer(report),
         Prose(
             f"Every model was built with random weights and served on this machine under open-loop traffic "
             f"({how['scenario']}), {how['duration_s']:g} s at each load; the simulation was given the same "
@@ -64,7 +65,22 @@ def suite_html(report: SuiteReport) -> str:
     if report.left_out:
         rows = [[name, entry["reason"]] for name, entry in report.left_out.items()]
         blocks += [Heading("Left out"), Table(["model", "why"], rows)]
-    return page("Prediction and measurement", blocks, facts=made_of(saved("validate", VERSION)))
+    measured = str(report.fingerprint.get("date", ""))[:10]
+    facts = [*made_of(saved("validate", VERSION)), *([f"measured {measured}"] if measured else [])]
+    return page("Prediction and measurement", blocks, facts=facts)
+
+
+def _answer(report: SuiteReport) -> list[Block]:
+    """How far predictions are off in the mean; nothing where nothing was measured up to moderate loads."""
+    found = report.summary.get("up_to_moderate", {}).get("fixed_qps")
+    if not found:
+        return []
+    off = ", ".join(f"{key} by {number(found[key], 2)} %" for key in KEYS)
+    text = f"Up to a utilisation of {MODERATE:g} predictions are off, in the mean over models, {off}."
+    capacity = report.summary.get("capacity_percent")
+    if capacity is not None:
+        text += f" The largest load within an SLA is off by {number(capacity, 2)} %."
+    return [Prose(text, is_answer=True)]
 
 
 _EXPLAINED = (

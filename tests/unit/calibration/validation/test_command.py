@@ -108,7 +108,7 @@ def test_a_refined_profile_needs_an_anchor(scenario: Path, capsys: pytest.Captur
         (["--suite", "--anchor", "--refined", "q.yaml"], "--refined: expected no --suite beside it"),
         (["--suite", "--utilisation", "0.5"], "--utilisation: expected no --suite beside it"),
         (["--models", "ncf"], "--models: expected --suite beside it"),
-        (["--out", "validation.html"], "--out: expected --suite beside it"),
+        (["--out", "validation.txt"], "--out: expected the name of a page, FILE.html"),
         (["--resume"], "--resume: expected --suite beside it"),
         (["--records", "."], "--records .: is a directory"),
         (["--anchor", "--refined", "no/x.yaml"], "--refined no/x.yaml: no directory no"),
