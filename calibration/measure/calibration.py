@@ -32,6 +32,7 @@ from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, ne
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
+from perfmodel.costmodel.kernels import ELEMENT_BYTES
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import Caches
 from perfmodel.domain.model import RecModel
@@ -63,6 +64,9 @@ _PROBED_BYTES = 512e6
 _FEWEST_CALLS = 12
 _FEWEST_SEQUENCES = 5
 """Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
+_STREAMED = ("weight_beyond_l3", "thin_multiply_add_beyond_l3")
+"""Terms of elements that come from memory. Each adds at most its bytes over what one core reads a second:
+few sequences have weights beyond the last cache, and a free fit put three times that on emerald's."""
 _LARGEST_ERROR = log(2.0)
 """Root mean square error of whole sequences up to which a profile is written: one that is off by more says
 nothing of a machine, since servers of neighbouring generations differ by 1.2 to 2 times. [ln]"""
@@ -221,8 +225,9 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         most_table_bytes=records.facts["most_table_bytes"],
         models=records.models,
     )
+    most = dict.fromkeys(_STREAMED, ELEMENT_BYTES / records.facts["bandwidth_bytes_per_s"])
     often = {
-        call: found
+        call: replace(found, most=most)
         for call, found in points.items()
         if len(found.seconds) >= _FEWEST_CALLS and len(np.unique(found.groups)) >= _FEWEST_SEQUENCES
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky
-from scipy.optimize import minimize, nnls
+from scipy.optimize import lsq_linear, minimize, nnls
 
 from perfmodel.costmodel.places import Place
 from perfmodel.costmodel.surfaces import matern, residual
@@ -37,7 +37,7 @@ _FARTHEST = 3.0
 class Points:
     """Measured calls of one surface: `(n, terms)` amounts, `(n, dims)` coordinates, seconds of one call.
 
-    `terms` name the columns of the amounts.
+    `terms` name the columns of the amounts, `most` the largest coefficient that some may have. [s]
     `groups` are the sequences that they were measured in: a cross-validation holds out whole ones.
     `passes` number the visits, `counts` say how many equal calls a pass makes.
     """
@@ -49,6 +49,7 @@ class Points:
     groups: Integers
     passes: Integers
     counts: Integers
+    most: Mapping[str, float] = field(default_factory=dict)
 
     def subset(self, chosen: npt.NDArray[np.bool_]) -> Points:
         """The chosen points."""
@@ -91,19 +92,31 @@ def gather_points(seen: Sequence[Seen]) -> Points:
 
 
 def fit_law(points: Points) -> dict[str, float]:
-    """Coefficients c >= 0 by name that minimise the relative error of sum_j c_j f_j. [s]
+    """Coefficients 0 <= c <= most by name that minimise the relative error of sum_j c_j f_j. [s]
 
     Reweighted a few times towards the error of the logarithm, which the residual then continues.
     """
+    most = np.array([points.most.get(term, np.inf) for term in points.terms])
     weights = 1.0 / points.seconds
     for _ in range(4):
-        law, _ = nnls(points.amounts * weights[:, None], points.seconds * weights)
+        law = _least_squares(points.amounts * weights[:, None], points.seconds * weights, most)
         predicted = np.maximum(points.amounts @ law, 1e-3 * points.seconds)
         ratio = points.seconds / predicted
         weights = np.sqrt(np.abs(np.log(ratio)) / np.maximum(np.abs(ratio - 1.0), 1e-9)) / predicted
         weights = np.where(np.abs(ratio - 1.0) < 1e-6, 1.0 / predicted, weights)
         weights /= np.sqrt(1.0 + (np.log(ratio) / _FAR_OFF) ** 2)  # a few calls were disturbed, by far
     return dict(zip(points.terms, law.tolist(), strict=True))
+
+
+def _least_squares(amounts: Floats, wanted: Floats, most: Floats) -> Floats:
+    """Coefficients from 0 to the most that each may be; again with bounds only where one is exceeded."""
+    free, _ = nnls(amounts, wanted)
+    if np.all(free <= most):
+        return np.asarray(free)
+    size = np.linalg.norm(amounts, axis=0)
+    size = np.where(size > 0.0, size, 1.0)
+    bounded = lsq_linear(amounts / size, wanted, bounds=(0.0, most * size), method="bvls")
+    return np.asarray(np.clip(bounded.x / size, 0.0, most))
 
 
 def fit_surface(points: Points, *, seed: int = 0) -> Surface:

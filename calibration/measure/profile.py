@@ -83,7 +83,11 @@ def profile_values(
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()
                 ],
-                "served": {way: _served(way, costs, source) for way, costs in (served or {}).items()},
+                **(
+                    {"served": {way: _served(way, costs, source) for way, costs in served.items()}}
+                    if served
+                    else {}
+                ),
             }
         },
     }

@@ -32,6 +32,19 @@ def test_the_law_finds_the_coefficients_it_was_made_with() -> None:
     assert law == pytest.approx({"call": 2e-6, "unit": 3e-9}, rel=1e-6)
 
 
+def test_no_coefficient_exceeds_the_most_that_it_may_be_and_the_rest_make_up_for_it() -> None:
+    points = replace(made_points(60, bend=0.0), most={"unit": 2e-9})
+    law = fit_law(points)
+    assert law["unit"] == pytest.approx(2e-9)
+    free = fit_law(replace(points, amounts=points.amounts[:, :1], terms=("call",)))
+    assert 2e-6 < law["call"] < free["call"]
+
+
+def test_a_bound_that_nothing_reaches_changes_nothing() -> None:
+    points = made_points(60, bend=0.0)
+    assert fit_law(replace(points, most={"unit": 4e-9})) == fit_law(points)
+
+
 def test_the_law_hardly_notices_a_few_disturbed_calls() -> None:
     law = fit_law(made_points(60, bend=0.0, disturbed=3))
     assert law == pytest.approx({"call": 2e-6, "unit": 3e-9}, rel=0.1)
