@@ -190,7 +190,8 @@ def fit_arrivals(arrival_s: FloatArray) -> ArrivalFit:
 def _rate(count: float, span_s: float, found: tuple[Dispersion, ...], *, poisson: bool) -> Estimated:
     """Mean rate; counts vary as their index of dispersion over the longest windows says."""
     index = 1.0 if poisson or not found else max(each.index for each in found[-2:])
-    return around(count / span_s, sqrt(index * count) / span_s)
+    rate = around(count / span_s, sqrt(index * count) / span_s)
+    return rate._replace(low=max(0.0, rate.low))  # of a handful of arrivals the normal law reaches below 0
 
 
 def _sizes(recording: Recording) -> Distribution | None:

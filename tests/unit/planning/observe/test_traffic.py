@@ -111,3 +111,8 @@ def test_counts_have_a_rate_and_a_dispersion(tmp_path: Path) -> None:
     assert found.dispersions[0].index == pytest.approx(9 * 60 / 59 / 9)
     assert found.gap_cv is None
     assert found.fit is None
+
+
+def test_no_rate_is_below_zero_however_few_arrivals_there_are() -> None:
+    rate = fit_arrivals(np.array([0.0, 0.5, 1.0])).rate_qps
+    assert (rate.low, rate.value) == (0.0, 2.0)
