@@ -300,8 +300,9 @@ def test_the_page_shows_the_accelerator_beside_the_cores(
 def test_a_scenario_that_leaves_nothing_to_the_cores_is_refused(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    everything = ["--set", "policy.offload_threshold_items=1"]
-    assert main(["validate", "-s", str(scenario), *OFFLOADING, *everything]) == 2
+    *rest, _ = OFFLOADING
+    everything = [*rest, "policy.offload_threshold_items=1"]
+    assert main(["validate", "-s", str(scenario), *everything]) == 2
     assert "expected some queries on the cores" in capsys.readouterr().err
 
 
