@@ -4,6 +4,7 @@ KIB = 2**10
 MIB = 2**20
 GIB = 2**30
 GB = 1e9
+MB = 1e6
 GFLOP = 1e9
 MS = 1e-3
 US = 1e-6

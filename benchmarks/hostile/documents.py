@@ -89,6 +89,20 @@ _VARIANTS: tuple[Document, ...] = (
     {"node": {"scatter": {"distribution": "lognormal", "p99_over_p50": 1.5}}},
     {"node": {"pauses": [{"rate_per_s": 0.1, "length_ms": 20, "scope": "node"}]}},
     {"node": {"scatter": {"distribution": "factors", "factors": [0.9, 1.1]}}},
+    {"node": {"scatter": {"distribution": "exponential"}}},
+    {
+        "node": {
+            "cpu": "skylake",
+            "accelerators": [],
+            "shards": {
+                "count": 2,
+                "by": "table",
+                "replicas": 2,
+                "network": {"latency_us": 50, "gb_per_s": 12.5, "serialise_us_per_kib": 0.5},
+                "scatter": {"distribution": "lognormal", "relative_std": 0.5},
+            },
+        }
+    },
     {
         "policy": {
             "name": "separate-queues",

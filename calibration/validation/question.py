@@ -84,11 +84,20 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     warn_of_other_machine(loaded.cpu_profile().path)
     require_servable(question.policy)
     with loaded.places():
+        _require_own_tables(question)
         _require_one_length(question)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)
     # What is measured here is the node: nothing of a query is outside of it.
     return replace(question, traffic=replace(question.traffic, outside=None))
+
+
+def _require_own_tables(question: Question) -> None:
+    """Refuse tables on other machines: what is measured here is one."""
+    if isinstance(question.node, ServingNode) and question.node.shards is not None:
+        raise ValueErrorAt(
+            "expected none here: the runtime serves from one machine's memory", ("node", "shards")
+        )
 
 
 def _require_one_length(question: Question) -> None:

@@ -15,7 +15,7 @@ from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Gather, Kernel
 from perfmodel.costmodel.product_time import batch_matmul_time, product_time, recurrent_time
 from perfmodel.costmodel.timing import LINE_BYTES, Conditions, KernelTime, kernel_parts, streamed_s
 from perfmodel.domain.hardware import Device
-from perfmodel.domain.surface import Family
+from perfmodel.domain.surface import AnyFamily
 
 LENGTH_BYTES = 4
 """Bytes of one list length, handed over beside the indices. [bytes]"""
@@ -204,7 +204,7 @@ def _all_streamed_s(kernel: Kernel, device: Device, batch_size: Floats) -> Float
     return kernel.calls * streamed_s(kernel, batch_size, device.stream_bytes_per_s)
 
 
-_TIMES: Mapping[Family, Callable[[Kernel, Device, Floats, Conditions], KernelTime]] = {
+_TIMES: Mapping[AnyFamily, Callable[[Kernel, Device, Floats, Conditions], KernelTime]] = {
     "input": _input,
     "fc": product_time,
     "embedding_bag": _lookup,

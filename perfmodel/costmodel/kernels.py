@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.shapes import Scope
-from perfmodel.domain.surface import Family
+from perfmodel.domain.surface import AnyFamily
 
 Floats = npt.NDArray[np.float64]
 
@@ -117,7 +117,7 @@ class Kernel:
     """
 
     operator: str
-    family: Family
+    family: AnyFamily
     calls: int = 1
     flop_per_item: float = 0.0
     read_bytes_per_item: float = 0.0

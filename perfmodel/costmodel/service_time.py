@@ -148,7 +148,7 @@ def batch_time(
     """
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
-    return _pass_time(lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix)
+    return kernels_time(lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix)
 
 
 def query_work_time(
@@ -181,10 +181,10 @@ def query_work_time(
     )
     if all(kernel.family == "input" for kernel in kernels):
         return None
-    return _pass_time(kernels, float(model.dense_parameter_bytes), device, num_queries, busy)
+    return kernels_time(kernels, float(model.dense_parameter_bytes), device, num_queries, busy)
 
 
-def _pass_time(
+def kernels_time(
     kernels: tuple[Kernel, ...],
     weight_bytes: float,
     device: Device,
@@ -194,7 +194,19 @@ def _pass_time(
     copies: bool = False,
     mix: Mix | None = None,
 ) -> BatchTime:
-    """Time of these kernels, one after the other: see `batch_time`."""
+    """Time of these kernels, one after the other.
+
+    Source: as `batch_time`, of which this is the part that knows no model.
+
+    Parameters
+    ----------
+    kernels : tuple of Kernel
+        In the order in which they run.
+    weight_bytes : float
+        All weights that they read. [bytes]
+    device, batch_size, busy, copies, mix
+        As of `batch_time`.
+    """
     batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
     # What curves were measured under; without any, nobody asks.

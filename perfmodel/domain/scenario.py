@@ -18,6 +18,7 @@ from perfmodel.domain.bounds import (
     within,
 )
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
+from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import Traffic
 
@@ -103,13 +104,16 @@ class NodeChoice(Frozen):
     stack : str or None
         Software stack of the profiles to use; None: the model's own where the profile has it, else
         the profile's default.
-    scatter : LogNormalScatter, ListedScatter or None
+    scatter : LogNormalScatter, ListedScatter, ExponentialScatter or None
         How service times of one size differ from request to request, on cores and accelerators alike; None:
         they do not.
     pauses : tuple of PauseSettings
         Times in which an executor, or the whole node, stands still.
     anchor : TableAnchor, LoadTestAnchor or None
         What was measured of the model on this node.
+    shards : ShardSettings or None
+        Nodes like this one that hold the embedding tables, which this one asks over a network; None: the
+        tables are in its own memory.
     """
 
     cpu: FileOrName
@@ -122,6 +126,20 @@ class NodeChoice(Frozen):
     scatter: Scatter | None = None
     pauses: NodePauses = ()
     anchor: Anchor | None = None
+    shards: ShardSettings | None = None
+
+    @model_validator(mode="after")
+    def _shards_stand_alone(self) -> NodeChoice:
+        if self.shards is None:
+            return self
+        if self.accelerators:
+            raise ValueErrorAt("expected [] beside shards, which cores alone ask", ("accelerators",))
+        if self.threads > 1:
+            raise ValueErrorAt(f"expected 1 beside shards, got {self.threads}", ("threads",))
+        if self.anchor is not None:
+            why = "expected none beside shards: no measured node had its tables elsewhere"
+            raise ValueErrorAt(why, ("anchor",))
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -150,7 +168,7 @@ class TableNodeChoice(Frozen):
         What the node costs while it is on. [USD/h]
     error_percent : float or None
         How far off the table's times may be, root mean square; None: nobody knows. [%]
-    scatter : LogNormalScatter, ListedScatter or None
+    scatter : LogNormalScatter, ListedScatter, ExponentialScatter or None
         How service times of one size differ from request to request; None: they do not.
     pauses : tuple of PauseSettings
         Times in which an executor, or the whole node, stands still.

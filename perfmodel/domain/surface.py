@@ -29,6 +29,9 @@ Family = Literal[
 ]
 """Kinds of framework calls: each has its own costs in a profile, and its own line in reports."""
 
+AnyFamily = Family | Literal["network"]
+"""Those, and the way to other nodes, which no profile has costs of."""
+
 
 class LawNames(NamedTuple):
     """What a law charges for, and where its residual is looked up: name to meaning, in their order."""

@@ -70,7 +70,15 @@ class ListedScatter(Frozen):
     factors: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=100_000)]
 
 
-Scatter = Annotated[LogNormalScatter | ListedScatter, Field(discriminator="distribution")]
+class ExponentialScatter(Frozen):
+    """Exponential factors of mean 1: as uneven as in the textbook's queues."""
+
+    distribution: Literal["exponential"]
+
+
+ScatterSettings = LogNormalScatter | ListedScatter | ExponentialScatter
+
+Scatter = Annotated[ScatterSettings, Field(discriminator="distribution")]
 """How service times of one size differ, as factors of mean 1, drawn for each request on its own."""
 
 

@@ -101,7 +101,7 @@ def _operator(
         flop=sum(float(work.flop) for work in works),
         bytes_moved=sum(float(work.bytes_moved) for work in works),
         random_rows=sum(float(work.random_rows) for work in works),
-        bound=BOUNDS[max(parts, key=parts.__getitem__)],
+        bound="network" if family == "network" else BOUNDS[max(parts, key=parts.__getitem__)],
         basis=Basis.EXTRAPOLATED if time.is_edited else max(timed.basis for timed in kernels),
     )
 

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
+from perfmodel.costmodel.sharding import Shards, sharded_time, waited_share
 from perfmodel.costmodel.tabulated import tabulated_s
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.service_table import ServiceTable
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
+from perfmodel.domain.unsteady import PauseSettings, ScatterSettings
 from perfmodel.planning.query_times import times_by_query
 from perfmodel.planning.sent_sizes import lanes_on_cores
 from perfmodel.planning.table_node import TableNode
@@ -30,6 +31,7 @@ from perfmodel.sim.policies import (
     requests_by_size,
 )
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.scatter import in_part, product_of
 from perfmodel.sim.service import ServiceTimes
 
 _GROUPS = 8
@@ -54,7 +56,7 @@ class ServingNode:
         How many of them; 0 without.
     threads : int
         Cores that work together on a request: threads of a worker process.
-    scatter : LogNormalScatter, ListedScatter or None
+    scatter : ScatterSettings or None
         How times of one size differ from request to request.
     pauses : tuple of PauseSettings
         Times in which executors, or the whole node, stand still.
@@ -64,6 +66,10 @@ class ServingNode:
         How far off those may be, root mean square; None: nobody knows. [1]
     level : float or None
         Factor on all times that a load test found; None: there was none. [1]
+    shards : Shards or None
+        Where the tables are; None: in its own memory.
+    shard_factors : (n,) float array or None
+        Equiprobable times of the slowest shard over their mean; None: all the same. [1]
     lengths : SizePmf or None
         How long the queries' histories are; None: all as long as the model file says.
     """
@@ -74,12 +80,14 @@ class ServingNode:
     accelerator: Device | None = None
     num_accelerators: int = 0
     threads: int = 1
-    scatter: LogNormalScatter | ListedScatter | None = None
+    scatter: ScatterSettings | None = None
     pauses: tuple[PauseSettings, ...] = ()
     lengths: SizePmf | None = None
     anchor: ServiceTable | None = None
     anchor_error: float | None = None
     level: float | None = None
+    shards: Shards | None = None
+    shard_factors: Floats | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -94,7 +102,11 @@ class ServingNode:
     @property
     def where(self) -> str:
         """The cores, for the head of a page."""
-        return f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        where = f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        if self.shards is None:
+            return where
+        more = "machine" if self.shards.num_nodes == 1 else "machines"
+        return f"{where}, tables on {self.shards.num_nodes} more {more}"
 
     @property
     def short_name(self) -> str:
@@ -114,6 +126,8 @@ class ServingNode:
     @property
     def is_anchored(self) -> bool:
         """Whether the whole model was measured, and not the sum of its calls alone."""
+        if self.shards is not None:
+            return False
         return self.anchor is not None or self.level is not None or self.model.name in self.cpu.anchors
 
     @property
@@ -128,8 +142,14 @@ class ServingNode:
         mix: Mix | None = None,
     ) -> BatchTime:
         """Time of each batch on one worker with `busy` cores at work, among requests of a mix or its like."""
-        alone = batch_time(self.model, self.cpu, np.atleast_1d(np.asarray(batch_size, float)), busy, mix=mix)
+        alone = self._pass_time(np.atleast_1d(np.asarray(batch_size, float)), busy, mix)
         return with_threads(alone, self.cpu.thread_scaling, self.threads)
+
+    def _pass_time(self, batch_size: Floats, busy: Floats | float, mix: Mix | None) -> BatchTime:
+        """Time of each batch on one thread of a core, wherever the tables are."""
+        if self.shards is not None:
+            return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix)
+        return batch_time(self.model, self.cpu, batch_size, busy, mix=mix)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
         """Time of one whole query on an accelerator."""
@@ -166,7 +186,10 @@ class ServingNode:
                 by_query=by_query,
             )
             return made_unsteady(steady, self.scatter, self.pauses)
-        cpu_s = self.anchored_s(self.cpu_times(policy, max_items, sizes).seconds, self.mix(policy, sizes))
+        time = self.cpu_times(policy, max_items, sizes)
+        cpu_s = self.anchored_s(time.seconds, self.mix(policy, sizes))
+        if self.shard_factors is not None:
+            return self._with_slowest(ServiceTimes(cpu_s=cpu_s), time)
         if self.accelerator is None or self.num_accelerators == 0:
             return made_unsteady(ServiceTimes(cpu_s=cpu_s), self.scatter, self.pauses)
         steady = ServiceTimes(
@@ -176,11 +199,18 @@ class ServingNode:
         )
         return made_unsteady(steady, self.scatter, self.pauses)
 
+    def _with_slowest(self, service: ServiceTimes, time: BatchTime) -> ServiceTimes:
+        """The times, of which the wait for shards scatters, in the largest share that it has at any load."""
+        assert self.shard_factors is not None, "asked where answers scatter"
+        table = in_part(self.shard_factors, waited_share(time).max(axis=1))
+        unsteady = made_unsteady(service, self.scatter, self.pauses)
+        return replace(unsteady, cpu_scatter=product_of(table, unsteady.cpu_scatter))
+
     def cpu_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> BatchTime:
         """Time of each batch that the policy can send, for each number of busy workers; without anchors."""
         batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
         busy, mix = self.busy_cores[None, :], self.mix(policy, sizes)
-        time = batch_time(self.model, self.cpu, batches[:, None], busy, mix=mix)
+        time = self._pass_time(batches[:, None], busy, mix)
         return with_threads(time, self.cpu.thread_scaling, self.threads)
 
     @property
@@ -204,6 +234,8 @@ class ServingNode:
 
     def anchored_s(self, cpu_s: npt.NDArray[np.float64], mix: Mix | None = None) -> npt.NDArray[np.float64]:
         """Correct times by what was measured of the whole model: by a table, or by the profile's. [s]"""
+        if self.shards is not None:
+            return cpu_s
         if self.anchor is not None:
             return self._by_table_s(self.anchor, cpu_s, mix)
         anchor = self.cpu.anchors.get(self.model.name)
@@ -262,13 +294,18 @@ class ServingNode:
     @property
     def cores_tdp_w(self) -> float:
         """Static power of the node without its accelerators. [W]"""
-        return self.cpu.power.tdp_w
+        return self.num_machines * self.cpu.power.tdp_w
+
+    @property
+    def num_machines(self) -> int:
+        """Itself and those that hold its tables."""
+        return 1 if self.shards is None else 1 + self.shards.num_nodes
 
     @property
     def tdp_w(self) -> float:
         """Static power as DeepRecSys charges it: the TDP of everything in the node. [W]"""
         cards = self.num_accelerators * (self.accelerator.power.tdp_w if self.accelerator else 0.0)
-        return self.cpu.power.tdp_w + cards
+        return self.cores_tdp_w + cards
 
     def serving_w(self, num_items: float) -> float:
         """Power of an accelerator while it serves launches of this size, one after the other. [W]"""
@@ -282,14 +319,22 @@ class ServingNode:
         return card.power.serving_w(flop / seconds, moved_bytes / seconds)
 
     def power_w(
-        self, cpu_utilisation: float, accelerator_utilisation: float | None, serving_w: float | None = None
+        self,
+        cpu_utilisation: float,
+        accelerator_utilisation: float | None,
+        serving_w: float | None = None,
+        asking_share: float = 0.0,
     ) -> float:
-        """Power at a load: idle + utilisation x (serving - idle), CPU and accelerators. [W]
+        """Power at a load: idle + utilisation x (serving - idle), CPU, accelerators and shards. [W]
 
-        Cores draw their peak while they serve, an accelerator `serving_w`, where that is known. [W]
+        Cores draw their peak while they serve, an accelerator `serving_w`, where that is known. A shard's
+        cores serve for the share of a request's time that its lookups are, `asking_share`. [W], [1]
         """
         power = self.cpu.power
         total = power.idle_w + cpu_utilisation * (power.peak_w - power.idle_w)
+        if self.shards is not None:
+            each = cpu_utilisation * asking_share / self.shards.replicas
+            total += self.shards.num_nodes * (power.idle_w + each * (power.peak_w - power.idle_w))
         if self.accelerator is not None:
             card = self.accelerator.power
             used = accelerator_utilisation or 0.0

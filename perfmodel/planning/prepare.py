@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from perfmodel.costmodel.footprint import require_fit
+from perfmodel.costmodel.sharding import Shards, place_tables, require_weights_fit
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
@@ -23,6 +25,7 @@ from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalTime
 from perfmodel.domain.scenario import LoadTestAnchor, NodeChoice, TableAnchor, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
+from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.workload import (
     FileLengths,
     FileSizes,
@@ -50,12 +53,15 @@ from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.outside import ConstantOutside, ListedOutside, NormalOutside, OutsideLaw
 from perfmodel.sim.policies import Policy, check_cores
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
+from perfmodel.sim.scatter import slowest_of
 from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
 
 if TYPE_CHECKING:
     from perfmodel.planning.load_test_fit import LoadTestFit
+
+_SHARDS_HELP = "; `node.shards: {count: auto}` puts the tables on nodes of their own"
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
@@ -104,7 +110,10 @@ class Question:
 
     def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float | None:
         """Power of the node at a load; None where it is not known. [W]"""
-        return self.node.power_w(cpu_utilisation, accelerator_utilisation, self.times.serving_w)
+        times = self.times
+        return self.node.power_w(
+            cpu_utilisation, accelerator_utilisation, times.serving_w, times.asking_share
+        )
 
     @property
     def service_times_of(self) -> str:
@@ -278,7 +287,7 @@ def prepare_pairs(
                 stacks = choose_stacks(each, files.model, mixed=True)
             else:
                 stacks = [shared or ""] * len(each)
-            misfit = _misfit(files.model, _devices(each, stacks, files.model)) if each else None
+            misfit = _misfit(loaded, files.model, _devices(each, stacks, files.model)) if each else None
         found.append(
             PreparedPair(
                 loaded=loaded,
@@ -297,11 +306,16 @@ def checksums_now(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(file.sha256 for path in paths for file in input_files([path]))
 
 
-def _misfit(model: RecModel | None, devices: Sequence[Device]) -> str | None:
-    """Why a model does not fit a node; None: it does."""
+def _misfit(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[Device]) -> str | None:
+    """Why a model does not fit a node, or the shards beside it; None: it does."""
+    assert model is not None, "what runs on profiles is named"
+    shards = loaded.profiled_node.shards
     try:
+        if shards is not None:
+            require_weights_fit(model, devices[0])
+            place_tables(model, devices[0], shards)
+            return None
         for device in devices:
-            assert model is not None, "what runs on profiles is named"
             require_fit(model, device)
     except InputError as error:
         return str(error)
@@ -460,11 +474,24 @@ def _question(
         if isinstance(node, TableNode):
             by_size = "a node known by its service times knows sizes alone: give it their `scatter`"
             raise ValueErrorAt(by_size, ("traffic", "lengths"))
+        if node.shards is not None:
+            raise ValueErrorAt(
+                "expected none beside node.shards, which are asked by size", ("traffic", "lengths")
+            )
         node = _with_lengths(node, _length_law(lengths, files))
     policy = policy_from(scenario.policy)
     if policy.share_query_work and (isinstance(node, TableNode) or not node.model.has_query_work):
         nothing = f"{node.model_name or 'the table'} has no work of the query (scope: query) to share"
         raise ValueErrorAt(nothing, ("policy", "share_query_work"))
+    if isinstance(node, ServingNode) and node.shards is not None and node.model.has_query_work:
+        if policy.share_query_work:
+            alone = "expected false beside node.shards, whose answers requests wait for one by one"
+            raise ValueErrorAt(alone, ("policy", "share_query_work"))
+        if any(lane.joining is not None for lane in policy.lanes):
+            joins = (
+                f"{node.model.name} has work of the query, which joined requests do not ask shards for yet"
+            )
+            raise ValueErrorAt(joins, ("node", "shards"))
     check_cores(policy, node.num_workers)
     traffic = replace(_traffic(scenario.traffic, files), outside=_outside(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
@@ -485,7 +512,7 @@ def _question(
         policy=policy,
         sla=scenario.sla,
         simulation=simulation,
-        price_usd_per_h=scenario.node.price_usd_per_h,
+        price_usd_per_h=_price(scenario.node.price_usd_per_h, node.num_machines),
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
         stack_note=None
         if isinstance(scenario.node, TableNodeChoice)
@@ -494,6 +521,11 @@ def _question(
         inputs=files.inputs,
         load_test=load_test,
     )
+
+
+def _price(each_usd_per_h: float | None, machines: int) -> float | None:
+    """What a node costs with the machines that hold its tables. [USD/h]"""
+    return None if each_usd_per_h is None else machines * each_usd_per_h
 
 
 def _asked(loaded: LoadedScenario) -> Mapping[str, Any]:
@@ -548,12 +580,18 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     if threads > 1 and not cpu.thread_scaling:
         unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
         raise ValueErrorAt(unknown, ("node", "threads"))
-    for device, named in zip(devices, files.profiles, strict=True):
-        try:
-            require_fit(files.model, device)
-        except InputError as error:
-            raise ValueErrorAt(str(error), named.place[:2]) from None
+    shards, shard_factors = None, None
+    if choice.shards is not None:
+        shards, shard_factors = _shards(choice.shards, files.model, cpu)
+    else:
+        for device, named in zip(devices, files.profiles, strict=True):
+            try:
+                require_fit(files.model, device)
+            except InputError as error:
+                raise ValueErrorAt(str(error) + _SHARDS_HELP, named.place[:2]) from None
     return ServingNode(
+        shards=shards,
+        shard_factors=shard_factors,
         model=files.model,
         cpu=cpu,
         cores=cores,
@@ -567,6 +605,21 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         if isinstance(choice.anchor, TableAnchor) and choice.anchor.error_percent is not None
         else None,
     )
+
+
+def _shards(
+    settings: ShardSettings, model: RecModel, cpu: Device
+) -> tuple[Shards, npt.NDArray[np.float64] | None]:
+    """The tables on nodes of their own, and how the slowest answer scatters around its mean."""
+    try:
+        require_weights_fit(model, cpu)
+        shards = place_tables(model, cpu, settings)
+    except InputError as error:
+        raise ValueErrorAt(str(error), ("node", "shards")) from None
+    if settings.scatter is None:
+        return shards, None
+    slowest, factors = slowest_of(settings.scatter, shards.num_shards)
+    return replace(shards, slowest=slowest), factors
 
 
 def _length_law(lengths: FixedLengths | LogNormalLengths | FileLengths, files: NamedFiles) -> SizePmf:

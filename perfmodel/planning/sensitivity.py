@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import exp, inf
+from math import exp, inf, log
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,10 @@ where only SimPy can serve them."""
 ANCHORED_SPREAD = 0.025
 """Measured: mean service times of twelve models that had been run as a whole in the same hour, up to a
 utilisation of 0.7, are off by 2.2 % (docs/reports/validate-amd-epyc-turin-2c.json). [ln]"""
+
+SHARDED_SPREAD = log(1.25)
+"""Assumed of a node whose tables are on others: nobody measured one here, and a quarter is what waiting
+without overlap, rows spread evenly and cores found free may be off by, either way. [ln]"""
 
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""

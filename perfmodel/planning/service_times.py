@@ -18,17 +18,18 @@ import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
+from perfmodel.costmodel.sharding import sent_bytes, table_groups
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import AnyNode, ServingNode, request_mix
-from perfmodel.planning.sensitivity import ANCHORED_SPREAD, Errors
+from perfmodel.planning.sensitivity import ANCHORED_SPREAD, SHARDED_SPREAD, Errors
 from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.units import GB
+from perfmodel.units import GB, GIB, MB
 
 if TYPE_CHECKING:
     from perfmodel.costmodel.moments import Mix
@@ -86,7 +87,8 @@ class NodeTimes:
                 if node.is_anchored
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
-            cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model))
+            elsewhere = SHARDED_SPREAD if node.shards is not None else 0.0
+            cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model), elsewhere)
         return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
 
     @cached_property
@@ -96,6 +98,15 @@ class NodeTimes:
             return None
         items = _mean_offloaded_items(self._policy, self._sizes)
         return None if items is None else self._node.serving_w(items)
+
+    @cached_property
+    def asking_share(self) -> float:
+        """Share of a request's time that cores of shards look rows up for it. [1]"""
+        if self._node.shards is None or self._mix is None:
+            return 0.0
+        time, share = self._of_mix, self._mix.share
+        looking_s = float(share @ time.family_s("embedding_bag")) / self._node.shards.slowest
+        return looking_s / float(share @ time.seconds)
 
     @property
     def words(self) -> str:
@@ -182,6 +193,7 @@ class NodeTimes:
                 f"node.cores={cpu.num_cores - self._node.num_accelerators}"
             )
         notes += self._query_notes
+        notes += self._shard_notes
         if self._mix is not None and (advice := tuning_advice(self._of_mix, cpu, self._mix.share)):
             notes.append(advice)
         if self.basis is not Basis.EXTRAPOLATED and (far := self._unlike_any_measured()):
@@ -217,6 +229,40 @@ class NodeTimes:
                 "neighbours; where a launch joins queries, all are padded to the longest; where a batch's "
                 "time goes is shown of the mean length"
             )
+        return notes
+
+    @property
+    def _shard_notes(self) -> list[str]:
+        """Where the tables are, what is sent for them, and what is assumed of it."""
+        node, shards = self._node, self._node.shards
+        if shards is None:
+            return []
+        what = "rows" if shards.by_row else "tables"
+        parts = f"{shards.num_shards} shard{'s' if shards.num_shards > 1 else ''}"
+        copies = "" if shards.replicas == 1 else f" on {shards.replicas} nodes each"
+        most = shards.held_bytes.max() / GIB
+        notes = [
+            f"node.shards: {what} in {parts}{copies}, {most:.3g} GiB in the fullest; power counts all "
+            f"{node.num_machines} machines, and node.price_usd_per_h is of each"
+        ]
+        if shards.network is None:
+            notes.append("node.shards.network: none, a what-if: shards answer at once, which no network does")
+        elif self._largest:
+            out, back = sent_bytes(table_groups(node.model), shards, np.array(float(self._largest)))
+            notes.append(
+                f"a request of {self._largest} items sends {out / MB:.3g} MB of indices and gets "
+                f"{back / MB:.3g} MB of vectors"
+                + ("" if shards.slowest == 1.0 else f"; the slowest takes {shards.slowest:.3g} times one")
+            )
+        notes.append(
+            "assumed of shards: workers wait for the answer, nothing overlaps with it, popular rows are "
+            "spread evenly, and a shard, with as many cores, has one free; a quarter (0.22 in the logarithm) "
+            "is added to the error"
+        )
+        if self._node.model.embedding_bytes + self._node.model.dense_parameter_bytes <= (
+            node.cpu.memory.capacity_bytes
+        ):
+            notes.append(f"{node.model.name} fits one {node.cpu.name} without shards")
         return notes
 
     @cached_property

@@ -13,7 +13,7 @@ from perfmodel.costmodel.tabulated import tabulated_basis, tabulated_s
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.service_table import ServiceTable
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
+from perfmodel.domain.unsteady import PauseSettings, ScatterSettings
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.sensitivity import ANCHORED_SPREAD, Errors
 from perfmodel.planning.sent_sizes import sizes_on_cores
@@ -40,7 +40,7 @@ class TableNode:
         Static power; None: not said, and no answer about power exists. [W]
     relative_error : float or None
         How far off the times may be, root mean square; None: nobody knows. [1]
-    scatter : LogNormalScatter, ListedScatter or None
+    scatter : ScatterSettings or None
         How times of one size differ from request to request.
     pauses : tuple of PauseSettings
         Times in which executors, or the whole node, stand still.
@@ -52,7 +52,7 @@ class TableNode:
     executors: int
     tdp_w: float | None = None
     relative_error: float | None = None
-    scatter: LogNormalScatter | ListedScatter | None = None
+    scatter: ScatterSettings | None = None
     pauses: tuple[PauseSettings, ...] = ()
     level: float | None = None
 
@@ -90,6 +90,11 @@ class TableNode:
     def num_accelerators(self) -> int:
         """Likewise."""
         return 0
+
+    @property
+    def num_machines(self) -> int:
+        """Itself."""
+        return 1
 
     @property
     def cores_tdp_w(self) -> float | None:
@@ -143,6 +148,7 @@ class TableNode:
         cpu_utilisation: float,  # noqa: ARG002
         accelerator_utilisation: float | None,  # noqa: ARG002
         serving_w: float | None = None,  # noqa: ARG002
+        asking_share: float = 0.0,  # noqa: ARG002
     ) -> float | None:
         """Power at a load: not known, since idle power is not. [W]"""
         return None
@@ -181,6 +187,11 @@ class TableTimes:
     def serving_w(self) -> float | None:
         """None: there is no accelerator."""
         return None
+
+    @property
+    def asking_share(self) -> float:
+        """0: nothing is known of other machines. [1]"""
+        return 0.0
 
     @property
     def words(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from perfmodel.domain.unsteady import ListedScatter, LogNormalScatter, PauseSettings
+from perfmodel.domain.unsteady import PauseSettings, ScatterSettings
 from perfmodel.sim.pauses import Pauses
 from perfmodel.sim.scatter import scatter_of
 from perfmodel.sim.service import ServiceTimes
@@ -13,7 +13,7 @@ from perfmodel.sim.service import ServiceTimes
 
 def made_unsteady(
     service: ServiceTimes,
-    scatter: LogNormalScatter | ListedScatter | None,
+    scatter: ScatterSettings | None,
     pauses: Sequence[PauseSettings],
 ) -> ServiceTimes:
     """Return the same times scattered, on cores and accelerators alike, on a node that pauses."""

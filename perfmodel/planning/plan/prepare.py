@@ -114,6 +114,9 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
     idle_w = peak_w = None
     if isinstance(asked.node, TableNodeChoice):
         tdp_w, memory_bytes = asked.node.tdp_w, inf
+    elif asked.node.shards is not None:
+        why = "a plan counts single machines: `perfplan capacity` answers for a node with its shards"
+        raise loaded.source.error(f"expected none: {why}", "node_types", name, "node", "shards")
     else:
         choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
         hardware = [read(choice.path).hardware for choice in choices]

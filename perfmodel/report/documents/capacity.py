@@ -13,6 +13,7 @@ from perfmodel.report.documents.parts import (
     LatencyMs,
     LoadPointDocument,
     LoadTestDocument,
+    NodeDocument,
     ReportedBandsMs,
     SensitivityDocument,
     SlaAsked,
@@ -20,6 +21,7 @@ from perfmodel.report.documents.parts import (
     errors_document,
     load_points,
     load_test_document,
+    node_document,
     node_ms,
     rate_band,
     rate_ci95,
@@ -48,6 +50,7 @@ class CapacityDocument(Saved):
 
     scenario: str
     model: str | None
+    node: NodeDocument
     service_times_of: str
     sla: ConfidentSla
     plan_for_qps: float | None
@@ -90,6 +93,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         **saved("capacity", VERSION, question.inputs),
         "scenario": question.name,
         "model": node.model_name,
+        "node": node_document(node),
         "service_times_of": question.service_times_of,
         "sla": {
             **sla_asked(question.sla, question.traffic.outside),

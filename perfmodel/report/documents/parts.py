@@ -12,7 +12,7 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.domain.operators import Scope
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
-from perfmodel.planning.node import AnyNode
+from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.table_node import TableNode
@@ -21,7 +21,7 @@ from perfmodel.report.documents import document
 from perfmodel.sim.outside import OutsideLaw
 from perfmodel.sim.run import REPORTED_PERCENTILES, OnNode
 from perfmodel.sim.statistics import Interval
-from perfmodel.units import MS
+from perfmodel.units import GIB, MS
 
 if TYPE_CHECKING:
     from perfmodel.planning.load_curve import LoadPoint
@@ -106,6 +106,18 @@ class LoadTestDocument(TypedDict):
 
 
 @document
+class ShardsDocument(TypedDict):
+    """Where the tables are: parts, machines that hold them, the fullest, the slowest answer over the mean."""
+
+    count: int
+    by: Literal["row", "table"]
+    replicas: int
+    num_nodes: int
+    fullest_gib: float
+    slowest_over_mean: float
+
+
+@document
 class NodeDocument(TypedDict):
     """What the node is made of; no CPU where it is known by a table of service times."""
 
@@ -115,6 +127,8 @@ class NodeDocument(TypedDict):
     accelerator: str | None
     num_accelerators: int
     service_times: str | None
+    num_machines: int
+    shards: ShardsDocument | None
 
 
 @document
@@ -283,6 +297,23 @@ def node_document(node: AnyNode) -> NodeDocument:
         "accelerator": node.accelerator.name if node.accelerator else None,
         "num_accelerators": node.num_accelerators,
         "service_times": node.table.name if isinstance(node, TableNode) else None,
+        "num_machines": node.num_machines,
+        "shards": None if isinstance(node, TableNode) else _shards(node),
+    }
+
+
+def _shards(node: ServingNode) -> ShardsDocument | None:
+    """Where its tables are; None: in its own memory."""
+    shards = node.shards
+    if shards is None:
+        return None
+    return {
+        "count": shards.num_shards,
+        "by": "row" if shards.by_row else "table",
+        "replicas": shards.replicas,
+        "num_nodes": shards.num_nodes,
+        "fullest_gib": float(shards.held_bytes.max()) / GIB,
+        "slowest_over_mean": shards.slowest,
     }
 
 

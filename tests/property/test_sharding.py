@@ -1,0 +1,146 @@
+"""What must hold of tables on nodes of their own, on models and networks that hypothesis draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.sharding import (
+    place_tables,
+    sent_bytes,
+    shard_kernels,
+    sharded_time,
+    table_groups,
+)
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.shards import NetworkSettings, ShardSettings
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.shipped import find_file
+from perfmodel.loading.validated import parse_file
+from perfmodel.units import GIB
+
+SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
+SIZES = np.array([1.0, 7.0, 64.0, 500.0])
+
+a_table = st.fixed_dictionaries(
+    {
+        "num_rows": st.integers(1, 4_000_000),
+        "dim": st.just(32),
+        "pooling_factor": st.floats(0.5, 150.0),
+        "count": st.integers(1, 6),
+        "zipf_exponent": st.sampled_from([0.0, 0.9]),
+        "element_bytes": st.sampled_from([1, 2, 4]),
+    }
+)
+networks = st.builds(
+    NetworkSettings,
+    latency_us=st.floats(0.0, 500.0),
+    gb_per_s=st.floats(0.1, 100.0),
+    serialise_us_per_kib=st.floats(0.0, 5.0),
+)
+
+
+@st.composite
+def models(draw: st.DrawFn) -> RecModel:
+    """Tables, pooled or row by row, and a layer on top."""
+    tables: list[dict[str, Any]] = draw(st.lists(a_table, min_size=1, max_size=4))
+    width = 32 * sum(table["count"] for table in tables)
+    return RecModel.model_validate(
+        {
+            "name": "drawn",
+            "operators": [
+                {"name": "e", "kind": "embedding_bag", "tables": tables},
+                {"name": "joined", "kind": "concat", "inputs": ["e"]},
+                {"name": "top", "kind": "mlp", "input": "joined", "widths": [width, 64, 1]},
+            ],
+        },
+        strict=False,
+    )
+
+
+shard_settings = st.builds(
+    ShardSettings, count=st.integers(1, 12), by=st.sampled_from(["row", "table"]), replicas=st.integers(1, 3)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(models(), shard_settings)
+def test_every_row_is_on_one_shard_and_every_lookup_goes_to_one(
+    model: RecModel, asked: ShardSettings
+) -> None:
+    shards, groups = place_tables(model, SKYLAKE, asked), table_groups(model)
+    rows = (shards.tables * shards.rows).sum(axis=0)
+    assert rows.tolist() == [group.count * group.num_rows for group in groups]
+    assert shards.held_bytes.sum() == model.embedding_bytes
+    of_each = [
+        shard_kernels(groups, tables, held) for tables, held in zip(shards.tables, shards.rows, strict=True)
+    ]
+    looked_up = sum(
+        float(kernel.work(np.array(10.0)).random_rows) for kernels in of_each for kernel in kernels
+    )
+    whole = sum(
+        float(k.work(np.array(10.0)).random_rows) for k in lower(model) if k.family == "embedding_bag"
+    )
+    assert np.isclose(looked_up, whole, rtol=1e-9)
+    _, back = sent_bytes(groups, shards, np.array(10.0))
+    written = sum(
+        float(kernel.work(np.array(10.0)).bytes_written) for kernels in of_each for kernel in kernels
+    )
+    assert np.isclose(back, written, rtol=1e-9)  # what the shards write is what comes back
+
+
+@settings(max_examples=20, deadline=None)
+@given(models(), st.integers(1, 8), networks, st.integers(1, 40))
+def test_a_worse_network_a_slower_answer_and_more_neighbours_take_no_less_time(
+    model: RecModel, count: int, network: NetworkSettings, busy: int
+) -> None:
+    shards = replace(place_tables(model, SKYLAKE, ShardSettings(count=count)), network=network)
+    base = sharded_time(model, SKYLAKE, shards, SIZES, float(busy)).seconds
+    assert np.all(np.diff(base) > 0)  # more items take longer
+    worse = [
+        {"latency_us": network.latency_us + 10.0},
+        {"gb_per_s": 0.5 * network.gb_per_s},
+        {"serialise_us_per_kib": network.serialise_us_per_kib + 0.1},
+    ]
+    for change in worse:
+        slower = replace(shards, network=network.model_copy(update=change))
+        assert np.all(sharded_time(model, SKYLAKE, slower, SIZES, float(busy)).seconds >= base)
+    at_once = sharded_time(model, SKYLAKE, replace(shards, network=None), SIZES, float(busy)).seconds
+    assert np.all(at_once <= base)
+    late = sharded_time(model, SKYLAKE, replace(shards, slowest=1.5), SIZES, float(busy)).seconds
+    assert np.all(late >= base)
+    crowded = sharded_time(model, SKYLAKE, shards, SIZES, float(busy + 1)).seconds
+    assert np.all(crowded >= base * (1 - 1e-9))
+
+
+@settings(max_examples=20, deadline=None)
+@given(models(), st.integers(1, 11), st.integers(1, 40))
+def test_more_shards_look_up_no_slower_and_send_no_less(model: RecModel, count: int, busy: int) -> None:
+    fewer, more = (place_tables(model, SKYLAKE, ShardSettings(count=n)) for n in (count, count + 1))
+    times = [sharded_time(model, SKYLAKE, each, SIZES, float(busy)) for each in (fewer, more)]
+    looked = [time.family_s("embedding_bag") for time in times]
+    assert np.all(looked[1] <= looked[0] * (1 + 1e-9))
+    sent = [sum(sent_bytes(table_groups(model), each, SIZES)) for each in (fewer, more)]
+    assert np.all(sent[1] >= sent[0] * (1 - 1e-12))
+
+
+@settings(max_examples=40, deadline=None)
+@given(models(), st.floats(0.05, 2.0), st.sampled_from(["row", "table"]))
+def test_auto_holds_the_tables_and_one_node_less_does_not_by_row(
+    model: RecModel, gib: float, by: Any
+) -> None:
+    small = replace(SKYLAKE, memory=replace(SKYLAKE.memory, capacity_bytes=gib * GIB))
+    assume(by == "row" or max(group.table_bytes for group in table_groups(model)) <= gib * GIB)
+    shards = place_tables(model, small, ShardSettings(by=by))
+    assert shards.held_bytes.max() <= gib * GIB
+    if by == "row" and shards.num_shards > 1:
+        with pytest.raises(InputError, match="do not fit"):
+            place_tables(model, small, ShardSettings(count=shards.num_shards - 1))

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from perfmodel.costmodel.service_time import batch_time
+from perfmodel.costmodel.sharding import (
+    Shards,
+    place_tables,
+    sent_bytes,
+    sharded_time,
+    shared_transfer_s,
+    table_groups,
+)
+from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.shards import NetworkSettings, ShardSettings
+from perfmodel.errors import InputError
+from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.shipped import find_file
+from perfmodel.loading.validated import parse_file
+from perfmodel.units import GIB
+
+SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
+DLRM_V2: RecModel = parse_file(find_file("model", "dlrm-v2"), RecModel)
+
+
+def model_of(*tables: dict[str, float]) -> RecModel:
+    """A model of these tables, each of 16 elements a row: 64 bytes."""
+    return RecModel.model_validate(
+        {
+            "name": "tables",
+            "operators": [
+                {"name": "e", "kind": "embedding_bag", "tables": [{"dim": 16, **table} for table in tables]},
+                {"name": "joined", "kind": "concat", "inputs": ["e"]},
+                {
+                    "name": "top",
+                    "kind": "mlp",
+                    "input": "joined",
+                    "widths": [16 * sum(int(table.get("count", 1)) for table in tables), 1],
+                },
+            ],
+        },
+        strict=False,
+    )
+
+
+def holding(gib: float) -> Device:
+    return replace(SKYLAKE, memory=replace(SKYLAKE.memory, capacity_bytes=gib * GIB))
+
+
+def test_rows_are_dealt_out_evenly_and_what_is_left_over_goes_on_in_turn() -> None:
+    model = model_of({"num_rows": 10}, {"num_rows": 7}, {"num_rows": 1})
+    shards = place_tables(model, SKYLAKE, ShardSettings(count=4))
+    # 10 = 3 + 3 + 2 + 2; 7 goes on at the third; 1 at the second.
+    assert shards.rows.tolist() == [[3, 2, 0], [3, 1, 1], [2, 2, 0], [2, 2, 0]]
+    assert shards.held_bytes.tolist() == [320.0, 320.0, 256.0, 256.0]
+
+
+def test_whole_tables_go_where_the_least_is_looked_up() -> None:
+    model = model_of(
+        {"num_rows": 10, "pooling_factor": 5},
+        {"num_rows": 10, "pooling_factor": 3},
+        {"num_rows": 10, "pooling_factor": 2, "count": 2},
+    )
+    shards = place_tables(model, SKYLAKE, ShardSettings(count=2, by="table"))
+    assert shards.tables.tolist() == [[1, 0, 0], [0, 1, 2]] or shards.tables.tolist() == [
+        [1, 0, 1],
+        [0, 1, 1],
+    ]
+    assert shards.tables.sum(axis=0).tolist() == [1, 1, 2]
+
+
+def test_auto_takes_the_fewest_nodes_that_hold_the_tables() -> None:
+    rows = 2**30 // 64  # a GiB each
+    model = model_of({"num_rows": rows, "count": 10})
+    by_row = place_tables(model, holding(3.0), ShardSettings())
+    by_table = place_tables(model, holding(3.5), ShardSettings(by="table"))
+    assert by_row.num_shards == 4  # 10 / 3 GiB
+    assert by_table.num_shards == 4  # three of a GiB each in 3.5 GiB
+    assert by_row.held_bytes.max() == 2.5 * GIB
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (ShardSettings(count=3), "10.0 GiB, do not fit 3 x 3.0 GiB of skylake by row; count: auto"),
+        (ShardSettings(count=3, by="table"), "do not fit 3 x 3.0 GiB of skylake by table"),
+    ],
+)
+def test_too_few_nodes_are_refused_with_what_is_missing(settings: ShardSettings, says: str) -> None:
+    model = model_of({"num_rows": 2**30 // 64, "count": 10})
+    with pytest.raises(InputError, match="do not fit") as error:
+        place_tables(model, holding(3.0), settings)
+    assert says in str(error.value)
+
+
+def test_a_table_that_no_node_holds_is_refused_whole_and_taken_by_row() -> None:
+    model = model_of({"num_rows": 2**32 // 64})
+    with pytest.raises(InputError, match="by: row shares their rows out"):
+        place_tables(model, holding(3.0), ShardSettings(by="table"))
+    assert place_tables(model, holding(3.0), ShardSettings()).num_shards == 2
+
+
+def test_a_model_without_tables_has_nothing_to_share_out() -> None:
+    bare = RecModel.model_validate(
+        {
+            "name": "bare",
+            "dense_features": 4,
+            "operators": [{"name": "top", "kind": "mlp", "input": "dense", "widths": [4, 1]}],
+        },
+        strict=False,
+    )
+    with pytest.raises(InputError, match="has no embedding tables"):
+        place_tables(bare, SKYLAKE, ShardSettings())
+
+
+def test_bytes_on_the_wire_are_those_counted_by_hand() -> None:
+    model = model_of({"num_rows": 1000, "pooling_factor": 2})
+    two = place_tables(model, SKYLAKE, ShardSettings(count=2))
+    out, back = sent_bytes(table_groups(model), two, np.array([1.0, 10.0]))
+    # Two indices of 8 bytes; of a bag of two rows each half has one with 3/4, and then sends 64 bytes.
+    assert out.tolist() == [16.0, 160.0]
+    assert back.tolist() == [96.0, 960.0]
+    whole = place_tables(model, SKYLAKE, ShardSettings(count=2, by="table"))
+    assert sent_bytes(table_groups(model), whole, np.array([1.0]))[1].tolist() == [64.0]
+
+
+def test_one_shard_without_a_network_is_the_big_node() -> None:
+    for name in ("dlrm-v2", "dlrm-rmc1", "dlrm-rmc2", "wnd", "din", "ncf"):
+        model = parse_file(find_file("model", name), RecModel)
+        one = place_tables(model, SKYLAKE, ShardSettings(count=1))
+        sizes = np.array([1.0, 16.0, 256.0])
+        big = batch_time(model, SKYLAKE, sizes).seconds
+        # Caches of its own are all that a second machine has more: the tables' rows find them emptier.
+        assert sharded_time(model, SKYLAKE, one, sizes).seconds == pytest.approx(big, rel=0.01), name
+
+
+def test_a_request_takes_what_its_parts_take() -> None:
+    network = NetworkSettings(latency_us=50, gb_per_s=10, serialise_us_per_kib=1)
+    at_once = place_tables(DLRM_V2, SKYLAKE, ShardSettings(count=4))
+    asked = replace(at_once, network=network, slowest=1.5)
+    batch = np.array([64.0])
+    without = sharded_time(DLRM_V2, SKYLAKE, at_once, batch)
+    looking_s = without.family_s("embedding_bag")
+    sent = sum(sent_bytes(table_groups(DLRM_V2), asked, batch))
+    expected = without.seconds - looking_s + 1.5 * (looking_s + 100e-6) + sent / 1024 * 1e-6 + sent / 10e9
+    assert sharded_time(DLRM_V2, SKYLAKE, asked, batch).seconds == pytest.approx(expected, rel=1e-9)
+
+
+def exact_transfer_s(alone_s: float, elsewhere_s: float, workers: int) -> float:
+    """Mean-value analysis, worker by worker: exact for a processor-sharing station and a delay."""
+    waiting, response_s = 0.0, 0.0
+    for number in range(1, workers + 1):
+        response_s = alone_s * (1.0 + waiting)
+        waiting = number * response_s / (response_s + elsewhere_s)
+    return response_s
+
+
+@pytest.mark.parametrize("elsewhere_s", [0.0, 0.5, 3.0, 20.0, 400.0])
+@pytest.mark.parametrize("workers", [1, 2, 8, 40])
+def test_a_shared_card_is_as_slow_as_mean_value_analysis_says(elsewhere_s: float, workers: int) -> None:
+    found = float(shared_transfer_s(np.array(1.0), np.array(elsewhere_s), np.array(float(workers))))
+    assert 1.0 <= found <= workers
+    # Schweitzer's approximation is worst about where the card is just full.
+    assert found == pytest.approx(exact_transfer_s(1.0, elsewhere_s, workers), rel=0.25)
+
+
+def test_replicas_take_load_off_a_shard() -> None:
+    lookups = parse_file(find_file("model", "dlrm-rmc2"), RecModel)  # which bind the memory of a shard
+    one = place_tables(lookups, SKYLAKE, ShardSettings(count=1))
+    two: Shards = replace(one, replicas=2)
+    batch, busy = np.array([64.0]), np.array([40.0])
+    alone, relieved = (sharded_time(lookups, SKYLAKE, each, batch, busy).seconds for each in (one, two))
+    assert relieved < alone
+    assert (one.num_nodes, two.num_nodes) == (1, 2)
