@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MOST_RUN, MOST_LOADED = 80, 115
+MOST_RUN, MOST_LOADED = 80, 117
 """As many as were counted last; a module more has to be worth it."""
 
 
