@@ -72,7 +72,7 @@ def test_a_mistake_is_one_line(command: str, expected: str, capsys: pytest.Captu
 
 def test_choices_of_several_kinds_of_node_are_named_once(capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, "predict", "rm3_skylake", "--set", "node.scatter={}")
-    assert said.endswith(": expected one of lognormal, factors")
+    assert said.endswith(": expected one of lognormal, factors, exponential")
 
 
 def test_options_that_may_be_repeated_still_may(capsys: pytest.CaptureFixture[str]) -> None:
