@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 PINNED: dict[str, str] = {
@@ -83,7 +84,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Import public models, and count.")
     parser.add_argument("libraries", nargs="*", choices=[[], *PINNED], default=[])
-    parser.add_argument("--environments", type=Path, default=Path("/tmp/perfplan-public-models"))
+    parser.add_argument("--environments", type=Path, default=Path(gettempdir()) / "perfplan-public-models")
     options = parser.parse_args()
     found = []
     for library in options.libraries or PINNED:

@@ -66,7 +66,7 @@ _FEWEST_SEQUENCES = 5
 """Behind a kind of call: its error is that on sequences left out, a fifth of them at a time."""
 _STREAMED = ("weight_beyond_l3", "thin_multiply_add_beyond_l3")
 """Terms of elements that come from memory. Each adds at most its bytes over what one core reads a second:
-few sequences have weights beyond the last cache, and a free fit put three times that on emerald's."""
+few sequences have weights beyond the last cache, and a free fit put three times that on one host's."""
 _LARGEST_ERROR = log(2.0)
 """Root mean square error of whole sequences up to which a profile is written: one that is off by more says
 nothing of a machine, since servers of neighbouring generations differ by 1.2 to 2 times. [ln]"""

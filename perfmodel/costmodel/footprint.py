@@ -49,6 +49,31 @@ def require_fit(model: RecModel, device: Device) -> None:
     raise InputError(f"{model.name} does not fit {device.name}: {missing}{_largest_table(model)}")
 
 
+def require_weights_fit(model: RecModel, device: Device) -> None:
+    """Refuse a main node whose memory does not hold the weights beside the tables.
+
+    Derived here: bytes of all weights.
+
+    Parameters
+    ----------
+    model : RecModel
+        What is to fit.
+    device : Device
+        Whose memory.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    needed, capacity = model.dense_parameter_bytes, device.memory.capacity_bytes
+    if needed > capacity:
+        raise InputError(
+            f"{model.name} does not fit {device.name}: its weights without tables need {needed / GIB:.1f} "
+            f"GiB, memory has {capacity / GIB:.1f} GiB"
+        )
+
+
 def _largest_table(model: RecModel) -> str:
     sizes = {
         f"{op.name}.tables.{index}": table.size_bytes

@@ -14,6 +14,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.costmodel.footprint import require_weights_fit
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
@@ -471,31 +472,6 @@ def sharded_time(
         len(main.kernels),
     )
     return replace(main, kernels=(*main.kernels[:at], *between, *main.kernels[at:]))
-
-
-def require_weights_fit(model: RecModel, device: Device) -> None:
-    """Refuse a main node whose memory does not hold the weights beside the tables.
-
-    Derived here: bytes of all weights.
-
-    Parameters
-    ----------
-    model : RecModel
-        What is to fit.
-    device : Device
-        Whose memory.
-
-    Raises
-    ------
-    InputError
-        Naming both.
-    """
-    needed, capacity = model.dense_parameter_bytes, device.memory.capacity_bytes
-    if needed > capacity:
-        raise InputError(
-            f"{model.name} does not fit {device.name}: its weights without tables need {needed / GIB:.1f} "
-            f"GiB, memory has {capacity / GIB:.1f} GiB"
-        )
 
 
 def _answers(

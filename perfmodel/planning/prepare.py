@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.costmodel.footprint import require_fit
-from perfmodel.costmodel.sharding import Shards, place_tables, require_weights_fit
+from perfmodel.costmodel.footprint import require_fit, require_weights_fit
+from perfmodel.costmodel.sharding import Shards, place_tables
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
