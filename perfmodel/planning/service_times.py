@@ -243,7 +243,7 @@ class NodeTimes:
         most = shards.held_bytes.max() / GIB
         notes = [
             f"node.shards: {what} in {parts}{copies}, {most:.3g} GiB in the fullest; power counts all "
-            f"{node.num_machines} machines, and node.price_usd_per_h is of each"
+            f"{node.num_machines} machines of a node, and node.price_usd_per_h is of each machine"
         ]
         if shards.network is None:
             notes.append("node.shards.network: none, a what-if: shards answer at once, which no network does")

@@ -49,6 +49,8 @@ def _nodes(result: FleetPrediction) -> str:
     for member in result.question.members:
         node = member.question.node
         text = f"{member.num_nodes:,} x {node.where}"
+        if node.num_machines > 1:
+            text += " each"  # shards are a node's own
         if node.accelerator is not None:
             text += f" with {node.num_accelerators} x {node.accelerator.name}"
         texts.append(text)

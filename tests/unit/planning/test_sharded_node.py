@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import perfmodel
+from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, prepare
@@ -119,3 +120,12 @@ def test_what_shards_do_not_go_with_is_said_in_a_line(change: str, says: str) ->
     with pytest.raises(InputError, match=says) as error:
         sharded(change)
     assert "\n" not in str(error.value)
+
+
+def test_each_node_of_a_fleet_has_shards_of_its_own_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = ["fleet", "mlperf_dlrm_v2_sharded", "-n", "3", "--qps", "20"]
+    main([*fleet, *(part for change in QUICK for part in ("--set", change))])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on 3 x 40 cores of skylake (hpca2020), tables on 4 more machines each" in said
+    assert "power counts all 5 machines of a node" in said
+    assert "3,750 W" in said  # 15 machines of 250 W
