@@ -50,7 +50,7 @@ _CO_LOCATED = 0.12
 """Share of the time for contention."""
 _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
-_SERVED = 0.2
+_SERVED = 0.25
 """Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""

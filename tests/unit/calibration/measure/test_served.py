@@ -17,6 +17,7 @@ from calibration.measure.served import (
     ServedBench,
     module_costs,
     next_seed,
+    rounds_of,
 )
 from calibration.measure.visits import Visit
 from calibration.runtime.memory import random_weights
@@ -96,10 +97,17 @@ def test_sequences_follow_each_other_and_are_not_those_of_the_list() -> None:
     assert next_seed({500_000, 500_003}) == 500_004
 
 
+def test_every_way_has_its_turn_and_the_usual_one_always() -> None:
+    turns = [rounds_of(seed) for seed in range(next_seed(()), next_seed(()) + len(ROUNDS) - 1)]
+    assert all(turn[:2] == (FLAT_ROUND, EAGER) and len(turn) == 3 for turn in turns)
+    assert {number for turn in turns for number in turn} == {FLAT_ROUND, *ROUNDS}
+
+
 @pytest.mark.slow
 def test_two_processes_run_a_sequence_in_every_way() -> None:
+    first = next_seed(())
     with ServedBench() as bench:
-        visits = list(bench.visits(next_seed(())))
+        visits = [visit for seed in range(first, first + len(ROUNDS) - 1) for visit in bench.visits(seed)]
     assert {number for number, _ in visits} == {FLAT_ROUND, *ROUNDS}
     by_round = {
         number: sorted(v.batch_size for n, v in visits if n == number) for number in (FLAT_ROUND, EAGER)
