@@ -106,7 +106,7 @@ def plan(
         if simulation:
             result = simulated(result, extrapolate=extrapolate, tell=watch.stage("simulating the plan"))
         if sla_curves or (sla_curves is None and out is not None):
-            curves = sla_curves_of(question, **also, tell=watch.stage("capacities at other SLAs"))
+            curves = sla_curves_of(result.question, **also, tell=watch.stage("capacities at other SLAs"))
             result = replace(result, sla_curves=curves)
 
     if settings_format is not None:

@@ -113,15 +113,15 @@ function better(chosen, lows, states, growth, used, price) {
   let best = null;
   DATA.services.forEach((s, i) => {
     let now = 0;
-    for (const t in chosen[i]) { const c = cost(t, chosen[i][t], price)[key]; now = c === null ? null : now + c; }
+    for (const t in chosen[i]) { const c = cost(t, chosen[i][t] * s.unit[t], price)[key]; now = c === null ? null : now + c; }
     if (now === null) return;
     for (const t in lows[i]) {
       if (!lows[i][t]) continue;
       const n = scaled({ [t]: 1 }, lows[i], s.peak_qps * growth, states);
-      if (n === null || (used[t] || 0) - (chosen[i][t] || 0) + n[t] > DATA.types[t].available) continue;
-      const c = cost(t, n[t], price)[key];
+      if (n === null || (used[t] || 0) + (n[t] - (chosen[i][t] || 0)) * s.unit[t] > DATA.types[t].available) continue;
+      const c = cost(t, n[t] * s.unit[t], price)[key];
       if (c !== null && now - c > 1e-6 * now && (best === null || now - c > best.saves))
-        best = { saves: now - c, text: "A new plan would change the mix: " + s.name + " on " + figure(n[t]) + " " + t
+        best = { saves: now - c, text: "A new plan would change the mix: " + s.name + " on " + figure(n[t] * s.unit[t]) + " " + t
           + " alone takes " + figure(now - c) + " " + unit + " less." };
     }
   });
@@ -144,9 +144,9 @@ function plan() {
     if (none) return clear("No load of " + s.name + " meets this SLA on " + none + ": a new plan has to do without it.");
     const n = scaled(s.mix, low, s.peak_qps * growth, states);
     if (n === null) return clear("No number of these nodes serves " + s.name + ".");
-    for (const t in n) used[t] = (used[t] || 0) + n[t];
+    for (const t in n) used[t] = (used[t] || 0) + n[t] * s.unit[t];
     chosen.push(n); lows.push(low);
-    parts.push(s.name + ": " + Object.entries(n).map(([t, c]) => figure(c) + " " + t).join(" + "));
+    parts.push(s.name + ": " + Object.entries(n).map(([t, c]) => figure(c * s.unit[t]) + " " + t).join(" + "));
   }
   let nodes = 0, power = 0, usd = 0; const short = [];
   for (const t in used) {

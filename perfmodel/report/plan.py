@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,7 +18,9 @@ from perfmodel.planning.plan.answer import (
     Relief,
     per_query,
 )
+from perfmodel.planning.plan.sharded import ShardedUnit
 from perfmodel.report.tables import number
+from perfmodel.units import GIB, MB, MS
 
 UNITS = {"nodes": "nodes", "power": "W", "price": "USD/h", "carbon": "g CO2/h"}
 
@@ -45,6 +47,8 @@ def plan_page(result: PlanAnswer) -> RenderableType:
             parts += ["", *_binding(result.binding)]
     else:
         parts += [_sentence(result), "", _nodes(static.provisioned), "", _figures(result)]
+        if used := _used(result.sharded, static.provisioned):
+            parts += ["", _sharded(used, static.provisioned), *_tried(used)]
     if result.checks:
         parts += ["", _checks(result)]
     if result.after_failure:
@@ -120,6 +124,50 @@ def _figures(result: PlanAnswer) -> Table:
             "simulated", f"{simulated.provisioned.num_nodes:,} nodes, raised {raised or 'by none'}; {holds}"
         )
     return table
+
+
+def _used(units: Sequence[ShardedUnit], provisioned: Provisioned) -> list[ShardedUnit]:
+    nodes = provisioned.nodes
+    return [each for each in units if nodes[each.service].get(each.node_type)]
+
+
+def _sharded(units: Sequence[ShardedUnit], provisioned: Provisioned) -> Table:
+    """Units of several nodes, and what their network costs."""
+    table = _table(
+        "tables on nodes of their own", "service", "units", "shards", "GiB in the fullest", "queries/s a unit"
+    )
+    table.add_column("network, of a request")
+    for each in units:
+        count = provisioned.units[each.service][each.node_type]
+        copies = "" if each.replicas in (None, 1) else f" x {each.replicas}"
+        by = "" if each.by is None else f" by {each.by}"
+        network = each.network
+        table.add_row(
+            each.service,
+            f"{count:,} of {each.capacity.num_nodes} {each.node_type}",
+            f"{each.capacity.num_shards}{copies}{by}",
+            number(None if each.fullest_bytes is None else each.fullest_bytes / GIB),
+            number(each.capacity.low_qps, 4),
+            "–"
+            if network is None
+            else f"{number(network.seconds / MS)} ms, {number(100 * network.share)} %; "
+            f"{number(network.sent_bytes / MB)} MB",
+        )
+    return table
+
+
+def _tried(units: Sequence[ShardedUnit]) -> list[str]:
+    """Which numbers of shards the plan chose among."""
+    found = []
+    for each in units:
+        if each.tried:
+            told = ", ".join(
+                f"{one.num_shards}: "
+                + ("no load" if one.capacity is None else f"{number(one.capacity.low_qps_a_node, 4)}")
+                for one in each.tried
+            )
+            found.append(f"shards tried for {each.service} on {each.node_type}, queries/s a node: {told}")
+    return found
 
 
 def _checks(result: PlanAnswer) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from perfmodel.planning.plan.answer import PlanAnswer
-from perfmodel.planning.plan.simulation import tuned_question
+from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.report.serving_config import Settings, sla_words
 
 
@@ -33,7 +33,8 @@ def planned_settings(answer: PlanAnswer, form: Callable[[Settings], str]) -> str
                 policy = asked.policy.name
                 blocks.append(f"# {where}: policy {policy}, as its scenario has it: not tuned")
                 continue
-            carries = f"{pair.low_qps:.4g} queries/s a node within {sla_words(asked.sla)}"
+            each = "a node" if pair.num_nodes == 1 else f"a unit of {pair.num_nodes} nodes"
+            carries = f"{pair.low_qps:.4g} queries/s {each} within {sla_words(asked.sla)}"
             settings = Settings(
                 words=f"{where}: {carries}, by perfplan plan",
                 batch_size=pair.batch_size,

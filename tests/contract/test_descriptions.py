@@ -10,6 +10,7 @@ from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.planning.prepare import prepare
 from perfmodel.sim.utilisation import offered_utilisation
+from perfmodel.units import GIB
 
 SCENARIOS = {name: load_scenario(name) for name in shipped_names("scenario")}
 CARDS = {"GTX 1080 Ti": "gtx1080ti", "an H200": "h200"}
@@ -100,6 +101,13 @@ def test_streams_that_are_named_are_those_of_the_policy() -> None:
         assert TIMES[match[1]] == getattr(SCENARIOS[name].scenario.policy, "streams", None)
 
 
+def test_a_model_that_no_node_holds_is_as_large_as_stated() -> None:
+    for name, match in described(r"model of (\d+) GiB on nodes of (\d+) GiB"):
+        node = prepare(SCENARIOS[name]).serving_node
+        assert node.model.embedding_bytes / GIB == pytest.approx(float(match[1]), abs=0.5)
+        assert node.cpu.memory.capacity_bytes / GIB == float(match[2])
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_number_in_a_description_is_checked_here(name: str) -> None:
     text = SCENARIOS[name].scenario.description
@@ -111,6 +119,7 @@ def test_every_number_in_a_description_is_checked_here(name: str) -> None:
         r"GTX 1080 Ti|H200",
         r"p\d+ within \d+ ms",
         r"swings by \d+ %",
+        r"of \d+ GiB",
         r"exit code 4",
     ):
         text = re.sub(known, "", text)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.plan import large_fleet
 from perfmodel.planning.plan.check import violations
-from perfmodel.planning.plan.decomposition import can_decompose, solve_large, worth_of_type
+from perfmodel.planning.plan.decomposition import can_decompose, rates_by_type, solve_large, worth_of_type
 from perfmodel.planning.plan.optimum import best, placements_of
 from perfmodel.planning.plan.programme import solve
 from tests.property.test_plan_brute_force import drawn
@@ -33,14 +33,14 @@ def test_small_fleets_by_service_lie_between_their_bound_and_the_optimum() -> No
         if not can_decompose(programme):
             continue
         exact, found = solve(programme), solve_large(programme)
-        if exact.nodes is None:
-            assert found.nodes is None, seed
+        if exact.units is None:
+            assert found.units is None, seed
             continue
         assert found.status != "infeasible", seed
-        optimum = cost_of(programme, exact.nodes)
+        optimum = cost_of(programme, exact.units)
         assert found.bound <= optimum * (1 + 1e-9) + 1e-9, seed
-        if found.nodes is not None:
-            cost = cost_of(programme, found.nodes)
+        if found.units is not None:
+            cost = cost_of(programme, found.units)
             assert cost >= optimum * (1 - 1e-9), seed
             demands = {s.name: float(q) for s, q in zip(question.services, question.peak_qps, strict=True)}
             assert violations(question, demands, placements_of(question, programme, found)) == [], seed
@@ -66,6 +66,6 @@ def test_a_type_is_worth_what_a_query_costs_elsewhere() -> None:
         programme, stock=np.full(len(programme.stock), 100_000), owned=np.full(len(programme.stock), 100_000)
     )
     worth = worth_of_type(plenty, 0)
-    rates = programme.capacity_qps
+    rates = rates_by_type(programme)
     cheapest = (programme.cost[1:] / rates[:, 1:]).min(axis=1)
     assert worth == pytest.approx(float((cheapest * rates[:, 0]).max()))

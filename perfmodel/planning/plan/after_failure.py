@@ -19,6 +19,7 @@ MOST_RAISED = 4.0
 """A service that does not recover on so many times its nodes is not short of nodes. [1]"""
 
 Counts = Mapping[str, int]
+"""Units by node type: each is lost whole, and each loss is in another."""
 MostQps = Callable[[str, str], float]
 
 
@@ -37,7 +38,7 @@ def after_failures(answer: PlanAnswer, most_qps: MostQps) -> tuple[AfterLoss, ..
         return ()
     found = []
     for service, rate_qps in zip(question.services, question.peak_qps, strict=True):
-        counts = static.provisioned.nodes[service.name]
+        counts = static.provisioned.units[service.name]
         if counts and rate_qps > 0.0:
             of_service = _Service(question, service.name, float(rate_qps), most_qps)
             found += [of_service.after(failure, counts) for failure in failures_of(question)]
@@ -72,15 +73,15 @@ class _Service:
         lost = {name: lost_of(self._serving(count)) for name, count in counts.items()}
         of = self._lost_nodes(counts, lost)
         aftermath = after_loss(of)
-        num_nodes = sum(counts.values())
+        num_nodes = self._nodes(counts)
         needed: int | None = num_nodes
         if aftermath.ending != "recovers":
             more = self._more(lost_of, counts)
-            needed = None if more is None else num_nodes + more
+            needed = None if more is None else num_nodes + self._nodes(more)
         return AfterLoss(
             service=self._name,
             failure=words,
-            lost_nodes=lost,
+            lost_nodes={name: self._nodes({name: count}) for name, count in lost.items()},
             rate_qps=of.rate_qps,
             before_qps=of.kept_qps + of.lost_qps,
             left_qps=of.kept_qps,
@@ -89,6 +90,9 @@ class _Service:
             num_nodes=num_nodes,
             num_nodes_needed=needed,
         )
+
+    def _nodes(self, counts: Counts) -> int:
+        return sum(count * self._question.unit_nodes(self._name, name) for name, count in counts.items())
 
     def _serving(self, count: int) -> int:
         return count - drained(count, self._question.provision.maintenance)
@@ -113,8 +117,8 @@ class _Service:
             horizon_s=asked.horizon_s,
         )
 
-    def _more(self, lost_of: Callable[[int], int], counts: Counts) -> int | None:
-        """The fewest more nodes, of the type it has most of, on which it recovers; None: none found."""
+    def _more(self, lost_of: Callable[[int], int], counts: Counts) -> Counts | None:
+        """The fewest more units, of the type it has most of, on which it recovers; None: none found."""
         kind = max(counts, key=counts.__getitem__)
         most = max(2, int(MOST_RAISED * counts[kind]))
 
@@ -132,4 +136,4 @@ class _Service:
         while more - short > 1:
             middle = (short + more) // 2
             short, more = (short, middle) if recovers(middle) else (middle, more)
-        return more
+        return {kind: more}

@@ -9,6 +9,7 @@ from typing import Literal
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.drawn import drawn_w
 from perfmodel.planning.plan.question import WATT_TO_KILOWATT, PlanQuestion
+from perfmodel.planning.plan.sharded import ShardedUnit
 from perfmodel.planning.plan.sla_curves import SlaCurves
 from perfmodel.sim.transient import Aftermath
 
@@ -45,6 +46,17 @@ class Provisioned:
                 of_service = found[service]
                 of_service[placement.node_type] = of_service.get(placement.node_type, 0) + placement.nodes
         return found
+
+    @property
+    def units(self) -> dict[str, dict[str, int]]:
+        """Units of nodes that serve together, likewise."""
+        return {
+            service: {
+                node_type: count // self.question.unit_nodes(service, node_type)
+                for node_type, count in counts.items()
+            }
+            for service, counts in self.nodes.items()
+        }
 
     @property
     def by_type(self) -> dict[str, int]:
@@ -357,7 +369,7 @@ class AfterLoss:
     failure : str
         What is lost, in words.
     lost_nodes : mapping of str to int
-        By node type.
+        That serve no more, by node type: of a unit of several nodes all.
     rate_qps : float
         That clients ask for, retries aside: the largest demand that is planned for. [queries/s]
     before_qps, left_qps : float
@@ -460,6 +472,8 @@ class PlanAnswer:
         The static provision for more traffic; None: not asked.
     sla_curves : mapping of (service, node type) to tuple of SlaPoint, or None
         What a node carries at other SLAs; None: not asked.
+    sharded : tuple of ShardedUnit
+        Services on node types whose tables lie on nodes of their own.
     """
 
     question: PlanQuestion
@@ -475,6 +489,7 @@ class PlanAnswer:
     notes: tuple[str, ...] = ()
     growth: Growth | None = None
     sla_curves: SlaCurves | None = None
+    sharded: tuple[ShardedUnit, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

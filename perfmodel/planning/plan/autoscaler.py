@@ -13,7 +13,7 @@ from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.question import PlanQuestion
 
 Counts = npt.NDArray[np.int64]
-"""Nodes, step by step."""
+"""Units of nodes that serve together, step by step."""
 
 PERFECT = "the plan of each hour, without delay: no autoscaler needs less"
 SIMULATED = (
@@ -58,7 +58,7 @@ def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> 
     on: dict[tuple[str, str], Counts] = {}
     missed = arrived = 0.0
     for service in question.services:
-        fleet = static.nodes[service.name]
+        fleet = static.units[service.name]
         rate_qps = {name: question.capacities[service.name, name].low_qps for name in fleet}
         full_qps = sum(count * rate_qps[name] for name, count in fleet.items())
         load_qps = np.repeat(np.array(service.demand_qps), steps_an_hour)
@@ -97,7 +97,8 @@ def _over_the_day(
 ) -> Baseline:
     steps = steps_an_hour * len(question.hours)
     hourly: list[Provisioned] = []
-    totals = np.sum([np.zeros(steps, np.int64), *on.values()], axis=0)
+    each = {pair: question.unit_nodes(*pair) for pair in on}
+    totals = np.sum([np.zeros(steps, np.int64), *(each[pair] * units for pair, units in on.items())], axis=0)
     # Steps of the same counts cost the same: most hours have few different ones.
     table = np.array(list(on.values())).T if on else np.zeros((steps, 0), np.int64)
     if question.by_utilisation:  # what they draw depends on the hour's load, too
@@ -106,8 +107,8 @@ def _over_the_day(
     distinct, which, times = np.unique(table, axis=0, return_inverse=True, return_counts=True)
     for counts in distinct:
         placements = tuple(
-            Placement(node_type, (service,), int(count))
-            for (service, node_type), count in zip(on, counts, strict=False)
+            Placement(pair[1], pair[:1], int(count) * each[pair], unit_nodes=each[pair])
+            for pair, count in zip(on, counts, strict=False)
             if count
         )
         hour = int(counts[-1]) if question.by_utilisation else 0

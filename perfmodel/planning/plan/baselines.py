@@ -10,7 +10,7 @@ from perfmodel.planning.plan.check import Placement, drained, survivors, violati
 from perfmodel.planning.plan.question import PlanQuestion
 
 Counts = dict[str, int]
-"""Nodes by type."""
+"""Units by type: nodes, or groups of nodes that serve together."""
 
 GREEDY = (
     "services in order of demand, the largest first; each takes the type with most queries/s/W still in stock"
@@ -44,12 +44,13 @@ def _provided(question: PlanQuestion, demand_qps: Mapping[str, float], take: Tak
     for service in sorted(demand_qps, key=lambda name: -demand_qps[name]):
         taken[service] = take(question, service, demand_qps[service], left)
         for node_type, count in taken[service].items():
-            left[node_type] -= count
+            left[node_type] -= count * question.unit_nodes(service, node_type)
         enough = enough and _holds(question, service, demand_qps[service], taken[service])
     placements = tuple(
-        Placement(node_type, (service,), count)
+        Placement(node_type, (service,), count * each, unit_nodes=each)
         for service, counts in taken.items()
         for node_type, count in counts.items()
+        for each in [question.unit_nodes(service, node_type)]
         if count
     )
     feasible = enough and not violations(
@@ -88,7 +89,7 @@ def _take_best(question: PlanQuestion, service: str, demand_qps: float, left: Co
             break
         count = _fewest(
             lambda n, kind=node_type: _holds(question, service, demand_qps, {**taken, kind: n}),  # type: ignore[misc]
-            left[node_type],
+            left[node_type] // question.unit_nodes(service, node_type),
         )
         if _adds(question, service, node_type, count):
             taken[node_type] = count
@@ -102,12 +103,18 @@ def _take_all_alike(question: PlanQuestion, service: str, demand_qps: float, lef
     if total == 0:
         return {}
 
+    each = {name: question.unit_nodes(service, name) for name in stock}
+
     def shared_out(count: int) -> Counts:
-        """So many nodes in proportion to stock, by largest remainders, and no more than are left."""
-        exact = {name: count * of_type / total for name, of_type in stock.items()}
-        whole = {name: int(share) for name, share in exact.items()}
-        rest = sorted(stock, key=lambda name: whole[name] - exact[name])[: count - sum(whole.values())]
-        return {name: min(left[name], whole[name] + (name in rest)) for name in stock}
+        """So many nodes in proportion to stock, in whole units by remainders, and no more than are left."""
+        exact = {name: count * of_type / total / each[name] for name, of_type in stock.items()}
+        units = {name: int(share) for name, share in exact.items()}
+        over = count - sum(units[name] * each[name] for name in stock)
+        for name in sorted(stock, key=lambda name: int(exact[name]) - exact[name]):
+            if each[name] <= over:
+                units[name] += 1
+                over -= each[name]
+        return {name: min(left[name] // each[name], units[name]) for name in stock}
 
     count = _fewest(lambda n: _holds(question, service, demand_qps, shared_out(n)), total)
     return shared_out(count)
@@ -136,7 +143,8 @@ def _running(question: PlanQuestion, service: str) -> Sequence[str]:
 
 def _qps_per_w(question: PlanQuestion, service: str, node_type: str) -> float:
     tdp_w = next(each.tdp_w for each in question.node_types if each.name == node_type)
-    return question.capacities[service, node_type].low_qps / (1.0 if tdp_w is None else tdp_w or 1e-12)
+    each_qps = question.capacities[service, node_type].low_qps_a_node
+    return each_qps / (1.0 if tdp_w is None else tdp_w or 1e-12)
 
 
 def _adds(question: PlanQuestion, service: str, node_type: str, count: int) -> bool:
@@ -148,7 +156,7 @@ def _holds(question: PlanQuestion, service: str, demand_qps: float, counts: Coun
 
 
 def _least_served(question: PlanQuestion, service: str, counts: Counts) -> float:
-    """What nodes serve of a service in the worst state that has to hold. [queries/s]"""
+    """What units serve of a service in the worst state that has to hold. [queries/s]"""
     least = inf
     for condition in question.conditions:
         served = 0.0

@@ -39,7 +39,7 @@ def _unlimited(question: PlanQuestion, programme: Programme) -> Programme:
 
 def is_feasible(programme: Programme) -> bool:
     """Whether a provision exists."""
-    return cheapest(replace(programme, load_cost=None)).nodes is not None
+    return cheapest(replace(programme, load_cost=None)).units is not None
 
 
 def _constraint(
@@ -64,22 +64,27 @@ def _constraint(
         if not is_feasible(replace(uncapped, conditions=everyday)):
             return f"demand: {PLENTY:,} nodes of each type would not be enough"
         return "failures: what is left after one serves nothing, however many nodes there are"
-    full = solve(programme, most_served=True).nodes
-    used = {
-        each.name: 0
-        if full is None
-        else sum(
-            int(full[index]) for index, group in enumerate(programme.groups) if group.node_type == column
-        )
-        for column, each in enumerate(question.node_types)
-    }
+    full = solve(programme, most_served=True).units
+    used = np.zeros(len(question.node_types)) if full is None else programme.nodes_by_type(full)
     out = [
-        each.name for each in question.node_types if each.most_nodes and used[each.name] >= each.most_nodes
+        each.name
+        for column, each in enumerate(question.node_types)
+        if each.most_nodes and used[column] + _largest_unit(programme, column) > each.most_nodes
     ]
     capped = [each.name for each in question.node_types if each.most_nodes < each.available]
     of_types = f" of {', '.join(out)}" if out else ""
     by_cap = f" (as their own power_cap_w allows: {', '.join(capped)})" if capped else ""
     return f"stock{of_types}{by_cap}"
+
+
+def _largest_unit(programme: Programme, node_type: int) -> int:
+    """Nodes of a type without which one of the services gets no more of it; 1 where each node serves."""
+    least: dict[int, int] = {}
+    for group in programme.groups:
+        for service in group.services:
+            if group.node_type == node_type and programme.demand_qps[service] > 0.0:
+                least[service] = min(group.unit_nodes, least.get(service, group.unit_nodes))
+    return max(least.values(), default=1)
 
 
 def _more_nodes(question: PlanQuestion, unlimited: Programme) -> list[Relief]:
@@ -94,16 +99,12 @@ def _more_nodes(question: PlanQuestion, unlimited: Programme) -> list[Relief]:
             replace(unlimited, stock=stock, owned=stock, cost=own, bought_cost=own, tie=0.0 * own)
         )
         change = f"more nodes of {node_type.name}"
-        if solution.nodes is None:
+        if solution.units is None:
             found.append(
                 Relief(change=change, amount=None, unit="nodes", note=f"{PLENTY:,} would not be enough")
             )
             continue
-        used = sum(
-            int(solution.nodes[index])
-            for index, group in enumerate(unlimited.groups)
-            if group.node_type == column
-        )
+        used = int(unlimited.nodes_by_type(solution.units)[column])
         note = "" if node_type.most_nodes == node_type.available else "its own power_cap_w raised for them"
         found.append(
             Relief(change=change, amount=float(used - node_type.most_nodes), unit="nodes", note=note)
@@ -118,12 +119,9 @@ def _more_power(programme: Programme) -> list[Relief]:
     tdp_w = programme.tdp_w
     lifted = replace(programme, power_cap_w=inf, cost=tdp_w, bought_cost=tdp_w, tie=0.0 * tdp_w)
     solution = solve(lifted)
-    if solution.nodes is None:
+    if solution.units is None:
         return [Relief(change="a higher power_cap_w", amount=None, unit="W", note="no power is enough")]
-    drawn_w = sum(
-        int(count) * float(tdp_w[group.node_type])
-        for count, group in zip(solution.nodes, programme.groups, strict=True)
-    )
+    drawn_w = float(programme.nodes_by_type(solution.units) @ tdp_w)
     return [Relief(change="a higher power_cap_w", amount=drawn_w - programme.power_cap_w, unit="W")]
 
 
@@ -131,7 +129,7 @@ def _less_traffic(question: PlanQuestion, programme: Programme, demand_qps: Floa
     """By how much less all demand, and that of each service alone, would be served."""
     total = float(demand_qps.sum())
     served = solve(programme, most_served=True)
-    factor = 0.0 if served.nodes is None else served.served
+    factor = 0.0 if served.units is None else served.served
     found = [
         Relief(
             change="less traffic of every service",
@@ -228,7 +226,7 @@ def _why_by_utilisation(
     """How much more the best plan with one node of a type draws."""
     name = question.node_types[column].name
     solution = solve(programme, least_nodes=(column, 1))
-    if solution.nodes is None:
+    if solution.units is None:
         return NotChosen(node_type=name, why="no plan with one of it was found within stock and caps")
     unit = {"power": "W", "carbon": "g/h"}[question.provision.objective]
     more = max(0.0, solution.bound - static.objective_value)
@@ -249,11 +247,9 @@ def _worth(programme: Programme, column: int, value: float) -> float | None:
         solution = solve(
             replace(programme, cost=cost, bought_cost=bought, tie=0.0 * cost), least_nodes=(column, 1)
         )
-        if solution.nodes is None:
+        if solution.units is None:
             return best
-        used = np.zeros(len(programme.stock))
-        for count, group in zip(solution.nodes, programme.groups, strict=True):
-            used[group.node_type] += count
+        used = programme.nodes_by_type(solution.units)
         own = np.minimum(used, programme.owned)
         rest = own * programme.cost + (used - own) * programme.bought_cost
         found = (value - float(rest.sum() - rest[column])) / float(used[column])

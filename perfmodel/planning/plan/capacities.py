@@ -10,7 +10,8 @@ from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.capacity.computation import capacity
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.kept import Kept, digest_of
-from perfmodel.planning.plan.question import Pair, PairCapacity
+from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
+from perfmodel.planning.plan.shard_counts import counts_tried, with_count
 from perfmodel.planning.prepare import PreparedPair, Question, checksums_now, prepare_pairs
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
@@ -29,11 +30,14 @@ class PairAsked(NamedTuple):
         The service's scenario with the type's node.
     tune : bool
         Whether batch size and threshold are to be found too.
+    most_nodes : int or None
+        That a unit may have: what there is of the type; None: any number.
     """
 
     pair: Pair
     loaded: LoadedScenario
     tune: bool
+    most_nodes: int | None = None
 
 
 class Found(NamedTuple):
@@ -44,11 +48,17 @@ class Found(NamedTuple):
 
 
 class Capacities(NamedTuple):
-    """What was found of all pairs: capacities, why others have none, and the questions behind them."""
+    """What was found of all pairs: capacities, why others have none, and the questions behind them.
+
+    Of a pair that can serve in several ways `found` and `prepared` have the one that serves most with each
+    node; `ways` has all that serve, and `tried` what was found of each, by its number of shards.
+    """
 
     found: dict[Pair, PairCapacity]
     refused: dict[Pair, str]
     prepared: dict[Pair, PreparedPair]
+    ways: dict[Pair, tuple[Way, ...]]
+    tried: dict[Pair, tuple[Tried, ...]]
 
 
 def find_capacities(
@@ -69,7 +79,23 @@ def find_capacities(
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
     prepared = prepare_pairs([each.loaded for each in asked], mixed_stacks=mixed_stacks)
-    return capacities_of(asked, prepared, confidence=confidence, extrapolate=extrapolate, tell=tell)
+    every = [
+        (each._replace(loaded=with_count(pair.loaded, count)), with_count_of(pair, count))
+        for each, pair in zip(asked, prepared, strict=True)
+        for count in counts_tried(pair, each.most_nodes)
+    ]
+    return capacities_of(
+        [each for each, _ in every],
+        [pair for _, pair in every],
+        confidence=confidence,
+        extrapolate=extrapolate,
+        tell=tell,
+    )
+
+
+def with_count_of(pair: PreparedPair, count: int | None) -> PreparedPair:
+    """The pair with its tables in so many parts; None: as it is."""
+    return pair if count is None else replace(pair, loaded=with_count(pair.loaded, count), misfit=None)
 
 
 def capacities_of(
@@ -80,21 +106,46 @@ def capacities_of(
     extrapolate: bool,
     tell: Tell = untold,
 ) -> Capacities:
-    """Find the capacity of each pair, prepared before; as `find_capacities`."""
+    """Find the capacity of each pair, prepared before; several of one pair are other ways for it to serve."""
     kept = Kept()
     found = side_by_side(
         lambda each: _found(*each, kept, confidence=confidence, extrapolate=extrapolate),
         zip(asked, prepared, strict=True),
         tell,
     )
-    capacities, refused = {}, {}
-    for each, (rates, why_not) in zip(asked, found, strict=True):
-        if rates is None:
-            refused[each.pair] = f"{each.pair[0]}: {why_not}"
-        else:
-            capacities[each.pair] = rates
-    questions = {each.pair: pair for each, pair in zip(asked, prepared, strict=True)}
-    return Capacities(capacities, refused, questions)
+    by_pair: dict[Pair, list[tuple[PreparedPair, Found]]] = {}
+    for each, pair, of in zip(asked, prepared, found, strict=True):
+        by_pair.setdefault(each.pair, []).append((pair, of))
+    result = Capacities({}, {}, {}, {}, {})
+    for name, ways in by_pair.items():
+        _gather(result, name, ways)
+    return result
+
+
+def _gather(to: Capacities, pair: Pair, ways: Sequence[tuple[PreparedPair, Found]]) -> None:
+    """Add what was found of the ways of one pair."""
+    serving = [Way(of.capacity, prepared) for prepared, of in ways if of.capacity is not None]
+    if len(ways) > 1:
+        to.tried[pair] = tuple(Tried(_num_shards(prepared), of.capacity, of.why_not) for prepared, of in ways)
+    if not serving:
+        more = ", ".join(str(each.num_shards) for each in to.tried.get(pair, ())[1:])
+        nor = f", nor with {more} shards" if more else ""
+        to.refused[pair] = f"{pair[0]}: {ways[0][1].why_not}{nor}"
+        to.prepared[pair] = ways[0][0]
+        return
+    best = max(serving, key=lambda way: way.capacity.low_qps_a_node)
+    assert best.prepared is not None, "found of a question"
+    to.found[pair], to.prepared[pair] = best.capacity, best.prepared
+    if len(serving) > 1:
+        to.ways[pair] = tuple(serving)
+
+
+def _num_shards(prepared: PreparedPair) -> int:
+    """As the scenario says it; ways differ in nothing else."""
+    shards = prepared.loaded.profiled_node.shards
+    assert shards is not None, "what has several ways has shards"
+    assert shards.count != "auto", "a way has a number"
+    return shards.count
 
 
 def _found(
@@ -164,7 +215,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
         return Found(
             None, f"no load meets the SLA with {100 * confidence:g} %, {rate_qps:.4g} queries/s without"
         )
-    policy = question.policy
+    policy, node = question.policy, question.node
     settings = policy if isinstance(policy, SplitAndOffload) else None
     return Found(
         PairCapacity(
@@ -173,7 +224,9 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             batch_size=None if settings is None else settings.batch_size,
             offload_threshold_items=None if settings is None else settings.offload_threshold_items,
             source=source,
-            threads=question.node.threads if isinstance(question.node, ServingNode) else 1,
+            threads=node.threads if isinstance(node, ServingNode) else 1,
+            num_nodes=node.num_machines,
+            num_shards=node.shards.num_shards if isinstance(node, ServingNode) and node.shards else 0,
         ),
         "",
     )

@@ -29,12 +29,20 @@ class Placement(NamedTuple):
         How many.
     loads_qps : tuple of mapping of str to float
         Where nodes are shared: how much of each service they take, in each state that has to hold.
+    unit_nodes : int
+        How many of them serve together: a main node and those that hold its tables; 1: each by itself.
     """
 
     node_type: str
     services: tuple[str, ...]
     nodes: int
     loads_qps: tuple[Mapping[str, float], ...] = ()
+    unit_nodes: int = 1
+
+    @property
+    def units(self) -> int:
+        """Whole units among the nodes; nodes that make up none serve nothing."""
+        return self.nodes // self.unit_nodes
 
 
 def violations(
@@ -51,22 +59,36 @@ def violations(
     placements : sequence of Placement
         The plan.
     """
-    found = [*_stock(question, placements), *_power(question, placements)]
+    found = [*_stock(question, placements), *_power(question, placements), *_units(question, placements)]
     for index, (name, free, left) in enumerate(_states(question.provision)):
         for service, demand in demand_qps.items():
             served = sum(
-                _served(question, placement, service, index, free, left(placement.nodes))
+                _served(question, placement, service, index, free, left(placement.units))
                 for placement in placements
             )
             if served < demand * (1.0 - SLACK):
                 found.append(f"{name}: {service}: {served:.6g} of {demand:.6g} queries/s are served")
         for placement in placements:
-            found += _time(question, placement, index, name, (1.0 - free) * left(placement.nodes))
+            found += _time(question, placement, index, name, (1.0 - free) * left(placement.units))
+    return found
+
+
+def _units(question: PlanQuestion, placements: Sequence[Placement]) -> list[str]:
+    """Each service has whole units, and on one type all of the size that its capacity is of."""
+    found = []
+    for placement in placements:
+        for service in placement.services:
+            of = question.capacities[service, placement.node_type].num_nodes
+            if placement.unit_nodes != of or placement.nodes % of:
+                found.append(
+                    f"{service}: {placement.nodes} nodes of {placement.node_type} in units of "
+                    f"{placement.unit_nodes}, not whole ones of {of}"
+                )
     return found
 
 
 def survivors(nodes: int, *, lost: int = 0, zones: int | None = None) -> int:
-    """Nodes that are left of those that serve.
+    """Nodes, or units of nodes, that are left of those that serve: each loss is in another unit.
 
     Examples
     --------
@@ -79,7 +101,7 @@ def survivors(nodes: int, *, lost: int = 0, zones: int | None = None) -> int:
 
 
 def drained(nodes: int, maintenance: float) -> int:
-    """Nodes out of so many that do not serve: whole ones, at least the share.
+    """Nodes, or units, out of so many that do not serve: whole ones, at least the share.
 
     Examples
     --------
@@ -94,13 +116,13 @@ class _State(NamedTuple):
     zones: int | None
     maintenance: float
 
-    def __call__(self, nodes: int) -> int:
-        serving = nodes - drained(nodes, self.maintenance)
+    def __call__(self, units: int) -> int:
+        serving = units - drained(units, self.maintenance)
         return survivors(serving, lost=self.lost, zones=self.zones)
 
 
 def _states(provision: Provision) -> Iterator[tuple[str, float, _State]]:
-    """Every state that has to hold: its name, what stays free, and what is left of nodes.
+    """Every state that has to hold: its name, what stays free, and what is left of units.
 
     The failures first; the ordinary day is left out where a failure keeps as much free: it has more nodes.
     """

@@ -13,6 +13,7 @@ from perfmodel.planning.plan.growth import growth_of
 from perfmodel.planning.plan.optimum import best
 from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.planning.plan.sharded import sharded_units
 from perfmodel.planning.plan.sla_relief import asked_pairs, sla_reliefs
 from perfmodel.threads import side_by_side
 
@@ -29,6 +30,9 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = (), extrapolate: b
     """
     peak_qps = question.peak_qps
     static = best(question, peak_qps)
+    asked = question
+    # What serves a service together stays together all day: hours keep what the static provision chose.
+    question = question.choosing({}) if static is None else static.provisioned.question
     by_name = _by_name(question, peak_qps)
     hours = plan_hours(question, peak_qps, static)
     return PlanAnswer(
@@ -43,11 +47,12 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = (), extrapolate: b
                 question, None if static is None else static.provisioned
             ),
         },
-        not_chosen=() if static is None else not_chosen(question, peak_qps, static),
-        safeties=() if static is None else safety_costs(question, static),
-        binding=None if static is not None else _binding(question, peak_qps, extrapolate=extrapolate),
+        not_chosen=() if static is None else not_chosen(asked, peak_qps, static),
+        safeties=() if static is None else safety_costs(asked, static),
+        binding=None if static is not None else _binding(asked, peak_qps, extrapolate=extrapolate),
         notes=_notes(question, static, hours),
-        growth=growth_of(question, growth) if growth else None,
+        growth=growth_of(asked, growth) if growth else None,
+        sharded=sharded_units(question),
     )
 
 
@@ -154,6 +159,11 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
         notes.append(
             f"not worked out: from which SLA on the plan would be feasible, of {', '.join(given)}: "
             "capacities that are given do not follow it"
+        )
+    if static is not None and any(each.unit_nodes > 1 for each in static.provisioned.placements):
+        notes.append(
+            "a unit of several nodes is lost with any of them, and drained as a whole; it lies in one zone"
+            + (", and serves one service" if question.provision.sharing else "")
         )
     if question.provision.sharing:
         notes.append("nodes are shared: what services cost each other on a node is not in the capacities")

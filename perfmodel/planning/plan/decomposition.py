@@ -64,9 +64,9 @@ class _Need(NamedTuple):
 
 
 def can_decompose(programme: Programme) -> bool:
-    """Whether services meet in stock alone: no node is shared, one condition implies the others, and only
-    nodes cost."""
-    alone = all(len(group.services) == 1 for group in programme.groups)
+    """Whether services meet in stock alone: no node is shared, each serves by itself, one condition implies
+    the others, and only nodes cost."""
+    alone = all(len(group.services) == 1 and group.unit_nodes == 1 for group in programme.groups)
     return alone and len(programme.binding_conditions) == 1 and programme.load_cost is None
 
 
@@ -87,11 +87,21 @@ def worth_of_type(programme: Programme, node_type: int) -> float | None:
     found = _Large(programme).relaxed_prices()
     if found is None:
         return None
-    rates_qps = programme.capacity_qps[programme.demand_qps > 0.0]
+    rates_qps = rates_by_type(programme)[programme.demand_qps > 0.0]
     others = np.delete(np.arange(rates_qps.shape[1]), node_type)
     with np.errstate(divide="ignore"):
         by_query = found[0][others] / rates_qps[:, others]
     return float((by_query.min(axis=1) * rates_qps[:, node_type]).max(initial=0.0))
+
+
+def rates_by_type(programme: Programme) -> FloatArray:
+    """What a node of each type serves of each service, as part of the best unit. [queries/s a node]"""
+    found = np.zeros((len(programme.demand_qps), len(programme.stock)))
+    for index, group in enumerate(programme.groups):
+        for service in group.services:
+            each_qps = programme.capacity_qps[service, index] / group.unit_nodes
+            found[service, group.node_type] = max(found[service, group.node_type], each_qps)
+    return found
 
 
 def solve_large(programme: Programme) -> Solution:
@@ -104,16 +114,16 @@ def solve_large(programme: Programme) -> Solution:
     if chosen is None or not large.fits(chosen) or bound < large.cost(chosen) * (1.0 - EXACT):
         relaxed = large.relaxed_prices()
         if relaxed is None:
-            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+            return Solution(status="infeasible", units=None, loads_qps=(), bound=inf)
         prices, watt_price = relaxed
         free = large.covers(prices, large.stock)
         if free is None:
-            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+            return Solution(status="infeasible", units=None, loads_qps=(), bound=inf)
         chosen, bound = _columns_generated(large, prices, watt_price, free, bound)
     if chosen is None:
-        return Solution(status="stopped", nodes=None, loads_qps=(), bound=bound)
-    nodes = np.array([chosen[group.services[0], group.node_type] for group in programme.groups])
-    return Solution(status="optimal", nodes=nodes.astype(np.int64), loads_qps=(), bound=bound)
+        return Solution(status="stopped", units=None, loads_qps=(), bound=bound)
+    units = np.array([chosen[group.services[0], group.node_type] for group in programme.groups])
+    return Solution(status="optimal", units=units.astype(np.int64), loads_qps=(), bound=bound)
 
 
 class _Columns:
@@ -186,7 +196,7 @@ class _Large:
         self.stock: IntArray = programme.stock.astype(np.int64)
         most = int(self.stock.max(initial=0))
         self.need = _need(self.condition, programme.maintenance, most)
-        self.rates_qps: FloatArray = programme.capacity_qps * (1.0 - self.condition.free)
+        self.rates_qps: FloatArray = rates_by_type(programme) * (1.0 - self.condition.free)
         self.need_list: list[int] = self.need.nodes.tolist()
         demand_qps = programme.demand_qps.tolist()
         self.parts: list[list[float] | None] = [

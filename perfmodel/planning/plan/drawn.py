@@ -25,8 +25,8 @@ def drawn_w(
 
 
 def _time(question: PlanQuestion, placement: Placement) -> float:
-    """Nodes' time that may be taken. [nodes]"""
-    serving = placement.nodes - drained(placement.nodes, question.provision.maintenance)
+    """Units' time that may be taken. [units]"""
+    serving = placement.units - drained(placement.units, question.provision.maintenance)
     return serving * (1.0 - question.provision.headroom)
 
 

@@ -31,7 +31,7 @@ def growth_of(question: PlanQuestion, factors: Sequence[float]) -> Growth:
     # The share of the highest demand that can be served is, times its growth, the growth that can be.
     asked_qps = highest * question.peak_qps
     most = solve(question.programme(asked_qps), most_served=True)
-    at = 0.0 if most.nodes is None else highest * most.served
+    at = 0.0 if most.units is None else highest * most.served
     beyond_qps = asked_qps * (1.0 if at == 0.0 else min(1.0, at * (1.0 + 1e-3) / highest))
     return Growth(rows=rows, gives_out_at=at, gives_out=binding_of(question, beyond_qps).constraint)
 

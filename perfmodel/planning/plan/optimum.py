@@ -9,7 +9,7 @@ from perfmodel.planning.plan.answer import Optimum, Provisioned
 from perfmodel.planning.plan.check import Placement, violations
 from perfmodel.planning.plan.decomposition import cheapest
 from perfmodel.planning.plan.programme import FloatArray, Programme, Solution, solve
-from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.planning.plan.question import Pair, PlanQuestion, Way
 
 PROVED = 1e-9
 """A gap below which the solver's bound differs from its optimum by rounding alone. [1]"""
@@ -30,7 +30,7 @@ def best(
     """
     programme = question.programme(demand_qps, grid_g_per_kwh)
     solution = cheapest(programme)
-    if solution.nodes is None:
+    if solution.units is None:
         if solution.status == "infeasible":
             return None
         raise PerfplanError("plan: the integer programme ran out of time before it found any nodes")
@@ -45,10 +45,11 @@ def _optimum(
     grid_g_per_kwh: float | None,
 ) -> Optimum:
     demands = {each.name: float(qps) for each, qps in zip(question.services, demand_qps, strict=True)}
+    chosen = question.choosing(ways_taken(question, programme, solution))
     provisioned = Provisioned(
-        question=question, placements=placements_of(question, programme, solution), demand_qps=demands
+        question=chosen, placements=placements_of(question, programme, solution), demand_qps=demands
     )
-    if wrong := violations(question, demands, provisioned.placements):
+    if wrong := violations(chosen, demands, provisioned.placements):
         raise PerfplanError(f"plan: what the integer programme found does not hold: {wrong[0]}")
     grid = question.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
     value = provisioned.objective_value(grid)
@@ -75,10 +76,10 @@ def _lower_bound(question: PlanQuestion, programme: Programme, solution: Solutio
 
 def placements_of(question: PlanQuestion, programme: Programme, solution: Solution) -> tuple[Placement, ...]:
     """The groups that have nodes, by name."""
-    assert solution.nodes is not None, "something was found"
+    assert solution.units is not None, "something was found"
     found = []
     for index, group in enumerate(programme.groups):
-        count = int(solution.nodes[index])
+        count = int(solution.units[index])
         if not count:
             continue
         names = tuple(question.services[service].name for service in group.services)
@@ -93,14 +94,33 @@ def placements_of(question: PlanQuestion, programme: Programme, solution: Soluti
             Placement(
                 node_type=question.node_types[group.node_type].name,
                 services=names,
-                nodes=count,
+                nodes=count * group.unit_nodes,
                 loads_qps=loads if len(names) > 1 else (),
+                unit_nodes=group.unit_nodes,
             )
         )
     return tuple(found)
 
 
+def ways_taken(question: PlanQuestion, programme: Programme, solution: Solution) -> dict[Pair, Way]:
+    """Of each pair that got nodes and has several ways to serve, the one that they serve in."""
+    assert solution.units is not None, "something was found"
+    found: dict[Pair, Way] = {}
+    for alternatives in programme.one_of:
+        group = programme.groups[alternatives[0]]
+        pair = (question.services[group.services[0]].name, question.node_types[group.node_type].name)
+        for way, index in zip(_ways_that_serve(question, pair), alternatives, strict=True):
+            if solution.units[index]:
+                found[pair] = way
+    return found
+
+
+def _ways_that_serve(question: PlanQuestion, pair: Pair) -> list[Way]:
+    """In the order of their groups."""
+    return [way for way in question.ways_of(*pair) if way.capacity.low_qps > 0.0]
+
+
 def most_served(question: PlanQuestion, demand_qps: FloatArray) -> float:
     """The greatest factor, up to 1, on all demand that there are nodes for. [1]"""
     solution = solve(question.programme(demand_qps), most_served=True)
-    return 0.0 if solution.nodes is None else min(1.0, solution.served)
+    return 0.0 if solution.units is None else min(1.0, solution.served)

@@ -17,8 +17,11 @@ from perfmodel.loading.fleet_file import LoadedFleet
 from perfmodel.loading.inputs import input_files
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
-from perfmodel.planning.plan.capacities import PairAsked, find_capacities
+from perfmodel.planning.node import ServingNode
+from perfmodel.planning.plan.capacities import PairAsked, find_capacities, with_count_of
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
+from perfmodel.planning.plan.shard_counts import counts_tried
+from perfmodel.planning.prepare import prepare_pairs
 from perfmodel.threads import Tell, untold
 from perfmodel.units import GIB, MS
 
@@ -53,11 +56,18 @@ def plan_question(
             qps = loaded.fleet.capacity_given(service, node_type)
             if qps is None:
                 tune = loaded.fleet.services[service].tune
-                asked.append(PairAsked((service, node_type), loaded.on_node_type(service, node_type), tune))
+                asked.append(
+                    PairAsked(
+                        (service, node_type),
+                        loaded.on_node_type(service, node_type),
+                        tune,
+                        loaded.fleet.node_types[node_type].num_available,
+                    )
+                )
             elif qps == 0.0:
                 refused[service, node_type] = f"{service}: capacity given as 0"
             else:
-                given[service, node_type] = PairCapacity(qps=qps, low_qps=qps)
+                given[service, node_type] = _given(loaded, service, node_type, qps)
     capacities = find_capacities(
         asked,
         confidence=loaded.fleet.provision.confidence,
@@ -81,11 +91,36 @@ def plan_question(
         capacities={**given, **capacities.found},
         refused={**refused, **capacities.refused},
         prepared=capacities.prepared,
+        ways=capacities.ways,
+        tried=capacities.tried,
         slas={name: each.scenario.sla for name, each in loaded.scenarios.items()},
         provision=loaded.fleet.provision,
         grid_g_per_kwh=loaded.grid_g_per_kwh,
         asked=_asked(loaded),
         inputs=input_files(_read(loaded)),
+    )
+
+
+def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> PairCapacity:
+    """A rate that the file knows: of a node, or of the node with those that hold its tables.
+
+    Raises
+    ------
+    InputError
+        At the node type's shards, where they cannot hold the tables.
+    """
+    choice = loaded.fleet.node_types[node_type].node
+    if isinstance(choice, TableNodeChoice) or choice.shards is None:
+        return PairCapacity(qps=qps, low_qps=qps)
+    (pair,) = prepare_pairs([loaded.on_node_type(service, node_type)], mixed_stacks=True)
+    count = next(iter(counts_tried(pair, None)))
+    node = with_count_of(pair, count).question().node
+    shards = node.shards if isinstance(node, ServingNode) else None
+    return PairCapacity(
+        qps=qps,
+        low_qps=qps,
+        num_nodes=node.num_machines,
+        num_shards=0 if shards is None else shards.num_shards,
     )
 
 
@@ -114,9 +149,6 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
     idle_w = peak_w = None
     if isinstance(asked.node, TableNodeChoice):
         tdp_w, memory_bytes = asked.node.tdp_w, inf
-    elif asked.node.shards is not None:
-        why = "a plan counts single machines: `perfplan capacity` answers for a node with its shards"
-        raise loaded.source.error(f"expected none: {why}", "node_types", name, "node", "shards")
     else:
         choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
         hardware = [read(choice.path).hardware for choice in choices]

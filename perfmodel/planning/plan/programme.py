@@ -1,15 +1,17 @@
 """The integer programme: how many nodes of each type serve what, at least cost.
 
 Nodes come in groups, all of one type and all serving the same services: one for each service and type, or,
-where nodes are shared, one for each set of services that fits a type's memory. With N nodes in a group, v of
-them not drained and m of them left after a failure,
+where nodes are shared, one for each set of services that fits a type's memory. What serves is a unit: a
+node, or u nodes of which one asks the others for its tables, so that each of them is needed. With N units in
+a group, v of them not drained and m of them left after a failure,
 
-    minimise    sum over types of cost x nodes
+    minimise    sum over types of cost x nodes, nodes being u N
     subject to  for each service, in each condition:  sum over groups of load >= demand
                 for each group:  sum over its services of load / capacity <= (1 - headroom) m
                 m <= v - k where any is left (k lost nodes), or m <= v - v / z (z zones);
                 v <= (1 - maintenance) N
                 for each type: nodes <= stock;  sum over all of nodes x W <= power cap
+                of groups that are other ways to serve the same, one at most has any: N <= M y, sum of y <= 1
 
 Where a node draws power by its utilisation, loads of the ordinary day stand beside these, each at its cost
 (`load_cost`), within (1 - headroom) v: the programme spreads them as draws least.
@@ -58,9 +60,9 @@ class Condition(NamedTuple):
     free : float
         Share of each capacity that stays free. [1]
     lost_nodes : int
-        Of each group. [nodes]
+        Of each group, each in a unit of its own. [nodes]
     zones : int or None
-        Over which each group is spread, the fullest being lost; None: none is lost.
+        Over which each group's units are spread, the fullest being lost; None: none is lost.
     """
 
     free: float
@@ -74,22 +76,23 @@ class Condition(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Nodes of a type that serve the same services, both by index."""
+    """Nodes of a type that serve the same services, both by index; `unit_nodes` of them serve together."""
 
     node_type: int
     services: tuple[int, ...]
+    unit_nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Programme:
-    """What is given, by index of service s and node type t.
+    """What is given, by index of service s, node type t and group g.
 
     Attributes
     ----------
     demand_qps : (services,) float
         To be served in every condition. [queries/s]
-    capacity_qps : (services, types) float
-        Of one node; 0 where a service does not run. [queries/s]
+    capacity_qps : (services, groups) float
+        Of one unit; 0 where a group does not serve a service. [queries/s]
     stock, owned : (types,) int
         Nodes that there may be, and how many of them are there already.
     cost, bought_cost : (types,) float
@@ -106,8 +109,10 @@ class Programme:
         Share of each group that is drained. [1]
     groups : tuple of Group
         What nodes there may be.
-    load_cost : (services, types) float or None
-        Of each query/s that a node serves on the ordinary day, beside the node's own; None: it costs nothing.
+    load_cost : (services, groups) float or None
+        Of each query/s that a unit serves on the ordinary day, beside the node's own; None: it costs nothing.
+    one_of : tuple of tuple of int
+        Groups, by index, of which one at most has any nodes: other ways for a type to serve a service.
     """
 
     demand_qps: FloatArray
@@ -123,6 +128,18 @@ class Programme:
     maintenance: float
     groups: tuple[Group, ...]
     load_cost: FloatArray | None = None
+    one_of: tuple[tuple[int, ...], ...] = ()
+
+    def most_units(self, group: Group) -> int:
+        """That the stock allows of a group."""
+        return int(self.stock[group.node_type]) // group.unit_nodes
+
+    def nodes_by_type(self, units: IntArray) -> IntArray:
+        """Nodes of each type in so many units of each group."""
+        used = np.zeros(len(self.stock), dtype=np.int64)
+        for count, group in zip(units, self.groups, strict=True):
+            used[group.node_type] += int(count) * group.unit_nodes
+        return used
 
     @property
     def is_small(self) -> bool:
@@ -154,7 +171,7 @@ class Solution:
     ----------
     status : {"optimal", "infeasible", "stopped"}
         "optimal" within the gap asked for; "stopped" where time ran out, perhaps with nodes.
-    nodes : (groups,) int or None
+    units : (groups,) int or None
         In each group; None: none were found.
     loads_qps : tuple of (services, groups) float
         How each service's demand can be spread, in each of the binding conditions. [queries/s]
@@ -165,7 +182,7 @@ class Solution:
     """
 
     status: Status
-    nodes: IntArray | None
+    units: IntArray | None
     loads_qps: tuple[FloatArray, ...]
     bound: float
     served: float = 1.0
@@ -231,26 +248,30 @@ def solve(
     """
     columns, rows = _Columns(), _Rows()
     types = range(len(programme.stock))
-    group_nodes = [columns.add(float(programme.stock[group.node_type])) for group in programme.groups]
+    units = [columns.add(float(programme.most_units(group))) for group in programme.groups]
     factor = columns.add(1.0, whole=False, cost=-1.0) if most_served else None
     for node_type in types:
         of_type = [
-            n for n, group in zip(group_nodes, programme.groups, strict=True) if group.node_type == node_type
+            (n, float(group.unit_nodes))
+            for n, group in zip(units, programme.groups, strict=True)
+            if group.node_type == node_type
         ]
         if not most_served:
             _charge(programme, node_type, of_type, columns, rows)
         least = least_nodes[1] if least_nodes is not None and least_nodes[0] == node_type else 0
         if len(of_type) > 1 or least:
-            rows.add([(n, 1.0) for n in of_type], float(least), float(programme.stock[node_type]))
+            rows.add(of_type, float(least), float(programme.stock[node_type]))
         if least and not of_type:
-            return Solution(status="infeasible", nodes=None, loads_qps=(), bound=inf)
+            return Solution(status="infeasible", units=None, loads_qps=(), bound=inf)
+    for alternatives in programme.one_of:
+        _choose_one(programme, alternatives, units, columns, rows)
     if isfinite(programme.power_cap_w):
         drawn = [
-            (n, float(programme.tdp_w[group.node_type]) / max(programme.power_cap_w, 1e-9))
-            for n, group in zip(group_nodes, programme.groups, strict=True)
+            (n, group.unit_nodes * float(programme.tdp_w[group.node_type]) / max(programme.power_cap_w, 1e-9))
+            for n, group in zip(units, programme.groups, strict=True)
         ]
         rows.add(drawn, -inf, 1.0 + TOLERANCE)
-    serving = _serving(programme, group_nodes, columns, rows)
+    serving = _serving(programme, units, columns, rows)
     if programme.load_cost is not None and not most_served:
         _charge_loads(programme, programme.load_cost, serving, columns, rows)
     loads = []
@@ -260,23 +281,44 @@ def solve(
             for index in range(len(programme.groups))
         ]
         loads.append(_cover(programme, condition, left, factor, columns, rows))
-    return _run(programme, columns, rows, group_nodes, loads, factor)
+    return _run(programme, columns, rows, units, loads, factor)
+
+
+def _choose_one(
+    programme: Programme, alternatives: Sequence[int], units: Sequence[int], columns: _Columns, rows: _Rows
+) -> None:
+    """Let one at most of some groups have any units."""
+    chosen = []
+    for index in alternatives:
+        is_used = columns.add(1.0)
+        rows.add(
+            [(units[index], 1.0), (is_used, -float(programme.most_units(programme.groups[index])))], -inf, 0.0
+        )
+        chosen.append((is_used, 1.0))
+    rows.add(chosen, -inf, 1.0)
 
 
 def _charge(
-    programme: Programme, node_type: int, of_type: Sequence[int], columns: _Columns, rows: _Rows
+    programme: Programme,
+    node_type: int,
+    of_type: Sequence[tuple[int, float]],
+    columns: _Columns,
+    rows: _Rows,
 ) -> None:
-    """Put the cost of a type's nodes on their variables, or on owned and bought ones apart."""
+    """Put the cost of a type's nodes on their variables, or on owned and bought ones apart.
+
+    `of_type`: the variable of each group's units, and the nodes of a unit.
+    """
     own, bought = float(programme.cost[node_type]), float(programme.bought_cost[node_type])
     owned, stock = int(programme.owned[node_type]), int(programme.stock[node_type])
     tie = programme.tie_weight * float(programme.tie[node_type])
     if own == bought or owned >= stock or owned == 0:
-        for n in of_type:
-            columns.cost[n] = (bought if owned == 0 else own) + tie
+        for n, nodes in of_type:
+            columns.cost[n] = nodes * ((bought if owned == 0 else own) + tie)
         return
     first = columns.add(float(owned), cost=own + tie)
     beyond = columns.add(float(stock - owned), cost=bought + tie)
-    rows.add([*((n, 1.0) for n in of_type), (first, -1.0), (beyond, -1.0)], 0.0, 0.0)
+    rows.add([*of_type, (first, -1.0), (beyond, -1.0)], 0.0, 0.0)
     if bought < own:  # what is bought comes on top of what is owned, even where it is cheaper
         some = columns.add(1.0)
         rows.add([(beyond, 1.0), (some, -float(stock - owned))], -inf, 0.0)
@@ -295,23 +337,23 @@ def _charge_loads(
             demand_qps = float(programme.demand_qps[service])
             if demand_qps <= 0.0:
                 continue
-            cost = demand_qps * float(load_cost[service, group.node_type])
+            cost = demand_qps * float(load_cost[service, index])
             share = columns.add(1.0, whole=False, cost=cost)
             shares.setdefault(service, []).append(share)
-            busy.append((share, demand_qps / float(programme.capacity_qps[service, group.node_type])))
+            busy.append((share, demand_qps / float(programme.capacity_qps[service, index])))
         if busy:
             rows.add([*busy, (serving[index], -full)], -inf, TOLERANCE)
     for of_service in shares.values():
         rows.add([(share, 1.0) for share in of_service], 1.0 - TOLERANCE, inf)
 
 
-def _serving(programme: Programme, group_nodes: Sequence[int], columns: _Columns, rows: _Rows) -> list[int]:
-    """Nodes that are not drained: v <= (1 - maintenance) N."""
+def _serving(programme: Programme, units: Sequence[int], columns: _Columns, rows: _Rows) -> list[int]:
+    """Units that are not drained: v <= (1 - maintenance) N."""
     if programme.maintenance == 0.0:
-        return list(group_nodes)
+        return list(units)
     serving = []
-    for n, group in zip(group_nodes, programme.groups, strict=True):
-        v = columns.add(float(programme.stock[group.node_type]))
+    for n, group in zip(units, programme.groups, strict=True):
+        v = columns.add(float(programme.most_units(group)))
         rows.add([(v, 1.0), (n, programme.maintenance - 1.0)], -inf, TOLERANCE)
         serving.append(v)
     return serving
@@ -320,10 +362,10 @@ def _serving(programme: Programme, group_nodes: Sequence[int], columns: _Columns
 def _left(
     programme: Programme, condition: Condition, index: int, v: int, columns: _Columns, rows: _Rows
 ) -> int:
-    """Nodes of a group that are left in a condition."""
+    """Units of a group that are left in a condition."""
     if not condition.is_failure:
         return v
-    most = _most_useful(programme, condition, programme.groups[index])
+    most = _most_useful(programme, condition, index)
     m = columns.add(float(most))
     if condition.zones is not None:
         rows.add([(m, 1.0), (v, 1.0 / condition.zones - 1.0)], -inf, TOLERANCE)
@@ -334,12 +376,13 @@ def _left(
     return m
 
 
-def _most_useful(programme: Programme, condition: Condition, group: Group) -> int:
-    """Nodes beyond which a group serves nothing more."""
-    stock = int(programme.stock[group.node_type])
+def _most_useful(programme: Programme, condition: Condition, index: int) -> int:
+    """Units beyond which a group serves nothing more."""
+    group = programme.groups[index]
+    stock = programme.most_units(group)
     needed = 0.0
     for service in group.services:
-        capacity_qps = float(programme.capacity_qps[service, group.node_type]) * (1.0 - condition.free)
+        capacity_qps = float(programme.capacity_qps[service, index]) * (1.0 - condition.free)
         needed += float(programme.demand_qps[service]) / capacity_qps
     return min(stock, ceil(needed + TOLERANCE)) if needed < stock else stock
 
@@ -360,13 +403,13 @@ def _cover(
             service = group.services[0]
             terms[service, index] = (
                 left[index],
-                full * float(programme.capacity_qps[service, group.node_type]),
+                full * float(programme.capacity_qps[service, index]),
             )
             continue
         busy: list[tuple[int, float]] = [(left[index], -full)]
         for service in group.services:
-            share = columns.add(float(programme.stock[group.node_type]), whole=False)
-            terms[service, index] = share, float(programme.capacity_qps[service, group.node_type])
+            share = columns.add(float(programme.most_units(group)), whole=False)
+            terms[service, index] = share, float(programme.capacity_qps[service, index])
             busy.append((share, 1.0))
         rows.add(busy, -inf, 0.0)
     for service, demand_qps in enumerate(programme.demand_qps.tolist()):
@@ -386,7 +429,7 @@ def _run(
     programme: Programme,
     columns: _Columns,
     rows: _Rows,
-    group_nodes: Sequence[int],
+    units: Sequence[int],
     loads: Sequence[dict[tuple[int, int], tuple[int, float]]],
     factor: int | None,
 ) -> Solution:
@@ -395,7 +438,7 @@ def _run(
         none = np.zeros(0, np.int64)
         return Solution(
             status="optimal" if served else "infeasible",
-            nodes=none if served else None,
+            units=none if served else None,
             loads_qps=(),
             bound=0.0 if served else inf,
         )
@@ -414,7 +457,7 @@ def _run(
         infeasible = result.status == 2
         return Solution(
             status="infeasible" if infeasible else "stopped",
-            nodes=None,
+            units=None,
             loads_qps=(),
             bound=inf if infeasible else bound,
         )
@@ -424,7 +467,7 @@ def _run(
             load_qps[service, index] = value * result.x[column]
     return Solution(
         status="optimal" if result.status == 0 else "stopped",
-        nodes=np.rint(result.x[list(group_nodes)]).astype(np.int64),
+        units=np.rint(result.x[list(units)]).astype(np.int64),
         loads_qps=loads_qps,
         bound=float(bound),
         served=1.0 if factor is None else float(result.x[factor]),

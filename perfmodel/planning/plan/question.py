@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import NormalDist
@@ -72,7 +72,7 @@ class StockedType:
 
 
 class PairCapacity(NamedTuple):
-    """What one node of a type serves of a service.
+    """What one node of a type serves of a service; or one unit: a node, and those that hold its tables.
 
     Attributes
     ----------
@@ -86,6 +86,10 @@ class PairCapacity(NamedTuple):
         Where the rates come from: "given", "tune", "capacity".
     threads : int
         Cores that work together on a request.
+    num_nodes : int
+        Of a unit. [nodes]
+    num_shards : int
+        Parts that the tables are in, each on a node (or several, as copies) of the unit; 0: in the node.
     """
 
     qps: float
@@ -94,6 +98,28 @@ class PairCapacity(NamedTuple):
     offload_threshold_items: int | None = None
     source: str = "given"
     threads: int = 1
+    num_nodes: int = 1
+    num_shards: int = 0
+
+    @property
+    def low_qps_a_node(self) -> float:
+        """What each node of a unit serves, as its part. [queries/s]"""
+        return self.low_qps / self.num_nodes
+
+
+class Way(NamedTuple):
+    """One of the ways for a node type to serve a service: what it serves so, and the question behind that."""
+
+    capacity: PairCapacity
+    prepared: PreparedPair | None = None
+
+
+class Tried(NamedTuple):
+    """A number of shards that was tried: what a unit with them serves, or why nothing."""
+
+    num_shards: int
+    capacity: PairCapacity | None
+    why_not: str = ""
 
 
 class Service(NamedTuple):
@@ -145,6 +171,11 @@ class PlanQuestion:
         The questions behind the capacities that were found.
     slas : mapping of str to SlaTarget
         By service.
+    ways : mapping of (service, node type) to tuple of Way
+        Of pairs with several, each a unit of several nodes: `capacities` and `prepared` have the one that
+        serves most with each node, until the plan has chosen.
+    tried : mapping of (service, node type) to tuple of Tried
+        Of pairs whose number of shards the plan chooses: all that were tried.
     """
 
     name: str
@@ -159,6 +190,31 @@ class PlanQuestion:
     slas: Mapping[str, SlaTarget] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)  # the fleet as a file says it, --set applied
     inputs: tuple[InputFile, ...] = ()
+    ways: Mapping[Pair, tuple[Way, ...]] = field(default_factory=dict)
+    tried: Mapping[Pair, tuple[Tried, ...]] = field(default_factory=dict)
+
+    def ways_of(self, service: str, node_type: str) -> tuple[Way, ...]:
+        """How nodes of a type may serve a service; none where they do not."""
+        pair = (service, node_type)
+        if pair in self.ways:
+            return self.ways[pair]
+        return (Way(self.capacities[pair], self.prepared.get(pair)),) if pair in self.capacities else ()
+
+    def choosing(self, chosen: Mapping[Pair, Way]) -> PlanQuestion:
+        """The same with a way for each pair: those chosen, and of the others what `capacities` has."""
+        if not self.ways:
+            return self
+        prepared = {pair: way.prepared for pair, way in chosen.items() if way.prepared is not None}
+        return replace(
+            self,
+            capacities={**self.capacities, **{pair: way.capacity for pair, way in chosen.items()}},
+            prepared={**self.prepared, **prepared},
+            ways={},
+        )
+
+    def unit_nodes(self, service: str, node_type: str) -> int:
+        """Nodes of a type that serve a service together. [nodes]"""
+        return self.capacities[service, node_type].num_nodes
 
     @property
     def by_utilisation(self) -> bool:
@@ -166,11 +222,13 @@ class PlanQuestion:
         return self.provision.power == "by-utilisation"
 
     def load_w(self, service: str, node_type: StockedType) -> float:
-        """Power that each query/s of a service takes on a node, beyond idle. [W s]"""
-        return node_type.swing_w / self.capacities[service, node_type.name].low_qps
+        """Power that each query/s of a service takes on a unit of nodes, beyond idle. [W s]"""
+        return node_type.swing_w / self.capacities[service, node_type.name].low_qps_a_node
 
-    def _load_cost(self, grid_g_per_kwh: float | None) -> FloatArray | None:
-        """Cost of each query/s by (service, type); None where only nodes cost."""
+    def _load_cost(
+        self, kinds: Sequence[tuple[Group, Sequence[float]]], grid_g_per_kwh: float | None
+    ) -> FloatArray | None:
+        """Cost of each query/s by (service, group); None where only nodes cost."""
         objective = self.provision.objective
         if not self.by_utilisation or objective not in ("power", "carbon"):
             return None
@@ -178,10 +236,12 @@ class PlanQuestion:
         if objective == "carbon":
             assert grid_g_per_kwh is not None, "checked where the file is read"
             factor = WATT_TO_KILOWATT * grid_g_per_kwh
-        low_qps = self.low_qps
-        swing_w = np.array([each.swing_w for each in self.node_types])
-        runs = low_qps > 0.0
-        return np.where(runs, factor * swing_w / np.where(runs, low_qps, 1.0), 0.0)
+        found = np.zeros((len(self.services), len(kinds)))
+        for index, (group, rates_qps) in enumerate(kinds):
+            swing_w = group.unit_nodes * self.node_types[group.node_type].swing_w
+            for service, qps in zip(group.services, rates_qps, strict=True):
+                found[service, index] = factor * swing_w / qps
+        return found
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -210,7 +270,7 @@ class PlanQuestion:
 
     @property
     def low_qps(self) -> FloatArray:
-        """Capacity of each pair that runs, (services, types); 0 where one does not. [queries/s]"""
+        """Capacity of a unit of each pair that runs, (services, types); 0 where one does not. [queries/s]"""
         found = np.zeros((len(self.services), len(self.node_types)))
         for row, service in enumerate(self.services):
             for column, node_type in enumerate(self.node_types):
@@ -218,24 +278,34 @@ class PlanQuestion:
                 found[row, column] = 0.0 if pair is None else pair.low_qps
         return found
 
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """Nodes that there may be: of each type for each service, or for sets that share them."""
-        runs = self.low_qps > 0.0
-        if not self.provision.sharing:
-            return tuple(
-                Group(int(column), (row,))
-                for row in range(len(self.services))
-                for column in np.flatnonzero(runs[row])
-            )
-        return tuple(
-            Group(column, members)
+    def kinds(self) -> list[tuple[Group, tuple[float, ...]]]:
+        """Nodes that there may be, and what a unit of them serves of each of its services. [queries/s]
+
+        Of each type for each service, in each of its ways; or for sets of services that share them. A unit of
+        several nodes serves one service.
+        """
+        sharing = self.provision.sharing
+        found: list[tuple[Group, tuple[float, ...]]] = [
+            (Group(column, (row,), way.capacity.num_nodes), (way.capacity.low_qps,))
+            for row, service in enumerate(self.services)
             for column, node_type in enumerate(self.node_types)
-            for members in fitting_sets(
-                [(int(row), self.services[row].model_bytes) for row in np.flatnonzero(runs[:, column])],
-                node_type.memory_bytes,
-            )
-        )
+            for way in self.ways_of(service.name, node_type.name)
+            if way.capacity.low_qps > 0.0 and (way.capacity.num_nodes > 1 or not sharing)
+        ]
+        if not sharing:
+            return found
+        low_qps = self.low_qps
+        for column, node_type in enumerate(self.node_types):
+            alone = [
+                (row, service.model_bytes)
+                for row, service in enumerate(self.services)
+                for way in self.ways_of(service.name, node_type.name)
+                if way.capacity.low_qps > 0.0 and way.capacity.num_nodes == 1
+            ]
+            for members in fitting_sets(alone, node_type.memory_bytes):
+                rates_qps = tuple(float(low_qps[row, column]) for row in members)
+                found.append((Group(column, members), rates_qps))
+        return found
 
     def unit_costs(self, grid_g_per_kwh: float | None) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Cost of an owned and of a bought node by type, and what decides between equals."""
@@ -270,10 +340,14 @@ class PlanQuestion:
         """The integer programme for a demand."""
         grid = self.mean_grid_g_per_kwh if grid_g_per_kwh is None else grid_g_per_kwh
         cost, bought, tie = self.unit_costs(grid)
-        types = self.node_types
+        types, kinds = self.node_types, self.kinds()
+        groups = tuple(group for group, _ in kinds)
+        capacity_qps = np.zeros((len(self.services), len(kinds)))
+        for index, (group, rates_qps) in enumerate(kinds):
+            capacity_qps[list(group.services), index] = rates_qps
         return Programme(
             demand_qps=demand_qps,
-            capacity_qps=self.low_qps,
+            capacity_qps=capacity_qps,
             stock=np.array([each.most_nodes for each in types]),
             owned=np.array([each.owned for each in types]),
             cost=cost,
@@ -283,8 +357,9 @@ class PlanQuestion:
             power_cap_w=inf if self.provision.power_cap_w is None else self.provision.power_cap_w,
             conditions=self.conditions,
             maintenance=self.provision.maintenance,
-            groups=self.groups,
-            load_cost=self._load_cost(grid),
+            groups=groups,
+            load_cost=self._load_cost(kinds, grid),
+            one_of=other_ways(groups),
         )
 
     def asking(self, **changes: object) -> PlanQuestion:
@@ -305,7 +380,27 @@ class PlanQuestion:
     def by_central_estimates(self) -> PlanQuestion:
         """The same with capacities that are as likely too high as too low."""
         central = {pair: each._replace(low_qps=each.qps) for pair, each in self.capacities.items()}
-        return replace(self, capacities=central)
+        ways = {
+            pair: tuple(
+                each._replace(capacity=each.capacity._replace(low_qps=each.capacity.qps)) for each in of_pair
+            )
+            for pair, of_pair in self.ways.items()
+        }
+        return replace(self, capacities=central, ways=ways)
+
+
+def other_ways(groups: Sequence[Group]) -> tuple[tuple[int, ...], ...]:
+    """Groups, by index, in which nodes of one type serve the same service in other ways.
+
+    Examples
+    --------
+    >>> other_ways([Group(0, (0,), 5), Group(0, (1,)), Group(0, (0,), 9), Group(1, (0,), 5)])
+    ((0, 2),)
+    """
+    found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for index, group in enumerate(groups):
+        found.setdefault((group.node_type, group.services), []).append(index)
+    return tuple(tuple(each) for each in found.values() if len(each) > 1)
 
 
 def forecast_margin(error: float, confidence: float) -> float:

@@ -18,15 +18,14 @@ from perfmodel.errors import InputError
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.load_curve import saturation_qps
-from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.after_failure import after_failures
 from perfmodel.planning.plan.answer import Check, HourPlan, Optimum, PlanAnswer, Provisioned, Simulated
 from perfmodel.planning.plan.capacities import said_of
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.kept import Kept, digest_of
-from perfmodel.planning.plan.question import PairCapacity, PlanQuestion
+from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.planning.prepare import Question
-from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, side_by_side, untold
 
@@ -36,6 +35,7 @@ MOST_RAISED = 2.0
 HOLDS = "meets_sla"
 
 Counts = Mapping[str, int]
+"""Units by node type: each a node, or nodes that serve together."""
 
 
 class Outcome(NamedTuple):
@@ -107,7 +107,7 @@ class Simulator:
 
     def check(self, service: str, hour: HourPlan, provisioned: Provisioned) -> tuple[Check, Counts]:
         """Try a service in an hour; returns also the nodes with which it holds, more where it has to be."""
-        counts: Counts = provisioned.nodes[service]
+        counts: Counts = provisioned.units[service]
         sla = self._question.slas[service]
         why_not = self.why_not(service, counts)
         rate_qps = hour.planned_qps[service]
@@ -124,10 +124,13 @@ class Simulator:
             latency_s=outcome.latency_s,
             limit_s=sla.latency_s,
             verdict=outcome.verdict,
-            num_nodes=sum(counts.values()),
-            num_nodes_needed=None if why_not or not enough else sum(enough.values()),
+            num_nodes=self._nodes(service, counts),
+            num_nodes_needed=None if why_not or not enough else self._nodes(service, enough),
         )
         return check, enough
+
+    def _nodes(self, service: str, counts: Counts) -> int:
+        return sum(count * self._question.unit_nodes(service, name) for name, count in counts.items())
 
     def why_not(self, service: str, counts: Counts) -> str | None:
         """Why a service cannot be simulated; None: it can."""
@@ -149,14 +152,14 @@ class Simulator:
         return None
 
     def most_qps(self, service: str, name: str) -> float:
-        """What a node serves of a backlog: saturated, less its error; a given rate as it is. [queries/s]"""
+        """What a unit serves of a backlog: saturated, less its error; a given rate as it is. [queries/s]"""
         pair = self._question.capacities[service, name]
         if pair.source == "given":
             return pair.low_qps
         return max(pair.low_qps, saturation_qps(self._tuned(service, name)) * pair.low_qps / pair.qps)
 
     def run(self, service: str, counts: Counts, rate_qps: float) -> Outcome:
-        """Simulate a service at a rate on so many nodes of each type."""
+        """Simulate a service at a rate on so many units of each type."""
         digest = self._digest(service, counts, rate_qps)
         if (known := self._kept.get(digest)) is not None and known.keys() == {"verdict", "latency_s"}:
             return Outcome(known["verdict"], known["latency_s"])
@@ -193,7 +196,7 @@ class Simulator:
         return tuned_question(self._question, service, name)
 
     def _raised(self, service: str, counts: Counts, rate_qps: float) -> Counts:
-        """The fewest more nodes with which the SLA holds, of the type that it has most of; empty: none do."""
+        """The fewest more units with which the SLA holds, of the type that it has most of; empty: none do."""
         kind = max(counts, key=counts.__getitem__)
         most = max(2, int(MOST_RAISED * counts[kind]))
 
@@ -212,35 +215,17 @@ class Simulator:
         return {**counts, kind: counts[kind] + more}
 
 
-def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
-    """The question of a pair with the settings that its capacity was found with; traffic as it is."""
-    pair: PairCapacity = asked.capacities[service, name]
-    question = asked.prepared[service, name].question()
-    sla = question.sla.model_copy(update={"confidence": asked.provision.confidence})
-    traffic = question.traffic
-    if isinstance(traffic.arrivals, DiurnalArrivals):  # constant within the hour
-        traffic = replace(traffic, arrivals=PoissonArrivals(rate_qps=traffic.rate_qps))
-    question = replace(question, sla=sla, traffic=traffic)
-    if pair.source != "tune":
-        return question
-    assert pair.batch_size is not None, "tune sets it"
-    node = question.node
-    if isinstance(node, ServingNode):
-        node = replace(node, threads=pair.threads)
-    policy = Configuration(pair.batch_size, pair.offload_threshold_items).policy
-    return replace(question, node=node, policy=policy)
-
-
 def _raised(
     question: PlanQuestion, static: Optimum, raised: Mapping[str, Counts], checks: tuple[Check, ...]
 ) -> Simulated:
     """The static nodes, with those that simulation added."""
-    before = static.provisioned.nodes
+    before = static.provisioned.units
     after = {service: counts or before[service] for service, counts in raised.items()}
     placements = [
-        Placement(name, (service,), count)
+        Placement(name, (service,), count * each, unit_nodes=each)
         for service, counts in after.items()
         for name, count in counts.items()
+        for each in [question.unit_nodes(service, name)]
     ]
     provisioned = Provisioned(
         question=question, placements=tuple(placements), demand_qps=static.provisioned.demand_qps
@@ -256,7 +241,11 @@ def _raised(
     return Simulated(
         provisioned=provisioned,
         raised_by={
-            service: sum(counts.values()) - sum(before[service].values()) for service, counts in after.items()
+            service: sum(
+                (count - before[service].get(name, 0)) * question.unit_nodes(service, name)
+                for name, count in counts.items()
+            )
+            for service, counts in after.items()
         },
         holds=not short and all(raised[check.service] for check in checks if check.service in raised),
         lacks=tuple(short),

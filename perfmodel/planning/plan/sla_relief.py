@@ -10,7 +10,7 @@ from perfmodel.loading.scenario_file import overridden
 from perfmodel.loading.validated import validate
 from perfmodel.planning.plan.answer import Relief
 from perfmodel.planning.plan.binding import is_feasible
-from perfmodel.planning.plan.capacities import PairAsked, capacities_of
+from perfmodel.planning.plan.capacities import PairAsked, capacities_of, with_count_of
 from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.planning.prepare import PreparedPair
@@ -45,6 +45,13 @@ def asked_pairs(question: PlanQuestion, service: str) -> list[str]:
     ]
 
 
+def _ways(question: PlanQuestion, service: str, name: str) -> list[PreparedPair]:
+    """All ways for a node type to serve a service, those too with which it meets no SLA yet."""
+    prepared = question.prepared[service, name]
+    tried = question.tried.get((service, name), ())
+    return [with_count_of(prepared, each.num_shards) for each in tried] or [prepared]
+
+
 def _relief(question: PlanQuestion, demand_qps: FloatArray, row: int, *, extrapolate: bool) -> Relief:
     service = question.services[row].name
     limit_ms = question.slas[service].latency_s / MS
@@ -77,18 +84,20 @@ def with_latency(
     """The same with another latency in the SLA of a service, and the capacities that it has then."""
     said = question.asked["services"][service]
     tune = bool(said.get("tune", True))
-    prepared = {
-        (service, name): _promising(question.prepared[service, name], latency_ms)
+    prepared = [
+        ((service, name), _promising(way, latency_ms))
         for name in asked_pairs(question, service)
-    }
+        for way in _ways(question, service, name)
+    ]
     found = capacities_of(
-        [PairAsked(pair, each.loaded, tune) for pair, each in prepared.items()],
-        list(prepared.values()),
+        [PairAsked(pair, each.loaded, tune) for pair, each in prepared],
+        [each for _, each in prepared],
         confidence=question.provision.confidence,
         extrapolate=extrapolate,
     )
     kept = {pair: each for pair, each in question.capacities.items() if pair not in found.prepared}
-    return replace(question, capacities={**kept, **found.found})
+    ways = {pair: each for pair, each in question.ways.items() if pair not in found.prepared}
+    return replace(question, capacities={**kept, **found.found}, ways={**ways, **found.ways})
 
 
 def _promising(pair: PreparedPair, latency_ms: float) -> PreparedPair:

@@ -25,9 +25,10 @@ from perfmodel.planning.plan.answer import (
     per_query,
 )
 from perfmodel.planning.plan.question import PlanQuestion, StockedType
+from perfmodel.planning.plan.sharded import ShardedUnit
 from perfmodel.planning.plan.sla_curves import SlaCurves
 from perfmodel.report.documents import Saved, document, saved
-from perfmodel.units import MS
+from perfmodel.units import GIB, MB, MS
 
 VERSION = 1
 
@@ -99,14 +100,48 @@ class BaselinesDocument(TypedDict):
 
 @document
 class CapacityOfPair(TypedDict):
-    """What one node serves; `low_qps` with the confidence asked for. A pair that does not run says why."""
+    """What one node serves, or a unit of `num_nodes` that serve together; `low_qps` with the confidence asked
+    for. A pair that does not run says why."""
 
     qps: float | None
     low_qps: float | None
     batch_size: int | None
     offload_threshold_items: int | None
     threads: int | None
+    num_nodes: int | None
     source: str
+
+
+@document
+class TriedShardsDocument(TypedDict):
+    """A number of shards that was tried; null where no load meets the SLA, and `why_not`."""
+
+    shards: int
+    num_nodes: int | None
+    qps: float | None
+    low_qps: float | None
+    why_not: str | None
+
+
+@document
+class ShardedUnitDocument(TypedDict):
+    """A service whose tables lie on `shards` nodes (each as often as `replicas`) beside the main one.
+
+    Of requests in the mean, with all cores busy: time for the network (packing, sending, the way there and
+    back), its share of the time that they hold a core, and what is sent. Null: capacity given, or no network.
+    """
+
+    service: str
+    node_type: str
+    num_nodes: int
+    shards: int
+    by: str | None
+    replicas: int | None
+    fullest_gib: float | None
+    network_ms: float | None
+    network_share: float | None
+    request_mb: float | None
+    tried: list[TriedShardsDocument]
 
 
 @document
@@ -297,6 +332,7 @@ class PlanDocument(Saved):
     baselines: BaselinesDocument
     capacity_qps: dict[str, dict[str, CapacityOfPair]]
     capacity_at_sla: dict[str, ServiceAtSlas] | None
+    sharded: list[ShardedUnitDocument]
     checks: list[CheckDocument]
     after_failure: list[AfterFailureDocument]
     recovers: bool | None
@@ -338,6 +374,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         },
         "capacity_qps": _capacities(question),
         "capacity_at_sla": None if result.sla_curves is None else _at_sla(question, result.sla_curves),
+        "sharded": [_sharded(each) for each in result.sharded],
         "checks": [_check(check) for check in result.checks],
         "after_failure": [_after_failure(each) for each in result.after_failure],
         "recovers": result.recovers,
@@ -458,9 +495,36 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
                 "batch_size": None if pair is None else pair.batch_size,
                 "offload_threshold_items": None if pair is None else pair.offload_threshold_items,
                 "threads": None if pair is None else pair.threads,
+                "num_nodes": None if pair is None else pair.num_nodes,
                 "source": f"refused: {refused}" if pair is None else pair.source,
             }
     return found
+
+
+def _sharded(unit: ShardedUnit) -> ShardedUnitDocument:
+    network = unit.network
+    return {
+        "service": unit.service,
+        "node_type": unit.node_type,
+        "num_nodes": unit.capacity.num_nodes,
+        "shards": unit.capacity.num_shards,
+        "by": unit.by,
+        "replicas": unit.replicas,
+        "fullest_gib": None if unit.fullest_bytes is None else unit.fullest_bytes / GIB,
+        "network_ms": None if network is None else network.seconds / MS,
+        "network_share": None if network is None else network.share,
+        "request_mb": None if network is None else network.sent_bytes / MB,
+        "tried": [
+            {
+                "shards": each.num_shards,
+                "num_nodes": None if each.capacity is None else each.capacity.num_nodes,
+                "qps": None if each.capacity is None else each.capacity.qps,
+                "low_qps": None if each.capacity is None else each.capacity.low_qps,
+                "why_not": each.why_not or None,
+            }
+            for each in unit.tried
+        ],
+    }
 
 
 def _at_sla(question: PlanQuestion, curves: SlaCurves) -> dict[str, ServiceAtSlas]:

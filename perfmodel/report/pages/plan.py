@@ -23,7 +23,7 @@ def plan_html(plan: Document) -> str:
     blocks: list[Block] = [Prose(answer(plan), is_answer=True)]
     script = ""
     if plan["static"] is not None:
-        blocks += [Heading("The plan"), _nodes(plan)]
+        blocks += [Heading("The plan"), _nodes(plan), *_sharded(plan)]
         blocks += _hours(plan)
         if (controls := _controls(plan)) is not None:
             blocks += controls[0]
@@ -64,14 +64,69 @@ def answer(plan: Document) -> str:
 
 def _nodes(plan: Document) -> Table:
     rows = [
-        [service, node_type, str(count), number(plan["capacity_qps"][service][node_type]["low_qps"], 4)]
+        [
+            service,
+            node_type,
+            str(count),
+            number(plan["capacity_qps"][service][node_type]["low_qps"], 4),
+            str(unit_nodes(plan, service, node_type)),
+        ]
         for service, counts in plan["static"]["nodes"].items()
         for node_type, count in counts.items()
         if count
     ]
-    rows += [["bought", name, str(count), "–"] for name, count in plan["static"]["bought"].items() if count]
-    heads = ["service", "node type", "nodes", "queries/s a node"]
+    rows += [
+        ["bought", name, str(count), "–", "–"] for name, count in plan["static"]["bought"].items() if count
+    ]
+    heads = ["service", "node type", "nodes", "queries/s a unit", "nodes a unit"]
     return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
+
+
+def unit_nodes(plan: Document, service: str, node_type: str) -> int:
+    """Nodes that serve together; 1 in answers of before there were such."""
+    return int(plan["capacity_qps"][service][node_type].get("num_nodes") or 1)
+
+
+def _sharded(plan: Document) -> list[Block]:
+    """Units of several nodes, and what was tried; nothing where each node serves by itself."""
+    units = plan.get("sharded") or []
+    if not units:
+        return []
+    rows = [
+        [
+            each["service"],
+            each["node_type"],
+            str(each["num_nodes"]),
+            str(each["shards"]),
+            each["by"] or "–",
+            "–" if each["replicas"] is None else str(each["replicas"]),
+            number(each["fullest_gib"]),
+            number(each["network_ms"]),
+            "–" if each["network_share"] is None else f"{number(100 * each['network_share'])} %",
+            number(each["request_mb"]),
+        ]
+        for each in units
+    ]
+    heads = ["service", "node type", "nodes a unit", "shards", "by", "copies", "GiB in the fullest"]
+    heads += ["network ms", "of a request", "MB"]
+    blocks: list[Block] = [
+        Table(heads, rows, caption="Tables on nodes of their own; the network, of a request in the mean")
+    ]
+    tried = [
+        [
+            each["service"],
+            each["node_type"],
+            str(one["shards"]),
+            number(one["low_qps"], 4),
+            one["why_not"] or "–",
+        ]
+        for each in units
+        for one in each["tried"]
+    ]
+    if tried:
+        heads = ["service", "node type", "shards", "queries/s a unit", "why not"]
+        blocks.append(Table(heads, tried, caption="Numbers of shards that were tried"))
+    return blocks
 
 
 def _by_type(hour: Document, node_type: str) -> float:
@@ -199,7 +254,9 @@ def _capacities(plan: Document) -> Table:
     ]
     sure = number(100 * plan["provision"]["confidence"])
     heads = ["service", "node type", "queries/s", f"with {sure} %", "batch", "threshold", "source"]
-    return Table(heads, rows, caption="What one node carries, by the central estimate and with confidence")
+    return Table(
+        heads, rows, caption="What one node (or unit) carries, by the central estimate and with confidence"
+    )
 
 
 def _checks(plan: Document) -> Table:
@@ -228,7 +285,10 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
     services = [
         {
             "name": service,
-            "mix": {kind: count for kind, count in counts.items() if count},
+            "mix": {
+                kind: count // unit_nodes(plan, service, kind) for kind, count in counts.items() if count
+            },
+            "unit": {kind: unit_nodes(plan, service, kind) for kind in plan["capacity_qps"][service]},
             "low_qps": {kind: pair["low_qps"] for kind, pair in plan["capacity_qps"][service].items()},
             "sla": _curve(curves[service]),
             "peak_qps": max(hour["planned_qps"][service] for hour in plan["hours"]),
