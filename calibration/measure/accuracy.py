@@ -26,10 +26,11 @@ from calibration.measure.visits import allocate_pool
 from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
-from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_seconds, pass_seconds
+from calibration.runtime.timing import Clock, call_seconds, fresh_inputs, kernel_seconds, pass_seconds
 from perfmodel.cli.options import whole_numbers
 from perfmodel.costmodel.kernels import surface_key
-from perfmodel.costmodel.service_time import batch_time
+from perfmodel.costmodel.service_time import BatchTime, batch_time
+from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
@@ -73,9 +74,16 @@ class ModelTimes:
 
 
 def measure_model(
-    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None
+    model: RecModel,
+    batches: Sequence[int],
+    rounds: int,
+    served: Served | None = None,
+    clock: Clock = time.thread_time_ns,
 ) -> ModelTimes:
-    """Run a model at each batch size, round by round, in this process; as a module, or as a list of calls."""
+    """Run a model at each batch size, round by round, in this process; as a module, or as a list of calls.
+
+    The clock is that of the thread, which no neighbour stops, unless another is given.
+    """
     if served is None:
         programme = build_programme(model)
     else:
@@ -88,11 +96,13 @@ def measure_model(
         for index, batch_size in enumerate(batches):
             lifetimes_s.append(l3_lifetime_s(pool))
             inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, number)))
-            once = float(pass_seconds(programme, inputs, 3)[-1])
+            once = float(pass_seconds(programme, inputs, 3, clock)[-1])
             pass_seconds(programme, inputs[3:] or inputs, int(np.clip(_WARM_S / once, 1, 20)))
             repeats = int(np.clip(_TIMED_S / once, _FEWEST, _MOST))
-            whole[number, index] = np.median(pass_seconds(programme, inputs[len(inputs) // 3 :], repeats))
-            calls = call_seconds(programme, inputs[len(inputs) // 2 :], repeats)
+            whole[number, index] = np.median(
+                pass_seconds(programme, inputs[len(inputs) // 3 :], repeats, clock)
+            )
+            calls = call_seconds(programme, inputs[len(inputs) // 2 :], repeats, clock)
             columns.append(np.median(kernel_seconds(programme, calls), axis=0))
         parts.append(np.array(columns).T)
     return ModelTimes(
@@ -117,22 +127,31 @@ def settle(programme: Programme) -> None:
 
 
 def measured_apart(
-    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None
+    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None, threads: int = 1
 ) -> ModelTimes:
-    """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model."""
-    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds, served)
+    """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model.
+
+    Several threads are timed by the wall clock: one that waits for another spends processor time too.
+    """
+    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds, served, threads)
 
 
 def _set_up_and_measure(
-    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None
+    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None, threads: int
 ) -> ModelTimes:
-    apply_settings() if served is None else served.apply_settings()
-    return measure_model(model, batches, rounds, served)
+    apply_settings(threads=threads) if served is None else served.apply_settings(threads=threads)
+    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    return measure_model(model, batches, rounds, served, clock)
 
 
-def comparison(times: ModelTimes, device: Device) -> dict[str, Any]:
-    """Predicted and measured latency of a model, whole and by kind of call."""
-    predicted = batch_time(times.model, device, np.array(times.batches, float))
+def comparison(times: ModelTimes, device: Device, threads: int = 1) -> dict[str, Any]:
+    """Predicted and measured latency of a model on so many threads, whole and by kind of call."""
+
+    def expected(there: Device) -> BatchTime:
+        alone = batch_time(times.model, there, np.array(times.batches, float))
+        return with_threads(alone, there.thread_scaling, threads)
+
+    predicted = expected(device)
     measured_s = np.median(times.seconds, axis=0)
     kinds: dict[str, list[float]] = {}
     for timed, seconds in zip(predicted.kernels, times.by_kernel, strict=True):
@@ -142,9 +161,7 @@ def comparison(times: ModelTimes, device: Device) -> dict[str, Any]:
             sums[0] += float(np.mean(timed.seconds * share))
             sums[1] += float(np.mean(seconds * share))
     errors = 100.0 * (predicted.seconds / measured_s - 1.0)
-    now = batch_time(
-        times.model, device.with_l3_lifetime(times.l3_lifetime_s), np.array(times.batches, float)
-    )
+    now = expected(device.with_l3_lifetime(times.l3_lifetime_s))
     return {
         "model": times.model.name,
         "l3_lifetime_ms": times.l3_lifetime_s / MS if isfinite(times.l3_lifetime_s) else None,
@@ -222,6 +239,7 @@ def main() -> None:
     parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
+    parser.add_argument("--threads", type=int, default=1, help="of a worker; the profile says how they scale")
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
@@ -231,13 +249,17 @@ def main() -> None:
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
     # A slip is told before minutes of measuring.
     devices = [find_device(_with_stack(given.profile, given.stack), model) for model in models]
+    if given.threads > 1 and (unknown := [each.name for each in devices if not each.thread_scaling]):
+        raise InputError(
+            f"--threads: the profile {unknown[0]} does not know how threads scale; calibrate anew"
+        )
     served = SERVED.get(given.stack)
     kept = kept_models(given.measured, ("batch_size", "measured_ms", "rounds_ms")) if given.measured else {}
     compared = []
     for model, device in zip(models, devices, strict=True):
         try:
             if given.measured is None:
-                compared.append(comparison(measured_apart(model, batches, given.rounds, served), device))
+                compared.append(_measured(model, device, batches, served, given))
             elif model.name in kept:
                 compared.append(compared_again(model, kept[model.name], device))
             else:
@@ -252,6 +274,13 @@ def main() -> None:
     print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
     if given.json:
         write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
+
+
+def _measured(
+    model: RecModel, device: Device, batches: Sequence[int], served: Served | None, given: argparse.Namespace
+) -> dict[str, Any]:
+    times = measured_apart(model, batches, given.rounds, served, given.threads)
+    return comparison(times, device, given.threads)
 
 
 def _with_stack(profile: str, stack: str | None) -> str:

@@ -29,6 +29,7 @@ from calibration.measure.profile import (
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS
 from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
+from calibration.measure.threaded import threaded_ratios
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
@@ -50,6 +51,8 @@ _CO_LOCATED = 0.12
 """Share of the time for contention."""
 _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
+_THREADS = 0.05
+"""Share of the time for threads in a worker."""
 _SERVED = 0.25
 """Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
@@ -136,13 +139,15 @@ class Calibration:
         counts = [count for count in (2, 4, 8, 16, 32, 64, 128) if count < cores] + [cores] * (cores > 1)
         self.shared = SharedReads(counts)
         contention_s = self.budget_s * _CO_LOCATED if counts else 0.0
-        served_s = self.budget_s * _SERVED
-        alone_s = self.budget_s - contention_s - served_s
+        threads_s = self.budget_s * _THREADS if counts else 0.0
+        alone_s = self.budget_s * (1.0 - _SERVED) - contention_s - threads_s
         self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
         self._visit_again(pool, until_s=alone_s)
         for number, count in enumerate(counts):
             until_s = alone_s + contention_s * (number + 1) / len(counts)
             self._measure_neighbours(pool, count, until_s)
+        for count in counts:
+            self._measure_threads(pool, count, threads_s / len(counts))
         self._visit_served(until_s=self.budget_s)
 
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
@@ -180,6 +185,11 @@ class Calibration:
         ratios = co_located_slowdowns(pool, left_s, workers)
         for family, ratio in ratios.items():
             self.records.facts[f"co_located.{family}.{workers}"] = ratio
+
+    def _measure_threads(self, pool: Pool, threads: int, duration_s: float) -> None:
+        self.progress(f"{threads} threads", self._spent_s())
+        for family, ratio in threaded_ratios(pool, duration_s, threads).items():
+            self.records.facts[f"threads.{family}.{threads}"] = ratio
 
     def _visit(self, number: int, phase: str, seed: int, pool: Pool) -> None:
         if time.monotonic() - self.probed_s > _PROBED_EVERY_S:
@@ -301,6 +311,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
             surfaces=fitted.surfaces,
             calls=fitted.calls,
             co_located=_co_located(facts),
+            threaded=_by_family(facts, "threads"),
             facts=facts,
             served=module_costs(records.visits),
             raw=raw,
@@ -324,14 +335,20 @@ def _co_located(facts: Mapping[str, float]) -> dict[str, dict[int, float]]:
 
     What is measured the other way round is noise: then neighbouring counts share their mean.
     """
-    found: dict[str, dict[int, float]] = {}
-    for key, ratio in facts.items():
-        word, _, rest = key.partition(".")
-        if word == "co_located":
-            family, _, count = rest.rpartition(".")
-            found.setdefault(family, {})[int(count)] = max(1.0, ratio)
+    found = _by_family(facts, "co_located")
     for family, by_count in found.items():
         counts = sorted(by_count)
-        rising = isotonic_regression([by_count[count] for count in counts]).x
+        rising = isotonic_regression([max(1.0, by_count[count]) for count in counts]).x
         found[family] = {count: round(float(ratio), 4) for count, ratio in zip(counts, rising, strict=True)}
+    return found
+
+
+def _by_family(facts: Mapping[str, float], word: str) -> dict[str, dict[int, float]]:
+    """Facts named `word.family.count`, by family and count."""
+    found: dict[str, dict[int, float]] = {}
+    for key, ratio in facts.items():
+        first, _, rest = key.partition(".")
+        if first == word:
+            family, _, count = rest.rpartition(".")
+            found.setdefault(family, {})[int(count)] = ratio
     return found

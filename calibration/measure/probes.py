@@ -104,7 +104,7 @@ def co_located_slowdowns(pool: Pool, duration_s: float, workers: int) -> dict[st
             families = [kernel.family for kernel in lower(sequence_of(seed, pool))]
             for one, other in zip(alone, beside, strict=True):
                 _add_ratios(ratios, families, one, other)
-    return {family: _weighted_median(pairs) for family, pairs in ratios.items()}
+    return {family: weighted_median(pairs) for family, pairs in ratios.items()}
 
 
 def _add_ratios(
@@ -115,7 +115,7 @@ def _add_ratios(
             ratios[family].append((after / before, before))
 
 
-def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+def weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
     """The ratio below which half of the time lies."""
     ratios, weights = np.array(sorted(pairs)).T
     return float(ratios[np.searchsorted(np.cumsum(weights), 0.5 * weights.sum())])

@@ -8,6 +8,7 @@ from math import inf, isfinite
 from typing import Any
 
 from calibration.measure.served import ModuleCosts
+from calibration.measure.threaded import parallel_fraction
 from calibration.runtime.modules import SERVED
 from perfmodel.costmodel.places import LEAST_LINES, ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
@@ -39,6 +40,7 @@ def profile_values(
     co_located: Mapping[str, Mapping[int, float]],
     facts: Mapping[str, float],
     raw: str,
+    threaded: Mapping[str, Mapping[int, float]] | None = None,
     served: Mapping[str, ModuleCosts] | None = None,
 ) -> dict[str, Any]:
     """Plain values of the profile file.
@@ -57,6 +59,8 @@ def profile_values(
         Measured once: `bandwidth_bytes_per_s`, and `idle_w` and `busy_w` where energy can be read.
     raw : str
         Name of the file with the raw measurements.
+    threaded : mapping, optional
+        Kernel family to its time on several threads over that on one, by their number. [1]
     served : mapping, optional
         What ways to serve modules take more, by their names.
     """
@@ -83,6 +87,7 @@ def profile_values(
                     surface_section(call, surface, calls=calls[call], source=source)
                     for call, surface in surfaces.items()
                 ],
+                **({"thread_scaling": _thread_scaling(threaded, source)} if threaded else {}),
                 **(
                     {"served": {way: _served(way, costs, source) for way, costs in served.items()}}
                     if served
@@ -90,6 +95,21 @@ def profile_values(
                 ),
             }
         },
+    }
+
+
+def _thread_scaling(by_family: Mapping[str, Mapping[int, float]], source: str) -> dict[str, Any]:
+    """Shares, with the times behind them: threads may only have stood in the way."""
+
+    def times(ratios: Mapping[int, float]) -> str:
+        return ", ".join(f"{ratio:.3g} on {threads}" for threads, ratio in sorted(ratios.items()))
+
+    return {
+        family: _entry(
+            _rounded(parallel_fraction(ratios)),
+            f"{source}; calls by the wall clock over those on one thread: {times(ratios)}",
+        )
+        for family, ratios in by_family.items()
     }
 
 

@@ -35,8 +35,8 @@ _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
     _PROBE: (0.0, _LONGEST_S, float),
 }
 """What a column may hold: least and greatest value, and how it is read."""
-_BY_WORKERS = ("co_located.", "alone.", "shared.")
-"""Facts whose names end with a number of workers."""
+_BY_WORKERS = ("co_located.", "alone.", "shared.", "threads.")
+"""Facts whose names end with a number: of workers, or of threads in one."""
 _MODEL = "# model "
 """Begins a line with a model that was given to be measured."""
 _QUOTED = 40

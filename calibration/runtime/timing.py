@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from calibration.runtime.programme import Inputs, Programme
 
 Floats = npt.NDArray[np.float64]
+Clock = Callable[[], int]
+"""Reads a time. [ns]"""
 
 _RENEWED_BYTES = 160e6
 """Rows that different inputs touch before any of them returns: more than a last-level cache holds."""
@@ -29,28 +32,31 @@ def fresh_inputs(programme: Programme, batch_size: int, rng: np.random.Generator
     return programme.many_inputs(batch_size, int(np.clip(np.ceil(wanted), 2, _MOST_INPUTS)), rng)
 
 
-def clock_overhead_s() -> float:
-    """What reading the thread's clock adds to an interval. [s]"""
-    readings = np.array([time.thread_time_ns() for _ in range(2000)])
+def clock_overhead_s(clock: Clock = time.thread_time_ns) -> float:
+    """What reading a clock adds to an interval. [s]"""
+    readings = np.array([clock() for _ in range(2000)])
     return float(np.median(np.diff(readings))) * 1e-9
 
 
-def pass_seconds(programme: Programme, inputs: list[Inputs], repeats: int) -> Floats:
-    """Thread-CPU time of whole passes, going round the inputs. [s]"""
+def pass_seconds(
+    programme: Programme, inputs: list[Inputs], repeats: int, clock: Clock = time.thread_time_ns
+) -> Floats:
+    """Time of whole passes, going round the inputs; of the thread, unless another clock is given. [s]"""
     seconds = np.empty(repeats)
     for index in range(repeats):
         given = inputs[index % len(inputs)]
-        start = time.thread_time_ns()
+        start = clock()
         programme.run(given)
-        seconds[index] = time.thread_time_ns() - start
+        seconds[index] = clock() - start
     return seconds * 1e-9
 
 
-def call_seconds(programme: Programme, inputs: list[Inputs], repeats: int) -> Floats:
-    """Thread-CPU time of each call of each pass, `(repeats, calls)`; the clock's own time taken off. [s]"""
+def call_seconds(
+    programme: Programme, inputs: list[Inputs], repeats: int, clock: Clock = time.thread_time_ns
+) -> Floats:
+    """Time of each call of each pass, `(repeats, calls)`, as of `pass_seconds`, less the clock's own. [s]"""
     calls = programme.calls
     stamps = np.empty((repeats, len(calls) + 1))
-    clock = time.thread_time_ns
     with programme.mode():
         for index in range(repeats):
             slots = programme.slots(inputs[index % len(inputs)])
@@ -61,7 +67,7 @@ def call_seconds(programme: Programme, inputs: list[Inputs], repeats: int) -> Fl
                     slots[slot] = None
                 row.append(clock())
             stamps[index] = row
-    return np.diff(stamps, axis=1) * 1e-9 - clock_overhead_s()
+    return np.diff(stamps, axis=1) * 1e-9 - clock_overhead_s(clock)
 
 
 def kernel_seconds(programme: Programme, by_call: Floats) -> Floats:

@@ -30,6 +30,7 @@ Positive = Sourced[bounds.Positive]
 NonNegative = Sourced[bounds.NonNegative]
 Cores = Sourced[bounds.Cores]
 Fraction = Sourced[bounds.Fraction]
+Share = Sourced[Annotated[float, Field(ge=0, le=1)]]
 Slowdown = Sourced[bounds.Slowdown]
 
 NOTHING = NonNegative(value=0.0, source="assumed: not told apart from the rest of its power")
@@ -269,7 +270,7 @@ class StackSection(Frozen):
     batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative
     relative_error_of_fitted_models: NonNegative | None = None
-    error_correlation: Sourced[Annotated[float, Field(ge=0, le=1)]] | None = None
+    error_correlation: Share | None = None
     fitted_models: tuple[str, ...] = ()
     fitted_kinds: tuple[Family, ...] | None = None
     fitted_values: str | None = None
@@ -277,7 +278,7 @@ class StackSection(Frozen):
     spread_between_passes: NonNegative | None = None
     costs: CostSection
     measured: tuple[Curve, ...] = ()
-    thread_scaling: dict[Family, Fraction] = Field(default_factory=dict)
+    thread_scaling: dict[Family, Share] = Field(default_factory=dict)
     surfaces: tuple[SurfaceSection, ...] = ()
     co_located: dict[Family, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None

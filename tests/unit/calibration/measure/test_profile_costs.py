@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from calibration.fingerprint import fingerprint
 from calibration.measure.calibration import _co_located
 from calibration.measure.profile import _bandwidth_source, multiply_add_seconds, profile_values
 from perfmodel.domain.surface import Surface, law_names
+from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.units import NS
 
 LAWS_NS = {
@@ -130,3 +133,25 @@ def test_a_bandwidth_that_no_workers_reached_is_assumed() -> None:
     found = _bandwidth_source(676.0, read, source)
     assert found.startswith("assumed: 16 workers read at most 128 GB/s together (here.measured.csv)")
     assert _bandwidth_source(38.0, {}, source) == source  # one worker, whose own reads these are
+
+
+def test_threads_are_stated_as_shares_with_the_times_behind_them() -> None:
+    values = profile_values(
+        name="made",
+        taken=fingerprint(),
+        surfaces={"fc": surface("fc")},
+        calls={"fc": 12},
+        co_located={},
+        facts=FACTS,
+        raw="raw.csv",
+        threaded={"fc": {2: 0.6}, "concat": {2: 3.0}},
+    )
+    stated = values["stacks"]["pytorch"]["thread_scaling"]
+    assert stated["fc"]["value"] == pytest.approx(0.8)
+    assert stated["concat"]["value"] == 0.0
+    assert stated["concat"]["source"].endswith("over those on one thread: 3 on 2")
+    section = ProfileFile.model_validate_json(json.dumps(values)).stacks["pytorch"]
+    assert {family: entry.value for family, entry in section.thread_scaling.items()} == {
+        "fc": pytest.approx(0.8),
+        "concat": 0.0,
+    }

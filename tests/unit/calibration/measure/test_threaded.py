@@ -1,0 +1,36 @@
+"""Threads in a worker: what they share out of each kind of call is found again."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+from calibration.measure.threaded import parallel_fraction, threaded_ratios
+from calibration.measure.visits import allocate_pool
+from perfmodel.costmodel.threads import thread_factor
+
+
+@pytest.mark.parametrize("share", [0.0, 0.35, 0.9, 1.0])
+def test_what_is_shared_out_is_found_again(share: float) -> None:
+    ratios = {threads: thread_factor(share, threads) for threads in (2, 4, 8)}
+    assert parallel_fraction(ratios) == pytest.approx(share)
+
+
+def test_a_kind_that_threads_slow_down_shares_out_nothing() -> None:
+    assert parallel_fraction({2: 1.4}) == 0.0
+    assert parallel_fraction({2: 0.3}) == 1.0  # faster than shared out: as cold as the measurement was
+
+
+def test_ratios_lie_between_those_of_few_and_many_threads() -> None:
+    by_hand = parallel_fraction({2: 0.75, 4: 0.75})
+    assert parallel_fraction({4: 0.75}) < by_hand < parallel_fraction({2: 0.75}) == 0.5
+    # least squares: (0.25 x 0.5 + 0.25 x 0.75) / (0.5² + 0.75²)
+    assert by_hand == pytest.approx(0.3125 / 0.8125)
+
+
+@pytest.mark.slow
+def test_two_threads_are_timed_beside_one() -> None:
+    ratios = threaded_ratios(allocate_pool(2e8), 6.0, 2)
+    assert "fc" in ratios
+    assert all(ratio > 0.2 for ratio in ratios.values())
