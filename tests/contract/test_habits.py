@@ -27,19 +27,11 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def completed(line: str, shell: str = "bash") -> list[str]:
-    """What a shell offers at the end of a line."""
+def asked_by(shell: str, line: str) -> dict[str, str]:
+    """What a shell sets to be offered something at the end of a line."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     asked = words if shell == "bash" else {"_TYPER_COMPLETE_ARGS": line}
-    done = subprocess.run(
-        [sys.executable, "-m", "perfmodel.cli.main"],
-        env={**os.environ, **asked, "_PERFPLAN_COMPLETE": f"complete_{shell}", "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.stdout.split("\n")
+    return {**asked, "_PERFPLAN_COMPLETE": f"complete_{shell}"}
 
 
 def test_a_scenario_may_stand_where_people_write_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,30 +78,38 @@ def test_every_help_has_examples_and_a_short_form(name: str, capsys: pytest.Capt
     ],
 )
 def test_a_tab_offers_commands_files_and_keys(
-    line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+    line: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(CHECKOUT)
-    found = completed(line)
+    for name, value in asked_by("bash", line).items():
+        monkeypatch.setenv(name, value)
+    main([])
+    found = capsys.readouterr().out.split("\n")
     assert [each for each in found if not each.endswith("/")][: len(offered)] == offered
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_offered_the_same(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
-    assert any("rm3_skylake_bursty" in each for each in completed("perfplan predict rm3_sky", shell))
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_is_offered_the_same(shell: str) -> None:
+    """As it asks: a process of its own without arguments."""
+    asked = {**asked_by(shell, "perfplan predict rm3_sky"), "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        [sys.executable, "-m", "perfmodel.cli.main"],
+        env={**os.environ, **asked, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "rm3_skylake_bursty" in done.stdout
 
 
 @pytest.mark.parametrize("instruction", ["bash_source", "source_bash", "zsh_source", "fish_source"])
-def test_a_shell_gets_its_script_in_either_order_of_the_words(instruction: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from perfmodel.cli.main import main; sys.exit(main())"],
-        env={**os.environ, "_PERFPLAN_COMPLETE": instruction, "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert "_PERFPLAN_COMPLETE=complete_" in done.stdout
+def test_a_shell_gets_its_script_in_either_order_of_the_words(
+    instruction: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_PERFPLAN_COMPLETE", instruction)
+    assert main([]) == 0
+    assert "_PERFPLAN_COMPLETE=complete_" in capsys.readouterr().out
 
 
 def test_more_traffic_is_a_factor_or_a_product(capsys: pytest.CaptureFixture[str]) -> None:
