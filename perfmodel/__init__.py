@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from perfmodel.library.explain import Explanation, explain
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.mlperf import MlperfAnswer, mlperf
     from perfmodel.library.observe import Observation, observe
     from perfmodel.library.plan import PlanAnswer, plan
     from perfmodel.library.predict import Prediction, predict
@@ -54,6 +55,7 @@ __all__ = [
     "LatencyTable",
     "LatencyTables",
     "LoadedScenario",
+    "MlperfAnswer",
     "Note",
     "Observation",
     "PerfplanError",
@@ -73,6 +75,7 @@ __all__ = [
     "fleet",
     "latency",
     "load_scenario",
+    "mlperf",
     "models",
     "observe",
     "plan",
@@ -99,6 +102,8 @@ _HOMES = {
     "LatencyTable": "library.latency",
     "LatencyTables": "library.latency",
     "latency": "library.latency",
+    "MlperfAnswer": "library.mlperf",
+    "mlperf": "library.mlperf",
     "PlanAnswer": "library.plan",
     "plan": "library.plan",
     "Prediction": "library.predict",

@@ -26,6 +26,10 @@ from calibration.reproduce.mlperf_serving import (
 from calibration.reproduce.scope import Progress, silent
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.mlperf.computation import mlperf
+from perfmodel.planning.mlperf.target import mlperf_target
+from perfmodel.planning.prepare import prepare
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.policies import SplitAndOffload
@@ -55,6 +59,8 @@ STALL_BEGINS_S, AROUND_S = 1.0, 8.0
 STEP_QUERIES = 300_000
 """Behind each figure with a part left out."""
 
+DATASHEET = "granite-rapids-6787p"
+OTHER_SOFTWARE = "the profile's software is eager PyTorch in fp32, the submissions run kernels that Intel wrote for this benchmark"
 VIRTUAL = "a virtual machine: its hypervisor is in no part of the model"
 NO_STALL = "nothing stands still in the model"
 
@@ -94,6 +100,7 @@ def reproduce_mlperf(num_queries: int, progress: Progress = silent) -> Reproduct
             steps,
             _tails(servers, found),
             _rates(servers),
+            _datasheet(bare),
         ),
         simulated_queries=num_queries * len(servers),
     )
@@ -280,6 +287,45 @@ def _rates(servers: Sequence[AuditedServer]) -> Section:
         ),
         rows=tuple(rows),
     )
+
+
+def _datasheet(bare: Sequence[AuditedServer]) -> Section:
+    """Offline from a data sheet alone, beside what was audited."""
+    rows = [
+        Compared(
+            case=server.label,
+            quantity="Offline throughput [samples/s]",
+            predicted=_datasheet_offline_qps(server),
+            published=server.offline_qps,
+            setting=f"{DATASHEET}, {server.cores} cores, one query a core",
+            cause=OTHER_SOFTWARE,
+        )
+        for server in bare
+    ]
+    return Section(
+        title="From the data sheet alone",
+        prose=(
+            f"`perfplan mlperf --loadgen-scenario offline` on the profile {DATASHEET}, which "
+            "stands on a data sheet and on the software of another calibrated machine. What it misses is software."
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _datasheet_offline_qps(server: AuditedServer) -> float | None:
+    """What the data sheet's profile serves where all samples are there at once. [samples/s]"""
+    scenario = {
+        "model": "dlrm-v2",
+        "node": {"cpu": DATASHEET, "cores": server.cores},
+        "traffic": {
+            "arrivals": {"process": "poisson", "rate_qps": server.scheduled_qps},
+            "query_sizes": {"distribution": "mlperf-dlrm"},
+        },
+        "policy": {"name": "split", "batch_size": sizes().max_items},
+        "sla": {"percentile": 0.99, "latency_ms": LATENCY_LIMIT_S / MS},
+    }
+    question = prepare(load_scenario(scenario))
+    return mlperf(question, mlperf_target(question, "Offline")).largest_valid_qps
 
 
 def largest_rate_qps(server: AuditedServer) -> float | None:

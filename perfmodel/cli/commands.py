@@ -133,6 +133,12 @@ def _explain() -> Command:
     return explain
 
 
+def _mlperf() -> Command:
+    from perfmodel.cli.mlperf import mlperf
+
+    return mlperf
+
+
 def _calibration(module: str, function: str) -> Callable[[], Command]:
     """Load a command that measures or runs models: it lives outside the library, by name only."""
 
@@ -223,6 +229,14 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Say what binds a node, how far the cliff is, and what single changes would bring.",
         _explain,
         ("perfplan explain rm3_skylake",),
+    ),
+    "mlperf": LazyCommand(
+        "Say whether MLPerf's LoadGen would call a run VALID, and which rate is the largest.",
+        _mlperf,
+        (
+            "perfplan mlperf mlperf_dlrm_v2_skylake --target-qps 40",
+            "perfplan mlperf mlperf_dlrm_v2_skylake --loadgen-scenario offline --conf user.conf",
+        ),
     ),
     "diff": LazyCommand(
         "Compare two scenarios on the same random numbers, two fleets, or two saved answers.",

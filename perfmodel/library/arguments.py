@@ -79,6 +79,14 @@ class SweepArguments(Frozen):
     jobs: Count | None
 
 
+class MlperfArguments(Frozen):
+    """Of `mlperf`, beside the scenario and LoadGen's files."""
+
+    target_qps: Rate | None
+    loadgen_scenario: Literal["Server", "Offline"]
+    benchmark: Annotated[str, Field(min_length=1)] | None
+
+
 class LatencyArguments(Frozen):
     """Of `latency`, beside the model."""
 

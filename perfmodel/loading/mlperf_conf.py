@@ -60,7 +60,42 @@ class LoadGenTarget:
         return max(self.min_queries, round(rate_qps * self.min_duration_s))
 
 
-def read_target(paths: Sequence[Path], model: str, scenario: LoadGenScenario) -> LoadGenTarget:
+BUILT_IN: Mapping[str, float] = {
+    "*.Server.target_latency": 10.0,
+    "*.Server.target_latency_percentile": 99.0,
+    "*.Server.min_duration": 600_000.0,
+    "dlrm.Server.target_latency": 60.0,
+    "dlrm-v2.Server.target_latency": 60.0,
+    "dlrm-v3.Server.target_latency": 80.0,
+    "*.Offline.target_latency_percentile": 90.0,
+    "*.Offline.min_duration": 600_000.0,
+    "dlrm-v2.Offline.min_query_count": 24_576.0,
+}
+"""What LoadGen brings itself and reads before any file, of recommendation: mlcommons/inference at b66003e,
+loadgen/mlperf.conf. Times in ms."""
+BENCHMARKS = ("dlrm", "dlrm-v2", "dlrm-v3")
+"""Benchmarks of recommendation, by their names in these files."""
+ACCURACIES = ("-99", "-99.9")
+"""Submissions name a benchmark with its accuracy target, `dlrm-v2-99.9`; LoadGen's files do not."""
+
+
+def benchmark_of(name: str) -> str:
+    """The name of a benchmark in LoadGen's files.
+
+    Examples
+    --------
+    >>> benchmark_of("dlrm-v2-99.9"), benchmark_of("dlrm-v3"), benchmark_of("bst")
+    ('dlrm-v2', 'dlrm-v3', 'bst')
+    """
+    for known in BENCHMARKS:
+        if name in (known, *(known + accuracy for accuracy in ACCURACIES)):
+            return known
+    return name
+
+
+def read_target(
+    paths: Sequence[Path], model: str, scenario: LoadGenScenario, *, built_in: bool = False
+) -> LoadGenTarget:
     """Read what LoadGen asks of a model; a later file goes before an earlier one.
 
     Within a file `model.Scenario.key` goes before `*.Scenario.key`, that before `model.*.key`, and `*.*.key`
@@ -74,6 +109,9 @@ def read_target(paths: Sequence[Path], model: str, scenario: LoadGenScenario) ->
         As the files call it: `dlrm-v2`.
     scenario : {"Server", "Offline"}
         Other scenarios have no arrivals of their own.
+    built_in : bool
+        Whether `BUILT_IN` comes before the files, as in LoadGen itself; a model that neither it nor a file
+        names is refused then.
 
     Raises
     ------
@@ -81,6 +119,13 @@ def read_target(paths: Sequence[Path], model: str, scenario: LoadGenScenario) ->
         At the first line that cannot be read, or the value that cannot be used, `file:line:column: …`.
     """
     files = [_read(path) for path in paths]
+    if built_in:
+        if model not in BENCHMARKS and not any(key.startswith(f"{model}.") for file in files for key in file):
+            known = ", ".join(BENCHMARKS)
+            raise InputError(
+                f"benchmark: expected {known}, or one that a --conf file names, got {quoted(model)}"
+            )
+        files.insert(0, {key: _Written(value, f"mlperf.conf: {key}") for key, value in BUILT_IN.items()})
 
     def find(key: str) -> _Written | None:
         keys = (f"{model}.{scenario}", f"*.{scenario}", f"{model}.*", "*.*")

@@ -61,6 +61,10 @@ ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
         lambda: perfmodel.sweep(RM3, {"policy.batch_size": [64, 0]}, overrides=QUICK, pareto=["latency"]),
         ["sweep", RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1", *FEW],
     ),
+    "mlperf": (
+        lambda: perfmodel.mlperf("mlperf_dlrm_v2_skylake", 40.0, overrides=QUICK),
+        ["mlperf", "mlperf_dlrm_v2_skylake", "--target-qps", "40", *FEW],
+    ),
     "trace": (lambda: perfmodel.trace(SIZES), ["trace", "show", str(SIZES)]),
 }
 EVERY_QUESTION = pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from perfmodel.report.documents import (
     fleet,
     latency,
     listing,
+    mlperf,
     observe,
     plan,
     predict,
@@ -40,6 +41,7 @@ KINDS: Mapping[str, Kind] = {
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
     "observe": Kind(observe.ObserveDocument, observe.VERSION, "perfplan observe"),
     "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
+    "mlperf": Kind(mlperf.MlperfDocument, mlperf.VERSION, "perfplan mlperf"),
     "diff": Kind(diff.DiffDocument, diff.VERSION, "perfplan diff"),
     "explain": Kind(explain.ExplainDocument, explain.VERSION, "perfplan explain"),
     "list": Kind(listing.ListDocument, listing.VERSION, "perfplan list"),
@@ -54,7 +56,7 @@ def document_schema(of: str) -> dict[str, Any]:
     ----------
     of : str
         "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "observe",
-        "trace", "diff", "explain" or "list".
+        "trace", "mlperf", "diff", "explain" or "list".
 
     Raises
     ------

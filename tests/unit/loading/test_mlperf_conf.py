@@ -62,3 +62,17 @@ def test_what_no_file_says_is_loadgens_own(tmp_path: Path) -> None:
 def test_mistakes_are_told_at_their_place(tmp_path: Path, line: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read_target(files(tmp_path, f"{line}\n"), "dlrm-v2", "Server")
+
+
+@pytest.mark.parametrize(("model", "latency_s"), [("dlrm", 0.06), ("dlrm-v2", 0.06), ("dlrm-v3", 0.08)])
+def test_loadgen_brings_the_limits_of_recommendation_itself(model: str, latency_s: float) -> None:
+    found = read_target([], model, "Server", built_in=True)
+    assert (found.latency_s, found.percentile, found.min_duration_s) == (latency_s, 0.99, 600.0)
+    assert (found.target_qps, found.min_queries) == (None, 100)
+
+
+def test_a_benchmark_that_nothing_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="benchmark: expected dlrm, dlrm-v2, dlrm-v3, or one that"):
+        read_target(files(tmp_path, ""), "mine", "Server", built_in=True)
+    named = read_target(files(tmp_path, "mine.Server.target_latency = 7\n"), "mine", "Server", built_in=True)
+    assert named.latency_s == 0.007

@@ -1,0 +1,1 @@
+"""Would LoadGen call a run of this node VALID? MLPerf inference's Server and Offline scenarios."""
