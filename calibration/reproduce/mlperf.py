@@ -60,7 +60,9 @@ STEP_QUERIES = 300_000
 """Behind each figure with a part left out."""
 
 DATASHEET = "granite-rapids-6787p"
-OTHER_SOFTWARE = "the profile's software is eager PyTorch in fp32, the submissions run kernels that Intel wrote for this benchmark"
+OTHER_SOFTWARE = (
+    "the profile's software is eager PyTorch in fp32; the submissions run kernels that Intel wrote for it"
+)
 VIRTUAL = "a virtual machine: its hypervisor is in no part of the model"
 NO_STALL = "nothing stands still in the model"
 
@@ -306,7 +308,8 @@ def _datasheet(bare: Sequence[AuditedServer]) -> Section:
         title="From the data sheet alone",
         prose=(
             f"`perfplan mlperf --loadgen-scenario offline` on the profile {DATASHEET}, which "
-            "stands on a data sheet and on the software of another calibrated machine. What it misses is software."
+            "stands on a data sheet and on the software of another calibrated machine; what it misses is "
+            "software."
         ),
         rows=tuple(rows),
     )
