@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from perfmodel.library.explain import Explanation, explain
     from perfmodel.library.fleet import FleetPrediction, fleet
     from perfmodel.library.latency import LatencyTable, LatencyTables, latency
+    from perfmodel.library.map import DeviceMap, map_devices
     from perfmodel.library.mlperf import MlperfAnswer, mlperf
     from perfmodel.library.observe import Observation, observe
     from perfmodel.library.plan import PlanAnswer, plan
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capacity",
     "DeepRecSys",
+    "DeviceMap",
     "Diff",
     "Explanation",
     "ExtrapolationError",
@@ -75,6 +77,7 @@ __all__ = [
     "fleet",
     "latency",
     "load_scenario",
+    "map_devices",
     "mlperf",
     "models",
     "observe",
@@ -102,6 +105,8 @@ _HOMES = {
     "LatencyTable": "library.latency",
     "LatencyTables": "library.latency",
     "latency": "library.latency",
+    "DeviceMap": "library.map",
+    "map_devices": "library.map",
     "MlperfAnswer": "library.mlperf",
     "mlperf": "library.mlperf",
     "PlanAnswer": "library.plan",

@@ -50,6 +50,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "profile": ("new", "--base", "skylake", "--out", "mine.yaml"),
     "explain": ("ncf_skylake", "--set", *_QUICK),
     "diff": ("ncf_skylake", "ncf_broadwell", "--set", *_QUICK),
+    "map": ("-m", "ncf", "--on", "skylake,broadwell"),
     "mlperf": ("mlperf_dlrm_v2_skylake", "--set", *_QUICK),
     "list": ("models",),
     "schema": ("model",),

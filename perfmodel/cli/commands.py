@@ -133,6 +133,12 @@ def _explain() -> Command:
     return explain
 
 
+def _map() -> Command:
+    from perfmodel.cli.map import map_devices
+
+    return map_devices
+
+
 def _mlperf() -> Command:
     from perfmodel.cli.mlperf import mlperf
 
@@ -229,6 +235,14 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "Say what binds a node, how far the cliff is, and what single changes would bring.",
         _explain,
         ("perfplan explain rm3_skylake",),
+    ),
+    "map": LazyCommand(
+        "Map which device is the fastest, or most efficient, for which model and batch size.",
+        _map,
+        (
+            "perfplan map --models dlrm-rmc1,dlrm-rmc3,wnd --on broadwell,gtx1080ti --batch 1,16,64,256",
+            "perfplan map -m wnd,din --on h200,intel-xeon-emerald-16c --by efficiency --out map.html",
+        ),
     ),
     "mlperf": LazyCommand(
         "Say whether MLPerf's LoadGen would call a run VALID, and which rate is the largest.",

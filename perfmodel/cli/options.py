@@ -168,6 +168,27 @@ def the_scenario(names: Sequence[str] | None, option: str | None, *, otherwise: 
     return given[0] if given else str(otherwise)
 
 
+def names_of(option: str, given: Sequence[str]) -> list[str]:
+    """Names of an option that takes several, separated by commas or by repeating it.
+
+    Raises
+    ------
+    InputError
+        If one is empty.
+
+    Examples
+    --------
+    >>> names_of("--on", ["skylake, broadwell", "haswell"])
+    ['skylake', 'broadwell', 'haswell']
+    """
+    names = [name.strip() for text in given for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option}: expected names separated by commas, got {quoted(','.join(given))}")
+    if len(names) > MOST_NUMBERS:
+        raise InputError(f"{option}: expected at most {MOST_NUMBERS} names, got {len(names)}")
+    return names
+
+
 def whole_numbers(option: str, text: str, *, ascending: bool = False) -> tuple[int, ...]:
     """Read whole numbers from 1 up, separated by commas.
 

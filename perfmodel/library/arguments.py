@@ -87,6 +87,15 @@ class MlperfArguments(Frozen):
     benchmark: Annotated[str, Field(min_length=1)] | None
 
 
+class MapArguments(Frozen):
+    """Of `map_devices`."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    on: Annotated[tuple[str, ...], Field(min_length=2)]
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
+    by: Literal["latency", "efficiency"]
+
+
 class LatencyArguments(Frozen):
     """Of `latency`, beside the model."""
 

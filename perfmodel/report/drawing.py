@@ -123,10 +123,13 @@ class Canvas:
         """Draw a straight line."""
         self.add(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>')
 
-    def rect(self, x: float, y: float, wide: float, high: float, paint: str) -> None:
+    def rect(
+        self, x: float, y: float, wide: float, high: float, paint: str, opacity: float | None = None
+    ) -> None:
         """Fill a rectangle."""
         size = f'width="{max(0.0, wide):.1f}" height="{max(0.0, high):.1f}"'
-        self.add(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{paint}"/>')
+        through = "" if opacity is None else f' fill-opacity="{opacity:.3f}"'
+        self.add(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{paint}"{through}/>')
 
     def path(self, points: Sequence[tuple[float, float]], paint: str, more: str = "") -> None:
         """Join points by lines."""
@@ -339,12 +342,17 @@ def heatmap(
     text: str = "",
     path: Sequence[tuple[int, int]] = (),
     best: tuple[int, int] | None = None,
+    kinds: Mapping[tuple[int, int], str] | None = None,
 ) -> Drawing:
-    """Draw a value over two settings as darker and lighter fields, and a path through them."""
+    """Draw a value over two settings as darker and lighter fields, and a path through them.
+
+    `kinds`: of what kind each field is; every kind has a colour, which a legend names.
+    """
     canvas = Canvas(title, text or f"{title} over {x_label} and {y_label}.")
     left = 14.0 + ROW + CHARACTER * max(map(len, ys), default=1)
     cell_x, cell_y = (WIDTH - left - RIGHT) / max(1, len(xs)), 26.0
-    top = 8.0
+    paints = {kind: colour(index) for index, kind in enumerate(dict.fromkeys((kinds or {}).values()))}
+    top = canvas.legend([(paint, kind) for kind, paint in paints.items()], 0.0) + 8.0
     canvas.height = top + cell_y * len(ys) + BOTTOM
     known = [v for v in values.values() if v is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
@@ -363,8 +371,11 @@ def heatmap(
             part = (
                 0.0 if value is None else 0.08 + 0.5 * ((value - low) / (high - low) if high > low else 1.0)
             )
-            shade = f"rgba(var(--heat), {part:.3f})"
-            canvas.rect(left + cell_x * i, y, cell_x - 1.0, cell_y - 1.0, shade)
+            field_at = (left + cell_x * i, y, cell_x - 1.0, cell_y - 1.0)
+            if kinds is not None and (i, j) in kinds:
+                canvas.rect(*field_at, paints[kinds[i, j]], part)
+            else:
+                canvas.rect(*field_at, f"rgba(var(--heat), {part:.3f})")
             if value is not None and fits and not path:
                 canvas.words(left + cell_x * (i + 0.5), y + cell_y / 2 + 4.0, number(value), anchor="middle")
 
@@ -386,12 +397,13 @@ def heatmap(
         12.0, middle, y_label, anchor="middle", turn=f' transform="rotate(-90 12 {middle:.1f})"'
     ) if len(ys) * cell_y > CHARACTER * len(y_label) else None
     rows = [
-        [ys[j], xs[i], number(values.get((i, j)), 4)]
+        [ys[j], xs[i], number(values.get((i, j)), 4), *([] if kinds is None else [kinds.get((i, j), "")])]
         for j in range(len(ys))
         for i in range(len(xs))
         if (i, j) in values
     ]
-    return canvas.done([y_label, x_label, title], rows)
+    headings = [y_label, x_label, title, *([] if kinds is None else ["of"])]
+    return canvas.done(headings, rows)
 
 
 def _mark_name(mark: str, own: Mapping[str, int]) -> str:

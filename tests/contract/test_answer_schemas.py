@@ -63,6 +63,8 @@ OTHERS: dict[str, tuple[str, int, Sequence[str]]] = {
     "nothing to tune": ("tune", 3, [*RM3, "--batch-sizes", "128", "--set", "sla.latency_ms=0.1"]),
     "one device": ("latency", 0, ["-m", "din", "--on", "broadwell", "--without", "input"]),
     "two devices": ("latency", 0, ["-m", "wnd", "--on", "broadwell", "--on", "skylake", "-b", "16"]),
+    "a map": ("map", 0, ["-m", "dlrm-v2,wnd", "--on", "broadwell,gtx1080ti"]),
+    "a map by efficiency": ("map", 0, ["-m", "wnd", "--on", "broadwell,skylake", "--by", "efficiency"]),
     "a run of LoadGen": ("mlperf", 6, ["mlperf_dlrm_v2_skylake", *FEW, "--target-qps", "40"]),
     "a run that is too short": ("mlperf", 3, ["mlperf_dlrm_v2_skylake", *FEW, "--target-qps", "0.5"]),
     "all samples at once": ("mlperf", 3, ["mlperf_dlrm_v2_skylake", "--loadgen-scenario", "Offline"]),

@@ -18,6 +18,7 @@ from perfmodel.report.documents import (
     fleet,
     latency,
     listing,
+    map,
     mlperf,
     observe,
     plan,
@@ -41,6 +42,7 @@ KINDS: Mapping[str, Kind] = {
     "plan": Kind(plan.PlanDocument, plan.VERSION, "perfplan plan"),
     "observe": Kind(observe.ObserveDocument, observe.VERSION, "perfplan observe"),
     "trace": Kind(trace.TraceDocument, trace.VERSION, "perfplan trace"),
+    "map": Kind(map.MapDocument, map.VERSION, "perfplan map"),
     "mlperf": Kind(mlperf.MlperfDocument, mlperf.VERSION, "perfplan mlperf"),
     "diff": Kind(diff.DiffDocument, diff.VERSION, "perfplan diff"),
     "explain": Kind(explain.ExplainDocument, explain.VERSION, "perfplan explain"),
@@ -56,7 +58,7 @@ def document_schema(of: str) -> dict[str, Any]:
     ----------
     of : str
         "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "observe",
-        "trace", "mlperf", "diff", "explain" or "list".
+        "trace", "map", "mlperf", "diff", "explain" or "list".
 
     Raises
     ------

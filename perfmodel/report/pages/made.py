@@ -24,6 +24,7 @@ from perfmodel.report.pages.diff import diff_html
 from perfmodel.report.pages.explain import explain_html
 from perfmodel.report.pages.fleet import fleet_html
 from perfmodel.report.pages.latency import latency_html
+from perfmodel.report.pages.map import map_html
 from perfmodel.report.pages.node import node_page
 from perfmodel.report.pages.plain import plain_html
 from perfmodel.report.pages.plan import plan_html
@@ -105,6 +106,7 @@ PAGES: Mapping[str, Callable[[Document], str]] = {
     "diff": diff_html,
     "fleet": fleet_html,
     "latency": latency_html,
+    "map": map_html,
     "plan": plan_html,
     "sweep": sweep_html,
     "validate": validate_html,

@@ -1,0 +1,1 @@
+"""Which device is the best for which model and batch size?"""
