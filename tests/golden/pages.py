@@ -27,6 +27,8 @@ CASES: Mapping[str, Callable[[], Any]] = {
     "capacity": lambda: perfmodel.capacity("ncf_skylake", overrides=FEW),
     "tune": lambda: perfmodel.tune("ncf_skylake", overrides=FEW, batch_sizes=[64, 128]),
     "latency": lambda: perfmodel.latency("dlrm-rmc3", on="skylake", batch_sizes=[1, 64]),
+    "map": lambda: perfmodel.map_devices(["dlrm-rmc1", "wnd"], ["broadwell", "gtx1080ti"], [1, 64]),
+    "mlperf": lambda: perfmodel.mlperf("mlperf_dlrm_v2_skylake", 40.0, overrides=FEW),
     "explain": lambda: perfmodel.explain("rm3_skylake", overrides=FEW),
     "diff": lambda: perfmodel.diff("rm3_skylake", "rm3_broadwell", overrides=FEW),
     "sweep": lambda: perfmodel.sweep(
