@@ -26,7 +26,7 @@ def mlperf_page(result: MlperfAnswer) -> RenderableType:
     """LoadGen's result with its probability, the run behind it, and the largest valid rate."""
     question, target = result.question, result.target
     what = f"{target.model}, {target.scenario}, at a target of {number(result.target_qps, 5)} {_unit(result)}"
-    reason = "" if result.reason is None else f": {result.reason}"
+    reason = "" if result.reason is None else f"; {result.reason}"
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -36,7 +36,7 @@ def mlperf_page(result: MlperfAnswer) -> RenderableType:
     return Group(
         node_words(question.node),
         times_of(question),
-        f"{RESULTS[result.result]} {what}{reason}",
+        f"{RESULTS[result.result]}: {what}{reason}",
         f"probability of VALID {probability(result.valid_probability)}",
         *deciding_lines(result.judgement.deciding),
         "",
