@@ -100,6 +100,7 @@ _VARIANTS: tuple[Document, ...] = (
                 "replicas": 2,
                 "network": {"latency_us": 50, "gb_per_s": 12.5, "serialise_us_per_kib": 0.5},
                 "scatter": {"distribution": "lognormal", "relative_std": 0.5},
+                "hot_rows": {"memory_gib": 1, "kept": "lru"},
             },
         }
     },

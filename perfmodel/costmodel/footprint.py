@@ -240,8 +240,8 @@ def tables_in_memory(kernels: Iterable[Kernel]) -> tuple[Counter[Gather], dict[G
 def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
     """Rows of similar popularity together: rows in each bin, and lookups per item of one row in it.
 
-    Derived here: the r-th most popular row is looked up in proportion to r^-s; ranks are cut into 64 bins,
-    equally wide in their logarithm, and a bin's rows take the rate of its geometric middle.
+    Derived here: the r-th most popular row is looked up in proportion to r^-s; ranks, from `first_rank` on,
+    are cut into 64 bins, equally wide in their logarithm; a bin's rows take the rate of its geometric middle.
 
     Parameters
     ----------
@@ -256,7 +256,8 @@ def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
     n = table.num_rows
     if table.zipf_exponent == 0.0:
         return np.array([float(n)]), np.array([table.rows_per_item / n])
-    edges = np.unique(np.floor(np.geomspace(1, n + 1, _ZIPF_BINS)))
+    first = int(table.first_rank)
+    edges = np.unique(np.floor(np.geomspace(first, first + n, _ZIPF_BINS)))
     rows = np.diff(edges)
     middle = np.sqrt(edges[:-1] * (edges[1:] - 1).clip(min=1))
     weight = middle**-table.zipf_exponent

@@ -71,7 +71,9 @@ class Product:
 class Gather:
     """Lookups in one table: `rows_per_item` rows of `row_bytes`, pooled into `bags_per_item` vectors.
 
-    Of the query, where that is the scope, both are per query. Tables with one `memory` are one table.
+    Of the query, where that is the scope, both are per query. Tables with one `memory` are one table. Where
+    the most popular rows of a table are elsewhere, `first_rank` is that of the first of these: ranks go on
+    from it.
     """
 
     rows_per_item: float
@@ -81,6 +83,7 @@ class Gather:
     zipf_exponent: float
     scope: Scope = "item"
     memory: str = ""
+    first_rank: float = 1.0
 
     @property
     def table_bytes(self) -> float:
@@ -114,6 +117,8 @@ class Kernel:
     read_bytes_per_query : float
         What a call reads once however many the items: results of the query, which all of them share.
         [bytes/query]
+    is_elsewhere : bool
+        Whether another machine does it, or the way there, while this one waits.
     """
 
     operator: str
@@ -131,6 +136,7 @@ class Kernel:
     shape: tuple[int, ...] = ()
     scope: Scope = "item"
     read_bytes_per_query: float = 0.0
+    is_elsewhere: bool = False
 
     def of(self, batch_size: Floats) -> Floats:
         """How many one call works for in a batch of so many items: all of them, or the one query.

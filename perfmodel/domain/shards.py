@@ -50,6 +50,21 @@ class NetworkSettings(Frozen):
         return self.serialise_us_per_kib * US / KIB
 
 
+class HotRowSettings(Frozen):
+    """Rows that the main node has copies of, so that it does not ask for them.
+
+    Attributes
+    ----------
+    memory_gib : float
+        Memory of the main node that they take. [GiB]
+    kept : {"pinned", "lru"}
+        The rows that are looked up most, chosen once by the tables' skew; or those looked up last.
+    """
+
+    memory_gib: Annotated[float, Field(ge=0), within(high=1e6)]
+    kept: Literal["pinned", "lru"] = "pinned"
+
+
 class ShardSettings(Frozen):
     """Nodes like the main one that hold the embedding tables, which the main one asks for its lookups.
 
@@ -66,6 +81,8 @@ class ShardSettings(Frozen):
     scatter : LogNormalScatter, ListedScatter, ExponentialScatter or None
         How long one part takes to answer, over its mean; a request waits for the slowest. None: all take
         what their lookups take.
+    hot_rows : HotRowSettings or None
+        Rows that the main node keeps copies of; None: it asks for all.
     """
 
     count: Literal["auto"] | ShardCount = "auto"
@@ -73,3 +90,4 @@ class ShardSettings(Frozen):
     replicas: Annotated[int, Field(ge=1), within(high=1000)] = 1
     network: NetworkSettings | None = None
     scatter: Scatter | None = None
+    hot_rows: HotRowSettings | None = None

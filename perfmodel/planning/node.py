@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,6 @@ import numpy.typing as npt
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
-from perfmodel.costmodel.sharding import Shards, sharded_time, waited_share
 from perfmodel.costmodel.tabulated import tabulated_s
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
@@ -33,6 +33,9 @@ from perfmodel.sim.policies import (
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.scatter import in_part, product_of
 from perfmodel.sim.service import ServiceTimes
+
+if TYPE_CHECKING:
+    from perfmodel.costmodel.shard_places import Shards
 
 _GROUPS = 8
 """Sizes that stand for all: a mean over the caches' contents needs no more."""
@@ -148,6 +151,8 @@ class ServingNode:
     def _pass_time(self, batch_size: Floats, busy: Floats | float, mix: Mix | None) -> BatchTime:
         """Time of each batch on one thread of a core, wherever the tables are."""
         if self.shards is not None:
+            from perfmodel.costmodel.sharding import sharded_time  # few nodes have shards
+
             return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix)
         return batch_time(self.model, self.cpu, batch_size, busy, mix=mix)
 
@@ -201,6 +206,8 @@ class ServingNode:
 
     def _with_slowest(self, service: ServiceTimes, time: BatchTime) -> ServiceTimes:
         """The times, of which the wait for shards scatters, in the largest share that it has at any load."""
+        from perfmodel.costmodel.sharding import waited_share  # see above
+
         assert self.shard_factors is not None, "asked where answers scatter"
         table = in_part(self.shard_factors, waited_share(time).max(axis=1))
         unsteady = made_unsteady(service, self.scatter, self.pauses)

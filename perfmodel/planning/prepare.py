@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.costmodel.footprint import require_fit, require_weights_fit
-from perfmodel.costmodel.sharding import Shards, place_tables
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
@@ -59,6 +58,7 @@ from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
 
 if TYPE_CHECKING:
+    from perfmodel.costmodel.shard_places import Shards
     from perfmodel.planning.load_test_fit import LoadTestFit
 
 _SHARDS_HELP = "; `node.shards: {count: auto}` puts the tables on nodes of their own"
@@ -312,6 +312,8 @@ def _misfit(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[De
     shards = loaded.profiled_node.shards
     try:
         if shards is not None:
+            from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
+
             require_weights_fit(model, devices[0])
             place_tables(model, devices[0], shards)
             return None
@@ -611,6 +613,8 @@ def _shards(
     settings: ShardSettings, model: RecModel, cpu: Device
 ) -> tuple[Shards, npt.NDArray[np.float64] | None]:
     """The tables on nodes of their own, and how the slowest answer scatters around its mean."""
+    from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
+
     try:
         require_weights_fit(model, cpu)
         shards = place_tables(model, cpu, settings)

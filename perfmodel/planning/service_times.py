@@ -18,7 +18,6 @@ import numpy as np
 
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
-from perfmodel.costmodel.sharding import sent_bytes, table_groups
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -105,7 +104,12 @@ class NodeTimes:
         if self._node.shards is None or self._mix is None:
             return 0.0
         time, share = self._of_mix, self._mix.share
-        looking_s = float(share @ time.family_s("embedding_bag")) / self._node.shards.slowest
+        looked = [
+            timed.seconds
+            for timed in time.kernels
+            if timed.kernel.is_elsewhere and timed.kernel.family == "embedding_bag"
+        ]
+        looking_s = float(share @ sum(looked, np.zeros_like(share))) / self._node.shards.slowest
         return looking_s / float(share @ time.seconds)
 
     @property
@@ -237,6 +241,10 @@ class NodeTimes:
         node, shards = self._node, self._node.shards
         if shards is None:
             return []
+        from perfmodel.costmodel.shard_lookups import sent_bytes  # few nodes have shards
+        from perfmodel.costmodel.table_groups import table_groups
+
+        groups = table_groups(node.model)
         what = "rows" if shards.by_row else "tables"
         parts = f"{shards.num_shards} shard{'s' if shards.num_shards > 1 else ''}"
         copies = "" if shards.replicas == 1 else f" on {shards.replicas} nodes each"
@@ -248,11 +256,17 @@ class NodeTimes:
         if shards.network is None:
             notes.append("node.shards.network: none, a what-if: shards answer at once, which no network does")
         elif self._largest:
-            out, back = sent_bytes(table_groups(node.model), shards, np.array(float(self._largest)))
+            out, back = sent_bytes(groups, shards, np.array(float(self._largest)))
             notes.append(
                 f"a request of {self._largest} items sends {out / MB:.3g} MB of indices and gets "
                 f"{back / MB:.3g} MB of vectors"
                 + ("" if shards.slowest == 1.0 else f"; the slowest takes {shards.slowest:.3g} times one")
+            )
+        if (hot := shards.hot) is not None:
+            kept = "looked up last" if hot.is_cache else "looked up most"
+            notes.append(
+                f"node.shards.hot_rows: the main node keeps rows {kept}, {hot.held_bytes / GIB:.3g} GiB of "
+                f"its memory, and finds {100 * hot.lookups_share:.3g} % of the lookups there"
             )
         notes.append(
             "assumed of shards: workers wait for the answer, nothing overlaps with it, popular rows are "

@@ -10,17 +10,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from perfmodel.costmodel.hot_rows import hot_rows
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.sharding import (
-    place_tables,
-    sent_bytes,
-    shard_kernels,
-    sharded_time,
-    table_groups,
-)
+from perfmodel.costmodel.shard_lookups import main_kernels, sent_bytes, shard_kernels
+from perfmodel.costmodel.shard_places import place_tables
+from perfmodel.costmodel.sharding import sharded_time
+from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.shards import NetworkSettings, ShardSettings
+from perfmodel.domain.shards import HotRowSettings, NetworkSettings, ShardSettings
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file
@@ -66,8 +64,15 @@ def models(draw: st.DrawFn) -> RecModel:
     )
 
 
+hot_settings = st.builds(
+    HotRowSettings, memory_gib=st.floats(0.0, 5.0), kept=st.sampled_from(["pinned", "lru"])
+)
 shard_settings = st.builds(
-    ShardSettings, count=st.integers(1, 12), by=st.sampled_from(["row", "table"]), replicas=st.integers(1, 3)
+    ShardSettings,
+    count=st.integers(1, 12),
+    by=st.sampled_from(["row", "table"]),
+    replicas=st.integers(1, 3),
+    hot_rows=st.none() | hot_settings,
 )
 
 
@@ -81,10 +86,12 @@ def test_every_row_is_on_one_shard_and_every_lookup_goes_to_one(
     assert rows.tolist() == [group.count * group.num_rows for group in groups]
     assert shards.held_bytes.sum() == model.embedding_bytes
     of_each = [
-        shard_kernels(groups, tables, held) for tables, held in zip(shards.tables, shards.rows, strict=True)
+        shard_kernels(groups, tables, held, shards.hot)
+        for tables, held in zip(shards.tables, shards.rows, strict=True)
     ]
+    own = [k for k in main_kernels(lower(model), groups, shards.hot) if k.family == "embedding_bag"]
     looked_up = sum(
-        float(kernel.work(np.array(10.0)).random_rows) for kernels in of_each for kernel in kernels
+        float(kernel.work(np.array(10.0)).random_rows) for kernels in (own, *of_each) for kernel in kernels
     )
     whole = sum(
         float(k.work(np.array(10.0)).random_rows) for k in lower(model) if k.family == "embedding_bag"
@@ -144,3 +151,40 @@ def test_auto_holds_the_tables_and_one_node_less_does_not_by_row(
     if by == "row" and shards.num_shards > 1:
         with pytest.raises(InputError, match="do not fit"):
             place_tables(model, small, ShardSettings(count=shards.num_shards - 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(models(), st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.sampled_from(["pinned", "lru"]))
+def test_more_memory_for_hot_rows_hits_no_less_sends_no_more_and_asks_no_longer(
+    model: RecModel, gib: float, more_gib: float, kept: Any
+) -> None:
+    network = NetworkSettings(latency_us=20.0, gb_per_s=10.0, serialise_us_per_kib=0.5)
+    asked = [
+        ShardSettings(count=3, network=network, hot_rows=HotRowSettings(memory_gib=size, kept=kept))
+        for size in (gib, gib + more_gib)
+    ]
+    groups = table_groups(model)
+    shards = [place_tables(model, SKYLAKE, each) for each in asked]
+    hot = [each.hot for each in shards if each.hot is not None]
+    assert np.all(hot[1].share >= hot[0].share - 1e-12)
+    assert np.all(hot[1].rows >= hot[0].rows * (1 - 1e-9))
+    for less, more in zip(*(sent_bytes(groups, each, SIZES) for each in shards), strict=True):
+        assert np.all(more <= less * (1 + 1e-9))
+    times = [sharded_time(model, SKYLAKE, each, SIZES, 4.0) for each in shards]
+    over_network = [time.family_s("network") for time in times]
+    assert np.all(over_network[1] <= over_network[0] * (1 + 1e-6))
+
+
+@settings(max_examples=40, deadline=None)
+@given(models(), st.floats(0.0, 3.0))
+def test_no_cache_of_a_size_hits_more_than_the_rows_that_are_looked_up_most(
+    model: RecModel, gib: float
+) -> None:
+    groups = table_groups(model)
+    pinned, cached = (
+        hot_rows(groups, HotRowSettings(memory_gib=gib, kept=kept)) for kept in ("pinned", "lru")
+    )
+    assert cached.lookups_share <= pinned.lookups_share + 1e-6
+    assert pinned.held_bytes == pytest.approx(
+        float(sum(n * group.count * group.row_bytes for n, group in zip(pinned.rows, groups, strict=True)))
+    )

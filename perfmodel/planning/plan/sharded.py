@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from perfmodel.costmodel.sharding import sent_bytes, table_groups
+from perfmodel.costmodel.shard_lookups import sent_bytes
+from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.planning.node import ServingNode, request_mix
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Tried
 from perfmodel.planning.plan.tuned import tuned_question

@@ -24,6 +24,7 @@ from perfmodel.sim.statistics import Interval
 from perfmodel.units import GIB, MS
 
 if TYPE_CHECKING:
+    from perfmodel.costmodel.hot_rows import HotRows
     from perfmodel.planning.load_curve import LoadPoint
     from perfmodel.planning.load_test_fit import LoadTestFit
 
@@ -115,6 +116,16 @@ class ShardsDocument(TypedDict):
     num_nodes: int
     fullest_gib: float
     slowest_over_mean: float
+    hot_rows: HotRowsDocument | None
+
+
+@document
+class HotRowsDocument(TypedDict):
+    """Copies of rows on the main node: memory, and the share of an item's lookups that find theirs there."""
+
+    memory_gib: float
+    kept: Literal["pinned", "lru"]
+    lookups_share: float
 
 
 @document
@@ -314,6 +325,15 @@ def _shards(node: ServingNode) -> ShardsDocument | None:
         "num_nodes": shards.num_nodes,
         "fullest_gib": float(shards.held_bytes.max()) / GIB,
         "slowest_over_mean": shards.slowest,
+        "hot_rows": None if shards.hot is None else _hot_rows(shards.hot),
+    }
+
+
+def _hot_rows(hot: HotRows) -> HotRowsDocument:
+    return {
+        "memory_gib": hot.held_bytes / GIB,
+        "kept": "lru" if hot.is_cache else "pinned",
+        "lookups_share": hot.lookups_share,
     }
 
 

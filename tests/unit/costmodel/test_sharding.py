@@ -5,18 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from perfmodel.costmodel.hot_rows import hot_rows
+from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.costmodel.sharding import (
-    Shards,
-    place_tables,
-    sent_bytes,
-    sharded_time,
-    shared_transfer_s,
-    table_groups,
-)
+from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes
+from perfmodel.costmodel.shard_places import Shards, place_tables
+from perfmodel.costmodel.sharding import sharded_time, shared_transfer_s, waited_share
+from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.shards import NetworkSettings, ShardSettings
+from perfmodel.domain.shards import HotRowSettings, NetworkSettings, ShardSettings
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file
@@ -176,3 +174,80 @@ def test_replicas_take_load_off_a_shard() -> None:
     alone, relieved = (sharded_time(lookups, SKYLAKE, each, batch, busy).seconds for each in (one, two))
     assert relieved < alone
     assert (one.num_nodes, two.num_nodes) == (1, 2)
+
+
+def hot(memory_gib: float, kept: str = "pinned") -> HotRowSettings:
+    return HotRowSettings.model_validate({"memory_gib": memory_gib, "kept": kept})
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.6, 1.0, 1.4])
+@pytest.mark.parametrize("num_rows", [10, 1000, 1_000_000])
+def test_hot_rows_find_the_share_that_the_law_of_popularity_has(exponent: float, num_rows: int) -> None:
+    groups = table_groups(model_of({"num_rows": num_rows, "zipf_exponent": exponent}))
+    weights = np.arange(1.0, num_rows + 1) ** -exponent
+    for kept in (1, num_rows // 10, num_rows // 2, num_rows):
+        found = hot_rows(groups, hot(kept * 64 / GIB))
+        assert found.rows[0] == pytest.approx(kept, rel=1e-6)
+        assert found.share[0] == pytest.approx(weights[:kept].sum() / weights.sum(), rel=0.02), kept
+
+
+def test_hot_rows_are_of_the_tables_that_are_looked_up_most_a_byte() -> None:
+    # 10 and 1 lookups in 1000 rows each; the third has rows of 128 bytes and 16 lookups: 8 for each 64 bytes.
+    groups = table_groups(
+        model_of(
+            {"num_rows": 1000, "pooling_factor": 10},
+            {"num_rows": 1000, "pooling_factor": 1},
+            {"num_rows": 1000, "pooling_factor": 16, "element_bytes": 8},
+        )
+    )
+    found = hot_rows(groups, hot((64_000 + 64_000) / GIB))
+    assert found.share.tolist() == pytest.approx([1.0, 0.0, 0.5])
+    assert found.lookups_share == pytest.approx(18 / 27)
+    assert found.held_bytes == 128_000
+    # A cache of the same size hits less: what was looked up last is not what is looked up most.
+    cache = hot_rows(groups, hot(128_000 / GIB, "lru"))
+    assert 0.0 < cache.lookups_share < found.lookups_share
+
+
+def test_all_rows_hot_is_the_big_node_and_none_is_as_before() -> None:
+    network = NetworkSettings(latency_us=50, gb_per_s=10, serialise_us_per_kib=1)
+    sizes, busy = np.array([1.0, 16.0, 256.0])[:, None], np.array([1.0, 40.0])[None, :]
+    for name in ("dlrm-v2", "dlrm-rmc1", "wnd", "din", "ncf"):
+        model = parse_file(find_file("model", name), RecModel)
+        asked = ShardSettings(count=4, network=network)
+        before = sharded_time(model, SKYLAKE, place_tables(model, SKYLAKE, asked), sizes, busy)
+        none = place_tables(model, SKYLAKE, asked.model_copy(update={"hot_rows": hot(0.0)}))
+        assert sharded_time(model, SKYLAKE, none, sizes, busy).seconds.tolist() == before.seconds.tolist()
+        every = place_tables(model, SKYLAKE, asked.model_copy(update={"hot_rows": hot(200.0)}))
+        time = sharded_time(model, SKYLAKE, every, sizes, busy)
+        assert every.hot is not None
+        assert every.hot.held_bytes == model.embedding_bytes
+        assert time.seconds == pytest.approx(batch_time(model, SKYLAKE, sizes, busy).seconds, rel=1e-12)
+        assert not waited_share(time).any()
+
+
+def test_hot_rows_have_to_fit_beside_the_weights() -> None:
+    model = model_of({"num_rows": 2**30 // 64, "count": 10})
+    with pytest.raises(InputError, match=r"hot_rows of tables take 4\.0 GiB, skylake has 3\.0 GiB beside"):
+        place_tables(model, holding(3.0), ShardSettings(hot_rows=hot(4.0)))
+
+
+def test_equal_tables_of_one_operator_are_told_apart() -> None:
+    model = model_of({"num_rows": 1000}, {"num_rows": 1000})
+    groups = table_groups(model)
+    kept = hot_rows(groups, hot(64_000 / GIB))
+    assert kept.share.tolist() == [1.0, 0.0]
+    own = [kernel for kernel in main_kernels(lower(model), groups, kept) if kernel.gather is not None]
+    assert [kernel.family for kernel in own].count("embedding_bag") == 1
+
+
+def test_a_hot_bag_is_not_sent_and_a_part_of_it_is() -> None:
+    model = model_of({"num_rows": 1000, "pooling_factor": 2})
+    half = place_tables(model, SKYLAKE, ShardSettings(count=2, hot_rows=hot(32_000 / GIB)))
+    out, back = sent_bytes(table_groups(model), half, np.array([1.0]))
+    # Of two rows each is hot with 1/2, and else on one of two shards: each of them has one with 1 - (3/4)^2.
+    assert out.tolist() == [8.0]
+    assert back.tolist() == pytest.approx([2 * 64 * (1 - 0.75**2)])
+    assert asking_chance(table_groups(model), half.hot, np.array([1.0, 3.0])).tolist() == pytest.approx(
+        [1 - 0.5**2, 1 - 0.5**6]
+    )

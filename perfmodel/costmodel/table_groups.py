@@ -1,0 +1,69 @@
+"""The tables of a model, equal ones together, with the lookups that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.lowering import lower
+from perfmodel.domain.model import RecModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableGroup:
+    """Equal tables: `count` of them, each `num_rows` rows of `row_bytes`, and the lookups that read them."""
+
+    name: str
+    count: int
+    num_rows: int
+    row_bytes: float
+    readers: tuple[Kernel, ...]
+
+    @property
+    def table_bytes(self) -> float:
+        """Memory of one of them. [bytes]"""
+        return self.num_rows * self.row_bytes
+
+    @property
+    def looked_up_bytes(self) -> float:
+        """Rows that an item (or a query) reads of one of them. [bytes/item]"""
+        rows = sum(one.gather.rows_per_item for one in self.readers if one.gather is not None)
+        return rows * self.row_bytes
+
+
+def table_groups(model: RecModel) -> tuple[TableGroup, ...]:
+    """Return the tables of a model, equal ones together; one that is read several times is there once.
+
+    Source: the lookups of `lower`.
+
+    Parameters
+    ----------
+    model : RecModel
+        With or without tables.
+    """
+    groups: list[TableGroup] = []
+    shared: dict[str, int] = {}
+    for kernel in _lookups(lower(model)):
+        gather = kernel.gather
+        assert gather is not None, "what looks rows up says which"
+        known = shared.get(gather.memory) if gather.memory else None
+        if known is not None:
+            groups[known] = replace(groups[known], readers=(*groups[known].readers, kernel))
+            continue
+        if gather.memory:
+            shared[gather.memory] = len(groups)
+        groups.append(
+            TableGroup(
+                name=f"{kernel.operator} ({gather.num_rows} rows)",
+                count=1 if gather.memory else kernel.calls,
+                num_rows=gather.num_rows,
+                row_bytes=gather.row_bytes,
+                readers=(kernel,),
+            )
+        )
+    return tuple(groups)
+
+
+def _lookups(kernels: Sequence[Kernel]) -> list[Kernel]:
+    return [kernel for kernel in kernels if kernel.family == "embedding_bag"]
