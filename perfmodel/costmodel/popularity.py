@@ -12,8 +12,8 @@ from perfmodel.costmodel.footprint import popularity_bins, table_hit_rates
 from perfmodel.costmodel.kernels import Floats, Gather
 from perfmodel.costmodel.table_groups import TableGroup
 
-_WHOLE = 1e-9
-"""Relative: a bin that misses its last rows by so little has them. [1]"""
+_NEXT_TO_NONE = 1e-9
+"""Relative: so little of a bin's rows is nothing, and all but so little is all. [1]"""
 
 
 class Popular(NamedTuple):
@@ -60,7 +60,8 @@ def by_popularity(groups: Sequence[TableGroup], capacity_bytes: Sequence[float])
     before = np.cumsum(bin_bytes) - bin_bytes
     ends = np.cumsum([0.0, *capacity_bytes])
     filled = np.clip((ends[:, None] - before) / bin_bytes, 0.0, 1.0)
-    filled[filled > 1.0 - _WHOLE] = 1.0
+    filled[filled > 1.0 - _NEXT_TO_NONE] = 1.0
+    filled[filled < _NEXT_TO_NONE] = 0.0
     held, looked = rows[order] * np.diff(filled, axis=0), (rows * rates)[order]
     num = len(groups)
     each_rows = np.array([np.bincount(of_group[order], part, num) for part in held])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import expm1, log1p
 
 import numpy as np
 
@@ -130,9 +131,9 @@ def touched_share(share: float, reader: Kernel) -> float:
     0.75
     """
     gather = _gather_of(reader)
-    if reader.variant != "pooled":
-        return share
-    return float(1.0 - (1.0 - share) ** max(1.0, gather.rows_per_item / gather.bags_per_item))
+    if reader.variant != "pooled" or share >= 1.0:
+        return min(1.0, share)
+    return -expm1(max(1.0, gather.rows_per_item / gather.bags_per_item) * log1p(-share))
 
 
 def sent_bytes(groups: Sequence[TableGroup], shards: Shards, batch_size: Floats) -> tuple[Floats, Floats]:
