@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
+from perfmodel.loading.file_kinds import Kind
+from perfmodel.loading.shipped import shipped_directory, shipped_names
 
 PROGRAMME = "perfplan"
 VARIABLE = "_PERFPLAN_COMPLETE"
@@ -53,7 +54,7 @@ def complete_profiles(incomplete: str) -> list[str]:
 
 def complete_shipped(incomplete: str) -> list[str]:
     """Names of everything that is shipped as a file."""
-    kinds: tuple[Kind, ...] = ("scenario", "model", "profile")
+    kinds: tuple[Kind, ...] = ("scenario", "model", "profile", "fleet")
     return [name for kind in kinds for name in _shipped(kind, incomplete)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perfmodel.cli.answering import SLA_MISSED, show
+from perfmodel.cli.answering import EXIT_CODES, show
 from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
@@ -44,5 +44,4 @@ def explain(
         return explain_page_html(result)
 
     show(lambda: explain_document(result), lambda: explain_page(result), as_json=as_json, out=out, html=html)
-    if result.latency_bounded_qps is None:
-        raise typer.Exit(SLA_MISSED)
+    raise typer.Exit(EXIT_CODES[result.verdict])

@@ -11,7 +11,8 @@ import typer
 
 from perfmodel.cli.choices import settings_choices
 from perfmodel.cli.options import JsonOption
-from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
+from perfmodel.loading.file_kinds import Kind
+from perfmodel.loading.shipped import shipped_directory, shipped_names
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.report.documents import saved
 from perfmodel.report.documents.listing import VERSION
@@ -27,6 +28,7 @@ class Topic(StrEnum):
     MODELS = "models"
     PROFILES = "profiles"
     SCENARIOS = "scenarios"
+    FLEETS = "fleets"
     POLICIES = "policies"
     ARRIVALS = "arrivals"
     DISTRIBUTIONS = "distributions"
@@ -36,6 +38,7 @@ _FILES: dict[Topic, Kind] = {
     Topic.MODELS: "model",
     Topic.PROFILES: "profile",
     Topic.SCENARIOS: "scenario",
+    Topic.FLEETS: "fleet",
 }
 
 
@@ -77,11 +80,12 @@ def _described(topic: Topic) -> dict[str, str]:
 
 
 def _description(kind: Kind, name: str) -> str:
-    """First line of a file's `description`."""
+    """First line of a file's `description`; of a fleet, its name in words."""
     source = read_yaml(shipped_directory(kind) / f"{name}.yaml")
     text = source.data()
     assert isinstance(text, dict), "the top level of a YAML source is a section"
-    return str(text.get("description", "")).strip().partition("\n")[0]
+    key = "name" if kind == "fleet" else "description"
+    return str(text.get(key, "")).strip().partition("\n")[0]
 
 
 def _details(topic: Topic, name: str) -> dict[str, Any]:

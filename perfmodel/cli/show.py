@@ -9,7 +9,8 @@ import typer
 
 from perfmodel.cli.completion import complete_shipped
 from perfmodel.errors import InputError
-from perfmodel.loading.shipped import Kind, shipped_directory, shipped_names
+from perfmodel.loading.file_kinds import Kind
+from perfmodel.loading.shipped import shipped_directory, shipped_names
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.words import near, quoted
 
@@ -20,6 +21,7 @@ class ShippedKind(StrEnum):
     SCENARIO = "scenario"
     MODEL = "model"
     PROFILE = "profile"
+    FLEET = "fleet"
 
 
 def show_file(
@@ -31,8 +33,8 @@ def show_file(
     ] = None,
     path: Annotated[bool, typer.Option("--path", help="Print where the file is instead.")] = False,
 ) -> None:
-    """Print a file that comes with perfplan: a scenario, a model or a profile."""
-    kinds: tuple[Kind, ...] = ("scenario", "model", "profile") if kind is None else (kind.value,)
+    """Print a file that comes with perfplan: a scenario, a model, a profile or a fleet."""
+    kinds: tuple[Kind, ...] = ("scenario", "model", "profile", "fleet") if kind is None else (kind.value,)
     stem = name.partition("@")[0].removesuffix(".yaml").removesuffix(".yml")
     found = [each for each in kinds if stem in shipped_names(each)]
     if not found:

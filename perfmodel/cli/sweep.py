@@ -33,9 +33,10 @@ from perfmodel.planning.sweep.backends import Backend, dask_cluster, processes
 from perfmodel.planning.sweep.computation import answer_points
 from perfmodel.planning.sweep.journal import Journal
 from perfmodel.planning.sweep.points import Point, points_of
-from perfmodel.report.asking import asking_of, require_one_point
+from perfmodel.report.asking import asking_of, require_asked, require_one_point
+from perfmodel.report.columns import require_metrics
 from perfmodel.report.documents.sweep import sweep_document
-from perfmodel.report.sweep import PLOTS, sweep_drawing, sweep_page
+from perfmodel.report.sweep import PLOTS, require_drawable, sweep_drawing, sweep_page
 from perfmodel.report.table_files import require_writable, table_bytes, write_file
 
 
@@ -126,6 +127,10 @@ def sweep(
         extrapolate=extrapolate,
         accept_uncertain=accept_uncertain,
     )
+    require_metrics(fronts, asking.question, [each.key for each in keys], "--pareto")
+    if plot is not None:
+        require_drawable(asking.question, keys, metric, fronts)
+    require_asked(asking, points)
     require_one_point(asking, points)
     by = _backend(backend, address, jobs)
     with ExitStack() as stack:

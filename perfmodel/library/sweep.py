@@ -13,7 +13,8 @@ from perfmodel.planning.sweep import answer
 from perfmodel.planning.sweep.backends import dask_cluster, processes
 from perfmodel.planning.sweep.computation import answer_points
 from perfmodel.planning.sweep.points import points_of
-from perfmodel.report.asking import Asked, asking_of, require_one_point
+from perfmodel.report.asking import Asked, asking_of, require_asked, require_one_point
+from perfmodel.report.columns import require_metrics
 from perfmodel.report.documents.sweep import SweepDocument, sweep_document
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def sweep(
         extrapolate=extrapolate,
         accept_uncertain=accept_uncertain,
     )
+    require_metrics(pareto, asking.question, over, "pareto")
+    require_asked(asking, points)
     require_one_point(asking, points)
     backend = processes(jobs) if address is None else dask_cluster(address)
     found = answer_points(points, asking, backend)

@@ -7,7 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from perfmodel.loading.shipped import Kind, shipped_directory
+from perfmodel.loading.file_kinds import Kind
+from perfmodel.loading.shipped import shipped_directory
 
 _KINDS: tuple[Kind, ...] = ("model", "profile", "scenario")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
 from perfmodel.errors import InputError
+from perfmodel.loading.file_kinds import Kind, taken_by
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.words import cut_path, near, quoted
-
-Kind = Literal["model", "profile", "scenario", "fleet"]
 
 
 class ProfileChoice(NamedTuple):
@@ -71,7 +70,11 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
     known = shipped_names(kind)
     if stem in known:
         return shipped_directory(kind) / f"{stem}.yaml"
-    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
+    others = [other for other in get_args(Kind) if stem in shipped_names(other)]
+    if others and not has_suffix:
+        raise InputError(f"expected a {kind}, got {taken_by(others[0], name)}")
+    suffixes = ("", *_SUFFIXES) if "." in stem else _SUFFIXES
+    here = (f"./{stem}{suffix}" for suffix in suffixes if is_file(relative_to / f"{stem}{suffix}"))
     hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)
     shows_all = f"(perfplan list {kind}s shows all)"
     if has_suffix:

@@ -20,6 +20,7 @@ from perfmodel.loading.expectations import (
     keys_of,
     unknown_keys,
 )
+from perfmodel.loading.file_kinds import taken_by, told_by
 from perfmodel.loading.words import nearest, quoted
 from perfmodel.loading.yaml_source import LARGEST_EXACT, read_yaml
 from perfmodel.loading.yaml_tree import KeyPath, Listing, Node, Scalar, Section, YamlSource, child, shown
@@ -61,8 +62,20 @@ def validate(source: YamlSource, kind: type[T]) -> T:
         return adapter.validate_json(json.dumps(source.data()))
     except ValidationError as error:
         expectations = Expectations(adapter.json_schema(mode="validation"))
+        if (other := _of_another_kind(source, expectations)) is not None:
+            raise other from None
         details, path = _most_telling(error.errors(include_url=False), source.root)
         raise _input_error(details, path, source, expectations) from None
+
+
+def _of_another_kind(source: YamlSource, expectations: Expectations) -> InputError | None:
+    """What to say of a whole file that another command takes: of no use are the keys that it lacks."""
+    assert isinstance(source.root, Section), "the top level of a YAML source is a section"
+    wanted, written = told_by(keys_of(expectations.at((), source.root))), told_by(source.root.entries)
+    if wanted is None or written is None or wanted == written:
+        return None
+    name = source.name if "." in source.name else "FILE"  # a mapping has none
+    return source.error(f"expected a {wanted}, got {taken_by(written, name)}")
 
 
 def _most_telling(errors: Sequence[ErrorDetails], root: Node) -> tuple[ErrorDetails, KeyPath]:

@@ -160,7 +160,9 @@ def judge(
     if run.needed_queries is not None:  # a few bursts, or none: nobody knows what is usual
         return Judgement(verdict="within_error", sla_probability=None, confidence=sla.confidence)
     if accept_uncertain:
-        return Judgement(verdict=_central(sla, run), sla_probability=probability, confidence=sla.confidence)
+        return Judgement(
+            verdict=central_verdict(sla, run), sla_probability=probability, confidence=sla.confidence
+        )
     if not run.is_stable and _probability(-_ln_overload(run, margin), errors.spread) <= 1.0 - sla.confidence:
         return Judgement(verdict="unstable", sla_probability=probability, confidence=sla.confidence)
     verdict: Verdict = "within_error"
@@ -229,7 +231,10 @@ def quantile(confidence: float) -> float:
     return NORMAL.inv_cdf(confidence)
 
 
-def _central(sla: SlaTarget, run: RunResult) -> Verdict:
+def central_verdict(sla: SlaTarget, run: RunResult) -> Verdict:
+    """What a run says of its load, the service times being as given; too few bursts say nothing."""
+    if run.needed_queries is not None:
+        return "within_error"
     if not run.is_stable:
         return "unstable"
     interval = sla_interval(sla, run)

@@ -304,6 +304,35 @@ def asking_of(
     )
 
 
+SEARCHED: Mapping[str, Mapping[str, str]] = {
+    "capacity": {"traffic.arrivals.rate_qps": "predict answers at a rate"},
+    "tune": {
+        "traffic.arrivals.rate_qps": "predict answers at a rate",
+        "policy.batch_size": "capacity answers at a batch size",
+        "policy.offload_threshold_items": "capacity answers at a threshold",
+        "node.threads": "capacity answers at a number of threads",
+    },
+}
+"""What a question looks for itself, whatever the scenario says, and which question takes it as it is."""
+
+
+def require_asked(asking: AnyAsking, points: Sequence[Point]) -> None:
+    """Refuse to sweep what the question looks for: every point would have the same answer.
+
+    Raises
+    ------
+    InputError
+        With the question that does depend on the key.
+    """
+    searched = SEARCHED.get(asking.question, {})
+    for key in points[0].keys:
+        if key in searched:
+            raise InputError(
+                f"--over {key}: {asking.question} looks for it, and would answer the same at every point; "
+                f"--question {searched[key]}"
+            )
+
+
 TRIED_FIRST = 100
 """Points that are looked at before any is asked: a key that does not exist is found in the first."""
 

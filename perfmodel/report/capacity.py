@@ -31,6 +31,8 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_column()
     rate = greatest.rate_qps
     table.add_row("plan for", _plan(result, bound))
+    sheds = question.policy.shedding is not None
+    bound += ", what is turned away counted as late" if sheds else ""
     table.add_row("largest load", f"{rate_interval(greatest)}, {bound}: as likely too high as too low")
     if result.budget is not None and result.budget.band_qps is not None:
         table.add_row("it may be", rate_band(result.budget.band_qps, result.errors))
@@ -45,7 +47,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     if at.accelerator_utilisation is not None:
         used += f", {number(100 * at.accelerator_utilisation)} % of the accelerators"
     table.add_row("utilisation there", used)
-    for label, said in sensitivity(at.latency_budget, result.budget):
+    for label, said in sensitivity(at.latency_budget, result.budget, sheds=sheds):
         table.add_row(label, said)
     filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
     table.add_row("saturation", f"{filled}; this is {number(100 * rate / result.saturation_qps)} % of it")

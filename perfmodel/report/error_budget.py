@@ -77,8 +77,13 @@ def deciding_lines(deciding: Deciding | None) -> list[str]:
     return lines
 
 
-def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> list[tuple[str, str]]:
-    """What 1 % of service time costs in p99 and in capacity, and how far the cliff is: labels and words."""
+def sensitivity(
+    latency: LatencyBudget | None, rate: RateBudget | None, *, sheds: bool = False
+) -> list[tuple[str, str]]:
+    """What 1 % of service time costs in p99 and in capacity, and how far the cliff is: labels and words.
+
+    Where queries are turned away there is no cliff: more of them are.
+    """
     said = []
     p99 = None if latency is None else latency.responses.get(0.99)
     if p99 is not None:
@@ -88,10 +93,13 @@ def sensitivity(latency: LatencyBudget | None, rate: RateBudget | None) -> list[
     lines = [("if service times grow 1 %", " and ".join(said))] if said else []
     if latency is None:
         return lines
-    if latency.to_saturation < 0.0:
+    if latency.to_saturation < 0.0 and sheds:
+        cliff = "none: the executors are full, and what they cannot serve is turned away"
+    elif latency.to_saturation < 0.0:
         cliff = "none: a burst that keeps all executors busy starts a backlog that does not end"
     else:
         cliff = (
-            f"{number(100 * latency.to_saturation)} % longer service times, and no load like this is served"
+            f"{number(100 * latency.to_saturation)} % longer service times, and "
+            f"{'queries are turned away without end' if sheds else 'no load like this is served'}"
         )
     return [*lines, ("room up to the cliff", cliff)]

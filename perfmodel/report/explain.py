@@ -13,6 +13,10 @@ WIDEST_CHANGE = 44
 """Characters of a change: its words tell more than the columns that go for them."""
 
 
+OFFERED = {"misses_sla": "too much for the SLA", "unstable": "more than they can serve"}
+"""What a load is that the page has to warn of."""
+
+
 def explain_page(result: Explanation) -> RenderableType:
     """What binds, how far the cliff is, and the changes by what they bring.
 
@@ -26,11 +30,12 @@ def explain_page(result: Explanation) -> RenderableType:
     if result.latency_bounded_qps is None or result.room is None:
         head.append("no load meets the SLA")
     else:
-        largest, room = number(result.latency_bounded_qps, 4), 100.0 * result.room
-        where = f"{room:.0f} % above" if room >= 0.0 else f"{-room:.0f} % below"
+        largest, where = number(result.latency_bounded_qps, 4), _beside(result.room)
         head.append(f"the largest load within the SLA is {largest} queries/s, {where} the {offered} offered")
-    full = number(result.saturation_qps, 4)
-    head.append(f"{full} queries/s keep all executors busy: {100.0 * result.room_to_saturation:+.0f} %")
+    full, where = number(result.saturation_qps, 4), _beside(result.room_to_saturation)
+    head.append(f"{full} queries/s keep all executors busy, {where} the {offered} offered")
+    if result.verdict in OFFERED and result.room is not None:
+        head.append(f"[bold]what is offered is {OFFERED[result.verdict]}[/]")
     columns = [
         Column(heading="change, alone"),
         Column(heading="largest load", right=True, leaves=3),
@@ -47,6 +52,11 @@ def explain_page(result: Explanation) -> RenderableType:
     table = FittingTable(columns, rows)
     refused = [f"not possible: {gain.change}: {gain.reason}" for gain in result.gains if gain.reason]
     return Group(*head, "", table, "", *refused, *(f"note: {note}" for note in result.notes))
+
+
+def _beside(room: float) -> str:
+    """Where a load lies, seen from the offered one."""
+    return f"{100.0 * room:.0f} % above" if room >= 0.0 else f"{-100.0 * room:.0f} % below"
 
 
 def _cells(gain: Gain) -> list[str]:

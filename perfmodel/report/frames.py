@@ -82,7 +82,7 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             continue
         if isinstance(value, Mapping):
             row |= flat(value, f"{name}.")
-        elif _has_ends(name) and (value is None or isinstance(value, list)):
+        elif has_ends(name) and (value is None or isinstance(value, list)):
             row[f"{name}.low"], row[f"{name}.high"] = value or (None, None)
         elif isinstance(value, list):
             row |= {f"{name}.{i}": each for i, each in enumerate(value) if isinstance(each, int | float)}
@@ -91,7 +91,8 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return row
 
 
-def _has_ends(name: str) -> bool:
+def has_ends(name: str) -> bool:
+    """Whether a value of this name is an interval, [low, high]."""
     return not _WITH_ENDS.isdisjoint(name.replace(".", "_").split("_"))
 
 

@@ -93,7 +93,8 @@ def _because(result: Prediction) -> str:
     bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
     if result.sla_interval is None:
         return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
-    text = f"p{100 * sla.percentile:g} is {interval_ms(result.sla_interval)}, the SLA is {bound}"
+    served = " of the queries served" if result.shed_rate else ""
+    text = f"p{100 * sla.percentile:g}{served} is {interval_ms(result.sla_interval)}, the SLA is {bound}"
     worst = result.run.worst
     return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
 
@@ -109,7 +110,9 @@ def _plan(result: Prediction) -> str:
         return f"; a claim is made from {confident} on"
     if result.plan_for_qps is None:
         return f"; no load meets it with {confident}"
-    return f"; plan for at most {number(result.plan_for_qps, 4)} queries/s, which meets it with {confident}"
+    late = " with those turned away counted as late" if result.shed_rate else ""
+    plan = f"{number(result.plan_for_qps, 4)} queries/s"
+    return f"; plan for at most {plan}, which meets it{late} with {confident}"
 
 
 def _utilisation(result: Prediction) -> str:
@@ -150,7 +153,8 @@ def _figures(result: Prediction) -> Table:
             "shed", f"{number(100 * (result.shed_rate or 0.0))} % of the queries; latencies are of the others"
         )
     table.add_row("largest load within the SLA", _bounded(result))
-    for label, said in sensitivity(result.latency_budget, result.rate_budget):
+    sheds = result.question.policy.shedding is not None
+    for label, said in sensitivity(result.latency_budget, result.rate_budget, sheds=sheds):
         table.add_row(label, said)
     table.add_row("utilisation", _utilisation(result))
     if result.mean_service_s is not None:
@@ -226,6 +230,8 @@ def _bounded(result: Prediction) -> str:
     if result.greatest is None:
         return "not searched: see the notes" if result.undecided else "none: even an idle node is too slow"
     text, budget = rate_interval(result.greatest), result.rate_budget
+    if result.shed_rate:
+        text += ", what is turned away counted as late"
     if budget is None or budget.band_qps is None:
         return text
     low, high = ("none" if end is None else number(end, 4) for end in budget.band_qps)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from math import prod
 from typing import Any
 
 from rich.console import Group, RenderableType
 
 from perfmodel.errors import InputError
+from perfmodel.loading.over import SweptKey
 from perfmodel.planning.sweep.answer import ANSWERED, SweepTable, column_of
+from perfmodel.report.columns import require_metrics
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import number
 
@@ -117,6 +120,22 @@ def _cell(value: object) -> str:
     return "–" if value is None else str(value)
 
 
+def require_drawable(
+    question: str, keys: Sequence[SweptKey], metric: str | None, pareto: Sequence[str]
+) -> None:
+    """Refuse a drawing that cannot be made, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        If no row can have the metric, or there would be too many lines.
+    """
+    require_metrics([] if metric is None else [metric], question, [each.key for each in keys], "--metric")
+    lines = prod(len(each.values) for each in keys[1:])
+    if lines > MOST_LINES and (metric is not None or len(pareto) != 2):
+        raise InputError(f"--plot: expected at most {MOST_LINES} lines, got {lines}: sweep fewer keys")
+
+
 def sweep_drawing(table: SweepTable, kind: str, metric: str | None = None) -> bytes:
     """Draw a metric against the first key, a line for each combination of the others; or two, as a front.
 
@@ -132,7 +151,7 @@ def sweep_drawing(table: SweepTable, kind: str, metric: str | None = None) -> by
     Raises
     ------
     InputError
-        If the drawing would have too many lines, or there is no such metric.
+        If no point has that metric.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -163,8 +182,6 @@ def _lines(axes: Any, table: SweepTable, metric: str) -> None:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in table.rows:
         groups.setdefault(", ".join(f"{key}={row[key]}" for key in others), []).append(row)
-    if len(groups) > MOST_LINES:
-        raise InputError(f"--plot: expected at most {MOST_LINES} lines, got {len(groups)}: sweep fewer keys")
     values = [value.shown for value in table.keys[0].values]
     is_scale = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     at: Mapping[Any, Any] = {value: value if is_scale else index for index, value in enumerate(values)}

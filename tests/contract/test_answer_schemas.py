@@ -37,7 +37,7 @@ BEYOND = [
     *["--set", "traffic.query_sizes={distribution: fixed, num_items: 4096}"],
 ]
 
-TOPICS = {"models", "profiles", "scenarios", "policies", "arrivals", "distributions"}
+TOPICS = {"models", "profiles", "scenarios", "fleets", "policies", "arrivals", "distributions"}
 
 PREDICTIONS: dict[str, tuple[int, Sequence[str]]] = {
     "an overload": (4, [*RM3, "--set", f"{RATE}9000"]),

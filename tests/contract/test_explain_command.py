@@ -103,8 +103,21 @@ def test_every_shipped_scenario_is_explained(capsys: pytest.CaptureFixture[str])
     for name in perfmodel.scenarios():
         code = main(["explain", name, *FEW, "--json"])
         out = capsys.readouterr().out
-        assert code in (0, 3), name
+        assert code in (0, 3, 4), name
         assert json.loads(out)["binds"]["why"], name
+
+
+@pytest.mark.parametrize(("rate_qps", "code"), [(1460, 0), (1484, 3), (2000, 4)])
+def test_the_exit_code_says_how_the_offered_load_fares(
+    rate_qps: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It carries 1470 within its SLA, and 1489 fill it; `predict` ends alike by the central estimate."""
+    rate = ["--set", f"traffic.arrivals.rate_qps={rate_qps}"]
+    assert main(["explain", "rm3_skylake", *FEW, *rate]) == code
+    page = capsys.readouterr().out
+    said = {0: "above the", 3: "what is offered is too much for the SLA", 4: "is more than they can serve"}
+    assert said[code] in page
+    assert main(["predict", "rm3_skylake", *FEW, *rate, "--accept-uncertain"]) == code
 
 
 def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,9 @@ import pytest
 import perfmodel
 from perfmodel.cli.commands import COMMANDS
 from perfmodel.cli.main import main
+from perfmodel.loading.file_kinds import Kind
 from perfmodel.loading.shipped import shipped_directory, shipped_names
+from perfmodel.loading.words import cut
 from tests.golden.scenarios import QUICK
 
 FEW = [part for setting in QUICK for part in ("--set", setting)]
@@ -48,6 +50,62 @@ def test_two_scenarios_are_not_one(given: list[str], capsys: pytest.CaptureFixtu
 def test_no_scenario_is_a_line_that_says_where_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict"]) == 2
     assert "perfplan list scenarios" in capsys.readouterr().err
+
+
+OTHER_FILES = {
+    "fleet": "perfplan plan {} takes",
+    "scenario": "perfplan predict {} takes",
+    "model": "perfplan latency --model {} --on PROFILE --batch 1,64 takes",
+    "profile": "perfplan latency --model MODEL --on {} --batch 1,64 takes",
+}
+SHIPPED: dict[str, tuple[Kind, str]] = {
+    "fleet": ("fleet", "two_services"),
+    "scenario": ("scenario", "rm3_skylake"),
+    "model": ("model", "dlrm-rmc3"),
+    "profile": ("profile", "skylake"),
+}
+TAKES = {
+    "scenario": ("explain", "{}"),
+    "fleet": ("plan", "{}"),
+    "model": ("latency", "--on", "skylake", "--batch", "1", "--model", "{}"),
+    "profile": ("latency", "--model", "ncf", "--batch", "1", "--on", "{}"),
+}
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize("wanted", TAKES)
+@pytest.mark.parametrize("given", OTHER_FILES)
+def test_a_file_of_another_kind_is_called_what_it_is(
+    given: str, wanted: str, by_path: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if given == wanted:
+        return
+    kind, name = SHIPPED[given]
+    written = str(shipped_directory(kind) / f"{name}.yaml") if by_path else name
+    assert main([part.format(written) for part in TAKES[wanted]]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"expected a {wanted}, got a {given}, which " in err
+    assert OTHER_FILES[given].format(cut(written)) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_saved_answer_is_called_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("answer.json").write_text(answer(capsys, "predict", "rm3_skylake", *FEW, "--json"))
+    assert main(["predict", "./answer.json"]) == 2
+    assert "got a saved answer, which perfplan report answer.json --out" in capsys.readouterr().err
+    assert main(["predict", "answer.json"]) == 2
+    assert "did you mean './answer.json'?" in capsys.readouterr().err
+
+
+def test_fleets_are_listed_and_shown_as_messages_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "no_fleet"]) == 2
+    assert "(perfplan list fleets shows all)" in capsys.readouterr().err
+    assert answer(capsys, "list", "fleets").startswith("hercules ")
+    assert answer(capsys, "show", "two_services").startswith("# Two services")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -21,6 +21,8 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.planning.sweep.answer import named_column
+from perfmodel.report.columns import columns_of
 
 QUICK = ["simulation.min_queries=5000", "simulation.max_queries=5000", "simulation.precision=0.5"]
 FEW = [part for setting in QUICK for part in ("--set", setting)]
@@ -43,7 +45,12 @@ def test_a_row_is_the_answer_of_the_command(question: str, capsys: pytest.Captur
     code, document = ask(capsys, *SWEEP, *BATCHES, "--question", question)
     assert code == 0
     assert [row["policy.batch_size"] for row in document["rows"]] == [64, 128]
+    known = [*columns_of(question), "policy.batch_size", "exit_code"]
     for row in document["rows"]:
+        for name in (name for name, value in row.items() if type(value) in (int, float)):
+            assert named_column(name, known, "--metric"), (
+                "what a row has could be named before it was computed"
+            )
         setting = f"policy.batch_size={row['policy.batch_size']}"
         alone, answer = ask(capsys, question, "-s", "ncf_skylake", *FEW, "--set", setting)
         assert row["exit_code"] == alone
@@ -95,16 +102,31 @@ def test_a_sweep_without_any_answer_ends_as_its_first_point(capsys: pytest.Captu
         ([*BATCHES, "--address", "tcp://127.0.0.1:1"], "expected --backend dask"),
         ([*BATCHES, "--scenario", "ncf_skylake"], "expected one scenario, got 2"),
         ([*BATCHES, "--metric", "qps"], "expected --plot"),
+        ([*BATCHES, "--metric", "late_ms", "--plot", "plot.svg"], "--metric: no metric 'late_ms'"),
+        ([*BATCHES, "--pareto", "p95,qps"], "--pareto: p95 may be latency_ms.p95, node_latency_ms.p95"),
+        (
+            [*BATCHES, "--over", "node.cores=1..20+1", "--plot", "plot.svg"],
+            "expected at most 10 lines, got 20",
+        ),
+        ([*BATCHES, "--question", "tune"], "--over policy.batch_size: tune looks for it"),
+        (
+            ["--over", "traffic.arrivals.rate_qps=9,99", "--question", "capacity"],
+            "capacity looks for it, and would answer the same at every point; --question predict",
+        ),
     ],
 )
-def test_mistakes_are_one_line(
+def test_mistakes_are_one_line_before_any_point_is_answered(
     arguments: list[str],
     said: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    def answered(*_: object, **__: object) -> None:
+        raise AssertionError("points were answered first")
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("perfmodel.cli.sweep.answer_points", answered)
     assert main([*SWEEP, *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.planning.prepare import Question
+from perfmodel.planning.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ class Explanation:
         Load from which a pool cannot keep up, all of it busy. [queries/s]
     gains : tuple of Gain
         By gain, the largest first; what is refused last.
+    verdict : {"meets_sla", "misses_sla", "unstable", "within_error"}
+        Of the offered load, by the central estimate of the service times, as `predict --accept-uncertain`.
     """
 
     question: Question
@@ -105,6 +108,7 @@ class Explanation:
     ci95_qps: tuple[float, float] | None
     saturation_qps: float
     gains: tuple[Gain, ...]
+    verdict: Verdict
 
     @property
     def room(self) -> float | None:

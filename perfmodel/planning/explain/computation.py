@@ -14,7 +14,9 @@ from perfmodel.planning.explain.answer import Binds, Explanation, Gain
 from perfmodel.planning.explain.changes import Change, changes_of, narrower_tables, refusal
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.verdict import Verdict, central_verdict
 from perfmodel.sim.policies import largest_cpu_launch_items
+from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 from perfmodel.threads import Tell, side_by_side, untold
 
@@ -73,8 +75,23 @@ def explain(
         latency_bounded_qps=rate_qps,
         ci95_qps=None if rate_qps is None or spread is None else (rate_qps - spread[0], rate_qps + spread[1]),
         saturation_qps=1.0 / max(loads),
+        verdict=_verdict(question),
         gains=tuple(sorted(gains, key=lambda gain: -inf if gain.gain is None else gain.gain, reverse=True)),
     )
+
+
+def _verdict(question: Question) -> Verdict:
+    """How the offered load fares."""
+    sla = question.sla
+    run = run_until_precise(
+        question.traffic,
+        question.times.table,
+        question.policy,
+        question.simulation,
+        percentile=sla.percentile,
+        latency_s=sla.latency_s,
+    )
+    return central_verdict(sla, run)
 
 
 def _gain(change: Change, extrapolate: bool) -> Figure | Gain | None:

@@ -23,6 +23,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Short names of what is looked at most, by the first column that there is."""
 
+ANY = "*"
+"""A part of a column's name that is not known before there are rows: a service, a place in a list."""
+
 _LESS_IS_BETTER = frozenset(
     ("ms", "power", "price", "usd", "joules", "co2", "nodes", "utilisation", "shed", "error", "threads")
 ).union(("late", "gap", "raised"))
@@ -128,19 +131,51 @@ def column_of(name: str, rows: Sequence[Row], option: str) -> str:
         for column in (rows[0] if rows else ())
         if any(_is_number(row[column]) for row in rows) and column not in ("exit_code",)
     ]
+    if not numeric:
+        raise InputError(f"{option}: no point has an answer with numbers")
+    return named_column(name, numeric, option)
+
+
+def named_column(name: str, columns: Sequence[str], option: str) -> str:
+    """Find the column that a name means among those there are, or may be: a part of one may be `*`.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several.
+
+    Examples
+    --------
+    >>> named_column("nodes.feed.skylake", ["nodes.*.*", "power_w"], "--metric")
+    'nodes.*.*'
+    """
     for wanted in (name, *_ALIASES.get(name, ())):
-        if wanted in numeric:
-            return wanted
-    ending = [column for column in numeric if column.endswith(f".{name}")]
+        if exact := [column for column in columns if _tail(column, wanted) == column]:
+            return exact[0]
+    tails = {column: _tail(column, name) for column in columns}
+    ending = [column for column, tail in tails.items() if tail == name] or [
+        column for column, tail in tails.items() if tail is not None and tail.strip(f".{ANY}")
+    ][:1]
     tuned = [column for column in ending if column.startswith("tuned.")]
     if len(tuned or ending) == 1:
         return (tuned or ending)[0]
     if ending:
         raise InputError(f"{option}: {name} may be {', '.join(ending[:6])}; expected one of them")
-    if not numeric:
-        raise InputError(f"{option}: no point has an answer with numbers")
-    hint = nearest(name, numeric) or f"; there are {', '.join(numeric[:40])}"
+    hint = nearest(name, columns) or f"; there are {', '.join(columns[:40])}"
     raise InputError(f"{option}: no metric {quoted(name)}{hint}")
+
+
+def _tail(column: str, name: str) -> str | None:
+    """The longest end of a column's name that this name may be, whole parts of it; None: it is none."""
+    parts = column.split(".")
+    tails = (".".join(parts[start:]) for start in range(len(parts)))
+    return next((tail for tail in tails if _may_be(tail, name)), None)
+
+
+def _may_be(pattern: str, name: str) -> bool:
+    if ANY not in pattern:
+        return pattern == name
+    return re.fullmatch(re.escape(pattern).replace(re.escape(ANY), ".+"), name) is not None
 
 
 def pareto_front(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> set[int]:

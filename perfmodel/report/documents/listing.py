@@ -56,6 +56,7 @@ class ListDocument(Saved):
     models: NotRequired[list[ListedDocument]]
     profiles: NotRequired[list[ListedDocument]]
     scenarios: NotRequired[list[ListedDocument]]
+    fleets: NotRequired[list[ListedDocument]]
     policies: NotRequired[list[ListedDocument]]
     arrivals: NotRequired[list[ListedDocument]]
     distributions: NotRequired[list[ListedDocument]]
