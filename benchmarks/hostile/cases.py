@@ -22,13 +22,14 @@ from benchmarks.hostile.running import Case
 from benchmarks.hostile.values import TEXTS, VALUES, contents
 from perfmodel.cli.commands import _app
 
-KINDS: tuple[Kind, ...] = ("scenario", "model", "profile", "derived")
+KINDS: tuple[Kind, ...] = ("scenario", "model", "profile", "derived", "fleet")
 
 _ASKED: dict[Kind, tuple[str, ...]] = {
     "scenario": ("predict", "--json", "--extrapolate", "-s", "file.yaml"),
     "model": ("latency", "--json", "--extrapolate", "--on", "skylake", "-b", "1,64", "-m", "file.yaml"),
     "profile": ("latency", "--json", "--extrapolate", "-m", "ncf", "-b", "1,64", "--on", "file.yaml"),
     "derived": ("latency", "--json", "--extrapolate", "-m", "ncf", "-b", "1,64", "--on", "file.yaml"),
+    "fleet": ("plan", "--json", "--extrapolate", "file.yaml"),
 }
 
 _QUICK = ("simulation={seed: 1, precision: 0.1, min_queries: 1000, max_queries: 20000}",)
@@ -36,6 +37,12 @@ _TRAFFIC: dict[str, str] = {
     "trace.csv": "traffic.arrivals={process: trace, file: trace.csv}",
     "sizes.txt": "traffic.query_sizes={distribution: file, file: sizes.txt}",
 }
+
+_BY_HOUR: dict[str, str] = {"demand.csv": "fleet.yaml", "grid.csv": "carbon.yaml"}
+"""Files with a value an hour, and the fleet that names them."""
+
+PAIRED: tuple[Kind, ...] = ("scenario", "fleet")
+"""Kinds of files of which pairs of keys are tried at their legal extremes."""
 
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "predict": ("-s", "ncf_skylake"),
@@ -96,7 +103,7 @@ def file_cases() -> Iterator[Case]:
             yield _file_case("whole files", f"{kind}: {name}", kind, _bytes_in("file.yaml", content))
         yield _file_case("whole files", f"{kind}: a directory", kind, lambda at: (at / "file.yaml").mkdir())
         yield _file_case("whole files", f"{kind}: missing", kind, lambda _: None)
-    for file in _TRAFFIC:
+    for file in (*_TRAFFIC, *_BY_HOUR):
         ordinary = _data(file).encode()
         for name, content in contents(ordinary).items():
             yield _traffic_case("whole files", f"{file}: {name}", file, _bytes_in(file, content))
@@ -111,8 +118,8 @@ def file_cases() -> Iterator[Case]:
 
 
 def cell_cases() -> Iterator[Case]:
-    """Every column of a trace, and lines of a list of sizes, with every value."""
-    for file in _TRAFFIC:
+    """Every column of a trace and of values by hour, and lines of a list of sizes, with every value."""
+    for file in (*_TRAFFIC, *_BY_HOUR):
         lines = _data(file).splitlines()
         columns = len(lines[0].split(","))
         for number in (0, 1, 2, len(lines) - 1):
@@ -150,25 +157,26 @@ def option_cases() -> Iterator[Case]:
 
 
 def pair_cases(seed: int, num_pairs: int) -> Iterator[Case]:
-    """Pairs of keys of one scenario, each at one of its legal extremes, drawn by a seed."""
-    by_document: dict[int, list[tuple[Target, list[Any]]]] = {}
-    for target in targets("scenario"):
-        if extremes := legal_extremes(target):
-            by_document.setdefault(id(target.document), []).append((target, extremes))
-    generator = random.Random(seed)
-    pairs = [
-        (first, one, second, other)
-        for found in by_document.values()
-        for (first, ones), (second, others) in combinations(found, 2)
-        for one in ones
-        for other in others
-    ]
-    for first, one, second, other in generator.sample(pairs, min(num_pairs, len(pairs))):
-        text = both(first, one, second, other)
-        what = f"{first.label}: {one:g}, {second.label}: {other:g}"
-        content = text.encode()
-        files = _bytes_in("file.yaml", lambda content=content: content)
-        yield _file_case("pairs of extremes", what, "scenario", files)
+    """Pairs of keys of one scenario or fleet, each at one of its legal extremes, drawn by a seed."""
+    for kind in PAIRED:
+        by_document: dict[int, list[tuple[Target, list[Any]]]] = {}
+        for target in targets(kind):
+            if extremes := legal_extremes(target):
+                by_document.setdefault(id(target.document), []).append((target, extremes))
+        generator = random.Random(seed)
+        pairs = [
+            (first, one, second, other)
+            for found in by_document.values()
+            for (first, ones), (second, others) in combinations(found, 2)
+            for one in ones
+            for other in others
+        ]
+        for first, one, second, other in generator.sample(pairs, min(num_pairs, len(pairs))):
+            text = both(first, one, second, other)
+            what = f"{first.label}: {one:g}, {second.label}: {other:g}"
+            content = text.encode()
+            files = _bytes_in("file.yaml", lambda content=content: content)
+            yield _file_case(f"pairs of extremes of a {kind}", what, kind, files)
 
 
 def _ordinary(kind: Kind) -> str:
@@ -207,6 +215,14 @@ def _file_case(group: str, what: str, kind: Kind, files: Callable[[Path], None])
 
 
 def _traffic_case(group: str, what: str, file: str, files: Callable[[Path], None]) -> Case:
+    if (fleet := _BY_HOUR.get(file)) is not None:
+
+        def write(folder: Path) -> None:
+            write_data(folder)
+            (folder / file).unlink()
+            files(folder)
+
+        return Case(group=group, what=what, arguments=("plan", "--json", fleet), files=write)
     settings = [part for override in (*_QUICK, _TRAFFIC[file]) for part in ("--set", override)]
     arguments = ("predict", "-s", "ncf_skylake", *settings)
     return Case(group=group, what=what, arguments=arguments, files=files)

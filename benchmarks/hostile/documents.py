@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from benchmarks.hostile.values import LADDER
 from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import Scenario
 from perfmodel.loading.derived_profile import DerivedFile
 from perfmodel.loading.expectations import Expectations, keys_of
@@ -24,7 +25,7 @@ from perfmodel.loading.shipped import shipped_directory
 from perfmodel.loading.yaml_source import parse_yaml
 from perfmodel.loading.yaml_tree import KeyPath, Listing, Section, YamlSource
 
-Kind = Literal["scenario", "model", "profile", "derived"]
+Kind = Literal["scenario", "model", "profile", "derived", "fleet"]
 Document = dict[str, Any]
 
 _DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
@@ -34,6 +35,7 @@ TYPES: dict[Kind, type[BaseModel]] = {
     "model": RecModel,
     "profile": ProfileFile,
     "derived": DerivedFile,
+    "fleet": FleetFile,
 }
 _DISCRIMINATORS = ("kind", "name", "process", "distribution")
 _EVERY_CHANGE: Document = {
@@ -61,6 +63,20 @@ _MOST_ENTRIES = 2
 """Entries of a list that are kept: the others have the same keys."""
 
 _SETTINGS = {"seed": 1, "precision": 0.1, "min_queries": 1000, "max_queries": 20_000}
+_SHARDED: Document = {
+    "node": {
+        "cpu": "skylake",
+        "accelerators": [],
+        "shards": {
+            "count": 2,
+            "by": "table",
+            "replicas": 2,
+            "network": {"latency_us": 50, "gb_per_s": 12.5, "serialise_us_per_kib": 0.5},
+            "scatter": {"distribution": "lognormal", "relative_std": 0.5},
+            "hot_rows": {"memory_gib": 1, "kept": "lru"},
+        },
+    }
+}
 _VARIANTS: tuple[Document, ...] = (
     {"node": {"cpu": "skylake", "price_usd_per_h": 1.5}},
     {"traffic": {"arrivals": {"process": "constant", "rate_qps": 100}}},
@@ -90,20 +106,7 @@ _VARIANTS: tuple[Document, ...] = (
     {"node": {"pauses": [{"rate_per_s": 0.1, "length_ms": 20, "scope": "node"}]}},
     {"node": {"scatter": {"distribution": "factors", "factors": [0.9, 1.1]}}},
     {"node": {"scatter": {"distribution": "exponential"}}},
-    {
-        "node": {
-            "cpu": "skylake",
-            "accelerators": [],
-            "shards": {
-                "count": 2,
-                "by": "table",
-                "replicas": 2,
-                "network": {"latency_us": 50, "gb_per_s": 12.5, "serialise_us_per_kib": 0.5},
-                "scatter": {"distribution": "lognormal", "relative_std": 0.5},
-                "hot_rows": {"memory_gib": 1, "kept": "lru"},
-            },
-        }
-    },
+    _SHARDED,
     {
         "policy": {
             "name": "separate-queues",
@@ -134,6 +137,99 @@ _VARIANTS: tuple[Document, ...] = (
     {"policy": {"name": "size-priority", "batch_size": 64, "ageing_items_per_s": 10}},
 )
 """What no shipped scenario has, put into one that is quick to answer."""
+
+_TRANSIENT = {
+    "detection_s": 30,
+    "timeout_ms": 500,
+    "retries": 2,
+    "restart_s": 300,
+    "cold_speed": 0.5,
+    "warm_up_s": 60,
+    "horizon_s": 900,
+}
+_KNOWN_FLEET: Document = {
+    "name": "every key of a plan of known capacities",
+    "services": {
+        "feed": {
+            "scenario": "quick.yaml",
+            "demand": {"peak_qps": 9000, "shape": "diurnal", "trough": 0.4, "growth": 1.1, "error": 0.1},
+            "tune": False,
+        },
+        "ads": {"scenario": "ncf_broadwell", "demand": {"file": "demand.csv"}, "tune": True},
+    },
+    "node_types": {
+        "skylake": {
+            "node": {"cpu": "skylake@hpca2020"},
+            "owned": 4,
+            "available": 40,
+            "price_usd_per_h": 1.0,
+            "buy_price_usd_per_h": 1.5,
+            "power_cap_w": 9000,
+        },
+        "broadwell": {"node": {"cpu": "broadwell@hpca2020", "price_usd_per_h": 0.9}, "available": 40},
+    },
+    "capacities": {"feed": {"skylake": 900, "broadwell": 700}, "ads": {"skylake": 950, "broadwell": 710}},
+    "provision": {
+        "objective": "price",
+        "grid_g_per_kwh": 300,
+        "confidence": 0.9,
+        "headroom": 0.1,
+        "headroom_in_failure": 0.05,
+        "maintenance": 0.05,
+        "failures": {"nodes": 1, "zones": 3},
+        "power": "static",
+        "power_cap_w": 20_000,
+        "sharing": False,
+        "autoscaler": {"start_up_s": 300, "interval_s": 60, "target_utilisation": 0.7},
+        "transient": _TRANSIENT,
+    },
+}
+_FLEETS: tuple[Document, ...] = (
+    _KNOWN_FLEET,
+    {
+        **_KNOWN_FLEET,
+        "services": {"feed": {"scenario": "quick.yaml", "demand": {"qps": 9000}, "tune": False}},
+        "capacities": {},
+        "provision": {
+            "objective": "carbon",
+            "grid_g_per_kwh": "grid.csv",
+            "power": "by-utilisation",
+            "failures": {"zones": 2},
+        },
+    },
+    {
+        **_KNOWN_FLEET,
+        "node_types": {
+            **_KNOWN_FLEET["node_types"],
+            "broadwell": {
+                "node": {"service_times": "table.csv", "executors": 8, "tdp_w": 100},
+                "available": 40,
+                "price_usd_per_h": 1.0,
+            },
+        },
+        "provision": {"objective": "power", "sharing": True},
+    },
+)
+"""Plans of rates that are given, of rates that are found, and of nodes that several services share."""
+
+_NODES: tuple[Document, ...] = (
+    {
+        "cpu": "skylake",
+        "scatter": {"distribution": "lognormal", "relative_std": 0.2},
+        "pauses": [{"rate_per_s": 0.1, "length_ms": 20, "scope": "node"}],
+        "anchor": {"service_times": "table.csv", "error_percent": 5},
+    },
+    {
+        "cpu": "skylake",
+        "scatter": {"distribution": "lognormal", "p99_over_p50": 1.5},
+        "pauses": [{"rate_per_s": 0.1, "lengths": {"distribution": "lognormal", "mu": 1, "sigma": 1}}],
+        "anchor": {"rate_qps": 10, "utilisation": 0.1, "p50_ms": 1, "p95_ms": 2, "p99_ms": 3},
+    },
+    {"cpu": "skylake", "scatter": {"distribution": "factors", "factors": [0.9, 1.1]}},
+    {"cpu": "skylake", "scatter": {"distribution": "exponential"}},
+    _SHARDED["node"],
+)
+"""Of node types, what scenarios have seldom: a fleet of each, whose rates are given."""
 
 _EVERY_OPERATOR: Document = {
     "name": "every-operator",
@@ -198,15 +294,30 @@ def documents(kind: Kind) -> list[Document]:
     ]
     if kind in ("profile", "derived"):
         shipped = [document for document in shipped if ("base" in document) == (kind == "derived")]
+    if kind == "fleet":
+        return [*_FLEETS, *map(_on_nodes, _NODES), *shipped]
     if kind == "derived":
         return [*shipped, _EVERY_CHANGE]
     if kind == "scenario":
-        quick = next(document for document in shipped if document.get("model") == "ncf")
-        shipped += [_merged(quick, variant) for variant in _VARIANTS]
+        shipped += [_merged(_quick(), variant) for variant in _VARIANTS]
         return [{**document, "simulation": _SETTINGS} for document in shipped]
     if kind == "model":
         return [*shipped, _EVERY_OPERATOR]
     return [*shipped, _with_launches(shipped), _with_ways(shipped)]
+
+
+def _on_nodes(node: Document) -> Document:
+    """The fleet of known capacities on nodes of one type."""
+    known = {service: {"node": 900} for service in _KNOWN_FLEET["services"]}
+    node_types = {"node": {"node": node, "available": 40, "price_usd_per_h": 1.0}}
+    return {**_KNOWN_FLEET, "node_types": node_types, "capacities": known}
+
+
+def _quick() -> Document:
+    """A shipped scenario that is quick to answer."""
+    text = (shipped_directory("scenario") / "ncf_skylake.yaml").read_text()
+    document: Document = yaml.load(text, Loader=yaml.CSafeLoader)
+    return {**document, "simulation": _SETTINGS}
 
 
 def _with_ways(profiles: Sequence[Document]) -> Document:
@@ -371,4 +482,13 @@ def write_data(folder: Path) -> None:
     for name in ("table.csv", "rm3_skylake_table.csv"):
         (folder / name).write_text("items,service_ms\n1,0.1\n1000,9\n")
     (folder / "sizes.txt").write_text("".join(f"{1 + index % 300}\n" for index in range(500)))
+    hours = range(24)
+    (folder / "demand.csv").write_text("hour,qps\n" + "".join(f"{hour},{900 + hour}\n" for hour in hours))
+    grid = "".join(f"{hour},{200 + hour}\n" for hour in hours)
+    (folder / "grid.csv").write_text(f"hour,g_per_kwh\n{grid}")
+    (folder / "quick.yaml").write_text(_text(_quick()))
+    (folder / "fleet.yaml").write_text(_text(_FLEETS[0]))
+    (folder / "carbon.yaml").write_text(
+        _text(_FLEETS[1] | {"capacities": {"feed": _FLEETS[0]["capacities"]["feed"]}})
+    )
     (folder / "wnd_trace.csv").write_text(f"arrival_s,num_items\n{trace}")

@@ -147,11 +147,14 @@ class RateBudget:
         Per cent of the rate for each per cent of service time: negative. [1]
     plan_qps : float or None
         The greatest rate that meets the SLA with the SLA's confidence; None: no rate does. [queries/s]
+    plan_ci95_qps : (float, float) or None
+        How well the simulation knows that rate: as well as the greatest, of which it is a share. [queries/s]
     """
 
     band_qps: Band | None
     response: float | None
     plan_qps: float | None
+    plan_ci95_qps: tuple[float, float] | None = None
 
 
 class OtherTimes:
@@ -317,6 +320,7 @@ def rate_budget(
     low, high, plan, *steps = (
         again.rate_qps(scale, found.rate_qps / max(scale.cpu, scale.accelerator)) for scale in scales
     )
+    ends = found.ci95_qps
     return RateBudget(
         band_qps=(
             None if low is None else found.rate_qps * low / own,
@@ -326,6 +330,7 @@ def rate_budget(
         else None,
         response=_response(own, *steps),
         plan_qps=None if plan is None else found.rate_qps * plan / own,
+        plan_ci95_qps=None if plan is None or ends is None else (ends[0] * plan / own, ends[1] * plan / own),
     )
 
 

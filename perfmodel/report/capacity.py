@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
-from perfmodel.report.error_budget import rate_band, rate_interval, sensitivity
+from perfmodel.report.error_budget import plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import assumption_lines, node_words, number, outside_words, times_of
 from perfmodel.units import MS
@@ -124,4 +124,4 @@ def _plan(result: Capacity, bound: str) -> str:
         return "not known"
     if result.plan_for_qps is None:
         return f"[bold yellow]no load meets {bound} with {confident}[/]"
-    return f"[bold]{number(result.plan_for_qps, 4)} queries/s[/]: {bound} with {confident}"
+    return f"[bold]{plan_interval(result.budget)}[/]: {bound} with {confident}"

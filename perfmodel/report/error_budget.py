@@ -20,6 +20,15 @@ def rate_interval(greatest: GreatestRate) -> str:
     return f"{text} [{number(low, 4)}, {number(high, 4)}]"
 
 
+def plan_interval(budget: RateBudget) -> str:
+    """The rate to plan for with the simulation's interval."""
+    text = f"{number(budget.plan_qps, 4)} queries/s"
+    if budget.plan_ci95_qps is None:
+        return text
+    low, high = budget.plan_ci95_qps
+    return f"{text} [{number(low, 4)}, {number(high, 4)}]"
+
+
 def rate_band(band: Band, errors: Errors) -> str:
     """The greatest rate at both ends of the calibration's error."""
     low, high = ("no load" if end is None else number(end, 4) for end in band)

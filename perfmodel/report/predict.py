@@ -14,6 +14,7 @@ from perfmodel.report.error_budget import (
     deciding_lines,
     error_source,
     latency_band,
+    plan_interval,
     probability,
     rate_interval,
     sensitivity,
@@ -111,7 +112,7 @@ def _plan(result: Prediction) -> str:
     if result.plan_for_qps is None:
         return f"; no load meets it with {confident}"
     late = " with those turned away counted as late" if result.shed_rate else ""
-    plan = f"{number(result.plan_for_qps, 4)} queries/s"
+    plan = plan_interval(result.rate_budget)
     return f"; plan for at most {plan}, which meets it{late} with {confident}"
 
 

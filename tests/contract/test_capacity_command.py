@@ -29,6 +29,8 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
 def test_the_load_it_names_is_the_largest(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "capacity", "--scenario", "ncf_broadwell")
     rate, (low, high) = answer["latency_bounded_qps"], answer["latency_bounded_qps_ci95"]
+    part = answer["plan_for_qps"] / rate
+    assert answer["plan_for_qps_ci95"] == pytest.approx([part * low, part * high])
     assert code == 0
     assert low < rate < high < 1.02 * low, "known to about a percent"
     assert answer["latency_ms"]["p95"] == pytest.approx(5, rel=0.1)

@@ -23,6 +23,7 @@ from perfmodel.report.documents.parts import (
     load_test_document,
     node_document,
     node_ms,
+    plan_ci95,
     rate_band,
     rate_ci95,
     reported_bands_ms,
@@ -54,6 +55,7 @@ class CapacityDocument(Saved):
     service_times_of: str
     sla: ConfidentSla
     plan_for_qps: float | None
+    plan_for_qps_ci95: JsonBand | None
     latency_bounded_qps: float | None
     latency_bounded_qps_ci95: JsonBand | None
     latency_bounded_qps_calibration_band: JsonBand | None
@@ -100,6 +102,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
             "confidence": question.sla.confidence,
         },
         "plan_for_qps": result.plan_for_qps,
+        "plan_for_qps_ci95": plan_ci95(result.budget),
         "latency_bounded_qps": rate,
         "latency_bounded_qps_ci95": rate_ci95(result.greatest),
         "latency_bounded_qps_calibration_band": rate_band(result.budget),

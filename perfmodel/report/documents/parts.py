@@ -386,6 +386,11 @@ def rate_ci95(greatest: GreatestRate | None) -> JsonBand | None:
     return None if greatest is None or greatest.ci95_qps is None else list(greatest.ci95_qps)
 
 
+def plan_ci95(budget: RateBudget | None) -> JsonBand | None:
+    """The simulation's 95 % interval of the rate to plan for. [queries/s]"""
+    return None if budget is None or budget.plan_ci95_qps is None else list(budget.plan_ci95_qps)
+
+
 def rate_band(budget: RateBudget | None) -> JsonBand | None:
     """The greatest rate with service times longer, and shorter, by the profiles' error. [queries/s]"""
     return None if budget is None or budget.band_qps is None else list(budget.band_qps)

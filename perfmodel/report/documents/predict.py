@@ -33,6 +33,7 @@ from perfmodel.report.documents.parts import (
     node_document,
     node_ms,
     operators,
+    plan_ci95,
     rate_band,
     rate_ci95,
     reported_bands_ms,
@@ -96,6 +97,7 @@ class PredictDocument(Saved):
     verdict: Verdict
     sla_probability: float | None
     plan_for_qps: float | None
+    plan_for_qps_ci95: JsonBand | None
     would_decide: DecidingDocument | None
     offered_qps: float
     throughput_qps: float | None
@@ -151,6 +153,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "verdict": result.verdict,
         "sla_probability": result.judgement.sla_probability,
         "plan_for_qps": result.plan_for_qps,
+        "plan_for_qps_ci95": plan_ci95(result.rate_budget),
         "would_decide": deciding_document(result.judgement.deciding),
         "offered_qps": question.traffic.rate_qps,
         "throughput_qps": result.throughput_qps,

@@ -146,7 +146,7 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         )
         blocks.append(Table(["latency", "ms", "interval", "band"], rows, caption=caption))
     loads = [
-        ["plan for", number(document["plan_for_qps"], 4), "–", "–"],
+        ["plan for", number(document["plan_for_qps"], 4), ends(document.get("plan_for_qps_ci95")), "–"],
         [
             "largest load",
             number(document["latency_bounded_qps"], 4),
