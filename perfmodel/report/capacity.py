@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
-from perfmodel.report.error_budget import plan_interval, rate_band, rate_interval, sensitivity
+from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import assumption_lines, node_words, number, outside_words, times_of
 from perfmodel.units import MS
@@ -66,7 +66,19 @@ def capacity_page(result: Capacity) -> RenderableType:
         f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
     )
     curve: list[RenderableType] = ["", _curve(result)] if result.curve else []
-    return Group(head, "", table, *curve, "", interval_note, *notes, *assumption_lines(node.assumptions))
+    deciding = deciding_lines(result.deciding)
+    return Group(
+        head,
+        "",
+        table,
+        *([""] if deciding else []),
+        *deciding,
+        *curve,
+        "",
+        interval_note,
+        *notes,
+        *assumption_lines(node.assumptions),
+    )
 
 
 def limit(result: Capacity) -> str:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
-from perfmodel.report.error_budget import error_source, probability
+from perfmodel.report.error_budget import deciding_lines, error_source, probability
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.predict import VERDICTS
 from perfmodel.report.tables import assumption_lines, interval_ms, number, outside_words, times_of
@@ -34,6 +34,7 @@ def fleet_page(result: FleetPrediction) -> RenderableType:
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         f"probability {probability(result.sla_probability)}, in the worst window; a claim is made from "
         f"{number(100 * question.scenario.sla.confidence)} % on",
+        *deciding_lines(result.deciding),
         "",
         _figures(result),
     ]

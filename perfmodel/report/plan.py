@@ -171,7 +171,9 @@ def _tried(units: Sequence[ShardedUnit]) -> list[str]:
 
 
 def _checks(result: PlanAnswer) -> Table:
-    table = _table("simulated", "service", "hour", "nodes", "needed", "ms", "limit")
+    table = _table(
+        "simulated: the busiest hour and the quietest", "service", "hour", "nodes", "needed", "ms", "limit"
+    )
     table.add_column("verdict")
     for check in result.checks:
         latency = None if check.latency_s is None else 1e3 * check.latency_s
@@ -221,17 +223,23 @@ def _after_failure(result: PlanAnswer) -> list[RenderableType]:
     again = (
         "never" if of.restart_s is None else f"{of.restart_s:g} s later, at {of.cold_speed:g} of its speed"
     )
+    columns = (
+        "left, asked: queries/s; failed: queries never answered in time; late: answered at a further try or "
+        "after too long a wait; backlog: the most that waited"
+    )
     words = (
-        f"left, asked: queries/s; the router finds out after {of.detection_s:g} s; clients time out after "
-        f"{timeout} and ask again, {of.retries} at most; a lost node serves again {again}"
+        f"the router finds out after {of.detection_s:g} s; clients time out after {timeout} and ask again, "
+        f"{of.retries} at most; a lost node serves again {again}"
         + ("" if of.restart_s is None else f", warm {of.warm_up_s:g} s after that")
     )
     assumed = "" if said else "; all of this is assumed and decides no exit code: provision.transient says it"
-    return [table, f"{words}{assumed}"]
+    return [table, columns, f"{words}{assumed}"]
 
 
 def _hours(result: PlanAnswer) -> Table:
-    table = _table("each hour for itself", "hour", "queries/s", "nodes", "W", "USD/h")
+    table = _table(
+        "each hour for itself; the forecast in queries/s", "hour", "forecast", "nodes", "W", "USD/h"
+    )
     for hour in result.hours:
         of = None if hour.optimum is None else hour.optimum.provisioned
         table.add_row(

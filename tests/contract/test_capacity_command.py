@@ -65,6 +65,19 @@ def test_the_answer_comes_with_its_error_budget(capsys: pytest.CaptureFixture[st
     assert longer is None, "19 % longer service times, and the load is unstable"
 
 
+def test_a_capacity_that_nobody_can_plan_for_says_what_would_decide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, answer = ask(
+        capsys, "capacity", "--scenario", "rm3_skylake", "--set", "sla.latency_ms=13.5", *QUICK
+    )
+    assert (code, answer["plan_for_qps"], answer["plan_for_qps_ci95"]) == (6, None, None)
+    assert answer["latency_bounded_qps"] > 0
+    assert answer["would_decide"]["error"] == "service times"
+    low, high = answer["would_decide"]["band_ms_then"]
+    assert low < 13.5 < high, "at the largest load the percentile is the limit, give or take that error"
+
+
 def test_percentiles_of_a_prediction_come_with_a_band(capsys: pytest.CaptureFixture[str]) -> None:
     _, answer = ask(capsys, "predict", "--scenario", "rm3_skylake", *QUICK)
     for name, (low, high) in answer["calibration_band_ms"].items():

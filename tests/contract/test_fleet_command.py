@@ -30,6 +30,23 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
+def test_what_cannot_be_told_says_what_would_decide(capsys: pytest.CaptureFixture[str]) -> None:
+    load = ["--qps", "24000"]
+    code, out, _ = run(capsys, *load, "--json")
+    document = json.loads(out)
+    assert (code, document["verdict"]) == (6, "within_error")
+    decides = document["would_decide"]
+    assert decides["error"] == "service times"
+    assert 0.0 < decides["error_then"] < decides["error_now"]
+    assert "perfplan calibrate" in decides["command"]
+    low, high = decides["band_ms_then"]
+    assert low < document["latency_ms"]["p95"] < high
+    _, page, _ = run(capsys, *load)
+    assert f"what would decide: the error of the service times, {100 * decides['error_now']:.2g} %" in page
+    code, out, _ = run(capsys, *load, "--accept-uncertain", "--json")
+    assert (code, json.loads(out)["would_decide"]) == (0, None)
+
+
 def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *DAY, "--also", "rm3_broadwell=10", "--json")
     assert (code, err) == (0, "")
@@ -47,6 +64,7 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
         "nodes",
         "verdict",
         "sla_probability",
+        "would_decide",
         "offered_qps",
         "latency_ms",
         "node_latency_ms",

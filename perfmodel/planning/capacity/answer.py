@@ -10,6 +10,7 @@ from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
+from perfmodel.planning.verdict import Deciding
 
 HOUR_S = 3600.0
 MILLION = 1e6
@@ -57,6 +58,11 @@ class Capacity:
     def plan_for_qps(self) -> float | None:
         """The greatest rate that meets the SLA with its confidence; None: none does. [queries/s]"""
         return None if self.budget is None else self.budget.plan_qps
+
+    @property
+    def deciding(self) -> Deciding | None:
+        """What would decide where no load meets the SLA with its confidence; None where one does."""
+        return None if self.at_capacity is None else self.at_capacity.judgement.deciding
 
     @property
     def usd_per_million_queries(self) -> float | None:

@@ -8,15 +8,16 @@ from math import inf
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.load_curve import load_curve
 from perfmodel.planning.predict.answer import Prediction
-from perfmodel.planning.predict.computation import describe, other_times
+from perfmodel.planning.predict.computation import deciding, describe, other_times
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
-from perfmodel.planning.verdict import Judgement, quantile
+from perfmodel.planning.verdict import Judgement, Margin, quantile
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import NORMAL_QUANTILE
 from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.threads import Tell, untold
 
@@ -127,4 +128,8 @@ def _at_capacity(
     )
     # At the largest load, the central estimate is by definition as likely to be too low as too high.
     even = Judgement(verdict="within_error", sla_probability=0.5, confidence=question.sla.confidence)
-    return describe(loaded, run, other_times(loaded, run, service), greatest, budget, errors, even)
+    times = other_times(loaded, run, service)
+    if budget is not None and budget.plan_qps is None:
+        found = Margin(0.0, greatest.relative_half_width / NORMAL_QUANTILE)
+        even = replace(even, deciding=deciding(loaded, run, times, found, errors))
+    return describe(loaded, run, times, greatest, budget, errors, even)

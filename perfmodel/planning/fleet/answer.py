@@ -10,7 +10,7 @@ from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet.question import FleetQuestion
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.sensitivity import Errors
-from perfmodel.planning.verdict import Judgement, Verdict
+from perfmodel.planning.verdict import Deciding, Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.statistics import Interval
 
@@ -74,6 +74,8 @@ class FleetPrediction:
         How far to trust the service times.
     errors : tuple of Errors
         Of the service times of each kind of node.
+    deciding : Deciding or None
+        What would decide on the worst window, where neither "meets" nor "misses" can be said.
     """
 
     question: FleetQuestion
@@ -82,6 +84,7 @@ class FleetPrediction:
     node_percentiles: Mapping[float, Interval]
     basis: Basis
     errors: tuple[Errors, ...]
+    deciding: Deciding | None = None
 
     @property
     def verdict(self) -> Verdict:

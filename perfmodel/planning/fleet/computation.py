@@ -14,7 +14,7 @@ from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
 from perfmodel.planning.service_times import AnyTimes, times_of
-from perfmodel.planning.verdict import NORMAL, Judgement, Verdict, quantile
+from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, narrowing, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
 from perfmodel.sim.fleet_window import FleetTraffic, Stretch, simulate_stretch
@@ -71,6 +71,7 @@ def predict_fleet(
     judgements = judge_windows(
         run, stretches, accept_uncertain=accept_uncertain, tell=part_of(tell, RUNS_SHARE, 1.0)
     )
+    deciding = _deciding(run, stretches, judgements)
     answers = tuple(
         _window(run, window, stretches[rate], judgements[rate])
         for window in windows
@@ -83,6 +84,7 @@ def predict_fleet(
         node_percentiles=_whole_day(run, answers, lambda stretch: stretch.node_samples),
         basis=max(each.basis for each in times),
         errors=tuple(each.errors for each in times),
+        deciding=deciding,
     )
 
 
@@ -151,18 +153,18 @@ class FleetRun:
             NodeKind(service=each.table, policy=member.policy)
             for member, each in zip(question.members, times, strict=True)
         ]
-        self._errors = [each.errors for each in times]
+        self.errors = [each.errors for each in times]
 
     @property
     def spread(self) -> float:
         """Error of the service times of the kind of node known worst. [ln]"""
-        return max(errors.spread for errors in self._errors)
+        return max(errors.spread for errors in self.errors)
 
     def at(self, rate_qps: float, replication: int, *, errors_longer: float = 0.0) -> Stretch:
         """Simulate a stretch, every service time longer by so many of its errors."""
         kinds = tuple(
             replace(kind, service=kind.service.scaled(*errors.at(errors_longer * errors.spread)))
-            for kind, errors in zip(self._kinds, self._errors, strict=True)
+            for kind, errors in zip(self._kinds, self.errors, strict=True)
         )
         scenario = self.question.scenario
         return simulate_stretch(
@@ -214,6 +216,39 @@ def judge_windows(
         judgements[rate_qps] = judgement
         tell(len(judgements) / len(stretches))
     return judgements
+
+
+def _deciding(
+    run: FleetRun, stretches: Mapping[float, Stretch], judgements: Mapping[float, Judgement]
+) -> Deciding | None:
+    """What would decide on the worst window, where neither "meets" nor "misses" can be said of it."""
+    verdicts = {judgement.verdict for judgement in judgements.values()}
+    if "within_error" not in verdicts or verdicts & {"unstable", "misses_sla"}:
+        return None
+    rates_qps = sorted(stretches)
+    rate_qps = min(
+        (each for each in rates_qps if judgements[each].verdict == "within_error"),
+        key=lambda each: judgements[each].sla_probability or 0.0,
+    )
+    index = rates_qps.index(rate_qps)
+    worst = max(run.errors, key=lambda errors: errors.spread)
+    node = run.question.members[run.errors.index(worst)].question.node
+    narrowed = narrowing(node, worst)
+    expected = min(narrowed.expected, worst.spread)
+    percentile = run.question.scenario.sla.percentile
+
+    def end(errors_longer: float) -> float | None:
+        other = run.at(rate_qps, index, errors_longer=errors_longer)
+        return run.percentiles(other.samples)[percentile].value_s if other.is_stable else None
+
+    share = expected / worst.spread
+    return Deciding(
+        error="service times",
+        size=worst.spread,
+        expected=expected,
+        command=narrowed.command,
+        band_s=(end(-share), end(share)),
+    )
 
 
 def _judge_stretch(

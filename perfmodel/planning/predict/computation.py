@@ -25,7 +25,16 @@ from perfmodel.planning.sensitivity import (
 )
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.unsteady import made_steady
-from perfmodel.planning.verdict import Judgement, judge, margin, narrowing, quantile, what_decides
+from perfmodel.planning.verdict import (
+    Deciding,
+    Judgement,
+    Margin,
+    judge,
+    margin,
+    narrowing,
+    quantile,
+    what_decides,
+)
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.policies import (
     WHOLE,
@@ -136,12 +145,20 @@ def _judged(
     if judgement.verdict != "within_error":
         return judgement
 
+    return replace(judgement, deciding=deciding(question, run, times, found, errors))
+
+
+def deciding(
+    question: Question, run: RunResult, times: OtherTimes, found: Margin, errors: Errors
+) -> Deciding:
+    """What would decide where neither "meets" nor "misses" can be said of a load."""
+
     def band_at(ln_scale: float) -> Band:
         ends = times.all_percentiles_s((errors.at(-ln_scale), errors.at(ln_scale)))
-        low, high = (None if end is None else end[sla.percentile] for end in ends)
+        low, high = (None if end is None else end[question.sla.percentile] for end in ends)
         return low, high
 
-    deciding = what_decides(
+    return what_decides(
         run,
         found,
         errors,
@@ -152,7 +169,6 @@ def _judged(
         else 0,
         band_at=band_at,
     )
-    return replace(judgement, deciding=deciding)
 
 
 def describe(

@@ -8,6 +8,7 @@ from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
+    DecidingDocument,
     ErrorsDocument,
     JsonBand,
     LatencyMs,
@@ -18,6 +19,7 @@ from perfmodel.report.documents.parts import (
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
+    deciding_document,
     errors_document,
     load_points,
     load_test_document,
@@ -56,6 +58,7 @@ class CapacityDocument(Saved):
     sla: ConfidentSla
     plan_for_qps: float | None
     plan_for_qps_ci95: JsonBand | None
+    would_decide: DecidingDocument | None
     latency_bounded_qps: float | None
     latency_bounded_qps_ci95: JsonBand | None
     latency_bounded_qps_calibration_band: JsonBand | None
@@ -102,6 +105,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
             "confidence": question.sla.confidence,
         },
         "plan_for_qps": result.plan_for_qps,
+        "would_decide": deciding_document(result.deciding),
         "plan_for_qps_ci95": plan_ci95(result.budget),
         "latency_bounded_qps": rate,
         "latency_bounded_qps_ci95": rate_ci95(result.greatest),

@@ -13,6 +13,7 @@ from perfmodel.planning.fleet.question import FleetMember
 from perfmodel.planning.verdict import Verdict
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
+    DecidingDocument,
     JsonBand,
     NodeDocument,
     ReportedBandsMs,
@@ -20,6 +21,7 @@ from perfmodel.report.documents.parts import (
     SlaAsked,
     UtilisationDocument,
     ci_ms,
+    deciding_document,
     node_document,
     reported_cis_ms,
     reported_ms,
@@ -85,6 +87,7 @@ class FleetDocument(FleetLatencies, Saved):
     nodes: list[MemberDocument]
     verdict: Verdict
     sla_probability: float | None
+    would_decide: DecidingDocument | None
     offered_qps: float
     sla: FleetSla
     windows: list[WindowDocument]
@@ -117,6 +120,7 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
         "nodes": [_member(member) for member in question.members],
         "verdict": result.verdict,
         "sla_probability": result.sla_probability,
+        "would_decide": deciding_document(result.deciding),
         "offered_qps": question.offered_qps,
         **_latencies(result.percentiles, result.node_percentiles),
         "sla": {
