@@ -8,7 +8,7 @@ from rich.table import Table
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import assumption_lines, node_words, number, outside_words, times_of
+from perfmodel.report.tables import assumption_lines, interval_ms, node_words, number, outside_words, times_of
 from perfmodel.units import MS
 
 POOLS = {"cpu": "the cores", "accelerator": "the accelerators"}
@@ -39,7 +39,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_row("limited by", limit(result))
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
     for percentile, latency in at.run.percentiles.items():
-        table.add_row(f"p{100 * percentile:g} there", f"{number(latency.value_s / MS, 4)} ms")
+        table.add_row(f"p{100 * percentile:g} there", interval_ms(latency))
     if question.traffic.outside is not None and at.run.on_node is not None:
         words = outside_words(question.traffic.outside, at.run.on_node.percentiles_s)
         table.add_row("on the node alone", words)
@@ -61,7 +61,7 @@ def capacity_page(result: Capacity) -> RenderableType:
         each = number(result.usd_per_million_queries)
         price = number(question.price_usd_per_h)
         table.add_row("price", f"{price} USD/h: {each} USD a million queries at the load to plan for")
-    notes = [f"note: {note}" for note in at.notes]
+    notes = [f"note: {note}" for note in result.notes]
     interval_note = (
         f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
     )

@@ -7,7 +7,7 @@ same data give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html import escape
 from math import ceil, floor, isfinite, log10
@@ -66,6 +66,10 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     is_points: bool = False
+
+
+FARTHEST_END = 10.0
+"""Times a value, beyond which the upper end of its band is not drawn. [1]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,8 @@ def lines(
     canvas = Canvas(title, text)
     top = canvas.legend([(colour(i), one.name) for i, one in enumerate(series)], 0.0) + 24.0
     xs = [x for one in series for x in one.x] + [x for x, _ in x_marks]
-    ys = [y for one in series for y in (*one.y, *one.high) if isfinite(y)]
+    drawn = [_with_ends_near(one) for one in series]
+    ys = [y for one in drawn for y in (*one.y, *one.high) if isfinite(y)]
     if y_limit is not None:
         ys.append(1.05 * y_limit[0])
     x = axis_over(xs, LEFT, WIDTH - RIGHT, log_x, from_zero=False)
@@ -206,7 +211,7 @@ def lines(
     if y_limit is not None:
         canvas.line(LEFT, y.at(y_limit[0]), WIDTH - RIGHT, y.at(y_limit[0]), "sla")
         canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
-    for index, one in enumerate(series):
+    for index, one in enumerate(drawn):
         _draw(canvas, one, x, y, colour(index))
     taken: list[float] = []
     for lx, ly, name in labels:
@@ -223,12 +228,22 @@ def lines(
             one.name,
             number(a, 4),
             number(b, 4),
-            *([number(one.low[i], 4), number(one.high[i], 4)] if one.low else ["", ""] if banded else []),
+            *([number(one.low[i], 4), _end(one.high[i])] if one.low else ["", ""] if banded else []),
         ]
         for one in series
         for i, (a, b) in enumerate(zip(one.x, one.y, strict=True))
     ]
     return canvas.done(headings + (["from", "to"] if banded else []), rows)
+
+
+def _with_ends_near(series: Series) -> Series:
+    """The band with its upper ends no farther than a drawing has room for; its data say where they are."""
+    high = [min(end, FARTHEST_END * y) for end, y in zip(series.high, series.y, strict=bool(series.high))]
+    return replace(series, high=high)
+
+
+def _end(value: float) -> str:
+    return number(value, 4) if isfinite(value) else "no end"
 
 
 def bars(

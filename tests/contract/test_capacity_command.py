@@ -65,6 +65,18 @@ def test_the_answer_comes_with_its_error_budget(capsys: pytest.CaptureFixture[st
     assert longer is None, "19 % longer service times, and the load is unstable"
 
 
+@pytest.mark.slow
+def test_near_saturation_the_page_says_why_its_run_is_not_at_the_limit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loose = ["--scenario", "rm1_broadwell", "--set", "sla.latency_ms=150"]
+    _, answer = ask(capsys, "capacity", *loose)
+    low, high = answer["latency_ci95_ms"]["p95"]
+    outside = high is not None and not low <= 150.0 <= high
+    assert any("so close to saturation p95 passes 150 ms" in note for note in answer["notes"]) == outside
+    assert outside, "else this looks at nothing"
+
+
 def test_a_capacity_that_nobody_can_plan_for_says_what_would_decide(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -65,6 +65,20 @@ class Capacity:
         return None if self.at_capacity is None else self.at_capacity.judgement.deciding
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        at, sla = self.at_capacity, self.question.sla
+        if at is None or self.greatest is None:
+            return self.question.node_notes
+        interval, notes = at.run.percentiles.get(sla.percentile), list(at.notes)
+        if interval is not None and not interval.low_s <= sla.latency_s <= interval.high_s:
+            notes.append(
+                f"so close to saturation p{100 * sla.percentile:g} passes {sla.latency_ms:g} ms within the "
+                "interval of the largest load: what one run shows there may lie on either side"
+            )
+        return tuple(notes)
+
+    @property
     def usd_per_million_queries(self) -> float | None:
         """What queries cost at the load to plan for; None without one, or without a price. [USD]"""
         price, rate_qps = self.question.price_usd_per_h, self.plan_for_qps

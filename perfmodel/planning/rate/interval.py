@@ -7,7 +7,7 @@ interval ends where the share plus, and minus, its error does. All runs share th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, exp, floor, inf, log, sqrt
 from statistics import fmean, stdev
@@ -267,13 +267,19 @@ class LateCurve:
     def _crossing(self, share: float) -> int:
         """Index of the first rate with a larger share of late queries; the number of rates where none has.
 
-        Where load shortens latencies, the first beyond one with few enough.
+        Where load shortens latencies, the first beyond one with few enough; a share other than what is
+        allowed is crossed near there, or at the load with the fewest late, and not where loads are too light.
         """
-        late = [found > share for _, found, _ in self._points()]
-        skipped = 0
-        if self._search.load_may_shorten_latencies and False in late:
-            skipped = late.index(False)
-        return late.index(True, skipped) if True in late[skipped:] else len(late)
+        found = [found for _, found, _ in self._points()]
+        if not self._search.load_may_shorten_latencies:
+            return _first_over(found, share)
+        index = _first_over(found, self._allowed, _first_within(found, self._allowed))
+        if share > self._allowed:
+            return _first_over(found, share, index)
+        fewest = max(share, min(found))
+        while index > 0 and found[index - 1] > fewest:
+            index -= 1
+        return index
 
     def _rate_at(self, share: float) -> float:
         """Rate at which so large a share is late. [queries/s]
@@ -312,3 +318,13 @@ class LateCurve:
         self._shares.update(
             (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
         )
+
+
+def _first_over(found: Sequence[float], share: float, start: int = 0) -> int:
+    """Index of the first from a start on that is more than a share; their number where none is."""
+    return next((index for index in range(start, len(found)) if found[index] > share), len(found))
+
+
+def _first_within(found: Sequence[float], share: float) -> int:
+    """Index of the first that is not; 0 where all are more."""
+    return next((index for index, each in enumerate(found) if each <= share), 0)

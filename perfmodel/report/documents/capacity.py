@@ -137,5 +137,5 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "simulated_queries": None if result.greatest is None else result.greatest.num_queries,
         "reason": result.reason,
         "asked": dict(question.asked),
-        "notes": list(question.node_notes),
+        "notes": list(result.notes),
     }

@@ -61,7 +61,7 @@ def ends(interval: Sequence[float | None] | None, digits: int = 4) -> str:
     """Both ends of an interval as a cell."""
     if not interval:
         return "–"
-    return " to ".join("none" if end is None else number(end, digits) for end in interval)
+    return " to ".join("no end" if end is None else number(end, digits) for end in interval)
 
 
 def notes(document: Mapping[str, Any]) -> list[Block]:
@@ -290,7 +290,7 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
                     x=xs,
                     y=[each.value_s / MS for each in some],
                     low=[each.low_s / MS for each in some],
-                    high=[min(each.high_s, 10 * each.value_s) / MS for each in some],
+                    high=[each.high_s / MS for each in some],
                 )
             )
     plan = document.get("plan_for_qps")

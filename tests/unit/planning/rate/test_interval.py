@@ -84,6 +84,8 @@ def test_a_batch_that_waits_a_second_to_fill_has_a_largest_load_within_a_second(
     assert not late.meets(1.05 * answer.rate_qps)
     assert answer.rate_qps > 100.0
     assert not late.meets(1.0)
+    assert answer.ci95_qps is not None
+    assert answer.ci95_qps[0] > 0.9 * answer.rate_qps, "not where so few arrive that batches wait"
 
 
 def test_an_sla_of_the_unloaded_latency_has_a_rate_and_all_searches_agree() -> None:
