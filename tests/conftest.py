@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 
 import pytest
 
@@ -12,11 +13,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what th
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt what they start, and wait
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties are tried with a quarter of their examples where thorough tests are left out."""
+    if "not thorough" in config.option.markexpr:
+        from tests import examples  # imports hypothesis, which takes half a second
+
+        examples.share = Fraction(1, 4)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Cases that `by_default` does not name are thorough."""
-    kept = item.get_closest_marker("by_default")
-    if kept is not None and isinstance(item, pytest.Function) and item.callspec.id not in kept.args:
-        item.add_marker(pytest.mark.thorough)
+    """Mark the cases that `thorough_cases` names, and those that `by_default` does not name, as thorough."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        kept, long = (item.get_closest_marker(name) for name in ("by_default", "thorough_cases"))
+        case = item.callspec.id
+        if (kept is not None and case not in kept.args) or (long is not None and case in long.args):
+            item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(autouse=True, scope="module")

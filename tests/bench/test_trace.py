@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 MOST_RUN, MOST_LOADED = 80, 117
 """As many as were counted last; a module more has to be worth it."""
 
 
+@pytest.mark.thorough
 def test_predict_takes_no_more_modules_than_it_did() -> None:
     trace = [sys.executable, "-m", "benchmarks.trace"]
     for _ in range(2):  # the first run after an install writes machine code, too

@@ -97,6 +97,9 @@ def follows(name: str, text: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.thorough_cases(
+    "rm1_broadwell_overloaded_shedding", "rm3_amd_epyc_turin_2c", "wnd_broadwell_gtx1080ti_batching"
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -111,6 +114,7 @@ def test_predictions_of_the_shipped_scenarios_follow_it(
     follows("predict", capsys.readouterr().out)
 
 
+@pytest.mark.thorough_cases("SimPy", "beyond the calibrated range")
 @pytest.mark.parametrize("case", PREDICTIONS)
 def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, arguments = PREDICTIONS[case]
@@ -118,6 +122,15 @@ def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFi
     follows("predict", capsys.readouterr().out)
 
 
+@pytest.mark.thorough_cases(
+    "a capacity",
+    "a capacity with a card",
+    "a capacity at another percentile",
+    "a tuning with a card",
+    "a comparison",
+    "a sweep",
+    "an infeasible plan",
+)
 @pytest.mark.parametrize(
     "case", [pytest.param(name, marks=pytest.mark.slow) if name == "a tuning" else name for name in OTHERS]
 )
@@ -127,6 +140,7 @@ def test_answers_of_the_other_commands_follow_it(case: str, capsys: pytest.Captu
     follows(command, capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_the_published_controller_beside_the_exact_answer_follows_it() -> None:
     little = Effort(probe_queries=10_000, long_runs=2, short_probe_queries=5_000, short_runs=2)
     loaded = load_scenario("rm3_broadwell_gtx1080ti", ["node.stack=deeprecsys-isca2020"])
@@ -177,6 +191,7 @@ def test_lists_follow_it(arguments: list[str], capsys: pytest.CaptureFixture[str
     assert listed.keys() == {"schema", "perfplan", "date", "inputs", *(arguments or TOPICS)}
 
 
+@pytest.mark.thorough
 def test_answers_of_what_measures_follow_theirs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert set(MEASURING) == set(documents.KINDS)
     for name, kind in documents.KINDS.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import re
 
+import pytest
+
 import perfmodel
 from perfmodel.report.documents.schemas import KINDS
 from tests.contract.api import EXAMPLE, PAGE, markdown, page
@@ -27,6 +29,7 @@ def test_the_readme_shows_its_example() -> None:
     assert f"## From Python\n\n```python\n{EXAMPLE}\n```\n" in readme
 
 
+@pytest.mark.thorough
 def test_its_example_answers_what_it_shows() -> None:
     test = doctest.DocTestParser().get_doctest(EXAMPLE + "\n", {}, "example", None, None)
     said: list[str] = []

@@ -148,6 +148,7 @@ def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixtur
     assert "with service times off by 35 %" in page
 
 
+@pytest.mark.thorough
 def test_a_node_with_a_price_says_what_queries_cost(capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--set", "simulation.max_queries=50000", "--set", "simulation.min_queries=50000"]
     assert main(["capacity", "rm3_skylake", *few, "--set", "node.price_usd_per_h=1.8", "--json"]) == 0

@@ -108,6 +108,7 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
     assert captured.err == f"{str(error) or 'interrupted: there is no answer yet, and nothing was written'}\n"
 
 
+@pytest.mark.thorough_cases("profiles")
 @pytest.mark.parametrize(
     "topic", ["models", "profiles", "scenarios", "policies", "arrivals", "distributions"]
 )
@@ -119,6 +120,7 @@ def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.C
     assert all(row.keys() == {"name", "description"} | own and row["description"] for row in listed[topic])
 
 
+@pytest.mark.thorough
 def test_list_without_a_topic_prints_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

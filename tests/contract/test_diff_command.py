@@ -70,6 +70,7 @@ def test_one_key_is_all_of_the_difference(tmp_path: Path, capsys: pytest.Capture
     assert by_metric(document)["power_w"]["ci95"] == [0.0, 0.0], "nothing about it is left to luck"
 
 
+@pytest.mark.thorough
 def test_shares_and_interaction_add_up_to_the_difference(capsys: pytest.CaptureFixture[str]) -> None:
     document = ask(capsys, "rm3_skylake", "rm3_broadwell", *FEW)
     names = [key["key"] for key in document["keys"]]
@@ -82,6 +83,7 @@ def test_shares_and_interaction_add_up_to_the_difference(capsys: pytest.CaptureF
     assert power["node.cores"] == 0.0, "static power is that of the whole node"
 
 
+@pytest.mark.thorough
 def test_of_two_keys_the_one_in_a_is_b_without_the_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +98,7 @@ def test_of_two_keys_the_one_in_a_is_b_without_the_other(
         assert path == pytest.approx(found["difference"], abs=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_key_that_cannot_be_changed_alone_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     document = ask(capsys, "wnd_broadwell", "wnd_broadwell_gtx1080ti", *FEW, "--mixed-stacks")
     reasons = {key["key"]: key["reason"] for key in document["keys"]}
@@ -164,6 +167,7 @@ def test_saved_answers_are_compared_by_their_numbers(
     assert by_metric(document)["power_w"]["significant"] is None, "it has no interval"
 
 
+@pytest.mark.thorough
 def test_fleets_are_compared_by_their_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (shipped_directory("fleet") / "two_services.yaml").read_text(encoding="utf-8")
     paths = [str(tmp_path / f"{name}.yaml") for name in ("a", "b")]
@@ -183,6 +187,7 @@ def test_fleets_are_compared_by_their_plans(tmp_path: Path, capsys: pytest.Captu
     assert main(["diff", paths[0], "rm3_skylake"]) == 2
 
 
+@pytest.mark.thorough
 def test_files_that_b_names_are_found_from_a(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -227,6 +232,7 @@ def test_mistakes_are_one_line(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     answer = perfmodel.diff("ncf_skylake", "ncf_broadwell", overrides=QUICK)
     assert json.loads(json.dumps(answer.to_dict())) == ask(capsys, "ncf_skylake", "ncf_broadwell", *FEW)

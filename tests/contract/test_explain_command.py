@@ -35,6 +35,7 @@ def gains(document: dict[str, Any]) -> dict[str, float]:
     return {change["change"]: change["gain_percent"] for change in document["changes"]}
 
 
+@pytest.mark.thorough
 def test_arithmetic_binds_where_products_take_the_time(skylake: dict[str, Any]) -> None:
     document = skylake
     assert document["binds"]["resource"] == "cores"
@@ -52,6 +53,7 @@ def test_arithmetic_binds_where_products_take_the_time(skylake: dict[str, Any]) 
     )
 
 
+@pytest.mark.thorough
 def test_a_whole_option_brings_what_capacity_says_of_it(
     skylake: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_whole_option_brings_what_capacity_says_of_it(
     assert larger["qps_per_w"] == pytest.approx(larger["latency_bounded_qps"] / 250)
 
 
+@pytest.mark.thorough
 def test_memory_binds_where_lookups_take_the_time(capsys: pytest.CaptureFixture[str]) -> None:
     stack = ["--set", "node.stack=hpca2020"]
     document = ask(capsys, "explain", "rm2_skylake", *FEW, *stack)
@@ -84,6 +87,7 @@ def test_the_sla_binds_where_a_node_is_far_from_full(capsys: pytest.CaptureFixtu
     assert step["sla"] > 1.0, "ten per cent more of it bring some"
 
 
+@pytest.mark.thorough
 def test_conversion_of_a_card_binds_and_more_cores_bring_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -127,6 +131,7 @@ def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None
     assert all(change["gain_percent"] is None for change in document["changes"])
 
 
+@pytest.mark.thorough
 def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     answer = perfmodel.explain("ncf_skylake", overrides=QUICK)
     printed = ask(capsys, "explain", "ncf_skylake", *FEW)

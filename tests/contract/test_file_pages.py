@@ -47,6 +47,7 @@ def test_the_tables_of_a_page_are_those_of_the_schema(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == whole(page)
 
 
+@pytest.mark.thorough_cases("scenarios.md")
 @pytest.mark.parametrize("page", ["scenarios.md", "models.md"])
 def test_the_examples_of_a_page_are_answered(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

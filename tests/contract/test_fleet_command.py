@@ -96,6 +96,7 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
     assert window["utilisation"]["accelerator"] is None
 
 
+@pytest.mark.thorough_cases("join-shortest-queue", "power-of-two")
 @pytest.mark.parametrize("routing", ["random", "round-robin", "join-shortest-queue", "power-of-two"])
 def test_every_routing_answers(routing: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--routing", routing, "--json")

@@ -146,6 +146,7 @@ def test_a_tab_offers_commands_files_and_keys(
     assert [each for each in found if not each.endswith("/")][: len(offered)] == offered
 
 
+@pytest.mark.by_default("bash")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_is_offered_the_same(shell: str) -> None:
     """As it asks: a process of its own without arguments."""
@@ -170,6 +171,7 @@ def test_a_shell_gets_its_script_in_either_order_of_the_words(
     assert "_PERFPLAN_COMPLETE=complete_" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_more_traffic_is_a_factor_or_a_product(capsys: pytest.CaptureFixture[str]) -> None:
     ways = [
         ["--scale-load", "1.4"],

@@ -47,6 +47,7 @@ def test_pairs_of_legal_extremes_end_well() -> None:
     _run("--only", "pairs", "--pairs", "100", "--seed", "7")
 
 
+@pytest.mark.thorough
 def test_every_key_of_the_schemas_and_every_command_is_among_the_cases() -> None:
     """A new key that no document has is named here: it needs one in `benchmarks.hostile.documents`."""
     assert [key for kind in KINDS for key in unreached(kind)] == []

@@ -76,6 +76,7 @@ EVERY_QUESTION = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.by_default("predict", "latency", "latency, of two", "trace")
 @EVERY_QUESTION
 def test_an_answer_is_the_commands_to_the_byte(question: str, capsys: pytest.CaptureFixture[str]) -> None:
     ask, arguments = ASKED[question]
@@ -103,6 +104,7 @@ def test_a_notebook_shows_the_page_with_what_is_in_brackets() -> None:
     assert 'font-weight: bold">meets the SLA</span>' in shown
 
 
+@pytest.mark.thorough
 def test_a_scenario_may_come_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = shipped_directory("scenario") / f"{RM3}.yaml"
     loaded = perfmodel.load_scenario(RM3)
@@ -231,6 +233,7 @@ def test_importing_is_light() -> None:
     assert printed.split() == ["perfmodel", "perfmodel.errors"]
 
 
+@pytest.mark.thorough
 def test_an_answer_in_one_row_has_the_names_of_the_json() -> None:
     answer = perfmodel.predict(RM3, overrides=QUICK).to_dict()
     (row,) = table_rows(answer, "answer")

@@ -23,6 +23,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_its_scenario_is_answered_and_its_document_follows_the_schema(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +52,7 @@ def test_its_scenario_is_answered_and_its_document_follows_the_schema(
     assert "executors: 2" in page
 
 
+@pytest.mark.thorough
 def test_a_load_that_has_drifted_ends_in_7(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def other(tmp_path: Path) -> Path:
     return profile_with(tmp_path, cpu_model="Elbrus 8C", cores=64, memory_gib=1.0)
 
 
+@pytest.mark.thorough
 def test_a_prediction_is_of_the_profiles_machine_wherever_it_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_number_is_a_tighter_sla_and_longer_latencies(more: tuple[str, ...]) -
     assert plain["node_latency_ms"] == plain["latency_ms"]
 
 
+@pytest.mark.thorough
 def test_a_distribution_is_added_query_by_query(tmp_path: Path) -> None:
     spread = "sla.outside_ms={distribution: lognormal, mu: 2.7, sigma: 0.5}"
     few = ["simulation.min_queries=12000", "simulation.max_queries=12000", "simulation.precision=0.1"]
@@ -86,6 +87,7 @@ def _with_and_without() -> list[list[str]]:
     ]
 
 
+@pytest.mark.thorough
 def test_capacity_is_judged_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     plain, outside = _with_and_without()
     (_, one), (_, other) = (ask(capsys, "capacity", *where) for where in (plain, outside))

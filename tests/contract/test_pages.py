@@ -26,33 +26,47 @@ REPORTS = Path(__file__).parents[2] / "docs" / "reports"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
+ASKED = {
+    "predict": ["predict", "rm3_skylake", *FEW],
+    "tune": ["tune", "ncf_skylake", *FEW, "--batch-sizes", "32,64,128"],
+    "plan": ["plan", "two_services", "--no-simulate"],
+    "fleet": ["fleet", "rm1_broadwell_diurnal", "-n", "3", "--windows", "4", *FEW],
+    "diff": ["diff", "rm3_skylake", "rm3_broadwell", *FEW],
+    "explain": ["explain", "wnd_broadwell", *FEW],
+    "latency": ["latency", "-m", "dlrm-rmc3", "--on", "skylake", "--on", "broadwell"],
+    "sweep": [
+        *("sweep", "rm3_skylake", *FEW, "--jobs", "1", "--question", "capacity"),
+        *("--over", "policy.batch_size=64,128,0", "--over", "node.cores=20,40"),
+        *("--pareto", "qps,qps_per_w"),
+    ],
+}
+quick_pages = pytest.mark.by_default("predict", "latency", "validate")
+
+
+class Pages(dict[str, tuple[Path, Path]]):
+    """Each page and the JSON that was printed beside it, made when it is first looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name: str) -> tuple[Path, Path]:
+        self[name] = _validated(self.folder) if name == "validate" else _answered(name, self.folder)
+        return self[name]
+
+
+def _answered(name: str, folder: Path) -> tuple[Path, Path]:
+    page, answer = folder / f"{name}.html", folder / f"{name}.json"
+    with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
+        patch.setattr("sys.stdout", stdout)
+        assert main([*ASKED[name], "--json", "--out", str(page)]) in (0, 3, 6)
+    return page, answer
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
     """Each page and the JSON that was printed beside it."""
-    folder = tmp_path_factory.mktemp("pages")
-    asked = {
-        "predict": ["predict", "rm3_skylake", *FEW],
-        "tune": ["tune", "ncf_skylake", *FEW, "--batch-sizes", "32,64,128"],
-        "plan": ["plan", "two_services", "--no-simulate"],
-        "fleet": ["fleet", "rm1_broadwell_diurnal", "-n", "3", "--windows", "4", *FEW],
-        "diff": ["diff", "rm3_skylake", "rm3_broadwell", *FEW],
-        "explain": ["explain", "wnd_broadwell", *FEW],
-        "latency": ["latency", "-m", "dlrm-rmc3", "--on", "skylake", "--on", "broadwell"],
-        "sweep": [
-            *("sweep", "rm3_skylake", *FEW, "--jobs", "1", "--question", "capacity"),
-            *("--over", "policy.batch_size=64,128,0", "--over", "node.cores=20,40"),
-            *("--pareto", "qps,qps_per_w"),
-        ],
-    }
-    made = {}
-    for name, arguments in asked.items():
-        page, answer = folder / f"{name}.html", folder / f"{name}.json"
-        with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
-            patch.setattr("sys.stdout", stdout)
-            assert main([*arguments, "--json", "--out", str(page)]) in (0, 3, 6)
-        made[name] = (page, answer)
-    made["validate"] = _validated(folder)
-    return made
+    return Pages(tmp_path_factory.mktemp("pages"))
 
 
 def _validated(folder: Path) -> tuple[Path, Path]:
@@ -99,6 +113,7 @@ def cells(*values: str) -> str:
     return "".join(f"<td>{value}</td>" for value in values)
 
 
+@pytest.mark.thorough
 def test_a_comparison_shows_each_figure_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
     page, printed = pages["diff"][0].read_text(encoding="utf-8"), document(pages, "diff")
     for each in printed["differences"]:
@@ -112,6 +127,7 @@ def test_a_comparison_shows_each_figure_of_its_json(pages: dict[str, tuple[Path,
     assert said in page
 
 
+@pytest.mark.thorough
 def test_an_explanation_shows_each_change_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
     page, printed = pages["explain"][0].read_text(encoding="utf-8"), document(pages, "explain")
     assert printed["binds"]["why"] in html.unescape(page)
@@ -138,6 +154,7 @@ def test_a_latency_page_shows_each_batch_and_operator_of_its_json(
                 assert cells(number(operator["time_ms"]), f"{100 * operator['share']:.1f} %") in page
 
 
+@pytest.mark.thorough
 def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
     page, printed = pages["sweep"][0].read_text(encoding="utf-8"), document(pages, "sweep")
     rows = printed["rows"]
@@ -163,6 +180,7 @@ def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path,
     assert "Largest load: 2100 queries/s predicted, 2000 measured (+5.0 %)" in page
 
 
+@quick_pages
 @pytest.mark.parametrize("name", PAGES)
 def test_a_saved_answer_becomes_the_same_page_within_two_seconds_and_five_megabytes(
     name: str, pages: dict[str, tuple[Path, Path]], tmp_path: Path
@@ -175,6 +193,7 @@ def test_a_saved_answer_becomes_the_same_page_within_two_seconds_and_five_megaby
     assert again == pages[name][0].read_bytes()
 
 
+@quick_pages
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_begins_with_the_answer_and_needs_nothing_else(
     name: str, pages: dict[str, tuple[Path, Path]]
@@ -188,6 +207,7 @@ def test_a_page_begins_with_the_answer_and_needs_nothing_else(
     assert figures >= 1
 
 
+@pytest.mark.thorough
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
@@ -218,6 +238,7 @@ def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, t
     }
 
 
+@pytest.mark.thorough
 @needs_browser
 @pytest.mark.skipif(not AXE.is_file(), reason="no axe-core here: npm install axe-core, or AXE_CORE=its file")
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
@@ -237,6 +258,7 @@ SET = """
 """
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_controls_of_a_plan_give_the_numbers_of_perfplan_plan(
     pages: dict[str, tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
@@ -292,6 +314,7 @@ def plan_with_slas(folder: Path, answer: Path) -> tuple[Path, dict[str, list[lis
     return page, low
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_the_sla_of_a_plan_is_a_control_that_gives_the_numbers_of_perfplan_plan(
     pages: dict[str, tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -334,6 +357,7 @@ def test_the_sla_of_a_plan_is_a_control_that_gives_the_numbers_of_perfplan_plan(
     assert "from 50 to 200 ms" in said[4][3]
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_controls_of_a_node_give_the_numbers_of_perfplan_plan(
     pages: dict[str, tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -96,6 +96,7 @@ def test_a_demand_beyond_any_fleet_is_not_blamed_on_failures(
     assert answer["binding"]["constraint"].startswith("demand: 1,000,000 nodes of each type")
 
 
+@pytest.mark.thorough
 def test_infeasible_is_an_answer_that_says_what_would_free_it(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +127,7 @@ def test_infeasible_is_an_answer_that_says_what_would_free_it(
     capsys.readouterr()
 
 
+@pytest.mark.thorough
 def test_a_type_is_chosen_from_the_price_on_that_is_said(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +183,7 @@ SEARCHED = {"terabytes"}
 """Shipped fleets whose capacities are found, not given: half a minute of a core."""
 
 
+@pytest.mark.thorough_cases("hercules")
 @pytest.mark.parametrize(
     "name",
     [
@@ -243,6 +246,7 @@ def test_a_mistake_is_told_with_its_place(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_growth_ends_where_the_stock_does(fleet: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, answer = ask(capsys, fleet, "--growth", "1:11:2")
     rows = {row["growth"]: row for row in answer["growth"]["rows"]}
@@ -271,6 +275,7 @@ def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("--growth: expected")
 
 
+@pytest.mark.thorough
 def test_nodes_known_by_their_service_times_are_planned_like_others(
     fleet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,6 +375,7 @@ def test_a_capacity_at_another_sla_is_that_of_a_plan_with_that_sla(
     assert [own["qps"], own["low_qps"]] == [looser["qps"], looser["low_qps"]]
 
 
+@pytest.mark.thorough
 def test_the_minutes_after_a_failure_are_told_and_decide_only_where_the_file_says_how(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ def commands() -> list[str]:
 def test_the_readme_opens_with_the_main_job_and_the_tests() -> None:
     main_job, tests = commands()
     assert main_job.endswith("perfplan predict --scenario rm3_skylake.yaml")
-    assert tests.endswith("python -m pytest")
+    assert tests.endswith("python -m pytest -m 'not slow and not bench and not gpu'")
     assert tests.count("pip install") == tests.count("-c constraints.txt") == 2
     assert README.index("```sh") < 200
 
@@ -36,6 +36,7 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert commands()[1] in (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_the_table_of_errors_is_what_the_shipped_profiles_give() -> None:
     assert comparison_table(compare_shipped()) in README
 
@@ -52,6 +53,7 @@ def test_the_main_job_runs_in_a_fresh_clone_and_an_empty_environment(tmp_path: P
     assert "meets the SLA" in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_answer_it_shows_is_the_one_that_is_printed(tmp_path: Path) -> None:
     (block,) = re.findall(r"```\n\$ (perfplan predict[^\n]*)\n(.*?)```", README, flags=re.DOTALL)
     command, lines = block

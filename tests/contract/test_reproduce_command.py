@@ -13,6 +13,7 @@ from calibration.reproduce.evaluation import Reproduction
 from perfmodel.cli.main import main
 
 
+@pytest.mark.thorough
 def test_json_is_all_of_stdout_and_the_page_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

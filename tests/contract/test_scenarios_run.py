@@ -43,6 +43,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.thorough_cases("rm3_amd_epyc_turin_2c", "wnd_broadwell_gtx1080ti_batching")
 @pytest.mark.parametrize(
     "name",
     [
@@ -69,6 +70,7 @@ def test_a_shipped_scenario_meets_its_sla(name: str, capsys: pytest.CaptureFixtu
     assert answer["qps_per_w"] == pytest.approx(answer["throughput_qps"] / answer["power_w"])
 
 
+@pytest.mark.thorough
 def test_an_overload_is_refused_before_simulating_with_its_utilisation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -114,6 +116,7 @@ def test_an_sla_below_the_unloaded_latency_has_no_load(capsys: pytest.CaptureFix
     assert answer["latency_bounded_qps"] is None
 
 
+@pytest.mark.thorough
 def test_batches_beyond_the_calibrated_range_exit_with_5_unless_extrapolated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

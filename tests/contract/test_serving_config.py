@@ -21,6 +21,7 @@ def made(tmp_path: Path, option: str, text: str, *more: str) -> Path:
     return folder / "scenario.yaml"
 
 
+@pytest.mark.thorough
 def test_dynamic_batching_on_cards_becomes_that_policy(tmp_path: Path) -> None:
     path = made(tmp_path, "--from-triton", TRITON)
     scenario = load_scenario(path).scenario
@@ -32,6 +33,7 @@ def test_dynamic_batching_on_cards_becomes_that_policy(tmp_path: Path) -> None:
     assert main(["predict", str(path), *FEW, "--extrapolate", "--json"]) in (0, 3, 4, 6)
 
 
+@pytest.mark.thorough
 def test_instances_on_cpus_become_executors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "max_batch_size: 64\ninstance_group { count: 12 kind: KIND_CPU }\n"
     path = made(tmp_path, "--from-triton", text)
@@ -67,6 +69,7 @@ def test_a_file_that_cannot_be_read_writes_nothing(
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", ["rm3_skylake", "rm3_broadwell_gtx1080ti"])
 def test_tune_writes_what_it_found_for_triton(
     scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -82,6 +85,7 @@ def test_tune_writes_what_it_found_for_triton(
     assert ("Triton does not choose by size" in path.read_text()) == ("gtx" in scenario)
 
 
+@pytest.mark.thorough
 def test_tune_writes_what_it_found_for_torchserve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["tune", "rm3_skylake", *FEW, "--batch-sizes", "64,128", "--format", "torchserve"]
     assert main(asked) == 0

@@ -95,6 +95,7 @@ def test_the_slow_down_that_is_assumed_comes_first_among_assumptions(
     assert "costs (node_slowdown, " in text
 
 
+@pytest.mark.thorough
 def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
     _, text = page(capsys, "list", "profiles")
     for said in (

@@ -16,6 +16,7 @@ CHECKOUT = Path(perfmodel.__file__).parent.parent
 COMMAND = f"{sys.executable} -m perfmodel.cli.main"
 ANSWERS = [
     "list",
+    "list scenarios",
     "list profiles --json",
     "schema profile",
     "latency --model ncf --on skylake@hpca2020",
@@ -26,16 +27,19 @@ ANSWERS = [
     "--version",
     *(f"{name} --help" for name in COMMANDS if name in ("calibrate", "validate", "tune")),
 ]
-# Each is a process of its own: by default one that answers without compiled code, and one that simulates.
-REPRESENTATIVE = ("list", "predict --scenario rm3_skylake --set simulation.precision=0.2 --json")
+# Each is a process of its own: by default one of a third of a second, among the thorough tests one that reads
+# all files, and one that simulates.
+QUICK = "list scenarios"
+THOROUGH = ("list", "predict --scenario rm3_skylake --set simulation.precision=0.2 --json")
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 
 
 def by_answer(answers: list[str], *by_default: str) -> pytest.MarkDecorator:
-    """One test for each answer, of which those not named here are slow."""
-    slow = pytest.mark.slow
+    """One test for each answer, of which those not named here are thorough or slow."""
+    marks = dict.fromkeys(answers, pytest.mark.slow) | dict.fromkeys(THOROUGH, pytest.mark.thorough)
     return pytest.mark.parametrize(
-        "answer", [each if each in by_default else pytest.param(each, marks=slow) for each in answers]
+        "answer",
+        [each if each in by_default else pytest.param(each, marks=marks[each]) for each in answers],
     )
 
 
@@ -53,26 +57,29 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @full
-@by_answer(ANSWERS, *REPRESENTATIVE)
+@by_answer(ANSWERS, QUICK)
 def test_a_full_stdout_is_one_line_and_2(answer: str) -> None:
     done = shell(f"{{}} {answer} > /dev/full")
     assert (done.returncode, done.stderr) == (2, "stdout: cannot be written: No space left on device\n")
 
 
-@by_answer(["list", "predict --scenario rm3_skylake", "calibrate --out x.yaml", ""], "list", "")
+@by_answer(["list scenarios", "predict --scenario rm3_skylake", "calibrate --out x.yaml", ""], QUICK, "")
 def test_a_closed_stdout_is_one_line_and_2_before_anything_is_done(answer: str) -> None:
     done = shell(f"{{}} {answer} >&-")
     assert done.returncode == 2
     assert done.stderr == "stdout is closed, where the answer goes; > /dev/null runs without one\n"
 
 
-@by_answer(ANSWERS, "list")
+@by_answer(ANSWERS)
 def test_a_pipe_that_ends_is_silent_and_as_a_shell_reports_it(answer: str) -> None:
     done = shell(f"{{}} {answer} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (141, "")
 
 
-@pytest.mark.parametrize("stderr", ["2>&-", pytest.param("2>/dev/full", marks=full)])
+UNTOLD = ["2>&-", pytest.param("2>/dev/full", marks=[full, pytest.mark.thorough])]
+
+
+@pytest.mark.parametrize("stderr", UNTOLD)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -85,7 +92,7 @@ def test_an_error_that_cannot_be_told_still_ends_with_2(wrong: str, stderr: str)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-@pytest.mark.parametrize("stderr", ["2>&-", pytest.param("2>/dev/full", marks=full)])
+@pytest.mark.parametrize("stderr", UNTOLD)
 def test_a_note_never_lands_in_the_answer(stderr: str, tmp_path: Path) -> None:
     module = tmp_path / "noisy.py"
     module.write_text(
@@ -103,7 +110,7 @@ def test_a_note_never_lands_in_the_answer(stderr: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
-@by_answer(ANSWERS[:7], *REPRESENTATIVE)
+@by_answer(ANSWERS[:8], QUICK)
 def test_what_the_terminal_cannot_show_is_replaced(answer: str, encoding: str) -> None:
     done = shell(f"{{}} {answer}", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, "")

@@ -40,6 +40,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.thorough_cases("capacity")
 @pytest.mark.parametrize("question", ["predict", "capacity", pytest.param("tune", marks=pytest.mark.slow)])
 def test_a_row_is_the_answer_of_the_command(question: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, document = ask(capsys, *SWEEP, *BATCHES, "--question", question)
@@ -62,6 +63,7 @@ def test_a_row_is_the_answer_of_the_command(question: str, capsys: pytest.Captur
             assert row["latency_ms.p95"] == answer["latency_ms"]["p95"]
 
 
+@pytest.mark.thorough
 def test_points_without_an_answer_are_rows_with_their_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +135,7 @@ def test_mistakes_are_one_line_before_any_point_is_answered(
     assert said in err.splitlines()[-1]
 
 
+@pytest.mark.thorough
 def test_all_files_hold_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SWEEP, *BATCHES, "--pareto", "latency,qps_per_w"]
     names = ["t.csv", "t.json", *(["t.parquet"] if find_spec("pyarrow") else [])]
@@ -162,6 +165,7 @@ def test_python_gets_the_rows_of_the_command(capsys: pytest.CaptureFixture[str])
     assert json.loads(json.dumps(answer.to_dict())) == document
 
 
+@pytest.mark.thorough
 def test_fleets_are_swept_too(capsys: pytest.CaptureFixture[str]) -> None:
     keys = ["--over", "services.feed.demand.growth=1,1.5,-1"]
     code, document = ask(capsys, "sweep", "two_services", *keys, "--jobs", "1")

@@ -176,6 +176,7 @@ def test_the_table_lies_beside_the_scenario(scenario: Path, monkeypatch: pytest.
     assert question.times.table.cpu_s.shape == (700, 86)
 
 
+@pytest.mark.thorough
 def test_a_sweep_goes_over_executors(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = scenario.with_suffix(".csv")
     over = ["--over", "node.executors=40,80,90", "--out", str(out)]
@@ -240,6 +241,7 @@ def test_latency_times_single_requests_of_a_scenario(
     assert (code, said.startswith("batch 99 is outside")) == (5, True)
 
 
+@pytest.mark.by_default("std_ms")
 @pytest.mark.parametrize("column", ["std_ms", "p50_ms,p99_ms"])
 def test_scatter_in_the_table_is_scatter_of_the_node(
     column: str, scenario: Path, capsys: pytest.CaptureFixture[str]

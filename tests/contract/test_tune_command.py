@@ -26,6 +26,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_what_it_says_to_set_carries_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "tune", "-s", "ncf_broadwell", *FEW)
     assert code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.workload import BurstyArrivals, LogNormalSizes, PoissonArrivals
@@ -13,6 +13,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.examples import examples
 from tests.property.scattered import scatters
 
 Case = tuple[Queries, ServiceTimes, SplitAndOffload]
@@ -47,13 +48,13 @@ def assert_engines_agree(case: Case) -> None:
     assert compiled.accelerator_busy_s == pytest.approx(reference.accelerator_busy_s, rel=1e-12)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(case=cases_full_of_ties(st.integers(1, 5)))
 def test_engines_agree_on_every_query_where_nearly_all_events_coincide(case: Case) -> None:
     assert_engines_agree(case)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(case=cases_full_of_ties(st.sampled_from([257, 270])), copies=st.integers(10, 60))
 def test_engines_agree_with_more_executors_than_vector_registers_sort(case: Case, copies: int) -> None:
     queries, service, policy = case

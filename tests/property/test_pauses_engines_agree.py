@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.serving import DynamicBatchingPolicy, SizePriorityPolicy
@@ -17,6 +17,7 @@ from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
+from tests.examples import examples
 from tests.property.scattered import scatters
 
 CORES = 4
@@ -51,7 +52,7 @@ kinds = st.builds(
 some = st.lists(kinds, min_size=1, max_size=2).map(tuple)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(case=cases(), pauses=some, threshold=st.none() | st.integers(2, 8), batch_size=st.integers(1, 8))
 def test_engines_agree_where_cores_are_paused_one_by_one(
     case: tuple[Queries, ServiceTimes], pauses: tuple[Pauses, ...], threshold: int | None, batch_size: int
@@ -71,7 +72,7 @@ POLICIES: tuple[Policy, ...] = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(case=cases(), pauses=some, policy=st.sampled_from(POLICIES))
 def test_engines_agree_where_the_whole_node_is_paused(
     case: tuple[Queries, ServiceTimes], pauses: tuple[Pauses, ...], policy: Policy
@@ -84,7 +85,7 @@ def test_engines_agree_where_the_whole_node_is_paused(
     assert 0.0 < compiled.running_share <= 1.0
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(case=cases(), pauses=some)
 def test_a_paused_node_is_one_that_is_stepped_through_its_pauses(
     case: tuple[Queries, ServiceTimes], pauses: tuple[Pauses, ...]

@@ -25,6 +25,7 @@ def cost_of(programme, nodes) -> float:  # type: ignore[no-untyped-def]
     return float((own * programme.cost + (used - own) * programme.bought_cost + used * tie).sum())
 
 
+@pytest.mark.thorough
 def test_small_fleets_by_service_lie_between_their_bound_and_the_optimum() -> None:
     compared = close = 0
     for seed in range(250):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.serving import (
@@ -27,6 +27,7 @@ from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.records import broken_rules
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.examples import examples
 from tests.property.scattered import scatters
 
 Case = tuple[Queries, ServiceTimes, Policy]
@@ -136,7 +137,7 @@ def assert_engines_agree(case: Case) -> None:
 
 @each_policy
 def test_engines_agree_where_nearly_all_events_coincide(name: str) -> None:
-    @settings(max_examples=250, deadline=None)
+    @examples(250)
     @given(case=cases(name))
     def check(case: Case) -> None:
         assert_engines_agree(case)
@@ -146,7 +147,7 @@ def test_engines_agree_where_nearly_all_events_coincide(name: str) -> None:
 
 @each_policy
 def test_no_rule_is_broken(name: str) -> None:
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(case=cases(name))
     def check(case: Case) -> None:
         assert broken_rules(simulate(*case, engine="simpy", log_requests=True)) == []

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.sim.query_times import LaunchTimes, QueryTimes
+from tests.examples import examples
 from tests.property.test_policies_engines_agree import (
     LARGEST,
     SETTINGS,
@@ -46,7 +47,7 @@ def by_query(draw: st.DrawFn, name: str) -> Case:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_the_compiled_engine_equals_the_reference(name: str, data: st.DataObject) -> None:
     assert_engines_agree(data.draw(by_query(name)))

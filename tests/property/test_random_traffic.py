@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.workload import (
@@ -25,6 +25,7 @@ from perfmodel.sim.arrivals import draw_arrivals_s, mean_rate_qps
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of, pmf_of_list
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import TrafficSource
+from tests.examples import examples
 
 TRACE_S = 1e9 + np.cumsum(np.random.default_rng(5).exponential(0.3, 3000))
 
@@ -56,7 +57,7 @@ def draw(process: Arrivals, num_queries: int, *, seed: int = 1, replication: int
 
 
 @by_process
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(first=st.integers(0, 1200), more=st.integers(0, 1200), seed=st.integers(0, 1000))
 def test_drawing_more_queries_leaves_the_first_as_they_were(
     process: Arrivals, first: int, more: int, seed: int
@@ -67,7 +68,7 @@ def test_drawing_more_queries_leaves_the_first_as_they_were(
 
 
 @by_law
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(first=st.integers(0, 140_000), more=st.integers(0, 140_000), seed=st.integers(0, 1000))
 def test_drawing_more_sizes_leaves_the_first_as_they_were(
     law: SizePmf, first: int, more: int, seed: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.fleet import Routing
@@ -14,6 +14,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
+from tests.examples import examples
 from tests.property.scattered import scatters
 
 by_routing = pytest.mark.parametrize("routing", Routing)
@@ -64,7 +65,7 @@ def assert_engines_agree(queries: Queries, fleet: Fleet, routing: Routing, seed:
 
 
 @by_routing
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(case=cases_full_of_ties(), seed=st.integers(0, 1000))
 def test_engines_agree_where_nearly_all_events_coincide(
     routing: Routing, case: tuple[Queries, Fleet], seed: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.sim.arrays import FloatArray
@@ -12,6 +12,7 @@ from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RequestLog, RunRecord, broken_rules
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
+from tests.examples import examples
 
 Case = tuple[Queries, ServiceTimes, SplitAndOffload]
 
@@ -41,7 +42,7 @@ def logged(case: Case) -> tuple[RunRecord, RequestLog]:
     return record, record.requests
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_items_and_queries_are_conserved_and_stamps_are_ordered(case: Case) -> None:
     record, _ = logged(case)
@@ -49,7 +50,7 @@ def test_items_and_queries_are_conserved_and_stamps_are_ordered(case: Case) -> N
     assert broken_rules(simulate(*case, engine="compiled")) == []
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_no_executor_idles_while_a_request_it_may_serve_waits(case: Case) -> None:
     record, log = logged(case)
@@ -64,7 +65,7 @@ def test_no_executor_idles_while_a_request_it_may_serve_waits(case: Case) -> Non
             assert not waiting or busy == executors
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_a_request_sees_the_executors_that_are_busy_when_it_starts(case: Case) -> None:
     _, service, policy = case
@@ -81,7 +82,7 @@ def test_a_request_sees_the_executors_that_are_busy_when_it_starts(case: Case) -
             assert log.num_items[index] <= policy.batch_size
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_requests_start_in_the_order_in_which_their_queries_arrived(case: Case) -> None:
     _, log = logged(case)
@@ -89,13 +90,13 @@ def test_requests_start_in_the_order_in_which_their_queries_arrived(case: Case) 
         assert np.all(np.diff(log.query[log.on_accelerator == on_accelerator]) >= 0)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_same_input_gives_the_same_result(case: Case) -> None:
     np.testing.assert_array_equal(simulate(*case).finish_s, simulate(*case).finish_s)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_a_longer_run_begins_with_the_shorter_one_wherever_starts_are_settled(case: Case) -> None:
     queries, service, policy = case
@@ -112,7 +113,7 @@ def without_contention(service: ServiceTimes, executors: int) -> ServiceTimes:
     )
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases(), executors=st.integers(1, 4))
 def test_one_more_executor_without_contention_delays_no_query(case: Case, executors: int) -> None:
     queries, service, policy = case
@@ -122,7 +123,7 @@ def test_one_more_executor_without_contention_delays_no_query(case: Case, execut
     assert np.all(more.finish_s <= fewer.finish_s + 1e-9)
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases(), factor=st.sampled_from([0.25, 0.5, 2.0, 64.0]))
 def test_slowing_the_clock_stretches_every_latency_alike(case: Case, factor: float) -> None:
     queries, service, policy = case
@@ -137,7 +138,7 @@ def test_slowing_the_clock_stretches_every_latency_alike(case: Case, factor: flo
     )
 
 
-@settings(deadline=None)
+@examples(100)
 @given(case=cases())
 def test_the_pools_never_wait_for_each_other(case: Case) -> None:
     queries, service, policy = case

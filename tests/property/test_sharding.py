@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from perfmodel.costmodel.hot_rows import hot_rows
@@ -24,6 +24,7 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 from perfmodel.units import GIB
+from tests.examples import examples
 
 SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
 SIZES = np.array([1.0, 7.0, 64.0, 500.0])
@@ -76,7 +77,7 @@ shard_settings = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(models(), shard_settings)
 def test_every_row_is_on_one_shard_and_every_lookup_goes_to_one(
     model: RecModel, asked: ShardSettings
@@ -104,7 +105,7 @@ def test_every_row_is_on_one_shard_and_every_lookup_goes_to_one(
     assert np.isclose(back, written, rtol=1e-9)  # what the shards write is what comes back
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(models(), st.integers(1, 8), networks, st.integers(1, 40))
 def test_a_worse_network_a_slower_answer_and_more_neighbours_take_no_less_time(
     model: RecModel, count: int, network: NetworkSettings, busy: int
@@ -128,7 +129,7 @@ def test_a_worse_network_a_slower_answer_and_more_neighbours_take_no_less_time(
     assert np.all(crowded >= base * (1 - 1e-9))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(models(), st.integers(1, 11), st.integers(1, 40))
 def test_more_shards_look_up_no_slower_and_send_no_less(model: RecModel, count: int, busy: int) -> None:
     fewer, more = (place_tables(model, SKYLAKE, ShardSettings(count=n)) for n in (count, count + 1))
@@ -139,7 +140,7 @@ def test_more_shards_look_up_no_slower_and_send_no_less(model: RecModel, count: 
     assert np.all(sent[1] >= sent[0] * (1 - 1e-12))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(models(), st.floats(0.05, 2.0), st.sampled_from(["row", "table"]))
 def test_auto_holds_the_tables_and_one_node_less_does_not_by_row(
     model: RecModel, gib: float, by: Any

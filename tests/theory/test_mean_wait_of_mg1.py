@@ -49,6 +49,7 @@ def controlled_coverage(seeds: int) -> float:
     return held / seeds
 
 
+@pytest.mark.thorough
 def test_the_mean_wait_is_within_its_interval_for_most_seeds() -> None:
     # Of 80 seeds fewer than 70 in 0.3 % of cases.
     assert plain_coverage(80) >= 70 / 80

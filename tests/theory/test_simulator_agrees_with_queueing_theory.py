@@ -93,6 +93,7 @@ def test_mg1_mean_wait_agrees_with_pollaczek_khinchine(
     assert_agrees(mean_interval(latency_s), expected_s)
 
 
+@pytest.mark.by_default("compiled-0.3-500000", "compiled-0.7-1000000")
 @by_load
 def test_time_average_of_queries_present_obeys_littles_law(
     engine: EngineName, utilisation: float, num_queries: int

@@ -24,6 +24,7 @@ def latency_ms(capsys: pytest.CaptureFixture[str], *arguments: str) -> float:
     return float(row["latency_ms"])
 
 
+@pytest.mark.thorough
 def test_the_twelve_speed_ups_of_isca_2020_come_out_of_the_command_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

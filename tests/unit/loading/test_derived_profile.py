@@ -99,6 +99,7 @@ def test_a_mistake_is_one_line_with_its_place(text: str, says: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_broadwells_stack_foretells_the_other_servers() -> None:
     """Single models of HPCA 2020 on servers that Broadwell's constants never saw: 30 % on average."""
     found = [carried("broadwell", server) for server in ("haswell", "skylake")]

@@ -57,6 +57,7 @@ def question(folder: Path, **changes: Any) -> Question:
     return prepare(load_scenario(scenario(folder, **changes)))
 
 
+@pytest.mark.thorough
 def test_the_best_batch_is_larger_where_splitting_repeats_work_of_the_query(tmp_path: Path) -> None:
     without, with_work = (
         perfmodel.tune(scenario(tmp_path, rows=rows)).to_dict()["tuned"]["batch_size"] for rows in (1, ROWS)

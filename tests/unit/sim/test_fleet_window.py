@@ -120,6 +120,7 @@ def test_round_robin_overloads_the_slow_nodes_of_a_mixed_fleet_first() -> None:
     assert stretch(MIXED, Routing.RANDOM, 0.9).is_stable
 
 
+@pytest.mark.thorough
 def test_precision_is_reached_or_the_cap_is_admitted() -> None:
     fleet = Fleet((node(8, 1.0),), (50,))
     precise = stretch(fleet, Routing.RANDOM, 0.93)

@@ -190,6 +190,7 @@ for _ in range(6):
 """
 
 
+@pytest.mark.thorough
 def test_processes_that_write_and_remove_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     root = Path(machine_code.__file__).parents[2]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

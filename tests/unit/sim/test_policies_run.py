@@ -98,6 +98,7 @@ class WhereverIdle(Policy):
         return Placement(Pool.CPU if idle else Pool.ACCELERATOR, [num_items])
 
 
+@pytest.mark.thorough
 def test_a_policy_that_looks_at_the_node_is_refused_only_where_no_placement_could_do() -> None:
     service = ServiceTimes(cpu_s=np.ones((1, 1)), accelerator_s=np.full(1, 0.25), num_accelerators=1)
     # Alone, the core would be overloaded threefold; the accelerator takes 4 a second more.

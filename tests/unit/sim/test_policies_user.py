@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
@@ -20,6 +20,7 @@ from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.user_policy import OFFLOAD, NodeState, QueryView, UserPolicy, user_policy
+from tests.examples import examples
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "policies" / "q_learning.py"
 SERVICE = ServiceTimes(
@@ -49,7 +50,7 @@ def prepared(kind: type[Any], *, has_accelerator: bool = True) -> UserPolicy:
 BY_LOAD = prepared(ByLoad)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     gaps=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     seed=st.integers(0, 2**32),

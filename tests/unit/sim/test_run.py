@@ -223,6 +223,7 @@ def test_a_run_with_some_bursts_says_that_its_intervals_are_too_narrow() -> None
     assert any("holds 52.6 bursts" in note and "max_queries=342000" in note for note in result.notes)
 
 
+@pytest.mark.thorough
 def test_intervals_see_the_variation_between_bursts() -> None:
     service = ServiceTimes(cpu_s=np.ones((1, 4)))
     limits = SimulationSettings(seed=3, precision=0.9, min_queries=20_000, max_queries=4_000_000)

@@ -103,6 +103,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records, S
     return raw, records, card
 
 
+@pytest.mark.thorough
 def test_every_visit_has_device_and_issue_times_of_the_same_kernels(
     measured: tuple[Path, Records, StandIn],
 ) -> None:
@@ -115,6 +116,7 @@ def test_every_visit_has_device_and_issue_times_of_the_same_kernels(
         assert np.array_equal(visit.seconds > 0.0, visit.issue_s > 0.0)
 
 
+@pytest.mark.thorough
 def test_what_was_measured_is_read_back_with_its_issue_times(measured: tuple[Path, Records, StandIn]) -> None:
     raw, records, _ = measured
     again = read_records(raw)
@@ -125,6 +127,7 @@ def test_what_was_measured_is_read_back_with_its_issue_times(measured: tuple[Pat
         assert other.issue_s == pytest.approx(one.issue_s[: len(other.seconds)], rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_facts_are_those_of_the_card(measured: tuple[Path, Records, StandIn]) -> None:
     facts = measured[1].facts
     assert facts["l2_bytes"] == 50 * 2**20
@@ -229,6 +232,7 @@ def test_more_is_measured_of_the_same_sequences_though_more_memory_is_free_now(
     assert records.seeds(0) > seeds
 
 
+@pytest.mark.thorough
 def test_less_free_memory_than_before_is_refused(measured: tuple[Path, Records, StandIn]) -> None:
     raw, records, _ = measured
     with pytest.raises(InputError, match="more free memory than there is now"):
@@ -241,6 +245,7 @@ def test_less_free_memory_than_before_is_refused(measured: tuple[Path, Records, 
         ).measure()
 
 
+@pytest.mark.thorough
 def test_measurements_in_another_precision_are_not_added_to(measured: tuple[Path, Records, StandIn]) -> None:
     raw, records, _ = measured
     with pytest.raises(InputError, match="was measured in another --precision than bf16"):

@@ -89,6 +89,7 @@ def test_a_slip_is_one_line_before_anything_is_measured(
     assert error.count("\n") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "report", "profile", "last"),
     [

@@ -65,6 +65,7 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "here.yaml"
 
 
+@pytest.mark.thorough
 def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,6 +107,7 @@ def test_interpolation_is_exact_at_the_measured_batches_and_above_between_them()
     assert coarse.accelerator_s[511] > 1.05 * exact_s[511]
 
 
+@pytest.mark.thorough
 def test_same_seed_gives_the_same_bytes(report: ShortcutReport) -> None:
     asked = question("rm3_broadwell_gtx1080ti")
     assert report.all_together is not None

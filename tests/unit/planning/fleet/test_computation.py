@@ -48,6 +48,7 @@ def day() -> FleetPrediction:
     return ask(scenario("rm3_skylake", DAY))
 
 
+@pytest.mark.thorough
 def test_a_day_has_its_windows_and_the_mean_rate_of_all_nodes(day: FleetPrediction) -> None:
     rates = [window.window.rate_qps for window in day.windows]
     assert len(rates) == 8

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.planning.tune.answer import Tuning
 from perfmodel.planning.tune.computation import TIE, Tuner
 from perfmodel.planning.tune.load_test import LoadTest
 from perfmodel.planning.tune.question import Configuration, Grid, Objective
+from tests.examples import examples
 
 CPU_W, NODE_W = 240.0, 490.0
 
@@ -151,7 +152,7 @@ def test_what_a_node_without_accelerator_carries_is_not_tried_again() -> None:
     assert {tried.offload_threshold_items for tried in test.tried} == {100}
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from([1, 2, 4, 8]), st.sampled_from([None, 1, 100, 200])),
