@@ -42,6 +42,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, quick: bool = True)
     return code, json.loads(said.out) if said.out else said.err
 
 
+@pytest.mark.thorough
 def test_the_basis_is_the_table_and_its_error_is_not_known(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_without_a_tdp_no_figure_per_watt_exists(scenario: Path, capsys: pytest.
     assert "tdp_w" in said
 
 
+@pytest.mark.thorough
 def test_outside_the_table_is_refused_or_marked(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for setting in ("policy.batch_size=128", "node.executors=90"):
         for command in (["predict"], ["capacity"], ["fleet", "-n", "2"]):
@@ -188,6 +190,7 @@ def test_a_sweep_goes_over_executors(scenario: Path, capsys: pytest.CaptureFixtu
     assert codes == ["0", "0", "5"]  # the table ends at 86 executors at work
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["rm3_skylake", "rm3_amd_epyc_turin_2c"])
 def test_a_table_written_from_a_scenario_answers_as_it_does(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -60,6 +60,7 @@ def spans_by_track(events: list[dict[str, Any]]) -> dict[tuple[int, int], list[d
     return {track: sorted(spans, key=lambda span: span["ts"]) for track, spans in tracks.items()}
 
 
+@pytest.mark.by_default("cores", "cores and a card")
 def test_spans_of_one_track_do_not_overlap_and_every_track_has_a_name(events: list[dict[str, Any]]) -> None:
     tracks = spans_by_track(events)
     for spans in tracks.values():

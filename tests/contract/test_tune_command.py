@@ -41,6 +41,7 @@ def test_what_it_says_to_set_carries_what_it_says(capsys: pytest.CaptureFixture[
     capsys.readouterr()
 
 
+@pytest.mark.thorough
 def test_the_document_has_the_keys_that_scripts_rely_on(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "tune", "-s", "rm3_broadwell_gtx1080ti", *FEW, "--thresholds", "1,200,400")
     assert code == 0

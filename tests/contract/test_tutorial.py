@@ -22,6 +22,7 @@ COMMANDS_SHOWN = [
 ]
 
 
+@pytest.mark.by_default("perfplan latency --model shop.yaml --on skylake --batch 1,128")
 @pytest.mark.parametrize("step", COMMANDS_SHOWN)
 def test_a_command_answers_what_is_shown(step: Shown, tmp_path: Path) -> None:
     write_files(tmp_path)

@@ -8,6 +8,7 @@ from perfmodel.cli.main import main
 from tests.golden.pages import CASES, WIDTHS, page, path_of
 
 
+@pytest.mark.thorough_cases("capacity", "tune", "explain", "diff", "sweep")
 @pytest.mark.parametrize("case", CASES)
 def test_pages_say_what_they_said_at_every_width(case: str) -> None:
     for width in WIDTHS:

@@ -18,6 +18,7 @@ from perfmodel.loading.derived_profile import measured_names
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
+from tests.examples import examples
 
 PROFILES = [parse_file(find_file("profile", name), ProfileFile) for name in measured_names()]
 DEVICES = {f"{p.name}@{stack}": p.device(stack) for p in PROFILES for stack in p.stacks}
@@ -40,7 +41,7 @@ on_smooth_servers = st.sampled_from(
     [(model, device) for model, device in FITTING if device in SMOOTH and device in SERVERS]
 )
 batches = st.integers(min_value=1, max_value=1024)
-few_examples = settings(max_examples=20, deadline=None, derandomize=True)
+few_examples = settings(examples(20), derandomize=True)
 
 SLACK = 1e-9
 """What rounding may do. [1]"""
@@ -155,7 +156,7 @@ def test_work_adds_up_over_batches_but_for_the_weights(
     st.lists(batches, min_size=2, max_size=4),
     st.lists(st.integers(1, 56), min_size=2, max_size=3),
 )
-@settings(few_examples, max_examples=15)  # up to twelve single calls each
+@settings(examples(15), derandomize=True)  # up to twelve single calls each
 def test_a_table_holds_what_single_calls_give(
     pair: tuple[str, str], sizes: list[int], workers: list[int]
 ) -> None:

@@ -62,6 +62,7 @@ def test_engines_agree_with_more_executors_than_vector_registers_sort(case: Case
     assert_engines_agree((crowd, service, policy))
 
 
+@pytest.mark.by_default("0.7-400-1", "0.98-None-40")
 @pytest.mark.parametrize(
     "num_executors", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 250)), 40, 300]
 )

@@ -214,6 +214,7 @@ def by_trying(question: PlanQuestion, demands: list[float], grid: float) -> floa
     return least
 
 
+@pytest.mark.by_default("0")
 @pytest.mark.parametrize("first", range(0, NUM_FLEETS, AT_A_TIME))
 def test_small_fleets_cost_what_trying_everything_finds(first: int) -> None:
     feasible = 0
@@ -302,6 +303,7 @@ def by_trying_utilisation(question: PlanQuestion, demands: list[float]) -> float
     return least
 
 
+@pytest.mark.thorough
 def test_power_by_utilisation_is_the_least_that_trying_everything_finds() -> None:
     feasible = shared = 0
     for seed in range(40):

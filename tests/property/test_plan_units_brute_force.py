@@ -127,6 +127,7 @@ def test_no_way_to_provide_beside_the_plan_takes_part_of_a_unit_or_costs_less() 
     assert compared > 25
 
 
+@pytest.mark.thorough
 def test_what_would_free_a_plan_of_units_does_free_it_and_less_does_not() -> None:
     freed = 0
     for seed in range(60):

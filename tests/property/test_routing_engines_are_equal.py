@@ -73,6 +73,9 @@ def test_engines_agree_where_nearly_all_events_coincide(
     assert_engines_agree(*case, routing, seed)
 
 
+@pytest.mark.thorough_cases(
+    "0.6-join-shortest-queue", "0.97-join-shortest-queue", "3.0-random", "3.0-round-robin", "3.0-power-of-two"
+)
 @by_routing
 @pytest.mark.parametrize("load", [0.6, 0.97, 3.0])
 def test_engines_agree_on_long_continuous_runs_of_mixed_nodes(routing: Routing, load: float) -> None:

@@ -41,6 +41,7 @@ def assert_within_a_per_cent(found: GreatestRate, exact_qps: float) -> None:
     assert found.ci95_qps[0] < found.rate_qps < found.ci95_qps[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("executors", "bound_s"), [(4, 4.5), (40, 3.5)])
 def test_the_largest_load_of_mmc_is_that_of_the_closed_form(executors: int, bound_s: float) -> None:
     exact_qps = mmc_greatest_rate_qps(0.95, bound_s, 1.0, executors)
@@ -55,6 +56,7 @@ def test_the_largest_load_of_mdc_is_that_of_the_closed_form(executors: int, boun
     assert_within_a_per_cent(found, exact_qps)
 
 
+@pytest.mark.thorough_cases("0.99")
 @pytest.mark.parametrize("percentile", [0.5, 0.99])
 def test_any_percentile_may_bind(percentile: float) -> None:
     exact_qps = mmc_greatest_rate_qps(percentile, 6.0, 1.0, 1)

@@ -25,6 +25,7 @@ def coverage(utilisation: float, percentile: float, *, num_queries: int, repetit
     return held / repetitions
 
 
+@pytest.mark.thorough
 def test_intervals_at_moderate_load_cover_the_truth_in_most_runs() -> None:
     # 100 runs of a 95 % interval hold fewer than 88 times in 0.4 % of cases; naive ones hold below 40.
     assert coverage(0.7, 0.95, num_queries=100_000, repetitions=100) >= 0.88

@@ -61,6 +61,7 @@ def two_queues_mean_latency_s(utilisation: float, most: int) -> float:
     return float(law @ (first + second)) / (2 * utilisation)  # Little's law
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("utilisation", [0.5, 0.9])
 def test_the_shorter_of_two_queues_agrees_with_its_markov_chain(utilisation: float) -> None:
     expected_s = two_queues_mean_latency_s(utilisation, most=70)
@@ -91,6 +92,7 @@ def test_round_robin_makes_queues_with_erlang_gaps(num_nodes: int) -> None:
     assert_agrees(mean_interval(measured_s), sigma / (1 - sigma), offset_s=1.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("utilisation", [0.7, 0.9])
 def test_power_of_two_agrees_with_the_supermarket_model(utilisation: float) -> None:
     # With many nodes a fraction s_i = rho^(2^i - 1) of them holds at least i queries (Mitzenmacher, IEEE

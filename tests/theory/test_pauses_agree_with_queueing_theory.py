@@ -39,6 +39,7 @@ def latencies_s(
     return simulate(traffic.draw(number, seed=4), service, SplitAndOffload(batch_size=1)).latency_s
 
 
+@pytest.mark.thorough_cases("0.5")
 @pytest.mark.parametrize("rate_per_s", [0.5, 5.0])
 def test_an_idle_core_s_request_is_struck_as_often_as_a_pause_begins_in_its_time(rate_per_s: float) -> None:
     # One core of many, hardly any load: nobody waits, and a paused idle core takes nobody.

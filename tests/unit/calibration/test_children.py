@@ -70,6 +70,7 @@ def left_after(kind: str, number: int, delay_s: float) -> list[int]:
             os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.by_default("forks-0.1-15")
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize(("kind", "longest_s"), [("forks", 0.1), ("spawns", 0.6), ("serves", 0.6)])

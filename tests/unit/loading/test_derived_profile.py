@@ -108,6 +108,7 @@ def test_broadwells_stack_foretells_the_other_servers() -> None:
     assert np.mean(errors) < 0.30
 
 
+@pytest.mark.thorough
 def test_datasheet_machines_say_where_each_value_comes_from() -> None:
     for name in ("sapphire-rapids-8480", "granite-rapids-6787p", "genoa-9654", "graviton-3", "t4", "a100"):
         profile = read_profile(find_file("profile", name))

@@ -163,6 +163,7 @@ def test_stamps_without_a_rate_are_refused(file: Path, stamps: list[float], erro
     assert str(caught.value) == f"{file}{error}"
 
 
+@pytest.mark.thorough
 def test_a_refusal_quotes_a_lines_worth(file: Path) -> None:
     file.write_text(" ".join(["x100"] * 5000))
     for read in (read_sizes, read_trace):

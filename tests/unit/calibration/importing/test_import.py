@@ -38,6 +38,7 @@ def operators(factory: str) -> dict[str, dict[str, Any]]:
     return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
 
 
+@pytest.mark.thorough_cases("dlrm")
 @pytest.mark.parametrize("factory", COMPLETE)
 def test_products_are_those_that_torch_counts(factory: str) -> None:
     result = imported(factory)

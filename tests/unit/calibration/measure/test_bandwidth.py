@@ -47,6 +47,7 @@ def test_one_worker_alone_says_nothing_of_sharing() -> None:
     assert saturation({"bandwidth_bytes_per_s": 1e10}) is None
 
 
+@pytest.mark.thorough
 def test_looks_at_several_counts_are_kept_apart_and_their_medians_given() -> None:
     looks, pool = SharedReads([2, 3]), allocate_pool(64e6)
     first, second = looks.look(pool), looks.look(pool)

@@ -58,6 +58,7 @@ def test_the_residual_follows_what_the_law_cannot() -> None:
     assert np.mean(np.abs(predicted_seconds(surface, points) / points.seconds - 1.0)) < 0.02
 
 
+@pytest.mark.thorough
 def test_held_out_errors_are_larger_than_those_of_the_fit_and_small_where_points_are_dense() -> None:
     points = made_points(150, bend=0.3)
     surface = fit_surface(points)

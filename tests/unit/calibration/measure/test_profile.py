@@ -67,6 +67,7 @@ def test_the_spread_between_passes_is_that_of_repeated_visits() -> None:
     assert spread_between_passes(Records(visits=[(0, first), (1, again)])) == pytest.approx(0.1)
 
 
+@pytest.mark.thorough
 def test_a_calibrated_profile_loads_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = made_records(25)
     _, again = records.visits[0]

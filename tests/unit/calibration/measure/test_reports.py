@@ -65,6 +65,7 @@ def test_what_is_no_json_is_one_line_too(tmp_path: Path, text: str) -> None:
         kept_models(path, ("workers",))
 
 
+@pytest.mark.thorough_cases("arguments0-nowhere.json: -calibration.measure.accuracy")
 @pytest.mark.parametrize("command", [accuracy, beside, device_accuracy])
 @pytest.mark.parametrize(
     ("arguments", "says"),

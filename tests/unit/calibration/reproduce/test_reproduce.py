@@ -52,6 +52,7 @@ def test_eight_models_have_a_published_target() -> None:
     assert targets_ms["ncf"] == 5.0
 
 
+@pytest.mark.thorough
 def test_rmc3_against_batch_size_has_the_published_maximum_within_a_step(traffic: SharedTraffic) -> None:
     # ISCA 2020 Fig. 8: 556 queries/s at batch 256 under 100 ms, 222 at batch 128 under 66 ms
     section = batch_section(traffic)
@@ -69,6 +70,7 @@ def test_rmc3_against_batch_size_is_within_a_factor_of_two_at_100_ms(traffic: Sh
     assert all(within_a_factor_of_two(own))
 
 
+@pytest.mark.thorough
 @pytest.mark.xfail(strict=True, reason="published at 66 ms is half of that at 100 ms: see docs/reproduce.md")
 def test_rmc3_against_batch_size_is_within_a_factor_of_two_at_66_ms(traffic: SharedTraffic) -> None:
     section = batch_section(traffic)
@@ -115,6 +117,7 @@ def test_an_idle_nodes_p95_is_that_of_the_law_of_sizes() -> None:
     assert lowest_latency_s(service, law, [Configuration(4), Configuration(1)]) == (1.0, Configuration(1))
 
 
+@pytest.mark.thorough
 def test_hpca_compares_every_published_latency(hpca: Reproduction) -> None:
     # 18 latencies in Fig. 8, 6 in Fig. 9, 2 at batch 1, and 5 statements of the text
     assert len(hpca.compared) == 18 + 6 + 2 + 5

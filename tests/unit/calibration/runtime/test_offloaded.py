@@ -19,6 +19,7 @@ from tests.unit.calibration.runtime.standin import StandIn
 META = torch.device("meta")  # computes nothing, and refuses tensors that are elsewhere
 
 
+@pytest.mark.thorough_cases("dien-paper")
 @pytest.mark.parametrize("name", shipped_names("model"))
 def test_weights_and_constants_of_every_shipped_model_are_on_the_device(name: str) -> None:
     programme = programme_with(shrunk(find_model(name), 1e-4), random_weights(0, META), META)

@@ -25,6 +25,7 @@ def model_of(*operators: dict[str, Any], dense: int = 0) -> RecModel:
     return RecModel.model_validate({"name": "model", "dense_features": dense, "operators": operators})
 
 
+@pytest.mark.thorough_cases("dlrm-v3")
 @pytest.mark.parametrize("name", shipped_names("model"))
 def test_every_shipped_model_runs_and_carries_out_every_kernel(name: str) -> None:
     programme = build_programme(shrunk(find_model(name), 1e-4))

@@ -52,6 +52,7 @@ def test_every_request_is_served_once_and_in_order() -> None:
     assert len(queries_of(run, queries).latency_s) == 30
 
 
+@pytest.mark.thorough
 def test_no_request_starts_before_its_scheduled_arrival_or_waits_for_a_free_worker() -> None:
     queries = Queries(np.array([0.02, 0.04, 0.041]), np.array([5, 5, 5]))
     run = served(queries)
@@ -59,6 +60,7 @@ def test_no_request_starts_before_its_scheduled_arrival_or_waits_for_a_free_work
     np.testing.assert_allclose(run.start_s, np.maximum(run.requests.arrival_s, previous_s), atol=1e-9)
 
 
+@pytest.mark.thorough
 def test_latency_counts_from_the_scheduled_arrival_even_when_the_server_is_behind() -> None:
     queries = Queries(np.zeros(20), np.full(20, 10))  # 20 requests of 1 ms at once
     latency_s = queries_of(served(queries), queries).latency_s
@@ -66,6 +68,7 @@ def test_latency_counts_from_the_scheduled_arrival_even_when_the_server_is_behin
     assert np.all(np.diff(latency_s) >= 1e-3)
 
 
+@pytest.mark.thorough
 def test_replaying_the_measured_service_times_gives_the_measured_ends() -> None:
     rng = np.random.default_rng(4)
     queries = Queries(np.sort(rng.uniform(0.0, 0.2, 150)), rng.integers(1, 40, 150))
@@ -73,6 +76,7 @@ def test_replaying_the_measured_service_times_gives_the_measured_ends() -> None:
     np.testing.assert_allclose(replayed_s(run), run.finish_s, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_cut_short_keeps_the_requests_that_ended() -> None:
     queries = Queries(np.linspace(0.0, 60.0, 600), np.full(600, 5))
     run = served(queries, limit_s=0.4)
@@ -81,6 +85,7 @@ def test_a_run_that_is_cut_short_keeps_the_requests_that_ended() -> None:
     assert whole.index.tolist() == list(range(len(whole.latency_s)))
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_keeps_the_requests_that_ended_and_says_so() -> None:
     queries = Queries(np.linspace(0.0, 60.0, 600), np.full(600, 5))
 
@@ -171,6 +176,7 @@ def test_inputs_of_a_size_repeat_only_where_the_budget_is_too_small() -> None:
     assert len(variants(8_000.0)) == 8
 
 
+@pytest.mark.thorough
 def test_records_are_written_whole_with_one_line_a_query(tmp_path: Path) -> None:
     queries = Queries(np.array([0.0, 0.01]), np.array([5, 15]))
     pieces = [queries_of(served(queries), queries)] * 2
@@ -188,6 +194,7 @@ def test_records_are_written_whole_with_one_line_a_query(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]
 
 
+@pytest.mark.thorough
 def test_offloaded_requests_are_served_beside_the_cores_by_a_worker_of_their_own() -> None:
     policy = SplitAndOffload(batch_size=10, offload_threshold_items=50)
     queries = Queries(np.linspace(0.0, 0.05, 20), np.tile([5, 60], 10))

@@ -157,6 +157,7 @@ def test_a_model_that_the_tensor_library_refuses_is_one_line_before_measuring(
     assert line == "small: the serving runtime cannot run this model: sizes do not match"
 
 
+@pytest.mark.thorough_cases("run")
 @pytest.mark.parametrize("moment", ["pilot", "run"])
 def test_an_interruption_before_anything_is_measured_says_so(
     moment: str, scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -201,6 +202,7 @@ def test_an_answer_whose_records_cannot_be_written_is_printed(
     assert captured.err.splitlines()[-1] == f"{records}: cannot be written: No space left on device"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("loads", [0, 1])
 def test_an_interrupted_suite_says_what_is_there_and_how_to_go_on(
     loads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -333,6 +335,7 @@ def test_a_suite_writes_its_report_after_each_load_and_goes_on_from_it(
     assert "was measured with anchor False, not True" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_model_that_cannot_be_measured_is_said_in_its_place_and_the_next_one_is_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
