@@ -61,6 +61,7 @@ def test_what_no_level_does_is_refused(question: Question) -> None:
         load_scenario("rm3_skylake", ["node.anchor={rate_qps: 5}"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["rm3_skylake", "rm3_skylake_table"])
 def test_the_answer_shows_it(name: str) -> None:
     anchor = "node.anchor={rate_qps: 1000, utilisation: 0.6, p95_ms: 1000}"

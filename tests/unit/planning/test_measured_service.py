@@ -23,6 +23,7 @@ def node() -> ServingNode:
     return ServingNode(model=model, cpu=find_device("amd-epyc-turin-2c", model), cores=2)
 
 
+@pytest.mark.thorough
 def test_small_requests_take_longer_among_large_ones_than_among_their_like(node: ServingNode) -> None:
     among, alike = node.service_times(POLICY, 128, SIZES).cpu_s, node.service_times(POLICY, 128).cpu_s
     assert among[7, 0] > 1.2 * alike[7, 0]
@@ -42,6 +43,7 @@ def test_a_worker_beside_idle_ones_has_paused_and_finds_less_in_a_cache_that_oth
     assert first_over_last(2e-3) > 1.02
 
 
+@pytest.mark.thorough
 def test_a_table_is_of_its_policy(node: ServingNode) -> None:
     tables = ServiceTables(node, SIZES)
     narrow, wide = (tables.of(SplitAndOffload(batch_size=size)) for size in (8, 128))

@@ -65,6 +65,7 @@ def test_the_best_batch_is_larger_where_splitting_repeats_work_of_the_query(tmp_
     assert (without, with_work) == (64, 256)
 
 
+@pytest.mark.thorough
 def test_sharing_the_work_lets_a_node_serve_more(tmp_path: Path) -> None:
     repeated = perfmodel.capacity(scenario(tmp_path))
     shared = perfmodel.capacity(
@@ -118,6 +119,7 @@ def test_times_follow_the_length_of_the_history(tmp_path: Path) -> None:
     assert fixed.cpu_s == pytest.approx(question(tmp_path).times.table.cpu_s)
 
 
+@pytest.mark.thorough
 def test_lengths_that_differ_lengthen_the_tail_and_not_the_mean_service_time(tmp_path: Path) -> None:
     (tmp_path / "lengths.txt").write_text(f"{2 * ROWS}\n1\n1\n{2 * ROWS}\n")
     lengths = {"distribution": "file", "file": str(tmp_path / "lengths.txt")}

@@ -127,6 +127,7 @@ def test_a_model_that_was_run_as_a_whole_has_the_error_of_such_models() -> None:
     assert errors(known).cpu < errors(asked).cpu
 
 
+@pytest.mark.thorough
 def test_a_question_asks_for_each_of_its_service_times_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
@@ -153,6 +154,7 @@ def test_a_card_is_as_far_off_as_its_host() -> None:
     assert card.errors.whole > 0.2
 
 
+@pytest.mark.thorough
 def test_what_busy_cores_do_to_a_cards_host_counts_in_its_error_and_is_said() -> None:
     beside = question("rm1_emerald_h200").times
     alone = question("rm1_emerald_h200", "policy.offload_threshold_items=1").times
@@ -176,6 +178,7 @@ def test_that_error_is_what_the_one_run_beside_busy_cores_was_off_by() -> None:
     assert off == pytest.approx(BESIDE_CORES_SPREAD, abs=0.02)
 
 
+@pytest.mark.thorough
 def test_a_host_level_that_was_edited_is_an_edit(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[3] / "hardware_profiles" / "h200.yaml"
     text = shipped.read_text(encoding="utf-8")
@@ -187,6 +190,7 @@ def test_a_host_level_that_was_edited_is_an_edit(tmp_path: Path) -> None:
         assert on.node.accelerator.is_edited is expected
 
 
+@pytest.mark.thorough
 def test_a_card_that_its_host_issues_to_needs_a_core_of_its_own() -> None:
     assert not any("one has to issue" in note for note in question("rm1_emerald_h200").times.notes)
     notes = question("rm1_emerald_h200", "node.cores=16").times.notes

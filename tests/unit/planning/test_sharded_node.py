@@ -50,6 +50,7 @@ def test_power_and_price_are_of_all_machines() -> None:
     assert 13 * idle_w < question.power_w(1.0, None) - (peak_w - idle_w) < 13 * idle_w + peak_w
 
 
+@pytest.mark.thorough
 def test_a_model_of_terabytes_gets_an_answer_on_the_fewest_nodes(tmp_path: Path) -> None:
     (tmp_path / "five.yaml").write_text(FIVE_TERABYTES)
     document = predicted(*QUICK, f"model={tmp_path / 'five.yaml'}", "node.shards.count=auto")
@@ -67,6 +68,7 @@ def test_what_does_not_fit_is_told_of_shards(tmp_path: Path) -> None:
         prepare(load_scenario("mlperf_dlrm_v2_skylake", [f"model={tmp_path / 'five.yaml'}"]))
 
 
+@pytest.mark.thorough
 def test_the_slowest_of_four_exponential_answers_is_waited_for() -> None:
     exponential = "node.shards.scatter={distribution: exponential}"
     steady, scattered = predicted(*LONELY, "node.shards.scatter=null"), predicted(*LONELY, exponential)

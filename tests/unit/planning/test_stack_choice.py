@@ -88,6 +88,7 @@ def test_a_card_without_bare_kernels_answers_with_what_it_has() -> None:
     assert choose_stacks([Wish(profile("gtx1080ti"))], OTHER) == [ISCA]
 
 
+@pytest.mark.thorough
 def test_every_shipped_scenario_names_its_stack_and_servers_of_one_model_share_it() -> None:
     by_model: dict[str, set[str]] = {}
     for name in shipped_names("scenario"):

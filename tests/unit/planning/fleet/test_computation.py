@@ -94,6 +94,7 @@ def test_windows_of_one_rate_share_one_simulation(day: FleetPrediction) -> None:
     assert day.simulated_queries < sum(window.stretch.num_queries for window in day.windows)
 
 
+@pytest.mark.thorough
 def test_a_fleet_of_randomly_routed_nodes_predicts_what_one_node_predicts() -> None:
     question = scenario("rm3_skylake", "simulation.min_queries=200000")
     fleet, node = ask(question, 300), predict(question)

@@ -137,6 +137,7 @@ def question(log: ServedLog, tmp_path: Path) -> Question:
     return prepare(load_scenario(tmp_path / "scenario.yaml"))
 
 
+@pytest.mark.thorough
 def test_what_has_drifted_is_named_and_nothing_else(question: Question, make_log, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert drifted(make_log(seed=7, arrivals=PoissonArrivals(rate_qps=600.0)), question) == {"rate"}
     slower = np.repeat((1.1 * (1e-3 + 2e-5 * np.arange(1.0, 301.0)))[:, None], 4, axis=1)
@@ -149,6 +150,7 @@ def test_what_has_drifted_is_named_and_nothing_else(question: Question, make_log
     assert "sizes" in drifted(tmp_path / "smaller.csv", question)
 
 
+@pytest.mark.thorough
 def test_a_load_that_has_not_drifted_is_not_said_to(question: Question, make_log) -> None:  # type: ignore[no-untyped-def]
     assert [drifted(make_log(seed=seed), question) for seed in range(10, 20)] == [set()] * 10
 

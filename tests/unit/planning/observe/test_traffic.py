@@ -53,6 +53,7 @@ def test_stamps_of_a_coarse_clock_are_still_a_poisson_process() -> None:
     assert fit_arrivals(stamps).process == "poisson"
 
 
+@pytest.mark.thorough
 def test_bursts_are_found_with_their_parameters() -> None:
     fit = fit_arrivals(drawn(BURSTY, 150_000))
     assert fit.process == "mmpp"

@@ -87,6 +87,7 @@ def test_nodes_are_added_until_it_holds_and_not_one_more(
     assert not scarce.simulated.holds
 
 
+@pytest.mark.thorough
 def test_an_sla_that_no_nodes_mend_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = planned(folder)
     monkeypatch.setattr(Simulator, "run", lambda *_: Outcome("misses_sla", 0.03))
@@ -96,6 +97,7 @@ def test_an_sla_that_no_nodes_mend_is_said(folder: Path, monkeypatch: pytest.Mon
     assert found.checks[0].num_nodes_needed is None
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_simulated_says_why(folder: Path) -> None:
     given = simulated(planned(folder, capacities="capacities: {a: {one: 500, two: 900}}"))
     assert {check.verdict for check in given.checks} == {"not simulated: capacity given"}
@@ -108,6 +110,7 @@ def test_what_cannot_be_simulated_says_why(folder: Path) -> None:
     assert regular.checks[0].verdict == "not simulated: a fleet takes poisson arrivals; these are constant"
 
 
+@pytest.mark.thorough
 def test_what_was_simulated_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = simulated(planned(folder))
     monkeypatch.setattr(simulation, "predict_fleet", lambda *_, **__: pytest.fail("simulated again"))

@@ -49,6 +49,7 @@ def of_sla(answer: PlanAnswer) -> list[Relief]:
     return [each for each in answer.binding.frees if each.change.startswith("SLA of")]
 
 
+@pytest.mark.thorough
 def test_asked_with_the_sla_that_frees_it_a_plan_is_feasible_and_just_below_it_is_not() -> None:
     (relief,) = of_sla(planned(latency_ms=6.0, load=0.85))
     assert (relief.change, relief.unit) == ("SLA of a", "ms")
@@ -58,6 +59,7 @@ def test_asked_with_the_sla_that_frees_it_a_plan_is_feasible_and_just_below_it_i
     assert planned(latency_ms=relief.amount / 1.06, load=0.85).static is None
 
 
+@pytest.mark.thorough
 def test_more_than_the_nodes_can_ever_serve_no_sla_frees() -> None:
     (relief,) = of_sla(planned(latency_ms=6.0, load=1.2))
     assert relief.amount is None

@@ -57,6 +57,7 @@ def found(search: RateSearch, num_queries: int = QUERIES) -> GreatestRate:
     return greatest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", ["rm1_broadwell", "wnd_broadwell", "rm3_skylake"])
 def test_a_looser_sla_never_gets_a_smaller_rate_and_each_lies_in_its_interval(scenario: str) -> None:
     search = node_search(scenario, 100.0)
@@ -149,6 +150,7 @@ def test_bursts_that_a_run_cannot_hold_are_undecided_with_the_number_that_is_nee
     assert 0.25 * smooth < found(enough).rate_qps < 0.9 * smooth
 
 
+@pytest.mark.thorough
 def test_the_rate_of_a_day_is_that_of_its_peak() -> None:
     amplitude = 0.6
     stationary = textbook_search(100.0)

@@ -226,6 +226,7 @@ def test_probes_stop_early_only_where_all_have_too_many_late_queries() -> None:
     assert together[1] >= alone[1] > limit.allowed
 
 
+@pytest.mark.thorough_cases("8-0.3", "300-0.3")
 @pytest.mark.parametrize("relative_std", [None, 0.3])
 @pytest.mark.parametrize("executors", [8, 300])
 def test_late_queries_by_batch_are_those_of_single_runs(executors: int, relative_std: float | None) -> None:

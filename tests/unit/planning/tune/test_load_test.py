@@ -37,6 +37,7 @@ def load_test(node: ServingNode, traffic: SharedTraffic) -> LoadTest:
     return LoadTest(node, traffic, SLA)
 
 
+@pytest.mark.thorough_cases("configuration0")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_rates_are_those_of_the_general_search(load_test: LoadTest, configuration: Configuration) -> None:
     search = RateSearch(

@@ -61,6 +61,7 @@ def test_a_worker_has_no_more_threads_than_the_node_has_cores(
     assert "expected at most the 40 cores, got 64" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_tune_chooses_processes_and_threads_where_the_profile_knows(
     threaded: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
