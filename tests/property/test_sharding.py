@@ -154,7 +154,7 @@ def test_auto_holds_the_tables_and_one_node_less_does_not_by_row(
             place_tables(model, small, ShardSettings(count=shards.num_shards - 1))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(models(), st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.sampled_from(["pinned", "lru"]))
 def test_more_memory_for_hot_rows_hits_no_less_sends_no_more_and_asks_no_longer(
     model: RecModel, gib: float, more_gib: float, kept: Any
@@ -176,7 +176,7 @@ def test_more_memory_for_hot_rows_hits_no_less_sends_no_more_and_asks_no_longer(
     assert np.all(over_network[1] <= over_network[0] * (1 + 1e-6))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(models(), st.floats(0.0, 3.0))
 def test_no_cache_of_a_size_hits_more_than_the_rows_that_are_looked_up_most(
     model: RecModel, gib: float
