@@ -30,6 +30,7 @@ from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS
 from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
 from calibration.measure.threaded import threaded_ratios
+from calibration.measure.unrest import unrest, unrest_section
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
 from calibration.power import rapl_meter
 from calibration.runtime.memory import available_bytes
@@ -53,6 +54,8 @@ _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
 _THREADS = 0.05
 """Share of the time for threads in a worker."""
+_UNREST = 0.02
+"""Share of the time for scatter and pauses with all workers at work."""
 _SERVED = 0.25
 """Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
@@ -140,7 +143,7 @@ class Calibration:
         self.shared = SharedReads(counts)
         contention_s = self.budget_s * _CO_LOCATED if counts else 0.0
         threads_s = self.budget_s * _THREADS if counts else 0.0
-        alone_s = self.budget_s * (1.0 - _SERVED) - contention_s - threads_s
+        alone_s = self.budget_s * (1.0 - _SERVED - _UNREST) - contention_s - threads_s
         self._visit_new(pool, until_s=alone_s * (1.0 - _REPEATED))
         self._visit_again(pool, until_s=alone_s)
         for number, count in enumerate(counts):
@@ -148,6 +151,8 @@ class Calibration:
             self._measure_neighbours(pool, count, until_s)
         for count in counts:
             self._measure_threads(pool, count, threads_s / len(counts))
+        self.progress("scatter and pauses", self._spent_s())
+        facts |= unrest(pool, self.budget_s * _UNREST, cores)
         self._visit_served(until_s=self.budget_s)
 
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
@@ -312,6 +317,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
             calls=fitted.calls,
             co_located=_co_located(facts),
             threaded=_by_family(facts, "threads"),
+            unrest=unrest_section(facts, f"measured: {raw}"),
             facts=facts,
             served=module_costs(records.visits),
             raw=raw,

@@ -41,6 +41,7 @@ def profile_values(
     facts: Mapping[str, float],
     raw: str,
     threaded: Mapping[str, Mapping[int, float]] | None = None,
+    unrest: Mapping[str, Any] | None = None,
     served: Mapping[str, ModuleCosts] | None = None,
 ) -> dict[str, Any]:
     """Plain values of the profile file.
@@ -61,6 +62,8 @@ def profile_values(
         Name of the file with the raw measurements.
     threaded : mapping, optional
         Kernel family to its time on several threads over that on one, by their number. [1]
+    unrest : mapping, optional
+        Plain values of `domain.unsteady.Unrest`.
     served : mapping, optional
         What ways to serve modules take more, by their names.
     """
@@ -88,6 +91,7 @@ def profile_values(
                     for call, surface in surfaces.items()
                 ],
                 **({"thread_scaling": _thread_scaling(threaded, source)} if threaded else {}),
+                **({"unrest": dict(unrest)} if unrest else {}),
                 **(
                     {"served": {way: _served(way, costs, source) for way, costs in served.items()}}
                     if served

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.surface import Surface
+from perfmodel.domain.unsteady import Unrest
 
 DeviceKind = Literal["cpu", "gpu"]
 
@@ -394,6 +395,8 @@ class Device:
         What calls take more as modules, by term of `MODULE_TERMS`; None: a flat list of calls. [s]
     module_ways : mapping
         All measured ways to serve a module, the own one among them: stack to what `modules` would be.
+    unrest : Unrest or None
+        Scatter and pauses that its calibration measured, where it did.
     co_located : mapping
         Kernel family to its measured slow-down by the number of busy workers, this one included. [1]
     assumptions : tuple of str
@@ -423,6 +426,7 @@ class Device:
     is_derived: bool = False
     measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
     thread_scaling: Mapping[str, float] = field(default_factory=dict)
+    unrest: Unrest | None = None
     surfaces: Mapping[str, Surface] = field(default_factory=dict)
     co_located: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     launches: LaunchCosts | None = None

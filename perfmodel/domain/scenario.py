@@ -109,6 +109,8 @@ class NodeChoice(Frozen):
         they do not.
     pauses : tuple of PauseSettings
         Times in which an executor, or the whole node, stands still.
+    measured_unrest : bool
+        Whether scatter and pauses are those that the CPU's calibration measured, in place of the two above.
     anchor : TableAnchor, LoadTestAnchor or None
         What was measured of the model on this node.
     shards : ShardSettings or None
@@ -125,8 +127,17 @@ class NodeChoice(Frozen):
     stack: FileOrName | None = None
     scatter: Scatter | None = None
     pauses: NodePauses = ()
+    measured_unrest: bool = False
     anchor: Anchor | None = None
     shards: ShardSettings | None = None
+
+    @model_validator(mode="after")
+    def _unrest_is_stated_once(self) -> NodeChoice:
+        if self.measured_unrest:
+            for key, given in (("scatter", self.scatter is not None), ("pauses", bool(self.pauses))):
+                if given:
+                    raise ValueErrorAt("expected none beside measured_unrest, which states it", (key,))
+        return self
 
     @model_validator(mode="after")
     def _shards_stand_alone(self) -> NodeChoice:

@@ -126,3 +126,37 @@ class PauseSettings(Frozen):
 # Not strict: which description a node is has been looked up by then, and a list is no longer JSON's.
 NodePauses = Annotated[tuple[PauseSettings, ...], Field(max_length=8, strict=False)]
 """Pauses of a few kinds, independent of each other."""
+
+
+class Unrest(Frozen):
+    """Scatter and pauses of a machine, as its calibration measured them with all its workers at work.
+
+    Attributes
+    ----------
+    relative_std : float or None
+        Standard deviation of processor times of one size over their mean; None: too few were measured. [1]
+    pauses : tuple of PauseSettings
+        Of single cores, and of the node.
+    source : str
+        What was measured, and what of it was left out.
+    """
+
+    relative_std: Annotated[float, Field(gt=0), within(1e-6, 3.0)] | None = None
+    pauses: NodePauses = ()
+    source: str
+
+    @property
+    def scatter(self) -> LogNormalScatter | None:
+        """As a scenario states it."""
+        return None if self.relative_std is None else LogNormalScatter(relative_std=self.relative_std)
+
+    @property
+    def words(self) -> str:
+        """All of it in words."""
+        parts = [] if self.relative_std is None else [f"scatter of {100 * self.relative_std:.2g} %"]
+        parts += [
+            f"pauses of {'a core' if each.scope == 'executor' else 'the node'}, "
+            f"{each.rate_per_s:.2g} a second of {each.length_ms:.2g} ms"
+            for each in self.pauses
+        ]
+        return " and ".join(parts)

@@ -185,6 +185,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         is_edited=section.fitted_values not in (None, fitted_values(hardware, section)),
         measured={curve.signature: _measured(curve) for curve in section.measured},
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
+        unrest=section.unrest,
         surfaces={entry.call: entry.surface() for entry in section.surfaces},
         co_located={str(family): counts for family, counts in section.co_located.items()},
         launches=section.launches.costs() if section.launches else None,

@@ -11,6 +11,7 @@ from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.hardware import MODULE_TERMS, IssueCost, LaunchCosts, ModelAnchor
 from perfmodel.domain.surface import Family
+from perfmodel.domain.unsteady import Unrest
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
 from perfmodel.units import NS, US
 
@@ -261,7 +262,8 @@ class StackSection(Frozen):
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
     model's name. `served` are ways to serve a module whose calls these are, each a stack of its own by its
     name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
-    is optional: the share of a kernel family's time that a worker's threads share out.
+    is optional: the share of a kernel family's time that a worker's threads share out; so is `unrest`,
+    the scatter and the pauses that were measured beside.
     """
 
     description: str
@@ -279,6 +281,7 @@ class StackSection(Frozen):
     costs: CostSection
     measured: tuple[Curve, ...] = ()
     thread_scaling: dict[Family, Share] = Field(default_factory=dict)
+    unrest: Unrest | None = None
     surfaces: tuple[SurfaceSection, ...] = ()
     co_located: dict[Family, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None

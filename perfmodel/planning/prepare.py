@@ -25,6 +25,7 @@ from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalT
 from perfmodel.domain.scenario import LoadTestAnchor, NodeChoice, TableAnchor, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.shards import ShardSettings
+from perfmodel.domain.unsteady import Unrest
 from perfmodel.domain.workload import (
     FileLengths,
     FileSizes,
@@ -582,6 +583,14 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     if threads > 1 and not cpu.thread_scaling:
         unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
         raise ValueErrorAt(unknown, ("node", "threads"))
+    scatter, pauses = choice.scatter, choice.pauses
+    if choice.measured_unrest:
+        measured = _measured_unrest(cpu)
+        scatter, pauses = measured.scatter, measured.pauses
+        cpu = replace(cpu, describes=f"{cpu.describes}; {measured.words} are in it")
+    elif cpu.unrest is not None and scatter is None and not pauses:
+        left = f"{cpu.unrest.words} are left out (node.measured_unrest=true puts them in)"
+        cpu = replace(cpu, describes=f"{cpu.describes}; {left}")
     shards, shard_factors = None, None
     if choice.shards is not None:
         shards, shard_factors = _shards(choice.shards, files.model, cpu)
@@ -600,13 +609,23 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         threads=threads,
         accelerator=accelerators[0] if accelerators else None,
         num_accelerators=len(accelerators),
-        scatter=choice.scatter,
-        pauses=choice.pauses,
+        scatter=scatter,
+        pauses=pauses,
         anchor=files.anchor,
         anchor_error=choice.anchor.error_percent / 100.0
         if isinstance(choice.anchor, TableAnchor) and choice.anchor.error_percent is not None
         else None,
     )
+
+
+def _measured_unrest(cpu: Device) -> Unrest:
+    """Scatter and pauses as the profile's calibration measured them."""
+    if cpu.unrest is None:
+        raise ValueErrorAt(
+            f"expected false: nobody measured scatter and pauses of {cpu.name}, as perfplan calibrate does",
+            ("node", "measured_unrest"),
+        )
+    return cpu.unrest
 
 
 def _shards(
