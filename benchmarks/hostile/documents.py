@@ -321,7 +321,7 @@ def _quick() -> Document:
 
 
 def _with_ways(profiles: Sequence[Document]) -> Document:
-    """A CPU whose modules were measured beside the flat list of calls."""
+    """A CPU whose modules were measured beside the flat list of calls, and its scatter and pauses."""
     core = copy.deepcopy(next(profile for profile in profiles if profile["name"] == "broadwell"))
     source = "measured: nowhere"
     core["stacks"][core["default_stack"]]["served"] = {
@@ -333,7 +333,9 @@ def _with_ways(profiles: Sequence[Document]) -> Document:
             "source": source,
         }
     }
-    core["stacks"][core["default_stack"]]["derived_from"] = "nowhere"
+    pauses = [{"rate_per_s": 1.0, "length_ms": 1.0, "lengths": "exponential", "scope": "executor"}]
+    unrest = {"relative_std": 0.1, "pauses": pauses, "source": source}
+    core["stacks"][core["default_stack"]] |= {"derived_from": "nowhere", "unrest": unrest}
     return core
 
 

@@ -181,6 +181,7 @@ KEY_WORDS: Mapping[str, str] = {
     "costs": "What calls, bytes and lookups cost.",
     "measured": "Curves that were measured kernel by kernel.",
     "thread_scaling": "Share of a kernel family's time that threads share out. [1]",
+    "unrest": "Scatter and pauses that were measured beside.",
     "surfaces": "Measured surfaces by kind of call.",
     "co_located": "Slow-down of kernel families beside busy workers. [1]",
     "launches": "What a card's launches cost.",
