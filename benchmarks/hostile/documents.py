@@ -108,6 +108,20 @@ _VARIANTS: tuple[Document, ...] = (
     {"node": {"scatter": {"distribution": "exponential"}}},
     _SHARDED,
     {
+        "node": {
+            "engine": {
+                "stored_batch_items": 100,
+                "stored_index_ns": 50,
+                "feed_call_us": 20,
+                "hand_over_us": 100,
+                "input_queue_blobs": 8,
+                "interpreter_lock": 0.5,
+                "conversion_slowdown": 1.5,
+                "network_slowdown": 1.5,
+            }
+        }
+    },
+    {
         "policy": {
             "name": "separate-queues",
             "large_from_items": 200,

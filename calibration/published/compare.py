@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from statistics import fmean
 
-from calibration.published.figures import FIGURES, Point, all_points, mean_error
+from calibration.published.figures import FIGURES, Point, all_points, is_deviation
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.loading.derived_profile import read_profile
@@ -33,15 +34,20 @@ def compare_shipped() -> list[Point]:
 
 
 def comparison_table(points: Sequence[Point]) -> str:
-    """One line a figure: how many values, mean and worst absolute error. Markdown."""
+    """One line a figure: how many values, mean and worst absolute error; deviations apart. Markdown."""
     lines = ["| published figure | values | mean error | worst |", "|---|---|---|---|"]
     for figure, (source, _) in FIGURES.items():
         own = [point for point in points if point.figure == figure and point.headline]
-        worst = max(own, key=lambda point: abs(point.error))
-        case = f"{_error(worst, worst.error)} ({worst.label}, {worst.quantity})"
-        mean = _error(worst, mean_error(points, figure)).removeprefix("+")
-        lines.append(f"| {source} (`{figure}`) | {len(own)} | {mean} | {case} |")
+        for said, apart in (("", False), (", left as deviations", True)):
+            if counted := [point for point in own if is_deviation(point) == apart]:
+                lines.append(f"| {source} (`{figure}`){said} | {_summary(counted)} |")
     return "\n".join(lines)
+
+
+def _summary(points: Sequence[Point]) -> str:
+    worst = max(points, key=lambda point: abs(point.error))
+    mean = _error(worst, fmean(abs(point.error) for point in points)).removeprefix("+")
+    return f"{len(points)} | {mean} | {_error(worst, worst.error)} ({worst.label}, {worst.quantity})"
 
 
 def points_table(points: Sequence[Point]) -> str:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
+from statistics import fmean
 
 import numpy as np
 
-from calibration.published.figures import HPCA, Models, Point
+from calibration.published.figures import HPCA, QUERY_TIMES, Models, Point
 from calibration.published.profiles import HARDWARE, Costs, StackCosts, being_fitted, profile_of
-from calibration.published.stages import Parameters
+from calibration.published.stages import UNDECIDED, Parameters, Slopes
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.hardware import Device
 from perfmodel.loading.profile_file import ProfileFile
 
 LoadedLevel = Mapping[tuple[str, str], Mapping[str, tuple[float, str]]]
 """Costs that show in a loaded node only, by device and stack: each value with its source."""
-
-UNDECIDED = 0.9
-"""Where the figures leave this much of the spread that a constant had before, they say nothing about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +32,10 @@ class Fitted:
         The data files used.
     left_out : tuple of Point
         Their times and ratios, each predicted by a fit that did not see its case.
+    slopes : mapping or None
+        Of their points by what the fit moved; None: not fitted here.
+    pinned : mapping
+        Costs that the figures of one model alone narrow, with that model.
     """
 
     device: str
@@ -43,6 +45,8 @@ class Fitted:
     spreads: Mapping[str, float]
     figures: tuple[str, ...]
     left_out: tuple[Point, ...] = ()
+    slopes: Slopes | None = None
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
     def measured(self, points: Iterable[Point]) -> list[Point]:
         """Times and ratios among the points that were measured with this device and stack."""
@@ -50,16 +54,24 @@ class Fitted:
             point
             for point in points
             if point.figure in self.figures and point.headline and point.unit == "relative"
-            if self.stack != HPCA or self.device in point.label
+            if self.device in point.label or (self.stack != HPCA and point.figure != QUERY_TIMES)
         ]
+
+    def is_of_one_device(self, point: Point) -> bool:
+        """Whether a point is a time on one device, and not the ratio of times on a CPU and a card."""
+        return self.stack == HPCA or point.figure == QUERY_TIMES
 
     def own_error(self, points: Sequence[Point]) -> float:
         """Root mean square of the logarithm's error of this device's times. [ln]
 
-        DeepRecSys's figures are ratios of a CPU's and a card's times, which do not tell whose error it is:
-        two errors of one size, independent of each other, have a ratio of sqrt(2) of either.
+        DeepRecSys's figures but one are ratios of a CPU's and a card's times, which do not tell whose error
+        it is: two errors of one size, independent of each other, have a ratio of sqrt(2) of either.
         """
-        return rms_log_error(points) / (1.0 if self.stack == HPCA else sqrt(2.0))
+        whole = [self.is_of_one_device(point) for point in points]
+        squares = [
+            point.log_error**2 * (1.0 if own else 0.5) for point, own in zip(points, whole, strict=True)
+        ]
+        return sqrt(fmean(squares))
 
     def source(self, key: str) -> str:
         """Where a cost comes from: the figures, or its start where they say nothing about it."""
@@ -68,6 +80,8 @@ class Fitted:
         if spread >= UNDECIDED * parameter.spread and moved <= parameter.spread:
             return f"assumed: {parameter.reason}"
         percent = f"+-{100 * np.expm1(spread):.0f} %"
+        if key in self.pinned:
+            percent += f", by {self.pinned[key]} alone"
         return (
             f"fitted: {', '.join(self.figures)} ({percent}); "
             f"expected {parameter.start:.3g}: {parameter.reason}"
@@ -125,9 +139,11 @@ def _stack_costs(
 
     Six points a server, of two models, say little of one server's own error.
     """
-    costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()} | dict(loaded)
-    other_models = _each_once(point for one in same_stack for point in one.measured(unseen))
-    other_cases = _each_once(point for one in same_stack for point in one.measured(one.left_out))
+    costs = {key: (value, entry.source(key)) for key, value in entry.costs.items()}
+    costs |= {key: value for key, value in loaded.items() if key != "network_slowdown_spread"}
+    charged = same_stack if entry.stack == HPCA else [entry]
+    other_models = _each_once(point for one in charged for point in one.measured(unseen))
+    other_cases = _each_once(point for one in charged for point in one.measured(one.left_out))
     names = tuple(sorted({point.model for point in other_models}))
     halved = "" if entry.stack == HPCA else "; of each ratio of two devices, half the square to either"
     error = entry.own_error(other_models)
@@ -143,8 +159,8 @@ def _stack_costs(
             f"left out in turn, to first order{halved}",
         ),
     }
-    if (slowdown := loaded.get("node_slowdown")) is not None:
-        errors["node_slowdown_spread"] = _slowdown_spread(slowdown, error)
+    if (spread := loaded.get("network_slowdown_spread")) is not None:
+        errors["network_slowdown_spread"] = spread
     kinds = {kernel.family for name in names for kernel in lower(models[name])}
     return StackCosts(costs=costs, errors=errors, models=names, kinds=tuple(sorted(kinds)))
 
@@ -152,14 +168,6 @@ def _stack_costs(
 def _each_once(points: Iterable[Point]) -> list[Point]:
     """A ratio of two devices is a point of both."""
     return list({(point.figure, point.label, point.quantity): point for point in points}.values())
-
-
-def _slowdown_spread(slowdown: tuple[float, str], error: float) -> tuple[float, str]:
-    """How far off a slow-down may be that one value fixes, or none. [ln]"""
-    factor, source = slowdown
-    if source.startswith("assumed: "):
-        return float(np.log(factor)) / 2.0, "assumed: no slow-down at all lies two spreads away"
-    return error, "assumed: one value fixes it, through times of one batch that are off by as much"
 
 
 def rms_log_error(points: Sequence[Point]) -> float:

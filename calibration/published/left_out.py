@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from pathlib import Path
+from statistics import fmean
 
-from calibration.published.figures import HPCA, Models, Point, all_points
+from calibration.published.figures import HPCA, Models, Point, all_points, is_deviation
 from calibration.published.fitted import Fitted, device_of
 from calibration.published.stacks import fit_bare_kernels, fit_serving
 from perfmodel.loading.written import write_atomically
 
 REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
 FILE = "left-out-models.json"
-CARD = "gtx1080ti"
 
 
 def points_of_models_left_out(fitted: Sequence[Fitted], models: Models) -> list[Point]:
-    """Times and ratios of every model in the figures, predicted by fits to the other models alone.
+    """Times, ratios and shares of every model in the figures, predicted by fits to the other models alone.
 
     A model that is left out is left out of every stage: a card that was fitted to it under one stack would
     carry it into the next. What the model under study takes no part in is not fitted again.
@@ -35,9 +35,9 @@ def points_of_models_left_out(fitted: Sequence[Fitted], models: Models) -> list[
     serving = [entry for entry in fitted if entry.stack != HPCA]
     found: list[Point] = []
     for model in models_of(bare.values()):
-        found += _own(model, list(fit_bare_kernels(models, without=model).values()), models)
+        found += _own(model, list(fit_bare_kernels(models, without=model, near=bare).values()), models)
     for model in models_of(serving):
-        found += _own(model, fit_serving(bare, models, without=model), models)
+        found += _own(model, fit_serving(bare, models, without=model, near=serving), models)
     return found
 
 
@@ -53,6 +53,8 @@ class LeftOutPoint:
         What was left out, and what was measured of it.
     published, predicted : float
         In the figure's unit.
+    is_ratio : bool
+        Of times on two devices: half the square of its error is charged to either.
     """
 
     fitted: str
@@ -60,6 +62,7 @@ class LeftOutPoint:
     case: str
     published: float
     predicted: float
+    is_ratio: bool
 
     @property
     def stack(self) -> str:
@@ -73,7 +76,7 @@ class LeftOutPoint:
 
 
 def write_left_out(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> None:
-    """Keep the predictions of models left out: a ratio of a CPU and a card once, under the CPU's name."""
+    """Keep the predictions of models left out: a ratio of a CPU and a card under the names of both."""
     points = [
         LeftOutPoint(
             fitted=f"{entry.device}@{entry.stack}",
@@ -81,9 +84,9 @@ def write_left_out(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> None:
             case=f"{point.label}, {point.quantity}",
             published=point.published,
             predicted=float(f"{point.predicted:.5g}"),
+            is_ratio=not entry.is_of_one_device(point),
         )
         for entry in fitted
-        if entry.device != CARD
         for point in entry.measured(unseen)
     ]
     write_atomically(REPORTS / FILE, json.dumps([asdict(point) for point in points], indent=1) + "\n")
@@ -92,6 +95,29 @@ def write_left_out(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> None:
 def read_left_out() -> list[LeftOutPoint]:
     """The predictions that the last fit kept."""
     return [LeftOutPoint(**point) for point in json.loads((REPORTS / FILE).read_text(encoding="utf-8"))]
+
+
+def left_out_table(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> Iterator[str]:
+    """The error of each stack on each model and figure that its fit did not see, and what one model pins."""
+    yield ""
+    yield "| stack | figure | model | values | mean error, not seen | worst |"
+    yield "|---|---|---|---|---|---|"
+    for stack in dict.fromkeys(entry.stack for entry in fitted):
+        figures = {figure for entry in fitted if entry.stack == stack for figure in entry.figures}
+        by_model: dict[tuple[str, str], list[Point]] = {}
+        for point in unseen:
+            if point.figure in figures:
+                said = f"{point.model}, left as deviations" if is_deviation(point) else point.model
+                by_model.setdefault((point.figure, said), []).append(point)
+        for (figure, model), own in sorted(by_model.items()):
+            scale, unit = (100.0, "%") if own[0].unit == "relative" else (1.0, "pp")
+            errors = [scale * point.error for point in own]
+            mean, worst = fmean(abs(error) for error in errors), max(errors, key=abs)
+            yield f"| {stack} | {figure} | {model} | {len(own)} | {mean:.1f} {unit} | {worst:+.1f} {unit} |"
+    yield ""
+    for entry in fitted:
+        names = [f"{key} ({model})" for key, model in sorted(entry.pinned.items())]
+        yield f"{entry.device}@{entry.stack}, pinned by one model alone: {', '.join(names) or 'nothing'}"
 
 
 def models_of(fitted: Iterable[Fitted]) -> list[str]:
@@ -104,4 +130,4 @@ def _own(model: str, fitted: Sequence[Fitted], models: Models) -> list[Point]:
     devices = dict(device_of(entry.device, entry.stack, entry.costs) for entry in fitted)
     figures = sorted({figure for entry in fitted for figure in entry.figures})
     points = [point for point in all_points(figures, models, devices) if point.model == model]
-    return [point for point in points if point.headline and point.unit == "relative"]
+    return [point for point in points if point.headline]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from math import log
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -54,6 +55,11 @@ class Point:
     def model(self) -> str:
         """The model that was measured; of figures about a machine alone, what ran on it."""
         return self.label.partition(",")[0]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from all other points."""
+        return self.figure, self.label, self.quantity
 
     @property
     def case(self) -> tuple[str, str]:
@@ -115,7 +121,8 @@ class Case(NamedTuple):
         )
 
 
+@cache
 def read_rows(file: str) -> list[Row]:
-    """Read one of the data files beside this module."""
+    """Read one of the data files beside this module, once: a fit asks for them thousands of times."""
     with (DATA / file).open(newline="") as lines:
         return list(csv.DictReader(lines))

@@ -81,6 +81,8 @@ GPU_TRANSFER: dict[str, Parameter] = {
     "transfer_gb_per_s": Parameter(6, 0.5, "pageable memory over PCIe 3.0 x16"),
 }
 
+GPU_FEEDING = Parameter(16, 0.7, "one tensor handed over and copied to the card")
+
 SAME_SILICON_SPREAD = 0.3
 """How far a constant may differ between two stacks on the same chip. [ln]"""
 

@@ -17,6 +17,9 @@ Devices = Mapping[tuple[str, str], Device]
 """By device and stack."""
 FamilyTimes = dict[str, float]
 """Kernel family to time. [s]"""
+Known = dict[tuple[str, tuple[float, ...], str, int | None], dict[float, FamilyTimes]]
+"""By model, batches, all that a device is, and None: times by batch. With copies and a batch in the places of
+batches and None: by copies."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "fc": ("fc",),
@@ -44,28 +47,46 @@ class Setup(NamedTuple):
 
 
 class Predictions:
-    """Times of models on devices by kernel family, all batches of a pair worked out at once."""
+    """Times of models on devices by kernel family, all batches of a pair worked out at once.
 
-    def __init__(self, models: Models, devices: Devices) -> None:
+    Parameters
+    ----------
+    models : mapping
+        By name.
+    devices : mapping
+        By device and stack.
+    known : dict, optional
+        Times of earlier predictions, which a fit's steps share: most of them change one of two devices.
+    """
+
+    def __init__(self, models: Models, devices: Devices, known: Known | None = None) -> None:
         self._models = models
         self._devices = devices
-        self._times: dict[tuple[Setup, tuple[float, ...]], dict[float, FamilyTimes]] = {}
+        self._said = {key: repr(device) for key, device in devices.items()}
+        self._times: Known = {} if known is None else known
 
     def batch_s(self, setup: Setup, batch: int, batches: Iterable[int]) -> FamilyTimes:
         """Time of one of the `batches`, alone on the machine. [s]"""
         sizes = tuple(sorted({float(size) for size in batches}))
-        if (setup, sizes) not in self._times:
+        key = setup.model, sizes, self._said[setup.device, setup.stack], None
+        if key not in self._times:
             time = batch_time(self._models[setup.model], self.device(setup), np.array(sizes))
-            self._times[setup, sizes] = _by_family(time, sizes)
-        return dict(self._times[setup, sizes][float(batch)])
+            self._times[key] = _by_family(time, sizes)
+        return dict(self._times[key][float(batch)])
 
-    def copies_s(self, setup: Setup, batch: int, copies: Sequence[float]) -> list[FamilyTimes]:
-        """Time of a batch with each number of co-located copies on one socket. [s]"""
-        busy: Floats = np.array(copies, float)
-        sizes = np.full_like(busy, batch)
-        time = batch_time(self._models[setup.model], self.device(setup), sizes, busy, copies=True)
-        by_copies = _by_family(time, copies)
-        return [by_copies[count] for count in copies]
+    def copies_s(self, setup: Setup, batch: int, copies: Sequence[int]) -> dict[float, FamilyTimes]:
+        """Time of a batch by the number of co-located copies on one socket. [s]"""
+        key = setup.model, tuple(copies), self._said[setup.device, setup.stack], batch
+        if key not in self._times:
+            busy: Floats = np.array(copies, float)
+            sizes = np.full_like(busy, batch)
+            time = batch_time(self._models[setup.model], self.device(setup), sizes, busy, copies=True)
+            self._times[key] = _by_family(time, copies)
+        return self._times[key]
+
+    def has(self, setup: Setup) -> bool:
+        """Whether the device is there with that stack: a fit of one server has no other."""
+        return (setup.device, setup.stack) in self._devices
 
     def device(self, setup: Setup) -> Device:
         """Return the device with its stack."""

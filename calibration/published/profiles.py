@@ -194,7 +194,7 @@ def _with_sources(values: Mapping[str, tuple[Any, str]]) -> dict[str, dict[str, 
     return {key: {"value": value, "source": source} for key, (value, source) in values.items()}
 
 
-ERRORS = ("relative_error", "relative_error_of_fitted_models", "node_slowdown_spread")
+ERRORS = ("relative_error", "relative_error_of_fitted_models", "network_slowdown_spread")
 """Keys of a stack that say how far off its times are."""
 
 

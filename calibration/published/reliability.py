@@ -79,7 +79,8 @@ class Claim:
 def published_claims() -> list[Claim]:
     """Figures of models that were left out of the fit, one at a time."""
     by_stack: dict[str, list[LeftOutPoint]] = {}
-    for point in read_left_out():
+    # A ratio stands there under the names of both devices, and counts once.
+    for point in {(point.stack, point.case): point for point in read_left_out()}.values():
         by_stack.setdefault(point.stack, []).append(point)
     claims = []
     for stack, points in by_stack.items():

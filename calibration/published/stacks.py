@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from calibration.published import parameters as start_from
-from calibration.published.figures import HPCA, ISCA, REPOSITORY, Devices, Models
+from calibration.published.figures import HPCA, ISCA, REPOSITORY, Devices, Models, is_deviation
 from calibration.published.fitted import Fitted, device_of
 from calibration.published.parameters import Parameter
 from calibration.published.profiles import PLATFORMS, Costs
-from calibration.published.stages import Outcome, Parameters, Stage, fit_stage
+from calibration.published.stages import Begin, Outcome, Parameters, Stage, fit_stage
 
 HPCA_FIGURES = (
     "cpu_latency_hpca2020_fig8.csv",
@@ -27,8 +27,11 @@ REPOSITORY_FIGURES = (
     "operator_share_repository_gtx1080ti.csv",
     "gpu_speedup_repository.csv",
 )
-ISCA_FIGURES = ("operator_share_isca2020_fig6.csv", "gpu_speedup_isca2020_fig9.csv")
-
+ISCA_FIGURES = (
+    "operator_share_isca2020_fig6.csv",
+    "gpu_speedup_isca2020_fig9.csv",
+    "query_time_isca2020_fig10.csv",
+)
 V = TypeVar("V")
 
 
@@ -38,13 +41,26 @@ def fit_all(models: Models) -> list[Fitted]:
     return [*bare.values(), *fit_serving(bare, models)]
 
 
-def fit_bare_kernels(models: Models, *, without: str | None = None) -> dict[str, Fitted]:
-    """Fit HPCA 2020's stack on each server; `without` one model's figures where one is named."""
-    return {server: _fit_bare_kernels(server, models, without) for server in PLATFORMS}
+def fit_bare_kernels(
+    models: Models, *, without: str | None = None, near: Mapping[str, Fitted] | None = None
+) -> dict[str, Fitted]:
+    """Fit HPCA 2020's stack on each server; `without` and `near` as of `fit_serving`."""
+    begin = near or {}
+    return {server: _fit_bare_kernels(server, models, without, begin.get(server)) for server in PLATFORMS}
 
 
-def fit_serving(bare: Mapping[str, Fitted], models: Models, *, without: str | None = None) -> list[Fitted]:
-    """Fit DeepRecSys's two stacks, starting from the bare kernels; `without` one model's figures."""
+def fit_serving(
+    bare: Mapping[str, Fitted],
+    models: Models,
+    *,
+    without: str | None = None,
+    near: Sequence[Fitted] = (),
+) -> list[Fitted]:
+    """Fit DeepRecSys's two stacks, starting from the bare kernels; `without` one model's figures.
+
+    `near` are fits to say where the search begins: it saves steps.
+    """
+    begin = {(entry.device, entry.stack): entry for entry in near}
     skylake, repository_card = _fit_host_and_card(
         host="skylake",
         stack=REPOSITORY,
@@ -52,6 +68,7 @@ def fit_serving(bare: Mapping[str, Fitted], models: Models, *, without: str | No
         groups=_repository_groups(bare["skylake"].costs),
         models=models,
         without=without,
+        begin=begin,
     )
     broadwell, isca_card = _fit_host_and_card(
         host="broadwell",
@@ -60,25 +77,26 @@ def fit_serving(bare: Mapping[str, Fitted], models: Models, *, without: str | No
         groups=_isca_groups(bare["broadwell"].costs, repository_card.costs),
         models=models,
         without=without,
+        begin=begin,
     )
     return [skylake, repository_card, broadwell, isca_card]
 
 
-def _fit_bare_kernels(server: str, models: Models, without: str | None) -> Fitted:
+def _fit_bare_kernels(server: str, models: Models, without: str | None, near: Fitted | None) -> Fitted:
     """Fit one server generation to HPCA 2020, which measured kernels without a serving stack."""
     groups = {"kernels": start_from.CPU_KERNELS}
 
     def assemble(costs: Mapping[str, Costs]) -> Devices:
-        # Figures of the other servers need some device; their points are not kept.
-        return dict(device_of(name, HPCA, costs["kernels"]) for name in PLATFORMS)
+        return dict([device_of(server, HPCA, costs["kernels"])])
 
     stage = Stage(
         groups=groups,
         assemble=assemble,
         files=HPCA_FIGURES,
-        keep=lambda point: server in point.label and point.model != without,
+        keep=lambda point: point.model != without,
     )
-    return _fitted(server, HPCA, ["kernels"], stage, fit_stage(stage, models))
+    begin = None if near is None else Begin(costs={"kernels": near.costs}, slopes=near.slopes)
+    return _fitted(server, HPCA, ["kernels"], stage, fit_stage(stage, models, begin))
 
 
 def _fit_host_and_card(
@@ -89,6 +107,7 @@ def _fit_host_and_card(
     groups: Mapping[str, Parameters],
     models: Models,
     without: str | None,
+    begin: Mapping[tuple[str, str], Fitted],
 ) -> tuple[Fitted, Fitted]:
     """Fit a CPU and the 1080 Ti under one stack together: the figures compare them, and share the input."""
     on_host, on_card = ["cpu", "input"], ["gpu", "input", "transfer"]
@@ -101,8 +120,18 @@ def _fit_host_and_card(
             ]
         )
 
-    stage = Stage(groups=groups, assemble=assemble, files=figures, keep=lambda point: point.model != without)
-    outcome = fit_stage(stage, models)
+    stage = Stage(
+        groups=groups,
+        assemble=assemble,
+        files=figures,
+        keep=lambda point: point.model != without and not is_deviation(point),
+    )
+    first = None
+    if (host, stack) in begin:
+        cpu, card = begin[host, stack], begin["gtx1080ti", stack]
+        costs = {group: (card if group in ("gpu", "transfer") else cpu).costs for group in groups}
+        first = Begin(costs=costs, slopes=cpu.slopes)
+    outcome = fit_stage(stage, models, first)
     return (
         _fitted(host, stack, on_host, stage, outcome),
         _fitted("gtx1080ti", stack, on_card, stage, outcome),
@@ -111,32 +140,26 @@ def _fit_host_and_card(
 
 def _repository_groups(skylake: Costs) -> dict[str, Parameters]:
     """Another library version than HPCA 2020's: only what the silicon decides is tied to that stack."""
-    feeding = Parameter(16, 0.7, "one tensor handed over and copied")
     return {
         "cpu": _from_silicon(start_from.CPU_KERNELS, skylake),
         "gpu": start_from.GPU_KERNELS,
         "input": start_from.REPOSITORY_INPUT,
-        "transfer": {**start_from.GPU_TRANSFER, "input_blob_us": feeding},
+        "transfer": {**start_from.GPU_TRANSFER, "input_blob_us": start_from.GPU_FEEDING},
     }
 
 
 def _isca_groups(broadwell: Costs, card: Costs) -> dict[str, Parameters]:
-    """The card as under the repository's stack, but for calls, and for the rate at which weights stream.
-
-    RMC3's GPU time hardly depends on the batch: its weights seem to travel with every batch, so that
-    rate is this stack's own, from PCIe to the card's memory.
-    """
+    """The card's kernels as under the repository's stack, but for what a call takes."""
     own = {"fc_call_us": 0.5, "embedding_bag_call_us": 0.5, "recurrent_step_us": 0.5, "gemm_efficiency": 0.1}
     same_card = {
         key: Parameter(card[key], own.get(key, 0.0), "the repository's stack on the same card")
         for key in start_from.GPU_KERNELS
     }
-    weights = Parameter(40, 1.5, "between PCIe and the card's memory")
     return {
         "cpu": _from_silicon(start_from.CPU_KERNELS, broadwell),
-        "gpu": {**same_card, "weight_memory_gb_per_s": weights},
+        "gpu": same_card,
         "input": start_from.ISCA_INPUT,
-        "transfer": start_from.GPU_TRANSFER,
+        "transfer": {**start_from.GPU_TRANSFER, "input_blob_us": start_from.GPU_FEEDING},
     }
 
 
@@ -161,6 +184,8 @@ def _fitted(device: str, stack: str, groups: Sequence[str], stage: Stage, outcom
         spreads=_merged(outcome.spreads, groups),
         figures=tuple(stage.files),
         left_out=outcome.left_out,
+        slopes=outcome.slopes,
+        pinned=_merged(outcome.pinned, groups),
     )
 
 

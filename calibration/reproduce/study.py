@@ -10,6 +10,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.published_sizes import named_sizes
+from perfmodel.planning.deeprecsys.bench import with_interpolation
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.planning.tune.answer import Tuning
@@ -24,11 +25,15 @@ from perfmodel.planning.tune.question import (
     share_thresholds,
 )
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.threads import side_by_side
 
 PUBLISHED_STATIC_BATCH = 25
 """The published baseline, on every node: the largest query over Skylake's cores, 1000 / 40. [items]"""
+
+CARD_BATCHES = (1, 4, 16, 64, 256, 1024)
+"""Of the card's measured times; between them the study's engine is linear in log(batch). [items]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,10 +185,15 @@ def study_node(model: str, cpu: str, accelerator: str | None) -> ServingNode:
     return ServingNode(
         model=rec_model,
         cpu=device,
-        cores=device.num_cores,
+        cores=device.engine.engines or device.num_cores,
         accelerator=card,
         num_accelerators=0 if card is None else 1,
     )
+
+
+def study_service(node: ServingNode, max_items: int) -> ServiceTimes:
+    """Service times as the study had them: the card's from six batches, a query at a time."""
+    return with_interpolation(node, service_of(node, max_items), CARD_BATCHES)
 
 
 def _tune_node(plan: StudyPlan, traffic: SharedTraffic, model: str, cpu: str) -> list[StudyCase]:
@@ -196,7 +206,7 @@ def _tune_node(plan: StudyPlan, traffic: SharedTraffic, model: str, cpu: str) ->
     # Without an accelerator first: a node that has one is no different until it offloads.
     accelerators = sorted(plan.accelerators, key=lambda name: name is not None)
     nodes = {accelerator: study_node(model, cpu, accelerator) for accelerator in accelerators}
-    services = {accelerator: service_of(node, law.max_items) for accelerator, node in nodes.items()}
+    services = {accelerator: study_service(node, law.max_items) for accelerator, node in nodes.items()}
     cases: list[StudyCase] = []
     optima: dict[str | None, list[Configuration]] = {accelerator: [] for accelerator in accelerators}
     for level, factor in plan.levels.items():

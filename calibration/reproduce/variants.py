@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calibration.published.node_level import overlapped, slowed
+from calibration.published.loaded import ENGINES, slowed
 from calibration.reproduce.evaluation import Compared, Section
 from calibration.reproduce.gains import GAINS, published_gains
 from calibration.reproduce.scope import CARD, CPU, Progress, Scope
-from calibration.reproduce.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node
+from calibration.reproduce.study import PUBLISHED_STATIC_BATCH, geometric_mean, study_node, study_service
+from perfmodel.domain.hardware import EngineCosts
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.tune.computation import Tuner
-from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic, service_of
+from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic
 from perfmodel.planning.tune.question import (
     SLA_LEVELS,
     Configuration,
@@ -28,8 +29,6 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.threads import side_by_side
 
 LARGEST_QUERY_ITEMS = 1000
-HAND_OVER_S = 0.1e-3
-"""One item through a queue between processes: 60 to 130 us where it was measured; no figure gives it. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +68,11 @@ def variants(cores: int) -> tuple[Variant, ...]:
         ),
         Variant(name="no slow-down by the serving stack", part="contention", node=_without_slowdown),
         Variant(name="no contention at all", part="contention", service=_uncontended),
-        Variant(
-            name="each request handed over twice, 0.1 ms each",
-            part="service times, not in the profiles",
-            service=_handed_over,
-        ),
+        Variant(name="engines that do nothing beside the network", part="engine", node=_fixed_engine),
+        Variant(name=f"{ENGINES[-1]} engines, one a core", part="engine", node=_an_engine_a_core),
         Variant(name="cores slower by the profile's error", part="service times", service=_cpu_scaled(+1.0)),
         Variant(name="cores faster by the profile's error", part="service times", service=_cpu_scaled(-1.0)),
         Variant(name="card faster by the profile's error", part="service times", service=_card_faster),
-        Variant(name="card serves one query after the other", part="loaded card", node=_without_overlap),
-        Variant(name="card hides all of the shorter part", part="loaded card", node=_with_whole_overlap),
     )
 
 
@@ -89,7 +83,7 @@ Gains = dict[tuple[str, str], float | None]
 def variants_section(scope: Scope, traffic: SharedTraffic, progress: Progress) -> Section:
     """The geometric means under each variant, beside the published ones."""
     rows = list[Compared]()
-    for variant in variants(study_node(next(iter(scope.targets_ms)), CPU, None).cores):
+    for variant in variants(study_node(next(iter(scope.targets_ms)), CPU, None).cpu.num_cores):
         progress(f"the gains again: {variant.name}")
         rows += _rows(variant, gains_of(variant, scope.targets_ms, traffic))
     return Section(
@@ -119,7 +113,7 @@ def _gains_of_model(
     node = variant.node(study_node(model, CPU, CARD))
     alone = replace(node, accelerator=None, num_accelerators=0)
     sizes, thresholds = doubling_batch_sizes(law.max_items), share_thresholds(law)
-    service = variant.service(node, service_of(node, law.max_items))
+    service = variant.service(node, study_service(node, law.max_items))
     cores_only = ServiceTimes(cpu_s=service.cpu_s)
     static = Configuration(variant.static_batch)
     for level, factor in SLA_LEVELS.items():
@@ -156,30 +150,21 @@ def _rows(variant: Variant, gains: Gains) -> list[Compared]:
 
 
 def _without_slowdown(node: ServingNode) -> ServingNode:
-    return replace(node, cpu=slowed(node.cpu, 1.0))
+    return replace(node, cpu=slowed(node.cpu, 1.0, 1.0))
 
 
-def _without_overlap(node: ServingNode) -> ServingNode:
-    return _overlapping(node, 0.0)
+def _fixed_engine(node: ServingNode) -> ServingNode:
+    """A request converts its own inputs, and is handed over and fed for nothing."""
+    return replace(node, cpu=replace(node.cpu, engine=EngineCosts(queue_blobs=node.cpu.engine.queue_blobs)))
 
 
-def _with_whole_overlap(node: ServingNode) -> ServingNode:
-    return _overlapping(node, 1.0)
-
-
-def _overlapping(node: ServingNode, overlap: float) -> ServingNode:
-    assert node.accelerator is not None
-    return replace(node, accelerator=overlapped(node.accelerator, overlap))
+def _an_engine_a_core(node: ServingNode) -> ServingNode:
+    return replace(node, cores=ENGINES[-1])
 
 
 def _uncontended(_: ServingNode, service: ServiceTimes) -> ServiceTimes:
     alone_s = service.cpu_s[:, :1]
     return replace(service, cpu_s=np.repeat(alone_s, service.num_executors, axis=1))
-
-
-def _handed_over(_: ServingNode, service: ServiceTimes) -> ServiceTimes:
-    """A request goes to its process through a queue, and its result comes back through another."""
-    return replace(service, cpu_s=service.cpu_s + 2.0 * HAND_OVER_S)
 
 
 def _cpu_scaled(sign: float) -> Callable[[ServingNode, ServiceTimes], ServiceTimes]:

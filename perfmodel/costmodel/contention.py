@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +28,8 @@ def conditions_alone(
     rows that a socket's L3 holds serve all its workers; co-located copies each bring their own tables.
 
     Derived here, from what inclusive and exclusive caches hold; the rows' hit rate is `table_hit_rates`. What
-    hyper-threads add was published: 1.6 and 1.3 times, for FC and lookups [1]_.
+    hyper-threads add was published: 1.6 and 1.3 times, for FC and lookups [1]_. Assumed: conversion of inputs
+    is slowed as lookups are, since an interpreter waits for loads and branches and fills no vector unit.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ def conditions_alone(
     in_l2, in_l3, rows_capacity = _cached(device, weight_bytes, per_socket, copies=copies)
     entries_in_l2, entries_in_l3 = _entries_cached(kernels, device, rows_capacity)
     interference = device.interference
-    stack = _stack_slowdown(device, busy)
+    stack = _stack_slowdown(device, busy, interference.node_factor)
+    interpreter = _stack_slowdown(device, busy, interference.conversion_factor)
     paired = _paired_fraction(device, busy, copies=copies)
     return Conditions(
         weights_in_l2=in_l2,
@@ -67,6 +70,7 @@ def conditions_alone(
         memory_slowdown=np.ones_like(busy),
         gemm_slowdown=stack * (1.0 + (interference.hyper_thread_gemm - 1.0) * paired),
         lookup_slowdown=stack * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
+        input_slowdown=interpreter * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
     )
 
 
@@ -153,10 +157,10 @@ def _per_socket(device: Device, busy: Floats, *, copies: bool) -> Floats:
     return busy if copies else np.maximum(1.0, busy / device.sockets)
 
 
-def _stack_slowdown(device: Device, busy: Floats) -> Floats:
-    """What the serving stack's own processes add, linear in the other busy cores. [1]"""
+def _stack_slowdown(device: Device, busy: Floats, all_busy: float) -> Floats:
+    """What a loaded node adds, linear in the other busy cores; beyond all cores no more. [1]"""
     others = np.clip((busy - 1.0) / max(1, device.num_cores - 1), 0.0, 1.0)
-    return np.asarray(1.0 + (device.interference.node_factor - 1.0) * others)
+    return np.asarray(1.0 + (all_busy - 1.0) * others)
 
 
 def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
@@ -189,9 +193,15 @@ def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[
     if not tables:
         return {}
     capacities, inverse = np.unique(capacity_bytes, return_inverse=True)
-    by_capacity = table_hit_rates(tables, capacities)
+    by_capacity = _table_hit_rates(tuple(tables), tuple(capacities.tolist()))
     rates = {
         gather: by_capacity[row][inverse].reshape(capacity_bytes.shape)
         for row, (gather, _) in enumerate(tables)
     }
     return {gather: rates[table] for gather, table in table_of.items()}
+
+
+@lru_cache(maxsize=64)
+def _table_hit_rates(tables: tuple[tuple[Gather, int], ...], capacity_bytes: tuple[float, ...]) -> Floats:
+    """As `table_hit_rates`, once: what a fit changes of a device does not change its caches."""
+    return table_hit_rates(tables, np.array(capacity_bytes))

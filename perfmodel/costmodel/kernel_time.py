@@ -52,7 +52,8 @@ def kernel_time(kernel: Kernel, device: Device, batch_size: Floats, at: Conditio
        Multicore Architectures", Communications of the ACM 52(4), 2009.
     """
     time = _TIMES[kernel.family](kernel, device, kernel.of(batch_size), at)
-    return time.scaled(at.lookup_slowdown if kernel.family == "embedding_bag" else at.gemm_slowdown)
+    slowdown = {"embedding_bag": at.lookup_slowdown, "input": at.input_slowdown}
+    return time.scaled(slowdown.get(kernel.family, at.gemm_slowdown))
 
 
 def kernel_times(
@@ -76,7 +77,7 @@ def kernel_times(
     """
     times: dict[int, KernelTime] = {}
     at_once = max(1, _MOST_AT_ONCE // max(1, batch_size.size))
-    kinds = (("embedding_bag", _lookups, at.lookup_slowdown), ("input", _lists, at.gemm_slowdown))
+    kinds = (("embedding_bag", _lookups, at.lookup_slowdown), ("input", _lists, at.input_slowdown))
     for (family, time_of, slowdown), scope in product(kinds, ("item", "query")):
         of_tables = [
             index

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
+from perfmodel.costmodel.engine import engine_times, serving_inputs
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
 from perfmodel.costmodel.kernels import Floats, Kernel
@@ -112,6 +113,7 @@ def batch_time(
     *,
     copies: bool = False,
     mix: Mix | None = None,
+    served: bool = False,
 ) -> BatchTime:
     """Time of a batch on one executor, with `busy` executors at work on the node.
 
@@ -135,6 +137,9 @@ def batch_time(
     mix : Mix, optional
         What the executors serve beside this batch; what it leaves in the caches counts where calls were
         measured. None: the same batch again and again.
+    served : bool
+        The batch is a request of a loaded node, for which the stack's engine has costs of its own; else a
+        single run, which converts its own inputs (`engine_times`).
 
     Returns
     -------
@@ -148,7 +153,9 @@ def batch_time(
     """
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
-    return kernels_time(lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix)
+    return kernels_time(
+        lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix, served=served
+    )
 
 
 def query_work_time(
@@ -193,6 +200,7 @@ def kernels_time(
     *,
     copies: bool = False,
     mix: Mix | None = None,
+    served: bool = False,
 ) -> BatchTime:
     """Time of these kernels, one after the other.
 
@@ -204,9 +212,11 @@ def kernels_time(
         In the order in which they run.
     weight_bytes : float
         All weights that they read. [bytes]
-    device, batch_size, busy, copies, mix
+    device, batch_size, busy, copies, mix, served
         As of `batch_time`.
     """
+    parts_at = _served_parts if served else _own_parts
+    model_kernels = kernels
     batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
     # What curves were measured under; without any, nobody asks.
@@ -215,12 +225,12 @@ def kernels_time(
         if device.measured
         else at
     )
-    parts = kernel_times(kernels, device, batch, at)
+    kernels, parts = parts_at(kernels, device, batch, at)
     if device.kind == "cpu" and np.any(workers > 1):
         for _ in range(_CONTENTION_STEPS):
             slowdown = memory_slowdown(device, workers, _memory_share(parts), copies=copies)
             at = replace(at, memory_slowdown=slowdown)
-            parts = kernel_times(kernels, device, batch, at)
+            _, parts = parts_at(model_kernels, device, batch, at)
     if device.surfaces:
         from perfmodel.costmodel.surface_times import surface_times  # see above
 
@@ -240,6 +250,22 @@ def kernels_time(
     if device.launches is not None:
         timed = _pipelined(timed, device.launches, batch)
     return BatchTime(batch_size=batch, kernels=timed, is_edited=device.is_edited)
+
+
+def _own_parts(
+    kernels: tuple[Kernel, ...], device: Device, batch_size: Floats, at: Conditions
+) -> tuple[tuple[Kernel, ...], list[KernelTime]]:
+    """Kernels of a single run, and their times."""
+    return kernels, kernel_times(kernels, device, batch_size, at)
+
+
+def _served_parts(
+    kernels: tuple[Kernel, ...], device: Device, batch_size: Floats, at: Conditions
+) -> tuple[tuple[Kernel, ...], list[KernelTime]]:
+    """The same of a request in a loaded node: what its engine does for it first."""
+    engine = list(engine_times(kernels, device, batch_size, at))
+    own = kernel_times(kernels, serving_inputs(device), batch_size, at)
+    return (*(row for row, _ in engine), *kernels), [*(time for _, time in engine), *own]
 
 
 def _pipelined(

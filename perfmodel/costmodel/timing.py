@@ -27,8 +27,8 @@ class Conditions:
         Fractions of the tables' page-table entries found there; the rest comes from memory. [1]
     memory_slowdown : array
         Time of a memory access over its time alone on the machine, >= 1. [1]
-    gemm_slowdown, lookup_slowdown : array
-        What hyper-threading and the serving stack add, >= 1. [1]
+    gemm_slowdown, lookup_slowdown, input_slowdown : array
+        What hyper-threading and the serving stack add to calls, lookups and conversion of inputs, >= 1. [1]
     """
 
     weights_in_l2: Floats
@@ -39,6 +39,7 @@ class Conditions:
     memory_slowdown: Floats
     gemm_slowdown: Floats
     lookup_slowdown: Floats
+    input_slowdown: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

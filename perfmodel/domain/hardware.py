@@ -142,9 +142,6 @@ class InputCosts:
         Host to device; infinite for a CPU. [bytes/s]
     index_bytes : int
         Bytes of one index as handed over. [bytes]
-    overlap : float
-        Of a GPU that has two requests in flight, one being converted by the host while the other's kernels
-        run: fraction of the shorter of the two that this hides. 0: one request at a time. [1]
     """
 
     blob_s: float = 0.0
@@ -153,7 +150,44 @@ class InputCosts:
     dense_element_s: float = 0.0
     transfer_bytes_per_s: float = float("inf")
     index_bytes: int = 8
-    overlap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCosts:
+    """What a stack's serving processes (engines) do for each request of a loaded node; nothing by default.
+
+    Attributes
+    ----------
+    engines : int or None
+        Processes that serve, where a scenario names no cores; None: one for each core.
+    stored_items : int
+        Items of the stored batch, whose lists are converted for each request, whatever its size; 0: a request
+        converts its own. [items]
+    stored_index_s : float
+        Of each index and each list length of the stored batch. [s]
+    feed_call_s : float
+        Of each input tensor: a call that hands it to the network. [s]
+    hand_over_s : float
+        From the process that has the query to the engine, and back. [s]
+    queue_blobs : int
+        Requests that an engine may take ahead of its network; 0: it takes one when the last has left.
+    interpreter_lock : float
+        Share of the shorter of conversion and network that the interpreter's lock keeps from running beside
+        the other, where requests are taken ahead. [1]
+    """
+
+    engines: int | None = None
+    stored_items: int = 0
+    stored_index_s: float = 0.0
+    feed_call_s: float = 0.0
+    hand_over_s: float = 0.0
+    queue_blobs: int = 0
+    interpreter_lock: float = 0.0
+
+    @property
+    def places(self) -> int:
+        """Requests in flight in an engine: one, or one that is converted beside one in the network."""
+        return 2 if self.queue_blobs else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +258,10 @@ class Interference:
     Attributes
     ----------
     node_factor : float
-        Service time with all cores busy over service time alone, from the serving stack itself
-        (its processes, its interpreter): grows linearly with the other busy cores. [1]
+        Time of the network's calls with all cores busy over that alone, beyond caches and memory bandwidth
+        (clock, the stack's processes): grows linearly with the other busy cores. [1]
+    conversion_factor : float
+        The same of what an interpreter does: conversion of inputs, feeding, hand-over. [1]
     node_factor_spread : float
         How far off that factor may be: root mean square of its logarithm. [ln]
     hyper_thread_gemm, hyper_thread_lookup : float
@@ -233,6 +269,7 @@ class Interference:
     """
 
     node_factor: float = 1.0
+    conversion_factor: float = 1.0
     node_factor_spread: float = 0.0
     hyper_thread_gemm: float = 1.0
     hyper_thread_lookup: float = 1.0
@@ -389,6 +426,8 @@ class Device:
         Kind of call to its measured surface; where there is one, its times come from it.
     launches : LaunchCosts or None
         Of an accelerator whose surfaces hold device times; None: times are those that the host sees.
+    engine : EngineCosts
+        What the stack's serving processes do for each request of a loaded node.
     anchors : mapping
         Model to its anchor, for those that were run as a whole.
     modules : mapping or None
@@ -418,6 +457,7 @@ class Device:
     inputs: InputCosts
     caches: Caches | None = None
     interference: Interference = field(default_factory=Interference)
+    engine: EngineCosts = field(default_factory=EngineCosts)
     batch_range: tuple[int, int] = (1, 1024)
     errors: FitErrors = field(default_factory=FitErrors)
     describes: str = ""

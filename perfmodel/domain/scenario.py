@@ -14,7 +14,11 @@ from perfmodel.domain.bounds import (
     Milliseconds,
     NonNegative,
     Positive,
+    QueueBlobs,
     Rate,
+    Share,
+    Slowdown,
+    StoredItems,
     within,
 )
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
@@ -85,6 +89,39 @@ Anchor = Annotated[
 """What was measured of a node, by which its service times are corrected."""
 
 
+class EngineChanges(Frozen):
+    """What serving processes would do for each request otherwise than the stack's.
+
+    Each key takes the place of the one of the stack that the node's cores have; None: as there.
+
+    Attributes
+    ----------
+    stored_batch_items : int or None
+        Items of the stored batch that is converted for each request; 0: a request converts its own. [items]
+    feed_call_us : float or None
+        Of each input tensor. [us]
+    hand_over_us : float or None
+        Between processes, there and back. [us]
+    input_queue_blobs : int or None
+        Requests taken ahead of the network; 0: none.
+    interpreter_lock : float or None
+        Share of the shorter of conversion and network that cannot run beside the other. [1]
+    stored_index_ns : float or None
+        Of each index of the stored batch. [ns]
+    conversion_slowdown, network_slowdown : float or None
+        Time with all cores busy over that alone. [1]
+    """
+
+    stored_batch_items: StoredItems | None = None
+    feed_call_us: NonNegative | None = None
+    hand_over_us: NonNegative | None = None
+    input_queue_blobs: QueueBlobs | None = None
+    interpreter_lock: Share | None = None
+    stored_index_ns: NonNegative | None = None
+    conversion_slowdown: Slowdown | None = None
+    network_slowdown: Slowdown | None = None
+
+
 class NodeChoice(Frozen):
     """The node that serves, by the names of hardware profiles.
 
@@ -116,6 +153,8 @@ class NodeChoice(Frozen):
     shards : ShardSettings or None
         Nodes like this one that hold the embedding tables, which this one asks over a network; None: the
         tables are in its own memory.
+    engine : EngineChanges or None
+        What its serving processes would do otherwise than the stack's.
     """
 
     cpu: FileOrName
@@ -130,6 +169,7 @@ class NodeChoice(Frozen):
     measured_unrest: bool = False
     anchor: Anchor | None = None
     shards: ShardSettings | None = None
+    engine: EngineChanges | None = None
 
     @model_validator(mode="after")
     def _unrest_is_stated_once(self) -> NodeChoice:

@@ -51,8 +51,12 @@ _NOT_BY_CLOCK = frozenset(
         "gemm_half_rows",
         "lookup_memory_line_ns",  # waiting for memory, whose latency has no clock of the core
         "transfer_gb_per_s",
-        "input_overlap",
-        "node_slowdown",
+        "engines",
+        "stored_batch_items",
+        "input_queue_blobs",
+        "interpreter_lock",
+        "conversion_slowdown",
+        "network_slowdown",
     }
 )
 _ARITHMETIC_TERMS = ("multiply_add", "row_strip", "block_strip", "state_strip", "input_strip", "column_")

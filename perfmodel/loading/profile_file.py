@@ -21,6 +21,7 @@ from perfmodel.domain.hardware import (
     Caches,
     CallCosts,
     Device,
+    EngineCosts,
     FitErrors,
     GemmCosts,
     InputCosts,
@@ -33,8 +34,11 @@ from perfmodel.domain.hardware import (
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_sections import (
+    NO_LOCK,
     NO_SLOWDOWN,
     NONE,
+    NOTHING_AHEAD,
+    NOTHING_STORED,
     CostSection,
     Curve,
     HardwareSection,
@@ -172,11 +176,15 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         calls=_calls(costs),
         inputs=_inputs(costs),
         interference=Interference(
-            node_factor=costs.node_slowdown.value,
-            node_factor_spread=section.node_slowdown_spread.value if section.node_slowdown_spread else 0.0,
+            node_factor=costs.network_slowdown.value,
+            conversion_factor=costs.conversion_slowdown.value,
+            node_factor_spread=section.network_slowdown_spread.value
+            if section.network_slowdown_spread
+            else 0.0,
             hyper_thread_gemm=hardware.hyper_thread_gemm_slowdown.value,
             hyper_thread_lookup=hardware.hyper_thread_lookup_slowdown.value,
         ),
+        engine=_engine(costs),
         batch_range=section.batch_range,
         errors=_errors(section),
         describes=section.describes or section.description,
@@ -325,14 +333,25 @@ def _calls(costs: CostSection) -> CallCosts:
 
 
 def _inputs(costs: CostSection) -> InputCosts:
-    transfer, overlap = costs.transfer_gb_per_s, costs.input_overlap
+    transfer = costs.transfer_gb_per_s
     return InputCosts(
         blob_s=costs.input_blob_us.value * US,
         bag_s=costs.input_bag_ns.value * NS,
         index_s=costs.input_index_ns.value * NS,
         dense_element_s=costs.input_dense_element_ns.value * NS,
         transfer_bytes_per_s=float("inf") if transfer is None else transfer.value * GB,
-        overlap=0.0 if overlap is None else overlap.value,
+    )
+
+
+def _engine(costs: CostSection) -> EngineCosts:
+    return EngineCosts(
+        engines=None if costs.engines is None else costs.engines.value,
+        stored_items=costs.stored_batch_items.value,
+        stored_index_s=costs.stored_index_ns.value * NS,
+        feed_call_s=costs.feed_call_us.value * US,
+        hand_over_s=costs.hand_over_us.value * US,
+        queue_blobs=costs.input_queue_blobs.value,
+        interpreter_lock=costs.interpreter_lock.value,
     )
 
 
@@ -344,6 +363,8 @@ def _assumptions(costs: CostSection) -> tuple[str, ...]:
     """Costs that no fit stands behind, as `key: why`, what slows all down first; idle ones left out."""
     return tuple(
         f"{key} {entry.value:g} ({entry.source.removeprefix('assumed: ')})"
-        for key, entry in sorted(costs, key=lambda item: item[0] != "node_slowdown")
-        if entry is not None and entry not in (NONE, NO_SLOWDOWN) and entry.source.startswith("assumed: ")
+        for key, entry in sorted(costs, key=lambda item: not item[0].endswith("_slowdown"))
+        if entry is not None
+        and entry not in (NONE, NO_SLOWDOWN, NOTHING_STORED, NOTHING_AHEAD, NO_LOCK)
+        and entry.source.startswith("assumed: ")
     )

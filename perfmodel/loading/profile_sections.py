@@ -39,6 +39,10 @@ NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
 NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
 
 
+NOTHING_STORED = Sourced[bounds.StoredItems](value=0, source="assumed: a request converts its own inputs")
+NOTHING_AHEAD = Sourced[bounds.QueueBlobs](value=0, source="assumed: one request at a time")
+NO_LOCK = Sourced[bounds.Share](value=0.0, source="assumed: this stack has no such lock")
+
 LEAST_PEAK_OVER_TDP, MOST_PEAK_OVER_TDP = 0.5, 1.5
 """Assumed: short of a typing mistake no device's power at work is further from its TDP. [1]"""
 
@@ -124,8 +128,15 @@ class CostSection(Frozen):
     input_index_ns: NonNegative = NONE
     input_dense_element_ns: NonNegative = NONE
     transfer_gb_per_s: Positive | None = None
-    input_overlap: Fraction | None = None
-    node_slowdown: Slowdown = NO_SLOWDOWN
+    engines: Cores | None = None
+    stored_batch_items: Sourced[bounds.StoredItems] = NOTHING_STORED
+    stored_index_ns: NonNegative = NONE
+    feed_call_us: NonNegative = NONE
+    hand_over_us: NonNegative = NONE
+    input_queue_blobs: Sourced[bounds.QueueBlobs] = NOTHING_AHEAD
+    interpreter_lock: Sourced[bounds.Share] = NO_LOCK
+    conversion_slowdown: Slowdown = NO_SLOWDOWN
+    network_slowdown: Slowdown = NO_SLOWDOWN
 
 
 class Curve(Frozen):
@@ -254,7 +265,7 @@ class StackSection(Frozen):
     `relative_error` is the root mean square of the error's logarithm, of models or sequences that the fit
     had not seen; `relative_error_of_fitted_models` that of batches it had not seen of `fitted_models`;
     `error_correlation` the correlation between kinds of calls, whose own errors `surfaces` state.
-    `fitted_kinds` are the kernel families in the figures (left out: all), `node_slowdown_spread` how far
+    `fitted_kinds` are the kernel families in the figures (left out: all), `network_slowdown_spread` how far
     off that factor may be (logarithm). `fitted_values` is a hash of the hardware and costs as fitted:
     where it no longer matches, the profile was edited and its answers are extrapolations.
     `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
@@ -276,7 +287,7 @@ class StackSection(Frozen):
     fitted_models: tuple[str, ...] = ()
     fitted_kinds: tuple[Family, ...] | None = None
     fitted_values: str | None = None
-    node_slowdown_spread: NonNegative | None = None
+    network_slowdown_spread: NonNegative | None = None
     spread_between_passes: NonNegative | None = None
     costs: CostSection
     measured: tuple[Curve, ...] = ()
@@ -298,7 +309,11 @@ class StackSection(Frozen):
             costs.input_index_ns,
             costs.input_dense_element_ns,
         )
-        return costs.node_slowdown.value == 1.0 and all(entry.value == 0.0 for entry in conversion)
+        slowed = (costs.network_slowdown, costs.conversion_slowdown)
+        served = (costs.stored_batch_items, costs.feed_call_us, costs.hand_over_us)
+        return all(entry.value == 1.0 for entry in slowed) and all(
+            entry.value == 0.0 for entry in (*conversion, *served)
+        )
 
     @model_validator(mode="after")
     def _every_surface_can_be_issued(self) -> StackSection:

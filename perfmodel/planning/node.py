@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.costmodel.engine import in_flight_factor
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
@@ -135,8 +136,13 @@ class ServingNode:
 
     @property
     def num_workers(self) -> int:
-        """Worker processes, each serving a request at a time; cores that make up no whole worker idle."""
+        """Worker processes; cores that make up no whole worker idle."""
         return self.cores // self.threads
+
+    @property
+    def num_places(self) -> int:
+        """Requests in flight on the cores at most: one a worker, or two where its stack converts ahead."""
+        return self.num_workers * self.cpu.engine.places
 
     def cpu_time(
         self,
@@ -154,7 +160,7 @@ class ServingNode:
             from perfmodel.costmodel.sharding import sharded_time  # few nodes have shards
 
             return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix)
-        return batch_time(self.model, self.cpu, batch_size, busy, mix=mix)
+        return batch_time(self.model, self.cpu, batch_size, busy, mix=mix, served=True)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
         """Time of one whole query on an accelerator."""
@@ -171,8 +177,8 @@ class ServingNode:
         """Tabulate what the simulation needs for queries of up to `max_items` items.
 
         The CPU table has a row for each batch size that the policy can send and a column for each number
-        of busy workers; the accelerator's has a row for each launch size, and a column for each number of
-        busy streams of one accelerator, or of requests in flight on one that overlaps them.
+        of busy workers, and of requests in flight where a worker converts one ahead; the accelerator's has a
+        row for each launch size, and a column for each number of busy streams of one accelerator.
 
         Parameters
         ----------
@@ -192,7 +198,7 @@ class ServingNode:
             )
             return made_unsteady(steady, self.scatter, self.pauses)
         time = self.cpu_times(policy, max_items, sizes)
-        cpu_s = self.anchored_s(time.seconds, self.mix(policy, sizes))
+        cpu_s = self.in_flight_s(time, self.mix(policy, sizes))
         if self.shard_factors is not None:
             return self._with_slowest(ServiceTimes(cpu_s=cpu_s), time)
         if self.accelerator is None or self.num_accelerators == 0:
@@ -222,16 +228,26 @@ class ServingNode:
 
     @property
     def busy_cores(self) -> npt.NDArray[np.float64]:
-        """Cores at work while 1, 2, ... workers are busy."""
-        return np.asarray(self.threads * np.arange(1.0, self.num_workers + 1))
+        """Cores at work while 1, 2, ... requests are in flight: all workers', where some have two."""
+        return np.asarray(self.threads * np.minimum(self.num_workers, np.arange(1.0, self.num_places + 1)))
+
+    def in_flight_s(self, time: BatchTime, mix: Mix | None = None) -> npt.NDArray[np.float64]:
+        """Times of `cpu_times`, anchored, with what else is in flight on the same workers. [s]"""
+        own_s = self.anchored_s(time.seconds, mix)
+        if self.cpu.engine.places == 1:
+            return own_s
+        in_flight = np.arange(1.0, self.num_places + 1)
+        beyond = np.maximum(0.0, in_flight - self.num_workers) / self.num_workers
+        return own_s * in_flight_factor(time.family_s("input"), time.seconds, self.cpu, beyond)
 
     def accelerator_times_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
         """Times of launches on an accelerator: see `service_times`. [s]"""
+        assert self.accelerator is not None
         largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
         launches = np.arange(1.0, largest + 1)
-        return (
-            self._in_flight_s(launches) if policy.streams == 1 else self._streamed_s(launches, policy.streams)
-        )
+        if policy.streams == 1:
+            return batch_time(self.model, self.accelerator, launches).seconds
+        return self._streamed_s(launches, policy.streams)
 
     def mix(self, policy: Policy, sizes: SizePmf | None) -> Mix | None:
         """What the cores serve; None where it does not matter: nothing was measured call by call."""
@@ -265,23 +281,6 @@ class ServingNode:
         sizes, workers = (np.arange(1.0, length + 1) for length in cpu_s.shape)
         within = np.clip(sizes, *table.items_range), np.clip(workers, busy.min(), busy.max())
         return np.asarray(cpu_s * tabulated_s(ratios, *within))
-
-    def _in_flight_s(self, launches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Times of launches on an accelerator without streams of its own; 2-D where two may be in flight. [s]
-
-        Alone a launch takes t = c + k: its input converted, then its kernels. With a second in flight, each
-        has every other turn, and one is converted while the other's kernels run:
-        t(s, 2) = 2 (t - o min(c, k)), o being the profile's overlap. Two in flight thus complete one launch
-        every max(c, k) where o = 1, and one alone still waits for the sum.
-        """
-        assert self.accelerator is not None
-        time = batch_time(self.model, self.accelerator, launches)
-        overlap = self.accelerator.inputs.overlap
-        if overlap == 0.0:
-            return time.seconds
-        converting_s = time.family_s("input")
-        hidden_s = overlap * np.minimum(converting_s, time.seconds - converting_s)
-        return np.stack([time.seconds, 2.0 * (time.seconds - hidden_s)], axis=1)
 
     def _streamed_s(self, launches: npt.NDArray[np.float64], streams: int) -> npt.NDArray[np.float64]:
         """Times of launches while 1 to `streams` streams of the accelerator are busy. [s]

@@ -45,6 +45,7 @@ from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile, shipped_names
 from perfmodel.loading.validated import parse_file
+from perfmodel.planning.engine_changes import with_engine
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
@@ -574,7 +575,8 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     """The CPU, first of the devices, with its cores and threads, and the accelerators; the model fits all."""
     assert files.model is not None, "what runs on profiles is named"
     cpu, *accelerators = devices
-    cores, threads = choice.cores or cpu.num_cores, choice.threads
+    cpu = with_engine(cpu, choice.engine)
+    cores, threads = choice.cores or cpu.engine.engines or cpu.num_cores, choice.threads
     if cores > 2 * cpu.num_cores:
         most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
         raise ValueErrorAt(f"expected {most}, got {cores}", ("node", "cores"))

@@ -85,7 +85,7 @@ def _most_joined(policy: Policy, *, on_accelerator: bool) -> int:
 def _on_cores(node: ServingNode, policy: Policy, max_items: int, sizes: SizePmf | None) -> LaunchTimes:
     """Of one kind of query, on the cores."""
     time = node.cpu_times(policy, max_items, sizes)
-    with_s = node.anchored_s(time.seconds)
+    with_s = node.in_flight_s(time)
     level = with_s / time.seconds
     sent_s = node.model.shared_bytes / node.cpu.stream_bytes_per_s
     without_s = level * (time.seconds - time.scope_s("query")) + sent_s

@@ -92,7 +92,7 @@ def test_the_slow_down_that_is_assumed_comes_first_among_assumptions(
     _, text = page(
         capsys, "predict", "-s", "rm1_skylake", "--set", "node.stack=deeprecsys-repository", *QUICK
     )
-    assert "costs (node_slowdown, " in text
+    assert "costs (conversion_slowdown, " in text
 
 
 @pytest.mark.thorough

@@ -6,7 +6,7 @@ import pytest
 
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
-from calibration.published.node_level import input_overlap, node_slowdown
+from calibration.published.loaded import ENGINES, LoadedNode, fitted_slowdowns, loaded_cases
 from calibration.published.stacks import fit_all
 from perfmodel.loading.derived_profile import measured_names
 from perfmodel.loading.profile_file import ProfileFile
@@ -37,14 +37,10 @@ def test_refitting_gives_the_shipped_costs() -> None:
         assert entry.costs == pytest.approx(costs, rel=ROUNDING), f"{entry.device}@{entry.stack}"
 
 
-def test_refitting_the_loaded_level_gives_the_shipped_slowdown() -> None:
+def test_refitting_the_loaded_figures_gives_the_shipped_slowdowns() -> None:
     broadwell = shipped_devices()["broadwell", ISCA]
-    factor = node_slowdown(broadwell, shipped_models()["dlrm-rmc3"])
-    assert factor == pytest.approx(broadwell.interference.node_factor, rel=0.02)
-
-
-def test_refitting_the_loaded_level_gives_the_shipped_overlap() -> None:
-    devices = shipped_devices()
-    card = devices["gtx1080ti", ISCA]
-    overlap = input_overlap(devices["broadwell", ISCA], card, shipped_models()["dlrm-rmc3"])
-    assert overlap == pytest.approx(card.inputs.overlap, abs=0.02)
+    node = LoadedNode(cpu=broadwell, models=shipped_models(), engines=ENGINES[0])
+    cases = loaded_cases()
+    found = fitted_slowdowns(node.errors_between(cases), [case.is_fitted for case in cases])
+    shipped = broadwell.interference.conversion_factor, broadwell.interference.node_factor
+    assert found == pytest.approx(shipped, rel=0.02)

@@ -24,6 +24,7 @@ LATENCY_FILES = [
     "cpu_latency_hpca2020_text.csv",
     "colocation_hpca2020_fig9.csv",
     "gpu_speedup_isca2020_fig9.csv",
+    "query_time_isca2020_fig10.csv",
     "gpu_speedup_repository.csv",
     "memory_bandwidth_vs_threads_recnmp_fig6.csv",
 ]
@@ -93,10 +94,9 @@ def test_the_published_server_is_fastest(model: str, batch_size: int, fastest: s
 BATCHES = np.arange(1.0, 1025.0)
 
 
-def family_s(model: str, device: str, stack: str, *, without: Family | None = None) -> Floats:
-    """Time of each batch of 1 to 1024 items, one family perhaps left out."""
-    time = batch_time(MODELS[model], DEVICES[device, stack], BATCHES)
-    return np.sum([timed.seconds for timed in time.kernels if timed.kernel.family != without], axis=0)
+def passes_s(model: str, device: str, stack: str) -> Floats:
+    """Time of each batch of 1 to 1024 items."""
+    return batch_time(MODELS[model], DEVICES[device, stack], BATCHES).seconds
 
 
 def crossing(batch_sizes: Floats, speedups: Floats) -> float:
@@ -113,13 +113,17 @@ def published_crossing(file: str, model: str, column: str) -> float:
     return crossing(batch_sizes, np.array([float(row[column]) for row in rows]))
 
 
-@pytest.mark.parametrize("model", ["dlrm-rmc1", "dlrm-rmc3", "wnd", "dien"])
+hardly_grows = pytest.mark.xfail(
+    strict=True, reason="its published time on the card hardly depends on the batch: docs/cost-model.md"
+)
+
+
+@pytest.mark.parametrize("model", ["dlrm-rmc1", pytest.param("dlrm-rmc3", marks=hardly_grows), "wnd", "dien"])
 def test_the_gpu_pays_from_the_published_batch_within_a_factor_of_2(model: str) -> None:
-    # ISCA 2020 Fig. 9: 1080 Ti against one Broadwell thread, whose data loading is not counted
+    # ISCA 2020 Fig. 9: 1080 Ti against one Broadwell thread, data loading counted on both sides
     column = "gtx1080ti_speedup_over_one_broadwell_thread"
     published = published_crossing("gpu_speedup_isca2020_fig9.csv", model, column)
-    on_cpu = family_s(model, "broadwell", ISCA, without="input")
-    predicted = crossing(BATCHES, on_cpu / family_s(model, "gtx1080ti", ISCA))
+    predicted = crossing(BATCHES, passes_s(model, "broadwell", ISCA) / passes_s(model, "gtx1080ti", ISCA))
     assert published / 2 <= predicted <= published * 2
 
 
@@ -129,7 +133,7 @@ def test_the_gpu_pays_from_the_batch_in_the_repository_within_a_factor_of_2(mode
     file = "gpu_speedup_repository.csv"
     published = published_crossing(file, model, "gtx1080ti_speedup_over_skylake")
     predicted = crossing(
-        BATCHES, family_s(model, "skylake", REPOSITORY) / family_s(model, "gtx1080ti", REPOSITORY)
+        BATCHES, passes_s(model, "skylake", REPOSITORY) / passes_s(model, "gtx1080ti", REPOSITORY)
     )
     assert published / 2 <= predicted <= published * 2
 
@@ -178,6 +182,6 @@ def test_latency_differs_between_servers_as_published() -> None:
 
 def test_predicted_gpu_speedups_rise_with_the_batch_as_published() -> None:
     for model in ("dlrm-rmc1", "dlrm-rmc3", "wnd", "dien"):
-        speedups = family_s(model, "broadwell", ISCA, without="input") / family_s(model, "gtx1080ti", ISCA)
+        speedups = passes_s(model, "broadwell", ISCA) / passes_s(model, "gtx1080ti", ISCA)
         at_published = [speedups[size - 1] for size in (1, 32, 1024)]
         assert all(low < high for low, high in pairwise(at_published))

@@ -32,20 +32,24 @@ def stated(name: str, stack: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("device", "stack", "devices_in_a_ratio"),
+    ("device", "stack"),
     [
-        ("haswell", "hpca2020", 1),
-        ("skylake", "hpca2020", 1),
-        ("broadwell", "deeprecsys-isca2020", 2),
-        ("gtx1080ti", "deeprecsys-isca2020", 2),
-        ("skylake", "deeprecsys-repository", 2),
+        ("haswell", "hpca2020"),
+        ("skylake", "hpca2020"),
+        ("broadwell", "deeprecsys-isca2020"),
+        ("gtx1080ti", "deeprecsys-isca2020"),
+        ("skylake", "deeprecsys-repository"),
     ],
 )
-def test_a_stack_states_the_root_mean_square_over_models_left_out(
-    device: str, stack: str, devices_in_a_ratio: int
-) -> None:
-    squares = [point.log_error**2 for point in LEFT_OUT if point.stack == stack]
-    assert stated(device, stack) == pytest.approx(np.sqrt(np.mean(squares) / devices_in_a_ratio), rel=2e-3)
+def test_a_stack_states_the_root_mean_square_over_models_left_out(device: str, stack: str) -> None:
+    # HPCA 2020's is one error of all servers; elsewhere a device has its own, half of what a ratio is off
+    own = [
+        point
+        for point in LEFT_OUT
+        if point.stack == stack and (stack == "hpca2020" or point.fitted.startswith(device))
+    ]
+    squares = [point.log_error**2 / (2 if point.is_ratio else 1) for point in own]
+    assert stated(device, stack) == pytest.approx(np.sqrt(np.mean(squares)), rel=2e-3)
 
 
 def test_every_model_of_a_stacks_figures_was_left_out_once() -> None:

@@ -271,8 +271,8 @@ class Bench:
 def with_interpolation(node: AnyNode, service: ServiceTimes, batches: Sequence[int]) -> ServiceTimes:
     """Return the service times with one accelerator, a query at a time, interpolated in log(batch).
 
-    Below the first and above the last batch the time is that of the end, as `np.interp` has it. What a
-    profile lets overlap does not: the published engine sleeps for one query, then takes the next.
+    Below the first and above the last batch the time is that of the end, as `np.interp` has it: the
+    published engine sleeps for one query, then takes the next.
     """
     if service.accelerator_s is None or isinstance(node, TableNode):
         return service

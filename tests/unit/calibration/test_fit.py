@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from calibration.published.figures import HPCA, ISCA, mean_error
@@ -13,7 +14,7 @@ from calibration.published.observations import Case
 from calibration.published.parameters import CPU_KERNELS, Parameter
 from calibration.published.predictions import FAMILIES, part_s
 from calibration.published.profiles import being_fitted, profile_of, profile_text
-from calibration.published.stages import scaled_residual
+from calibration.published.stages import Secants, scaled_residual
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.validated import validate
@@ -95,3 +96,18 @@ def test_a_profile_without_its_usual_stack_takes_the_one_it_has() -> None:
     assert profile_of("broadwell", {HPCA: being_fitted(costs())}).default_stack == HPCA
     both = {HPCA: being_fitted(costs()), ISCA: being_fitted(costs())}
     assert profile_of("broadwell", both).default_stack == ISCA
+
+
+def test_secants_take_over_what_a_step_changed() -> None:
+    slopes = np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]])
+    secants = Secants(lambda at: slopes @ at, np.zeros((3, 2)))
+    secants(np.zeros(2))
+    step = np.array([0.1, -0.3])
+    assert secants(step) @ step == pytest.approx(slopes @ step)
+
+
+def test_secants_of_a_linear_fit_stay_as_they_were() -> None:
+    slopes = np.array([[1.0, 2.0], [0.5, -1.0]])
+    secants = Secants(lambda at: slopes @ at + 1.0, slopes)
+    for at in ([0.0, 0.0], [1.0, 0.5], [0.2, -4.0]):
+        assert secants(np.array(at)) == pytest.approx(slopes)

@@ -117,6 +117,7 @@ def conditions() -> MakeConditions:
         memory_slowdown: float = 1.0,
         gemm_slowdown: float = 1.0,
         lookup_slowdown: float = 1.0,
+        input_slowdown: float = 1.0,
     ) -> Conditions:
         return Conditions(
             weights_in_l2=np.array(in_l2),
@@ -127,6 +128,7 @@ def conditions() -> MakeConditions:
             memory_slowdown=np.array(memory_slowdown),
             gemm_slowdown=np.array(gemm_slowdown),
             lookup_slowdown=np.array(lookup_slowdown),
+            input_slowdown=np.array(input_slowdown),
         )
 
     return make

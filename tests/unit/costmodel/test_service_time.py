@@ -127,6 +127,6 @@ def test_an_accelerator_has_its_memory_to_itself(gpu: Device, model_of: MakeMode
 
 
 def test_a_node_factor_is_the_service_time_over_that_alone(cpu: Device, model_of: MakeModel) -> None:
-    loaded = replace(cpu, interference=replace(cpu.interference, node_factor=2.0))
+    loaded = replace(cpu, interference=replace(cpu.interference, node_factor=2.0, conversion_factor=2.0))
     time = batch_time(model_of(LAYER, dense_features=1000), loaded, np.full(2, 1.0), np.array([1.0, 8.0]))
     assert time.seconds[1] >= 2.0 * time.seconds[0] * (1 - 1e-9)

@@ -63,11 +63,13 @@ def test_power_at_work_is_no_further_from_tdp(peak_w: float) -> None:
         {"input_bag_ns": 1},
         {"input_index_ns": 1},
         {"input_dense_element_ns": 1},
-        {"node_slowdown": 1.1},
+        {"network_slowdown": 1.1},
     ],
 )
 def test_any_cost_of_a_framework_makes_a_stack_more_than_bare(costs: dict[str, float]) -> None:
-    assert profile(with_costs(**dict.fromkeys(costs, 0.0) | {"node_slowdown": 1.0})).stacks["plain"].is_bare
+    assert (
+        profile(with_costs(**dict.fromkeys(costs, 0.0) | {"network_slowdown": 1.0})).stacks["plain"].is_bare
+    )
     assert not profile(with_costs(**costs)).stacks["plain"].is_bare
 
 

@@ -41,7 +41,7 @@ def test_two_threads_halve_the_parallel_half_of_an_fc_layer(threaded: str) -> No
 
 
 def test_a_busy_worker_keeps_all_its_cores_busy(threaded: str) -> None:
-    settings = [f"node.cpu={threaded}", "node.threads=4"]
+    settings = [f"node.cpu={threaded}", "node.threads=4", "node.engine.input_queue_blobs=0"]
     node = prepare(load_scenario("rm3_skylake", settings)).node
     table_s = node.service_times(SplitAndOffload(batch_size=64), 64).cpu_s
     assert table_s.shape == (64, 10)
@@ -66,6 +66,7 @@ def test_tune_chooses_processes_and_threads_where_the_profile_knows(
     threaded: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change = ["--set", f"node.cpu={threaded}", "--set", "node.cores=8", "--set", "sla.latency_ms=15"]
+    change += ["--set", "node.engine.stored_batch_items=0"]
     assert main(["tune", "-s", "rm3_skylake", *change, "--batch-sizes", "32,128", "--json"]) == 0
     answer: dict[str, Any] = json.loads(capsys.readouterr().out)
     workers = answer["workers"]
