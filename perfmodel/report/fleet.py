@@ -87,6 +87,10 @@ def _figures(result: FleetPrediction) -> Table:
     if outside is not None and result.node_percentiles:
         alone_s = {each: interval.value_s for each, interval in result.node_percentiles.items()}
         table.add_row("on the nodes alone", outside_words(outside, alone_s))
+    if result.shed_rate is not None:
+        table.add_row(
+            "shed", f"{number(100 * result.shed_rate)} % of the queries; latencies are of the others"
+        )
     cpu = [window.cpu_utilisation for window in result.windows]
     table.add_row("utilisation", f"{_range(cpu)} of the cores")
     cards = [w.accelerator_utilisation for w in result.windows if w.accelerator_utilisation is not None]

@@ -15,6 +15,7 @@ from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.compiled_scatter import Draw, draw_of, index_of, loop_factors
 from perfmodel.sim.fleet import Fleet, FleetRecord
 from perfmodel.sim.machine_code import compiled
+from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.traffic import Queries
 
@@ -95,8 +96,10 @@ def _pools(fleet: Fleet, luck: Luck) -> _Pools:
     tables_s: list[FloatArray] = []
     offset = 0
     for kind in fleet.kinds:
-        smallest_offload = kind.policy.offload_threshold_items or ANY_SIZE
-        for table_s, batch_size in ((kind.service.cpu_s, kind.policy.batch_size), (kind.streams_s, ANY_SIZE)):
+        policy = kind.policy
+        assert isinstance(policy, SplitAndOffload), "all else is not FIFO"
+        smallest_offload = policy.offload_threshold_items or ANY_SIZE
+        for table_s, batch_size in ((kind.service.cpu_s, policy.batch_size), (kind.streams_s, ANY_SIZE)):
             columns.append((table_s.shape[1], batch_size, smallest_offload, offset))
             tables_s.append(table_s.ravel())
             offset += table_s.size

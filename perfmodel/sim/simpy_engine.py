@@ -25,7 +25,7 @@ from perfmodel.sim.policies import NodeView, Placement, Policy, Pool, Request
 from perfmodel.sim.records import LargeCores, RequestLog, RunRecord
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.simpy_clock import ARRIVE, RELEASE, Clock
-from perfmodel.sim.simpy_lanes import Group, LaneState, Views, lay_out
+from perfmodel.sim.simpy_lanes import Group, LaneState, Tables, Views, lay_out
 from perfmodel.sim.traffic import Queries
 
 # Order within an instant, after releases and arrivals.
@@ -55,7 +55,7 @@ def simulate_simpy(
     """
     if service.core_pauses and log_requests:
         raise InputError("engine simpy: logs no requests where single executors are paused")
-    run = _Run(queries, service, policy.for_run(), log_requests=log_requests)
+    run = NodeRun(queries, service, policy.for_run(), log_requests=log_requests)
     run.execute()
     return run.record()
 
@@ -83,13 +83,34 @@ class _Running:
     launched: Sequence[Request]
 
 
-class _Run:
-    """The one owner of the state while a run lasts."""
+class QueryStates:
+    """What becomes of each query; nodes that share the queries of a fleet share it."""
+
+    def __init__(self, queries: Queries) -> None:
+        self.arrival_s: list[float] = queries.arrival_s.tolist()
+        self.num_items: list[int] = queries.num_items.tolist()
+        self.open_items = list(self.num_items)  # not yet served or dropped
+        self.unstarted_items = list(self.num_items)
+        self.finish_s = [float("inf")] * len(queries)
+        self.pool: list[Pool] = [Pool.CPU] * len(queries)
+        self.shed = [False] * len(queries)
+
+
+class NodeRun:
+    """The one owner of a node's state while a run lasts; nodes of a fleet share the clock and the queries."""
 
     def __init__(
-        self, queries: Queries, service: ServiceTimes, policy: Policy, *, log_requests: bool
+        self,
+        queries: Queries,
+        service: ServiceTimes,
+        policy: Policy,
+        *,
+        log_requests: bool = False,
+        clock: Clock | None = None,
+        states: QueryStates | None = None,
+        tables: Tables | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = Clock() if clock is None else clock
         self.queries = queries
         self.service = service
         self.policy = policy
@@ -102,14 +123,12 @@ class _Run:
         shedding = policy.shedding
         self.queue_limit = None if shedding is None else shedding.queue_limit_requests
         self.deadline_s = None if shedding is None else shedding.deadline_s
-        self.arrival_s: list[float] = queries.arrival_s.tolist()
-        self.num_items: list[int] = queries.num_items.tolist()
+        of = QueryStates(queries) if states is None else states
+        self.arrival_s, self.num_items, self.finish_s = of.arrival_s, of.num_items, of.finish_s
+        self.open_items, self.unstarted_items = of.open_items, of.unstarted_items
+        self.pool, self.shed = of.pool, of.shed
         self.arrived = 0
-        self.open_items = list(self.num_items)  # not yet served or dropped
-        self.unstarted_items = list(self.num_items)
-        self.finish_s = [float("inf")] * len(queries)
-        self.pool: list[Pool] = [Pool.CPU] * len(queries)
-        self.shed = [False] * len(queries)
+        self.running_requests = 0
         self.last_end_s = self.idle_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
         self.running: set[_Running] = set()
@@ -121,7 +140,7 @@ class _Run:
         if service.core_pauses:
             cores = service.num_executors
             self.pauses = PauseEvents(service.core_pauses, queries.luck, CORE_PAUSES, executors=cores)
-        self.lanes = lay_out(policy, service)
+        self.lanes = lay_out(policy, service, tables)
         self.view: NodeView = Views(self.lanes)
 
     def execute(self) -> None:
@@ -178,8 +197,17 @@ class _Run:
         query = self.arrived
         self.arrived += 1
         self._expect_next_arrival()
-        self._enqueue(query, self.policy.place_query(query, self.num_items[query], self.clock.now, self.view))
+        self.join(query)
         self._end_of_instant()
+
+    def join(self, query: int) -> None:
+        """Let a query join that has just arrived."""
+        self._enqueue(query, self.policy.place_query(query, self.num_items[query], self.clock.now, self.view))
+
+    @property
+    def num_requests(self) -> int:
+        """Requests, queued or running."""
+        return self.running_requests + sum(lane.queued_requests for lane in self.lanes.values())
 
     def _enqueue(self, query: int, placement: Placement) -> None:
         lane = self._checked_lane(query, placement)
@@ -218,6 +246,7 @@ class _Run:
         heappush(running.group.idle, running.executor)
         running.lane.num_idle += 1
         running.group.contention.num_busy -= 1
+        self.running_requests -= len(running.launched)
         for request in running.launched:
             query = request.query
             self.open_items[query] -= request.num_items
@@ -231,9 +260,13 @@ class _Run:
     def _end_of_instant(self) -> None:
         """Dispatch once nothing else can happen at this instant."""
         if self.clock.instant_is_over():
-            for lane in self.lanes.values():
-                while lane.num_idle and lane.queued_requests and self._next_is_ready(lane):
-                    self._launch(lane)
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        """Idle executors take requests."""
+        for lane in self.lanes.values():
+            while lane.num_idle and lane.queued_requests and self._next_is_ready(lane):
+                self._launch(lane)
 
     def _next_is_ready(self, lane: LaneState) -> bool:
         """Say whether an idle executor should take what is next, once overdue requests are dropped."""
@@ -276,6 +309,7 @@ class _Run:
         lane.num_idle -= 1
         group.contention.num_busy += 1
         num_busy = group.contention.num_busy
+        self.running_requests += len(launched)
         service_s = lane.service_s[num_items - 1][num_busy - 1]
         if lane.by_query is not None:
             service_s = lane.by_query.seconds(kind, num_items, works, num_busy)

@@ -1,4 +1,4 @@
-"""The reference for fleets: one event after another, on SimPy's event core.
+"""The reference for fleets: nodes of the reference engine on one clock, behind a router.
 
 At one instant completions release their executors on all nodes, then arrivals are routed and join in
 index order, each seeing those before it, then every node's idle executors take requests one at a time.
@@ -6,17 +6,16 @@ index order, each seeing those before it, then every node's idle executors take 
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
 
 import numpy as np
 
-from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind
-from perfmodel.sim.policies import Pool, Request, split_query
-from perfmodel.sim.scatter import ScatterTable
-from perfmodel.sim.simpy_clock import ARRIVE, RELEASE, Clock
+from perfmodel.sim.arrays import IntArray
+from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, OtherPolicies
+from perfmodel.sim.policies import Pool
+from perfmodel.sim.simpy_clock import ARRIVE, Clock
+from perfmodel.sim.simpy_engine import NodeRun, QueryStates
+from perfmodel.sim.simpy_lanes import Tables
 from perfmodel.sim.traffic import Queries
 
 
@@ -35,33 +34,29 @@ def serve_routed_simpy(queries: Queries, fleet: Fleet, candidates: IntArray | No
     run = _FleetRun(queries, fleet, candidates)
     run.expect_next_arrival()
     run.clock.run()
-    return FleetRecord(
-        fleet=fleet,
-        arrival_s=queries.arrival_s,
-        num_items=queries.num_items,
-        finish_s=np.array(run.finish_s, dtype=np.float64),
-        node=np.array(run.node_of, dtype=np.int64),
-        cpu_busy_s=np.array([node[Pool.CPU].busy_s for node in run.nodes]),
-        accelerator_busy_s=np.array([node[Pool.ACCELERATOR].busy_s for node in run.nodes]),
-    )
+    return run.record()
 
 
-@dataclass(slots=True)
-class _PoolState:
-    """The executors of one pool of one node, and their queue."""
+class _Node(NodeRun):
+    """A node whose idle executors wait until nothing else can happen on any node."""
 
-    service_s: FloatArray  # [items - 1, busy - 1]
-    scatter: ScatterTable | None
-    queue: deque[Request] = field(default_factory=deque)
-    num_busy: int = 0
-    busy_s: float = 0.0
+    def __init__(
+        self,
+        queries: Queries,
+        kind: NodeKind,
+        tables: Tables,
+        *,
+        clock: Clock,
+        states: QueryStates,
+        settle: Callable[[_Node], None],
+    ) -> None:
+        super().__init__(
+            queries, kind.service, kind.policy.for_run(), clock=clock, states=states, tables=tables
+        )
+        self._settle = settle
 
-    @property
-    def num_requests(self) -> int:
-        return len(self.queue) + self.num_busy
-
-
-_Node = dict[Pool, _PoolState]
+    def _end_of_instant(self) -> None:
+        self._settle(self)
 
 
 class _FleetRun:
@@ -69,69 +64,69 @@ class _FleetRun:
 
     def __init__(self, queries: Queries, fleet: Fleet, candidates: IntArray | None) -> None:
         self.clock = Clock()
-        self.queries = queries
-        self.candidates = candidates
-        self.kinds = [fleet.kinds[kind] for kind in fleet.kind_of_node.tolist()]
-        self.nodes = [_idle_node(kind) for kind in self.kinds]
+        self.queries, self.fleet, self.candidates = queries, fleet, candidates
+        self.states = QueryStates(queries)
+        tables = [Tables.of(kind.service) for kind in fleet.kinds]
+        self.nodes = [
+            _Node(
+                queries,
+                fleet.kinds[kind],
+                tables[kind],
+                clock=self.clock,
+                states=self.states,
+                settle=self._end_of_instant,
+            )
+            for kind in fleet.kind_of_node.tolist()
+        ]
         self.node_of: list[int] = []
-        self.open_requests: list[int] = []
-        self.unstarted_items: list[int] = []
-        self.finish_s = [float("nan")] * len(queries)
+        self.touched: dict[_Node, None] = {}
 
     def expect_next_arrival(self) -> None:
         """Queries arrive one after another."""
         if len(self.node_of) < len(self.queries):
-            self.clock.call_at(float(self.queries.arrival_s[len(self.node_of)]), ARRIVE, self._arrive)
+            self.clock.call_at(self.states.arrival_s[len(self.node_of)], ARRIVE, self._arrive)
 
     def _arrive(self) -> None:
-        query, num_items = len(self.node_of), int(self.queries.num_items[len(self.node_of)])
-        node = self._route(query)
-        self.node_of.append(node)
+        query = len(self.node_of)
+        chosen = self._route(query)
+        self.node_of.append(chosen)
         self.expect_next_arrival()
-        policy = self.kinds[node].policy
-        offloads = policy.offloads(num_items)
-        requests = [num_items] if offloads else split_query(num_items, policy.batch_size)
-        pool = self.nodes[node][Pool.ACCELERATOR if offloads else Pool.CPU]
-        pool.queue.extend(Request(query, items) for items in requests)
-        self.open_requests.append(len(requests))
-        self.unstarted_items.append(num_items)
-        self._end_of_instant()
+        self.nodes[chosen].join(query)
+        self._end_of_instant(self.nodes[chosen])
 
     def _route(self, query: int) -> int:
         """Return the candidate with the fewest requests; `min` returns the first of equal ones."""
         looked_at = range(len(self.nodes)) if self.candidates is None else self.candidates[query].tolist()
-        return min(looked_at, key=lambda node: sum(pool.num_requests for pool in self.nodes[node].values()))
+        return min(looked_at, key=lambda node: self.nodes[node].num_requests)
 
-    def _complete(self, pool: _PoolState, query: int) -> None:
-        pool.num_busy -= 1
-        self.open_requests[query] -= 1
-        if self.open_requests[query] == 0:
-            self.finish_s[query] = self.clock.now
-        self._end_of_instant()
-
-    def _end_of_instant(self) -> None:
-        """Dispatch once nothing else can happen at this instant."""
+    def _end_of_instant(self, node: _Node) -> None:
+        """Dispatch on all nodes to which something happened, once nothing else can at this instant."""
+        self.touched[node] = None
         if self.clock.instant_is_over():
-            for node in self.nodes:
-                for pool in node.values():
-                    while pool.queue and pool.num_busy < pool.service_s.shape[1]:
-                        self._start(pool, pool.queue.popleft())
+            for each in self.touched:
+                each.dispatch()
+            self.touched.clear()
 
-    def _start(self, pool: _PoolState, request: Request) -> None:
-        """An idle executor takes a request; its service time is settled now."""
-        pool.num_busy += 1
-        service_s = float(pool.service_s[request.num_items - 1, pool.num_busy - 1])
-        if pool.scatter is not None:
-            left = self.unstarted_items[request.query]
-            service_s *= pool.scatter.factor(self.queries.luck, request.query, left, request.num_items)
-        self.unstarted_items[request.query] -= request.num_items
-        pool.busy_s += service_s
-        self.clock.call_at(self.clock.now + service_s, RELEASE, partial(self._complete, pool, request.query))
-
-
-def _idle_node(kind: NodeKind) -> _Node:
-    service = kind.service
-    return {
-        Pool.CPU: _PoolState(service.cpu_s, service.cpu_scatter),
-        Pool.ACCELERATOR: _PoolState(kind.streams_s, service.accelerator_scatter),
-    }
+    def record(self) -> FleetRecord:
+        """Return what happened."""
+        on = [{pool: lane.busy_s for pool, lane in node.lanes.items()} for node in self.nodes]
+        cpu_busy_s = [
+            sum(busy_s for pool, busy_s in node.items() if pool is not Pool.ACCELERATOR) for node in on
+        ]
+        pools = self.states.pool
+        return FleetRecord(
+            fleet=self.fleet,
+            arrival_s=self.queries.arrival_s,
+            num_items=self.queries.num_items,
+            finish_s=np.array(self.states.finish_s, dtype=np.float64),
+            node=np.array(self.node_of, dtype=np.int64),
+            cpu_busy_s=np.array(cpu_busy_s),
+            accelerator_busy_s=np.array([node.get(Pool.ACCELERATOR, 0.0) for node in on]),
+            others=OtherPolicies(
+                offloaded=np.array([pool is Pool.ACCELERATOR for pool in pools], dtype=np.bool_),
+                in_large=np.array([pool is Pool.CPU_LARGE for pool in pools], dtype=np.bool_),
+                shed=np.array(self.states.shed, dtype=np.bool_),
+                large_busy_s=np.array([node.get(Pool.CPU_LARGE, 0.0) for node in on]),
+                end_s=np.array([node.last_end_s - node.idle_end_s for node in self.nodes]),
+            ),
+        )

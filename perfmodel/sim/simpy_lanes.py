@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from perfmodel.sim.policies import Lane, Policy, Pool, PoolView, Request, executors_of
 from perfmodel.sim.query_times import LaunchTimes
@@ -95,9 +96,22 @@ class Views:
         return self._view(pool)
 
 
-def lay_out(policy: Policy, service: ServiceTimes) -> dict[Pool, LaneState]:
+class Tables(NamedTuple):
+    """Service times as lists, `[items - 1][busy - 1]`: nodes that serve alike share them."""
+
+    cpu_s: list[list[float]]
+    accelerator_s: list[list[float]]
+
+    @staticmethod
+    def of(service: ServiceTimes) -> Tables:
+        """Those of a node."""
+        return Tables(service.cpu_s.tolist(), service.accelerator_by_streams_s.tolist())
+
+
+def lay_out(policy: Policy, service: ServiceTimes, tables: Tables | None = None) -> dict[Pool, LaneState]:
     """The lanes of a policy on a node, in order; cores of different lanes slow each other down."""
     lanes: dict[Pool, LaneState] = {}
+    tables = Tables.of(service) if tables is None else tables
     by_query = service.by_query
     cores, first_core = Contention(), 0
     for lane in policy.lanes:
@@ -109,13 +123,11 @@ def lay_out(policy: Policy, service: ServiceTimes) -> dict[Pool, LaneState]:
                 for index in range(service.num_accelerators)
             ]
             of_card = None if by_query is None else by_query.accelerator
-            times_s = service.accelerator_by_streams_s.tolist()
-            lanes[lane.pool] = LaneState(lane, policy, groups, times_s, service.accelerator_scatter, of_card)
+            scatter = service.accelerator_scatter
+            lanes[lane.pool] = LaneState(lane, policy, groups, tables.accelerator_s, scatter, of_card)
         else:
             group = Group(range(first_core, first_core + num_executors), cores)
             first_core += num_executors
             of_cores = None if by_query is None else by_query.cpu
-            lanes[lane.pool] = LaneState(
-                lane, policy, [group], service.cpu_s.tolist(), service.cpu_scatter, of_cores
-            )
+            lanes[lane.pool] = LaneState(lane, policy, [group], tables.cpu_s, service.cpu_scatter, of_cores)
     return lanes

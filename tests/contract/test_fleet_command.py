@@ -70,6 +70,7 @@ def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) 
         "node_latency_ms",
         "latency_ci95_ms",
         "sla",
+        "shed_rate",
         "windows",
         "power_w",
         "qps_per_w",
@@ -112,7 +113,6 @@ def test_every_routing_answers(routing: str, capsys: pytest.CaptureFixture[str])
         (["--qps", "100000"], 4),
         (BEYOND, 5),
         ([*BEYOND, "--extrapolate", "--qps", "20"], 3),
-        (["--set", "traffic.arrivals={process: constant, rate_qps: 5}"], 2),
         (["--also", "rm3_broadwell"], 2),
         (["--also", "rm3_broadwell=0"], 2),
         (["--also", "nowhere=3"], 2),
@@ -127,6 +127,62 @@ def test_exit_codes_are_those_of_predict(
     assert code == expected
     assert bool(err) == (expected in (2, 4, 5))
     assert bool(out) == (expected not in (2, 5))
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "routing"),
+    [
+        ("{process: constant, rate_qps: 400}", "random"),
+        ("{process: deeprecsys-integer-ms, rate_qps: 400}", "round-robin"),
+        (
+            "{process: mmpp, rate_qps: 200, burst_factor: 3, burst_fraction: 0.2, mean_burst_s: 0.1}",
+            "power-of-two",
+        ),
+        ("{process: diurnal, rate_qps: 300, amplitude: 0.5, period_s: 60}", "random"),
+        ("{process: stages, stages: [{duration_s: 9, rate_qps: 100, to_qps: 300}]}", "power-of-two"),
+        (
+            "{process: stages, stages: [{duration_s: 9000, rate_qps: 300}, {duration_s: 600, rate_qps: 0}]}",
+            "random",
+        ),
+    ],
+)
+def test_every_arrival_process_answers(
+    arrivals: str, routing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--set", f"traffic.arrivals={arrivals}", "--routing", routing, "--windows", "1", "--json"]
+    code, out, _ = run(capsys, *asked)
+    document = json.loads(out)
+    assert code == 0
+    assert document["latency_ms"]["p50"] > 5.0
+    if "9000" in arrivals:  # cut where a stage begins; in the last one nothing arrives
+        assert [window["offered_qps"] for window in document["windows"]] == [6000.0, 0.0]
+        assert document["windows"][1]["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+        assert document["offered_qps"] == pytest.approx(20 * 300 * 9000 / 9600)
+    else:
+        assert len(document["windows"]) == 1
+
+
+@pytest.mark.parametrize(
+    "scenario", ["wnd_broadwell_size_priority", "wnd_broadwell_gtx1080ti_batching", "wnd_broadwell_trace"]
+)
+@pytest.mark.parametrize("routing", ["random", "join-shortest-queue"])
+def test_nodes_run_every_policy_and_replay_traces(
+    scenario: str, routing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["fleet", scenario, "--nodes", "2", "--routing", routing, "--accept-uncertain", "--json", *QUICK]
+    assert main(asked) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert 0.0 < document["latency_ms"]["p50"] <= document["latency_ms"]["p99"] < 100.0
+    assert document["shed_rate"] is None
+    assert any("replay the trace once" in note for note in document["notes"]) == ("trace" in scenario)
+
+
+def test_a_fleet_that_sheds_says_how_much(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["fleet", "rm1_broadwell_overloaded_shedding", "--nodes", "3", "--json", *QUICK]
+    assert main(asked) == 0
+    document = json.loads(capsys.readouterr().out)
+    # One node sheds a third of 3,000 queries/s of its own, and so do three of 9,000 at random.
+    assert document["shed_rate"] == document["windows"][0]["shed_rate"] == pytest.approx(0.326, abs=0.01)
 
 
 def test_the_page_shows_the_day(capsys: pytest.CaptureFixture[str]) -> None:

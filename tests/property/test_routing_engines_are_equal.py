@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +12,14 @@ from hypothesis import strategies as st
 from perfmodel.domain.fleet import Routing
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
 from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, simulate_fleet
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from tests.examples import examples
 from tests.property.scattered import scatters
+from tests.property.test_policies_engines_agree import SETTINGS
+from tests.property.test_policies_engines_agree import cases as policy_cases
 
 by_routing = pytest.mark.parametrize("routing", Routing)
 
@@ -71,6 +75,38 @@ def test_engines_agree_where_nearly_all_events_coincide(
     routing: Routing, case: tuple[Queries, Fleet], seed: int
 ) -> None:
     assert_engines_agree(*case, routing, seed)
+
+
+@pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_nodes_of_every_policy_are_runs_of_their_own_where_no_queue_is_looked_at(
+    name: str, routing: Routing
+) -> None:
+    """The reference with all nodes on one clock, against the compiled engine node by node."""
+
+    @examples(25)
+    @given(case=policy_cases(name), num_nodes=st.integers(1, 4), seed=st.integers(0, 1000))
+    def agree(case: tuple[Queries, ServiceTimes, Policy], num_nodes: int, seed: int) -> None:
+        queries, service, policy = case
+        kind = NodeKind(service=replace(service, cpu_scatter=None, accelerator_scatter=None), policy=policy)
+        fleet = Fleet((kind,), (num_nodes,))
+        reference, compiled = (
+            simulate_fleet(queries, fleet, routing, seed=seed, engine=engine)
+            for engine in ("simpy", "compiled")
+        )
+        np.testing.assert_array_equal(compiled.node, reference.node)
+        np.testing.assert_allclose(compiled.finish_s, reference.finish_s, rtol=1e-9)
+        np.testing.assert_allclose(compiled.cpu_busy_s, reference.cpu_busy_s, rtol=1e-12)
+        whole, parts = reference.of_kind(0), compiled.of_kind(0)
+        np.testing.assert_array_equal(parts.served, whole.served)
+        np.testing.assert_array_equal(parts.offloaded, whole.offloaded)
+        if name != "dynamic-batching":  # what a launch waits for in the end is known of one node only
+            assert parts.makespan_s == pytest.approx(whole.makespan_s, rel=1e-12)
+        if whole.large is not None:
+            assert parts.large is not None
+            assert parts.large.busy_s == pytest.approx(whole.large.busy_s, rel=1e-12)
+
+    agree()
 
 
 @pytest.mark.thorough_cases(

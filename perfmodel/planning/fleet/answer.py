@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
@@ -12,7 +13,11 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.verdict import Deciding, Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
+from perfmodel.sim.run import MIN_CYCLES
 from perfmodel.sim.statistics import Interval
+
+SAME_SPEED = 1e-6
+"""A trace replayed at its own rate but for so little is replayed as recorded. [1]"""
 
 # Shorter windows, and one begins before the queue of the one before has settled.
 MIN_LATENCIES_PER_WINDOW = 100
@@ -26,6 +31,8 @@ class FleetWindow:
     ----------
     window : Window
         When, and the rate of the whole fleet.
+    share_of_time : float
+        Of the period, in it. [1]
     judgement : Judgement
         Whether the SLA's percentile is within its bound, and how probably; the probability is left open where
         a busier window meets it.
@@ -42,6 +49,7 @@ class FleetWindow:
     """
 
     window: Window
+    share_of_time: float
     judgement: Judgement
     percentiles: Mapping[float, Interval]
     node_percentiles: Mapping[float, Interval]
@@ -107,9 +115,22 @@ class FleetPrediction:
 
     @property
     def load_power_w(self) -> float | None:
-        """Mean power over the windows, equally long; None where one is unstable, or has none known. [W]"""
-        powers_w = [window.load_power_w for window in self.windows if window.load_power_w is not None]
+        """Mean power over the time of all windows; None where one is unstable, or has none known. [W]"""
+        powers_w = [
+            window.load_power_w * (window.share_of_time * len(self.windows))
+            for window in self.windows
+            if window.load_power_w is not None
+        ]
         return sum(powers_w) / len(powers_w) if len(powers_w) == len(self.windows) else None
+
+    @property
+    def shed_rate(self) -> float | None:
+        """Share of all queries that were shed; None where no node sheds. [1]"""
+        if all(member.policy.shedding is None for member in self.question.members):
+            return None
+        weights = [window.window.rate_qps * window.share_of_time for window in self.windows]
+        shed = [window.stretch.shed_rate for window in self.windows]
+        return sum(w * each for w, each in zip(weights, shed, strict=True)) / sum(weights)
 
     @property
     def simulated_queries(self) -> int:
@@ -132,18 +153,38 @@ class FleetPrediction:
                 f"{unstable} of {len(self.windows)} windows are unstable with the service times as given: "
                 "no percentile exists"
             )
-        imprecise = sum(not w.stretch.precision_reached for w in self.windows) - unstable
+        few = [w.stretch for w in self.windows if w.stretch.holds_too_few]
+        imprecise = sum(not w.stretch.precision_reached for w in self.windows) - unstable - len(few)
         if imprecise:
             precision = self.question.scenario.simulation.precision
-            notes.append(f"max_queries ended {imprecise} windows before a precision of ±{precision:.1%}")
+            ended = "the trace" if self.question.scenario.traffic.trace_s is not None else "max_queries"
+            notes.append(f"{ended} ended {imprecise} windows before a precision of ±{precision:.1%}")
+        if few:
+            cycles = min(stretch.cycles or 0.0 for stretch in few)
+            most = self.question.scenario.simulation.max_queries
+            notes.append(
+                f"the run of a node holds {cycles:.2g} bursts, or periods, in the mean, too few to say what "
+                f"is usual; {MIN_CYCLES} take simulation.max_queries={ceil(most * MIN_CYCLES / cycles)}"
+            )
+        if self.shed_rate is not None:
+            notes.append(
+                f"{self.shed_rate:.3%} of the queries were shed; latencies are those of the queries served"
+            )
+        traffic = self.question.scenario.traffic
+        if traffic.trace_s is not None:
+            faster = self.question.offered_qps / traffic.rate_qps
+            notes.append(
+                "all nodes replay the trace once, from its first query on"
+                + (f", {faster:.4g} times as fast as recorded" if abs(faster - 1.0) > SAME_SPEED else "")
+            )
         metastable = sum(w.stretch.is_stable and w.stretch.contended >= 1.0 for w in self.windows)
-        if metastable:
+        if metastable and self.shed_rate is None:
             notes.append(
                 f"metastable: in {metastable} windows the load is more than the nodes serve with all "
                 f"executors busy; no backlog grew in these runs, but a burst that fills them would start one"
             )
         slowest_s = max((i.value_s for w in self.windows for i in w.percentiles.values()), default=0.0)
-        length_s = self.windows[0].window.end_s - self.windows[0].window.start_s
+        length_s = min(each.window.end_s - each.window.start_s for each in self.windows)
         if len(self.windows) > 1 and length_s < MIN_LATENCIES_PER_WINDOW * slowest_s:
             notes.append(
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "

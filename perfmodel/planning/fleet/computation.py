@@ -17,7 +17,7 @@ from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, narrowing, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
-from perfmodel.sim.fleet_window import FleetTraffic, Stretch, simulate_stretch
+from perfmodel.sim.fleet_window import FleetTraffic, Stretch, no_traffic, simulate_stretch
 from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import TrafficSource
@@ -51,7 +51,7 @@ def predict_fleet(
     ExtrapolationError
         If batches lie outside the calibrated range and `extrapolate` is not set.
     InputError
-        If the arrival process is neither poisson nor diurnal.
+        If a trace is too short for a confidence interval.
     """
     law = question.scenario.traffic.size_pmf
     times = [times_of(member.question.node, member.policy, law) for member in question.members]
@@ -72,8 +72,9 @@ def predict_fleet(
         run, stretches, accept_uncertain=accept_uncertain, tell=part_of(tell, RUNS_SHARE, 1.0)
     )
     deciding = _deciding(run, stretches, judgements)
+    period_s = windows[-1].end_s - windows[0].start_s
     answers = tuple(
-        _window(run, window, stretches[rate], judgements[rate])
+        _window(run, window, stretches[rate], judgements[rate], period_s)
         for window in windows
         for rate in [_rounded(window.rate_qps)]
     )
@@ -92,7 +93,9 @@ def _rounded(rate_qps: float) -> float:
     return float(f"{rate_qps:.9g}")
 
 
-def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgement) -> FleetWindow:
+def _window(
+    run: FleetRun, window: Window, stretch: Stretch, judgement: Judgement, period_s: float
+) -> FleetWindow:
     members = run.question.members
     # What an overload keeps busy says nothing of how much is missing; what it asks for does.
     used = stretch.utilisation if stretch.is_stable else run.offered(window.rate_qps, stretch)
@@ -101,9 +104,10 @@ def _window(run: FleetRun, window: Window, stretch: Stretch, judgement: Judgemen
     cards = sum(member.num_nodes * member.question.node.num_accelerators for member in members)
     return FleetWindow(
         window=window,
+        share_of_time=(window.end_s - window.start_s) / period_s,
         judgement=judgement,
-        percentiles=run.percentiles(stretch.samples) if stretch.is_stable else {},
-        node_percentiles=run.percentiles(stretch.node_samples) if stretch.is_stable else {},
+        percentiles=run.percentiles(stretch.samples) if stretch.samples else {},
+        node_percentiles=run.percentiles(stretch.node_samples) if stretch.node_samples else {},
         stretch=stretch,
         cpu_utilisation=sum(m.num_nodes * m.question.node.cores * load.cpu for m, load in by_member) / cores,
         accelerator_utilisation=sum(
@@ -128,12 +132,13 @@ def _whole_day(
     windows: tuple[FleetWindow, ...],
     samples_of: Callable[[Stretch], Sequence[LatencySample]],
 ) -> dict[float, Interval]:
-    """Percentiles over all queries: the windows' latencies in proportion to their rates."""
+    """Percentiles over all queries: the windows' latencies in proportion to their queries."""
     if not all(window.stretch.is_stable for window in windows):
         return {}
     queries: dict[int, float] = {}
     for window in windows:
-        queries[id(window.stretch)] = queries.get(id(window.stretch), 0.0) + window.window.rate_qps
+        of = window.window.rate_qps * window.share_of_time * len(windows)
+        queries[id(window.stretch)] = queries.get(id(window.stretch), 0.0) + of
     stretches = {id(window.stretch): window.stretch for window in windows}
     samples = [
         sample.reweighted(queries[key])
@@ -167,13 +172,20 @@ class FleetRun:
             for kind, errors in zip(self._kinds, self.errors, strict=True)
         )
         scenario = self.question.scenario
+        fleet = Fleet(kinds, tuple(member.num_nodes for member in self.question.members))
+        if rate_qps == 0.0:
+            return no_traffic(fleet)
+        traffic = scenario.traffic
         return simulate_stretch(
-            Fleet(kinds, tuple(member.num_nodes for member in self.question.members)),
+            fleet,
             FleetTraffic(
                 rate_qps=rate_qps,
                 sizes=self._law,
                 routing=self.question.routing,
-                outside=scenario.traffic.outside,
+                outside=traffic.outside,
+                arrivals=None if self.question.is_cut else self.question.arrivals,
+                trace_s=traffic.trace_s,
+                trace_num_items=traffic.trace_num_items if traffic.sizes is None else None,
             ),
             scenario.simulation,
             percentile=scenario.sla.percentile,
@@ -257,6 +269,9 @@ def _judge_stretch(
     """Serve a stretch again with longer, or shorter, times: how probable is it that the SLA is met?"""
     sla = run.question.scenario.sla
     certain = quantile(sla.confidence)
+
+    if rate_qps == 0.0:
+        return Judgement("meets_sla", None, sla.confidence)
 
     def excess(errors_longer: float) -> float:
         other = stretch

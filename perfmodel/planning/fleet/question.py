@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.domain.fleet import Routing, Window, windows_of
-from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
+from perfmodel.domain.workload import Arrivals, DiurnalArrivals, StagedArrivals
 from perfmodel.errors import InputError
 from perfmodel.planning.prepare import Question
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import Policy
+from perfmodel.sim.traffic import has_days
 
 MOST_NODES = 1_000_000
 """Of one kind: more than any company has."""
@@ -25,12 +26,9 @@ class FleetMember:
     num_nodes: int
 
     @property
-    def policy(self) -> SplitAndOffload:
+    def policy(self) -> Policy:
         """The policy of each node."""
-        policy = self.question.policy
-        if not isinstance(policy, SplitAndOffload):
-            raise InputError(f"{self.question.name}: policy.name: the nodes of a fleet run split only")
-        return policy
+        return self.question.policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +76,21 @@ class FleetQuestion:
         """Mean rate of the whole fleet. [queries/s]"""
         return self.rate_qps or self.num_nodes * self.scenario.traffic.rate_qps
 
+    @property
+    def arrivals(self) -> Arrivals:
+        """What arrives at the router. [queries/s]"""
+        return self.scenario.traffic.at_rate(self.offered_qps).arrivals
+
     def windows(self) -> tuple[Window, ...]:
-        """Cut the arrival process, at the fleet's rate, into windows of constant rate."""
-        arrivals = self.scenario.traffic.at_rate(self.offered_qps).arrivals
-        if not isinstance(arrivals, DiurnalArrivals | PoissonArrivals):
-            raise InputError(
-                f"{self.scenario.name}: traffic.arrivals.process: "
-                f"a fleet expects poisson or diurnal, got {arrivals.process}"
-            )
-        return windows_of(arrivals, self.num_windows)
+        """Cut a rate that follows the time of day into windows of constant rate; all else is one window."""
+        arrivals = self.arrivals
+        if has_days(self.scenario.traffic):
+            assert isinstance(arrivals, DiurnalArrivals | StagedArrivals), "what has days"
+            return windows_of(arrivals, self.num_windows)
+        length_s = arrivals.period_s if isinstance(arrivals, DiurnalArrivals | StagedArrivals) else 1.0
+        return (Window(start_s=0.0, end_s=length_s, rate_qps=self.offered_qps),)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether windows stand for hours, so that the arrivals within one are Poisson."""
+        return has_days(self.scenario.traffic)

@@ -73,6 +73,7 @@ class WindowDocument(FleetLatencies):
     utilisation: UtilisationDocument
     power_at_load_w: float | None
     share_of_queries: list[float]
+    shed_rate: float | None
 
 
 @document
@@ -90,6 +91,7 @@ class FleetDocument(FleetLatencies, Saved):
     would_decide: DecidingDocument | None
     offered_qps: float
     sla: FleetSla
+    shed_rate: float | None
     windows: list[WindowDocument]
     power_w: float | None
     qps_per_w: float | None
@@ -130,7 +132,8 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
             "confidence": sla.confidence,
             "windows_missed": sum(window.verdict != "meets_sla" for window in result.windows),
         },
-        "windows": [_window(window) for window in result.windows],
+        "shed_rate": result.shed_rate,
+        "windows": [_window(window, sheds=result.shed_rate is not None) for window in result.windows],
         "power_w": tdp_w,
         "qps_per_w": question.offered_qps / tdp_w if tdp_w is not None and is_stable else None,
         "power_model": "static TDP",
@@ -154,7 +157,7 @@ def _member(member: FleetMember) -> MemberDocument:
     }
 
 
-def _window(window: FleetWindow) -> WindowDocument:
+def _window(window: FleetWindow, *, sheds: bool) -> WindowDocument:
     return {
         "start_s": window.window.start_s,
         "end_s": window.window.end_s,
@@ -165,6 +168,7 @@ def _window(window: FleetWindow) -> WindowDocument:
         "utilisation": {"cpu": window.cpu_utilisation, "accelerator": window.accelerator_utilisation},
         "power_at_load_w": window.load_power_w,
         "share_of_queries": list(window.stretch.shares),
+        "shed_rate": window.stretch.shed_rate if sheds else None,
     }
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from perfmodel.domain.fleet import Routing
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
+from perfmodel.domain.workload import (
+    Arrivals,
+    BurstyArrivals,
+    ConstantArrivals,
+    DiurnalArrivals,
+    IntegerMillisecondArrivals,
+    LogNormalSizes,
+    PoissonArrivals,
+)
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
 from perfmodel.sim.fleet_latency import LatencyMixture, sample_of
 from perfmodel.sim.fleet_window import (
@@ -59,6 +67,33 @@ def test_one_node_of_each_kind_shows_what_all_nodes_show(fleet: Fleet, routing: 
         assert max(first.relative_half_width, second.relative_half_width) < 0.05
         # Each is a 95 % interval: three halves of both together are far beyond the sum's 99.9 %.
         reach_s = 0.75 * (first.high_s - first.low_s + second.high_s - second.low_s)
+        assert first.value_s == pytest.approx(second.value_s, abs=reach_s)
+
+
+@pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        ConstantArrivals(rate_qps=1.0),
+        IntegerMillisecondArrivals(rate_qps=1.0),
+        BurstyArrivals(rate_qps=1.0, burst_factor=1.7, burst_fraction=0.3, mean_burst_s=0.02),
+        DiurnalArrivals(rate_qps=1.0, amplitude=0.4, period_s=0.5),
+    ],
+    ids=lambda arrivals: arrivals.process,
+)
+def test_one_node_shows_what_all_nodes_show_of_every_process(arrivals: Arrivals, routing: Routing) -> None:
+    fleet = Fleet((node(8, 1.0),), (5,))
+    rate_qps = 0.7 * 5 * capacity_qps(fleet.kinds[0], SIZES, contended=True)
+    process = arrivals.model_copy(update={"rate_qps": rate_qps})
+    traffic = FleetTraffic(rate_qps=rate_qps, sizes=SIZES, routing=routing, arrivals=process)
+    one = LatencyMixture(simulate_stretch(fleet, traffic, SETTINGS, percentile=0.95, replication=0).samples)
+    queries = TrafficSource(arrivals=process, sizes=SIZES).draw(600_000, seed=9)
+    record = simulate_fleet(queries, fleet, routing, seed=9)
+    everyone = LatencyMixture([sample_of(record.latency_s[60_000:])])
+    for percentile in (0.5, 0.95, 0.99):
+        first, second = one.interval(percentile), everyone.interval(percentile)
+        assert max(first.relative_half_width, second.relative_half_width) < 0.1
+        reach_s = 0.75 * (first.high_s - first.low_s + second.high_s - second.low_s) + 1e-9
         assert first.value_s == pytest.approx(second.value_s, abs=reach_s)
 
 

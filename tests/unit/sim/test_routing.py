@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.fleet import Routing
+from perfmodel.domain.serving import DynamicBatchingPolicy
 from perfmodel.errors import InputError
+from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.routing import draw_candidates
@@ -123,11 +125,31 @@ def test_what_a_fleet_cannot_be() -> None:
         Fleet((one_core(),), (0,))
     with pytest.raises(InputError, match="nodes: expected at least 1"):
         draw_candidates(Routing.RANDOM, 5, 0, seed=1)
-    with pytest.raises(InputError, match="shedding"):
-        NodeKind(
-            service=one_core().service,
-            policy=SplitAndOffload(batch_size=1, shedding=Shedding(queue_limit_requests=1)),
-        )
     fleet = Fleet((NodeKind(service=one_core().service, policy=SplitAndOffload(batch_size=4)),), (1,))
     with pytest.raises(InputError, match="the CPU table ends at 1"):
         simulate_fleet(Queries(np.zeros(1), np.array([4])), fleet, Routing.RANDOM, seed=1)
+
+
+@by_engine
+def test_a_full_node_sheds_what_is_routed_to_it(engine: str) -> None:
+    # One core, one may wait. Of four queries at once each node gets two under round-robin; the fifth and the
+    # sixth, later, find one running and one waiting, and are refused.
+    policy = SplitAndOffload(batch_size=1, shedding=Shedding(queue_limit_requests=1))
+    fleet = Fleet((NodeKind(service=one_core().service, policy=policy),), (2,))
+    queries = Queries(np.array([0, 0, 0, 0, 0.5, 0.5]), np.ones(6, dtype=int))
+    record = simulate_fleet(queries, fleet, Routing.ROUND_ROBIN, seed=1, engine=engine)
+    assert record.finish_s.tolist() == [1, 1, 2, 2, np.inf, np.inf]
+    assert record.served.tolist() == [True] * 4 + [False] * 2
+    assert record.of_kind(0).shed_rate == pytest.approx(1 / 3)
+    assert record.of_kind(0).makespan_s == 2
+
+
+def test_a_router_counts_requests_that_wait_for_a_batch() -> None:
+    # Batches of two, or after 10 s. The second query joins the other node, the third the first one's batch.
+    settings = DynamicBatchingPolicy(pool="cpu", max_batch_items=2, timeout_ms=10_000)
+    service = ServiceTimes(cpu_s=np.array([[1.0], [1.0]]))
+    fleet = Fleet((NodeKind(service=service, policy=policy_from(settings)),), (2,))
+    queries = Queries(np.array([0.0, 1.0, 2.0, 2.5]), np.ones(4, dtype=int))
+    record = simulate_fleet(queries, fleet, Routing.JOIN_SHORTEST_QUEUE, seed=1)
+    assert record.node.tolist() == [0, 1, 0, 1]
+    assert record.finish_s.tolist() == [3.0, 3.5, 3.0, 3.5]

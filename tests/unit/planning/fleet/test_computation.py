@@ -142,8 +142,6 @@ def test_the_same_seed_gives_the_same_answer() -> None:
 
 
 def test_what_a_fleet_cannot_answer() -> None:
-    with pytest.raises(InputError, match="a fleet expects poisson or diurnal, got mmpp"):
-        ask(scenario("rm3_skylake_bursty"))
     with pytest.raises(InputError, match="--qps: expected a rate > 0"):
         ask(scenario(), rate_qps=-1.0)
     with pytest.raises(InputError, match="expected nodes that serve one model, got dlrm-rmc1, dlrm-rmc3"):
