@@ -50,7 +50,7 @@ def plan_page(result: PlanAnswer) -> RenderableType:
         if used := _used(result.sharded, static.provisioned):
             parts += ["", _sharded(used, static.provisioned), *_tried(used)]
     if result.checks:
-        parts += ["", _checks(result)]
+        parts += ["", _checks(result), *_imbalance(result)]
     if result.after_failure:
         parts += ["", *_after_failure(result)]
     if result.growth is not None:
@@ -187,6 +187,21 @@ def _checks(result: PlanAnswer) -> Table:
             check.verdict,
         )
     return table
+
+
+def _imbalance(result: PlanAnswer) -> list[str]:
+    """What it costs not to pool the queues of a service's nodes, a line a service."""
+    lines = []
+    for check in result.checks:
+        if (fewest := check.fewest) is None:
+            continue
+        pooled = "" if fewest.shortest_queue is None else f", {fewest.shortest_queue:,} if it saw every queue"
+        costs = f": imbalance costs {fewest.imbalance:,}" if fewest.imbalance is not None else ""
+        lines.append(
+            f"{check.service}: {fewest.random:,} nodes would hold it behind a router that draws a node"
+            f"{pooled}{costs}"
+        )
+    return lines
 
 
 ENDINGS = {

@@ -15,9 +15,10 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import Literal, NamedTuple
 
 STEPS_A_TIMEOUT = 10
 """Steps of the fluid in a time-out: a backlog is right to a tenth of what arrives in one. [1]"""
@@ -33,6 +34,9 @@ MOST_STEPS = 200_000
 
 EMPTY = 1e-9
 """A flow or a backlog below this part of what arrives in a second is none. [1]"""
+
+MOST_MOMENTS = 60
+"""Of a run, for a picture of it."""
 
 Ending = Literal["recovers", "overloaded", "retry_storm", "draining"]
 
@@ -92,6 +96,24 @@ class LostNodes:
         return self.cold_speed + (1.0 - self.cold_speed) * since_s / self.warm_up_s
 
 
+class Moment(NamedTuple):
+    """What is so at a time after the loss.
+
+    Attributes
+    ----------
+    at_s : float
+        Since the loss. [s]
+    asked_qps : float
+        What clients ask for, for the first time and again. [queries/s]
+    backlog : float
+        Queries that wait on nodes that serve. [queries]
+    """
+
+    at_s: float
+    asked_qps: float
+    backlog: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
     """What comes of it.
@@ -116,6 +138,8 @@ class Aftermath:
         Answered, but after the first try or after a wait beyond the limit. [queries]
     asked : float
         First asked until it recovers, or until the horizon. [queries]
+    moments : tuple of Moment
+        From the loss until it has recovered, or to the horizon: evenly spaced, at most 60.
     """
 
     ending: Ending
@@ -126,6 +150,7 @@ class Aftermath:
     failed: float
     late: float
     asked: float
+    moments: tuple[Moment, ...] = ()
 
 
 class _Part:
@@ -183,6 +208,16 @@ def after_loss(of: LostNodes) -> Aftermath:
     return _Run(of).result()
 
 
+def _thinned(moments: Sequence[Moment]) -> tuple[Moment, ...]:
+    """The first, the last, and some between, evenly spaced in time."""
+    length_s = moments[-1].at_s
+    kept = [moments[0]]
+    for each in moments:
+        if each.at_s >= len(kept) * length_s / MOST_MOMENTS and each is not kept[-1]:
+            kept.append(each)
+    return tuple(kept)
+
+
 class _Run:
     """The state of one run; `flows[k]` is what is asked for the k-th time again, by step."""
 
@@ -201,6 +236,7 @@ class _Run:
         self.restarted = False
         self.unsettled_s = self.waited_for_s = self.again = 0.0
         self.most_backlog = self.most_wait_s = self.retried = self.failed = self.late = 0.0
+        self.moments = [Moment(0.0, of.rate_qps, 0.0)]
 
     def result(self) -> Aftermath:
         of = self.of
@@ -228,6 +264,7 @@ class _Run:
             failed=self.failed,
             late=self.late,
             asked=of.rate_qps * ended_s,
+            moments=_thinned([each for each in self.moments if each.at_s <= ended_s + self.step_s]),
         )
 
     def _step(self) -> None:
@@ -294,7 +331,9 @@ class _Run:
         parts = [(self.kept.backlog, self.of.kept_qps)]
         if self.restarted:
             parts.append((self.lost.backlog, self.of.lost_qps * speed))
-        self.most_backlog = max(self.most_backlog, sum(backlog for backlog, _ in parts))
+        backlog = sum(backlog for backlog, _ in parts)
+        self.most_backlog = max(self.most_backlog, backlog)
+        self.moments.append(Moment(self.at_s, self.of.rate_qps + self.again / self.step_s, backlog))
         waits_s = [backlog / rate if rate else inf for backlog, rate in parts if backlog > 0.0]
         self.most_wait_s = max(self.most_wait_s, *waits_s, 0.0)
 

@@ -156,16 +156,22 @@ def test_every_arrival_process_answers(
     assert document["latency_ms"]["p50"] > 5.0
     if "9000" in arrivals:  # cut where a stage begins; in the last one nothing arrives
         assert [window["offered_qps"] for window in document["windows"]] == [6000.0, 0.0]
-        assert document["windows"][1]["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+        assert set(document["windows"][1]["latency_ms"].values()) == {None}
         assert document["offered_qps"] == pytest.approx(20 * 300 * 9000 / 9600)
     else:
         assert len(document["windows"]) == 1
 
 
 @pytest.mark.parametrize(
-    "scenario", ["wnd_broadwell_size_priority", "wnd_broadwell_gtx1080ti_batching", "wnd_broadwell_trace"]
+    ("scenario", "routing"),
+    [
+        ("wnd_broadwell_size_priority", "random"),
+        ("wnd_broadwell_gtx1080ti_batching", "random"),
+        ("wnd_broadwell_gtx1080ti_batching", "join-shortest-queue"),
+        ("wnd_broadwell_trace", "random"),
+        ("wnd_broadwell_trace", "join-shortest-queue"),
+    ],
 )
-@pytest.mark.parametrize("routing", ["random", "join-shortest-queue"])
 def test_nodes_run_every_policy_and_replay_traces(
     scenario: str, routing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

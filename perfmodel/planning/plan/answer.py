@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.drawn import drawn_w
 from perfmodel.planning.plan.question import WATT_TO_KILOWATT, PlanQuestion
 from perfmodel.planning.plan.sharded import ShardedUnit
+from perfmodel.planning.plan.shared_rates import Placed
 from perfmodel.planning.plan.sla_curves import SlaCurves
 from perfmodel.sim.transient import Aftermath
 
@@ -306,6 +307,26 @@ class SafetyCost:
     objective_value: float | None
 
 
+class Fewest(NamedTuple):
+    """The fewest nodes on which an SLA holds, the type of which there are most being varied.
+
+    Attributes
+    ----------
+    random : int
+        Behind a router that draws one, as the plan's does: no node knows of another.
+    shortest_queue : int or None
+        Behind one that sees every queue; None: not simulated.
+    """
+
+    random: int
+    shortest_queue: int | None
+
+    @property
+    def imbalance(self) -> int | None:
+        """Nodes that it costs not to pool the queues."""
+        return None if self.shortest_queue is None else self.random - self.shortest_queue
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A service in an hour, simulated.
@@ -324,6 +345,8 @@ class Check:
         That served.
     num_nodes_needed : int or None
         With which the SLA holds; None: not simulated, or no number of them was found.
+    fewest : Fewest or None
+        By the router; None: not asked.
     """
 
     hour: int
@@ -334,6 +357,7 @@ class Check:
     verdict: str
     num_nodes: int
     num_nodes_needed: int | None
+    fewest: Fewest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -382,6 +406,8 @@ class AfterLoss:
         Of the service.
     num_nodes_needed : int or None
         With which it recovers; None: no number that was tried.
+    enough : mapping of (node type, services) to int, or None
+        The nodes that it takes for that where they are more; None: no number that was tried.
     """
 
     service: str
@@ -394,6 +420,7 @@ class AfterLoss:
     aftermath: Aftermath
     num_nodes: int
     num_nodes_needed: int | None
+    enough: Mapping[Placed, int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -505,10 +532,15 @@ class PlanAnswer:
 
     @property
     def holds(self) -> bool:
-        """Whether there is a plan, what was simulated holds, and it recovers as the file asks it to."""
-        asked = self.question.provision.transient is not None
-        simulated = self.simulated is None or self.simulated.holds
-        return self.static is not None and simulated and not (asked and self.recovers is False)
+        """Whether there is a plan that holds what was simulated, raised where need be.
+
+        That it recovers counts only where the file says what after a failure happens.
+        """
+        if self.static is None:
+            return False
+        if self.simulated is not None:
+            return self.simulated.holds
+        return self.question.provision.transient is None or self.recovers is not False
 
     @property
     def mean_power_w(self) -> float | None:

@@ -152,7 +152,10 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
     if unknown:
         notes.append(f"power is not known of {', '.join(unknown)}")
     if question.provision.failures is not None and question.provision.sharing:
-        notes.append("nodes are shared: the minutes after a failure are not simulated")
+        notes.append(
+            "nodes are shared: in the minutes after a failure services keep their shares of a node's time, "
+            "and each group of nodes that serve the same loses what the failure takes of one"
+        )
     if static is None and (
         given := [each.name for each in question.services if not asked_pairs(question, each.name)]
     ):

@@ -10,32 +10,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any, NamedTuple
 
 from perfmodel.domain.fleet import Routing
-from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.plan.after_failure import after_failures
-from perfmodel.planning.plan.answer import Check, HourPlan, Optimum, PlanAnswer, Provisioned, Simulated
+from perfmodel.planning.plan.answer import (
+    AfterLoss,
+    Check,
+    Fewest,
+    HourPlan,
+    Optimum,
+    PlanAnswer,
+    Provisioned,
+    Simulated,
+)
 from perfmodel.planning.plan.capacities import said_of
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import PlanQuestion
+from perfmodel.planning.plan.shared_rates import Placed
 from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.planning.prepare import Question
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import is_fifo
 from perfmodel.threads import Tell, side_by_side, untold
 
 MOST_RAISED = 2.0
 """A service that takes more than so many times its planned nodes is not short of nodes. [1]"""
 
+MOST_POOLED = 300
+"""Nodes of a service up to which it is simulated behind a router that sees all queues. [nodes]"""
+
+NEARLY = 0.01
+"""Of the nodes: how closely the fewest are found, for what imbalance costs. [1]"""
+
 HOLDS = "meets_sla"
 
 Counts = Mapping[str, int]
-"""Units by node type: each a node, or nodes that serve together."""
 
 
 class Outcome(NamedTuple):
@@ -65,9 +80,13 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
         tell,
     )
     checks = tuple(check for each in found for check, _ in each)
-    raised = {check.service: counts for each in found for check, counts in each[:1]}
-    if all(check.verdict.startswith("not simulated") for check in checks):
-        return replace(answer, checks=checks, after_failure=after)
+    tried = [each[0] for each in found if not each[0][0].verdict.startswith("not simulated")]
+    raised = _most_of(_placed(answer.static), *(_alone(check.service, counts) for check, counts in tried))
+    unmended = {check.service for check, counts in tried if not counts}
+    recovering = _recovering(answer, after, raised)
+    answer = replace(answer, checks=checks, after_failure=after)
+    if not tried and recovering.nodes == raised and recovering.holds:
+        return replace(answer, notes=(*answer.notes, *recovering.notes))
     notes = [
         f"hour {check.hour}: {check.service} takes {check.num_nodes_needed} nodes, not {check.num_nodes}"
         for each in found
@@ -76,11 +95,59 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
     ]
     return replace(
         answer,
-        checks=checks,
-        after_failure=after,
-        simulated=_raised(answer.question, answer.static, raised, checks),
-        notes=(*answer.notes, *notes),
+        simulated=_raised(answer, recovering.nodes, holds=not unmended and recovering.holds),
+        notes=(*answer.notes, *notes, *recovering.notes),
     )
+
+
+class _Recovering(NamedTuple):
+    """Nodes on which SLAs hold and services recover, and what is to be said of them."""
+
+    nodes: dict[Placed, int]
+    notes: tuple[str, ...]
+    holds: bool = True
+
+
+def _recovering(answer: PlanAnswer, after: tuple[AfterLoss, ...], raised: dict[Placed, int]) -> _Recovering:
+    """Raise nodes until services recover; where that rests on defaults, no further than there is stock."""
+    more = _most_of(raised, *(each.enough or {} for each in after))
+    decides = answer.question.provision.transient is not None
+    never = list(dict.fromkeys(each.service for each in after if each.enough is None))
+    notes = (f"no number of nodes that was tried lets {', '.join(never)} recover",) if never else ()
+    if more == raised:
+        return _Recovering(raised, notes, holds=not (decides and never))
+    slow = ", ".join(dict.fromkeys(each.service for each in after if each.aftermath.ending != "recovers"))
+    if not decides and _lacks(_provisioned(answer, more)):
+        return _Recovering(
+            raised,
+            (f"there are too few nodes for {slow} to recover from a failure, by what is assumed of it",),
+        )
+    return _Recovering(
+        more, (*notes, f"raised for {slow} to recover from a failure"), holds=not (decides and never)
+    )
+
+
+def _placed(static: Optimum) -> dict[Placed, int]:
+    """The units of a plan by what they are and what they serve."""
+    counts: dict[Placed, int] = {}
+    for each in static.provisioned.placements:
+        placed = (each.node_type, each.services)
+        counts[placed] = counts.get(placed, 0) + each.units
+    return counts
+
+
+def _alone(service: str, counts: Counts) -> dict[Placed, int]:
+    """Nodes of a service that shares none."""
+    return {(name, (service,)): count for name, count in counts.items()}
+
+
+def _most_of(*counts: Mapping[Placed, int]) -> dict[Placed, int]:
+    """The greatest number of each."""
+    found: dict[Placed, int] = {}
+    for each in counts:
+        for placed, count in each.items():
+            found[placed] = max(found.get(placed, 0), count)
+    return found
 
 
 def _of_service(
@@ -92,7 +159,11 @@ def _of_service(
     planned = [hour.planned_qps[service.name] for hour in answer.hours]
     busiest = answer.hours[max(range(len(planned)), key=planned.__getitem__)]
     quietest = answer.hours[min(range(len(planned)), key=planned.__getitem__)]
-    found = [simulator.check(service.name, busiest, static.provisioned)]
+    check, counts = simulator.check(service.name, busiest, static.provisioned)
+    if counts and not check.verdict.startswith("not simulated"):
+        fewest = simulator.fewest(service.name, counts, max(planned))
+        check = replace(check, fewest=fewest)
+    found = [(check, counts)]
     if quietest is not busiest and quietest.optimum is not None and min(planned) > 0.0:
         found.append(simulator.check(service.name, quietest, quietest.optimum.provisioned))
     return found
@@ -141,14 +212,6 @@ class Simulator:
         for name in counts:
             if self._question.capacities[service, name].source == "given":
                 return "capacity given"
-        for name in counts:
-            question = self._tuned(service, name)
-            if not isinstance(question.policy, SplitAndOffload) or question.policy.shedding is not None:
-                return (
-                    f"the nodes of a fleet run split only, and shed nothing; this is {question.policy.name}"
-                )
-            if not isinstance(question.traffic.arrivals, PoissonArrivals | DiurnalArrivals):
-                return f"a fleet takes poisson arrivals; these are {question.traffic.arrivals.process}"
         return None
 
     def most_qps(self, service: str, name: str) -> float:
@@ -158,16 +221,19 @@ class Simulator:
             return pair.low_qps
         return max(pair.low_qps, saturation_qps(self._tuned(service, name)) * pair.low_qps / pair.qps)
 
-    def run(self, service: str, counts: Counts, rate_qps: float) -> Outcome:
+    def run(
+        self, service: str, counts: Counts, rate_qps: float, routing: Routing = Routing.RANDOM
+    ) -> Outcome:
         """Simulate a service at a rate on so many units of each type."""
-        digest = self._digest(service, counts, rate_qps)
+        digest = self._digest(service, counts, rate_qps, routing)
         if (known := self._kept.get(digest)) is not None and known.keys() == {"verdict", "latency_s"}:
             return Outcome(known["verdict"], known["latency_s"])
         members = tuple(
             FleetMember(question=self._tuned(service, name), num_nodes=count)
             for name, count in counts.items()
+            if count
         )
-        asked = FleetQuestion(members=members, routing=Routing.RANDOM, rate_qps=rate_qps, num_windows=1)
+        asked = FleetQuestion(members=members, routing=routing, rate_qps=rate_qps, num_windows=1)
         try:
             found = predict_fleet(asked, extrapolate=self._extrapolate)
         except InputError as error:
@@ -177,7 +243,45 @@ class Simulator:
         self._kept.keep(digest, outcome._asdict())
         return outcome
 
-    def _digest(self, service: str, counts: Counts, rate_qps: float) -> str:
+    def fewest(self, service: str, counts: Counts, rate_qps: float) -> Fewest:
+        """The fewest nodes on which it holds, behind a router that draws and one that sees all queues."""
+        total = sum(counts.values())
+        drawn = self._fewest(service, counts, rate_qps, Routing.RANDOM)
+        pooled = None
+        if total <= MOST_POOLED and all(self._is_quick(service, name) for name in counts):
+            pooled = self._fewest(service, counts, rate_qps, Routing.JOIN_SHORTEST_QUEUE)
+        return Fewest(
+            random=self._nodes(service, counts if drawn is None else drawn),
+            shortest_queue=None if pooled is None else self._nodes(service, pooled),
+        )
+
+    def _fewest(self, service: str, counts: Counts, rate_qps: float, routing: Routing) -> Counts | None:
+        """The fewest units, those of the most frequent type being fewer; None: these do not hold."""
+        kind = max(counts, key=counts.__getitem__)
+        others = sum(counts.values()) - counts[kind]
+        others_qps = sum(
+            count * self.most_qps(service, name) for name, count in counts.items() if name != kind
+        )
+        least = max(0, ceil((rate_qps - others_qps) / self.most_qps(service, kind))) - 1
+        least = max(least, 0 if others else 1) - 1
+
+        def holds(count: int) -> bool:
+            return self.run(service, {**counts, kind: count}, rate_qps, routing).verdict == HOLDS
+
+        if routing is not Routing.RANDOM and not holds(counts[kind]):
+            return None
+        short, enough = min(least, counts[kind] - 1), counts[kind]
+        while enough - short > max(1, int(NEARLY * enough)):
+            middle = (short + enough) // 2
+            short, enough = (short, middle) if holds(middle) else (middle, enough)
+        return {**counts, kind: enough}
+
+    def _is_quick(self, service: str, name: str) -> bool:
+        """Whether all nodes of a fleet are simulated quickly: its compiled engine runs them."""
+        question = self._tuned(service, name)
+        return is_fifo(question.times.table, question.policy) and not question.times.table.is_paused
+
+    def _digest(self, service: str, counts: Counts, rate_qps: float, routing: Routing) -> str:
         members = [
             {
                 **said_of(self._question.prepared[service, name]),
@@ -185,9 +289,10 @@ class Simulator:
                 "nodes": count,
             }
             for name, count in counts.items()
+            if count
         ]
         asked = {"confidence": self._question.provision.confidence, "extrapolate": self._extrapolate}
-        return digest_of({"simulated": members, "rate_qps": rate_qps, **asked})
+        return digest_of({"simulated": members, "rate_qps": rate_qps, "routing": routing.value, **asked})
 
     def _settings(self, service: str, name: str) -> dict[str, Any]:
         return self._question.capacities[service, name]._asdict()
@@ -215,21 +320,23 @@ class Simulator:
         return {**counts, kind: counts[kind] + more}
 
 
-def _raised(
-    question: PlanQuestion, static: Optimum, raised: Mapping[str, Counts], checks: tuple[Check, ...]
-) -> Simulated:
-    """The static nodes, with those that simulation added."""
-    before = static.provisioned.units
-    after = {service: counts or before[service] for service, counts in raised.items()}
-    placements = [
-        Placement(name, (service,), count * each, unit_nodes=each)
-        for service, counts in after.items()
-        for name, count in counts.items()
-        for each in [question.unit_nodes(service, name)]
-    ]
-    provisioned = Provisioned(
-        question=question, placements=tuple(placements), demand_qps=static.provisioned.demand_qps
-    )
+def _provisioned(answer: PlanAnswer, counts: Mapping[Placed, int]) -> Provisioned:
+    """So many units, with the demand of the static ones."""
+    assert answer.static is not None, "there is a plan"
+    before = answer.static.provisioned
+    known = {(each.node_type, each.services): each for each in before.placements}
+    placements = []
+    for placed, count in counts.items():
+        name, services = placed
+        unit_nodes = before.question.unit_nodes(services[0], name) if len(services) == 1 else 1
+        like = known.get(placed, Placement(name, services, 0, unit_nodes=unit_nodes))
+        placements.append(like._replace(nodes=count * unit_nodes))
+    return replace(before, placements=tuple(each for each in placements if each.nodes))
+
+
+def _lacks(provisioned: Provisioned) -> tuple[str, ...]:
+    """What nodes take beyond stock and caps."""
+    question = provisioned.question
     short = [
         f"{each.name}: {used} nodes of {each.available} available"
         for each in question.node_types
@@ -238,15 +345,20 @@ def _raised(
     cap_w, power_w = question.provision.power_cap_w, provisioned.tdp_w
     if cap_w is not None and power_w is not None and power_w > cap_w:
         short.append(f"{power_w:g} W of {cap_w:g} W")
+    return tuple(short)
+
+
+def _raised(answer: PlanAnswer, counts: Mapping[Placed, int], *, holds: bool) -> Simulated:
+    """The static nodes, with those that simulation added."""
+    assert answer.static is not None, "there is a plan"
+    before, provisioned = answer.static.provisioned.nodes, _provisioned(answer, counts)
+    lacks = _lacks(provisioned)
     return Simulated(
         provisioned=provisioned,
         raised_by={
-            service: sum(
-                (count - before[service].get(name, 0)) * question.unit_nodes(service, name)
-                for name, count in counts.items()
-            )
-            for service, counts in after.items()
+            service: sum(of.values()) - sum(before[service].values())
+            for service, of in provisioned.nodes.items()
         },
-        holds=not short and all(raised[check.service] for check in checks if check.service in raised),
-        lacks=tuple(short),
+        holds=holds and not lacks,
+        lacks=lacks,
     )

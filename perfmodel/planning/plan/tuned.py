@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
+from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.question import PairCapacity, PlanQuestion
 from perfmodel.planning.prepare import Question
 from perfmodel.planning.tune.question import Configuration
+from perfmodel.sim.traffic import has_days
 
 
 def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
@@ -17,7 +18,7 @@ def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
     question = asked.prepared[service, name].question()
     sla = question.sla.model_copy(update={"confidence": asked.provision.confidence})
     traffic = question.traffic
-    if isinstance(traffic.arrivals, DiurnalArrivals):  # constant within the hour
+    if has_days(traffic):  # constant within the hour
         traffic = replace(traffic, arrivals=PoissonArrivals(rate_qps=traffic.rate_qps))
     question = replace(question, sla=sla, traffic=traffic)
     if pair.source != "tune":

@@ -13,6 +13,7 @@ from perfmodel.planning.plan.answer import (
     Baseline,
     Binding,
     Check,
+    Fewest,
     Growth,
     GrowthRow,
     HourPlan,
@@ -163,6 +164,15 @@ class ServiceAtSlas(TypedDict):
 
 
 @document
+class FewestDocument(TypedDict):
+    """The fewest nodes on which an SLA holds, by what the router sees; imbalance costs their difference."""
+
+    random: int
+    join_shortest_queue: int | None
+    imbalance_costs: int | None
+
+
+@document
 class CheckDocument(TypedDict):
     """A service in an hour, simulated; or why not."""
 
@@ -174,6 +184,16 @@ class CheckDocument(TypedDict):
     latency_ms: float | None
     limit_ms: float
     verdict: str
+    fewest_nodes: FewestDocument | None
+
+
+@document
+class MomentDocument(TypedDict):
+    """What is so at a time after a loss: what clients ask for, retries among it, and what waits."""
+
+    at_s: float
+    asked_qps: float
+    backlog_queries: float
 
 
 @document
@@ -202,6 +222,7 @@ class AfterFailureDocument(TypedDict):
     failed_queries: float
     num_nodes: int
     num_nodes_needed: int | None
+    moments: list[MomentDocument]
 
 
 @document
@@ -574,6 +595,15 @@ def _check(check: Check) -> CheckDocument:
         "latency_ms": None if check.latency_s is None else check.latency_s / MS,
         "limit_ms": check.limit_s / MS,
         "verdict": check.verdict,
+        "fewest_nodes": None if check.fewest is None else _fewest(check.fewest),
+    }
+
+
+def _fewest(of: Fewest) -> FewestDocument:
+    return {
+        "random": of.random,
+        "join_shortest_queue": of.shortest_queue,
+        "imbalance_costs": of.imbalance,
     }
 
 
@@ -597,6 +627,9 @@ def _after_failure(each: AfterLoss) -> AfterFailureDocument:
         "failed_queries": of.failed,
         "num_nodes": each.num_nodes,
         "num_nodes_needed": each.num_nodes_needed,
+        "moments": [
+            {"at_s": at.at_s, "asked_qps": at.asked_qps, "backlog_queries": at.backlog} for at in of.moments
+        ],
     }
 
 

@@ -14,6 +14,8 @@ from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
 
+SECONDS_A_MINUTE = 60.0
+
 
 LEAST = {"nodes": "fewer nodes", "power": "less power", "price": "less money", "carbon": "less carbon"}
 
@@ -25,6 +27,7 @@ def plan_html(plan: Document) -> str:
     if plan["static"] is not None:
         blocks += [Heading("The plan"), _nodes(plan), *_sharded(plan)]
         blocks += _hours(plan)
+        blocks += _after_failure(plan)
         if (controls := _controls(plan)) is not None:
             blocks += controls[0]
             script = controls[1]
@@ -269,11 +272,90 @@ def _checks(plan: Document) -> Table:
             number(each["latency_ms"], 4),
             number(each["limit_ms"], 4),
             each["verdict"],
+            *_fewest(each),
         ]
         for each in plan["checks"]
     ]
     heads = ["hour", "service", "nodes", "percentile", "ms", "SLA ms", "verdict"]
+    heads += ["fewest nodes, drawn at random", "if the router saw every queue"]
     return Table(heads, rows, caption="The plan, simulated")
+
+
+def _fewest(check: Document) -> list[str]:
+    fewest = check.get("fewest_nodes") or {}
+    return [str(fewest.get(key) or "–") for key in ("random", "join_shortest_queue")]
+
+
+ENDINGS = {
+    "recovers": "recovers",
+    "overloaded": "overloaded: what serves is less than what is asked for",
+    "retry_storm": "retry storm: what is asked again keeps it from recovering",
+    "draining": "the backlog still shrinks",
+}
+
+MOST_CURVES = 6
+"""Services whose backlog is drawn: those that take longest to recover."""
+
+
+def _after_failure(plan: Document) -> list[Block]:
+    """The minutes after each failure: backlogs over time, and what each costs."""
+    found = plan.get("after_failure") or []
+    if not found:
+        return []
+    of = plan["transient"]
+    timeout = "ten times the SLA's latency" if of["timeout_ms"] is None else f"{number(of['timeout_ms'])} ms"
+    again = (
+        "never serve again" if of["restart_s"] is None else f"serve again {number(of['restart_s'])} s later"
+    )
+    assumed = (
+        "" if of["decides"] else " All of this is assumed: the fleet file can say it (provision.transient)."
+    )
+    text = (
+        f"Arrivals go on; the router finds out after {number(of['detection_s'])} s, the lost nodes {again}; "
+        f"a client that has waited for {timeout} asks again, {of['retries']} times at most.{assumed}"
+    )
+    blocks: list[Block] = [Heading("The minutes after a failure"), Prose(text)]
+    horizon_s = of["horizon_s"]
+    slowest = sorted(found, key=lambda each: -(each["recovers_after_s"] or horizon_s + each["rate_qps"]))
+    curves = [
+        Series(
+            name=f"{each['service']}, {each['failure']}",
+            x=[moment["at_s"] / SECONDS_A_MINUTE for moment in each["moments"]],
+            y=[moment["backlog_queries"] / each["rate_qps"] for moment in each["moments"]],
+        )
+        for each in slowest[:MOST_CURVES]
+        if any(moment["backlog_queries"] for moment in each.get("moments", ()))
+    ]
+    if curves:
+        drawn = lines(
+            curves,
+            x_label="minutes after the loss",
+            y_label="backlog, in seconds of what is asked for",
+            title="Backlog after a failure",
+            text="Queries that wait on nodes that serve, over what clients ask for in a second.",
+        )
+        blocks.append(Figure(drawn))
+    rows = [
+        [
+            each["service"],
+            each["failure"],
+            f"{sum(each['lost_nodes'].values())} of {each['num_nodes']}",
+            number(each["capacity_left_qps"], 4),
+            number(each["rate_qps"], 4),
+            number(each["failed_queries"], 3),
+            number(each["late_queries"], 3),
+            ENDINGS[each["verdict"]],
+            number(each["recovers_after_s"], 3),
+            "–" if each["num_nodes_needed"] is None else str(each["num_nodes_needed"]),
+        ]
+        for each in found
+    ]
+    heads = [
+        *("service", "failure", "nodes lost", "left queries/s", "asked queries/s", "failed", "late"),
+        *("verdict", "after s", "nodes to recover"),
+    ]
+    blocks.append(Table(heads, rows, caption="Each service at its largest demand, on the static nodes"))
+    return blocks
 
 
 def _controls(plan: Document) -> tuple[list[Block], str] | None:
