@@ -49,6 +49,7 @@ def test_the_largest_load_of_mmc_is_that_of_the_closed_form(executors: int, boun
     assert_within_a_per_cent(found, exact_qps)
 
 
+@pytest.mark.by_default("1-2.5")
 @pytest.mark.parametrize(("executors", "bound_s"), [(1, 2.5), (1, 12.0), (4, 1.6)])
 def test_the_largest_load_of_mdc_is_that_of_the_closed_form(executors: int, bound_s: float) -> None:
     exact_qps = mdc_greatest_rate_qps(0.95, bound_s, 1.0, executors)

@@ -70,6 +70,7 @@ def test_the_shorter_of_two_queues_agrees_with_its_markov_chain(utilisation: flo
     assert_agrees(mean_interval(measured_s), expected_s)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("num_nodes", "utilisation"), [(1, 0.7), (16, 0.8)])
 def test_random_routing_makes_independent_mm1_queues(num_nodes: int, utilisation: float) -> None:
     measured_s = latencies_s(Routing.RANDOM, utilisation, num_nodes, 3_000_000)

@@ -87,6 +87,7 @@ def test_maxima_are_counted_beyond_the_noise() -> None:
     assert maxima(curve(1, 3, 2, 3, 1)) == 2
 
 
+@pytest.mark.thorough
 def test_rmc3_wants_no_smaller_batches_at_a_looser_sla(rmc3: Study) -> None:
     for cpu in CPUS:
         found = batches(rmc3, "dlrm-rmc3", cpu)
@@ -94,6 +95,7 @@ def test_rmc3_wants_no_smaller_batches_at_a_looser_sla(rmc3: Study) -> None:
         assert found[-1] > found[0], "the SLA matters"
 
 
+@pytest.mark.thorough
 def test_rmc3_wants_no_smaller_batches_on_broadwell(rmc3: Study) -> None:
     pairs = zip(*(batches(rmc3, "dlrm-rmc3", cpu) for cpu in CPUS), strict=True)
     assert all(broadwell >= skylake for broadwell, skylake in pairs)

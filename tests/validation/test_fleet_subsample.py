@@ -86,12 +86,14 @@ def errors(
     return difference
 
 
+@pytest.mark.by_default("0.9-1")
 @by_mix
 @pytest.mark.parametrize("load", [0.6, 0.9])
 def test_a_handful_reproduces_the_fleet_under_random_routing(names: tuple[str, ...], load: float) -> None:
     assert np.abs(errors(names, load, Routing.RANDOM)).max() < TOLERANCE
 
 
+@pytest.mark.thorough
 @by_mix
 @pytest.mark.parametrize("load", [0.6, 0.9])
 def test_a_handful_watched_in_a_fleet_shows_it_under_join_shortest_queue(

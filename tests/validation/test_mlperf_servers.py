@@ -60,6 +60,7 @@ def test_a_virtual_machine_is_a_miss_that_nobody_hides() -> None:
     assert all(-60.0 < each < -35.0 for values in off.values() for each in values)
 
 
+@pytest.mark.thorough
 def test_one_stall_a_run_makes_a_p999_of_the_measured_size() -> None:
     for server in BARE:
         steady_s = np.sort(latencies_s(server, QUERIES))
@@ -70,6 +71,7 @@ def test_one_stall_a_run_makes_a_p999_of_the_measured_size() -> None:
         assert stalled["p50"] == pytest.approx(quantity_ms(steady_s, "p50"), rel=0.02)
 
 
+@pytest.mark.thorough
 def test_the_largest_valid_rate_lies_between_the_submitted_and_the_offline_one() -> None:
     server = BARE[0]
     found = largest_rate_qps(server)

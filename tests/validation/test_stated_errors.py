@@ -59,6 +59,7 @@ def test_every_model_of_a_stacks_figures_was_left_out_once() -> None:
             assert own == set(section.fitted_models)
 
 
+@pytest.mark.thorough
 def test_two_thirds_lie_within_one_spread_and_nearly_all_within_two(groups: dict[str, list[Claim]]) -> None:
     for name in ("all published", "all measured"):
         found = scores(groups[name])
@@ -67,6 +68,7 @@ def test_two_thirds_lie_within_one_spread_and_nearly_all_within_two(groups: dict
     assert scores(groups["all measured"])["rms_z"] == pytest.approx(1.0, abs=0.15)
 
 
+@pytest.mark.thorough
 def test_of_statements_made_with_nine_in_ten_about_nine_in_ten_hold(
     groups: dict[str, list[Claim]],
 ) -> None:

@@ -39,6 +39,7 @@ def test_every_size_occurs_as_often_as_its_law_has_it_within_one(num_queries: in
         assert np.all(np.abs(np.cumsum(found) - np.cumsum(expected)) < 1.0)
 
 
+@pytest.mark.thorough
 def test_over_seeds_no_size_is_favoured() -> None:
     seeds, num_queries = 500, 300
     mean = np.mean([counts(num_queries, seed) for seed in range(seeds)], axis=0)

@@ -68,6 +68,7 @@ def test_a_run_in_parts_has_the_same_backlog() -> None:
     np.testing.assert_allclose(np.concatenate(parts, axis=2), whole, atol=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("long_run", [0.0, np.inf])
 def test_controls_have_expectation_zero(monkeypatch: pytest.MonkeyPatch, long_run: float) -> None:
     monkeypatch.setattr(controls_module, "LONG_RUN", long_run)

@@ -53,6 +53,7 @@ def test_the_whole_day_is_what_the_engine_makes_of_its_queries() -> None:
     assert result.mean_latency.value_s == pytest.approx(latency_s.mean(), rel=1e-9)
 
 
+@pytest.mark.thorough
 def test_the_worst_five_minutes_are_those_of_the_peak() -> None:
     # Slow against the queue: at the peak it is M/M/4 at 90 % load.
     queue = exponential_queue(0.5, 4)

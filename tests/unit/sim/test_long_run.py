@@ -45,6 +45,7 @@ SCATTERED = replace(
 )
 
 
+@pytest.mark.thorough_cases("stops0-None-scattered")
 @pytest.mark.parametrize("node", [NODE, SCATTERED], ids=["even", "scattered"])
 @pytest.mark.parametrize("threshold", [None, 300])
 @pytest.mark.parametrize("stops", [(10,), (CHUNK,), (10, CHUNK + 1, 3 * CHUNK + 5)])
@@ -84,6 +85,7 @@ def test_only_what_the_recursion_serves_can_be_long() -> None:
     assert not can_be_long(constant, NODE, split)
 
 
+@pytest.mark.thorough
 def test_a_run_that_becomes_long_gives_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SimulationSettings(seed=1, precision=1e-4, min_queries=20_000, max_queries=300_000)
     policy = SplitAndOffload(batch_size=64, offload_threshold_items=300)

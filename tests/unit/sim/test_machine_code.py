@@ -166,6 +166,7 @@ for one in told:
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_a_note_and_leaves_no_file_behind(folder: Path, tmp_path: Path) -> None:
     # In a process of its own: the limit would hold for a file that pytest's own output goes to.
     root = Path(machine_code.__file__).parents[2]

@@ -142,6 +142,7 @@ SPIKE = StagedArrivals(
 """A ramp of 125 queries, a spike of 300, a pause, and a ramp down of 80: 505 in 12 s."""
 
 
+@pytest.mark.thorough
 def test_staged_arrivals_solve_the_integrated_rate() -> None:
     arrival_s = draw_arrivals_s(SPIKE, 20_000, seed=1)
     unit_points = draw_arrivals_s(PoissonArrivals(rate_qps=1.0), 20_000, seed=1)
