@@ -13,6 +13,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what th
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt what they start, and wait
 
 
+CASES = ("by_default", "thorough_cases")
+"""Marks that name cases of a parametrised test."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Properties are tried with a quarter of their examples where thorough tests are left out."""
     if "not thorough" in config.option.markexpr:
@@ -24,10 +28,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the cases that `thorough_cases` names, and those that `by_default` does not name, as thorough."""
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        kept, long = (item.get_closest_marker(name) for name in ("by_default", "thorough_cases"))
+        kept, long = (item.get_closest_marker(name) for name in CASES)
         case = item.callspec.id
         if (kept is not None and case not in kept.args) or (long is not None and case in long.args):
             item.add_marker(pytest.mark.thorough)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse names of cases that are none, where all cases of their test have been collected."""
+    if any("::" in argument for argument in config.args):
+        return
+    named: dict[str, set[str]] = {}
+    for item in items:
+        marks = [mark for name in CASES if (mark := item.get_closest_marker(name)) is not None]
+        if marks and isinstance(item, pytest.Function):
+            test = item.nodeid.partition("[")[0]
+            left = named.setdefault(test, {case for mark in marks for case in mark.args})
+            left.discard(item.callspec.id if hasattr(item, "callspec") else "")
+    if wrong := {test: sorted(left) for test, left in named.items() if left}:
+        raise pytest.UsageError(f"marks that name cases which do not exist: {wrong}")
 
 
 @pytest.fixture(autouse=True, scope="module")
