@@ -122,6 +122,21 @@ _VARIANTS: tuple[Document, ...] = (
         }
     },
     {
+        "node": {
+            "cpu": "skylake",
+            "accelerators": [],
+            "near_memory": {
+                "ranks": 8,
+                "cache_kib": 128,
+                "scheduling": "table",
+                "hot_entries": True,
+                "packet_bags": 8,
+                "channels": 8,
+                "dram": "ddr4-2400",
+            },
+        }
+    },
+    {
         "policy": {
             "name": "separate-queues",
             "large_from_items": 200,

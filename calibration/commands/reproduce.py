@@ -26,9 +26,10 @@ class Evaluation(StrEnum):
     DEEPRECSYS = "deeprecsys"
     HPCA = "hpca"
     MLPERF = "mlperf"
+    RECNMP = "recnmp"
 
 
-STEPS = {Evaluation.DEEPRECSYS: 21, Evaluation.HPCA: 1, Evaluation.MLPERF: 7}
+STEPS = {Evaluation.DEEPRECSYS: 21, Evaluation.HPCA: 1, Evaluation.MLPERF: 7, Evaluation.RECNMP: 1}
 """Steps that each tells of, about: what is said of the time left, and no more."""
 
 
@@ -37,7 +38,7 @@ def reproduce(
         Evaluation,
         typer.Argument(
             help="deeprecsys: ISCA 2020, tuned schedules. hpca: HPCA 2020, servers. "
-            "mlperf: audited CPU servers, from their Offline rate."
+            "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups."
         ),
     ],
     out: Annotated[
@@ -70,6 +71,10 @@ def _recomputed(evaluation: Evaluation, queries: int, progress: Progress) -> Rep
         from calibration.reproduce.hpca import reproduce_hpca
 
         return reproduce_hpca()
+    if evaluation is Evaluation.RECNMP:
+        from calibration.reproduce.recnmp import reproduce_recnmp
+
+        return reproduce_recnmp()
     if evaluation is Evaluation.MLPERF:
         from calibration.reproduce.mlperf import reproduce_mlperf
 

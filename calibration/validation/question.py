@@ -98,6 +98,8 @@ def _require_own_tables(question: Question) -> None:
         raise ValueErrorAt(
             "expected none here: the runtime serves from one machine's memory", ("node", "shards")
         )
+    if isinstance(question.node, ServingNode) and question.node.near_memory is not None:
+        raise ValueErrorAt("expected none here: the runtime's cores do the lookups", ("node", "near_memory"))
 
 
 def _require_one_length(question: Question) -> None:

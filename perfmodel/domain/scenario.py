@@ -21,6 +21,7 @@ from perfmodel.domain.bounds import (
     StoredItems,
     within,
 )
+from perfmodel.domain.near_memory import NearMemorySettings
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.unsteady import NodePauses, Scatter
@@ -155,6 +156,8 @@ class NodeChoice(Frozen):
         tables are in its own memory.
     engine : EngineChanges or None
         What its serving processes would do otherwise than the stack's.
+    near_memory : NearMemorySettings or None
+        Memory modules that look rows up and pool them themselves; None: the cores do.
     """
 
     cpu: FileOrName
@@ -170,6 +173,7 @@ class NodeChoice(Frozen):
     anchor: Anchor | None = None
     shards: ShardSettings | None = None
     engine: EngineChanges | None = None
+    near_memory: NearMemorySettings | None = None
 
     @model_validator(mode="after")
     def _unrest_is_stated_once(self) -> NodeChoice:
@@ -189,6 +193,19 @@ class NodeChoice(Frozen):
             raise ValueErrorAt(f"expected 1 beside shards, got {self.threads}", ("threads",))
         if self.anchor is not None:
             why = "expected none beside shards: no measured node had its tables elsewhere"
+            raise ValueErrorAt(why, ("anchor",))
+        return self
+
+    @model_validator(mode="after")
+    def _near_memory_serves_its_own_cores(self) -> NodeChoice:
+        if self.near_memory is None:
+            return self
+        if self.shards is not None:
+            raise ValueErrorAt("expected none beside near_memory: the tables are in one place", ("shards",))
+        if self.threads > 1:
+            raise ValueErrorAt(f"expected 1 beside near_memory, got {self.threads}", ("threads",))
+        if self.anchor is not None:
+            why = "expected none beside near_memory: no measured node had such modules"
             raise ValueErrorAt(why, ("anchor",))
         return self
 

@@ -36,6 +36,7 @@ from perfmodel.sim.scatter import in_part, product_of
 from perfmodel.sim.service import ServiceTimes
 
 if TYPE_CHECKING:
+    from perfmodel.costmodel.rank_cache import NearMemory
     from perfmodel.costmodel.shard_places import Shards
 
 _GROUPS = 8
@@ -74,6 +75,8 @@ class ServingNode:
         Where the tables are; None: in its own memory.
     shard_factors : (n,) float array or None
         Equiprobable times of the slowest shard over their mean; None: all the same. [1]
+    near_memory : NearMemory or None
+        Memory whose modules do the lookups; None: the cores do.
     lengths : SizePmf or None
         How long the queries' histories are; None: all as long as the model file says.
     """
@@ -92,6 +95,7 @@ class ServingNode:
     level: float | None = None
     shards: Shards | None = None
     shard_factors: Floats | None = None
+    near_memory: NearMemory | None = None
 
     @property
     def model_name(self) -> str | None:
@@ -107,6 +111,13 @@ class ServingNode:
     def where(self) -> str:
         """The cores, for the head of a page."""
         where = f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        if self.near_memory is not None:
+            settings = self.near_memory.settings
+            cached = "" if settings.cache_kib is None else f" with {settings.cache_kib:g} KiB each"
+            return (
+                f"{where}, memory that pools rows: {self.near_memory.channels} channels of "
+                f"{settings.ranks} ranks{cached}"
+            )
         if self.shards is None:
             return where
         more = "machine" if self.shards.num_nodes == 1 else "machines"
@@ -130,7 +141,7 @@ class ServingNode:
     @property
     def is_anchored(self) -> bool:
         """Whether the whole model was measured, and not the sum of its calls alone."""
-        if self.shards is not None:
+        if self.shards is not None or self.near_memory is not None:
             return False
         return self.anchor is not None or self.level is not None or self.model.name in self.cpu.anchors
 
@@ -160,6 +171,13 @@ class ServingNode:
             from perfmodel.costmodel.sharding import sharded_time  # few nodes have shards
 
             return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix)
+        if self.near_memory is not None:
+            # Imported where it is used, as few nodes have it: an answer without starts sooner.
+            from perfmodel.costmodel.near_memory import near_memory_time
+
+            return near_memory_time(
+                self.model, self.cpu, self.near_memory, batch_size, busy, mix=mix, served=True
+            )
         return batch_time(self.model, self.cpu, batch_size, busy, mix=mix, served=True)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
@@ -257,7 +275,7 @@ class ServingNode:
 
     def anchored_s(self, cpu_s: npt.NDArray[np.float64], mix: Mix | None = None) -> npt.NDArray[np.float64]:
         """Correct times by what was measured of the whole model: by a table, or by the profile's. [s]"""
-        if self.shards is not None:
+        if self.shards is not None or self.near_memory is not None:
             return cpu_s
         if self.anchor is not None:
             return self._by_table_s(self.anchor, cpu_s, mix)
@@ -300,7 +318,12 @@ class ServingNode:
     @property
     def cores_tdp_w(self) -> float:
         """Static power of the node without its accelerators. [W]"""
-        return self.num_machines * self.cpu.power.tdp_w
+        return self.num_machines * self.cpu.power.tdp_w + self._units_w
+
+    @property
+    def _units_w(self) -> float:
+        """Of the logic in memory modules. [W]"""
+        return 0.0 if self.near_memory is None else self.near_memory.units_w
 
     @property
     def num_machines(self) -> int:
@@ -337,7 +360,7 @@ class ServingNode:
         cores serve for the share of a request's time that its lookups are, `asking_share`. [W], [1]
         """
         power = self.cpu.power
-        total = power.idle_w + cpu_utilisation * (power.peak_w - power.idle_w)
+        total = power.idle_w + cpu_utilisation * (power.peak_w - power.idle_w) + self._units_w
         if self.shards is not None:
             each = cpu_utilisation * asking_share / self.shards.replicas
             total += self.shards.num_nodes * (power.idle_w + each * (power.peak_w - power.idle_w))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from perfmodel.costmodel.footprint import require_fit, require_weights_fit
 from perfmodel.domain.base import ValueErrorAt
-from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_ITEMS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalTime
@@ -52,7 +52,7 @@ from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.outside import ConstantOutside, ListedOutside, NormalOutside, OutsideLaw
-from perfmodel.sim.policies import Policy, check_cores
+from perfmodel.sim.policies import Policy, check_cores, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.scatter import slowest_of
 from perfmodel.sim.statistics import MIN_QUERIES
@@ -60,7 +60,9 @@ from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
 
 if TYPE_CHECKING:
+    from perfmodel.costmodel.rank_cache import NearMemory
     from perfmodel.costmodel.shard_places import Shards
+    from perfmodel.domain.near_memory import NearMemorySettings
     from perfmodel.planning.load_test_fit import LoadTestFit
 
 _SHARDS_HELP = "; `node.shards: {count: auto}` puts the tables on nodes of their own"
@@ -321,6 +323,10 @@ def _misfit(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[De
             return None
         for device in devices:
             require_fit(model, device)
+        if loaded.profiled_node.near_memory is not None:
+            from perfmodel.costmodel.near_memory import require_pooled  # few nodes have it
+
+            require_pooled(model)
     except InputError as error:
         return str(error)
     return None
@@ -482,6 +488,11 @@ def _question(
             raise ValueErrorAt(
                 "expected none beside node.shards, which are asked by size", ("traffic", "lengths")
             )
+        if node.near_memory is not None:
+            raise ValueErrorAt(
+                "expected none beside node.near_memory, whose lookups are known by size",
+                ("traffic", "lengths"),
+            )
         node = _with_lengths(node, _length_law(lengths, files))
     policy = policy_from(scenario.policy)
     if policy.share_query_work and (isinstance(node, TableNode) or not node.model.has_query_work):
@@ -496,6 +507,8 @@ def _question(
                 f"{node.model.name} has work of the query, which joined requests do not ask shards for yet"
             )
             raise ValueErrorAt(joins, ("node", "shards"))
+    if isinstance(node, ServingNode) and node.near_memory is not None:
+        _require_lookups_on_cores(node, policy)
     check_cores(policy, node.num_workers)
     traffic = replace(_traffic(scenario.traffic, files), outside=_outside(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
@@ -605,6 +618,9 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     return ServingNode(
         shards=shards,
         shard_factors=shard_factors,
+        near_memory=None
+        if choice.near_memory is None
+        else _near_memory(choice.near_memory, files.model, cpu),
         model=files.model,
         cpu=cpu,
         cores=cores,
@@ -628,6 +644,29 @@ def _measured_unrest(cpu: Device) -> Unrest:
             ("node", "measured_unrest"),
         )
     return cpu.unrest
+
+
+def _near_memory(settings: NearMemorySettings, model: RecModel, cpu: Device) -> NearMemory:
+    """The memory whose modules do the lookups, of which the model has some."""
+    from perfmodel.costmodel.near_memory import require_pooled  # few nodes have it
+    from perfmodel.costmodel.rank_cache import near_memory
+
+    try:
+        require_pooled(model)
+    except InputError as error:
+        raise ValueErrorAt(str(error), ("node", "near_memory")) from None
+    return near_memory(settings, cpu)
+
+
+def _require_lookups_on_cores(node: ServingNode, policy: Policy) -> None:
+    """Refuse memory modules that are asked for nothing, and work of queries that is shared."""
+    joins = any(lane.joining is not None for lane in policy.lanes)
+    if node.model.has_query_work and (joins or policy.share_query_work):
+        shared = f"{node.model.name} has work of the query, which is not shared beside near memory yet"
+        raise ValueErrorAt(shared, ("node", "near_memory"))
+    if not largest_cpu_launch_items(policy, MOST_ITEMS):
+        alone = "expected none: every query goes to the accelerator, whose tables are on the card"
+        raise ValueErrorAt(alone, ("node", "near_memory"))
 
 
 def _shards(

@@ -53,6 +53,10 @@ SHARDED_SPREAD = log(1.25)
 """Assumed of a node whose tables are on others: nobody measured one here, and a quarter is what waiting
 without overlap, rows spread evenly and cores found free may be off by, either way. [ln]"""
 
+NEAR_MEMORY_SPREAD = log(1.25)
+"""Assumed of a node whose memory does the lookups: nobody measured one; what is published of a simulated one
+comes out within a tenth, whole models within a quarter (`perfplan reproduce recnmp`). [ln]"""
+
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
 

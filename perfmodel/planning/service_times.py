@@ -23,7 +23,7 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import AnyNode, ServingNode, request_mix
-from perfmodel.planning.sensitivity import ANCHORED_SPREAD, SHARDED_SPREAD, Errors
+from perfmodel.planning.sensitivity import ANCHORED_SPREAD, NEAR_MEMORY_SPREAD, SHARDED_SPREAD, Errors
 from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
@@ -87,6 +87,8 @@ class NodeTimes:
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
             elsewhere = SHARDED_SPREAD if node.shards is not None else 0.0
+            if node.near_memory is not None:
+                elsewhere = NEAR_MEMORY_SPREAD
             cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model), elsewhere)
         return Errors(cpu, _accelerator_error(node, self._policy, self._sizes))
 
@@ -198,6 +200,7 @@ class NodeTimes:
             )
         notes += self._query_notes
         notes += self._shard_notes
+        notes += self._near_memory_notes
         if self._mix is not None and (advice := tuning_advice(self._of_mix, cpu, self._mix.share)):
             notes.append(advice)
         if self.basis is not Basis.EXTRAPOLATED and (far := self._unlike_any_measured()):
@@ -277,6 +280,39 @@ class NodeTimes:
             node.cpu.memory.capacity_bytes
         ):
             notes.append(f"{node.model.name} fits one {node.cpu.name} without shards")
+        return notes
+
+    @property
+    def _near_memory_notes(self) -> list[str]:
+        """What the memory's modules find and save, and what is assumed of them."""
+        node, memory = self._node, self._node.near_memory
+        if memory is None or not self._largest:
+            return []
+        from perfmodel.costmodel.near_memory import near_memory_facts  # few nodes have it
+
+        facts = near_memory_facts(node.model, memory, float(self._largest))
+        told = "" if memory.settings.channels else ", as many of DDR4-2400 as the profile's bandwidth"
+        cached = "" if memory.settings.cache_kib is None else f"{100 * facts.hit_rate:.3g} % of rows cached, "
+        saved = 100.0 * (facts.energy_j / facts.host_energy_j - 1.0)
+        notes = [
+            f"node.near_memory: {memory.channels} channels{told}; a request of {self._largest} items: "
+            f"{cached}the fullest rank of a packet reads {facts.fullest:.3g} times the mean",
+            f"energy of memory for its lookups: {1e3 * facts.energy_j:.3g} mJ instead of "
+            f"{1e3 * facts.host_energy_j:.3g} mJ ({saved:+.0f} %), which is no part of TDP, and so not of "
+            f"queries per watt; the {memory.units_w:.3g} W of logic in the modules are",
+        ]
+        if memory.settings.cache_kib is not None and not facts.has_skew:
+            notes.append(
+                f"no table of {node.model.name} has a skew (zipf_exponent of its file): all rows are equally "
+                "popular, and caches find few of them"
+            )
+        if facts.left_on_core:
+            notes.append(f"not pooled, and left to the cores: {', '.join(facts.left_on_core)}")
+        notes.append(
+            "assumed of near memory: workers wait for their lookups, each table lies in one channel, tables "
+            "are spread evenly over channels, and other traffic is not held up; a quarter (0.22 in the "
+            "logarithm) is added to the error"
+        )
         return notes
 
     @cached_property

@@ -58,6 +58,7 @@ def test_the_basis_is_the_table_and_its_error_is_not_known(
         "service_times": "table.csv",
         "num_machines": 1,
         "shards": None,
+        "near_memory": None,
     }
     assert answer["error_of_service_times"] == {"cpu": None, "accelerator": None}
     assert set(answer["calibration_band_ms"].values()) == {None}

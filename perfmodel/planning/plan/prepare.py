@@ -11,10 +11,11 @@ from typing import Any
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
-from perfmodel.domain.scenario import TableNodeChoice
+from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
 from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.fleet_file import LoadedFleet
 from perfmodel.loading.inputs import input_files
+from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
@@ -152,9 +153,10 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
     else:
         choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
         hardware = [read(choice.path).hardware for choice in choices]
-        tdp_w = sum(each.tdp_w.value for each in hardware)
-        idle_w = sum(each.idle_w.value for each in hardware)
-        peak_w = sum(each.peak_w.value for each in hardware)
+        modules_w = _modules_w(asked.node, read(choices[0].path))
+        tdp_w = modules_w + sum(each.tdp_w.value for each in hardware)
+        idle_w = modules_w + sum(each.idle_w.value for each in hardware)
+        peak_w = modules_w + sum(each.peak_w.value for each in hardware)
         memory_bytes = min(each.memory_gib.value for each in hardware) * GIB
     return StockedType(
         name=name,
@@ -168,6 +170,15 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
         idle_w=idle_w,
         peak_w=peak_w,
     )
+
+
+def _modules_w(choice: NodeChoice, cpu: ProfileFile) -> float:
+    """Power of the logic in memory modules that do lookups. [W]"""
+    if choice.near_memory is None:
+        return 0.0
+    from perfmodel.costmodel.rank_cache import near_memory  # few nodes have it
+
+    return near_memory(choice.near_memory, cpu.device(cpu.default_stack)).units_w
 
 
 def _model_bytes(loaded: LoadedScenario) -> float:

@@ -129,6 +129,19 @@ class HotRowsDocument(TypedDict):
 
 
 @document
+class NearMemoryDocument(TypedDict):
+    """Memory whose modules pool rows: channels of the node, ranks of each, cache of each rank, packets."""
+
+    channels: int
+    ranks: int
+    cache_kib: float | None
+    scheduling: Literal["arrival", "table"]
+    hot_entries: bool
+    dram: str
+    units_w: float
+
+
+@document
 class NodeDocument(TypedDict):
     """What the node is made of; no CPU where it is known by a table of service times."""
 
@@ -140,6 +153,7 @@ class NodeDocument(TypedDict):
     service_times: str | None
     num_machines: int
     shards: ShardsDocument | None
+    near_memory: NearMemoryDocument | None
 
 
 @document
@@ -310,6 +324,24 @@ def node_document(node: AnyNode) -> NodeDocument:
         "service_times": node.table.name if isinstance(node, TableNode) else None,
         "num_machines": node.num_machines,
         "shards": None if isinstance(node, TableNode) else _shards(node),
+        "near_memory": None if isinstance(node, TableNode) else _near_memory(node),
+    }
+
+
+def _near_memory(node: ServingNode) -> NearMemoryDocument | None:
+    """The memory's modules; None: its cores do the lookups."""
+    memory = node.near_memory
+    if memory is None:
+        return None
+    settings = memory.settings
+    return {
+        "channels": memory.channels,
+        "ranks": settings.ranks,
+        "cache_kib": settings.cache_kib,
+        "scheduling": settings.scheduling,
+        "hot_entries": settings.hot_entries,
+        "dram": settings.dram,
+        "units_w": memory.units_w,
     }
 
 
