@@ -18,11 +18,11 @@ CASES = ("by_default", "thorough_cases")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties are tried with a quarter of their examples where thorough tests are left out."""
+    """Properties are tried with an eighth of their examples where thorough tests are left out."""
     if "not thorough" in config.option.markexpr:
         from tests import examples  # imports hypothesis, which takes half a second
 
-        examples.share = Fraction(1, 4)
+        examples.share = Fraction(1, 8)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

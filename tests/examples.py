@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: as many as it says in a thorough run, a quarter by default."""
+"""How many examples a property is tried with: as many as it says in a thorough run, an eighth by default."""
 
 from __future__ import annotations
 

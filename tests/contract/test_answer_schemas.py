@@ -97,9 +97,7 @@ def follows(name: str, text: str) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.thorough_cases(
-    "rm1_broadwell_overloaded_shedding", "rm3_amd_epyc_turin_2c", "wnd_broadwell_gtx1080ti_batching"
-)
+@pytest.mark.by_default("wnd_skylake")
 @pytest.mark.parametrize(
     "name",
     [
@@ -114,7 +112,7 @@ def test_predictions_of_the_shipped_scenarios_follow_it(
     follows("predict", capsys.readouterr().out)
 
 
-@pytest.mark.thorough_cases("SimPy", "beyond the calibrated range")
+@pytest.mark.by_default("an overload", "too slow", "not to be told")
 @pytest.mark.parametrize("case", PREDICTIONS)
 def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, arguments = PREDICTIONS[case]
@@ -122,15 +120,7 @@ def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFi
     follows("predict", capsys.readouterr().out)
 
 
-@pytest.mark.thorough_cases(
-    "a capacity",
-    "a capacity with a card",
-    "a capacity at another percentile",
-    "a tuning with a card",
-    "a comparison",
-    "a sweep",
-    "an infeasible plan",
-)
+@pytest.mark.by_default("no capacity", "nothing to tune", "one device", "a fleet", "a plan")
 @pytest.mark.parametrize(
     "case", [pytest.param(name, marks=pytest.mark.slow) if name == "a tuning" else name for name in OTHERS]
 )
@@ -184,6 +174,7 @@ def test_the_command_prints_a_schema_that_allows_no_other_keys(
         assert left_out == optional.get(section["title"], set())
 
 
+@pytest.mark.by_default("arguments2")
 @pytest.mark.parametrize("arguments", [[], ["profiles"], ["arrivals"]])
 def test_lists_follow_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", *arguments, "--json"]) == 0

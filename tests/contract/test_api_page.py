@@ -12,6 +12,7 @@ from perfmodel.report.documents.schemas import KINDS
 from tests.contract.api import EXAMPLE, PAGE, markdown, page
 
 
+@pytest.mark.thorough
 def test_the_page_is_not_stale() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.contract.api"
 

@@ -49,6 +49,7 @@ def test_the_load_it_names_is_the_largest(capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
 
 
+@pytest.mark.thorough
 def test_the_answer_comes_with_its_error_budget(capsys: pytest.CaptureFixture[str]) -> None:
     _, answer = ask(capsys, "capacity", "--scenario", "ncf_broadwell", *QUICK)
     rate, error = answer["latency_bounded_qps"], answer["error_of_service_times"]["cpu"]
@@ -90,6 +91,7 @@ def test_a_capacity_that_nobody_can_plan_for_says_what_would_decide(
     assert low < 13.5 < high, "at the largest load the percentile is the limit, give or take that error"
 
 
+@pytest.mark.thorough
 def test_percentiles_of_a_prediction_come_with_a_band(capsys: pytest.CaptureFixture[str]) -> None:
     _, answer = ask(capsys, "predict", "--scenario", "rm3_skylake", *QUICK)
     for name, (low, high) in answer["calibration_band_ms"].items():
@@ -99,6 +101,7 @@ def test_percentiles_of_a_prediction_come_with_a_band(capsys: pytest.CaptureFixt
     assert answer["sla"]["calibration_band_ms"] == answer["calibration_band_ms"]["p95"]
 
 
+@pytest.mark.thorough
 def test_an_unstable_load_has_no_bands(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "predict", "--scenario", "rm1_broadwell_overloaded", *QUICK)
     assert code == 4
@@ -133,6 +136,7 @@ def test_an_sla_below_the_unloaded_latency_is_met_by_no_load(capsys: pytest.Capt
     assert "already take longer" in answer["reason"]
 
 
+@pytest.mark.thorough
 def test_a_replayed_trace_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "capacity", "--scenario", "wnd_broadwell_trace", *QUICK)
     assert (code, answer["latency_bounded_qps_ci95"]) == (0, None)

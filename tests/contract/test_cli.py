@@ -38,6 +38,7 @@ def test_importing_perfmodel_loads_nothing_heavy() -> None:
     assert not modules_after("import perfmodel").intersection(HEAVY)
 
 
+@pytest.mark.thorough
 def test_importing_the_loaders_loads_nothing_heavy() -> None:
     code = "from perfmodel.loading import profile_file, scenario_file, traffic_files"
     assert not modules_after(code).intersection(HEAVY)
@@ -141,6 +142,7 @@ def test_list_without_a_topic_prints_all_of_them(capsys: pytest.CaptureFixture[s
     assert "\nscenarios:\n" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_listed_names_are_those_that_a_scenario_may_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

@@ -41,6 +41,7 @@ def test_the_size_from_which_queries_are_offloaded_is_that_of_the_policy() -> No
         assert int(match[1].replace(",", "")) == threshold, name
 
 
+@pytest.mark.thorough
 def test_sockets_and_cores_are_those_of_the_node() -> None:
     for name, match in described(r"(\d) x (\d+)-core"):
         node = prepare(SCENARIOS[name]).node

@@ -50,6 +50,7 @@ def test_a_scenario_does_not_differ_from_itself(tmp_path: Path, capsys: pytest.C
     assert not any(found["significant"] for found in document["differences"])
 
 
+@pytest.mark.thorough
 def test_another_seed_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = scenario(tmp_path, "other", "ncf_skylake", ("seed: 1", "seed: 2"))
     document = ask(capsys, "ncf_skylake", other)
@@ -108,6 +109,7 @@ def test_a_key_that_cannot_be_changed_alone_says_why(capsys: pytest.CaptureFixtu
     assert document["interaction"]["power_w"] is None, "what a part is missing of has no rest"
 
 
+@pytest.mark.thorough
 def test_luck_that_meets_both_is_no_part_of_the_difference() -> None:
     one, other = (
         side(
@@ -149,6 +151,7 @@ def test_intervals_hold_the_truth() -> None:
     assert held >= 0.85 * 2 * runs
 
 
+@pytest.mark.thorough
 def test_saved_answers_are_compared_by_their_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

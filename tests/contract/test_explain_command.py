@@ -80,6 +80,7 @@ def test_memory_binds_where_lookups_take_the_time(capsys: pytest.CaptureFixture[
     assert step["table precision"] > 0.0
 
 
+@pytest.mark.thorough
 def test_the_sla_binds_where_a_node_is_far_from_full(capsys: pytest.CaptureFixture[str]) -> None:
     document = ask(capsys, "explain", "rm3_skylake", *FEW, "--set", "sla.latency_ms=13")
     assert document["binds"]["resource"] == "sla"

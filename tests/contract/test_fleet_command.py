@@ -47,6 +47,7 @@ def test_what_cannot_be_told_says_what_would_decide(capsys: pytest.CaptureFixtur
     assert (code, json.loads(out)["would_decide"]) == (0, None)
 
 
+@pytest.mark.thorough
 def test_the_document_of_a_day_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *DAY, "--also", "rm3_broadwell=10", "--json")
     assert (code, err) == (0, "")
@@ -105,6 +106,7 @@ def test_every_routing_answers(routing: str, capsys: pytest.CaptureFixture[str])
     assert json.loads(out)["routing"] == routing
 
 
+@pytest.mark.thorough_cases("arguments4-3")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -191,6 +193,7 @@ def test_a_fleet_that_sheds_says_how_much(capsys: pytest.CaptureFixture[str]) ->
     assert document["shed_rate"] == document["windows"][0]["shed_rate"] == pytest.approx(0.326, abs=0.01)
 
 
+@pytest.mark.thorough
 def test_the_page_shows_the_day(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, *DAY)
     assert code == 0

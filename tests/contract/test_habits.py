@@ -36,6 +36,7 @@ def asked_by(shell: str, line: str) -> dict[str, str]:
     return {**asked, "_PERFPLAN_COMPLETE": f"complete_{shell}"}
 
 
+@pytest.mark.thorough
 def test_a_scenario_may_stand_where_people_write_it(capsys: pytest.CaptureFixture[str]) -> None:
     named = answer(capsys, "predict", "-s", "rm3_skylake", *FEW)
     assert answer(capsys, "predict", "rm3_skylake", *FEW) == named != ""
@@ -210,6 +211,7 @@ def test_no_name_is_shipped_twice() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.thorough
 def test_files_to_start_from_are_answered_and_never_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +229,7 @@ def test_files_to_start_from_are_answered_and_never_overwritten(
     assert Path("mine/model.yaml").read_bytes() == before
 
 
+@pytest.mark.by_default("latency-arguments1")
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
@@ -250,6 +253,7 @@ def test_an_answer_says_what_made_it_when_and_of_what(
     assert ("scenarios/rm3_skylake.yaml" in read) == (command != "latency")
 
 
+@pytest.mark.thorough
 def test_an_answer_holds_the_question_with_what_was_set(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(answer(capsys, "predict", "rm3_skylake", *FEW, "--scale-load", "2", "--json"))
     assert document["asked"]["traffic"]["arrivals"] == {"process": "poisson", "rate_qps": 800.0}

@@ -72,6 +72,7 @@ def test_a_load_that_has_drifted_ends_in_7(
     assert "drifted from node: rate" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_python_gets_the_same(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

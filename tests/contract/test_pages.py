@@ -180,6 +180,7 @@ def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path,
     assert "Largest load: 2100 queries/s predicted, 2000 measured (+5.0 %)" in page
 
 
+@pytest.mark.thorough_cases("predict", "tune", "explain")
 @quick_pages
 @pytest.mark.parametrize("name", PAGES)
 def test_a_saved_answer_becomes_the_same_page_within_two_seconds_and_five_megabytes(

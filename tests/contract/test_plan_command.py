@@ -75,6 +75,7 @@ def test_a_plan_has_the_promised_keys_and_what_can_be_worked_out_by_hand(
     }
 
 
+@pytest.mark.thorough
 def test_a_forecast_with_an_error_is_provided_for_with_the_confidence(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_type_is_chosen_from_the_price_on_that_is_said(
         assert (answer["static"]["nodes_by_type"]["skylake"] > 0) == used
 
 
+@pytest.mark.thorough
 def test_baselines_hold_what_the_plan_holds_and_are_no_better(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -320,6 +322,7 @@ def test_the_comparison_with_greedy_gives_the_figures_of_its_page(capsys: pytest
         assert (greedy["num_nodes"], greedy["power_w"]) == other
 
 
+@pytest.mark.thorough
 def test_power_by_utilisation_is_idle_and_a_share_of_the_swing(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

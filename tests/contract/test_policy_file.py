@@ -58,6 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err
 
 
+@pytest.mark.thorough
 def test_a_compiled_policy_answers_like_the_built_in_one_that_it_imitates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +143,7 @@ def test_the_compiled_engine_refuses_what_it_cannot_run(capsys: pytest.CaptureFi
     assert "policy q-learning: it learns, in Python; use simpy" in message
 
 
+@pytest.mark.thorough
 def test_an_installed_policy_is_chosen_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_load_beyond_the_sla_exits_with_3(capsys: pytest.CaptureFixture[str]) 
     assert (code, answer["verdict"]) == (3, "misses_sla")
 
 
+@pytest.mark.thorough
 def test_between_both_claims_nothing_is_claimed_and_what_would_decide_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -102,6 +103,7 @@ def test_between_both_claims_nothing_is_claimed_and_what_would_decide_is_named(
     assert answer["would_decide"] is None
 
 
+@pytest.mark.thorough
 def test_a_probability_below_the_confidence_asked_is_no_claim(capsys: pytest.CaptureFixture[str]) -> None:
     question = ["predict", "--scenario", "rm3_skylake", "--set", "traffic.arrivals.rate_qps=1000", *QUICK]
     verdicts = {
@@ -144,6 +146,7 @@ def test_the_same_question_has_the_same_bytes_for_an_answer(capsys: pytest.Captu
     assert answers[0] == answers[1]
 
 
+@pytest.mark.thorough
 def test_the_terminal_page_says_the_verdict_and_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
     main(["predict", "--scenario", "rm3_skylake", *QUICK])
     page = capsys.readouterr().out

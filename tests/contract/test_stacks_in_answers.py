@@ -37,6 +37,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
     return found
 
 
+@pytest.mark.thorough
 def test_the_second_line_says_what_is_in_the_times_and_how_to_leave_it_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -52,6 +53,7 @@ def test_the_second_line_says_what_is_in_the_times_and_how_to_leave_it_out(
     assert float(words.split(": ")[1].split(" %")[0]) == pytest.approx(100 * converting, abs=5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["capacity", pytest.param("tune", marks=pytest.mark.slow)])
 def test_other_commands_say_it_too(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     extra = ["--batch-sizes", "128"] if command == "tune" else []
@@ -59,6 +61,7 @@ def test_other_commands_say_it_too(command: str, capsys: pytest.CaptureFixture[s
     assert found["service_times_of"].startswith("Caffe2 with MKL as the HPCA 2020 study ran it")
 
 
+@pytest.mark.thorough
 def test_a_fleet_of_two_kinds_has_one_stack(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["fleet", "-s", "rm3_skylake", "-n", "2", "--qps", "100", *QUICK]
     found = answer(capsys, *asked, "--also", "rm3_broadwell=1")
@@ -70,6 +73,7 @@ def test_a_fleet_of_two_kinds_has_one_stack(capsys: pytest.CaptureFixture[str]) 
     assert "note: mixed stacks: hpca2020 on skylake, deeprecsys-isca2020 on broadwell" in text
 
 
+@pytest.mark.thorough
 def test_latency_on_two_devices_uses_one_stack_or_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["latency", "-m", "dlrm-rmc1", "-b", "64"]
     found = answer(capsys, *asked, "--on", "skylake", "--on", "gtx1080ti")
@@ -80,6 +84,7 @@ def test_latency_on_two_devices_uses_one_stack_or_is_refused(capsys: pytest.Capt
     assert page(capsys, *asked, "--on", "haswell", "--on", "gtx1080ti", "--mixed-stacks")[0] == 0
 
 
+@pytest.mark.thorough
 def test_a_card_that_no_query_goes_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     _, text = page(capsys, "predict", "-s", "rm3_skylake", "--set", "node.accelerators=[gtx1080ti]", *QUICK)
     assert "no query is offloaded" in text
@@ -111,6 +116,7 @@ def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.Ca
     assert all(stack["relative_error"] > 0 for stack in skylake["stacks"])
 
 
+@pytest.mark.thorough
 def test_an_edited_profile_answers_and_says_that_nobody_measured_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

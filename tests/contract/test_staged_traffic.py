@@ -47,6 +47,7 @@ def test_the_largest_load_keeps_the_stages_shape(capsys: pytest.CaptureFixture[s
     assert staged["latency_bounded_qps"] == pytest.approx(expected, rel=0.04)
 
 
+@pytest.mark.thorough
 def test_both_engines_serve_the_same() -> None:
     short = SPIKE.replace("600,", "6,").replace("300,", "3,")
     question = prepare(load_scenario("rm3_skylake", [short]))

@@ -183,6 +183,7 @@ def test_fleets_are_swept_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SWEEP, *BATCHES, "--question", "plan"]) == 2
 
 
+@pytest.mark.thorough
 def test_predict_does_not_import_what_only_sweeps_need() -> None:
     unwanted = "{'joblib', 'distributed', 'pyarrow'}"
     code = f"import sys, perfmodel.cli.predict; sys.exit(not {unwanted}.isdisjoint(sys.modules))"

@@ -67,6 +67,7 @@ def test_the_basis_is_the_table_and_its_error_is_not_known(
     assert any("node.error_percent" in note for note in answer["notes"])
 
 
+@pytest.mark.thorough
 def test_a_stated_error_gives_bands_and_a_probability(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_stated_error_gives_bands_and_a_probability(
     assert answer["plan_for_qps"] < plain["plan_for_qps"]
 
 
+@pytest.mark.thorough
 def test_capacity_tune_and_fleet_answer_too(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["-s", str(scenario)]
     code, capacity = ask(capsys, "capacity", *where)
@@ -95,6 +97,7 @@ def test_capacity_tune_and_fleet_answer_too(scenario: Path, capsys: pytest.Captu
     assert fleet["qps_per_w"] == pytest.approx(3 * 4000 / 2100)
 
 
+@pytest.mark.thorough
 def test_without_a_tdp_no_figure_per_watt_exists(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["-s", str(scenario), "--set", "node.tdp_w=null"]
     for command in (["predict"], ["capacity"], ["fleet", "-n", "2"]):
@@ -142,6 +145,7 @@ def test_both_engines_agree(scenario: Path) -> None:
     assert one.percentiles == other.percentiles
 
 
+@pytest.mark.thorough
 def test_fleets_of_tables_and_of_models_stand_side_by_side(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +158,7 @@ def test_fleets_of_tables_and_of_models_stand_side_by_side(
     assert any("which model" in note for note in answer["notes"])
 
 
+@pytest.mark.thorough
 def test_a_node_is_described_in_one_way(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for setting, message in (
         ("node.cpu=skylake", "expected no cpu, beside service_times"),
@@ -245,7 +250,7 @@ def test_latency_times_single_requests_of_a_scenario(
     assert (code, said.startswith("batch 99 is outside")) == (5, True)
 
 
-@pytest.mark.by_default("std_ms")
+@pytest.mark.thorough
 @pytest.mark.parametrize("column", ["std_ms", "p50_ms,p99_ms"])
 def test_scatter_in_the_table_is_scatter_of_the_node(
     column: str, scenario: Path, capsys: pytest.CaptureFixture[str]

@@ -150,6 +150,7 @@ def test_what_cannot_be_traced_is_refused(
     assert captured.out == ""
 
 
+@pytest.mark.thorough
 def test_the_window_of_a_recording_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     recorded = tmp_path / "arrivals.csv"

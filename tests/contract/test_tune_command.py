@@ -78,6 +78,7 @@ def test_the_same_question_gets_the_same_bytes(capsys: pytest.CaptureFixture[str
     assert pages[0] == pages[1]
 
 
+@pytest.mark.thorough
 def test_the_page_says_what_to_paste_and_how_flat_the_optimum_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "-s", "rm3_broadwell", *FEW]) == 0
     page = capsys.readouterr().out

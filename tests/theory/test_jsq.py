@@ -79,6 +79,7 @@ def test_random_routing_makes_independent_mm1_queues(num_nodes: int, utilisation
     assert_agrees(percentile_interval(measured_s, 0.95), expected_s)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("num_nodes", [2, 16])
 def test_round_robin_makes_queues_with_erlang_gaps(num_nodes: int) -> None:
     # GI/M/1: the wait is sigma / (1 - sigma), where sigma is the gaps' transform at 1 - sigma

@@ -49,6 +49,7 @@ def test_an_idle_core_s_request_is_struck_as_often_as_a_pause_begins_in_its_time
     assert struck == pytest.approx(expected, abs=4.0 * sqrt(expected / len(found_s)) + 0.02 * expected)
 
 
+@pytest.mark.thorough
 def test_a_query_of_an_idle_node_is_delayed_where_it_meets_a_pause() -> None:
     rate_per_s, length_s = 2.0, 0.05
     found_s = latencies_s(0.02, 50, 400_000, node=(Pauses(rate_per_s=rate_per_s, length_s=length_s),))
@@ -61,6 +62,7 @@ def test_a_query_of_an_idle_node_is_delayed_where_it_meets_a_pause() -> None:
     assert late_s.mean() == pytest.approx(in_pause * 0.5 * length_s + (1.0 - in_pause) * length_s, rel=0.05)
 
 
+@pytest.mark.thorough
 def test_noise_of_the_same_mean_and_variance_does_not_stand_in_for_pauses_that_last() -> None:
     rate_per_s, length_s, cores = 0.05, 0.1, 8
     struck = rate_per_s * SERVICE_S  # of services, each by so much

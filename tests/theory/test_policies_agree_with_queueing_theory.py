@@ -26,6 +26,7 @@ def half_width(values: FloatArray) -> float:
     return STUDENT_T99 * float(values.std(ddof=1)) / sqrt(REPLICATIONS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("utilisation", [0.6, 0.85])
 def test_waits_of_two_priorities_agree_with_cobham(utilisation: float) -> None:
     # M/G/1, shorter first, not interrupted: W_1 = W_0 / (1 - r_1), W_2 = W_1 / (1 - r_1 - r_2), where

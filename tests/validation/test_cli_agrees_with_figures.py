@@ -40,6 +40,7 @@ def test_the_twelve_speed_ups_of_isca_2020_come_out_of_the_command_line(
     assert np.mean(errors) == pytest.approx(README, abs=0.0005)
 
 
+@pytest.mark.thorough
 def test_a_latency_of_hpca_2020_comes_out_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     case = "hpca-rmc1, broadwell, batch 16"
     (point,) = (p for p in compare_shipped() if (p.label, p.quantity) == (case, "latency [ms]"))

@@ -88,6 +88,7 @@ def test_time_that_a_spinning_thread_did_not_get_is_noise(given_s: float, is_ok:
     assert (finding.status == "ok") is is_ok
 
 
+@pytest.mark.thorough
 def test_without_torch_the_doctor_says_so_and_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_file_that_is_not_there_is_unknown_and_not_fine(tmp_path: Path, name: 
     assert finding.status == "unknown"
 
 
+@pytest.mark.thorough
 def test_the_page_shows_what_to_install_and_counts_what_is_unknown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

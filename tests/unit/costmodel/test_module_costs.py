@@ -98,6 +98,7 @@ def served_profile(tmp_path: Path) -> str:
     return str(file)
 
 
+@pytest.mark.thorough
 def test_a_users_model_runs_as_modules_and_a_shipped_one_as_it_was_measured(tmp_path: Path) -> None:
     profile = served_profile(tmp_path)
     rmc3 = find_model("dlrm-rmc3")
@@ -109,6 +110,7 @@ def test_a_users_model_runs_as_modules_and_a_shipped_one_as_it_was_measured(tmp_
         find_device(f"{profile}@lazy", OWN)
 
 
+@pytest.mark.thorough
 def test_a_stack_of_modules_adds_its_calls_and_its_error(tmp_path: Path) -> None:
     profile, batch = served_profile(tmp_path), np.array([4.0])
     flat, eager = find_device(f"{profile}@pytorch", OWN), find_device(profile, OWN)
@@ -121,6 +123,7 @@ def test_a_stack_of_modules_adds_its_calls_and_its_error(tmp_path: Path) -> None
     assert errors[0] < errors[1]
 
 
+@pytest.mark.thorough
 def test_the_answer_says_what_tuning_the_process_would_gain(tmp_path: Path) -> None:
     eager = find_device(served_profile(tmp_path), OWN)
     time = batch_time(OWN, eager, np.array([4.0]))

@@ -98,6 +98,7 @@ def test_agrees_with_an_lru_cache_simulated_line_by_line(
     assert expected == pytest.approx(misses / lookups, abs=0.08)
 
 
+@pytest.mark.thorough_cases("1200-5-100-0")
 @pytest.mark.parametrize(
     ("rows", "batch_size", "earlier_size", "weight_lines"),
     [(3_000, 5, 50, 0), (600, 5, 50, 300), (1_200, 5, 100, 0), (3_000, 100, 10, 0), (1_200, 60, 5, 100)],

@@ -58,6 +58,7 @@ def test_an_edit_of_measured_calls_shows() -> None:
     assert edited("amd-epyc-turin-2c", first.group(), f"{first.group()}1").is_edited
 
 
+@pytest.mark.thorough
 def test_an_edit_of_where_calls_were_measured_shows() -> None:
     assert edited("amd-epyc-turin-2c", "scale: 5.2536, low", "scale: 5.2537, low").is_edited
     assert edited(

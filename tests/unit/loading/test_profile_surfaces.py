@@ -81,6 +81,7 @@ def test_terms_and_coordinates_are_read_by_name_in_whatever_order() -> None:
     assert values(read()) == values(as_listed)
 
 
+@pytest.mark.thorough
 def test_a_surface_is_written_as_it_was_read() -> None:
     """Those that are shipped, to the last bit: they were rounded when they were first written."""
     shipped = parse_file(find_profile("amd-epyc-turin-2c").path, ProfileFile)

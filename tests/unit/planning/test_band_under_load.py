@@ -49,6 +49,7 @@ def test_times_too_long_by_their_error_are_within_the_band_at_high_utilisation(
     assert "an overload is within them" in " ".join(page.split())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("limit_ms", [60.0, 200.0])
 def test_the_verdict_is_open_where_the_limit_is_within_the_band(limit_ms: float, tmp_path: Path) -> None:
     limit = f"sla.latency_ms={limit_ms}"
@@ -58,6 +59,7 @@ def test_the_verdict_is_open_where_the_limit_is_within_the_band(limit_ms: float,
     assert sure.verdict == ("misses_sla" if limit_ms < 92 else "meets_sla")
 
 
+@pytest.mark.thorough
 def test_at_low_utilisation_the_band_is_that_of_the_service_times(tmp_path: Path) -> None:
     asked = node(tmp_path, 10.0, error_percent=13)
     idle = perfmodel.predict(asked, overrides=[*QUICK, "traffic.arrivals.rate_qps=2"])

@@ -25,6 +25,7 @@ def test_the_published_counts_of_p99() -> None:
     assert [least_queries(late, 0.99) for late in (0, 1, 2)] == [459, 662, 838]
 
 
+@pytest.mark.thorough_cases("5-0.999")
 @pytest.mark.parametrize("percentile", ["0.9", "0.95", "0.97", "0.99", "0.999"])
 @pytest.mark.parametrize("late", [0, 1, 2, 5])
 def test_counts_are_the_first_for_which_the_binomial_law_is_sure(percentile: str, late: int) -> None:

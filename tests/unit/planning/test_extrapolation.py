@@ -42,10 +42,12 @@ def test_batches_beyond_the_range_are_named_with_it() -> None:
         times.require_calibrated()
 
 
+@pytest.mark.thorough
 def test_what_was_measured_is_answered() -> None:
     times_of(find_model("ncf"), batch_size=256, max_items=1024).require_calibrated()
 
 
+@pytest.mark.thorough
 def test_latency_names_the_operator_that_is_unlike_any_measured_not_the_batch() -> None:
     wide = {"name": "huge", "kind": "mlp", "input": "dense", "widths": (200_000, 4_000)}
     model = RecModel.model_validate({"name": "giant", "dense_features": 200_000, "operators": (wide,)})
@@ -58,6 +60,7 @@ def test_latency_names_the_operator_that_is_unlike_any_measured_not_the_batch() 
         latency_table(find_model("ncf"), device, (4096,))
 
 
+@pytest.mark.thorough
 def test_a_call_that_nothing_measured_is_no_fit() -> None:
     model = find_model("ncf")
     device = find_device("amd-epyc-turin-2c", model)

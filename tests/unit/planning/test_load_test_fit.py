@@ -50,6 +50,7 @@ def test_percentiles_that_disagree_are_named_with_their_error(question: Question
     assert "p99 -9" in fit.notes[1]
 
 
+@pytest.mark.thorough
 def test_what_no_level_does_is_refused(question: Question) -> None:
     for test, message in (
         (LoadTestAnchor(rate_qps=1000, p50_ms=1e-3), "no level"),

@@ -30,6 +30,7 @@ def test_small_requests_take_longer_among_large_ones_than_among_their_like(node:
     assert among[127, 0] == pytest.approx(alike[127, 0], rel=0.05)
 
 
+@pytest.mark.thorough
 def test_a_worker_beside_idle_ones_has_paused_and_finds_less_in_a_cache_that_others_fill(
     node: ServingNode,
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_launch_that_joins_queries_pays_each_of_them(tmp_path: Path) -> None:
     assert work_s == pytest.approx(of_user_s, rel=0.2)  # less one call
 
 
+@pytest.mark.thorough
 def test_times_follow_the_length_of_the_history(tmp_path: Path) -> None:
     law = {"lengths": {"distribution": "lognormal", "mu": 8.0, "sigma": 1.0, "max_length": 30_000}}
     table = question(tmp_path, traffic=law).times.table

@@ -82,6 +82,7 @@ def test_kinds_of_calls_in_no_figure_of_the_stack_widen_the_error() -> None:
     assert unlike == pytest.approx(hypot(known, share * log(2.0)))
 
 
+@pytest.mark.thorough
 def test_kinds_of_measured_calls_count_by_their_share_and_correlation() -> None:
     model = find_model("ncf")
     calibrated = find_device("amd-epyc-turin-2c", model)

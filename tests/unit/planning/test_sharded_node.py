@@ -124,6 +124,7 @@ def test_what_shards_do_not_go_with_is_said_in_a_line(change: str, says: str) ->
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.thorough
 def test_each_node_of_a_fleet_has_shards_of_its_own_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     fleet = ["fleet", "mlperf_dlrm_v2_sharded", "-n", "3", "--qps", "20"]
     main([*fleet, *(part for change in QUICK for part in ("--set", change))])

@@ -86,6 +86,7 @@ def test_mdc_with_one_executor_is_md1(rho: float) -> None:
     assert 1 - exact.wait_exceeds(0.5) == pytest.approx((1 - rho) * exp(rho * 0.5), rel=1e-9)
 
 
+@pytest.mark.thorough_cases("20")
 @pytest.mark.parametrize("executors", [2, 5, 20])
 def test_mean_wait_of_mdc_is_the_integral_of_its_law(executors: int) -> None:
     exact = solve_mdc(0.9 * executors, 1.0, executors)

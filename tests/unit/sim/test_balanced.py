@@ -112,6 +112,7 @@ def share_of_intervals_with_the_mean_wait(seeds: int, num_queries: int) -> float
     return held / seeds
 
 
+@pytest.mark.thorough
 def test_most_intervals_of_balanced_queries_hold_the_mean_wait_of_pollaczek_and_khinchine() -> None:
     # Of 60 intervals at 95 % fewer than 52 hold it in 0.8 % of cases.
     assert share_of_intervals_with_the_mean_wait(60, 30_000) >= 52 / 60

@@ -31,6 +31,7 @@ def replay(blocks, num_executors, services_s, starts_s, counts):  # type: ignore
         last_end_s = start_s + services_s[request]
 
 
+@pytest.mark.thorough_cases("40", "70")
 @pytest.mark.parametrize("num_executors", [1, 2, 7, 8, 9, 40, 70])
 def test_completions_are_those_of_a_sorted_list(num_executors: int) -> None:
     services_s = np.random.default_rng(num_executors).integers(1, 50, 500) * 0.25

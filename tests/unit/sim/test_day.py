@@ -74,6 +74,7 @@ def test_the_worst_five_minutes_are_those_of_the_peak() -> None:
     assert result.worst.late_share.mean > 1.0 - (result.within_share or 0.0)
 
 
+@pytest.mark.thorough
 def test_a_backlog_of_the_rush_hours_is_part_of_the_worst_window() -> None:
     # 80 queries/s are carried. Above that from 30 to 150 degrees of the sine: the backlog is its integral.
     traffic, service = traffic_of(60.0, 2.0 / 3.0, 7200.0), node(0.05)
@@ -87,6 +88,7 @@ def test_a_backlog_of_the_rush_hours_is_part_of_the_worst_window() -> None:
     assert result.worst.late_share.mean == 1.0
 
 
+@pytest.mark.thorough
 def test_a_backlog_too_long_to_repeat_has_the_interval_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = exponential_queue(0.5, 4)
     arrivals = DiurnalArrivals(rate_qps=60.0, amplitude=2.0 / 3.0, period_s=7200.0)
@@ -122,6 +124,7 @@ def test_policies_that_are_not_streamed_answer_around_the_peak(monkeypatch: pyte
     assert result.num_queries < 60_000
 
 
+@pytest.mark.thorough
 def test_very_long_periods_are_thinned_and_the_backlog_is_carried_on(monkeypatch: pytest.MonkeyPatch) -> None:
     traffic, service = traffic_of(60.0, 2.0 / 3.0, 14_400.0), node(0.05)
     whole = run(traffic, service)
@@ -149,6 +152,7 @@ def test_shed_queries_of_a_day_are_late_and_have_no_latency() -> None:
     assert "were shed" in result.notes[-1]
 
 
+@pytest.mark.thorough
 def test_the_share_of_late_queries_around_the_peak_grows_with_the_rate() -> None:
     queue = exponential_queue(0.5, 4)
     arrivals = DiurnalArrivals(rate_qps=1.0, amplitude=0.5, period_s=86400.0)

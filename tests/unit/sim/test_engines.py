@@ -202,6 +202,7 @@ def test_impossible_queries_are_refused(arrival_s: list[float], num_items: list[
         Queries(np.array(arrival_s), np.array(num_items))
 
 
+@pytest.mark.thorough
 def test_importing_the_simulation_imports_neither_numba_nor_simpy() -> None:
     # They take half a second that commands without a simulation need not spend.
     code = (

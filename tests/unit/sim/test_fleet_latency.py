@@ -42,6 +42,7 @@ def test_one_run_has_the_interval_of_the_run(percentile: float, memory: float) -
     assert interval.relative_half_width == pytest.approx(single.relative_half_width, rel=0.1)
 
 
+@pytest.mark.thorough
 def test_intervals_of_a_mixture_cover_the_truth() -> None:
     # Exponentials of means 1 and 2 in equal parts: 0.5 y^2 + 0.5 y = 0.05 with y = exp(-t / 2).
     truth_s = -2 * log((sqrt(1.4) - 1) / 2)

@@ -49,6 +49,7 @@ def stretch(fleet: Fleet, routing: Routing, load: float, settings: SimulationSet
     return simulate_stretch(fleet, traffic, settings, percentile=0.95, replication=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fleet", "routing"),
     [(MIXED, Routing.RANDOM), (Fleet((node(8, 1.0),), (7,)), Routing.ROUND_ROBIN)],
@@ -119,12 +120,14 @@ def test_random_routing_shares_by_capacity_and_the_others_by_number() -> None:
         assert shares == pytest.approx((expected, 1 - expected))
 
 
+@pytest.mark.thorough
 def test_queue_aware_routing_gives_the_fast_nodes_more_than_their_number() -> None:
     shares = stretch(MIXED, Routing.JOIN_SHORTEST_QUEUE, 0.9).shares
     assert sum(shares) == pytest.approx(1.0)
     assert shares[1] > 1.2 * 3 / 7
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("routing", [Routing.JOIN_SHORTEST_QUEUE, Routing.POWER_OF_TWO])
 def test_more_warm_up_does_not_move_a_fleet_simulated_whole(
     routing: Routing, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +153,7 @@ def test_an_overload_has_no_latencies(routing: Routing, load: float) -> None:
     assert (found.num_queries == 0) == (load > 1.3)
 
 
+@pytest.mark.thorough
 def test_round_robin_overloads_the_slow_nodes_of_a_mixed_fleet_first() -> None:
     assert not stretch(MIXED, Routing.ROUND_ROBIN, 0.9).is_stable
     assert stretch(MIXED, Routing.RANDOM, 0.9).is_stable

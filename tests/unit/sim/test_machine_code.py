@@ -105,6 +105,7 @@ def test_damaged_code_is_compiled_anew_with_one_note_and_replaced(
     assert statistics_of(compiled(thrice)) == FOUND
 
 
+@pytest.mark.thorough
 def test_code_that_is_another_functions_is_damage(folder: Path) -> None:
     def twice(number: float) -> float:
         return 2.0 * number

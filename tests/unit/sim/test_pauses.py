@@ -86,6 +86,7 @@ def test_a_long_run_pauses_as_the_whole_run_does(stops: tuple[int, ...]) -> None
         np.testing.assert_allclose(long_run.node_latency_s(stop), whole.latency_s, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_a_day_s_windows_are_paused_too() -> None:
     arrivals = DiurnalArrivals(rate_qps=100.0, amplitude=0.5, period_s=1200.0)
     traffic = TrafficSource(arrivals=arrivals, sizes=pmf_of_list([1, 4]))

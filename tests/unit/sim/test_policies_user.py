@@ -50,6 +50,7 @@ def prepared(kind: type[Any], *, has_accelerator: bool = True) -> UserPolicy:
 BY_LOAD = prepared(ByLoad)
 
 
+@pytest.mark.thorough
 @examples(200)
 @given(
     gaps=st.lists(st.integers(0, 3), min_size=1, max_size=40),
@@ -70,6 +71,7 @@ def test_a_compiled_decision_is_the_same_decision(gaps: list[int], seed: int, st
     np.testing.assert_array_equal(compiled.offloaded, reference.offloaded)
 
 
+@pytest.mark.thorough
 def test_the_compiled_loop_is_compiled_once_for_all_policies() -> None:
     from perfmodel.sim.compiled_loop import serve_events
 

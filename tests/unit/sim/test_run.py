@@ -34,6 +34,7 @@ def run(queue: TextbookQueue, how: SimulationSettings, percentile: float = 0.95)
     return run_until_precise(queue.traffic, queue.service, queue.policy, how, percentile=percentile)
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_until_it_is_precise() -> None:
     coarse, fine = (run(exponential_queue(0.7, 4), settings(precision)) for precision in (0.1, 0.01))
     assert coarse.num_queries == 111_112  # a hundred beyond the p99.9, and the warm-up
@@ -68,6 +69,7 @@ def test_the_sla_percentile_is_reported_with_the_usual_ones() -> None:
     assert values_s == sorted(values_s)
 
 
+@pytest.mark.thorough
 def test_same_seed_same_result() -> None:
     first, second = (run(exponential_queue(0.7, 4), settings()) for _ in range(2))
     assert first.percentiles == second.percentiles
@@ -110,6 +112,7 @@ def test_a_run_that_only_a_burst_would_tip_over_is_called_metastable() -> None:
     assert "metastable" in result.notes[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("utilisation", [0.9, 0.98])
 def test_a_heavy_but_stable_load_is_no_overload(utilisation: float) -> None:
     for replication in range(20):
@@ -201,6 +204,7 @@ def bursty(mean_burst_s: float) -> TrafficSource:
     return TrafficSource(arrivals=arrivals, sizes=ONE_ITEM)
 
 
+@pytest.mark.thorough
 def test_a_run_with_few_bursts_says_how_many_and_what_it_would_take() -> None:
     service = ServiceTimes(cpu_s=np.ones((1, 4)))
     for seed in range(5):  # most runs never see a burst, and some are little else
@@ -256,6 +260,7 @@ def test_a_node_that_is_nearly_always_idle_has_its_own_latency(rate_qps: float) 
     assert result.goodput_qps(0.007) == pytest.approx(rate_qps / 2, rel=0.05)
 
 
+@pytest.mark.thorough
 def test_throughput_is_the_same_with_a_limit_that_sheds_nothing() -> None:
     queue = exponential_queue(0.7, 4)
     never = replace(queue.policy, shedding=Shedding(queue_limit_requests=10**9))
@@ -268,6 +273,7 @@ def test_throughput_is_the_same_with_a_limit_that_sheds_nothing() -> None:
     assert plain.throughput_items_per_s == limited.throughput_items_per_s == pytest.approx(offered)
 
 
+@pytest.mark.thorough
 def test_utilisation_is_that_of_the_law_and_not_of_the_draw() -> None:
     queue = exponential_queue(0.8, 4)
     for replication in range(3):

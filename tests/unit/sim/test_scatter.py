@@ -47,6 +47,7 @@ def test_listed_factors_are_divided_by_their_mean_and_drawn_equally_often() -> N
     assert (row == row[0]).mean() == pytest.approx(0.625, abs=1e-3)  # to the middle of the third of four
 
 
+@pytest.mark.thorough
 def test_the_hash_spreads_queries_and_requests_evenly_and_independently() -> None:
     # 2^18 requests over 2^14 factors: counts are Poisson of mean 16, so their variance is 16 as well.
     found = np.array([factor_index(77, query, left) for query in range(2**16) for left in (1, 64, 128, 300)])

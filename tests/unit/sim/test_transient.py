@@ -66,6 +66,7 @@ def test_without_retries_what_went_to_lost_nodes_has_failed() -> None:
     assert found.recovers_after_s == pytest.approx(5.0, abs=2.1)
 
 
+@pytest.mark.thorough
 def test_a_storm_of_retries_goes_on_with_all_nodes_back_and_ends_without_retries() -> None:
     # Half of the nodes are away for a minute. Then 1,000 queries/s are served and 600 asked for: enough.
     # But what waits longer than the time-out is served for nobody, and 600 x 3 tries are more than 1,000.

@@ -20,6 +20,7 @@ from calibration.measure.records import read_records  # these need torch
 RAW = Path(__file__).parents[4] / "calibration" / "raw" / "amd-epyc-turin-2c.measured.csv"
 
 
+@pytest.mark.thorough
 def test_the_summary_of_a_calibration_follows_its_schema() -> None:
     out = shipped_directory("profile") / "amd-epyc-turin-2c.yaml"
     values: Any = read_yaml(out).data()

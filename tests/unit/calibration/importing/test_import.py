@@ -109,6 +109,7 @@ def test_a_convolution_is_a_layer_over_its_windows() -> None:
     assert imported("convolution").product_flop_per_item == 440
 
 
+@pytest.mark.thorough
 def test_the_command_writes_a_file_that_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.yaml"
     assert main(["import", f"{MODULES}:dlrm", "--out", str(out), "--name", "mine", "--json"]) == 0
@@ -137,6 +138,7 @@ def test_what_no_operator_stands_for_is_an_error_with_its_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_what_is_left_out_with_leave_is_said_by_the_file_and_every_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

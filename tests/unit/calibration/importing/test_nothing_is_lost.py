@@ -64,6 +64,7 @@ def operators(factory: str) -> dict[str, dict[str, Any]]:
     return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
 
 
+@pytest.mark.thorough_cases("jagged", "convolution")
 @pytest.mark.parametrize("factory", COUNTS)
 def test_counts_are_those_worked_out_by_hand(factory: str) -> None:
     expected, result = COUNTS[factory], imported(factory)

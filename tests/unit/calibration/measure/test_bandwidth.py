@@ -56,6 +56,7 @@ def test_looks_at_several_counts_are_kept_apart_and_their_medians_given() -> Non
     assert SharedReads([]).look(pool) == {}
 
 
+@pytest.mark.thorough
 def test_readers_read_at_a_plausible_rate() -> None:
     found = shared_bandwidth(allocate_pool(256e6), 0.3, 2)
     assert set(found) == {f"{side}.{kind}.2" for side in ("alone", "shared") for kind in ("stream", "rows")}

@@ -66,6 +66,7 @@ def test_without_a_device_it_says_so_and_leaves(
     assert "PyTorch sees no CUDA device here" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_an_error_as_the_host_was_is_that_of_a_profile_at_the_level_that_the_probes_read() -> None:
     model, profile = find_model("ncf"), "h200"
     device = find_device(profile, model)

@@ -173,6 +173,7 @@ def test_a_visit_does_not_wait_for_what_memory_or_the_draw_cannot_give() -> None
     assert largest(model, room_bytes=1e12) == 12
 
 
+@pytest.mark.thorough
 def test_the_sequence_of_a_seed_is_the_one_that_a_fit_lowers_again() -> None:
     pool = allocate_pool(ROOM_BYTES)
     visits = list(device_visits.device_visits(range(3), pool, LaunchProbe(StandIn())))
@@ -182,6 +183,7 @@ def test_the_sequence_of_a_seed_is_the_one_that_a_fit_lowers_again() -> None:
         assert len(visit.seconds) == len(lower(model))
 
 
+@pytest.mark.thorough
 def test_issue_costs_are_found_again_in_made_up_visits() -> None:
     true = {"concat.features": IssueCost(call_s=5 * US, part_s=0.7 * US)}
     visits = []

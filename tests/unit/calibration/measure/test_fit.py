@@ -50,6 +50,7 @@ def test_the_law_hardly_notices_a_few_disturbed_calls() -> None:
     assert law == pytest.approx({"call": 2e-6, "unit": 3e-9}, rel=0.1)
 
 
+@pytest.mark.thorough
 def test_the_residual_follows_what_the_law_cannot() -> None:
     points = made_points(150, bend=0.3)
     surface = fit_surface(points)
@@ -67,6 +68,7 @@ def test_held_out_errors_are_larger_than_those_of_the_fit_and_small_where_points
     assert fitted.mean() < held_out.mean() < 0.05
 
 
+@pytest.mark.thorough
 def test_far_from_all_points_the_law_remains() -> None:
     points = made_points(80, bend=0.3)
     surface = fit_surface(points)

@@ -31,6 +31,7 @@ def test_power_at_rest_and_at_work_are_the_energy_of_each_phase_over_its_time() 
     assert power["idle_w"] == pytest.approx(1.0 / 0.2, rel=0.2)
 
 
+@pytest.mark.thorough
 def test_lines_are_kept_until_the_worker_itself_has_read_more_than_a_cache_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

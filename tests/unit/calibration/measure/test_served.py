@@ -68,6 +68,7 @@ def made_up(seeds: range, rng: np.random.Generator, *, noise: float) -> list[tup
     return visits
 
 
+@pytest.mark.thorough
 def test_costs_are_found_again() -> None:
     costs = module_costs(made_up(range(60), np.random.default_rng(1), noise=0.0))
     assert list(costs) == ["eager"]

@@ -134,6 +134,7 @@ def test_busy_workers_are_counted_one_after_the_other_when_requests_start_togeth
     assert run.utilisation == pytest.approx((1.0 + 5.0 + 1.0) / (2 * 6.0))
 
 
+@pytest.mark.thorough
 def test_what_a_worker_raises_is_one_line_for_the_user(capfd: pytest.CaptureFixture[str]) -> None:
     queries = Queries(np.array([0.0]), np.array([7]))
     with pytest.raises(PerfplanError, match="ValueError: no batch of 7"):

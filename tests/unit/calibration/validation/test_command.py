@@ -221,6 +221,7 @@ def test_an_interrupted_suite_says_what_is_there_and_how_to_go_on(
     assert out.with_suffix(".json").exists() == bool(loads)
 
 
+@pytest.mark.thorough
 def test_a_load_beyond_this_machine_is_unstable_and_says_what_would_not_be(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_anchor_finds_the_level_of_the_accelerator_apart_from_that_of_the_co
     assert anchor.refine(expected).accelerator_s == pytest.approx(1.7 * card_s)
 
 
+@pytest.mark.thorough
 def test_too_few_requests_for_an_anchor_are_refused() -> None:
     few = served_by(BASE)
     requests = RequestList(
@@ -153,6 +154,7 @@ def test_replaying_measured_services_needs_no_model_at_all(run: Served) -> None:
     np.testing.assert_allclose(replayed_s(run), run.finish_s)
 
 
+@pytest.mark.thorough
 def test_signed_errors_are_positive_where_the_prediction_is_above() -> None:
     slow, fast = (
         summary_of_runs([(one, queries_of(one, QUERIES))])
@@ -188,6 +190,7 @@ def test_a_lost_core_marks_a_piece_as_disturbed() -> None:
     assert is_disturbed(stalled, BASE)
 
 
+@pytest.mark.thorough
 def test_the_level_of_a_run_is_measured_over_predicted_time() -> None:
     assert levels([served_by(scaled(BASE, 1.2)), served_by(BASE)], BASE) == pytest.approx([1.2, 1.0])
 
@@ -239,6 +242,7 @@ def test_a_trace_of_queries_is_predicted_query_by_query_as_the_engine_does() -> 
     assert summary.utilisation == pytest.approx(3 / 4)
 
 
+@pytest.mark.thorough
 def test_the_capacity_of_a_server_many_times_as_fast_as_the_profile_is_found() -> None:
     question = prepare(load_scenario("wnd_skylake", ["node.cores=2", "sla.latency_ms=20"]))
     slow = question.node.service_times(question.policy, question.max_items)

@@ -40,6 +40,7 @@ def report() -> ShortcutReport:
     return compare_shortcuts(question("rm3_broadwell_gtx1080ti"), effort=QUICK)
 
 
+@pytest.mark.thorough
 def test_every_shortcut_is_tried_alone_and_all_together(report: ShortcutReport) -> None:
     switched = [row.shortcuts for row in report.rows]
     assert switched[0] == frozenset()
@@ -156,6 +157,7 @@ def test_first_threshold_is_never_measured() -> None:
     assert all(each.named == each.measured for each in by_threshold[1:])
 
 
+@pytest.mark.thorough
 def test_climbs_on_the_cores_choose_from_the_list() -> None:
     report = published_climbs(question("rm3_broadwell"), num_climbs=4, effort=QUICK)
     assert {chosen for chosen, _ in report.chosen} <= set(report.exact_qps)

@@ -107,6 +107,7 @@ def test_a_fleet_of_randomly_routed_nodes_predicts_what_one_node_predicts() -> N
     assert fleet.load_power_w == pytest.approx(300 * node.load_power_w, rel=0.02)
 
 
+@pytest.mark.thorough
 def test_looking_at_queues_shortens_the_tail() -> None:
     question = scenario("rm3_skylake", "traffic.arrivals.rate_qps=600", "simulation.min_queries=200000")
     tails = {r: ask(question, 16, routing=r).percentiles[0.99] for r in Routing}

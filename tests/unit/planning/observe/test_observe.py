@@ -32,6 +32,7 @@ def fitted(log: ServedLog):  # type: ignore[no-untyped-def]  # a pair for the te
     return executors, fit_times(log, busy, executors.number)
 
 
+@pytest.mark.thorough
 def test_times_without_scatter_are_found_exactly(log: ServedLog) -> None:
     executors, times = fitted(log)
     assert (executors.number, executors.exact, executors.source) == (4, True, "waiting")
@@ -50,6 +51,7 @@ def test_executors_without_waiting_are_a_lower_bound(make_log) -> None:  # type:
     assert "there may be more" in executors.why
 
 
+@pytest.mark.thorough
 def test_a_column_of_executors_decides(make_log) -> None:  # type: ignore[no-untyped-def]
     quiet = PoissonArrivals(rate_qps=150.0)
     executors, _ = fitted(checked_log(read_recording(make_log(arrivals=quiet, executors=True))))
@@ -77,6 +79,7 @@ def test_contention_is_a_column_busy(make_log) -> None:  # type: ignore[no-untyp
         assert row.service_s.value == pytest.approx(service.cpu_s[row.items - 1, row.busy - 1], rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_scatter_is_measured_around_the_mean_of_each_size(make_log) -> None:  # type: ignore[no-untyped-def]
     plain = np.repeat((1e-3 + 2e-5 * np.arange(1.0, 301.0))[:, None], 4, axis=1)
     law = even_scatter(log_normal_factors(np.sqrt(np.log1p(0.3**2))))
@@ -89,6 +92,7 @@ def test_scatter_is_measured_around_the_mean_of_each_size(make_log) -> None:  # 
     assert times.scatter.distribution == "lognormal"
 
 
+@pytest.mark.thorough_cases("executor")
 @pytest.mark.parametrize("scope", ["executor", "node"])
 def test_pauses_are_told_from_scatter_with_their_scope(make_log, scope: str) -> None:  # type: ignore[no-untyped-def]
     """Clocks of the node, or of one executor at a time, stand still for 50 ms, and all stamps move on."""

@@ -78,6 +78,7 @@ def test_the_index_of_two_rates_agrees_with_its_simulation() -> None:
         assert exact.index(1000.0, each.window_s) == pytest.approx(each.index, rel=0.2)
 
 
+@pytest.mark.thorough_cases("arrivals2")
 @pytest.mark.parametrize(
     "arrivals",
     [

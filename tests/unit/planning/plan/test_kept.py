@@ -133,6 +133,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 def test_a_process_that_is_killed_leaves_whole_entries_only(tmp_path: Path) -> None:
     generator = random.Random(1)
     for _ in range(5):

@@ -48,6 +48,7 @@ def planned(folder: Path, *, stock: int = 20, more: str = "", capacities: str = 
     return plan(plan_question(load_fleet(str(folder / "fleet.yaml"))))
 
 
+@pytest.mark.thorough
 def test_a_plan_with_headroom_holds_and_both_kinds_of_nodes_serve(folder: Path) -> None:
     answer = simulated(planned(folder))
     assert answer.static is not None

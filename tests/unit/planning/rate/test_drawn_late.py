@@ -72,6 +72,7 @@ def test_a_day_is_drawn_as_if_its_peak_lasted() -> None:
     np.testing.assert_allclose(drawn.at(10.0).arrival_s, steady.at(16.0).arrival_s, rtol=1e-14)
 
 
+@pytest.mark.thorough
 def test_shares_are_those_of_single_runs_by_either_engine() -> None:
     drawn = DrawnTraffic(POISSON, 3000, seed=1)
     rates_qps = [300.0, 500.0, 700.0]

@@ -73,6 +73,7 @@ def test_a_looser_sla_never_gets_a_smaller_rate_and_each_lies_in_its_interval(sc
             assert 0.0 < answer.relative_half_width < 0.2
 
 
+@pytest.mark.thorough
 def test_a_batch_that_waits_a_second_to_fill_has_a_largest_load_within_a_second() -> None:
     # Alone, a query waits the whole second and is late; a few a second fill a batch before it is over.
     policy = "policy={name: dynamic-batching, max_batch_items: 1024, timeout_ms: 1000}"
@@ -136,6 +137,7 @@ def test_load_tests_agree_that_an_sla_of_the_unloaded_latency_has_a_rate() -> No
         assert search.idle_node_meets() is has_a_rate
 
 
+@pytest.mark.thorough
 def test_bursts_that_a_run_cannot_hold_are_undecided_with_the_number_that_is_needed() -> None:
     bursts = BurstyArrivals(rate_qps=1.0, burst_factor=3.0, burst_fraction=0.1, mean_burst_s=10_000.0)
     search = textbook_search(5000.0)

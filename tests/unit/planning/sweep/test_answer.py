@@ -14,6 +14,7 @@ from perfmodel.planning.sweep.answer import column_of, less_is_better, pareto_fr
 from perfmodel.planning.sweep.points import points_of
 
 
+@pytest.mark.thorough
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
 def test_the_front_is_what_no_other_row_beats(values: list[tuple[int, int]]) -> None:
     rows = [{"latency_ms": latency, "qps": qps} for latency, qps in values]

@@ -50,6 +50,7 @@ def test_a_run_goes_on_where_another_was_interrupted(tmp_path: Path) -> None:
     assert first.asked + second.asked == [point.name for point in POINTS]
 
 
+@pytest.mark.thorough
 def test_wherever_the_writing_ended_every_whole_line_counts_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     run(path, Counting())

@@ -152,6 +152,7 @@ def test_what_a_node_without_accelerator_carries_is_not_tried_again() -> None:
     assert {tried.offload_threshold_items for tried in test.tried} == {100}
 
 
+@pytest.mark.thorough
 @examples(50)
 @given(
     st.dictionaries(

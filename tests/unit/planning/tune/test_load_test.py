@@ -55,6 +55,7 @@ def test_rates_are_those_of_the_general_search(load_test: LoadTest, configuratio
     assert load_test.final_qps(configuration, pilot_qps) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.by_default("1.1")
 @pytest.mark.parametrize("about", [0.4, 0.9, 1.1, 3.0])
 def test_a_wrong_guess_does_not_change_the_final_rate(load_test: LoadTest, about: float) -> None:
     configuration = Configuration(256)
@@ -64,6 +65,7 @@ def test_a_wrong_guess_does_not_change_the_final_rate(load_test: LoadTest, about
     assert load_test.final_qps(configuration, about * pilot_qps) == pytest.approx(near, rel=0.005)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_saturation_is_the_exact_sum_over_the_law_of_sizes(
     load_test: LoadTest, configuration: Configuration
@@ -75,6 +77,7 @@ def test_saturation_is_the_exact_sum_over_the_law_of_sizes(
         assert found == pytest.approx(1.0 / max(loads))
 
 
+@pytest.mark.thorough
 def test_only_a_rate_above_the_one_given_is_found(load_test: LoadTest) -> None:
     configuration = Configuration(256)
     pilot_qps = load_test.pilot_qps(configuration)
@@ -92,6 +95,7 @@ def test_an_sla_below_the_unloaded_latency_is_met_by_no_rate(
     assert impossible.pilot_qps(Configuration(64)) is None
 
 
+@pytest.mark.thorough
 def test_bursts_have_a_time_scale_of_their_own(node: ServingNode) -> None:
     arrivals = BurstyArrivals(rate_qps=1.0, burst_factor=3.0, burst_fraction=0.2, mean_burst_s=1.0)
     bursty = SharedTraffic(replace(SOURCE, arrivals=arrivals), seed=1, final_queries=50_000)
@@ -101,6 +105,7 @@ def test_bursts_have_a_time_scale_of_their_own(node: ServingNode) -> None:
     assert found < 0.8 * (smooth.pilot_qps(Configuration(256)) or 0.0), "bursts take capacity"
 
 
+@pytest.mark.thorough
 def test_several_cards_with_launches_in_flight_are_simulated_one_rate_at_a_time(
     node: ServingNode, traffic: SharedTraffic
 ) -> None:
