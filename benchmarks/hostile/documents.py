@@ -91,6 +91,7 @@ _VARIANTS: tuple[Document, ...] = (
             }
         }
     },
+    {"traffic": {"arrivals": {"process": "closed", "users": 10, "think_s": 0.5}}},
     {"traffic": {"query_sizes": {"distribution": "fixed", "num_items": 100}}},
     {"traffic": {"query_sizes": {"distribution": "lognormal", "mu": 4, "sigma": 1, "min_items": 1}}},
     {"traffic": {"query_sizes": {"distribution": "normal", "mean_items": 90, "std_items": 9}}},

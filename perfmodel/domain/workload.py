@@ -125,6 +125,25 @@ class StagedArrivals(Frozen):
         return sum(stage.queries for stage in self.stages) / self.period_s
 
 
+MOST_USERS = 1_000_000
+
+
+class ClosedArrivals(Frozen):
+    """A number of users, each of whom thinks, asks, waits for the answer, and thinks again.
+
+    Attributes
+    ----------
+    users : int
+        How many: no more queries are ever under way.
+    think_s : float
+        Mean time from an answer to the user's next query, exponential. [s]
+    """
+
+    process: Literal["closed"] = "closed"
+    users: Annotated[int, Field(ge=1), within(high=MOST_USERS)]
+    think_s: Seconds
+
+
 class TraceArrivals(Frozen):
     """A recorded trace: CSV with `arrival_s` and optionally `num_items`, or another of the known formats.
 
@@ -143,6 +162,7 @@ Arrivals = Annotated[
     | BurstyArrivals
     | DiurnalArrivals
     | StagedArrivals
+    | ClosedArrivals
     | TraceArrivals,
     Field(discriminator="process"),
 ]

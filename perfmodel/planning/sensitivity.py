@@ -242,7 +242,7 @@ class OtherTimes:
         return self._own
 
     def _served_again(self, scale: Scale) -> Mapping[float, float] | None:
-        sheds = self._policy.shedding is not None
+        sheds = self._policy.shedding is not None or self._traffic.is_closed  # neither is overloaded
         if not sheds and _most_loaded(self._alone, scale) >= 1.0:
             return None
         queries = self._draw()

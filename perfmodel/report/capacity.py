@@ -30,6 +30,10 @@ def capacity_page(result: Capacity) -> RenderableType:
     table.add_column(style="dim")
     table.add_column()
     rate = greatest.rate_qps
+    if (users := result.users) is not None:
+        low, high = users.ci95
+        planned = "none" if users.plan_for is None else f"{users.plan_for:,}"
+        table.add_row("users", f"{users.users:,} [{low:,}, {high:,}]; plan for at most {planned}")
     table.add_row("plan for", _plan(result, bound))
     sheds = question.policy.shedding is not None
     bound += ", what is turned away counted as late" if sheds else ""

@@ -86,6 +86,9 @@ def deciding_lines(deciding: Deciding | None) -> list[str]:
     return lines
 
 
+CLIFF = "room up to the cliff"
+
+
 def sensitivity(
     latency: LatencyBudget | None, rate: RateBudget | None, *, sheds: bool = False
 ) -> list[tuple[str, str]]:
@@ -111,4 +114,4 @@ def sensitivity(
             f"{number(100 * latency.to_saturation)} % longer service times, and "
             f"{'queries are turned away without end' if sheds else 'no load like this is served'}"
         )
-    return [*lines, ("room up to the cliff", cliff)]
+    return [*lines, (CLIFF, cliff)]

@@ -7,10 +7,12 @@ from math import expm1, inf, log
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from perfmodel.domain.workload import ClosedArrivals
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import quantile
 from perfmodel.report.error_budget import (
+    CLIFF,
     deciding_lines,
     error_source,
     latency_band,
@@ -30,6 +32,7 @@ from perfmodel.report.tables import (
     times_of,
 )
 from perfmodel.sim.run import RunResult
+from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
 
 AMPLIFIED = 1.5
@@ -124,14 +127,20 @@ def _utilisation(result: Prediction) -> str:
     return text
 
 
+def _offered(traffic: TrafficSource) -> str:
+    items = f"{traffic.size_pmf.mean_items:.0f} items each"
+    arrivals = traffic.arrivals
+    if isinstance(arrivals, ClosedArrivals):
+        return f"{arrivals.users:,} users who think {duration(arrivals.think_s)} in the mean, {items}"
+    return f"{number(traffic.rate_qps, 4)} queries/s, {items}"
+
+
 def _figures(result: Prediction) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     run, traffic = result.run, result.question.traffic
-    table.add_row(
-        "offered", f"{number(traffic.rate_qps, 4)} queries/s, {traffic.size_pmf.mean_items:.0f} items each"
-    )
+    table.add_row("offered", _offered(traffic))
     if run.worst is not None:
         _add_worst(table, result)
     if run.mean_latency is not None:
@@ -153,10 +162,12 @@ def _figures(result: Prediction) -> Table:
         table.add_row(
             "shed", f"{number(100 * (result.shed_rate or 0.0))} % of the queries; latencies are of the others"
         )
-    table.add_row("largest load within the SLA", _bounded(result))
+    if not traffic.is_closed:
+        table.add_row("largest load within the SLA", _bounded(result))
     sheds = result.question.policy.shedding is not None
     for label, said in sensitivity(result.latency_budget, result.rate_budget, sheds=sheds):
-        table.add_row(label, said)
+        if not (traffic.is_closed and label == CLIFF):  # users who wait ask for less
+            table.add_row(label, said)
     table.add_row("utilisation", _utilisation(result))
     if result.mean_service_s is not None:
         service_ms = number(result.mean_service_s / MS)

@@ -17,6 +17,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.workload import (
     Arrivals,
     BurstyArrivals,
+    ClosedArrivals,
     ConstantArrivals,
     DiurnalArrivals,
     IntegerMillisecondArrivals,
@@ -98,10 +99,17 @@ def draw_arrivals_s(
             return periodic_s(arrivals, _unit_poisson(num_queries, rng))
         case TraceArrivals():
             return _trace_s(arrivals, num_queries, trace_s)
+        case ClosedArrivals():
+            raise AssertionError("they follow from the answers: perfmodel.sim.users")
 
 
 def mean_rate_qps(arrivals: Arrivals, trace_s: FloatArray | None = None) -> float:
-    """Return the long-run mean arrival rate; of a trace without a rate, the recorded one. [queries/s]"""
+    """Return the long-run mean arrival rate; of a trace without a rate, the recorded one. [queries/s]
+
+    Of closed users, what they would ask for if answers took no time: none ask for more.
+    """
+    if isinstance(arrivals, ClosedArrivals):
+        return arrivals.users / arrivals.think_s
     if isinstance(arrivals, TraceArrivals) and arrivals.rate_qps is None:
         return _recorded_rate_qps(_checked_trace(trace_s))
     if isinstance(arrivals, StagedArrivals) and arrivals.rate_qps is None:

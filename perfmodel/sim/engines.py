@@ -63,6 +63,11 @@ def _on_node(
     queries: Queries, service: ServiceTimes, policy: Policy, engine: EngineName, log_requests: bool
 ) -> RunRecord:
     """What the node does: nothing outside of it delays it."""
+    if queries.users is not None and service.is_paused:
+        raise ValueErrorAt(
+            "pauses are not simulated with closed users; expected an open process, such as poisson",
+            ("traffic", "arrivals", "process"),
+        )
     if service.is_paused:
         require_pausable(service, policy)
     if service.node_pauses:
@@ -73,10 +78,13 @@ def _on_node(
         steady = replace(service, node_pauses=())
         record = simulate(running, steady, policy, engine=engine, log_requests=log_requests)
         return clock.on_the_wall(record, queries)
-    if engine != "simpy" and not log_requests and policy.why_not_compiled is None:
+    why_not = policy.why_not_compiled
+    if queries.users is not None and not is_fifo(service, policy):
+        why_not = "closed users are compiled for split without shedding, with times by size alone"
+    if engine != "simpy" and not log_requests and why_not is None:
         return _simulate_compiled(queries, service, policy)
     if engine == "compiled":
-        what = "logs no requests" if log_requests else f"policy {policy.name}: {policy.why_not_compiled}"
+        what = "logs no requests" if log_requests else f"policy {policy.name}: {why_not}"
         raise InputError(f"engine compiled: {what}; use simpy, or auto")
     from perfmodel.sim.simpy_engine import simulate_simpy
 
@@ -111,6 +119,11 @@ def require_pausable(service: ServiceTimes, policy: Policy) -> None:
 def _simulate_compiled(queries: Queries, service: ServiceTimes, policy: Policy) -> RunRecord:
     """Serve with the recursion where the policy is FIFO split and offload, else with the event loop."""
     # Imported on use: numba takes half a second, which most commands never need.
+    if queries.users is not None:
+        assert isinstance(policy, SplitAndOffload), "what is_fifo accepts"
+        from perfmodel.sim.compiled_users import serve_users
+
+        return serve_users(queries, service, policy)
     if isinstance(policy, SplitAndOffload):
         from perfmodel.sim.compiled_engine import simulate_compiled
 

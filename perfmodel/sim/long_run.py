@@ -34,7 +34,11 @@ Chunk = tuple[FloatArray, IntArray]
 
 def can_be_long(traffic: TrafficSource, service: ServiceTimes, policy: Policy) -> bool:
     """Say whether `LongRun` knows the traffic, and the compiled recursion the policy."""
-    known = traffic.sizes is not None and arrival_clock(traffic.arrivals, seed=0) is not None
+    known = (
+        traffic.sizes is not None
+        and not traffic.is_closed
+        and arrival_clock(traffic.arrivals, seed=0) is not None
+    )
     few = max(service.num_executors, service.num_streams) <= MAX_VECTOR_EXECUTORS
     return known and few and is_fifo(service, policy) and not service.core_pauses
 

@@ -187,9 +187,19 @@ def run_until_precise(
     InputError
         If a service time is missing, or a trace is too short for a confidence interval.
     """
+    wanted = sorted({percentile, *reported})
+    if traffic.is_closed:
+        from perfmodel.sim.users_run import run_users  # few loads are so many users
+
+        return run_users(
+            *(traffic, service, policy, settings),
+            percentile=percentile,
+            wanted=wanted,
+            engine=engine,
+            replication=replication,
+        )
     alone = offered_utilisation(traffic, service, policy, contended=False)
     contended = offered_utilisation(traffic, service, policy, contended=True)
-    wanted = sorted({percentile, *reported})
     sheds = policy.shedding is not None
     if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR

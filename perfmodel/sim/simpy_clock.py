@@ -17,7 +17,7 @@ class Clock(simpy.Environment):
     SimPy adds delays to the present time, and `now + (arrival - now)` is not always `arrival`.
     """
 
-    def call_at(self, time_s: float, order: int, call: Callable[[], None]) -> None:
+    def call_at(self, time_s: float, order: float, call: Callable[[], None]) -> None:
         """Let something happen at `time_s`; at one instant the lower order comes first, then the older."""
         heappush(self._queue, (time_s, order, next(self._eid), _Happening(self, call)))  # type: ignore[misc]
 

@@ -31,6 +31,9 @@ from perfmodel.sim.traffic import Queries
 # Order within an instant, after releases and arrivals.
 WAKE = 2
 
+ALL_USERS = 2.0**40
+"""More than there can be: their numbers over it order the arrivals of an instant."""
+
 
 def simulate_simpy(
     queries: Queries, service: ServiceTimes, policy: Policy, *, log_requests: bool = False
@@ -128,6 +131,8 @@ class NodeRun:
         self.open_items, self.unstarted_items = of.open_items, of.unstarted_items
         self.pool, self.shed = of.pool, of.shed
         self.arrived = 0
+        self.users = queries.users
+        self.user_of: list[int] = []
         self.running_requests = 0
         self.last_end_s = self.idle_end_s = 0.0
         self.log: list[_LogEntry] | None = [] if log_requests else None
@@ -145,15 +150,37 @@ class NodeRun:
 
     def execute(self) -> None:
         """Let everything happen."""
-        self._expect_next_arrival()
+        if self.users is None:
+            self._expect_next_arrival()
+        else:
+            for user, first_s in enumerate(self.users.first_s.tolist()):
+                self._expect_user(user, first_s)
         self._expect_next_pause()
         self.clock.run()
         lost = next((query for query, items in enumerate(self.open_items) if items), None)
         if lost is not None:
             raise self._broken(lost, f"{self.open_items[lost]} items were never served: a queue lost them")
 
-    def _expect_next_arrival(self) -> None:
+    def _expect_user(self, user: int, time_s: float) -> None:
+        """At one instant users ask in the order of their numbers."""
+        self.clock.call_at(time_s, ARRIVE + user / ALL_USERS, partial(self._ask, user))
+
+    def _ask(self, user: int) -> None:
+        """A user who has thought asks, unless all queries of the run have been asked."""
         if self.arrived < len(self.arrival_s):
+            self.arrival_s[self.arrived] = self.clock.now
+            self.user_of.append(user)
+            self._arrive()
+        else:
+            self._end_of_instant()
+
+    def _answered(self, query: int) -> None:
+        """Whoever asked a query thinks, and asks again."""
+        if self.users is not None:
+            self._expect_user(self.user_of[query], self.clock.now + float(self.users.think_s[query]))
+
+    def _expect_next_arrival(self) -> None:
+        if self.users is None and self.arrived < len(self.arrival_s):
             self.clock.call_at(self.arrival_s[self.arrived], ARRIVE, self._arrive)
 
     def _expect_next_pause(self) -> None:
@@ -216,6 +243,7 @@ class NodeRun:
         if self.queue_limit is not None and waiting >= self.queue_limit:
             self.shed[query] = True
             self.open_items[query] = self.unstarted_items[query] = 0
+            self._answered(query)
             return
         for num_items in placement.request_items:
             lane.join(Request(query, num_items, self.num_items[query], self.arrival_s[query]))
@@ -252,6 +280,7 @@ class NodeRun:
             self.open_items[query] -= request.num_items
             if self.open_items[query] == 0:
                 self.open_queries -= 1
+                self._answered(query)
             if self.open_items[query] == 0 and not self.shed[query]:
                 self.finish_s[query] = self.clock.now
                 self.policy.served(query, self.clock.now - self.arrival_s[query])
@@ -288,6 +317,8 @@ class NodeRun:
         self._start_items(request)
         self.shed[request.query] = True
         self.open_items[request.query] -= request.num_items
+        if self.open_items[request.query] == 0:
+            self._answered(request.query)
 
     def _launch(self, lane: LaneState) -> None:
         """An idle executor takes what is next; its service time is settled now."""
@@ -378,7 +409,7 @@ class NodeRun:
                 num_executors=large.num_executors,
             )
         return RunRecord(
-            arrival_s=self.queries.arrival_s,
+            arrival_s=np.array(self.arrival_s, dtype=np.float64),
             num_items=self.queries.num_items,
             finish_s=np.array(self.finish_s, dtype=np.float64),
             offloaded=np.array([pool is Pool.ACCELERATOR for pool in self.pool], dtype=np.bool_),

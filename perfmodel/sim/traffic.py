@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfmodel.domain.workload import Arrivals
+from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.workload import Arrivals, ClosedArrivals
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_floats, frozen_ints
 from perfmodel.sim.arrivals import Periodic, draw_arrivals_s, mean_rate_qps
 from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items, pmf_of_list
 from perfmodel.sim.scatter import NO_LUCK, Luck
+from perfmodel.sim.users import Users, draw_users
 from perfmodel.threads import both
 
 WINDOW_S = 300.0
@@ -33,12 +35,15 @@ class Queries:
         What else happens to them by chance while they are served.
     outside_s : (num_queries,) float, or None
         Time that each spends outside the node, beside its latency there; None: none does. [s]
+    users : Users or None
+        Who asks them as answers come; `arrival_s` plays no part then. None: they arrive by themselves.
     """
 
     arrival_s: FloatArray
     num_items: IntArray
     luck: Luck = NO_LUCK
     outside_s: FloatArray | None = None
+    users: Users | None = None
 
     def __post_init__(self) -> None:
         arrival_s, num_items = frozen_floats(self.arrival_s), frozen_ints(self.num_items)
@@ -64,7 +69,10 @@ class Queries:
         if num_queries >= len(self):
             return self
         outside_s = None if self.outside_s is None else self.outside_s[:num_queries]
-        return Queries(self.arrival_s[:num_queries], self.num_items[:num_queries], self.luck, outside_s)
+        users = None if self.users is None else self.users.first(num_queries)
+        return Queries(
+            self.arrival_s[:num_queries], self.num_items[:num_queries], self.luck, outside_s, users
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,8 +120,25 @@ class TrafficSource:
         return pmf_of_list(self.trace_num_items)
 
     def at_rate(self, rate_qps: float) -> TrafficSource:
-        """Return the same traffic at another mean rate, from the same random numbers."""
+        """Return the same traffic at another mean rate, from the same random numbers.
+
+        Raises
+        ------
+        ValueErrorAt
+            Of closed users, who have no rate.
+        """
+        if self.is_closed:
+            raise ValueErrorAt(
+                "closed users have no rate to ask this at: predict, capacity and sweep take them; expected "
+                "an open process, such as poisson",
+                ("traffic", "arrivals", "process"),
+            )
         return replace(self, arrivals=self.arrivals.model_copy(update={"rate_qps": rate_qps}))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether queries come from a number of users who wait for answers."""
+        return isinstance(self.arrivals, ClosedArrivals)
 
     def draw(self, num_queries: int, *, seed: int, replication: int = 0) -> Queries:
         """Draw the first `num_queries` queries; a longer draw begins with the same ones."""
@@ -129,6 +154,10 @@ class TrafficSource:
             assert self.trace_num_items is not None
             return Queries(arrival_s(), self.trace_num_items[:num_queries], luck, outside_s)
         sizes = self.sizes
+        if isinstance(self.arrivals, ClosedArrivals):
+            num_items = draw_num_items(sizes, num_queries, seed=seed, replication=replication)
+            users = draw_users(self.arrivals, num_queries, seed=seed, replication=replication)
+            return Queries(np.zeros(num_queries), num_items, luck, outside_s, users)
         return Queries(
             *both(
                 arrival_s,

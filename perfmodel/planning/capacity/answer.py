@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.predict.answer import Prediction
@@ -14,6 +14,24 @@ from perfmodel.planning.verdict import Deciding
 
 HOUR_S = 3600.0
 MILLION = 1e6
+
+
+class GreatestUsers(NamedTuple):
+    """The largest number of closed users within an SLA.
+
+    Attributes
+    ----------
+    users : int
+        By the central estimate.
+    ci95 : (int, int)
+        The simulation's 95 % confidence interval.
+    plan_for : int or None
+        The most that meet the SLA with its confidence; None: none do.
+    """
+
+    users: int
+    ci95: tuple[int, int]
+    plan_for: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +56,8 @@ class Capacity:
         What that load looks like.
     curve : tuple of LoadPoint
         Latency at other loads, in ascending order; empty where it is no function of a rate.
+    users : GreatestUsers or None
+        Where closed users ask: how many of them; the rates are what these ask for. None: they do not.
     """
 
     question: Question
@@ -48,6 +68,7 @@ class Capacity:
     bottleneck: Literal["cpu", "accelerator"]
     at_capacity: Prediction | None
     curve: tuple[LoadPoint, ...] = ()
+    users: GreatestUsers | None = None
 
     @property
     def latency_bounded_qps(self) -> float | None:

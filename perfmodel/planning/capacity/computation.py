@@ -56,6 +56,10 @@ def capacity(
     policy = question.policy
     if not extrapolate:
         question.times.require_calibrated()
+    if question.traffic.is_closed:
+        from perfmodel.planning.capacity.users import capacity_in_users  # few loads are so many users
+
+        return capacity_in_users(question, engine=engine, tell=tell)
     service = question.times.table
     loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
     search = RateSearch(

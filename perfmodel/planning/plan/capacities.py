@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.capacity.computation import capacity
 from perfmodel.planning.node import ServingNode
@@ -200,6 +201,12 @@ def said_of(pair: PreparedPair) -> dict[str, Any]:
 
 def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapolate: bool) -> Found:
     """Find what a node serves: tuned first where that is asked for and its policy has what tune sets."""
+    if question.traffic.is_closed:
+        raise ValueErrorAt(
+            "the demand of a plan is a rate, and closed users have none; expected an open process, such as "
+            "poisson",
+            ("traffic", "arrivals", "process"),
+        )
     sla = question.sla.model_copy(update={"confidence": confidence})
     question = replace(question, sla=sla)
     source = "capacity"

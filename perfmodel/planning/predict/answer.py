@@ -84,6 +84,14 @@ class Prediction:
         return self.run.contended.accelerator if used is None else used.accelerator
 
     @property
+    def offered_qps(self) -> float:
+        """What is asked for: of closed users as they came to ask, shed queries included. [queries/s]"""
+        traffic, throughput_qps = self.question.traffic, self.throughput_qps
+        if not traffic.is_closed or throughput_qps is None:
+            return traffic.rate_qps
+        return throughput_qps / (1.0 - self.run.shed_share)
+
+    @property
     def throughput_qps(self) -> float | None:
         """Queries finished per second; None where unstable. [queries/s]"""
         return self.run.throughput_qps
@@ -109,6 +117,8 @@ class Prediction:
         policy, notes = self.question.policy, [*self.run.notes]
         if self.undecided is not None:
             notes.append(self.undecided)
+        if self.question.traffic.is_closed:
+            notes.append("closed users have no largest rate: `perfplan capacity` says how many there may be")
         notes += self.question.node_notes
         if self.engine == "simpy" and policy.why_not_compiled is not None:
             notes.append(f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}")

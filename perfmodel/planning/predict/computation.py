@@ -109,7 +109,9 @@ def predict(
         engine=engine,
         most_queries=question.simulation.max_queries,
     )
-    greatest, undecided = _largest_load(search)
+    greatest, undecided = None, None  # closed users have no rate: capacity says how many there may be
+    if not question.traffic.is_closed:
+        greatest, undecided = _largest_load(search)
     tell(0.6)
     errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(sla.confidence))

@@ -62,6 +62,9 @@ class CapacityDocument(Saved):
     latency_bounded_qps: float | None
     latency_bounded_qps_ci95: JsonBand | None
     latency_bounded_qps_calibration_band: JsonBand | None
+    latency_bounded_users: int | None
+    latency_bounded_users_ci95: JsonBand | None
+    plan_for_users: int | None
     items_per_s: float | None
     power_w: float | None
     qps_per_w: float | None
@@ -93,7 +96,7 @@ class CapacityDocument(Saved):
 def capacity_document(result: Capacity) -> CapacityDocument:
     """Return the document; what does not exist is None."""
     question, node = result.question, result.question.node
-    at, rate = result.at_capacity, result.latency_bounded_qps
+    at, rate, users = result.at_capacity, result.latency_bounded_qps, result.users
     return {
         **saved("capacity", VERSION, question.inputs),
         "scenario": question.name,
@@ -110,6 +113,9 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "latency_bounded_qps": rate,
         "latency_bounded_qps_ci95": rate_ci95(result.greatest),
         "latency_bounded_qps_calibration_band": rate_band(result.budget),
+        "latency_bounded_users": None if users is None else users.users,
+        "latency_bounded_users_ci95": None if users is None else [float(end) for end in users.ci95],
+        "plan_for_users": None if users is None else users.plan_for,
         "items_per_s": None if rate is None else rate * question.traffic.size_pmf.mean_items,
         "power_w": node.tdp_w,
         "qps_per_w": None if rate is None or node.tdp_w is None else rate / node.tdp_w,

@@ -155,7 +155,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "plan_for_qps": result.plan_for_qps,
         "plan_for_qps_ci95": plan_ci95(result.rate_budget),
         "would_decide": deciding_document(result.judgement.deciding),
-        "offered_qps": question.traffic.rate_qps,
+        "offered_qps": result.offered_qps,
         "throughput_qps": result.throughput_qps,
         "throughput_items_per_s": run.throughput_items_per_s,
         "goodput_qps": result.goodput_qps,
