@@ -138,6 +138,31 @@ _VARIANTS: tuple[Document, ...] = (
         }
     },
     {
+        "node": {
+            "cpu": "skylake",
+            "accelerators": [],
+            "tiers": {
+                "memory_gib": 1,
+                "beyond": [
+                    {
+                        "name": "ssd",
+                        "capacity_gib": 100,
+                        "latency_us": 90,
+                        "gb_per_s": 7,
+                        "reads_per_s": 1e6,
+                        "read_bytes": 4096,
+                        "reads_in_flight": 32,
+                        "core_us_per_read": 1,
+                        "host_memory": False,
+                        "price_usd_per_h": 0.1,
+                        "tdp_w": 10,
+                        "source": "assumed: an SSD",
+                    }
+                ],
+            },
+        }
+    },
+    {
         "policy": {
             "name": "separate-queues",
             "large_from_items": 200,

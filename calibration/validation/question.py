@@ -93,13 +93,15 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
 
 
 def _require_own_tables(question: Question) -> None:
-    """Refuse tables on other machines: what is measured here is one."""
+    """Refuse tables on other machines and in other memories: what is measured here is one of each."""
     if isinstance(question.node, ServingNode) and question.node.shards is not None:
         raise ValueErrorAt(
             "expected none here: the runtime serves from one machine's memory", ("node", "shards")
         )
     if isinstance(question.node, ServingNode) and question.node.near_memory is not None:
         raise ValueErrorAt("expected none here: the runtime's cores do the lookups", ("node", "near_memory"))
+    if isinstance(question.node, ServingNode) and question.node.tier_settings is not None:
+        raise ValueErrorAt("expected none here: the runtime serves from memory", ("node", "tiers"))
 
 
 def _require_one_length(question: Question) -> None:

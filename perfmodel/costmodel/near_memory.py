@@ -17,10 +17,10 @@ from perfmodel.costmodel.footprint import require_fit, tables_in_memory
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
+from perfmodel.costmodel.network import shared_transfer_s
 from perfmodel.costmodel.rank_cache import NearMemory, rank_cache_hit_rates, same_row_chance
 from perfmodel.costmodel.rank_loads import fullest_rank
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
-from perfmodel.costmodel.sharding import shared_transfer_s
 from perfmodel.costmodel.timing import kernel_parts
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device

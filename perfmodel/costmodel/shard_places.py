@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from perfmodel.costmodel.hot_rows import HotRows, hot_rows
 from perfmodel.costmodel.kernels import Floats
-from perfmodel.costmodel.table_groups import TableGroup, table_groups
+from perfmodel.costmodel.table_groups import TableGroup, require_movable, table_groups
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.operators import Mlp
 from perfmodel.domain.shards import MOST_SHARDS, NetworkSettings, ShardSettings
 from perfmodel.errors import InputError
 from perfmodel.units import GIB
@@ -100,14 +99,7 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
         If the model has no tables, a weight is a table too, or the nodes do not hold them.
     """
     groups = table_groups(model)
-    if not groups:
-        raise InputError(f"{model.name} has no embedding tables to put on nodes of their own")
-    labels = {one.gather.memory for group in groups for one in group.readers if one.gather is not None}
-    for operator in model.operators:
-        if isinstance(operator, Mlp) and operator.memory is not None and operator.memory in labels:
-            raise InputError(
-                f"{model.name}: {operator.name} multiplies by a table, which the main node needs"
-            )
+    require_movable(model, groups, "to put on nodes of their own")
     capacity = device.memory.capacity_bytes
     hot = None if settings.hot_rows is None else hot_rows(groups, settings.hot_rows)
     _require_room(model, hot, device)

@@ -16,6 +16,7 @@ from perfmodel.costmodel.footprint import require_weights_fit
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
+from perfmodel.costmodel.network import shared_transfer_s
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
 from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes, shard_kernels
 from perfmodel.costmodel.shard_places import Shards
@@ -34,39 +35,6 @@ _ROUNDS = 3
 _NO_TIME_S = 1e-30
 
 
-def shared_transfer_s(alone_s: Floats, elsewhere_s: Floats, busy: Floats) -> Floats:
-    """Time of a transfer on a card that several workers share, each elsewhere between two transfers. [s]
-
-    A transfer is stretched by the others that are in one too, each with the chance r / (r + z):
-    r = s (1 + (n - 1) r / (r + z)), solved for r: mean-value analysis [1]_ of a processor-sharing station
-    with the others' presence as of n workers (Schweitzer's approximation). s alone, n s where z = 0.
-
-    Parameters
-    ----------
-    alone_s : (...) float array
-        Transfer s on a card of one's own. [s]
-    elsewhere_s : (...) float array
-        Time z between two transfers of a worker. [s]
-    busy : (...) float array
-        Workers n, >= 1.
-
-    References
-    ----------
-    .. [1] M. Reiser, S. Lavenberg, "Mean-Value Analysis of Closed Multichain Queueing Networks", J. ACM
-       27(2), 1980.
-
-    Examples
-    --------
-    >>> shared_transfer_s(np.array(1.0), np.array([0.0, 99.0]), np.array(4.0)).round(3).tolist()
-    [4.0, 1.031]
-    """
-    free = elsewhere_s - busy * alone_s
-    root = np.sqrt(free**2 + 4.0 * alone_s * elsewhere_s)
-    # Of the two forms of the root the one without a difference of like terms.
-    shorter = 2.0 * alone_s * elsewhere_s / np.maximum(root + free, _NO_TIME_S)
-    return np.asarray(np.where(free > 0.0, shorter, 0.5 * (root - free)))
-
-
 def sharded_time(
     model: RecModel,
     device: Device,
@@ -75,6 +43,7 @@ def sharded_time(
     busy: Floats | float = 1.0,
     *,
     mix: Mix | None = None,
+    served: bool = False,
 ) -> BatchTime:
     """Time of a batch on a worker of the main node, whose lookups are done on the shards.
 
@@ -98,8 +67,8 @@ def sharded_time(
         Items in the batch, >= 1.
     busy : (...) float array, default 1
         Busy workers of the main node, this one included; broadcasts with `batch_size`.
-    mix : Mix, optional
-        As of `batch_time`.
+    mix, served
+        As of `batch_time`; on the main node.
 
     Raises
     ------
@@ -111,7 +80,7 @@ def sharded_time(
     groups = table_groups(model)
     batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     kernels = main_kernels(lower(model), groups, shards.hot)
-    main = kernels_time(kernels, weight_bytes, device, batch, workers, mix=mix)
+    main = kernels_time(kernels, weight_bytes, device, batch, workers, mix=mix, served=served)
     beside = np.ones_like(workers)
     for _ in range(_ROUNDS):
         answers = _answers(groups, shards, device, batch, beside, mix)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import Mlp
+from perfmodel.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +69,32 @@ def table_groups(model: RecModel) -> tuple[TableGroup, ...]:
 
 def _lookups(kernels: Sequence[Kernel]) -> list[Kernel]:
     return [kernel for kernel in kernels if kernel.family == "embedding_bag"]
+
+
+def require_movable(model: RecModel, groups: Sequence[TableGroup], what_for: str) -> None:
+    """Refuse a model without tables, and one that multiplies by one, which takes all of it at once.
+
+    Source: the labels of memory in the model file.
+
+    Parameters
+    ----------
+    model : RecModel
+        With or without tables.
+    groups : sequence of TableGroup
+        Its tables.
+    what_for : str
+        In words, to follow "has no embedding tables".
+
+    Raises
+    ------
+    InputError
+        Naming the model, and the layer.
+    """
+    if not groups:
+        raise InputError(f"{model.name} has no embedding tables {what_for}")
+    labels = {one.gather.memory for group in groups for one in group.readers if one.gather is not None}
+    for operator in model.operators:
+        if isinstance(operator, Mlp) and operator.memory is not None and operator.memory in labels:
+            raise InputError(
+                f"{model.name}: {operator.name} multiplies by a table, which the main node needs"
+            )

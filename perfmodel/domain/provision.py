@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import CountFromZero, NonNegative, Rate, within
-from perfmodel.domain.scenario import AnyNodeChoice, FileOrName
+from perfmodel.domain.scenario import AnyNodeChoice, FileOrName, TableNodeChoice
 
 HOURS_OF_A_DAY = 24
 BUSIEST_HOUR = 20
@@ -149,8 +149,12 @@ class NodeType(Frozen):
 
     @property
     def own_price_usd_per_h(self) -> float | None:
-        """Of an owned node; None: it is not said. [USD/h]"""
-        return self.node.price_usd_per_h if self.price_usd_per_h is None else self.price_usd_per_h
+        """Of an owned node, with the tiers of its own price; None: it is not said. [USD/h]"""
+        own = self.price_usd_per_h
+        if own is not None or self.node.price_usd_per_h is None:
+            return own
+        tiers = None if isinstance(self.node, TableNodeChoice) else self.node.tiers
+        return self.node.price_usd_per_h + (0.0 if tiers is None else tiers.price_usd_per_h)
 
     @property
     def num_available(self) -> int:

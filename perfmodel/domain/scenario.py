@@ -24,6 +24,7 @@ from perfmodel.domain.bounds import (
 from perfmodel.domain.near_memory import NearMemorySettings
 from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarget
 from perfmodel.domain.shards import ShardSettings
+from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import Traffic
 
@@ -158,6 +159,8 @@ class NodeChoice(Frozen):
         What its serving processes would do otherwise than the stack's.
     near_memory : NearMemorySettings or None
         Memory modules that look rows up and pool them themselves; None: the cores do.
+    tiers : NodeTiers or None
+        Memories beyond its own that hold the rows looked up least; None: its own holds all.
     """
 
     cpu: FileOrName
@@ -174,6 +177,7 @@ class NodeChoice(Frozen):
     shards: ShardSettings | None = None
     engine: EngineChanges | None = None
     near_memory: NearMemorySettings | None = None
+    tiers: NodeTiers | None = None
 
     @model_validator(mode="after")
     def _unrest_is_stated_once(self) -> NodeChoice:
@@ -181,6 +185,22 @@ class NodeChoice(Frozen):
             for key, given in (("scatter", self.scatter is not None), ("pauses", bool(self.pauses))):
                 if given:
                     raise ValueErrorAt("expected none beside measured_unrest, which states it", (key,))
+        return self
+
+    @model_validator(mode="after")
+    def _tiers_are_of_one_machine(self) -> NodeChoice:
+        if self.tiers is None:
+            return self
+        if self.shards is not None:
+            raise ValueErrorAt("expected none beside shards, which have the rows", ("tiers",))
+        if self.near_memory is not None:
+            why = "expected none beside near_memory, whose modules look rows up in memory"
+            raise ValueErrorAt(why, ("tiers",))
+        if self.threads > 1:
+            raise ValueErrorAt(f"expected 1 beside tiers, got {self.threads}", ("threads",))
+        if self.anchor is not None:
+            why = "expected none beside tiers: no measured node had its rows beyond its memory"
+            raise ValueErrorAt(why, ("anchor",))
         return self
 
     @model_validator(mode="after")

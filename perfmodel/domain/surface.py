@@ -29,8 +29,8 @@ Family = Literal[
 ]
 """Kinds of framework calls: each has its own costs in a profile, and its own line in reports."""
 
-AnyFamily = Family | Literal["network"]
-"""Those, and the way to other nodes, which no profile has costs of."""
+AnyFamily = Family | Literal["network", "tier"]
+"""Those, and the ways to other nodes and other memories, which no profile has costs of."""
 
 
 class LawNames(NamedTuple):

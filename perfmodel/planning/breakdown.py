@@ -29,6 +29,10 @@ BOUNDS: Mapping[str, str] = {
 """Part of a kernel's time, and what reports call it when it is the largest."""
 
 
+ELSEWHERE: Mapping[str, str] = {"network": "network", "tier": "reads beyond memory"}
+"""Families of what is waited for, which bound themselves."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorTime:
     """One operator's kernels of one family and scope in one batch.
@@ -101,7 +105,7 @@ def _operator(
         flop=sum(float(work.flop) for work in works),
         bytes_moved=sum(float(work.bytes_moved) for work in works),
         random_rows=sum(float(work.random_rows) for work in works),
-        bound="network" if family == "network" else BOUNDS[max(parts, key=parts.__getitem__)],
+        bound=ELSEWHERE.get(family) or BOUNDS[max(parts, key=parts.__getitem__)],
         basis=Basis.EXTRAPOLATED if time.is_edited else max(timed.basis for timed in kernels),
     )
 

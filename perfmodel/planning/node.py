@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ from perfmodel.sim.service import ServiceTimes
 if TYPE_CHECKING:
     from perfmodel.costmodel.rank_cache import NearMemory
     from perfmodel.costmodel.shard_places import Shards
+    from perfmodel.costmodel.tiers import Tiers
+    from perfmodel.domain.shards import ShardSettings
+    from perfmodel.domain.tiers import NodeTiers
 
 _GROUPS = 8
 """Sizes that stand for all: a mean over the caches' contents needs no more."""
@@ -73,6 +76,12 @@ class ServingNode:
         Factor on all times that a load test found; None: there was none. [1]
     shards : Shards or None
         Where the tables are; None: in its own memory.
+    shard_settings : ShardSettings or None
+        The same as they were asked for.
+    tiers, card_tiers : Tiers or None
+        Where rows are that its own memory, or that of each accelerator, does not hold; None: it holds all.
+    tier_settings : NodeTiers or None
+        The same as they were asked for, with what they cost.
     shard_factors : (n,) float array or None
         Equiprobable times of the slowest shard over their mean; None: all the same. [1]
     near_memory : NearMemory or None
@@ -96,6 +105,36 @@ class ServingNode:
     shards: Shards | None = None
     shard_factors: Floats | None = None
     near_memory: NearMemory | None = None
+    tiers: Tiers | None = None
+    card_tiers: Tiers | None = None
+    tier_settings: NodeTiers | None = None
+    shard_settings: ShardSettings | None = None
+
+    def placed_anew(self, **changes: Any) -> ServingNode:
+        """The node with another model, memory or tiers, its rows where they lie then; shards stay as many.
+
+        Raises
+        ------
+        InputError
+            If they do not fit.
+        """
+        node = replace(self, **changes)
+        if node.tier_settings is not None:
+            from perfmodel.costmodel.tiers import place_rows  # few nodes have tiers
+
+            card, asked = node.accelerator, node.tier_settings
+            return replace(
+                node,
+                tiers=place_rows(node.model, node.cpu, asked),
+                card_tiers=None if card is None else place_rows(node.model, card, asked),
+            )
+        if node.shards is not None and node.shard_settings is not None:
+            from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
+
+            as_many = node.shard_settings.model_copy(update={"count": node.shards.num_shards})
+            shards = place_tables(node.model, node.cpu, as_many, slowest=node.shards.slowest)
+            return replace(node, shards=shards)
+        return node
 
     @property
     def model_name(self) -> str | None:
@@ -118,6 +157,8 @@ class ServingNode:
                 f"{where}, memory that pools rows: {self.near_memory.channels} channels of "
                 f"{settings.ranks} ranks{cached}"
             )
+        if self.tier_settings is not None:
+            return f"{where}, rows in {', '.join(each.name for each in self.tier_settings.beyond)} too"
         if self.shards is None:
             return where
         more = "machine" if self.shards.num_nodes == 1 else "machines"
@@ -141,7 +182,7 @@ class ServingNode:
     @property
     def is_anchored(self) -> bool:
         """Whether the whole model was measured, and not the sum of its calls alone."""
-        if self.shards is not None or self.near_memory is not None:
+        if self.shards is not None or self.near_memory is not None or self.tiers is not None:
             return False
         return self.anchor is not None or self.level is not None or self.model.name in self.cpu.anchors
 
@@ -170,7 +211,7 @@ class ServingNode:
         if self.shards is not None:
             from perfmodel.costmodel.sharding import sharded_time  # few nodes have shards
 
-            return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix)
+            return sharded_time(self.model, self.cpu, self.shards, batch_size, busy, mix=mix, served=True)
         if self.near_memory is not None:
             # Imported where it is used, as few nodes have it: an answer without starts sooner.
             from perfmodel.costmodel.near_memory import near_memory_time
@@ -178,13 +219,26 @@ class ServingNode:
             return near_memory_time(
                 self.model, self.cpu, self.near_memory, batch_size, busy, mix=mix, served=True
             )
+        if self.tiers is not None:
+            from perfmodel.costmodel.tiers import tiered_time  # few nodes have tiers
+
+            return tiered_time(self.model, self.cpu, self.tiers, batch_size, busy, mix=mix, served=True)
         return batch_time(self.model, self.cpu, batch_size, busy, mix=mix, served=True)
+
+    def _launch_time(self, launches: Floats) -> BatchTime:
+        """Time of launches on an accelerator, wherever the rows are."""
+        assert self.accelerator is not None, "a node with an accelerator"
+        if self.card_tiers is not None:
+            from perfmodel.costmodel.tiers import tiered_time  # see above
+
+            return tiered_time(self.model, self.accelerator, self.card_tiers, launches)
+        return batch_time(self.model, self.accelerator, launches)
 
     def accelerator_time(self, num_items: float) -> BatchTime | None:
         """Time of one whole query on an accelerator."""
         if self.accelerator is None:
             return None
-        return batch_time(self.model, self.accelerator, np.array([float(num_items)]))
+        return self._launch_time(np.array([float(num_items)]))
 
     def service_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> ServiceTimes:
         """As tabulated, longer or shorter by what a load test found: see `tabulated`."""
@@ -264,7 +318,7 @@ class ServingNode:
         largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
         launches = np.arange(1.0, largest + 1)
         if policy.streams == 1:
-            return batch_time(self.model, self.accelerator, launches).seconds
+            return self._launch_time(launches).seconds
         return self._streamed_s(launches, policy.streams)
 
     def mix(self, policy: Policy, sizes: SizePmf | None) -> Mix | None:
@@ -275,7 +329,7 @@ class ServingNode:
 
     def anchored_s(self, cpu_s: npt.NDArray[np.float64], mix: Mix | None = None) -> npt.NDArray[np.float64]:
         """Correct times by what was measured of the whole model: by a table, or by the profile's. [s]"""
-        if self.shards is not None or self.near_memory is not None:
+        if self.shards is not None or self.near_memory is not None or self.tiers is not None:
             return cpu_s
         if self.anchor is not None:
             return self._by_table_s(self.anchor, cpu_s, mix)
@@ -308,7 +362,7 @@ class ServingNode:
         no fit stands behind it, and real kernels that leave part of the chip idle share better.
         """
         assert self.accelerator is not None
-        time = batch_time(self.model, self.accelerator, launches)
+        time = self._launch_time(launches)
         fixed_s = sum(
             (np.minimum(timed.parts.overhead_s, timed.seconds) for timed in time.kernels), np.zeros(1)
         )
@@ -322,8 +376,9 @@ class ServingNode:
 
     @property
     def _units_w(self) -> float:
-        """Of the logic in memory modules. [W]"""
-        return 0.0 if self.near_memory is None else self.near_memory.units_w
+        """Of the logic in memory modules, and of tiers beyond memory. [W]"""
+        modules_w = 0.0 if self.near_memory is None else self.near_memory.units_w
+        return modules_w + (0.0 if self.tier_settings is None else self.tier_settings.tdp_w)
 
     @property
     def num_machines(self) -> int:
@@ -354,7 +409,7 @@ class ServingNode:
         serving_w: float | None = None,
         asking_share: float = 0.0,
     ) -> float:
-        """Power at a load: idle + utilisation x (serving - idle), CPU, accelerators and shards. [W]
+        """Power at a load: idle + utilisation x (serving - idle), CPU, accelerators, shards, tiers. [W]
 
         Cores draw their peak while they serve, an accelerator `serving_w`, where that is known. A shard's
         cores serve for the share of a request's time that its lookups are, `asking_share`. [W], [1]

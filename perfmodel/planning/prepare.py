@@ -25,6 +25,7 @@ from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalT
 from perfmodel.domain.scenario import LoadTestAnchor, NodeChoice, TableAnchor, TableNodeChoice
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.shards import ShardSettings
+from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import Unrest
 from perfmodel.domain.workload import (
     FileLengths,
@@ -62,10 +63,13 @@ from perfmodel.units import MS
 if TYPE_CHECKING:
     from perfmodel.costmodel.rank_cache import NearMemory
     from perfmodel.costmodel.shard_places import Shards
+    from perfmodel.costmodel.tiers import Tiers
     from perfmodel.domain.near_memory import NearMemorySettings
     from perfmodel.planning.load_test_fit import LoadTestFit
 
-_SHARDS_HELP = "; `node.shards: {count: auto}` puts the tables on nodes of their own"
+_SHARDS_HELP = (
+    "; `node.shards: {count: auto}` puts the tables on nodes of their own, `node.tiers` rows beyond memory"
+)
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""
@@ -321,6 +325,12 @@ def _misfit(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[De
             require_weights_fit(model, devices[0])
             place_tables(model, devices[0], shards)
             return None
+        if (tiers := loaded.profiled_node.tiers) is not None:
+            from perfmodel.costmodel.tiers import place_rows  # few nodes have tiers
+
+            for device in devices:
+                place_rows(model, device, tiers)
+            return None
         for device in devices:
             require_fit(model, device)
         if loaded.profiled_node.near_memory is not None:
@@ -484,9 +494,10 @@ def _question(
         if isinstance(node, TableNode):
             by_size = "a node known by its service times knows sizes alone: give it their `scatter`"
             raise ValueErrorAt(by_size, ("traffic", "lengths"))
-        if node.shards is not None:
+        if node.shards is not None or node.tier_settings is not None:
+            apart = f"node.{'tiers' if node.shards is None else 'shards'}"
             raise ValueErrorAt(
-                "expected none beside node.shards, which are asked by size", ("traffic", "lengths")
+                f"expected none beside {apart}, which are asked by size", ("traffic", "lengths")
             )
         if node.near_memory is not None:
             raise ValueErrorAt(
@@ -498,17 +509,10 @@ def _question(
     if policy.share_query_work and (isinstance(node, TableNode) or not node.model.has_query_work):
         nothing = f"{node.model_name or 'the table'} has no work of the query (scope: query) to share"
         raise ValueErrorAt(nothing, ("policy", "share_query_work"))
-    if isinstance(node, ServingNode) and node.shards is not None and node.model.has_query_work:
-        if policy.share_query_work:
-            alone = "expected false beside node.shards, whose answers requests wait for one by one"
-            raise ValueErrorAt(alone, ("policy", "share_query_work"))
-        if any(lane.joining is not None for lane in policy.lanes):
-            joins = (
-                f"{node.model.name} has work of the query, which joined requests do not ask shards for yet"
-            )
-            raise ValueErrorAt(joins, ("node", "shards"))
     if isinstance(node, ServingNode) and node.near_memory is not None:
         _require_lookups_on_cores(node, policy)
+    if isinstance(node, ServingNode) and node.model.has_query_work:
+        _require_whole_passes(node, policy)
     check_cores(policy, node.num_workers)
     traffic = replace(_traffic(scenario.traffic, files), outside=_outside(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
@@ -529,7 +533,7 @@ def _question(
         policy=policy,
         sla=scenario.sla,
         simulation=simulation,
-        price_usd_per_h=_price(scenario.node.price_usd_per_h, node.num_machines),
+        price_usd_per_h=_price(scenario.node.price_usd_per_h, node),
         stated_max_items=_stated_max_items(scenario.traffic.query_sizes),
         stack_note=None
         if isinstance(scenario.node, TableNodeChoice)
@@ -540,9 +544,25 @@ def _question(
     )
 
 
-def _price(each_usd_per_h: float | None, machines: int) -> float | None:
-    """What a node costs with the machines that hold its tables. [USD/h]"""
-    return None if each_usd_per_h is None else machines * each_usd_per_h
+def _require_whole_passes(node: ServingNode, policy: Policy) -> None:
+    """Refuse what takes work of the query apart from a request whose rows are not all in memory."""
+    key = "shards" if node.shards is not None else "tiers" if node.tier_settings is not None else None
+    if key is None:
+        return
+    if policy.share_query_work:
+        alone = f"expected false beside node.{key}, whose answers requests wait for one by one"
+        raise ValueErrorAt(alone, ("policy", "share_query_work"))
+    if any(lane.joining is not None for lane in policy.lanes):
+        joins = f"{node.model.name} has work of the query, which joined requests do not ask {key} for yet"
+        raise ValueErrorAt(joins, ("node", key))
+
+
+def _price(each_usd_per_h: float | None, node: AnyNode) -> float | None:
+    """What a node costs with the machines that hold its tables, and the tiers that hold its rows. [USD/h]"""
+    if each_usd_per_h is None:
+        return None
+    tiers = node.tier_settings if isinstance(node, ServingNode) else None
+    return node.num_machines * each_usd_per_h + (0.0 if tiers is None else tiers.price_usd_per_h)
 
 
 def _asked(loaded: LoadedScenario) -> Mapping[str, Any]:
@@ -607,8 +627,11 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         left = f"{cpu.unrest.words} are left out (node.measured_unrest=true puts them in)"
         cpu = replace(cpu, describes=f"{cpu.describes}; {left}")
     shards, shard_factors = None, None
+    tiers: list[Tiers] = []
     if choice.shards is not None:
         shards, shard_factors = _shards(choice.shards, files.model, cpu)
+    elif choice.tiers is not None:
+        tiers = _tiers(choice.tiers, files.model, devices)
     else:
         for device, named in zip(devices, files.profiles, strict=True):
             try:
@@ -621,6 +644,10 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         near_memory=None
         if choice.near_memory is None
         else _near_memory(choice.near_memory, files.model, cpu),
+        tiers=tiers[0] if tiers else None,
+        card_tiers=tiers[1] if len(tiers) > 1 else None,
+        tier_settings=choice.tiers,
+        shard_settings=choice.shards,
         model=files.model,
         cpu=cpu,
         cores=cores,
@@ -684,6 +711,16 @@ def _shards(
         return shards, None
     slowest, factors = slowest_of(settings.scatter, shards.num_shards)
     return replace(shards, slowest=slowest), factors
+
+
+def _tiers(settings: NodeTiers, model: RecModel, devices: Sequence[Device]) -> list[Tiers]:
+    """Where the rows are, for each of the node's devices."""
+    from perfmodel.costmodel.tiers import place_rows  # few nodes have tiers
+
+    try:
+        return [place_rows(model, device, settings) for device in devices]
+    except InputError as error:
+        raise ValueErrorAt(str(error), ("node", "tiers")) from None
 
 
 def _length_law(lengths: FixedLengths | LogNormalLengths | FileLengths, files: NamedFiles) -> SizePmf:

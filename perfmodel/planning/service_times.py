@@ -86,7 +86,7 @@ class NodeTimes:
                 if node.is_anchored
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
-            elsewhere = SHARDED_SPREAD if node.shards is not None else 0.0
+            elsewhere = SHARDED_SPREAD if node.shards is not None or node.tiers is not None else 0.0
             if node.near_memory is not None:
                 elsewhere = NEAR_MEMORY_SPREAD
             cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model), elsewhere)
@@ -201,6 +201,7 @@ class NodeTimes:
         notes += self._query_notes
         notes += self._shard_notes
         notes += self._near_memory_notes
+        notes += self._tier_notes
         if self._mix is not None and (advice := tuning_advice(self._of_mix, cpu, self._mix.share)):
             notes.append(advice)
         if self.basis is not Basis.EXTRAPOLATED and (far := self._unlike_any_measured()):
@@ -312,6 +313,37 @@ class NodeTimes:
             "assumed of near memory: workers wait for their lookups, each table lies in one channel, tables "
             "are spread evenly over channels, and other traffic is not held up; a quarter (0.22 in the "
             "logarithm) is added to the error"
+        )
+        return notes
+
+    @property
+    def _tier_notes(self) -> list[str]:
+        """Where the rows are, how often each memory is read, what that takes, and what is assumed of it."""
+        node, tiers = self._node, self._node.tiers
+        if tiers is None:
+            return []
+        time = self._of_ends[-1] if self._of_ends else None
+        seconds = {} if time is None else {t.kernel.operator: float(t.seconds[-1]) for t in time.kernels}
+        parts = [f"memory has the rows of {100 * tiers.lookups_share[0]:.3g} % of the lookups"]
+        for index, tier in enumerate(tiers.beyond, start=1):
+            spent = f", {1e3 * seconds[tier.name]:.3g} ms of" if tier.name in seconds else ", nothing of"
+            price = "" if tier.price_usd_per_h is None else f", {tier.price_usd_per_h:g} USD/h"
+            parts.append(
+                f"{tier.name} {100 * tiers.lookups_share[index]:.3g} % "
+                f"({tiers.used_bytes[index] / GIB:.4g} GiB{spent} a request of {self._largest} items{price}; "
+                f"{tier.source})"
+            )
+        notes = [f"node.tiers: {'; '.join(parts)}"]
+        if (cards := node.card_tiers) is not None:
+            each = [f"own {100 * cards.lookups_share[0]:.3g} %"]
+            each += [
+                f"{tier.name} {100 * share:.3g} %"
+                for tier, share in zip(cards.beyond, cards.lookups_share[1:], strict=True)
+            ]
+            notes.append(f"lookups of a card, by memory: {', '.join(each)}")
+        notes.append(
+            "assumed of tiers: rows keep their places, a worker waits for its reads, tier by tier, and "
+            "computes nothing meanwhile; a quarter (0.22 in the logarithm) is added to the error"
         )
         return notes
 
@@ -512,6 +544,8 @@ def _accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> flo
     assert time is not None, "there is an accelerator"
     found = device_error(node.accelerator, node.model.name, time, np.ones(1))
     found = hypot(found, left_out_spread(node.model))
+    if node.card_tiers is not None:
+        found = hypot(found, SHARDED_SPREAD)
     issued_beside_cores = node.accelerator.launches and largest_cpu_launch_items(policy, sizes.max_items)
     return hypot(found, BESIDE_CORES_SPREAD) if issued_beside_cores else found
 

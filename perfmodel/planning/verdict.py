@@ -121,7 +121,7 @@ def narrowing(node: AnyNode, errors: Errors) -> Narrowing:
         half = 0.5 * errors.spread
         again = f"measuring each row of {node.table.name} four times as often"
         return Narrowing(half, f"{again}, then --set node.error_percent={100 * expm1(half):.2g}")
-    if node.shards is not None or node.near_memory is not None:
+    if node.shards is not None or node.near_memory is not None or node.tier_settings is not None:
         return Narrowing(ANCHORED_ERROR, "a table of times measured on such a service, as node.service_times")
     if node.is_measured_by_call:
         return Narrowing(

@@ -54,6 +54,7 @@ def changes_of(loaded: LoadedScenario, question: Question, *, mixed_stacks: bool
     if isinstance(node, ServingNode):
         changes += _core_steps(question, node)
         changes += _device_steps(question, node)
+        changes += _tier_steps(question, node)
     options = [*_policy_options(loaded, question), *_node_options(loaded, question)]
     return changes + [_option(loaded, question, option, mixed_stacks) for option in options]
 
@@ -99,6 +100,39 @@ def _device_steps(question: Question, node: ServingNode) -> Iterator[Change]:
         device = change(card)
         if device != card:
             yield _step(question, f"{words} of the accelerator", resource, replace(node, accelerator=device))
+
+
+def _tier_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+    """Of rows beyond the memory: each tier, and the memory; of tables on other nodes: the way to them."""
+    if (shards := node.shards) is not None and (network := shards.network) is not None:
+        sooner = network.model_copy(
+            update={
+                "latency_us": network.latency_us / STEP,
+                "gb_per_s": network.gb_per_s * STEP,
+                "serialise_us_per_kib": network.serialise_us_per_kib / STEP,
+            }
+        )
+        other = replace(node, shards=replace(shards, network=sooner))
+        yield _step(question, "network +10 % faster to the shards", "network", other)
+    if (settings := node.tier_settings) is None:
+        return
+    for index, tier in enumerate(settings.beyond):
+        faster = tier.model_copy(
+            update={
+                "latency_us": tier.latency_us / STEP,
+                "gb_per_s": tier.gb_per_s * STEP,
+                "reads_per_s": None if tier.reads_per_s is None else tier.reads_per_s * STEP,
+                "core_us_per_read": tier.core_us_per_read / STEP,
+            }
+        )
+        beyond = (*settings.beyond[:index], faster, *settings.beyond[index + 1 :])
+        changed = settings.model_copy(update={"beyond": beyond})
+        yield _step(question, f"{tier.name} +10 % faster", "tier", node.placed_anew(tier_settings=changed))
+    memory = node.cpu.memory
+    cpu = replace(node.cpu, memory=replace(memory, capacity_bytes=STEP * memory.capacity_bytes))
+    own = None if settings.memory_gib is None else STEP * settings.memory_gib
+    larger = node.placed_anew(cpu=cpu, tier_settings=settings.model_copy(update={"memory_gib": own}))
+    yield _step(question, "memory +10 % larger for rows", "memory size", larger)
 
 
 def _step(question: Question, name: str, resource: str, node: ServingNode) -> Change:
@@ -271,7 +305,7 @@ def narrower_tables(question: Question) -> Iterator[Change]:
     def make() -> Question:
         operators = [_narrower(op) for op in node.model.operators]
         model = node.model.model_copy(update={"operators": tuple(operators)})
-        return replace(question, node=replace(node, model=model))
+        return replace(question, node=node.placed_anew(model=model))
 
     wide = max(widths)
     yield Change(

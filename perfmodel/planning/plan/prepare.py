@@ -154,10 +154,15 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
         choices = [on_it.cpu_profile(), *on_it.accelerator_profiles()]
         hardware = [read(choice.path).hardware for choice in choices]
         modules_w = _modules_w(asked.node, read(choices[0].path))
-        tdp_w = modules_w + sum(each.tdp_w.value for each in hardware)
-        idle_w = modules_w + sum(each.idle_w.value for each in hardware)
-        peak_w = modules_w + sum(each.peak_w.value for each in hardware)
+        tiers = asked.node.tiers
+        more_w = modules_w + (0.0 if tiers is None else tiers.tdp_w)
+        tdp_w = more_w + sum(each.tdp_w.value for each in hardware)
+        idle_w = more_w + sum(each.idle_w.value for each in hardware)
+        peak_w = more_w + sum(each.peak_w.value for each in hardware)
         memory_bytes = min(each.memory_gib.value for each in hardware) * GIB
+        if tiers is not None and loaded.fleet.provision.sharing:
+            why = "expected none with provision.sharing: whose rows lie where is worked out for one service"
+            raise loaded.source.error(why, "node_types", name, "node", "tiers")
     return StockedType(
         name=name,
         owned=asked.num_owned,

@@ -25,6 +25,7 @@ from perfmodel.units import GIB, MS
 
 if TYPE_CHECKING:
     from perfmodel.costmodel.hot_rows import HotRows
+    from perfmodel.costmodel.tiers import Tiers
     from perfmodel.planning.load_curve import LoadPoint
     from perfmodel.planning.load_test_fit import LoadTestFit
 
@@ -142,6 +143,24 @@ class NearMemoryDocument(TypedDict):
 
 
 @document
+class TierDocument(TypedDict):
+    """A memory of a node, or of each of its cards, fastest first, and what it has of the rows.
+
+    The first, `memory`, is the own one. `lookups_share`: of an item's lookups; its time is that of the
+    operator of its name. `basis`: whether its numbers are from a `datasheet`, `assumed` and so on.
+    """
+
+    name: str
+    used_gib: float
+    capacity_gib: float | None
+    lookups_share: float
+    price_usd_per_h: float | None
+    tdp_w: float | None
+    basis: str | None
+    source: str | None
+
+
+@document
 class NodeDocument(TypedDict):
     """What the node is made of; no CPU where it is known by a table of service times."""
 
@@ -154,6 +173,8 @@ class NodeDocument(TypedDict):
     num_machines: int
     shards: ShardsDocument | None
     near_memory: NearMemoryDocument | None
+    tiers: list[TierDocument] | None
+    card_tiers: list[TierDocument] | None
 
 
 @document
@@ -325,6 +346,8 @@ def node_document(node: AnyNode) -> NodeDocument:
         "num_machines": node.num_machines,
         "shards": None if isinstance(node, TableNode) else _shards(node),
         "near_memory": None if isinstance(node, TableNode) else _near_memory(node),
+        "tiers": None if isinstance(node, TableNode) else _tiers(node.tiers),
+        "card_tiers": None if isinstance(node, TableNode) else _tiers(node.card_tiers),
     }
 
 
@@ -359,6 +382,36 @@ def _shards(node: ServingNode) -> ShardsDocument | None:
         "slowest_over_mean": shards.slowest,
         "hot_rows": None if shards.hot is None else _hot_rows(shards.hot),
     }
+
+
+def _tiers(tiers: Tiers | None) -> list[TierDocument] | None:
+    """Each memory, the own one first; None: that holds all."""
+    if tiers is None:
+        return None
+    own: TierDocument = {
+        "name": "memory",
+        "used_gib": float(tiers.used_bytes[0]) / GIB,
+        "capacity_gib": None,
+        "lookups_share": float(tiers.lookups_share[0]),
+        "price_usd_per_h": None,
+        "tdp_w": None,
+        "basis": None,
+        "source": None,
+    }
+    beyond: list[TierDocument] = [
+        {
+            "name": tier.name,
+            "used_gib": float(used) / GIB,
+            "capacity_gib": tier.capacity_gib,
+            "lookups_share": float(share),
+            "price_usd_per_h": tier.price_usd_per_h,
+            "tdp_w": tier.tdp_w,
+            "basis": tier.source_kind,
+            "source": tier.source,
+        }
+        for tier, used, share in zip(tiers.beyond, tiers.used_bytes[1:], tiers.lookups_share[1:], strict=True)
+    ]
+    return [own, *beyond]
 
 
 def _hot_rows(hot: HotRows) -> HotRowsDocument:

@@ -7,10 +7,11 @@ import pytest
 
 from perfmodel.costmodel.hot_rows import hot_rows
 from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.network import shared_transfer_s
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes
 from perfmodel.costmodel.shard_places import Shards, place_tables
-from perfmodel.costmodel.sharding import sharded_time, shared_transfer_s, waited_share
+from perfmodel.costmodel.sharding import sharded_time, waited_share
 from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel

@@ -9,6 +9,7 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.domain.operators import EmbeddingBag
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import Question, prepare
@@ -132,3 +133,22 @@ def test_each_node_of_a_fleet_has_shards_of_its_own_and_says_so(capsys: pytest.C
     assert "on 3 x 40 cores of skylake (hpca2020), tables on 4 more machines each" in said
     assert "power counts all 5 machines of a node" in said
     assert "3,750 W" in said  # 15 machines of 250 W
+
+
+def test_narrower_tables_lie_on_the_same_shards_and_take_half() -> None:
+    node = sharded("node.shards.hot_rows={memory_gib: 1}").serving_node
+    model = node.model
+    operators = [
+        op.model_copy(update={"tables": tuple(t.model_copy(update={"element_bytes": 2}) for t in op.tables)})
+        if isinstance(op, EmbeddingBag)
+        else op
+        for op in model.operators
+    ]
+    half = node.placed_anew(model=model.model_copy(update={"operators": tuple(operators)}))
+    assert node.shards is not None
+    assert half.shards is not None
+    assert half.shards.num_shards == 4
+    assert half.shards.held_bytes.sum() == node.shards.held_bytes.sum() / 2
+    assert half.shards.hot is not None
+    assert node.shards.hot is not None
+    assert half.shards.hot.lookups_share > node.shards.hot.lookups_share
