@@ -92,7 +92,8 @@ def test_the_sla_binds_where_a_node_is_far_from_full(capsys: pytest.CaptureFixtu
 def test_conversion_of_a_card_binds_and_more_cores_bring_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    document = ask(capsys, "explain", "rm1_broadwell_gtx1080ti", *FEW)
+    all_on_the_card = ["--set", "policy.offload_threshold_items=1"]
+    document = ask(capsys, "explain", "rm1_broadwell_gtx1080ti", *all_on_the_card, *FEW)
     assert document["binds"]["resource"] == "conversion"
     change = next(change for change in document["changes"] if change["resource"] == "cores")
     assert abs(change["gain_percent"]) < 0.5

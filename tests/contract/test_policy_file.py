@@ -17,7 +17,7 @@ from perfmodel.loading.scenario_file import load_scenario
 QUICK = [
     "--scenario",
     "rm1_broadwell_gtx1080ti",
-    *("--set", "simulation.min_queries=1000", "--set", "simulation.max_queries=2000"),
+    *("--set", "simulation.min_queries=4000", "--set", "simulation.max_queries=8000"),
 ]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "policies" / "q_learning.py"
 MINE = """
@@ -28,7 +28,7 @@ class Mine:
     def decide(query, node):
         if query.num_items >= 512 and node.streams > 0:
             return OFFLOAD
-        return 128
+        return 512
 """
 
 

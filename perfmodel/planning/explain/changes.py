@@ -185,7 +185,7 @@ def _cheaper_calls(device: Device) -> Device:
 
 
 def _faster_conversion(device: Device) -> Device:
-    inputs = device.inputs
+    inputs, engine = device.inputs, device.engine
     return replace(
         device,
         inputs=replace(
@@ -194,6 +194,11 @@ def _faster_conversion(device: Device) -> Device:
             bag_s=inputs.bag_s / STEP,
             index_s=inputs.index_s / STEP,
             dense_element_s=inputs.dense_element_s / STEP,
+        ),
+        engine=replace(
+            engine,
+            stored_index_s=engine.stored_index_s / STEP,
+            feed_call_s=engine.feed_call_s / STEP,
         ),
     )
 
