@@ -18,6 +18,7 @@ QUICK = [
     "--scenario",
     "rm1_broadwell_gtx1080ti",
     *("--set", "simulation.min_queries=4000", "--set", "simulation.max_queries=8000"),
+    *("--set", "policy.batch_size=128"),
 ]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "policies" / "q_learning.py"
 MINE = """
@@ -28,7 +29,7 @@ class Mine:
     def decide(query, node):
         if query.num_items >= 512 and node.streams > 0:
             return OFFLOAD
-        return 512
+        return 128
 """
 
 
