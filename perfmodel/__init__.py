@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from perfmodel.library.sweep import Sweep, sweep
     from perfmodel.library.trace import TraceSummary, trace
     from perfmodel.library.tune import TuneAnswer, tune
+    from perfmodel.library.tune_stages import StageTuning, tune_stages
     from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
     from perfmodel.report.documents.schemas import document_schema
 
@@ -64,6 +65,7 @@ __all__ = [
     "PlanAnswer",
     "Prediction",
     "Scenario",
+    "StageTuning",
     "Sweep",
     "TraceSummary",
     "TuneAnswer",
@@ -88,6 +90,7 @@ __all__ = [
     "sweep",
     "trace",
     "tune",
+    "tune_stages",
 ]
 
 _HOMES = {
@@ -124,6 +127,8 @@ _HOMES = {
     "trace": "library.trace",
     "TuneAnswer": "library.tune",
     "tune": "library.tune",
+    "StageTuning": "library.tune_stages",
+    "tune_stages": "library.tune_stages",
     "LoadedScenario": "loading.scenario_file",
     "load_scenario": "loading.scenario_file",
     "document_schema": "report.documents.schemas",

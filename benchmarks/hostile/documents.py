@@ -100,6 +100,37 @@ _VARIANTS: tuple[Document, ...] = (
     {"traffic": {"lengths": {"distribution": "fixed", "length": 50}}},
     {"traffic": {"lengths": {"distribution": "lognormal", "mu": 4, "sigma": 1, "min_length": 1}}},
     {"traffic": {"lengths": {"distribution": "file", "file": "sizes.txt"}}},
+    {
+        "traffic": {
+            "arrivals": {"process": "poisson", "rate_qps": 100},
+            "query_sizes": {"distribution": "fixed", "num_items": 100},
+        },
+        "pipeline": {
+            "sub_batches": 2,
+            "handover_ms": 0.1,
+            "stages": [
+                {
+                    "name": "best",
+                    "items": 50,
+                    "model": "ncf",
+                    "node": {"cpu": "skylake", "cores": 4},
+                    "policy": {"name": "split", "batch_size": 25},
+                },
+                {
+                    "items": 10,
+                    "model": "ncf",
+                    "cores": 4,
+                    "policy": {"name": "split", "batch_size": 5},
+                },
+            ],
+            "candidates": {
+                "other": {
+                    "node": {"cpu": "broadwell", "cores": 4},
+                    "policy": {"name": "split", "batch_size": 10},
+                }
+            },
+        },
+    },
     {"policy": {"name": "split", "batch_size": 64, "share_query_work": True}},
     {"policy": {"name": "split", "batch_size": 64, "shedding": {"queue_limit_requests": 50}}},
     {"node": {"scatter": {"distribution": "lognormal", "relative_std": 0.2}}},

@@ -36,7 +36,7 @@ def capacity(
 ) -> None:
     """Find the largest load that a node carries within its SLA."""
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
     with loaded.places(), watched() as watch:
         result = capacity_of(question, extrapolate=extrapolate, tell=watch.stage("largest load"))
 

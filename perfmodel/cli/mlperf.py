@@ -80,7 +80,7 @@ def mlperf(
     """Say whether MLPerf's LoadGen would call a run VALID, and which rate is the largest."""
     target_qps = checked_rate("--target-qps", target_qps)
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
     target = mlperf_target(question, loadgen_scenario.value, benchmark=benchmark, conf=conf or ())
     with loaded.places(), watched() as watch:
         result = mlperf_of(

@@ -94,7 +94,10 @@ def predict(
     elif trace_queries != TRACED:
         raise InputError("--trace-queries: expected --trace-out FILE with it")
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
-    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
+    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks, stages=True), scale_load)
+    if question.pipeline is not None and (trace_out or policy or policy_file):
+        what = "--trace-out" if trace_out else "--policy-file" if policy_file else "--policy"
+        raise InputError(f"{what}: expected a scenario without pipeline, whose stages are simulated in turn")
     if policy is not None or policy_file is not None:
         # Imported on use: few questions bring a policy, and what checks one takes a while to load.
         from perfmodel.planning.predict.own_policy import with_own_policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ from perfmodel.cli.options import (
 from perfmodel.cli.watched import watched
 from perfmodel.domain.bounds import MOST_COUNT
 from perfmodel.errors import InputError
-from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.computation import tune as tune_question
 from perfmodel.planning.tune.question import TuneOptions
@@ -73,6 +74,12 @@ def tune(
             help="Run the published controller, shortcuts and mistakes included, beside the exact answer.",
         ),
     ] = False,
+    sub_batches: Annotated[
+        str,
+        typer.Option(
+            metavar="1,4,...", help="Parts of a query to try, ascending, of a pipeline [1,2,4,8,16]."
+        ),
+    ] = "",
     settings_format: FormatOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
@@ -93,6 +100,13 @@ def tune(
     if deeprecsys_mode and options != TuneOptions(extrapolate=extrapolate):
         raise InputError("--deeprecsys-mode: expected no other options of tune than --extrapolate, --json")
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
+    if loaded.scenario.pipeline is not None:
+        if deeprecsys_mode or settings_format is not None or options != _of_stages(options):
+            raise InputError("tune of a pipeline takes --objective, --sub-batches, --set and --extrapolate")
+        _show_stages(loaded, options, _ascending("--sub-batches", sub_batches), mixed_stacks, out, as_json)
+        return
+    if sub_batches:
+        raise InputError("--sub-batches: expected a scenario with a pipeline")
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         if deeprecsys_mode:
@@ -114,6 +128,51 @@ def tune(
 
         show(lambda: tune_document(answer), lambda: tune_page(answer), as_json=as_json, out=out, html=html)
     if answer.tuning.exhaustive.latency_bounded_qps is None:
+        raise typer.Exit(SLA_MISSED)
+
+
+def _of_stages(options: TuneOptions) -> TuneOptions:
+    """What of the options a pipeline knows."""
+    return TuneOptions(objective=options.objective, extrapolate=options.extrapolate)
+
+
+def _show_stages(
+    loaded: LoadedScenario,
+    options: TuneOptions,
+    sub_batches: tuple[int, ...],
+    mixed_stacks: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Tune the stages of a pipeline."""
+    # Imported on use: few scenarios have several stages.
+    from perfmodel.planning.tune_stages.computation import tune_stages
+    from perfmodel.report.documents.tune_stages import stage_tuning_document
+    from perfmodel.report.tune_stages import stage_tuning_page
+
+    with loaded.places(), watched() as watch:
+        found = tune_stages(
+            loaded,
+            objective=options.objective,
+            sub_batches=sub_batches,
+            mixed_stacks=mixed_stacks,
+            extrapolate=options.extrapolate,
+            tell=watch.stage("placements"),
+        )
+
+    def html() -> str:
+        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+        return document_html(stage_tuning_document(found))
+
+    show(
+        lambda: stage_tuning_document(found),
+        lambda: stage_tuning_page(found),
+        as_json=as_json,
+        out=out,
+        html=html,
+    )
+    if found.tuned.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 
 

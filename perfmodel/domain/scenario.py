@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,10 @@ from perfmodel.domain.bounds import (
     MOST_ACCELERATORS,
     Cores,
     Milliseconds,
+    MillisecondsFromZero,
     NonNegative,
     Positive,
+    QueryItems,
     QueueBlobs,
     Rate,
     Share,
@@ -26,11 +29,16 @@ from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarg
 from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import NodePauses, Scatter
-from perfmodel.domain.workload import Traffic
+from perfmodel.domain.workload import DiurnalArrivals, StagedArrivals, Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
 
 ErrorPercent = Annotated[float, Field(ge=0), within(high=1000.0)]
+
+MOST_STAGES = 8
+"""After the first: a few times what published pipelines have."""
+MOST_SUB_BATCHES = 64
+"""Of a query: with more the simulation only takes longer."""
 
 Policy = Annotated[PolicySettings, Field(discriminator="name")]
 """The policies of a scenario, told apart by `name`."""
@@ -306,6 +314,137 @@ AnyNodeChoice = Annotated[
 """A node by the names of hardware profiles, or by its service times."""
 
 
+class LaterStage(Frozen):
+    """A stage of a pipeline that ranks the best of what the stage before it ranked.
+
+    Attributes
+    ----------
+    items : int
+        Best candidates of a query, which the stage before lets through; of a smaller query all. [items]
+    name : str
+        What answers call it; empty: its model.
+    model : str or None
+        A shipped model, or the path of a model file; None exactly where its node is known by its service
+        times.
+    node : NodeChoice, TableNodeChoice or None
+        The stage's own machine; None: it has `cores` of the first stage's.
+    cores : int or None
+        Cores of the first stage's machine that serve this stage alone, beside the `node.cores` that serve the
+        first; None: it has a node of its own.
+    policy : Policy
+        As of a scenario; none that sheds.
+    """
+
+    items: QueryItems
+    name: str = ""
+    model: FileOrName | None = None
+    node: AnyNodeChoice | None = None
+    cores: Cores | None = None
+    policy: Policy
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> LaterStage:
+        if (self.node is None) == (self.cores is None):
+            either = "expected a node of its own, or cores of the first stage's, and not both"
+            raise ValueErrorAt(either, ("node",) if self.node is not None else ())
+        _check_model(self.model, self.node)
+        if self.node is not None:
+            _check_offloading(self.policy, self.node)
+        elif self.policy.offloading is not None:
+            without = self.policy.offloading.without
+            raise ValueErrorAt(
+                f"expected {without}, since it has cores alone, got {self.policy.offloading.value}",
+                ("policy", self.policy.offloading.key),
+            )
+        _check_serves_all(self.policy, ("policy",))
+        return self
+
+
+class Candidate(Frozen):
+    """A place that `tune` may put any stage on: a node, and the policy there.
+
+    Attributes
+    ----------
+    node : NodeChoice
+        Of hardware profiles: the stages' models run on it.
+    policy : Policy
+        As of a scenario; none that sheds.
+    """
+
+    node: NodeChoice
+    policy: Policy
+
+    @model_validator(mode="after")
+    def _serves(self) -> Candidate:
+        _check_offloading(self.policy, self.node)
+        _check_serves_all(self.policy, ("policy",))
+        return self
+
+
+class PipelineSettings(Frozen):
+    """Stages after the first, each of which ranks fewer items: what a query is filtered by on its way.
+
+    The scenario's own model, node and policy are the first stage, which ranks every item. A query goes on
+    when a stage has ranked all of it, or all of a sub-batch; it ends with the last stage.
+
+    Attributes
+    ----------
+    stages : tuple of LaterStage
+        In order.
+    sub_batches : int
+        Parts that a query's items are shared out to. Each is ranked and filtered by itself, the next stage
+        begins with the first part while the others are still in the one before; 1: stages of one query do
+        not overlap.
+    handover_ms : float
+        From the end of a stage to its items' arrival at the next. [ms]
+    candidates : mapping of str to Candidate
+        Further places for any stage, by the names that `tune` tells them apart by; others look at none.
+    """
+
+    stages: Annotated[tuple[LaterStage, ...], Field(min_length=1, max_length=MOST_STAGES, strict=False)]
+    sub_batches: Annotated[int, Field(ge=1, le=MOST_SUB_BATCHES)] = 1
+    handover_ms: MillisecondsFromZero = 0.0
+    candidates: Mapping[Annotated[str, Field(min_length=1, max_length=100)], Candidate] = {}
+
+    @model_validator(mode="after")
+    def _parts_have_items(self) -> PipelineSettings:
+        fewest = min(stage.items for stage in self.stages)
+        if self.sub_batches > fewest:
+            every = f"expected at most {fewest}, so that every part has an item in every stage"
+            raise ValueErrorAt(f"{every}, got {self.sub_batches}", ("sub_batches",))
+        return self
+
+
+def _check_model(model: str | None, node: NodeChoice | TableNodeChoice | None) -> None:
+    """A model runs on profiles; a table takes its place."""
+    by_table = isinstance(node, TableNodeChoice)
+    if by_table and model is not None:
+        raise ValueErrorAt("expected none, since node.service_times takes its place", ("model",))
+    if not by_table and model is None:
+        raise ValueErrorAt("missing key 'model': expected a shipped model, or the path of one", ())
+
+
+def _check_offloading(policy: PolicySettings, node: NodeChoice | TableNodeChoice) -> None:
+    """What offloads needs an accelerator."""
+    setting = policy.offloading
+    if setting is not None and not node.accelerators:
+        why = "node.accelerators is empty"
+        if isinstance(node, TableNodeChoice):
+            why = "a node known by its service times has no accelerator"
+        raise ValueErrorAt(
+            f"expected {setting.without}, since {why}, got {setting.value}",
+            ("policy", setting.key),
+        )
+
+
+def _check_serves_all(policy: PolicySettings, place: tuple[str, ...]) -> None:
+    """A stage passes on every query."""
+    if getattr(policy, "shedding", None) is not None:
+        raise ValueErrorAt(
+            "expected none in a pipeline, whose stages serve every query", (*place, "shedding")
+        )
+
+
 class Scenario(Frozen):
     """One question to ask of the simulator; files are referred to by name and not yet read.
 
@@ -316,6 +455,8 @@ class Scenario(Frozen):
     model : str or None
         A shipped model, or the path of a model file; None exactly where the node is known by its service
         times.
+    pipeline : PipelineSettings or None
+        Stages after the first, which model, node and policy are; None: there are no others.
     """
 
     description: str = ""
@@ -324,26 +465,42 @@ class Scenario(Frozen):
     traffic: Traffic
     policy: Policy
     sla: SlaTarget
+    pipeline: PipelineSettings | None = None
     simulation: SimulationSettings = SimulationSettings()
 
     @model_validator(mode="after")
     def _a_model_runs_on_profiles(self) -> Scenario:
-        by_table = isinstance(self.node, TableNodeChoice)
-        if by_table and self.model is not None:
-            raise ValueErrorAt("expected none, since node.service_times takes its place", ("model",))
-        if not by_table and self.model is None:
-            raise ValueErrorAt("missing key 'model': expected a shipped model, or the path of one", ())
+        _check_model(self.model, self.node)
         return self
 
     @model_validator(mode="after")
     def _offloading_needs_an_accelerator(self) -> Scenario:
-        setting = self.policy.offloading
-        if setting is not None and not self.node.accelerators:
-            why = "node.accelerators is empty"
-            if isinstance(self.node, TableNodeChoice):
-                why = "a node known by its service times has no accelerator"
-            raise ValueErrorAt(
-                f"expected {setting.without}, since {why}, got {setting.value}",
-                ("policy", setting.key),
-            )
+        _check_offloading(self.policy, self.node)
         return self
+
+    @model_validator(mode="after")
+    def _stages_go_together(self) -> Scenario:
+        if self.pipeline is None:
+            return self
+        _check_serves_all(self.policy, ("policy",))
+        if self.traffic.lengths is not None:
+            raise ValueErrorAt(
+                "expected none beside pipeline: stages know sizes alone", ("traffic", "lengths")
+            )
+        if isinstance(self.traffic.arrivals, DiurnalArrivals | StagedArrivals):
+            steady = "expected a steady process beside pipeline: its worst five minutes are not simulated"
+            raise ValueErrorAt(f"{steady}, got {self.traffic.arrivals.process}", ("traffic", "arrivals"))
+        for number, stage in enumerate(self.pipeline.stages):
+            if stage.cores is not None and not self._has_cores_to_share:
+                own = (
+                    "expected a node of its own: the first stage's has a table, an anchor, shards or threads"
+                )
+                raise ValueErrorAt(own, ("pipeline", "stages", number, "cores"))
+        return self
+
+    @property
+    def _has_cores_to_share(self) -> bool:
+        node = self.node
+        if isinstance(node, TableNodeChoice):
+            return False
+        return node.anchor is None and node.shards is None and node.threads == 1

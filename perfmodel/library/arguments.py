@@ -61,6 +61,13 @@ class TuneArguments(Frozen):
     thresholds: Ascending
 
 
+class TuneStagesArguments(Frozen):
+    """Of `tune_stages`, beside the scenario."""
+
+    objective: Objective
+    sub_batches: Ascending
+
+
 class FleetArguments(Frozen):
     """Of `fleet`, beside the scenarios; `also` has the numbers of further nodes."""
 

@@ -77,6 +77,6 @@ def capacity(
     True
     """
     loaded = load_scenario(scenario, overrides)
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
     with loaded.places():
         return Capacity.of(capacity_of(question, extrapolate=extrapolate))

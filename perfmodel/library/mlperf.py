@@ -102,7 +102,7 @@ def mlperf(
         benchmark=benchmark,
     )
     loaded = load_scenario(scenario, overrides)
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
     target = mlperf_target(
         question, asked.loadgen_scenario, benchmark=asked.benchmark, conf=[Path(path) for path in conf]
     )

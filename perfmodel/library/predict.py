@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perfmodel.errors import InputError
 from perfmodel.library.arguments import PredictArguments, checked
 from perfmodel.library.shown import Shown
 from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
@@ -100,7 +101,9 @@ def predict(
     """
     checked("predict", PredictArguments, engine=engine)
     loaded = load_scenario(scenario, overrides)
-    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks), scale_load)
+    question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks, stages=True), scale_load)
+    if question.pipeline is not None and (policy is not None or policy_file is not None):
+        raise InputError("policy: expected a scenario without pipeline, whose stages are simulated in turn")
     if policy is not None or policy_file is not None:
         # Imported on use: few questions bring a policy, and what checks one takes a while to load.
         from perfmodel.planning.predict.own_policy import with_own_policy

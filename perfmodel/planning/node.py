@@ -88,6 +88,8 @@ class ServingNode:
         Memory whose modules do the lookups; None: the cores do.
     lengths : SizePmf or None
         How long the queries' histories are; None: all as long as the model file says.
+    beside : int
+        Cores of the same machine that serve other stages of a pipeline: all of them count as busy.
     """
 
     model: RecModel
@@ -109,6 +111,7 @@ class ServingNode:
     card_tiers: Tiers | None = None
     tier_settings: NodeTiers | None = None
     shard_settings: ShardSettings | None = None
+    beside: int = 0
 
     def placed_anew(self, **changes: Any) -> ServingNode:
         """The node with another model, memory or tiers, its rows where they lie then; shards stay as many.
@@ -150,6 +153,8 @@ class ServingNode:
     def where(self) -> str:
         """The cores, for the head of a page."""
         where = f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        if self.beside:
+            where += f", beside {self.beside} of other stages"
         if self.near_memory is not None:
             settings = self.near_memory.settings
             cached = "" if settings.cache_kib is None else f" with {settings.cache_kib:g} KiB each"
@@ -300,8 +305,12 @@ class ServingNode:
 
     @property
     def busy_cores(self) -> npt.NDArray[np.float64]:
-        """Cores at work while 1, 2, ... requests are in flight: all workers', where some have two."""
-        return np.asarray(self.threads * np.minimum(self.num_workers, np.arange(1.0, self.num_places + 1)))
+        """Cores at work while 1, 2, ... requests are in flight: all workers', where some have two.
+
+        Those of other stages on the machine are at work too.
+        """
+        workers = np.minimum(self.num_workers, np.arange(1.0, self.num_places + 1))
+        return np.asarray(self.beside + self.threads * workers)
 
     def in_flight_s(self, time: BatchTime, mix: Mix | None = None) -> npt.NDArray[np.float64]:
         """Times of `cpu_times`, anchored, with what else is in flight on the same workers. [s]"""

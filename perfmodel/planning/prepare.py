@@ -22,7 +22,14 @@ from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_ITEMS, MOST_RATE_QPS
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.outside import FileTime, FixedTime, LogNormalTime, NormalTime
-from perfmodel.domain.scenario import LoadTestAnchor, NodeChoice, TableAnchor, TableNodeChoice
+from perfmodel.domain.scenario import (
+    LoadTestAnchor,
+    NodeChoice,
+    PipelineSettings,
+    Scenario,
+    TableAnchor,
+    TableNodeChoice,
+)
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.tiers import NodeTiers
@@ -45,11 +52,13 @@ from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
 from perfmodel.loading.shipped import find_file, find_profile, shipped_names
-from perfmodel.loading.validated import parse_file
+from perfmodel.loading.validated import parse_file, validate
+from perfmodel.loading.yaml_tree import Section, plain
 from perfmodel.planning.engine_changes import with_engine
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
+from perfmodel.planning.stages import Stage, StageTimes, beside_each_other, machine_cores
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.outside import ConstantOutside, ListedOutside, NormalOutside, OutsideLaw
@@ -58,7 +67,7 @@ from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.scatter import slowest_of
 from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
-from perfmodel.units import MS
+from perfmodel.units import GIB, MS
 
 if TYPE_CHECKING:
     from perfmodel.costmodel.rank_cache import NearMemory
@@ -91,6 +100,9 @@ class Question:
     asked: Mapping[str, Any] = field(default_factory=dict)  # the scenario as a file says it, --set applied
     inputs: tuple[InputFile, ...] = ()
     load_test: LoadTestFit | None = None  # what fixed the level of the service times
+    pipeline: PipelineSettings | None = None  # how the stages go together; None: there is one
+    later_stages: tuple[Stage, ...] = ()  # after the first, which node and policy are
+    known_times: StageTimes | None = None  # of a pipeline, where they were worked out before
 
     @property
     def max_items(self) -> int:
@@ -112,12 +124,32 @@ class Question:
         return self.node
 
     @cached_property
-    def times(self) -> AnyTimes:
-        """The node's service times under the policy and the traffic's sizes."""
+    def times(self) -> AnyTimes | StageTimes:
+        """The node's service times under the policy and the traffic's sizes; of a pipeline all stages'."""
+        if self.known_times is not None:
+            return self.known_times
+        if self.pipeline is not None:
+            return StageTimes(self.stages, self.pipeline, self.traffic.size_pmf)
         return times_of(self.node, self.policy, self.traffic.size_pmf)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage, the first included."""
+        name = self.node.model_name or self.node.short_name
+        first = Stage(name=name, node=self.node, policy=self.policy, stack_note=self.stack_note)
+        return (first, *self.later_stages)
+
+    @property
+    def tdp_w(self) -> float | None:
+        """Static power of all machines; None where that of one is not known. [W]"""
+        own = [self.node.tdp_w, *(stage.tdp_w for stage in self.later_stages)]
+        known = [each for each in own if each is not None]
+        return sum(known) if len(known) == len(own) else None
+
     def power_w(self, cpu_utilisation: float, accelerator_utilisation: float | None) -> float | None:
-        """Power of the node at a load; None where it is not known. [W]"""
+        """Power of the node at a load; None where it is not known, as of several stages. [W]"""
+        if self.pipeline is not None:
+            return None
         times = self.times
         return self.node.power_w(
             cpu_utilisation, accelerator_utilisation, times.serving_w, times.asking_share
@@ -160,7 +192,7 @@ def own_stack(profile: ProfileFile, model: RecModel) -> str:
     return profile.stack_of(model.name, model.stack, is_module=model.name not in shipped_names("model"))
 
 
-def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
+def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False, stages: bool = False) -> Question:
     """Read the model, the profiles and the traffic files that a scenario names.
 
     Parameters
@@ -169,12 +201,18 @@ def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
         The scenario.
     mixed_stacks : bool
         Whether the node's devices may have different software stacks.
+    stages : bool
+        Whether what is asked can be asked of a pipeline; others refuse one.
 
     Raises
     ------
     InputError
         At the place in the scenario, or in the file it names, that cannot be used.
     """
+    if loaded.scenario.pipeline is not None:
+        if not stages:
+            _refuse_stages(loaded)
+        return _staged(loaded, loaded.scenario.pipeline, mixed_stacks)
     files = read_named_files(loaded)
     with loaded.places():
         _require_their_kinds(files)
@@ -182,6 +220,208 @@ def prepare(loaded: LoadedScenario, *, mixed_stacks: bool = False) -> Question:
         stacks = choose_stacks(wishes, files.model, mixed=mixed_stacks) if files.model else []
         question = _question(loaded, files, wishes, stacks)
     return question
+
+
+def _refuse_stages(loaded: LoadedScenario) -> None:
+    """Refuse a pipeline where one node is asked about.
+
+    Raises
+    ------
+    InputError
+        At `pipeline`.
+    """
+    if loaded.scenario.pipeline is not None:
+        several = (
+            "expected none: this asks about one stage; predict, capacity, tune, mlperf and sweep know several"
+        )
+        raise loaded.error(several, "pipeline")
+
+
+def _staged(loaded: LoadedScenario, settings: PipelineSettings, mixed_stacks: bool) -> Question:
+    """A scenario with several stages: each read like a scenario of its own, all devices with one stack."""
+    each = [stage_scenario(loaded, number) for number in range(-1, len(settings.stages))]
+    read = [(own, read_named_files(own)) for own in each]
+    wishes = [_wishes(own, files) for own, files in read]
+    shared = None if mixed_stacks else _shared_stack(read, wishes)
+    questions = []
+    for (own, files), whose in zip(read, wishes, strict=True):
+        with own.places():
+            _require_their_kinds(files)
+            if shared is None and files.model is not None:
+                stacks = choose_stacks(whose, files.model, mixed=True)
+            else:
+                stacks = [shared or ""] * len(whose)
+            questions.append(_question(own, files, whose, stacks))
+    with loaded.places():
+        return _joined(loaded, settings, questions)
+
+
+def prepare_candidates(
+    loaded: LoadedScenario, *, mixed_stacks: bool = False
+) -> tuple[Question, dict[str, tuple[Stage | None, ...]]]:
+    """A pipeline's question, and each of its candidates as a place of each stage; None where none fits.
+
+    All devices have one stack, those of candidates included, unless they are asked to differ.
+
+    Raises
+    ------
+    InputError
+        As `prepare`.
+    """
+    settings = loaded.scenario.pipeline
+    assert settings is not None, "asked of a pipeline"
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
+    found: dict[str, tuple[Stage | None, ...]] = {}
+    for name in settings.candidates:
+        stages: list[Stage | None] = []
+        for number, stage in enumerate(question.stages):
+            own = stage_scenario(loaded, number - 1, candidate=name)
+            files = read_named_files(own)
+            wishes = _wishes(own, files)
+            with own.places():
+                _require_their_kinds(files)
+                assert files.model is not None, "a candidate has profiles"
+                stack = question.node.stack
+                asked = [
+                    wish._replace(asked=wish.asked or (None if mixed_stacks else stack)) for wish in wishes
+                ]
+                stacks = choose_stacks(asked, files.model, mixed=mixed_stacks)
+                misfit = _misfit(own, files.model, _devices(wishes, stacks, files.model))
+                placed = None if misfit is not None else _question(own, files, wishes, stacks)
+            stages.append(
+                None
+                if placed is None
+                else replace(
+                    stage,
+                    node=placed.node,
+                    policy=placed.policy,
+                    price_usd_per_h=placed.price_usd_per_h,
+                    shares_machine=False,
+                    stack_note=placed.stack_note,
+                )
+            )
+        found[name] = tuple(stages)
+    return question, found
+
+
+def _joined(loaded: LoadedScenario, settings: PipelineSettings, questions: Sequence[Question]) -> Question:
+    """One question of several stages."""
+    first, *later = questions
+    stages = [
+        *first.stages,
+        *(
+            Stage(
+                name=stage.name or question.node.model_name or question.node.short_name,
+                node=question.node,
+                policy=question.policy,
+                most_items=stage.items,
+                price_usd_per_h=question.price_usd_per_h,
+                shares_machine=stage.node is None,
+                stack_note=question.stack_note,
+            )
+            for stage, question in zip(settings.stages, later, strict=True)
+        ),
+    ]
+    _require_room(stages)
+    one, *others = beside_each_other(_named_apart(stages))
+    own_prices = [
+        first.price_usd_per_h,
+        *(each.price_usd_per_h for each in others if not each.shares_machine),
+    ]
+    prices = [price for price in own_prices if price is not None]
+    simulation = first.simulation
+    fewer = simulation.max_queries // (settings.sub_batches * len(stages))
+    return replace(
+        first,
+        name=loaded.name,
+        node=one.node,
+        pipeline=settings,
+        later_stages=tuple(others),
+        price_usd_per_h=sum(prices) if len(prices) == len(own_prices) else None,
+        simulation=simulation.model_copy(update={"max_queries": max(simulation.min_queries, fewer)}),
+        asked=_asked(loaded),
+        inputs=tuple(dict.fromkeys(each for question in questions for each in question.inputs)),
+    )
+
+
+def _named_apart(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages, of which those with one name have their numbers in it."""
+    names = [stage.name for stage in stages]
+    return [
+        replace(stage, name=f"{stage.name} ({number})") if names.count(stage.name) > 1 else stage
+        for number, stage in enumerate(stages, start=1)
+    ]
+
+
+def _require_room(stages: Sequence[Stage]) -> None:
+    """Refuse more cores, or more tables, than the machine has that several stages share."""
+    first, shared = (
+        stages[0].node,
+        [number for number in range(1, len(stages)) if stages[number].shares_machine],
+    )
+    if not shared or not isinstance(first, ServingNode):
+        return
+    place = ("pipeline", "stages", shared[-1] - 1, "cores")
+    total, most = machine_cores(stages), 2 * first.cpu.num_cores
+    if total > most:
+        raise ValueErrorAt(
+            f"expected at most {most} cores of {first.cpu.name} for all stages, got {total}",
+            place,
+        )
+    nodes = [first, *(node for number in shared if isinstance(node := stages[number].node, ServingNode))]
+    needed = sum(node.model.embedding_bytes + node.model.dense_parameter_bytes for node in nodes)
+    if needed > first.cpu.memory.capacity_bytes:
+        has = f"{first.cpu.name} has {first.cpu.memory.capacity_bytes / GIB:.1f} GiB"
+        raise ValueErrorAt(f"the stages' models need {needed / GIB:.1f} GiB together, {has}", place)
+
+
+def stage_scenario(loaded: LoadedScenario, number: int, *, candidate: str | None = None) -> LoadedScenario:
+    """One stage as a scenario of its own, its values at their places in the file; -1: the first.
+
+    With a candidate, the stage's model there.
+    """
+    source = loaded.source
+    root = source.root
+    assert isinstance(root, Section), "a scenario is a section"
+    entries = {key: node for key, node in root.entries.items() if key != "pipeline"}
+    settings = loaded.scenario.pipeline
+    if number >= 0 and settings is not None:
+        path = ("pipeline", "stages", number)
+        for key in ("model", "node", "policy"):
+            entries.pop(key, None)
+            if (found := source.find(*path, key)) is not None and plain(found) is not None:
+                entries[key] = found
+        if settings.stages[number].node is None:
+            entries["node"] = _cores_of_the_first(loaded, number)
+    places = {key: source.key_place("pipeline", "stages", number, key) for key in ("model", "node", "policy")}
+    if candidate is not None:
+        for key in ("node", "policy"):
+            chosen = source.find("pipeline", "candidates", candidate, key)
+            assert chosen is not None, "it has both"
+            entries[key] = chosen
+    own = replace(
+        source,
+        root=replace(
+            root,
+            entries=entries,
+            key_places={
+                key: places[key] if number >= 0 and key in places else root.key_places[key] for key in entries
+            },
+        ),
+    )
+    return LoadedScenario(name=loaded.name, scenario=validate(own, Scenario), source=own, path=loaded.path)
+
+
+def _cores_of_the_first(loaded: LoadedScenario, number: int) -> Section:
+    """The first stage's machine, of which a later one has some cores, and no accelerators or price."""
+    node, cores = loaded.source.find("node"), loaded.source.find("pipeline", "stages", number, "cores")
+    assert isinstance(node, Section), "it has profiles"
+    assert cores is not None, "in place of a node"
+    kept = {
+        key: value for key, value in node.entries.items() if key not in ("accelerators", "price_usd_per_h")
+    }
+    key_places = {key: node.key_places[key] for key in kept} | {"cores": cores.place}
+    return replace(node, entries={**kept, "cores": cores}, key_places=key_places)
 
 
 def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question]:
@@ -199,6 +439,8 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
     InputError
         As `prepare`; or if there is no stack that all devices have.
     """
+    for loaded in scenarios:
+        _refuse_stages(loaded)
     if mixed_stacks:
         return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
     read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
@@ -280,6 +522,8 @@ def prepare_pairs(
     """As `prepare_together`, of scenarios whose nodes need not hold their models; each file is read once."""
     if not scenarios:
         return ()
+    for loaded in scenarios:
+        _refuse_stages(loaded)
     parse: Callable[[Path, type[Any]], Any] = cache(parse_any)  # type: ignore[assignment]  # paths are hashable
     paths = [(*loaded.node_paths(), *loaded.traffic_paths()) for loaded in scenarios]
     checksum = cache(lambda path: checksums_now((path,))[0])

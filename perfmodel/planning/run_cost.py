@@ -11,6 +11,7 @@ from math import ceil
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
+from perfmodel.sim.pipeline import mean_parts, stage_laws, stages_of
 from perfmodel.sim.policies import (
     Policy,
     Pool,
@@ -21,6 +22,7 @@ from perfmodel.sim.policies import (
     sizes_by_lane,
 )
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.service import ServiceTimes
 
 MOST_REQUESTS_A_QUERY = 400
 """Of a policy that the recursion serves: DeepRecSys's queries, one item a request, are 223."""
@@ -69,6 +71,18 @@ def requests_a_query(policy: Policy, law: SizePmf) -> float:
         for _, times in requests_by_size(law.values[served], lane.request_items):
             mean += float(law.probabilities[served] @ times)
     return mean
+
+
+def requests_in_all_stages(service: ServiceTimes, policy: Policy, law: SizePmf) -> float:
+    """The same in all stages of a pipeline together, of all parts of a query. [requests/query]"""
+    pipeline = service.pipeline
+    if pipeline is None:
+        return requests_a_query(policy, law)
+    laws = stage_laws(law, pipeline.most_items, pipeline.sub_batches)
+    stages = zip(laws, stages_of(service, policy), strict=True)
+    return mean_parts(law, pipeline.sub_batches) * sum(
+        requests_a_query(whose, own) for own, (_, whose) in stages
+    )
 
 
 def most_requests_a_query(policy: Policy) -> int:

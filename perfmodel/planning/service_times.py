@@ -360,7 +360,9 @@ class NodeTimes:
         Which of those take the time hardly depends on the load, and is dear to work out.
         """
         assert self._mix is not None
-        return self._node.cpu_time(self._mix.batch_size, 1 if self._node.cpu.surfaces else self._node.cores)
+        return self._node.cpu_time(
+            self._mix.batch_size, 1 if self._node.cpu.surfaces else self._node.busy_cores[-1]
+        )
 
     @cached_property
     def _of_ends(self) -> tuple[BatchTime, ...]:
@@ -372,8 +374,8 @@ class NodeTimes:
             return ()
         ends, cpu = [1.0, float(self._largest)], self._node.cpu
         if cpu.surfaces and cpu.batch_range[0] <= 1:
-            return (self._node.cpu_time(ends[1], self._node.cores),)
-        return (self._node.cpu_time(np.array(ends), self._node.cores),)
+            return (self._node.cpu_time(ends[1], self._node.busy_cores[-1]),)
+        return (self._node.cpu_time(np.array(ends), self._node.busy_cores[-1]),)
 
     @cached_property
     def _basis_in_range(self) -> Basis:

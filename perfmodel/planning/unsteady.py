@@ -29,7 +29,15 @@ def made_unsteady(
 
 def made_steady(service: ServiceTimes) -> ServiceTimes:
     """Return the same times without scatter, on a node that never pauses."""
-    return replace(service, cpu_scatter=None, accelerator_scatter=None, node_pauses=(), core_pauses=())
+    pipeline = None if service.pipeline is None else service.pipeline.steady(made_steady)
+    return replace(
+        service,
+        cpu_scatter=None,
+        accelerator_scatter=None,
+        node_pauses=(),
+        core_pauses=(),
+        pipeline=pipeline,
+    )
 
 
 def _pauses(settings: PauseSettings) -> Pauses:

@@ -16,7 +16,7 @@ from perfmodel.loading.scenario_file import LoadedScenario, ScenarioLike, load_s
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.yaml_source import read_yaml
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import Question, prepare, stage_scenario
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
 from perfmodel.planning.sweep.points import Point
 from perfmodel.report.frames import flat
@@ -87,7 +87,7 @@ class Asking:
     def _row(self, loaded: LoadedScenario) -> Row:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Note)  # of a thousand points, a thousand notes
-            question = prepare(loaded, mixed_stacks=self.mixed_stacks)
+            question = prepare(loaded, mixed_stacks=self.mixed_stacks, stages=self.question != "tune")
             with loaded.places():
                 document, code, reason = self._answer(question)
         metrics = flat({key: value for key, value in document.items() if key not in SAID_OF_ALL})
@@ -112,7 +112,9 @@ def _at_point(error: PerfplanError, point: Point) -> str:
 
 def _files_of(loaded: LoadedScenario) -> dict[str, str]:
     """Digests of the files that an answer is computed from, beside the scenario's own."""
-    paths = list(loaded.node_paths())
+    stages = () if loaded.scenario.pipeline is None else range(len(loaded.scenario.pipeline.stages))
+    later = [stage_scenario(loaded, number) for number in stages]
+    paths = [path for each in (loaded, *later) for path in each.node_paths()]
     for section in ("arrivals", "query_sizes"):
         file = getattr(getattr(loaded.scenario.traffic, section), "file", None)
         if isinstance(file, Path):

@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
+from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import assumption_lines, interval_ms, node_words, number, outside_words, times_of
 from perfmodel.units import MS
 
@@ -55,9 +57,9 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row(label, said)
     filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
     table.add_row("saturation", f"{filled}; this is {number(100 * rate / result.saturation_qps)} % of it")
-    if node.tdp_w is not None:
-        per_w = number(rate / node.tdp_w)
-        table.add_row("power, static TDP", f"{number(node.tdp_w)} W: {per_w} queries/s/W")
+    if question.tdp_w is not None:
+        per_w = number(rate / question.tdp_w)
+        table.add_row("power, static TDP", f"{number(question.tdp_w)} W: {per_w} queries/s/W")
     if at.load_power_w:
         per_w = number(rate / at.load_power_w)
         table.add_row("power, by utilisation", f"{number(at.load_power_w)} W: {per_w} queries/s/W")
@@ -71,12 +73,15 @@ def capacity_page(result: Capacity) -> RenderableType:
     )
     curve: list[RenderableType] = ["", _curve(result)] if result.curve else []
     deciding = deciding_lines(result.deciding)
+    figures = stage_figures(at.question, at.run)
+    stages: list[RenderableType] = ["", stage_table(figures)] if figures else []
     return Group(
         head,
         "",
         table,
         *([""] if deciding else []),
         *deciding,
+        *stages,
         *curve,
         "",
         interval_note,

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from perfmodel.domain.workload import ClosedArrivals
 from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import quantile
 from perfmodel.report.error_budget import (
@@ -22,6 +23,7 @@ from perfmodel.report.error_budget import (
     sensitivity,
 )
 from perfmodel.report.fitting import Column, FittingTable
+from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     assumption_lines,
     interval_ms,
@@ -65,6 +67,8 @@ def predict_page(result: Prediction) -> RenderableType:
         "",
         _figures(result),
     ]
+    if figures := stage_figures(result.question, result.run):
+        parts += ["", stage_table(figures)]
     if result.run.percentiles and result.run.worst is None:
         parts += ["", _chart(result)]
     if result.cpu is not None:
@@ -172,7 +176,7 @@ def _figures(result: Prediction) -> Table:
     if result.mean_service_s is not None:
         service_ms = number(result.mean_service_s / MS)
         table.add_row("mean service time", f"{service_ms} ms a request on {_executor(result)}")
-    tdp_w = result.question.node.tdp_w
+    tdp_w = result.question.tdp_w
     watts = "not known: node.tdp_w says it" if tdp_w is None else f"{number(tdp_w)} W"
     per_tdp = "" if result.qps_per_w is None else f": {number(result.qps_per_w)} queries/s/W"
     table.add_row("power, static TDP", f"{watts}{per_tdp}" if tdp_w else watts)

@@ -32,8 +32,11 @@ def overloaded_pool(record: RunRecord) -> Pool | None:
 
     Waiting is backlog in a FIFO queue, so the latencies of 20 batches of queries tell it. A pool is
     overloaded where its executors were busy all the time, latency grew by half at least, and the growth
-    is more than 5 sqrt(19) times the standard deviation of the 19 steps from batch to batch.
+    is more than 5 sqrt(19) times the standard deviation of the 19 steps from batch to batch. Of a pipeline,
+    in any of its stages.
     """
+    if record.stages:
+        return next((pool for pool in map(overloaded_pool, record.stages) if pool is not None), None)
     for pool, queries, utilisation in record.shares:
         if utilisation >= SATURATED_FROM and _grew(record.node_latency_s, queries):
             return pool

@@ -208,7 +208,7 @@ def load_controls(traffic: TrafficSource, service: ServiceTimes, policy: Policy)
     >>> controls.time_s[0, [1, 3]].tolist(), controls.mean_s.tolist(), controls.mean_backlog_s.tolist()
     ([0.5, 1.5], [1.0], [0.625])
     """
-    if traffic.sizes is None:
+    if traffic.sizes is None or service.pipeline is not None:
         return None
     law, rate_qps = traffic.sizes, traffic.rate_qps
     by_size_s = pool_time_by_size_s(law, service, policy, contended=True)

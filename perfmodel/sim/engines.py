@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from perfmodel.domain.base import ValueErrorAt
@@ -53,6 +54,15 @@ def simulate(
     >>> simulate(queries, service, SplitAndOffload(batch_size=128), engine="simpy").latency_s
     array([0.02])
     """
+    if service.pipeline is not None:
+        from perfmodel.sim.pipeline import simulate_stages  # few nodes are the first of several
+
+        if log_requests:
+            raise InputError(
+                "engine simpy: logs the requests of one stage; expected a scenario without pipeline"
+            )
+        whole = simulate_stages(queries, service, policy, partial(simulate, engine=engine))
+        return whole if queries.outside_s is None else replace(whole, outside_s=queries.outside_s)
     if len(queries):
         check_covers(service, policy, int(queries.num_items.max()))
     record = _on_node(queries, service, policy, engine, log_requests)

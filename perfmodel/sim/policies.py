@@ -259,7 +259,7 @@ def is_fifo(service: ServiceTimes, policy: object) -> bool:
     """
     if type(policy) is not SplitAndOffload or policy.shedding is not None:  # a subclass may place otherwise
         return False
-    if service.by_query is not None:
+    if service.by_query is not None or service.pipeline is not None:
         return False
     return service.num_accelerators <= 1 or service.streams_per_accelerator == 1
 

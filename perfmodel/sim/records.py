@@ -106,6 +106,9 @@ class RunRecord:
         Share of the executors' time in which they were not paused. [1]
     outside_s : (num_queries,) float, or None
         What each query spent outside the node, beside its latency there; None: none did. [s]
+    stages : tuple of RunRecord
+        Of a pipeline, the run of each stage, its queries being parts of these, in the order in which they
+        came there; then busy times and executors are those of all stages. Empty where there is one.
     """
 
     arrival_s: FloatArray
@@ -125,6 +128,7 @@ class RunRecord:
     engine: Literal["compiled", "simpy"] = "compiled"
     running_share: float = 1.0
     outside_s: FloatArray | None = None
+    stages: tuple[RunRecord, ...] = ()
 
     @property
     def num_queries(self) -> int:

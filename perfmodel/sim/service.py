@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from perfmodel.sim.arrays import FloatArray, frozen_floats
 from perfmodel.sim.pauses import Pauses
 from perfmodel.sim.query_times import QueryTimes
 from perfmodel.sim.scatter import ScatterTable
+
+if TYPE_CHECKING:
+    from perfmodel.sim.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +37,8 @@ class ServiceTimes:
         Times that depend on more than the size; the tables above are then means over the kinds of queries.
     node_pauses, core_pauses : tuple of Pauses
         Pauses of the whole node, and of each of its cores.
+    pipeline : Pipeline or None
+        Stages that queries go through after this node, each on executors of its own; None: there are none.
     """
 
     cpu_s: FloatArray
@@ -43,6 +49,7 @@ class ServiceTimes:
     by_query: QueryTimes | None = None
     node_pauses: tuple[Pauses, ...] = ()
     core_pauses: tuple[Pauses, ...] = ()
+    pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
         if self.paused_of_cores >= 1.0:
@@ -64,7 +71,10 @@ class ServiceTimes:
         """
         accelerator_s = None if self.accelerator_s is None else self.accelerator_s * accelerator
         by_query = None if self.by_query is None else self.by_query.scaled(cpu, accelerator)
-        return replace(self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s, by_query=by_query)
+        pipeline = None if self.pipeline is None else self.pipeline.scaled(cpu, accelerator)
+        return replace(
+            self, cpu_s=self.cpu_s * cpu, accelerator_s=accelerator_s, by_query=by_query, pipeline=pipeline
+        )
 
     def core_times_s(self, *, contended: bool) -> FloatArray:
         """Times of requests of 1, 2, ... items on a core: with all cores busy, or at the least. [s]
@@ -76,8 +86,9 @@ class ServiceTimes:
 
     @property
     def is_paused(self) -> bool:
-        """Whether anything of the node ever stands still."""
-        return bool(self.node_pauses or self.core_pauses)
+        """Whether anything of the node, or of a later stage's, ever stands still."""
+        later = self.pipeline is not None and any(each.service.is_paused for each in self.pipeline.stages)
+        return bool(self.node_pauses or self.core_pauses) or later
 
     @property
     def paused_of_cores(self) -> float:
@@ -92,8 +103,15 @@ class ServiceTimes:
 
     @property
     def is_scattered(self) -> bool:
-        """Whether requests of one size take different times."""
+        """Whether requests of one size take different times, here or in a later stage."""
+        if self.pipeline is not None and any(each.service.is_scattered for each in self.pipeline.stages):
+            return True
         return self.cpu_scatter is not None or self.accelerator_scatter is not None
+
+    def longest_query_s(self, max_items: int) -> float:
+        """No query of up to so many items takes longer where all stages are idle. [s]"""
+        longest_s = self.longest_on_cores_s * max_items + self.longest_on_accelerator_s
+        return longest_s if self.pipeline is None else longest_s + self.pipeline.longest_query_s(max_items)
 
     @property
     def longest_on_cores_s(self) -> float:

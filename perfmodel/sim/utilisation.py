@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.pipeline import mean_parts, stage_laws, stages_of
 from perfmodel.sim.policies import (
     Lane,
     Policy,
@@ -62,6 +65,8 @@ def offered_utilisation(
     0.75
     """
     law = traffic.size_pmf
+    if service.pipeline is not None:
+        return max_loads(stage_loads(traffic, service, policy, contended=contended))
     check_covers(service, policy, law.max_items)
     loads = [
         traffic.rate_qps * float(law.probabilities @ pool_s)
@@ -73,6 +78,28 @@ def offered_utilisation(
         return PoolLoads(cpu=loads[0], accelerator=loads[0] if service.num_streams else 0.0)
     cpu, cpu_large, accelerator = loads[0] / cores, loads[1] / cores, loads[2] / accelerators
     return PoolLoads(cpu=max(cpu, cpu_large), accelerator=accelerator)
+
+
+def stage_loads(
+    traffic: TrafficSource, service: ServiceTimes, policy: Policy, *, contended: bool
+) -> list[PoolLoads]:
+    """The same of every stage of a pipeline, the first included. [1]"""
+    pipeline = service.pipeline
+    if pipeline is None:
+        return [offered_utilisation(traffic, service, policy, contended=contended)]
+    law_of_all, found = traffic.size_pmf, []
+    parts = mean_parts(law_of_all, pipeline.sub_batches)
+    laws = stage_laws(law_of_all, pipeline.most_items, pipeline.sub_batches)
+    for law, (own, whose) in zip(laws, stages_of(service, policy), strict=True):
+        of_parts = replace(traffic, sizes=law)
+        loads = offered_utilisation(of_parts, own, whose, contended=contended)
+        found.append(PoolLoads(parts * loads.cpu, parts * loads.accelerator))
+    return found
+
+
+def max_loads(loads: Sequence[PoolLoads]) -> PoolLoads:
+    """The largest of each pool: of several stages the one that fills up first."""
+    return PoolLoads(max(load.cpu for load in loads), max(load.accelerator for load in loads))
 
 
 def pool_time_by_size_s(

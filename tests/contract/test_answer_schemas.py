@@ -63,6 +63,9 @@ OTHERS: dict[str, tuple[str, int, Sequence[str]]] = {
     "nothing to tune": ("tune", 3, [*RM3, "--batch-sizes", "128", "--set", "sla.latency_ms=0.1"]),
     "one device": ("latency", 0, ["-m", "din", "--on", "broadwell", "--without", "input"]),
     "two devices": ("latency", 0, ["-m", "wnd", "--on", "broadwell", "--on", "skylake", "-b", "16"]),
+    "stages": ("predict", 6, ["ranking_two_stages", *FEW]),
+    "too much for a stage": ("predict", 4, ["ranking_two_stages", *FEW, "--set", f"{RATE}3000"]),
+    "a capacity of stages": ("capacity", 0, ["ranking_two_stages", *FEW]),
     "a map": ("map", 0, ["-m", "dlrm-v2,wnd", "--on", "broadwell,gtx1080ti"]),
     "a map by efficiency": ("map", 0, ["-m", "wnd", "--on", "broadwell,skylake", "--by", "efficiency"]),
     "a run of LoadGen": ("mlperf", 6, ["mlperf_dlrm_v2_skylake", *FEW, "--target-qps", "40"]),
@@ -128,6 +131,11 @@ def test_answers_of_the_other_commands_follow_it(case: str, capsys: pytest.Captu
     command, code, arguments = OTHERS[case]
     assert main([command, *arguments, "--json"]) == code
     follows(command, capsys.readouterr().out)
+
+
+def test_a_tuning_of_stages_follows_one_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "ranking_two_stages", *FEW, "--sub-batches", "4", "--json"]) == 0
+    follows("tune-stages", capsys.readouterr().out)
 
 
 @pytest.mark.thorough

@@ -61,6 +61,10 @@ ASKED: dict[str, tuple[Callable[[], Shown], list[str]]] = {
         lambda: perfmodel.sweep(RM3, {"policy.batch_size": [64, 0]}, overrides=QUICK, pareto=["latency"]),
         ["sweep", RM3, "--over", "policy.batch_size=64,0", "--pareto", "latency", "--jobs", "1", *FEW],
     ),
+    "tune, stages": (
+        lambda: perfmodel.tune_stages("ranking_two_stages", overrides=QUICK, sub_batches=[4]),
+        ["tune", "ranking_two_stages", "--sub-batches", "4", *FEW],
+    ),
     "map": (
         lambda: perfmodel.map_devices(["din", "wnd"], ["skylake", "broadwell"], [1, 16], by="efficiency"),
         ["map", "-m", "din,wnd", "--on", "skylake,broadwell", "-b", "1,16", "--by", "efficiency"],

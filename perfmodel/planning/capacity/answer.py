@@ -108,7 +108,7 @@ class Capacity:
     @property
     def joules_per_query(self) -> float | None:
         """Static power over the load to plan for: watts a query/s; None without either. [J]"""
-        tdp_w, rate_qps = self.question.node.tdp_w, self.plan_for_qps
+        tdp_w, rate_qps = self.question.tdp_w, self.plan_for_qps
         return None if tdp_w is None or rate_qps is None else tdp_w / rate_qps
 
     @property

@@ -127,7 +127,7 @@ class Prediction:
     @property
     def qps_per_w(self) -> float | None:
         """Throughput over static TDP, as DeepRecSys counts it. [queries/s/W]"""
-        tdp_w = self.question.node.tdp_w
+        tdp_w = self.question.tdp_w
         return None if self.throughput_qps is None or tdp_w is None else self.throughput_qps / tdp_w
 
     @property

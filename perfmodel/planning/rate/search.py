@@ -10,8 +10,9 @@ import numpy as np
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.rate.bracket import greatest
 from perfmodel.planning.rate.late import DrawnTraffic, LateQueries, is_late
-from perfmodel.planning.run_cost import affordable_queries, requests_a_query
+from perfmodel.planning.run_cost import affordable_queries, requests_in_all_stages
 from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.pipeline import stages_of
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -80,14 +81,15 @@ class RateSearch:
 
     def affordable(self, num_queries: int) -> int:
         """As many queries as asked for, unless a run may not be so long, or has too many requests."""
-        requests = requests_a_query(self.policy, self.traffic.size_pmf)
+        requests = requests_in_all_stages(self.service, self.policy, self.traffic.size_pmf)
         wanted = min(num_queries, self.most_queries)
         return affordable_queries(wanted, requests, fewest=FEWEST_QUERIES, most_requests=MOST_REQUESTS)
 
     @property
     def load_may_shorten_latencies(self) -> bool:
         """Whether an executor waits for more queries to join, which come the sooner the more arrive."""
-        joining = [lane.joining for lane in self.policy.lanes]
+        stages = stages_of(self.service, self.policy)
+        joining = [lane.joining for _, policy in stages for lane in policy.lanes]
         return any(join is not None and join.wait_s > 0.0 for join in joining)
 
     def saturation_qps(self) -> float:
@@ -102,7 +104,7 @@ class RateSearch:
         within three standard errors, which are granted.
         """
         law = self.traffic.size_pmf
-        longest_s = self.service.longest_on_cores_s * law.max_items + self.service.longest_on_accelerator_s
+        longest_s = self.service.longest_query_s(law.max_items)
         joining = [lane.joining for lane in self.policy.lanes]
         longest_s += max((join.wait_s for join in joining if join is not None), default=0.0)
         times = ceil(IDLE_QUERIES / len(law.values)) if self.service.is_scattered else 1

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
     DecidingDocument,
@@ -15,6 +16,7 @@ from perfmodel.report.documents.parts import (
     LoadPointDocument,
     LoadTestDocument,
     NodeDocument,
+    PipelineDocument,
     ReportedBandsMs,
     SensitivityDocument,
     SlaAsked,
@@ -25,6 +27,7 @@ from perfmodel.report.documents.parts import (
     load_test_document,
     node_document,
     node_ms,
+    pipeline_document,
     plan_ci95,
     rate_band,
     rate_ci95,
@@ -54,6 +57,7 @@ class CapacityDocument(Saved):
     scenario: str
     model: str | None
     node: NodeDocument
+    pipeline: PipelineDocument | None
     service_times_of: str
     sla: ConfidentSla
     plan_for_qps: float | None
@@ -102,6 +106,9 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "scenario": question.name,
         "model": node.model_name,
         "node": node_document(node),
+        "pipeline": pipeline_document(
+            question.pipeline, () if at is None else stage_figures(at.question, at.run)
+        ),
         "service_times_of": question.service_times_of,
         "sla": {
             **sla_asked(question.sla, question.traffic.outside),
@@ -117,8 +124,8 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         "latency_bounded_users_ci95": None if users is None else [float(end) for end in users.ci95],
         "plan_for_users": None if users is None else users.plan_for,
         "items_per_s": None if rate is None else rate * question.traffic.size_pmf.mean_items,
-        "power_w": node.tdp_w,
-        "qps_per_w": None if rate is None or node.tdp_w is None else rate / node.tdp_w,
+        "power_w": question.tdp_w,
+        "qps_per_w": None if rate is None or question.tdp_w is None else rate / question.tdp_w,
         "price_usd_per_h": question.price_usd_per_h,
         "usd_per_million_queries": result.usd_per_million_queries,
         "joules_per_query": result.joules_per_query,

@@ -26,8 +26,11 @@ from perfmodel.units import GIB, MS
 if TYPE_CHECKING:
     from perfmodel.costmodel.hot_rows import HotRows
     from perfmodel.costmodel.tiers import Tiers
+    from perfmodel.domain.scenario import PipelineSettings
     from perfmodel.planning.load_curve import LoadPoint
     from perfmodel.planning.load_test_fit import LoadTestFit
+    from perfmodel.planning.stage_figures import StageFigures
+    from perfmodel.sim.utilisation import PoolLoads
 
 JsonBand = Annotated[list[float | None], Field(min_length=2, max_length=2)]
 """The lower and the upper end; null where there is none."""
@@ -175,6 +178,35 @@ class NodeDocument(TypedDict):
     near_memory: NearMemoryDocument | None
     tiers: list[TierDocument] | None
     card_tiers: list[TierDocument] | None
+
+
+@document
+class StageDocument(TypedDict):
+    """One stage of a pipeline: which items reach it, how busy it is, and how long a part is in it.
+
+    `items`: at the most of a query, null of the first, which gets all; `utilisation`: null of an overload.
+    """
+
+    name: str
+    model: str | None
+    node: NodeDocument
+    shares_machine: bool
+    items: int | None
+    mean_items_of_part: float
+    service_times_of: str
+    basis: BasisLabel
+    offered_utilisation: UtilisationDocument
+    utilisation: UtilisationDocument | None
+    latency_ms: LatencyMs
+
+
+@document
+class PipelineDocument(TypedDict):
+    """How queries go through several stages."""
+
+    sub_batches: int
+    handover_ms: float
+    stages: list[StageDocument]
 
 
 @document
@@ -366,6 +398,41 @@ def _near_memory(node: ServingNode) -> NearMemoryDocument | None:
         "dram": settings.dram,
         "units_w": memory.units_w,
     }
+
+
+def pipeline_document(
+    settings: PipelineSettings | None, figures: Sequence[StageFigures]
+) -> PipelineDocument | None:
+    """The stages of a pipeline at a load; None where there is one."""
+    if settings is None:
+        return None
+    return {
+        "sub_batches": settings.sub_batches,
+        "handover_ms": settings.handover_ms,
+        "stages": [_stage(each) for each in figures],
+    }
+
+
+def _stage(each: StageFigures) -> StageDocument:
+    stage, found = each.stage, each.percentiles_s
+    p50, p95, p99, p999 = (ms(found.get(percentile)) for percentile in REPORTED_PERCENTILES)
+    return {
+        "name": stage.name,
+        "model": stage.node.model_name,
+        "node": node_document(stage.node),
+        "shares_machine": stage.shares_machine,
+        "items": stage.most_items,
+        "mean_items_of_part": each.mean_items,
+        "service_times_of": each.words,
+        "basis": each.basis.label,
+        "offered_utilisation": _loads(each.offered, stage.node),
+        "utilisation": None if each.utilisation is None else _loads(each.utilisation, stage.node),
+        "latency_ms": {"mean": ms(each.mean_s), "p50": p50, "p95": p95, "p99": p99, "p99.9": p999},
+    }
+
+
+def _loads(loads: PoolLoads, node: AnyNode) -> UtilisationDocument:
+    return {"cpu": loads.cpu, "accelerator": loads.accelerator if node.num_accelerators else None}
 
 
 def _shards(node: ServingNode) -> ShardsDocument | None:

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.verdict import Verdict
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
@@ -19,6 +20,7 @@ from perfmodel.report.documents.parts import (
     NodeDocument,
     OperatorDocument,
     PercentileKey,
+    PipelineDocument,
     ReportedBandsMs,
     SensitivityDocument,
     SlaAsked,
@@ -33,6 +35,7 @@ from perfmodel.report.documents.parts import (
     node_document,
     node_ms,
     operators,
+    pipeline_document,
     plan_ci95,
     rate_band,
     rate_ci95,
@@ -91,6 +94,7 @@ class PredictDocument(Saved):
     scenario: str
     model: str | None
     node: NodeDocument
+    pipeline: PipelineDocument | None
     service_times_of: str
     policy: str
     engine: str | None
@@ -147,6 +151,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "scenario": question.name,
         "model": node.model_name,
         "node": node_document(node),
+        "pipeline": pipeline_document(result.question.pipeline, stage_figures(result.question, result.run)),
         "service_times_of": question.service_times_of,
         "policy": question.policy.name,
         "engine": result.engine,
@@ -180,7 +185,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "latency_bounded_qps_ci95": rate_ci95(result.greatest),
         "latency_bounded_qps_calibration_band": rate_band(result.rate_budget),
         "sensitivity": sensitivity(result.latency_budget, result.rate_budget),
-        "power_w": node.tdp_w,
+        "power_w": question.tdp_w,
         "qps_per_w": result.qps_per_w,
         "power_model": "static TDP",
         "power_at_load_w": result.load_power_w,

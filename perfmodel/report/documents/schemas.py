@@ -26,6 +26,7 @@ from perfmodel.report.documents import (
     sweep,
     trace,
     tune,
+    tune_stages,
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "predict": Kind(predict.PredictDocument, predict.VERSION, "perfplan predict"),
     "capacity": Kind(capacity.CapacityDocument, capacity.VERSION, "perfplan capacity"),
     "tune": Kind(tune.TuneDocument, tune.VERSION, "perfplan tune"),
+    "tune-stages": Kind(tune_stages.StageTuningDocument, tune_stages.VERSION, "perfplan tune, of a pipeline"),
     "deeprecsys": Kind(deeprecsys.DeepRecSysDocument, deeprecsys.VERSION, "perfplan tune --deeprecsys-mode"),
     "latency": Kind(latency.LatencyDocument | latency.DevicesDocument, latency.VERSION, "perfplan latency"),
     "fleet": Kind(fleet.FleetDocument, fleet.VERSION, "perfplan fleet"),
@@ -57,8 +59,8 @@ def document_schema(of: str) -> dict[str, Any]:
     Parameters
     ----------
     of : str
-        "predict", "capacity", "tune", "deeprecsys", "latency", "fleet", "sweep", "plan", "observe",
-        "trace", "map", "mlperf", "diff", "explain" or "list".
+        "predict", "capacity", "tune", "tune-stages", "deeprecsys", "latency", "fleet", "sweep", "plan",
+        "observe", "trace", "map", "mlperf", "diff", "explain" or "list".
 
     Raises
     ------

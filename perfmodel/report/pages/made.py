@@ -122,7 +122,7 @@ def explain_page_html(result: Explanation) -> str:
 def _view(document: Document) -> NodeView | None:
     """The node seen closer, where the question can still be asked: of the same files."""
     try:
-        question = prepare(load_scenario(document.get("asked") or {}))
+        question = prepare(load_scenario(document.get("asked") or {}), stages=True)
         read = {InputFile(each["name"], each["sha256"]) for each in document["inputs"]}
         own = {each for each in question.inputs if not each.name.startswith("scenarios/")}
         if read and not own <= read:

@@ -32,7 +32,7 @@ def stacks(*names: str, mixed: bool = False) -> list[str]:
 
 
 def question(name: str, *overrides: str) -> Question:
-    return prepare(load_scenario(name, overrides))
+    return prepare(load_scenario(name, overrides), stages=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Which devices, and how many sub-batches, carry the most load through a pipeline?"""
