@@ -122,7 +122,8 @@ class StageTimes:
     @property
     def words(self) -> str:
         """What is in the times, of each stage that differs."""
-        words = [times.words for times in self.by_stage]
+        # How to name another stack is said of one stage's node, and these are several.
+        words = [times.words.partition("; `--set ")[0] for times in self.by_stage]
         if len(set(words)) == 1:
             return words[0]
         named = zip(self._stages, words, strict=True)
