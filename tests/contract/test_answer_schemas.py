@@ -63,7 +63,7 @@ OTHERS: dict[str, tuple[str, int, Sequence[str]]] = {
     "nothing to tune": ("tune", 3, [*RM3, "--batch-sizes", "128", "--set", "sla.latency_ms=0.1"]),
     "one device": ("latency", 0, ["-m", "din", "--on", "broadwell", "--without", "input"]),
     "two devices": ("latency", 0, ["-m", "wnd", "--on", "broadwell", "--on", "skylake", "-b", "16"]),
-    "stages": ("predict", 6, ["ranking_two_stages", *FEW]),
+    "stages": ("predict", 0, ["ranking_two_stages", *FEW]),
     "too much for a stage": ("predict", 4, ["ranking_two_stages", *FEW, "--set", f"{RATE}3000"]),
     "a capacity of stages": ("capacity", 0, ["ranking_two_stages", *FEW]),
     "a map": ("map", 0, ["-m", "dlrm-v2,wnd", "--on", "broadwell,gtx1080ti"]),

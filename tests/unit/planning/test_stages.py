@@ -166,7 +166,10 @@ def test_batches_outside_the_range_name_their_stage() -> None:
         ),
         (["pipeline.stages.0.node.cpu=skylak"], r"pipeline.stages.0.node.cpu: unknown profile 'skylak'"),
         (["pipeline.stages.0.model=none"], r"pipeline.stages.0.model: unknown model 'none'"),
-        (["pipeline.stages.0.node.cpu=skylake"], r"expected one software stack for all devices"),
+        (
+            ["pipeline.stages.0.node.cpu=amd-epyc-turin-2c", "pipeline.stages.0.node.cores=2"],
+            r"expected one software stack for all devices",
+        ),
         (
             ["policy.shedding={queue_limit_requests: 9}"],
             r"policy.shedding: expected none in a pipeline, whose stages serve every query",
