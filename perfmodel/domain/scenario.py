@@ -29,7 +29,7 @@ from perfmodel.domain.serving import PolicySettings, SimulationSettings, SlaTarg
 from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import NodePauses, Scatter
-from perfmodel.domain.workload import DiurnalArrivals, StagedArrivals, Traffic
+from perfmodel.domain.workload import ClosedArrivals, DiurnalArrivals, StagedArrivals, Traffic
 
 FileOrName = Annotated[str, Field(min_length=1)]
 
@@ -490,6 +490,9 @@ class Scenario(Frozen):
         if isinstance(self.traffic.arrivals, DiurnalArrivals | StagedArrivals):
             steady = "expected a steady process beside pipeline: its worst five minutes are not simulated"
             raise ValueErrorAt(f"{steady}, got {self.traffic.arrivals.process}", ("traffic", "arrivals"))
+        if isinstance(self.traffic.arrivals, ClosedArrivals):
+            later = "expected arrivals that do not wait for answers beside pipeline, whose stages run in turn"
+            raise ValueErrorAt(f"{later}, got closed", ("traffic", "arrivals"))
         for number, stage in enumerate(self.pipeline.stages):
             if stage.cores is not None and not self._has_cores_to_share:
                 own = (

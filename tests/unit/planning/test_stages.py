@@ -179,6 +179,10 @@ def test_batches_outside_the_range_name_their_stage() -> None:
             r"traffic.arrivals: expected a steady process beside pipeline",
         ),
         (
+            ["traffic.arrivals={process: closed, users: 9, think_s: 1}"],
+            r"traffic.arrivals: expected arrivals that do not wait for answers beside pipeline",
+        ),
+        (
             ["pipeline.stages.0.policy.offload_threshold_items=9"],
             r"offload_threshold_items: expected null, since node.accelerators is empty",
         ),
