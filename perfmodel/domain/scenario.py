@@ -495,9 +495,7 @@ class Scenario(Frozen):
             raise ValueErrorAt(f"{later}, got closed", ("traffic", "arrivals"))
         for number, stage in enumerate(self.pipeline.stages):
             if stage.cores is not None and not self._has_cores_to_share:
-                own = (
-                    "expected a node of its own: the first stage's has a table, an anchor, shards or threads"
-                )
+                own = "expected an own node: the first's has a table, an anchor or threads, or rows elsewhere"
                 raise ValueErrorAt(own, ("pipeline", "stages", number, "cores"))
         return self
 
@@ -506,4 +504,5 @@ class Scenario(Frozen):
         node = self.node
         if isinstance(node, TableNodeChoice):
             return False
-        return node.anchor is None and node.shards is None and node.threads == 1
+        elsewhere = (node.shards, node.tiers, node.near_memory)
+        return node.anchor is None and elsewhere == (None, None, None) and node.threads == 1
