@@ -77,6 +77,59 @@ _SHARDED: Document = {
         },
     }
 }
+_WHAT_IFS: tuple[Document, ...] = (
+    {
+        "cpu": "skylake",
+        "engine": {
+            "stored_batch_items": 100,
+            "stored_index_ns": 50,
+            "feed_call_us": 20,
+            "hand_over_us": 100,
+            "input_queue_blobs": 8,
+            "interpreter_lock": 0.5,
+            "conversion_slowdown": 1.5,
+            "network_slowdown": 1.5,
+        },
+    },
+    {
+        "cpu": "skylake",
+        "accelerators": [],
+        "near_memory": {
+            "ranks": 8,
+            "cache_kib": 128,
+            "scheduling": "table",
+            "hot_entries": True,
+            "packet_bags": 8,
+            "channels": 8,
+            "dram": "ddr4-2400",
+        },
+    },
+    {
+        "cpu": "skylake",
+        "accelerators": [],
+        "tiers": {
+            "memory_gib": 1,
+            "beyond": [
+                {
+                    "name": "ssd",
+                    "capacity_gib": 100,
+                    "latency_us": 90,
+                    "gb_per_s": 7,
+                    "reads_per_s": 1000000.0,
+                    "read_bytes": 4096,
+                    "reads_in_flight": 32,
+                    "core_us_per_read": 1,
+                    "host_memory": False,
+                    "price_usd_per_h": 0.1,
+                    "tdp_w": 10,
+                    "source": "assumed: an SSD",
+                }
+            ],
+        },
+    },
+)
+"""Of nodes: an engine that does otherwise, memory that looks rows up, memories beyond the own one."""
+
 _VARIANTS: tuple[Document, ...] = (
     {"node": {"cpu": "skylake", "price_usd_per_h": 1.5}},
     {"traffic": {"arrivals": {"process": "constant", "rate_qps": 100}}},
@@ -139,60 +192,7 @@ _VARIANTS: tuple[Document, ...] = (
     {"node": {"scatter": {"distribution": "factors", "factors": [0.9, 1.1]}}},
     {"node": {"scatter": {"distribution": "exponential"}}},
     _SHARDED,
-    {
-        "node": {
-            "engine": {
-                "stored_batch_items": 100,
-                "stored_index_ns": 50,
-                "feed_call_us": 20,
-                "hand_over_us": 100,
-                "input_queue_blobs": 8,
-                "interpreter_lock": 0.5,
-                "conversion_slowdown": 1.5,
-                "network_slowdown": 1.5,
-            }
-        }
-    },
-    {
-        "node": {
-            "cpu": "skylake",
-            "accelerators": [],
-            "near_memory": {
-                "ranks": 8,
-                "cache_kib": 128,
-                "scheduling": "table",
-                "hot_entries": True,
-                "packet_bags": 8,
-                "channels": 8,
-                "dram": "ddr4-2400",
-            },
-        }
-    },
-    {
-        "node": {
-            "cpu": "skylake",
-            "accelerators": [],
-            "tiers": {
-                "memory_gib": 1,
-                "beyond": [
-                    {
-                        "name": "ssd",
-                        "capacity_gib": 100,
-                        "latency_us": 90,
-                        "gb_per_s": 7,
-                        "reads_per_s": 1e6,
-                        "read_bytes": 4096,
-                        "reads_in_flight": 32,
-                        "core_us_per_read": 1,
-                        "host_memory": False,
-                        "price_usd_per_h": 0.1,
-                        "tdp_w": 10,
-                        "source": "assumed: an SSD",
-                    }
-                ],
-            },
-        }
-    },
+    *({"node": each} for each in _WHAT_IFS),
     {
         "policy": {
             "name": "separate-queues",
@@ -314,6 +314,7 @@ _NODES: tuple[Document, ...] = (
     {"cpu": "skylake", "scatter": {"distribution": "factors", "factors": [0.9, 1.1]}},
     {"cpu": "skylake", "scatter": {"distribution": "exponential"}},
     _SHARDED["node"],
+    *_WHAT_IFS,
 )
 """Of node types, what scenarios have seldom: a fleet of each, whose rates are given."""
 
