@@ -18,8 +18,8 @@ from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.network import shared_transfer_s
-from perfmodel.costmodel.rank_cache import NearMemory, rank_cache_hit_rates, same_row_chance
-from perfmodel.costmodel.rank_loads import fullest_rank
+from perfmodel.costmodel.rank_cache import NearMemory, rank_cache_hit_rates, same_row_chances
+from perfmodel.costmodel.rank_loads import ALL_DIFFERENT, fullest_rank
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
 from perfmodel.costmodel.timing import kernel_parts
 from perfmodel.domain.estimate import Basis
@@ -169,7 +169,7 @@ def looked_up(kernel: Kernel, memory: NearMemory, items: Floats, hit_rate: Float
     in_packet = np.minimum(float(settings.packet_bags), bags)
     rows = in_packet * a_bag
     missed = rows * (1.0 - hit_rate)
-    repeats = same_row_chance(gather) if settings.cache_kib is None else 0.0
+    repeats = same_row_chances(gather) if settings.cache_kib is None else ALL_DIFFERENT
     fullest = fullest_rank(missed, settings.ranks, repeats)
     vector_bytes = kernel.written_bytes_per_item / gather.bags_per_item
     channel_s = rows * dram.burst_s / INSTRUCTIONS_PER_BURST

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfmodel.costmodel.footprint import popularity_bins, table_hit_rates
 from perfmodel.costmodel.kernels import Floats, Gather
+from perfmodel.costmodel.rank_loads import Repeats
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.near_memory import (
     DEFAULT_CHANNEL_BYTES_PER_S,
@@ -68,8 +69,8 @@ def near_memory(settings: NearMemorySettings, device: Device) -> NearMemory:
     return NearMemory(settings=settings, channels=settings.channels or device.sockets * a_socket)
 
 
-def same_row_chance(table: Gather) -> float:
-    """Chance that two lookups of a table are of the same row: the sum of the squares of popularities. [1]
+def same_row_chances(table: Gather) -> Repeats:
+    """Chances that two, and that three, lookups of a table are of the same row; the largest share. [1]
 
     Source: `popularity_bins`.
 
@@ -79,7 +80,8 @@ def same_row_chance(table: Gather) -> float:
         With its skew.
     """
     rows, rate = popularity_bins(table)
-    return float(rows @ rate**2) / float(rows @ rate) ** 2
+    share = rate / float(rows @ rate)
+    return Repeats(float(rows @ share**2), float(rows @ share**3), float(share.max()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ class Dram:
         return BURST_BYTES / self.burst_s
 
 
+MOST_CACHE_KIB = 1e6
+"""A gigabyte of SRAM in each rank. [KiB]"""
+
+DEFAULT_CACHE_KIB = 128.0
+"""Of a rank, as RecNMP has it. [KiB]"""
+
 _CLOCK_S = 1.0 / 1200e6
 """Of DDR4-2400. [s]"""
 
@@ -98,7 +104,7 @@ class NearMemorySettings(Frozen):
     """
 
     ranks: Annotated[int, Field(ge=1), within(high=MOST_RANKS)] = 8
-    cache_kib: Annotated[float, Field(gt=0), within(high=1e6)] | None = None
+    cache_kib: Annotated[float, Field(gt=0), within(high=MOST_CACHE_KIB)] | None = None
     scheduling: Literal["arrival", "table"] = "arrival"
     hot_entries: bool = False
     packet_bags: Annotated[int, Field(ge=1), within(high=16)] = 8

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from perfmodel.domain.hardware import Device
+from perfmodel.domain.near_memory import DEFAULT_CACHE_KIB, MOST_CACHE_KIB, MOST_RANKS, NearMemorySettings
 from perfmodel.domain.operators import EmbeddingBag, Operator
 from perfmodel.errors import PerfplanError
 from perfmodel.loading.derived_profile import is_derived, read_profile
@@ -266,10 +267,25 @@ def _node_options(loaded: LoadedScenario, question: Question) -> Iterator[_Optio
     if node.cpu.without_input is not None:
         setting = (f"node.stack={node.cpu.without_input}",)
         yield _Option(f"a process without input conversion ({node.cpu.without_input})", "conversion", setting)
+    if node.near_memory is not None:
+        yield from _memory_options(node.near_memory.settings)
     cards = list(loaded.scenario.node.accelerators)
     if cards:
         setting = (f"node.accelerators=[{', '.join([*cards, cards[0]])}]",)
         yield _Option(f"one more {cards[0]}", "accelerator", setting)
+
+
+def _memory_options(asked: NearMemorySettings) -> Iterator[_Option]:
+    """Of modules that pool rows twice the ranks, caches or larger ones, and lookups by the cores."""
+    if 2 * asked.ranks <= MOST_RANKS:
+        setting = (f"node.near_memory.ranks={2 * asked.ranks}",)
+        yield _Option(f"near memory of {2 * asked.ranks} ranks instead of {asked.ranks}", "memory", setting)
+    kib = DEFAULT_CACHE_KIB if asked.cache_kib is None else 2.0 * asked.cache_kib
+    if kib <= MOST_CACHE_KIB:
+        before = "none" if asked.cache_kib is None else f"{asked.cache_kib:g}"
+        setting = (f"node.near_memory.cache_kib={kib!r}",)
+        yield _Option(f"caches of {kib:g} KiB a rank instead of {before}", "memory", setting)
+    yield _Option("lookups by the cores, no near memory", "memory", ("node.near_memory=null",))
 
 
 def _other_cpus(node: ServingNode) -> Iterator[str]:

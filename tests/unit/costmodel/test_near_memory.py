@@ -19,7 +19,7 @@ from perfmodel.costmodel.near_memory import (
     near_row_s,
     require_pooled,
 )
-from perfmodel.costmodel.rank_cache import NearMemory, rank_cache_hit_rates, same_row_chance
+from perfmodel.costmodel.rank_cache import NearMemory, rank_cache_hit_rates, same_row_chances
 from perfmodel.costmodel.rank_loads import fullest_rank
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.near_memory import DRAMS, NearMemorySettings
@@ -67,21 +67,21 @@ def test_two_ranks_differ_by_the_mean_of_a_normal_draw() -> None:
     )
 
 
-def test_the_same_row_again_meets_in_the_same_rank() -> None:
-    table = Gather(rows_per_item=1, bags_per_item=1, row_bytes=64, num_rows=100_000, zipf_exponent=0.88)
-    popularity = np.arange(1.0, 100_001.0) ** -0.88
+@pytest.mark.parametrize(("num_rows", "exponent"), [(100_000, 0.88), (1000, 0.5), (3, 0.0), (20, 0.9)])
+@pytest.mark.parametrize("ranks", [2, 8, 64])
+def test_the_same_row_again_meets_in_the_same_rank(num_rows: int, exponent: float, ranks: int) -> None:
+    table = Gather(rows_per_item=1, bags_per_item=1, row_bytes=64, num_rows=num_rows, zipf_exponent=exponent)
+    popularity = np.arange(1.0, num_rows + 1.0) ** -exponent
     popularity /= popularity.sum()
-    chance = same_row_chance(table)
-    assert chance == pytest.approx(float((popularity**2).sum()), rel=0.02)
-    generator = np.random.default_rng(2)
-    rank_of = generator.integers(0, 8, size=(200, 100_000), dtype=np.int8)
-    fullest = [
-        np.bincount(ranks[generator.choice(100_000, 640, p=popularity)], minlength=8).max()
-        for ranks in rank_of
-    ]
-    found = float(fullest_rank(np.array(640.0), 8, chance))
-    assert found == pytest.approx(np.mean(fullest), rel=0.05)
-    assert found > 1.05 * float(fullest_rank(np.array(640.0), 8))
+    repeats = same_row_chances(table)
+    assert repeats.two == pytest.approx(float((popularity**2).sum()), rel=0.03)
+    assert repeats.three == pytest.approx(float((popularity**3).sum()), rel=0.05)
+    generator, below = np.random.default_rng(3), np.cumsum(popularity)
+    fullest = []
+    for _ in range(300):
+        rows, of_row = np.unique(np.searchsorted(below, generator.random(640)), return_inverse=True)
+        fullest.append(np.bincount(generator.integers(0, ranks, len(rows))[of_row]).max())
+    assert fullest_rank(np.array(640.0), ranks, repeats) == pytest.approx(np.mean(fullest), rel=0.06)
 
 
 def test_rows_take_what_the_data_sheet_says() -> None:
@@ -103,7 +103,7 @@ def test_one_rank_without_a_cache_is_never_faster_than_the_host_on_its_channel()
 def test_a_packet_waits_for_its_fullest_rank() -> None:
     looked = looked_up(lookups(), memory_of(ranks=8), np.array([64.0]), np.zeros(1))
     # 8 packets of 640 rows: 93 in the fullest rank (6.5 clocks each); the first row waits 34 clocks.
-    each = float(fullest_rank(np.array(640.0), 8, same_row_chance(lookups().gather))) * 6.5  # type: ignore[arg-type]
+    each = float(fullest_rank(np.array(640.0), 8, same_row_chances(lookups().gather))) * 6.5  # type: ignore[arg-type]
     assert looked.seconds[0] == pytest.approx((8 * each + 34) * CLOCK_NS * 1e-9)
     assert looked.rows[0] == 64 * 80
     assert looked.bags[0] == 64

@@ -45,6 +45,14 @@ def test_the_answer_says_what_the_memory_does() -> None:
     assert "assumed of near memory: workers wait" in said
 
 
+def test_explain_tries_more_ranks_larger_caches_and_none() -> None:
+    changes = perfmodel.explain("rm2_near_memory", overrides=QUICK).to_dict()["changes"]
+    gains = {change["change"]: change["gain_percent"] for change in changes}
+    assert gains["near memory of 16 ranks instead of 8"] > 5.0
+    assert gains["caches of 256 KiB a rank instead of 128"] > -1.0
+    assert gains["lookups by the cores, no near memory"] < -30.0
+
+
 def test_lookups_in_memory_raise_what_a_node_serves() -> None:
     rates = [
         perfmodel.capacity("rm2_near_memory", overrides=[*QUICK, *changes]).to_dict()["latency_bounded_qps"]
