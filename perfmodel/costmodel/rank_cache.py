@@ -138,7 +138,7 @@ def _table_by_table(visits: _Visits, capacity_rows: float, between_rows: Floats,
     left = np.maximum(0.0, capacity_rows - between_rows)
     gap = np.minimum(n, np.where(left > 0.0, _filled_after(visits, left), 0.0))
     found = found + (visits.distinct(gap) - gap * visits.new(gap)) / n
-    return np.asarray(np.where(gap >= n, np.maximum(mixed, found), np.maximum(0.0, found)))
+    return np.clip(np.where(gap >= n, np.maximum(mixed, found), found), 0.0, 1.0)
 
 
 def rank_cache_hit_rates(tables: Sequence[tuple[Gather, int]], memory: NearMemory, items: Floats) -> Floats:
@@ -179,7 +179,7 @@ def rank_cache_hit_rates(tables: Sequence[tuple[Gather, int]], memory: NearMemor
     if of_channel == 0.0 or not tables:
         return np.zeros((len(tables), len(items)))
     of_node = of_channel * min(memory.channels, sum(count for _, count in tables))
-    mixed = table_hit_rates(tables, np.array([of_node])) + np.zeros((1, len(items)))
+    mixed = np.minimum(1.0, table_hit_rates(tables, np.array([of_node]))) + np.zeros((1, len(items)))
     if settings.scheduling == "arrival" and not settings.hot_entries:
         return mixed
     visits = [_visits(table, items) for table, _ in tables]
