@@ -182,7 +182,8 @@ def _written_out(value: float) -> str:
 def _unknown_key(path: KeyPath, source: YamlSource, expectations: Expectations) -> InputError:
     key = str(path[-1])
     known = keys_of(expectations.at(path[:-1], source.root))
-    hint = nearest(key, known) or (f"; expected one of {', '.join(known)}" if known else "")
+    several = "one of " if len(known) > 1 else ""
+    hint = nearest(key, known) or (f"; expected {several}{', '.join(known)}" if known else "")
     return InputError(f"{source.key_place(*path)}: unknown key {quoted(key)}{_within(path[:-1])}{hint}")
 
 

@@ -260,7 +260,11 @@ class TableTimes:
             low, high = curve.batch_sizes[0], curve.batch_sizes[-1]
             far = sizes[(sizes < low) | (sizes > high)]
             if len(far):
-                beside = "" if table.busy is None else f" with {number:.0f} executors at work"
+                beside = (
+                    ""
+                    if table.busy is None
+                    else f" with {number:.0f} {'executor' if number == 1 else 'executors'} at work"
+                )
                 asked = f"{far[0]:.0f}" if len(far) == 1 else f"{far[0]:.0f} to {far[-1]:.0f}"
                 return f"it has {low:.0f} to {high:.0f} items{beside}; this sends requests of {asked} items"
         assert table.busy_range is not None, "what lies outside is not a size"

@@ -27,9 +27,16 @@ from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.run import MIN_CYCLES
 from perfmodel.sim.traffic import WINDOW_S, has_days
+from perfmodel.sim.utilisation import offered_utilisation
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01
+
+NEARLY_FULL = 0.99
+"""Of the rate that fills the executors, from which on the grid of rates is finer. [1]"""
+
+FINEST = 0.125
+"""Of a step, to which it is halved there: a twentieth of a per cent of the rate. [1]"""
 
 STEP = log(1.004)
 """Rates lie on one grid for all searches, this far apart: so a looser SLA never gets a smaller rate. [ln]"""
@@ -200,7 +207,8 @@ def _repeated(search: RateSearch, repetitions: int) -> GreatestRate | None:
 class LateCurve:
     """Share of late queries against the arrival rate, with its error, from one run at each rate tried.
 
-    Rates are `exp(STEP * k)`, k whole, up to the one that fills the node.
+    Rates are `exp(STEP * k)`, k whole, up to the one that fills the node. Where the node is nearly full the
+    share may go from nothing to all within a step: the steps that matter are halved there, whatever the SLA.
     """
 
     def __init__(
@@ -216,12 +224,16 @@ class LateCurve:
         limit_qps = search.saturation_qps()
         self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
         self._first = ceil(log(limit_qps * IDLE_FRACTION) / STEP)
-        self._shares: dict[int, tuple[float, float]] = {}
+        self._shares: dict[float, tuple[float, float]] = {}
+        self._finer_from_qps = inf if has_days(search.traffic) else NEARLY_FULL * _full_qps(search)
 
     def around(self, rate_qps: float) -> GreatestRate:
         """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
         self._reach(rate_qps, self._ends)
+        self._refine(self._allowed)
         rate = self._rate_at(self._allowed)
+        for end in self._ends():
+            self._refine(end)
         low, high = map(self._rate_at, self._ends())
         ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
         return GreatestRate(rate, ci95_qps, self._num_queries, self._error() / self._allowed)
@@ -229,6 +241,7 @@ class LateCurve:
     def crossing_qps(self, rate_qps: float) -> float:
         """Find where the share crosses what is allowed, near a rate, and no interval. [queries/s]"""
         self._reach(rate_qps, lambda: (self._allowed, self._allowed), errors=False)
+        self._refine(self._allowed, errors=False)
         return self._rate_at(self._allowed)
 
     def _reach(
@@ -249,19 +262,30 @@ class LateCurve:
             )
             stride *= 2
 
+    def _refine(self, share: float, *, errors: bool = True) -> None:
+        """Halve the step within which a share is crossed, to the finest, where the node is nearly full."""
+        while True:
+            tried, index = sorted(self._shares), self._crossing(share)
+            if index in (0, len(tried)) or self._rate(tried[index]) < self._finer_from_qps:
+                return
+            below, above = tried[index - 1], tried[index]
+            if above - below <= FINEST or self._rate(below) == self._rate(above):
+                return
+            self._try([0.5 * (below + above)], errors)
+
     @property
     def _lowest(self) -> int:
-        return min(self._shares)
+        return round(min(self._shares))
 
     @property
     def _highest(self) -> int:
-        return max(self._shares)
+        return round(max(self._shares))
 
     def _points(self) -> list[tuple[float, float, float]]:
         """Rate, share and its error of what was tried, by ascending rates. [queries/s], [1], [1]"""
         return [(self._rate(index), *self._shares[index]) for index in sorted(self._shares)]
 
-    def _rate(self, index: int) -> float:
+    def _rate(self, index: float) -> float:
         return min(exp(STEP * index), self._limit_qps)
 
     def _crossing(self, share: float) -> int:
@@ -310,7 +334,7 @@ class LateCurve:
         rates, _, errors = zip(*self._points(), strict=True)
         return float(np.interp(self._rate_at(self._allowed), rates, errors))
 
-    def _try(self, indices: Iterable[int], errors: bool) -> None:
+    def _try(self, indices: Iterable[float], errors: bool) -> None:
         """Run at further rates; without errors, where nobody asks for them."""
         inside = [max(self._first, min(index, self._last)) for index in indices]
         new = [index for index in dict.fromkeys(inside) if index not in self._shares]
@@ -318,6 +342,12 @@ class LateCurve:
         self._shares.update(
             (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
         )
+
+
+def _full_qps(search: RateSearch) -> float:
+    """The rate that keeps all executors of the busier pool busy, beside each other. [queries/s]"""
+    loads = offered_utilisation(search.traffic.at_rate(1.0), search.service, search.policy, contended=True)
+    return 1.0 / max(loads)
 
 
 def _first_over(found: Sequence[float], share: float, start: int = 0) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from perfmodel.domain.workload import BurstyArrivals, DiurnalArrivals, PoissonAr
 from perfmodel.errors import UndecidedError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
+from perfmodel.planning.rate.interval import GreatestRate, LateCurve, greatest_rate
 from perfmodel.planning.rate.late import DrawnTraffic
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.tune.load_test import LoadTest, SharedTraffic
@@ -22,6 +24,7 @@ from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.statistics import Estimate
 from perfmodel.sim.traffic import TrafficSource
 
 QUERIES = 50_000
@@ -169,3 +172,28 @@ def test_an_answer_without_an_interval_has_no_width() -> None:
     assert GreatestRate(2.0, None, 1000).relative_half_width == 0.0
     assert GreatestRate(2.0, (1.5, inf), 1000).relative_half_width == inf
     assert GreatestRate(2.0, (1.5, 2.5), 1000).relative_half_width == 0.25
+
+
+@dataclass(frozen=True)
+class SteepShare:
+    """Late queries that go from none to all within a step of the grid, as they do where a node is full."""
+
+    crossing_qps: float
+    allowed: float
+
+    def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:  # noqa: ARG002
+        """Five times as many for each 2 queries/s more, known to a tenth."""
+        found = [min(1.0, self.allowed * 5.0 ** ((rate - self.crossing_qps) / 2.0)) for rate in rates_qps]
+        return [Estimate(each, 0.1 * each, 29) for each in found]
+
+
+@pytest.mark.parametrize("crossing_qps", [6508.0, 6520.5, 6527.0, 6534.0])
+def test_where_the_share_jumps_within_a_step_the_step_is_halved(crossing_qps: float) -> None:
+    search = node_search("rm1_broadwell", 200.0)
+    late: Any = SteepShare(crossing_qps, 1.0 - search.sla.percentile)
+    curve = LateCurve(search, late, QUERIES)
+    answer = curve.around(6500.0)
+    assert answer.rate_qps == pytest.approx(crossing_qps, rel=0.0002), "the step is 0.4 %"
+    assert curve.crossing_qps(6500.0) == answer.rate_qps
+    assert answer.ci95_qps is not None
+    assert answer.ci95_qps[0] <= answer.rate_qps <= answer.ci95_qps[1]
