@@ -19,7 +19,7 @@ from perfmodel.cli.main import main
 
 PAGE = Path(perfmodel.__file__).parent.parent / "docs" / "tutorial.md"
 _BLOCK = re.compile(r"```(\w+)\n(.*?)```", flags=re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]\d+)?")
 """One that stands for itself: not that of p99."""
 _BAR = re.compile("[\u2588-\u258f]+")
 WIDTH = "100"
