@@ -294,7 +294,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         ("perfplan list scenarios", "perfplan list profiles --json"),
     ),
     "show": LazyCommand(
-        "Print a file that comes with perfplan: a scenario, a model or a profile.",
+        "Print a file that comes with perfplan: a scenario, a model, a profile or a fleet.",
         _show,
         ("perfplan show rm3_skylake", "perfplan show skylake --path"),
     ),
