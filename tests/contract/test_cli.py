@@ -111,7 +111,7 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
 
 @pytest.mark.thorough_cases("profiles")
 @pytest.mark.parametrize(
-    "topic", ["models", "profiles", "scenarios", "policies", "arrivals", "distributions"]
+    "topic", ["models", "profiles", "scenarios", "fleets", "policies", "arrivals", "distributions"]
 )
 def test_list_prints_names_and_descriptions_as_json(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", topic, "--json"]) == 0
@@ -133,6 +133,7 @@ def test_list_without_a_topic_prints_all_of_them(capsys: pytest.CaptureFixture[s
         "models",
         "profiles",
         "scenarios",
+        "fleets",
         "policies",
         "arrivals",
         "distributions",
