@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.domain.serving import SimulationSettings
-from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.prepare import prepare
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.run import run_until_precise
@@ -54,19 +52,3 @@ def test_runs_that_stop_themselves_cover_the_truth(utilisation: float) -> None:
             held[percentile] += truth_s in result.percentiles[percentile]
     # Three standard errors of 150 runs at 95 % are 5.3 points.
     assert min(held.values()) >= 0.897 * 150
-
-
-@pytest.mark.thorough
-def test_a_seed_that_draws_large_sizes_has_the_truth_in_its_intervals() -> None:
-    # Of seed 1 the first 100,000 sizes are 0.7 % too large, three standard errors. 14.7 and 41.3 ms are those
-    # of a simulator written independently; 29 other seeds were within 14.24 and 14.92 ms.
-    question = prepare(load_scenario("rm1_broadwell_gtx1080ti", ["traffic.arrivals.rate_qps=1700"]))
-    assert question.simulation.seed == 1
-    service = question.node.service_times(question.policy, question.max_items, question.traffic.size_pmf)
-    result = run_until_precise(
-        question.traffic, service, question.policy, question.simulation, percentile=0.95
-    )
-    assert 14.7e-3 in result.percentiles[0.95]
-    assert 41.3e-3 in result.percentiles[0.99]
-    assert result.utilisation is not None
-    assert result.utilisation.accelerator == pytest.approx(0.773, abs=0.004)

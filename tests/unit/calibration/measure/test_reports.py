@@ -90,6 +90,10 @@ def test_a_slip_is_one_line_before_anything_is_measured(
     assert error.count("\n") == 1
 
 
+CHANGED = ("ncf", "din")
+"""Models whose files follow the public code since these measurements: they ran the earlier ones."""
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "report", "profile", "last"),
@@ -122,7 +126,8 @@ def test_kept_measurements_are_compared_with_the_shipped_profile_as_the_report_s
     errors = [
         [
             row["error_percent"]
-            for model in kept_models(path, ("batch_size",)).values()
+            for name, model in kept_models(path, ("batch_size",)).items()
+            if name not in CHANGED
             for row in model["rows"]
         ]
         for path in (out, REPORTS / report)
