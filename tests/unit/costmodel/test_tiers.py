@@ -132,7 +132,7 @@ def test_every_row_is_in_one_memory_and_every_lookup_goes_to_one(model: RecModel
     assert np.all(placed.used_bytes <= np.array(capacity) * GIB * (1 + 1e-6) + 1)
 
 
-# A drawn case breaks one of these orders; which one is not known yet: kept out of a commit's tests until it is.
+# A drawn case breaks one of these orders, it is not known which: kept out of a commit's tests until it is.
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
