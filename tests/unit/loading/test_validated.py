@@ -77,12 +77,12 @@ def error_of(kind: type, text: str) -> str:
         (
             "{rate_qps: 3}",
             "a.yaml:1:1: missing key 'process' in arrivals: expected one of poisson, deeprecsys-integer-ms, "
-            "constant, mmpp, diurnal, stages, trace",
+            "constant, mmpp, diurnal, stages, closed, trace",
         ),
         (
             "{process: poison, rate_qps: 3}",
             "a.yaml:1:21: process: expected one of poisson, deeprecsys-integer-ms, constant, mmpp, diurnal, "
-            "stages, trace, got 'poison'; did you mean 'poisson'?",
+            "stages, closed, trace, got 'poison'; did you mean 'poisson'?",
         ),
         (
             "{process: diurnal, rate_qps: 1, amplitude: 2}",
@@ -93,7 +93,7 @@ def error_of(kind: type, text: str) -> str:
             "{process: trace, file: a.csv, rate_qps: x}",
             "a.yaml:1:51: rate_qps: expected a number > 0 or null, got 'x'",
         ),
-        ("3", "a.yaml:1:11: arrivals: expected a section with process, rate_qps, …, got 3"),
+        ("3", "a.yaml:1:11: arrivals: expected a section with process, …, got 3"),
     ],
 )
 def test_each_kind_of_mistake_has_its_line(arrivals: str, error: str) -> None:
