@@ -48,8 +48,9 @@ def repairman(users: int, think_s: float, mean_service_s: float, executors: int)
     --------
     Two users and one executor, all means 1 s: states 0, 1 and 2 with weights 1, 2 and 2.
 
-    >>> repairman(2, 1.0, 1.0, 1)
-    Repairman(throughput_qps=0.8, mean_latency_s=1.5)
+    >>> two_users = repairman(2, 1.0, 1.0, 1)
+    >>> print(f"{two_users.throughput_qps:.3g}, {two_users.mean_latency_s:.3g}")
+    0.8, 1.5
 
     References
     ----------
