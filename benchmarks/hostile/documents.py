@@ -18,12 +18,13 @@ from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import Scenario
-from perfmodel.loading.derived_profile import DerivedFile
+from perfmodel.loading.derived_profile import DerivedFile, measured_document
 from perfmodel.loading.expectations import Expectations, keys_of
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.shipped import shipped_directory
-from perfmodel.loading.yaml_source import parse_yaml
-from perfmodel.loading.yaml_tree import KeyPath, Listing, Section, YamlSource
+from perfmodel.loading.surface_files import surface_files
+from perfmodel.loading.yaml_source import parse_yaml, read_yaml
+from perfmodel.loading.yaml_tree import KeyPath, Listing, Section, YamlSource, plain
 
 Kind = Literal["scenario", "model", "profile", "derived", "fleet"]
 Document = dict[str, Any]
@@ -375,10 +376,13 @@ def targets(kind: Kind) -> list[Target]:
 def documents(kind: Kind) -> list[Document]:
     """Shipped files, cut short, and what they leave out."""
     folder = shipped_directory("profile" if kind == "derived" else kind)
-    shipped = [
-        _thinned(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
-        for path in sorted(folder.glob("*.yaml"))
-    ]
+    paths = sorted(folder.glob("*.yaml"))
+    shipped = [yaml.load(path.read_text(), Loader=yaml.CSafeLoader) for path in paths]
+    if kind == "profile":
+        with_tables = next(document for document in shipped if document["name"] == "amd-epyc-turin-2c")
+        whole = [_in_one_file(document, path) for document, path in zip(shipped, paths, strict=True)]
+        shipped = [copy.deepcopy(with_tables), *whole]
+    shipped = [_thinned(document) for document in shipped]
     if kind in ("profile", "derived"):
         shipped = [document for document in shipped if ("base" in document) == (kind == "derived")]
     if kind == "fleet":
@@ -391,6 +395,16 @@ def documents(kind: Kind) -> list[Document]:
     if kind == "model":
         return [*shipped, _EVERY_OPERATOR]
     return [*shipped, _with_launches(shipped), _with_ways(shipped)]
+
+
+def _in_one_file(document: Document, path: Path) -> Document:
+    """A profile with its surfaces in it, rather than the name of their file."""
+    if surface_files(path):
+        source = measured_document(read_yaml(path))
+        for stack, section in document["stacks"].items():
+            if (surfaces := source.find("stacks", stack, "surfaces")) is not None:
+                section["surfaces"] = plain(surfaces)
+    return document
 
 
 def _on_nodes(node: Document) -> Document:
@@ -430,7 +444,10 @@ def _with_launches(profiles: Sequence[Document]) -> Document:
     """An accelerator whose operators were measured, with all that goes with it."""
     card = copy.deepcopy(next(profile for profile in profiles if profile.get("kind") == "gpu"))
     measured = next(
-        stack for profile in profiles for stack in profile.get("stacks", {}).values() if stack.get("surfaces")
+        stack
+        for profile in profiles
+        for stack in profile["stacks"].values()
+        if isinstance(stack.get("surfaces"), list)
     )
     stack = card["stacks"][card["default_stack"]]
     source = "measured: nowhere"

@@ -22,8 +22,9 @@ from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
+from perfmodel.loading.profile_writing import require_profile_writable, write_profile
 from perfmodel.loading.words import quoted
-from perfmodel.loading.written import require_writable, write_atomically
+from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
 from perfmodel.report.documents import saved
 
@@ -65,7 +66,7 @@ def calibrate(
         raise InputError(f"--device: expected cpu or cuda, got {quoted(device)}")
     if device == "cpu" and precision != "fp32":
         raise InputError(f"--precision: expected fp32 on a CPU, got {quoted(precision)}; a card has others")
-    require_writable(out)
+    require_profile_writable(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
     require_writable(raw)
@@ -81,7 +82,7 @@ def calibrate(
         raise InterruptionError(_interrupted(out, raw, records)) from None
     summary = _summary(out, values, raw, records)
     try:
-        write_atomically(out, profile_text(values))
+        write_profile(out, values)
     except InputError:  # a disk that has filled up since: the answer is worth more than its place
         print(json.dumps(summary | {"profile": values}, indent=2) if as_json else profile_text(values))
         raise

@@ -23,6 +23,7 @@ from perfmodel.cli.options import (
 )
 from perfmodel.cli.watched import AnyWatch, watched
 from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.derived_profile import is_derived
 from perfmodel.loading.written import require_writable
 from perfmodel.planning.prepare import find_model
 
@@ -106,6 +107,12 @@ def validate(
     for option, path in (("--records", records), ("--refined", refined)):
         if path is not None:
             require_writable(path, option)
+    if refined is not None:
+        from calibration.validation.question import profile_path  # as below
+
+        if is_derived(profile_path(wanted, tuple(overrides or ()), profile)):
+            stacks = "expected a calibrated profile, whose stacks an anchor is added to, got a derived one"
+            raise InputError(f"--refined: {stacks}")
     duration_s = (
         (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration, "--duration")
     )

@@ -19,7 +19,7 @@ from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.profile_file import require_name
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.loading.written import require_writable, write_atomically
+from perfmodel.loading.profile_writing import require_profile_writable, write_profile
 from perfmodel.loading.yaml_source import read_yaml
 
 
@@ -32,11 +32,10 @@ def main() -> None:
     given = parser.parse_args()
     try:
         values = refitted(given.measured, given.out, given.card)
-        text = profile_text(values)
         try:
-            write_atomically(given.out, text)
+            write_profile(given.out, values)
         except InputError:
-            print(text, end="")
+            print(profile_text(values), end="")
             raise
     except PerfplanError as error:
         print(error, file=sys.stderr)
@@ -55,7 +54,7 @@ def refitted(measured: Path, out: Path, card: str | None = None) -> dict[str, An
     InputError
         If they are none, or too few, or the profile cannot be written there.
     """
-    require_writable(out, "OUT")
+    require_profile_writable(out, "OUT")
     records, (name, taken) = read_records(measured), identity(out)
     require_kernels(
         records.visits,

@@ -29,9 +29,8 @@ from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import CalibrationWarning
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import find_model
 from perfmodel.planning.sensitivity import ANCHORED_SPREAD
@@ -99,7 +98,7 @@ def published_claims() -> list[Claim]:
 
 def measured_claims() -> list[Claim]:
     """Whole models on the calibrated machine: nothing was fitted to any of them."""
-    profile = parse_file(find_file("profile", PROFILE), ProfileFile)
+    profile = read_profile(find_file("profile", PROFILE))
     device = profile.device()
     claims = []
     for file, group in ACCURACIES.items():
@@ -120,7 +119,7 @@ def measured_claims() -> list[Claim]:
 
 def served_claims() -> list[Claim]:
     """Mean service times of served models up to a utilisation of 0.7, without an anchor and with one."""
-    device = parse_file(find_file("profile", PROFILE), ProfileFile).device()
+    device = read_profile(find_file("profile", PROFILE)).device()
     points = json.loads((REPORTS / SERVED).read_text(encoding="utf-8"))["points"]
     claims, known = [], dict[str, float]()
     for case, point in points.items():

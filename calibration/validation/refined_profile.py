@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from calibration.validation.anchor import Anchor
-from perfmodel.loading.profile_text import profile_text
-from perfmodel.loading.written import write_atomically
+from perfmodel.loading.derived_profile import measured_document
+from perfmodel.loading.profile_writing import write_profile
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.planning.prepare import Question
 from perfmodel.sim.service import ServiceTimes
@@ -30,11 +30,11 @@ def write_refined_profile(
     InputError
         If the profile cannot be read, or `target` not be written.
     """
-    document = cast(dict[str, Any], read_yaml(source).data())
+    document = cast(dict[str, Any], measured_document(read_yaml(source)).data())
     stack: dict[str, Any] = document["stacks"][question.serving_node.cpu.stack]
     entry = anchor_entry(question, anchor.refine(service), anchor.num_requests)
     stack["anchors"] = {**stack.get("anchors", {}), question.serving_node.model.name: entry}
-    write_atomically(target, profile_text(document))
+    write_profile(target, document)
 
 
 def anchor_entry(question: Question, refined: ServiceTimes, num_requests: int) -> dict[str, Any]:

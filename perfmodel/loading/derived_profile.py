@@ -22,9 +22,10 @@ from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
 from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced
 from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.text_file import read_text
 from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.yaml_source import read_yaml
-from perfmodel.loading.yaml_tree import YamlSource
+from perfmodel.loading.yaml_tree import Section, YamlSource
 
 SPREAD_BY_DISTANCE: Final = 0.33
 """Error of a derived time for each e-fold that the hardware is away from its base: what Broadwell's stack,
@@ -33,6 +34,7 @@ carried to Skylake and to Haswell, misses the figures of these by, over their di
 MOST_BASES: Final = 8
 """Profiles that may be derived from each other in a row."""
 
+_NAMES_A_TABLE = re.compile(r"\bsha256\b")
 _BASE = re.compile(r"""^["']?base["']?\s*:""", re.MULTILINE)
 
 _TIMED_BY = (
@@ -127,7 +129,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> ProfileFile:
     source = read_yaml(path)
     data = source.data()
     if not (isinstance(data, dict) and "base" in data):
-        return validate(source, ProfileFile)
+        return validate(measured_document(source), ProfileFile)
     given = validate(source, DerivedFile)
     if path.resolve() in above or len(above) >= MOST_BASES:
         raise source.error("expected a base that is not derived from this profile", "base")
@@ -137,6 +139,23 @@ def _read(path: Path, above: tuple[Path, ...]) -> ProfileFile:
         raise source.error(str(error), "base") from None
     base = _read(base_path, (*above, path.resolve()))
     return derived(given, base, source)
+
+
+def measured_document(source: YamlSource) -> YamlSource:
+    """The document of a measured profile, with the surfaces that it names in a file of their own.
+
+    Raises
+    ------
+    InputError
+        If that file is not there, or not the one that the profile was written with.
+    """
+    stacks = source.find("stacks")
+    names = stacks.entries if isinstance(stacks, Section) else ()
+    if not any(isinstance(source.find("stacks", name, "surfaces"), Section) for name in names):
+        return source
+    from perfmodel.loading.surface_files import with_surfaces  # most profiles have no such file
+
+    return with_surfaces(source)
 
 
 def parse_any(path: Path, kind: type[Any]) -> Any:
@@ -155,6 +174,23 @@ def bases_of(path: Path) -> tuple[Path, ...]:
         path = find_file("profile", base, relative_to=path.parent)
         found.append(path)
     return tuple(found)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that a profile is made of: its own, what it is derived from, and their surfaces.
+
+    Raises
+    ------
+    InputError
+        If one is not there.
+    """
+    found = (path, *bases_of(path))
+    naming = [each for each in found if _NAMES_A_TABLE.search(read_text(each))]
+    if not naming:
+        return found
+    from perfmodel.loading.surface_files import surface_files  # as above
+
+    return (*found, *(table for each in naming for table in surface_files(each)))
 
 
 def measured_names() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Generic, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
@@ -257,6 +257,28 @@ class ServedSection(Frozen):
         return {term: value * NS for term, value in self.law_ns.items()}
 
 
+class SurfacesFile(Frozen):
+    """A stack's surfaces in a table beside the profile.
+
+    Attributes
+    ----------
+    file : str
+        The table, in the profile's folder.
+    sha256 : str
+        Its SHA-256: of another one the profile says nothing.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _read_before(surfaces: object) -> object:
+    """Refuse the name of a table where its surfaces are expected: whoever reads the file puts them there."""
+    if isinstance(surfaces, dict):
+        raise ValueErrorAt("expected the surfaces, got the name of their file; give the profile's path", ())
+    return tuple(surfaces) if isinstance(surfaces, list) else surfaces
+
+
 class StackSection(Frozen):
     """One software stack on this hardware.
 
@@ -293,7 +315,10 @@ class StackSection(Frozen):
     measured: tuple[Curve, ...] = ()
     thread_scaling: dict[Family, Share] = Field(default_factory=dict)
     unrest: Unrest | None = None
-    surfaces: tuple[SurfaceSection, ...] = ()
+    surfaces: Annotated[
+        tuple[SurfaceSection, ...],
+        BeforeValidator(_read_before, json_schema_input_type=tuple[SurfaceSection, ...] | SurfacesFile),
+    ] = ()
     co_located: dict[Family, dict[WorkerCount, bounds.Slowdown]] = Field(default_factory=dict)
     launches: LaunchSection | None = None
     anchors: dict[str, AnchorSection] = Field(default_factory=dict)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from math import isfinite, nan
 from typing import Annotated
 
 import numpy as np
@@ -101,8 +103,10 @@ class SurfaceSection(Frozen):
             if len(line.split()) != len(names):
                 dims = len(self.coordinates)
                 raise ValueErrorAt(f"line {number}: expected {dims} coordinates and a weight", ("residual",))
-        if not _are_finite(" ".join(lines)):
-            number = next(number for number, line in enumerate(lines) if not _are_finite(line))
+        if not all(map(isfinite, self._values)):
+            number = next(
+                number for number, line in enumerate(lines) if not all(map(isfinite, _numbers(line)))
+            )
             got = lines[number].strip()
             raise ValueErrorAt(f"line {number + 2}: expected finite numbers, got {got}", ("residual",))
         return self
@@ -127,17 +131,22 @@ class SurfaceSection(Frozen):
 
     def _columns(self) -> dict[str, npt.NDArray[np.float64]]:
         """The residual by column."""
-        header, _, lines = self.residual.partition("\n")
-        names = header.split()
-        values = np.array(lines.split(), dtype=float).reshape(-1, len(names))
+        names = self.residual.partition("\n")[0].split()
+        values = np.array(self._values).reshape(-1, len(names))
         return dict(zip(names, values.T, strict=True))
 
+    @cached_property
+    def _values(self) -> tuple[float, ...]:
+        """The residual's numbers, line after line; a tuple, since profiles are compared."""
+        return _numbers(self.residual.partition("\n")[2])
 
-def _are_finite(numbers: str) -> bool:
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers with spaces between; a NaN where one is none."""
     try:
-        return bool(np.isfinite(np.array(numbers.split(), dtype=float)).all())
+        return tuple(map(float, text.split()))
     except ValueError:
-        return False
+        return (nan,)
 
 
 def _require_names(got: Mapping[str, object], expected: Mapping[str, str], key: str) -> None:

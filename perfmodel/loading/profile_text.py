@@ -21,8 +21,9 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.MappingNode:
-    flow = set(value) in _ON_ONE_LINE or all(isinstance(key, int) for key in value)
-    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=flow)
+    entries = {int(key) if str(key).isdecimal() else key: each for key, each in value.items()}
+    flow = set(value) in _ON_ONE_LINE or all(isinstance(key, int) for key in entries)
+    return dumper.represent_mapping("tag:yaml.org,2002:map", entries.items(), flow_style=flow)
 
 
 def _sequence(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.SequenceNode:

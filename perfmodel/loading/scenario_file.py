@@ -16,7 +16,7 @@ from perfmodel.domain.outside import FileTime
 from perfmodel.domain.scenario import NodeChoice, Scenario, TableAnchor, TableNodeChoice
 from perfmodel.domain.workload import FileLengths, FileSizes, NamedSizes, TraceArrivals
 from perfmodel.errors import InputError
-from perfmodel.loading.derived_profile import bases_of, parse_any
+from perfmodel.loading.derived_profile import files_of, parse_any
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.published_sizes import SizeFrequencies, named_sizes
@@ -112,7 +112,7 @@ class LoadedScenario:
             return (self.data_path(node.service_times, "node", "service_times"),)
         cards = (choice.path for choice in self.accelerator_profiles())
         devices = (self.cpu_profile().path, *cards)
-        return (self.model_path(), *devices, *(base for path in devices for base in bases_of(path)))
+        return (self.model_path(), *dict.fromkeys(part for path in devices for part in files_of(path)))
 
     def traffic_paths(self) -> tuple[Path, ...]:
         """Find the files that say what arrives."""
@@ -254,7 +254,7 @@ def read_named_files(
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
     arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
     trace = frequencies = lengths = None
-    read += profiles
+    read += [part for path in profiles for part in files_of(path)]
     if isinstance(given := loaded.scenario.traffic.lengths, FileLengths):
         read.append(loaded.data_path(given.file, "traffic", "lengths", "file"))
         lengths = _sizes(read[-1])

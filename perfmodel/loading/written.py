@@ -23,7 +23,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     try:
         target = path.resolve() if path.is_symlink() else path
-        if _is_special(target):
+        if is_special(target):
             with target.open("w", encoding="utf-8") as device:
                 device.write(text)
         else:
@@ -50,7 +50,7 @@ def require_writable(path: Path, option: str = "--out") -> None:
         with suppress(FileNotFoundError):
             os.lstat(path)  # a name that is too long
         target = path.resolve() if path.is_symlink() else path
-        if _is_special(target):
+        if is_special(target):
             target.open("a").close()
             return
         if target.exists():
@@ -60,6 +60,6 @@ def require_writable(path: Path, option: str = "--out") -> None:
         raise InputError(f"{where}: cannot be written: {error.strerror or error}") from None
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Whether this is a device or a pipe: it must not be replaced by a file."""
     return path.exists() and not path.is_file()

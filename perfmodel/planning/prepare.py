@@ -47,7 +47,7 @@ from perfmodel.domain.workload import (
     Traffic,
 )
 from perfmodel.errors import InputError, Note
-from perfmodel.loading.derived_profile import parse_any, read_profile
+from perfmodel.loading.derived_profile import files_of, parse_any, read_profile
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles, read_named_files
@@ -604,7 +604,8 @@ def find_model(name: str) -> RecModel:
 
 def inputs_of(model: str, devices: Sequence[str]) -> tuple[InputFile, ...]:
     """The files of a model and of devices, by what `find_model` and `find_devices` take."""
-    return input_files([find_file("model", model), *(find_profile(name).path for name in devices)])
+    profiles = (find_profile(name).path for name in devices)
+    return input_files([find_file("model", model), *(part for path in profiles for part in files_of(path))])
 
 
 def find_device(name: str, model: RecModel) -> Device:

@@ -12,7 +12,7 @@ import numpy as np
 
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.model import RecModel
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file, find_profile
 from perfmodel.loading.validated import parse_file
 
@@ -24,7 +24,7 @@ BATCH_SIZES = (1.0, 3.0, 64.0, 1000.0)
 
 def times_us() -> dict[str, dict[str, list[float]]]:
     """Model and operator to the time of its calls at each batch size, alone and beside a busy worker. [us]"""
-    device = parse_file(find_profile("amd-epyc-turin-2c").path, ProfileFile).device()
+    device = read_profile(find_profile("amd-epyc-turin-2c").path).device()
     found: dict[str, dict[str, list[float]]] = {}
     for name in MODELS:
         model = parse_file(find_file("model", name), RecModel)

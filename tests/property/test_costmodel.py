@@ -14,13 +14,12 @@ from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.loading.derived_profile import measured_names
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import measured_names, read_profile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
 from tests.examples import examples
 
-PROFILES = [parse_file(find_file("profile", name), ProfileFile) for name in measured_names()]
+PROFILES = [read_profile(find_file("profile", name)) for name in measured_names()]
 DEVICES = {f"{p.name}@{stack}": p.device(stack) for p in PROFILES for stack in p.stacks}
 SERVERS = {name: device for name, device in DEVICES.items() if device.kind == "cpu"}
 SMOOTH = {name: device for name, device in DEVICES.items() if not device.surfaces}

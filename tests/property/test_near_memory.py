@@ -16,11 +16,10 @@ from perfmodel.costmodel.rank_cache import NearMemory, near_memory
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.near_memory import NearMemorySettings
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 
-SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
+SKYLAKE: Device = read_profile(find_file("profile", "skylake")).device("hpca2020")
 SIZES = np.array([1.0, 7.0, 64.0, 500.0])
 
 a_table = st.fixed_dictionaries(

@@ -20,13 +20,12 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.shards import HotRowSettings, NetworkSettings, ShardSettings
 from perfmodel.errors import InputError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 from perfmodel.units import GIB
 from tests.examples import examples
 
-SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
+SKYLAKE: Device = read_profile(find_file("profile", "skylake")).device("hpca2020")
 SIZES = np.array([1.0, 7.0, 64.0, 500.0])
 
 a_table = st.fixed_dictionaries(

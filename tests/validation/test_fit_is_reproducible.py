@@ -8,10 +8,8 @@ from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
 from calibration.published.loaded import ENGINES, LoadedNode, fitted_slowdowns, loaded_cases
 from calibration.published.stacks import fit_all
-from perfmodel.loading.derived_profile import measured_names
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import measured_names, read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +18,7 @@ ROUNDING = 0.01
 
 
 def shipped_costs() -> dict[tuple[str, str], dict[str, float]]:
-    profiles = [parse_file(find_file("profile", name), ProfileFile) for name in measured_names()]
+    profiles = [read_profile(find_file("profile", name)) for name in measured_names()]
     return {
         (profile.name, stack): {key: entry.value for key, entry in section.costs if entry is not None}
         for profile in profiles

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perfmodel.loading.derived_profile import measured_names
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import measured_names, read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 
-PROFILES = {name: parse_file(find_file("profile", name), ProfileFile) for name in measured_names()}
+PROFILES = {name: read_profile(find_file("profile", name)) for name in measured_names()}
 CPU_STACKS = [
     (name, stack)
     for name, profile in PROFILES.items()

@@ -15,9 +15,8 @@ from calibration.published.reliability import (
     scores,
     served_claims,
 )
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
-from perfmodel.loading.validated import parse_file
 
 LEFT_OUT = read_left_out()
 
@@ -28,7 +27,7 @@ def groups() -> dict[str, list[Claim]]:
 
 
 def stated(name: str, stack: str) -> float:
-    return parse_file(find_file("profile", name), ProfileFile).stacks[stack].relative_error.value
+    return read_profile(find_file("profile", name)).stacks[stack].relative_error.value
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_stack_states_the_root_mean_square_over_models_left_out(device: str, s
 
 def test_every_model_of_a_stacks_figures_was_left_out_once() -> None:
     for name in ("haswell", "broadwell", "skylake"):
-        for stack, section in parse_file(find_file("profile", name), ProfileFile).stacks.items():
+        for stack, section in read_profile(find_file("profile", name)).stacks.items():
             own = {point.model for point in LEFT_OUT if point.fitted == f"{name}@{stack}"}
             assert own == set(section.fitted_models)
 

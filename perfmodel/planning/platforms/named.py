@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import files_of
 from perfmodel.loading.inputs import input_files
 from perfmodel.loading.shipped import find_file, find_profile
 from perfmodel.loading.words import quoted
@@ -48,5 +49,5 @@ def named_map(
         batch_sizes,
         by=by,
         extrapolate=extrapolate,
-        inputs=input_files([*paths, *(find_profile(name).path for name in on)]),
+        inputs=input_files([*paths, *(part for name in on for part in files_of(find_profile(name).path))]),
     )

@@ -14,9 +14,8 @@ from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_profile
-from perfmodel.loading.validated import parse_file
 from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.planning.service_times import device_error, tuning_advice
 
@@ -79,7 +78,7 @@ def test_seconds_are_amounts_times_costs() -> None:
 def served_profile(tmp_path: Path) -> str:
     """The shipped calibrated profile with two ways to serve a module, of round costs."""
     path = find_profile("amd-epyc-turin-2c").path
-    profile = parse_file(path, ProfileFile)
+    profile = read_profile(path)
     text = re.sub(r"\n +fitted_values: .*", "", path.read_text(encoding="utf-8"))  # as if fitted with them
     law = ", ".join(f"{term}: 0.0" for term in MODULE_TERMS if term != "fc_call")
     ways = "".join(

@@ -17,12 +17,12 @@ from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.shards import HotRowSettings, NetworkSettings, ShardSettings
 from perfmodel.errors import InputError
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 from perfmodel.units import GIB
 
-SKYLAKE: Device = parse_file(find_file("profile", "skylake"), ProfileFile).device("hpca2020")
+SKYLAKE: Device = read_profile(find_file("profile", "skylake")).device("hpca2020")
 DLRM_V2: RecModel = parse_file(find_file("model", "dlrm-v2"), RecModel)
 
 

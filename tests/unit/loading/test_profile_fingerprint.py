@@ -8,15 +8,21 @@ import pytest
 
 from perfmodel.domain.hardware import Device
 from perfmodel.errors import InputError
-from perfmodel.loading.derived_profile import measured_names
+from perfmodel.loading.derived_profile import measured_document, measured_names
 from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.shipped import find_file
+from perfmodel.loading.surface_files import surface_files
 from perfmodel.loading.validated import validate
-from perfmodel.loading.yaml_source import parse_yaml
+from perfmodel.loading.yaml_source import parse_yaml, read_yaml
 
 
 def text_of(name: str) -> str:
-    return find_file("profile", name).read_text(encoding="utf-8")
+    """All of a profile in one file, as profiles were written once."""
+    path = find_file("profile", name)
+    if surface_files(path):
+        return profile_text(measured_document(read_yaml(path)).data())  # type: ignore[arg-type]  # a mapping
+    return path.read_text(encoding="utf-8")
 
 
 def edited(name: str, before: str, after: str) -> Device:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.surface import LAW_NAMES, Surface, law_names
-from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.profile_surfaces import SurfaceSection, surface_section
 from perfmodel.loading.shipped import find_profile
-from perfmodel.loading.validated import parse_file
 from tests.unit.loading.test_profile_file import document, error_of, profile, surface_values
 
 
@@ -84,7 +83,7 @@ def test_terms_and_coordinates_are_read_by_name_in_whatever_order() -> None:
 @pytest.mark.thorough
 def test_a_surface_is_written_as_it_was_read() -> None:
     """Those that are shipped, to the last bit: they were rounded when they were first written."""
-    shipped = parse_file(find_profile("amd-epyc-turin-2c").path, ProfileFile)
+    shipped = read_profile(find_profile("amd-epyc-turin-2c").path)
     for call, surface in shipped.device().surfaces.items():
         section = surface_section(call, surface, calls=12, source="measured: raw.csv")
         again = SurfaceSection.model_validate_json(json.dumps(section)).surface()

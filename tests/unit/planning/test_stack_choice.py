@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file, shipped_names
-from perfmodel.loading.validated import parse_file
 from perfmodel.planning.prepare import (
     Question,
     Wish,
@@ -24,7 +24,7 @@ MEASURED, OTHER = find_model("dlrm-rmc1"), find_model("dlrm-rmc2")
 
 
 def profile(name: str) -> ProfileFile:
-    return parse_file(find_file("profile", name), ProfileFile)
+    return read_profile(find_file("profile", name))
 
 
 def stacks(*names: str, mixed: bool = False) -> list[str]:

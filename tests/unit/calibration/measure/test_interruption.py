@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from calibration.measure.records import read_records
-from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.validated import parse_file
+from perfmodel.loading.derived_profile import read_profile
 
 pytestmark = pytest.mark.slow  # two calibrations of 20 s
 
@@ -41,4 +40,4 @@ def test_what_was_measured_before_an_interruption_is_part_of_the_resumed_profile
     assert second.returncode == 0, said
     after = read_records(raw).seeds(0)
     assert before < after
-    assert parse_file(tmp_path / "here.yaml", ProfileFile).name == "here"
+    assert read_profile(tmp_path / "here.yaml").name == "here"

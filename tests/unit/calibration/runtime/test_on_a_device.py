@@ -18,8 +18,7 @@ from calibration.runtime.offloaded import offloaded_programme
 from calibration.runtime.programme import build_programme
 from perfmodel.cli.main import main
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.loading.profile_file import ProfileFile
-from perfmodel.loading.validated import parse_file
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.planning.prepare import find_model
 
 pytestmark = [
@@ -88,7 +87,7 @@ def test_launches_and_copies_have_plausible_costs(card: CudaAccelerator) -> None
 def test_thirty_seconds_give_a_profile_that_predicts(tmp_path: Path, card: CudaAccelerator) -> None:
     out = tmp_path / "card.yaml"
     assert main(["calibrate", "--device", "cuda", "--budget", "30s", "--out", str(out)]) == 0
-    profile = parse_file(out, ProfileFile)
+    profile = read_profile(out)
     assert profile.kind == "gpu"
     assert card.name in profile.description
     seconds = batch_time(find_model("ncf"), profile.device(), np.array([1.0, 1024.0])).seconds

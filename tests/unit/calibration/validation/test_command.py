@@ -113,6 +113,10 @@ def test_a_refined_profile_needs_an_anchor(scenario: Path, capsys: pytest.Captur
         (["--resume"], "--resume: expected --suite beside it"),
         (["--records", "."], "--records .: is a directory"),
         (["--anchor", "--refined", "no/x.yaml"], "--refined no/x.yaml: no directory no"),
+        (
+            ["--anchor", "--refined", "q.yaml", "--profile", "genoa-9654"],
+            "--refined: expected a calibrated profile, whose stacks an anchor is added to, got a derived one",
+        ),
         (["--suite", "--out", "."], "--out .: is a directory"),
         (["--suite", "--out", "x.json"], "--out x.json: expected the name of a page"),
         (["--suite", "--models", "ncf,nfc"], "nfc"),
