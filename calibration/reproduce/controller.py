@@ -11,7 +11,7 @@ from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.deeprecsys.bench import Bench
 from perfmodel.planning.deeprecsys.settings import PUBLISHED
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.answer import OperatingPoint, Tuning
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.traffic import TrafficSource

@@ -14,7 +14,7 @@ from calibration.serving.paced import paced_requests
 from calibration.serving.requests import RequestList, requests_of, trace_of
 from calibration.serving.served import Served, ServedQueries, queries_of
 from calibration.serving.server import Workers, serve
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries

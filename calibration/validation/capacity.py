@@ -12,7 +12,7 @@ from calibration.validation.anchor import fit_anchor
 from calibration.validation.bench import Bench
 from calibration.validation.measuring import Measured, measure, segments_of
 from calibration.validation.prediction import Trace
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.bracket import bisecting, greatest, narrow
 from perfmodel.planning.rate.search import IDLE_FRACTION
 from perfmodel.sim.service import ServiceTimes

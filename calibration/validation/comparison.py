@@ -14,7 +14,7 @@ from calibration.validation.measuring import Measured
 from calibration.validation.prediction import Trace, level_factor, own_service_times, scaled
 from calibration.validation.summary import Summary, errors_percent, summary_of_runs
 from calibration.validation.unsteadiness import Unsteadiness, unsteadiness
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation

@@ -15,7 +15,7 @@ from calibration.serving.served import Served, ServedQueries
 from calibration.validation.anchor import Samples
 from calibration.validation.bench import Bench, Interrupted
 from calibration.validation.prediction import Trace, UnitTrace
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 

@@ -27,7 +27,8 @@ from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.utilisation import offered_utilisation

@@ -12,7 +12,7 @@ from calibration.validation.anchor import Anchor
 from perfmodel.loading.derived_profile import measured_document
 from perfmodel.loading.profile_writing import write_profile
 from perfmodel.loading.yaml_source import read_yaml
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.service import ServiceTimes
 
 DIGITS = 4

@@ -31,7 +31,7 @@ from calibration.validation.question import (
 )
 from calibration.validation.refined_profile import write_refined_profile
 from perfmodel.errors import InputError, InterruptionError
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.report.documents import saved
 from perfmodel.sim.service import ServiceTimes
 

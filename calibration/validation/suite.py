@@ -34,7 +34,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.errors import InputError, InterruptionError, PerfplanError
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.loading.written import write_atomically
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.units import MS
 

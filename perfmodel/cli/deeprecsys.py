@@ -7,7 +7,7 @@ import typer
 from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.planning.deeprecsys.climb import published_climbs
 from perfmodel.planning.deeprecsys.shortcuts import compare_shortcuts
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.report.deeprecsys import deeprecsys_page
 from perfmodel.report.documents.deeprecsys import deeprecsys_document
 

@@ -26,7 +26,8 @@ from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
-from perfmodel.planning.prepare import Question, prepare, scaled_load
+from perfmodel.planning.prepare import prepare, scaled_load
+from perfmodel.planning.question import Question
 from perfmodel.report.documents.predict import predict_document
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from perfmodel.errors import PerfplanError
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import has_days

@@ -10,7 +10,7 @@ from perfmodel.costmodel.tabulated import tabulated_basis
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.planning.breakdown import BatchBreakdown, LatencyTable, break_down
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.sent_sizes import sizes_on_cores
 from perfmodel.planning.table_node import TableNode
 

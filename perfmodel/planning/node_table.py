@@ -10,7 +10,7 @@ import numpy.typing as npt
 from perfmodel.costmodel.tabulated import tabulated_s
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.service_table import ServiceTable
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.sent_sizes import sizes_on_cores
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from perfmodel.loading.value_sources import ValueSource, value_sources
 from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
 from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 
 BATCHES = (1, 4, 16, 64, 256)
 """Batch sizes whose time is taken apart, beside the policy's own. [items]"""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfmodel.domain.estimate import Basis
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.stages import Stage, StageTimes
 from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult
 from perfmodel.sim.statistics import order_statistic

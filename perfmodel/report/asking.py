@@ -16,7 +16,9 @@ from perfmodel.loading.scenario_file import LoadedScenario, ScenarioLike, load_s
 from perfmodel.loading.shipped import shipped_names
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.yaml_source import read_yaml
-from perfmodel.planning.prepare import Question, prepare, stage_scenario
+from perfmodel.planning.asked_stages import stage_scenario
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
 from perfmodel.planning.sweep.points import Point
 from perfmodel.report.frames import flat

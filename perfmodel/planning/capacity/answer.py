@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.predict.answer import Prediction
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
 from perfmodel.planning.verdict import Deciding

@@ -9,7 +9,7 @@ from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.load_curve import load_curve
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.predict.computation import deciding, describe, other_times
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget

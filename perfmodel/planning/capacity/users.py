@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from perfmodel.domain.workload import MOST_USERS, ClosedArrivals
 from perfmodel.planning.capacity.answer import Capacity, GreatestUsers
 from perfmodel.planning.predict.computation import describe, other_times
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import STUDENT_T, GreatestRate
 from perfmodel.planning.sensitivity import GIVEN, RateBudget, Scale
 from perfmodel.planning.verdict import Judgement, quantile

@@ -13,7 +13,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import IntegerMillisecondArrivals, PoissonArrivals
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.node import AnyNode
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.bracket import bisecting, greatest
 from perfmodel.planning.rate.late import allowed_late
 from perfmodel.planning.rate.search import IDLE_FRACTION

@@ -12,7 +12,7 @@ import numpy as np
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.deeprecsys import WalkRules
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.units import MS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from perfmodel.errors import InputError
 from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort, Found
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

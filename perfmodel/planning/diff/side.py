@@ -14,7 +14,7 @@ from math import hypot, inf, isfinite, sqrt
 import numpy as np
 
 from perfmodel.errors import UndecidedError
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import (
     FURTHER_RATES,
     PILOT_QUERIES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.verdict import Verdict
 
 

@@ -13,7 +13,8 @@ from perfmodel.loading.derived_profile import is_derived, read_profile
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.loading.shipped import find_profile, shipped_names
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.question import share_thresholds
 from perfmodel.sim.policies import SplitAndOffload
 

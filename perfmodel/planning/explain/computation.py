@@ -13,7 +13,8 @@ from perfmodel.planning.diff.side import Figure, largest_load, spread_of_differe
 from perfmodel.planning.explain.answer import Binds, Explanation, Gain
 from perfmodel.planning.explain.changes import Change, changes_of, narrower_tables, refusal
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.verdict import Verdict, central_verdict
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.run import run_until_precise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perfmodel.domain.fleet import Routing, Window, windows_of
 from perfmodel.domain.workload import Arrivals, DiurnalArrivals, StagedArrivals
 from perfmodel.errors import InputError
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.traffic import has_days
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.loading.mlperf_conf import LoadGenTarget
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict

@@ -13,7 +13,7 @@ from perfmodel.loading.mlperf_conf import LoadGenTarget
 from perfmodel.planning.early_stopping import least_queries, most_late
 from perfmodel.planning.mlperf.answer import MlperfAnswer
 from perfmodel.planning.predict.computation import other_times
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.late import is_late
 from perfmodel.planning.rate.search import RateSearch

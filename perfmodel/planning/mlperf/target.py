@@ -13,7 +13,7 @@ from perfmodel.loading.mlperf_conf import (
     benchmark_of,
     read_target,
 )
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 
 
 def mlperf_target(

@@ -25,7 +25,8 @@ from perfmodel.planning.observe.log import ServedLog
 from perfmodel.planning.observe.replay import Backtest, backtest, compare, replay
 from perfmodel.planning.observe.times import ServiceFit, fit_times
 from perfmodel.planning.observe.traffic import ArrivalFit, distribution, fit_arrivals
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.sim.statistics import order_statistic
 from perfmodel.units import MS
 

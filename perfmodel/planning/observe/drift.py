@@ -17,7 +17,7 @@ import numpy.typing as npt
 from perfmodel.planning.observe.dispersion import counts_by_window, windows_s
 from perfmodel.planning.observe.log import ServedLog
 from perfmodel.planning.observe.traffic import ArrivalFit
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf
 

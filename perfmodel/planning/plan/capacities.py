@@ -13,7 +13,8 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
 from perfmodel.planning.plan.shard_counts import counts_tried, with_count
-from perfmodel.planning.prepare import PreparedPair, Question, checksums_now, prepare_pairs
+from perfmodel.planning.prepare import PreparedPair, checksums_now, prepare_pairs
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.sim.policies import SplitAndOffload

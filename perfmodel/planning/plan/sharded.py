@@ -12,7 +12,7 @@ from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.planning.node import ServingNode, request_mix
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Tried
 from perfmodel.planning.plan.tuned import tuned_question
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.planning.plan.shared_rates import Placed
 from perfmodel.planning.plan.tuned import tuned_question
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.policies import is_fifo
 from perfmodel.threads import Tell, side_by_side, untold
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.question import PairCapacity, PlanQuestion
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.traffic import has_days
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict, sla_interval

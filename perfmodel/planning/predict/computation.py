@@ -9,7 +9,7 @@ import numpy as np
 from perfmodel.errors import UndecidedError
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.predict.answer import Prediction
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import most_queries

@@ -8,7 +8,7 @@ from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.policy_class import installed_policy_class, policy_class_of_file
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.user_policy import user_policy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.errors import InputError
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.records import RunRecord
 

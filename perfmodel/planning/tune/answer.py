@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import AnyNode, ServingNode
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.service_times import times_of
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.tune.question import MEDIUM, Configuration, Grid, Objective, threshold_key

@@ -14,7 +14,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
 from perfmodel.planning.node import AnyNode
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import queries_for_bursts
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size

@@ -8,7 +8,8 @@ from itertools import product
 
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.scenario_file import LoadedScenario
-from perfmodel.planning.prepare import Question, prepare_candidates
+from perfmodel.planning.asked_stages import prepare_candidates
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.service_times import AnyTimes, times_of

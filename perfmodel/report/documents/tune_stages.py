@@ -7,7 +7,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.question import Objective
 from perfmodel.planning.tune_stages.answer import StageTuning, TriedPlacement
 from perfmodel.report.documents import Saved, document, saved

@@ -9,7 +9,8 @@ import pytest
 
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 
 
 @pytest.fixture(scope="module")

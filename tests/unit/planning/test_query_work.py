@@ -11,7 +11,8 @@ import yaml
 import perfmodel
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 
 QUICK = {"seed": 1, "precision": 0.05, "min_queries": 20_000, "max_queries": 30_000}
 ROWS = 5000

@@ -18,7 +18,8 @@ from perfmodel.domain.hardware import Interference, ModelAnchor
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict
-from perfmodel.planning.prepare import Question, find_device, find_model, prepare
+from perfmodel.planning.prepare import find_device, find_model, prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.service_times import (
     ANCHORED_SPREAD,

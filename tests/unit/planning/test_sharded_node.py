@@ -12,7 +12,8 @@ from perfmodel.cli.main import main
 from perfmodel.domain.operators import EmbeddingBag
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 
 QUICK = ("simulation.max_queries=60000", "simulation.min_queries=60000", "simulation.precision=0.1")
 LONELY = (

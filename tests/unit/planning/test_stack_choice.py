@@ -9,15 +9,9 @@ from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file, shipped_names
-from perfmodel.planning.prepare import (
-    Question,
-    Wish,
-    choose_stacks,
-    find_devices,
-    find_model,
-    prepare,
-    prepare_together,
-)
+from perfmodel.planning.prepare import find_devices, find_model, prepare, prepare_together
+from perfmodel.planning.question import Question
+from perfmodel.planning.stack_choice import Wish, choose_stacks
 
 HPCA, ISCA, REPOSITORY = "hpca2020", "deeprecsys-isca2020", "deeprecsys-repository"
 MEASURED, OTHER = find_model("dlrm-rmc1"), find_model("dlrm-rmc2")

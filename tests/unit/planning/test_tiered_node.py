@@ -12,7 +12,8 @@ from perfmodel.costmodel.service_time import batch_time
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.explain.changes import changes_of, narrower_tables
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 
 QUICK = ("simulation.max_queries=60000", "simulation.min_queries=60000", "simulation.precision=0.1")
 NAMED = "name: ssd, capacity_gib: 100, latency_us: 90, gb_per_s: 7, reads_in_flight: 16"

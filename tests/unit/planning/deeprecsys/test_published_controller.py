@@ -19,7 +19,8 @@ from perfmodel.planning.deeprecsys.climb import (
 )
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutReport, compare_shortcuts
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.report.documents.deeprecsys import climbs_document
 

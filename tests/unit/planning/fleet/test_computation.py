@@ -14,7 +14,8 @@ from perfmodel.planning.fleet.answer import FleetPrediction
 from perfmodel.planning.fleet.computation import predict_fleet
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.predict.computation import predict
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.report.documents.fleet import fleet_document
 
 QUICK = ["simulation.min_queries=20000", "simulation.precision=0.05"]

@@ -19,7 +19,8 @@ from perfmodel.planning.observe.executors import busy_at_start, find_executors
 from perfmodel.planning.observe.log import ServedLog, checked_log
 from perfmodel.planning.observe.times import fit_times
 from perfmodel.planning.observe.traffic import fit_arrivals
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.sim.scatter import even_scatter, log_normal_factors
 from perfmodel.sim.service import ServiceTimes
 

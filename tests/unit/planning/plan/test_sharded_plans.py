@@ -17,7 +17,7 @@ from perfmodel.planning.plan.check import Placement, violations
 from perfmodel.planning.plan.computation import plan
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.question import PairCapacity
-from perfmodel.planning.prepare import Question
+from perfmodel.planning.question import Question
 from perfmodel.report.documents.plan import plan_document
 
 FLEET = """\
