@@ -16,13 +16,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what th
 CASES = ("by_default", "thorough_cases")
 """Marks that name cases of a parametrised test."""
 
+WHOLE_ANSWERS = ("perfmodel/__init__.py", "perfmodel/library/")
+"""Where examples in docstrings simulate: thorough, too."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties are tried with an eighth of their examples where thorough tests are left out."""
+    """Properties are tried with a sixteenth of their examples where thorough tests are left out."""
     if "not thorough" in config.option.markexpr:
         from tests import examples  # imports hypothesis, which takes half a second
 
-        examples.share = Fraction(1, 8)
+        examples.share = Fraction(1, 16)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -36,7 +39,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse names of cases that are none, where all cases of their test have been collected."""
+    """Mark examples; refuse names of cases that are none, where all cases of a test have been collected."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.nodeid.startswith(WHOLE_ANSWERS):
+            item.add_marker(pytest.mark.thorough)
     if any("::" in argument for argument in config.args):
         return
     named: dict[str, set[str]] = {}

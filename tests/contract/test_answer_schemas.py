@@ -133,6 +133,7 @@ def test_answers_of_the_other_commands_follow_it(case: str, capsys: pytest.Captu
     follows(command, capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_a_tuning_of_stages_follows_one_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "ranking_two_stages", *FEW, "--sub-batches", "4", "--json"]) == 0
     follows("tune-stages", capsys.readouterr().out)

@@ -142,6 +142,7 @@ def test_a_replayed_trace_has_no_interval(capsys: pytest.CaptureFixture[str]) ->
     assert (code, answer["latency_bounded_qps_ci95"]) == (0, None)
 
 
+@pytest.mark.thorough
 def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["capacity", "--scenario", "ncf_broadwell", *QUICK]) == 0
     page = capsys.readouterr().out

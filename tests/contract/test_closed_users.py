@@ -18,6 +18,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_predict_says_what_they_ask_and_keeps_littles_law(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = ask(capsys, "predict", "rm3_skylake", *USERS, *QUICK)
     assert code == 0
@@ -28,6 +29,7 @@ def test_predict_says_what_they_ask_and_keeps_littles_law(capsys: pytest.Capture
     assert any("perfplan capacity" in note for note in found["notes"])
 
 
+@pytest.mark.thorough
 def test_capacity_is_a_number_of_users(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("rm3_skylake", *QUICK)
     code, found = ask(capsys, "capacity", *asked, *USERS, "--set", "sla.latency_ms=25")

@@ -115,6 +115,7 @@ def test_every_shipped_scenario_is_explained(capsys: pytest.CaptureFixture[str])
         assert json.loads(out)["binds"]["why"], name
 
 
+@pytest.mark.thorough_cases("1484-3", "2000-4")
 @pytest.mark.parametrize(("rate_qps", "code"), [(1460, 0), (1484, 3), (2000, 4)])
 def test_the_exit_code_says_how_the_offered_load_fares(
     rate_qps: float, code: int, capsys: pytest.CaptureFixture[str]

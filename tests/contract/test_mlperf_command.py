@@ -20,6 +20,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_a_target_that_may_be_either_ends_in_6_and_names_what_decides(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -32,6 +33,7 @@ def test_a_target_that_may_be_either_ends_in_6_and_names_what_decides(
     assert 40 < answer["largest_valid_qps"] < 60
 
 
+@pytest.mark.thorough
 def test_a_far_target_is_invalid_and_beyond_the_node_unstable(capsys: pytest.CaptureFixture[str]) -> None:
     sla = ["--set", "sla.confidence=0.6"]
     code, answer = ask(capsys, V2, *FEW, *sla, "--target-qps", "90")
@@ -41,6 +43,7 @@ def test_a_far_target_is_invalid_and_beyond_the_node_unstable(capsys: pytest.Cap
     assert answer["latency_ms"]["p99"] is None
 
 
+@pytest.mark.thorough
 def test_a_later_file_and_the_option_go_before_what_loadgen_brings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

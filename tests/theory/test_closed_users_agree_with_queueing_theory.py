@@ -19,6 +19,7 @@ SAFETY = 3.883 / 2.093
 WARM_UP = 20_000
 
 
+@pytest.mark.thorough_cases("simpy-100000-4-12-1.0")
 @pytest.mark.parametrize(
     ("executors", "users", "think_s"), [(1, 5, 4.0), (1, 40, 4.0), (4, 12, 1.0), (40, 60, 0.3)]
 )

@@ -120,6 +120,7 @@ def test_rmc3_wants_smaller_batches_for_the_log_normal_sizes(rmc3: Study) -> Non
         assert sum(batches(narrow, "dlrm-rmc3", cpu)) < sum(batches(rmc3, "dlrm-rmc3", cpu))
 
 
+@pytest.mark.thorough
 def test_rmc3_has_one_maximum_over_batches_and_one_over_thresholds() -> None:
     plan = StudyPlan(
         targets_ms={"dlrm-rmc3": 100.0},

@@ -86,7 +86,7 @@ def errors(
     return difference
 
 
-@pytest.mark.by_default("0.9-1")
+@pytest.mark.thorough
 @by_mix
 @pytest.mark.parametrize("load", [0.6, 0.9])
 def test_a_handful_reproduces_the_fleet_under_random_routing(names: tuple[str, ...], load: float) -> None:

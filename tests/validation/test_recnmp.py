@@ -7,6 +7,8 @@ import pytest
 from calibration.reproduce.evaluation import Compared, Reproduction
 from calibration.reproduce.recnmp import STEPS, lookups_speedup, reproduce_recnmp, trace_table
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def recomputed() -> Reproduction:

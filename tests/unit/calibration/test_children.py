@@ -99,6 +99,7 @@ def test_the_mark_finds_a_child() -> None:
         other.kill()
 
 
+@pytest.mark.thorough
 def test_where_the_kernel_cannot_kill_it_a_child_looks_for_its_parent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

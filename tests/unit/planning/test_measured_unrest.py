@@ -37,6 +37,7 @@ def document(profile: Path, *more: str) -> dict[str, Any]:
     return predict("rm1_skylake", overrides=(*here, *more)).to_dict()
 
 
+@pytest.mark.thorough
 def test_what_is_left_out_is_said_and_the_key_puts_it_in(profile: Path) -> None:
     without = document(profile)
     assert f"{WORDS} are left out (node.measured_unrest=true puts them in)" in without["service_times_of"]

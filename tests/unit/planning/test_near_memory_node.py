@@ -45,6 +45,7 @@ def test_the_answer_says_what_the_memory_does() -> None:
     assert "assumed of near memory: workers wait" in said
 
 
+@pytest.mark.thorough
 def test_explain_tries_more_ranks_larger_caches_and_none() -> None:
     changes = perfmodel.explain("rm2_near_memory", overrides=QUICK).to_dict()["changes"]
     gains = {change["change"]: change["gain_percent"] for change in changes}
@@ -53,6 +54,7 @@ def test_explain_tries_more_ranks_larger_caches_and_none() -> None:
     assert gains["lookups by the cores, no near memory"] < -30.0
 
 
+@pytest.mark.thorough
 def test_lookups_in_memory_raise_what_a_node_serves() -> None:
     rates = [
         perfmodel.capacity("rm2_near_memory", overrides=[*QUICK, *changes]).to_dict()["latency_bounded_qps"]

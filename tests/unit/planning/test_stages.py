@@ -58,6 +58,7 @@ def test_cores_of_other_stages_count_as_busy() -> None:
     assert any("those of the others count as busy" in note for note in shared.node_notes)
 
 
+@pytest.mark.thorough
 def test_a_stage_is_the_single_scenario_where_the_other_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "free.csv").write_text("items,service_ms\n1,1e-6\n1000,1e-6\n")
     free = {"service_times": str(tmp_path / "free.csv"), "executors": 1000, "error_percent": 0}
@@ -85,6 +86,7 @@ def test_a_stage_is_the_single_scenario_where_the_other_costs_nothing(tmp_path: 
         assert found["error_of_service_times"]["cpu"] == alone["error_of_service_times"]["cpu"]
 
 
+@pytest.mark.thorough
 def test_the_answer_shows_each_stage_by_itself() -> None:
     answer = predicted(TWO)
     first, second = answer["pipeline"]["stages"]

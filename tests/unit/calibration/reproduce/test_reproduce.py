@@ -64,6 +64,7 @@ def test_rmc3_against_batch_size_has_the_published_maximum_within_a_step(traffic
         assert 0.5 <= row.predicted / row.published <= 2.0  # sizes double: one step
 
 
+@pytest.mark.thorough
 def test_rmc3_against_batch_size_is_within_a_factor_of_two_at_100_ms(traffic: SharedTraffic) -> None:
     section = batch_section(traffic)
     own = replace(section, rows=tuple(row for row in section.rows if "p95 of 100 ms" in row.case))

@@ -53,6 +53,7 @@ def one_server(tmp_path: Path, *, error_percent: float = 0.0) -> Question:
     return prepare(load_scenario(scenario))
 
 
+@pytest.mark.thorough
 def test_the_largest_valid_rate_is_that_of_the_closed_form(tmp_path: Path) -> None:
     """Of M/M/1 e^-(mu - lambda) L takes longer than L; at (t + 2/3) / n half of the runs have t late."""
     found = mlperf(one_server(tmp_path), SERVER)
@@ -67,6 +68,7 @@ def test_the_largest_valid_rate_is_that_of_the_closed_form(tmp_path: Path) -> No
     assert found.largest_valid_qps < 0.99 * at_p99_qps, "early stopping asks for more than p99"
 
 
+@pytest.mark.thorough
 def test_half_of_the_runs_at_the_largest_valid_rate_are_valid(tmp_path: Path) -> None:
     question = one_server(tmp_path)
     minute = replace(SERVER, min_duration_s=60.0)

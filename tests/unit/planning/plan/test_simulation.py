@@ -112,6 +112,7 @@ def test_what_cannot_be_simulated_says_why(folder: Path) -> None:
     assert {check.verdict for check in shared.checks} == {"not simulated: nodes are shared"}
 
 
+@pytest.mark.thorough_cases("stages", "bursts")
 @pytest.mark.parametrize(
     ("arrivals", "policy"),
     [
@@ -170,6 +171,7 @@ def test_a_plan_that_does_not_recover_is_raised_until_it_does(folder: Path) -> N
     assert found.notes[-1] == "raised for a to recover from a failure"
 
 
+@pytest.mark.thorough
 def test_services_that_share_nodes_keep_their_shares_after_a_failure(folder: Path) -> None:
     text = """\
 services:

@@ -37,7 +37,7 @@ def load_test(node: ServingNode, traffic: SharedTraffic) -> LoadTest:
     return LoadTest(node, traffic, SLA)
 
 
-@pytest.mark.thorough_cases("configuration0")
+@pytest.mark.thorough_cases("configuration0", "configuration2", "configuration1")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_rates_are_those_of_the_general_search(load_test: LoadTest, configuration: Configuration) -> None:
     search = RateSearch(
@@ -55,7 +55,7 @@ def test_rates_are_those_of_the_general_search(load_test: LoadTest, configuratio
     assert load_test.final_qps(configuration, pilot_qps) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.by_default("1.1")
+@pytest.mark.thorough
 @pytest.mark.parametrize("about", [0.4, 0.9, 1.1, 3.0])
 def test_a_wrong_guess_does_not_change_the_final_rate(load_test: LoadTest, about: float) -> None:
     configuration = Configuration(256)

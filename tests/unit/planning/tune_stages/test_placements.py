@@ -47,6 +47,7 @@ def test_parts_are_chosen_where_only_they_meet_the_sla(tmp_path: Path) -> None:
     assert found.tuned.tdp_w == 200.0
 
 
+@pytest.mark.thorough
 def test_the_best_is_what_capacity_finds_with_it() -> None:
     changes = [*QUICK, "sla.latency_ms=12"]
     found = perfmodel.tune_stages("ranking_two_stages", overrides=changes, sub_batches=[1, 4])
@@ -68,6 +69,7 @@ def test_the_best_is_what_capacity_finds_with_it() -> None:
     assert document["gain"] == pytest.approx(best_qps / document["static"]["latency_bounded_qps"])
 
 
+@pytest.mark.thorough
 def test_by_watt_the_best_carries_most_for_its_power() -> None:
     found = perfmodel.tune_stages(
         "ranking_two_stages",
