@@ -72,6 +72,7 @@ def test_spans_of_one_track_do_not_overlap_and_every_track_has_a_name(events: li
     assert len(set(names.items())) == len(names)
 
 
+@pytest.mark.by_default("cores", "cores and a card")
 def test_every_arrow_leads_from_a_query_to_one_of_its_requests(
     asked: list[str], events: list[dict[str, Any]]
 ) -> None:
@@ -107,6 +108,7 @@ def test_every_arrow_leads_from_a_query_to_one_of_its_requests(
     assert bool(shared) == (BATCHING in asked)
 
 
+@pytest.mark.by_default("cores", "cores and a card")
 def test_queries_take_what_they_take_in_the_compiled_run(
     asked: list[str], events: list[dict[str, Any]]
 ) -> None:
@@ -128,6 +130,7 @@ def test_queries_take_what_they_take_in_the_compiled_run(
     assert refused == {query for query in window if not record.served[query]}
 
 
+@pytest.mark.by_default("cores", "cores and a card")
 def test_requests_that_wait_are_counted(events: list[dict[str, Any]]) -> None:
     counts = [e["args"]["requests"] for e in events if e["ph"] == "C"]
     assert counts

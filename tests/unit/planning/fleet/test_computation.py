@@ -58,6 +58,7 @@ def test_a_day_has_its_windows_and_the_mean_rate_of_all_nodes(day: FleetPredicti
     assert sum(rates) / 8 == pytest.approx(50 * 450)
 
 
+@pytest.mark.thorough
 def test_windows_meet_the_sla_the_more_probably_the_calmer_they_are(day: FleetPrediction) -> None:
     # By the service times as given all of them do; with times as long as they may be, the busiest do not.
     sla_s = day.question.scenario.sla.latency_s
@@ -72,6 +73,7 @@ def test_windows_meet_the_sla_the_more_probably_the_calmer_they_are(day: FleetPr
             assert window.verdict == "meets_sla"
 
 
+@pytest.mark.thorough
 def test_busier_windows_are_slower_and_take_more_power(day: FleetPrediction) -> None:
     calm, busy = (pick(day.windows, key=lambda w: w.window.rate_qps) for pick in (min, max))
     assert calm.percentiles[0.95].high_s < busy.percentiles[0.95].low_s
@@ -79,6 +81,7 @@ def test_busier_windows_are_slower_and_take_more_power(day: FleetPrediction) -> 
     assert 50 * day.question.scenario.node.power_w(0.0, None) < calm.load_power_w < busy.load_power_w
 
 
+@pytest.mark.thorough
 def test_the_whole_day_counts_every_query_of_every_window_once(day: FleetPrediction) -> None:
     def fraction(bound_s: float) -> float:
         weights = [window.window.rate_qps / (8 * 50 * 450) for window in day.windows]
@@ -91,6 +94,7 @@ def test_the_whole_day_counts_every_query_of_every_window_once(day: FleetPredict
         assert fraction(interval.value_s * (1 + 1e-9)) > percentile - 1e-4
 
 
+@pytest.mark.thorough
 def test_windows_of_one_rate_share_one_simulation(day: FleetPrediction) -> None:
     # Eight windows of a sine have four rates.
     assert len({id(window.stretch) for window in day.windows}) == 4
