@@ -14,7 +14,7 @@ import numpy as np
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.network import shared_transfer_s
+from perfmodel.costmodel.network import shared_transfers_s
 from perfmodel.costmodel.popularity import Popular, by_popularity
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
 from perfmodel.costmodel.table_groups import TableGroup, require_movable, table_groups
@@ -111,7 +111,7 @@ def tiered_time(
     t = t_own + sum over tiers of N c + max(l max(q, N / d), r). t_own: the pass with all rows in the own
     memory, where a row that was read is summed from, too; N reads, each of a core's time c, and of a latency
     l of which d are in flight at once; q the chance that there is any; r what all reads take of the tier's
-    rate, which busy executors share (`shared_transfer_s`). Derived here, assuming that reads of a pass are
+    rate, which busy executors share (`shared_transfers_s`). Derived here, assuming that reads of a pass are
     independent of each other, that a worker waits for one tier after the other and computes nothing
     meanwhile, and that rows keep their places.
 
@@ -138,13 +138,13 @@ def tiered_time(
         _Reads.of(tier, groups, tiers.placed.share[1 + index], batch)
         for index, tier in enumerate(tiers.beyond)
     ]
-    alone_s = [each.core_s + np.maximum(each.waiting_s, each.alone_s) for each in reads]
-    pass_s = own.seconds + sum(alone_s, np.zeros_like(batch))
-    timed = []
-    for each, seconds in zip(reads, alone_s, strict=True):
-        if each.num.any():
-            sharing_s = shared_transfer_s(each.alone_s, pass_s - seconds + each.core_s, workers)
-            timed.append(_timed(each, each.core_s + np.maximum(each.waiting_s, sharing_s), batch))
+    reads = [each for each in reads if each.num.any()]
+    core_s = sum((each.core_s for each in reads), np.zeros_like(batch))
+    waiting_s = [each.waiting_s for each in reads]
+    shared_s = shared_transfers_s([each.alone_s for each in reads], waiting_s, own.seconds + core_s, workers)
+    timed = [
+        _timed(each, each.core_s + seconds, batch) for each, seconds in zip(reads, shared_s, strict=True)
+    ]
     after = max(
         (at + 1 for at, kernel in enumerate(own.kernels) if kernel.kernel.family == "embedding_bag"),
         default=0,
@@ -164,7 +164,10 @@ class _Reads:
 
     @classmethod
     def of(cls, tier: TierSettings, groups: Sequence[TableGroup], share: Floats, batch: Floats) -> _Reads:
-        """Count them; the chance that there is any is 1 less the product of those of each being elsewhere."""
+        """Count them; the chance that there is any is 1 less the product of those of each being elsewhere.
+
+        Of lookups that are no whole number, such as half a one an item, the last is made that often.
+        """
         num, moved, alone_s = np.zeros_like(batch), np.zeros_like(batch), np.zeros_like(batch)
         log_none = np.zeros_like(batch)
         for group, part in zip(groups, share, strict=True):
@@ -173,11 +176,12 @@ class _Reads:
             lookups = np.zeros_like(batch)
             for one in group.readers:
                 assert one.gather is not None, "what looks rows up says which"
-                lookups = lookups + one.calls * one.gather.rows_per_item * one.of(batch)
+                of_each = one.gather.rows_per_item * one.of(batch)
+                lookups = lookups + one.calls * of_each
+                log_none = log_none + one.calls * _log_none(of_each, float(part))
             num = num + part * lookups
             moved = moved + part * lookups * max(group.row_bytes, float(tier.read_bytes))
             alone_s = alone_s + part * lookups * tier.read_s(group.row_bytes)
-            log_none = log_none + lookups * (np.log1p(-part) if part < 1.0 else -np.inf)
         return cls(tier=tier, num=num, num_bytes=moved, chance=-np.expm1(log_none), alone_s=alone_s)
 
     @property
@@ -190,6 +194,14 @@ class _Reads:
         """For latencies, so many at once. [s]"""
         rounds = np.maximum(self.chance, self.num / self.tier.reads_in_flight)
         return np.asarray(self.tier.latency_s * rounds)
+
+
+def _log_none(lookups: Floats, part: float) -> Floats:
+    """Logarithm of the chance that none of some lookups is among a part of the rows."""
+    whole = np.floor(lookups)
+    with np.errstate(divide="ignore", invalid="ignore"):  # all rows are: minus infinity, and none of it
+        each = np.where(whole > 0.0, whole * np.log1p(-part), 0.0)
+        return np.asarray(each + np.log1p(-part * (lookups - whole)))
 
 
 def _timed(reads: _Reads, seconds: Floats, batch: Floats) -> TimedKernel:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perfmodel.costmodel.service_time import batch_time
@@ -78,6 +78,28 @@ def test_workers_share_the_rate_and_not_the_latency() -> None:
     by_latency = place_rows(model, SKYLAKE, tiers(tier(gb_per_s=1000)))
     one, ten = (float(reads_s(model, by_latency, [64.0], busy)[0]) for busy in (1.0, 10.0))
     assert ten == one
+
+
+def test_a_worker_that_waits_at_one_memory_is_at_no_other() -> None:
+    # Two tables, each in a memory of its own that binds: of n workers n + 1 reads of one memory each, and not
+    # twice n, which is what either memory would take if all workers were at it.
+    model = model_of({"num_rows": 1000, "pooling_factor": 500, "count": 2, "zipf_exponent": 0.0})
+    slow = {"gb_per_s": 1e-4, "reads_in_flight": 1_000_000, "latency_us": 0}
+    beyond = tier(name="one", capacity_gib=1000 * 64 / GIB, **slow), tier(name="two", **slow)
+    placed = place_rows(model, SKYLAKE, tiers(*beyond))
+    assert placed.lookups_share == pytest.approx([0.0, 0.5, 0.5])
+    alone = float(reads_s(model, placed, [1.0])[0]) / 2
+    for workers in (2.0, 10.0, 40.0):
+        assert float(reads_s(model, placed, [1.0], workers)[0]) == pytest.approx(
+            (workers + 1) * alone, rel=0.01
+        )
+
+
+def test_half_a_lookup_an_item_waits_half_the_times() -> None:
+    model = model_of({"num_rows": 1000, "pooling_factor": 0.5})
+    placed = place_rows(model, SKYLAKE, tiers(tier(reads_in_flight=8)))
+    found = reads_s(model, placed, [1.0, 2.0, 3.0, 16.0, 32.0]) / 90e-6
+    assert found == pytest.approx([0.5, 1.0, 1.0, 1.0, 2.0])  # from two items on there is always one
 
 
 def test_the_rows_looked_up_most_are_in_the_fastest_memory() -> None:
