@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from calibration.importing.factory import Example
+from perfmodel.errors import InputError
 
 aten = torch.ops.aten
 
@@ -73,24 +74,41 @@ class Counted:
         Of matrix products. [FLOP]
     rows, row_bytes : float
         Rows of weights that were looked up, and their bytes. [rows], [bytes]
+    table_bytes : float
+        Memory of all that rows were looked up in; what several calls read is there once. [bytes]
     """
 
     flop: float
     rows: float
     row_bytes: float
+    table_bytes: float
 
 
 class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts rows that are read from parameters."""
+    """Counts rows that are read from parameters, and from what is computed of parameters alone."""
 
-    def __init__(self, storages: frozenset[int]) -> None:
+    def __init__(self, storages: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.storages = storages
         self.rows = 0.0
         self.row_bytes = 0.0
+        self.weight_bytes = dict[int, int]()  # by where they lie
+        self.computed_bytes = 0
+        self.of_weights = list[
+            torch.Tensor
+        ]()  # computed of weights alone; alive, so that no other lies there
+
+    @property
+    def table_bytes(self) -> float:
+        """Of weights, and of tables that were computed."""
+        return float(sum(self.weight_bytes.values()) + self.computed_bytes)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        if given and isinstance(result, torch.Tensor) and all(map(self._is_weight, given)):
+            self.of_weights.append(result)
+            self.storages.add(result.untyped_storage().data_ptr())
         name = func._schema.name.rpartition("::")[2]
         if name in ("embedding", "_embedding_bag", "_embedding_bag_forward_only"):
             self._count(args[0], args[1].numel(), args[0].shape[-1])
@@ -101,11 +119,16 @@ class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _is_weight(self, tensor: torch.Tensor) -> bool:
-        return tensor.untyped_storage().data_ptr() in self.storages
+        return tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() in self.storages
 
     def _count(self, table: torch.Tensor, rows: float, width: int) -> None:
         self.rows += rows
         self.row_bytes += rows * width * table.element_size()
+        if self._is_weight(table):
+            storage = table.untyped_storage()
+            self.weight_bytes[storage.data_ptr()] = storage.nbytes()
+        else:
+            self.computed_bytes += table.numel() * table.element_size()
 
 
 def _row_width(name: str, args: Any) -> int:
@@ -121,15 +144,32 @@ def count(example: Example) -> Counted:
     """Run the example once; fused attention, which is not counted on CPUs, as the products it stands for."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    lookups = _Lookups(frozenset(_storages(example.module)))
+    lookups = _Lookups(set(_storages(example)))
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, lookups:
             example.module(*example.inputs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return Counted(flop=float(counter.get_total_flops()), rows=lookups.rows, row_bytes=lookups.row_bytes)
+    return Counted(
+        flop=float(counter.get_total_flops()),
+        rows=lookups.rows,
+        row_bytes=lookups.row_bytes,
+        table_bytes=lookups.table_bytes,
+    )
 
 
-def _storages(module: nn.Module) -> Iterable[int]:
-    for tensor in (*module.parameters(), *module.buffers()):
+def _storages(example: Example) -> Iterable[int]:
+    """Where the module's weights lie.
+
+    Raises
+    ------
+    InputError
+        Of a sparse one: what its products take is not counted.
+    """
+    for name, tensor in (*example.module.named_parameters(), *example.module.named_buffers()):
+        if tensor.layout != torch.strided:
+            raise InputError(
+                f"{example.target}: expected dense weights, got {name}, which is {tensor.layout}: what its "
+                "products take is not known"
+            )
         yield tensor.untyped_storage().data_ptr()

@@ -76,6 +76,7 @@ class Imported:
     rows_per_item: float
     counted_row_bytes_per_item: float
     row_bytes_per_item: float
+    counted_table_bytes: float
 
     @property
     def unmodelled_flop_share(self) -> float:
@@ -97,7 +98,8 @@ class Imported:
         """The larger share, or how much more the file has than the module. [1]"""
         more = _gap(self.counted_flop_per_item, self.product_flop_per_item)
         more_rows = _gap(self.counted_rows_per_item, self.rows_per_item)
-        return max(self.unmodelled_flop_share, self.unmodelled_bytes_share, more, more_rows)
+        more_tables = _gap(self.counted_table_bytes, self.model.embedding_bytes)
+        return max(self.unmodelled_flop_share, self.unmodelled_bytes_share, more, more_rows, more_tables)
 
     @property
     def is_whole(self) -> bool:
@@ -117,9 +119,14 @@ class Imported:
         ours, theirs = self.product_flop_per_item, self.counted_flop_per_item
         if _gap(ours, theirs) or _gap(theirs, ours):
             what = f"{ours:.6g} FLOP an item in products, the module {theirs:.6g} as torch counts them"
-        else:
+        elif _gap(self.rows_per_item, self.counted_rows_per_item) or _gap(
+            self.counted_rows_per_item, self.rows_per_item
+        ):
             ours, theirs = self.rows_per_item, self.counted_rows_per_item
             what = f"{ours:.6g} rows an item looked up, the module {theirs:.6g}"
+        else:
+            ours, theirs = float(self.model.embedding_bytes), self.counted_table_bytes
+            what = f"{ours:.6g} bytes of tables, as a table is read in parts, the module {theirs:.6g}"
         return f"{target}: the file would have {what}: expected them to agree within 1 %; {way}"
 
     @property
@@ -260,6 +267,7 @@ def _attempt(example: Example, variant: Example, name: str, counted: Counted) ->
         rows_per_item=model.lookups_per_item + shared_rows,
         counted_row_bytes_per_item=counted.row_bytes / items,
         row_bytes_per_item=model.embedding_bytes_per_item + shared_bytes,
+        counted_table_bytes=counted.table_bytes,
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves
 
@@ -54,7 +55,7 @@ def indexed(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None
     name = call_name(node)
     if isinstance(x, Constant):
         indices = [leaf for leaf in tree_leaves(list(given[1:])) if isinstance(leaf, (Index, Constant))]
-        if not indices or not x.name:
+        if not indices or not (x.name or _is_asked_for(node, indices)):
             return numbers(node, given, to)  # places in numbers that are no weights, such as a mask's
         dims = _indexed_dims(given, x, name)
         num_rows = math.prod(x.shape[dim] for dim in dims)
@@ -65,6 +66,14 @@ def indexed(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None
     if isinstance(x, Index):
         return numbers(node, given, to)
     return gathered(node, given, to)
+
+
+def _is_asked_for(node: fx.Node, indices: Sequence[Any]) -> bool:
+    """Whether ids of the request choose among what is computed of weights, such as normalised rows."""
+    value = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
+    if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point or value.dim() < 2:
+        return False
+    return any(isinstance(index, Index) for index in indices)
 
 
 def _indexed_dims(given: Sequence[Any], x: Constant, name: str) -> list[int]:

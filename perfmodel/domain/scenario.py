@@ -209,6 +209,12 @@ class NodeChoice(Frozen):
         if self.anchor is not None:
             why = "expected none beside tiers: no measured node had its rows beyond its memory"
             raise ValueErrorAt(why, ("anchor",))
+        for number, tier in enumerate(self.tiers.beyond):
+            if tier.host_memory and not self.accelerators:
+                why = (
+                    "expected false, since node.accelerators is empty: cores have the host's memory as theirs"
+                )
+                raise ValueErrorAt(why, ("tiers", "beyond", number, "host_memory"))
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfmodel.costmodel.service_time import batch_time
@@ -17,6 +17,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 from perfmodel.units import GIB
+from tests.examples import examples
 from tests.property.test_sharding import models
 from tests.unit.costmodel.test_sharding import DLRM_V2, SKYLAKE, holding, model_of
 
@@ -154,9 +155,8 @@ def test_every_row_is_in_one_memory_and_every_lookup_goes_to_one(model: RecModel
     assert np.all(placed.used_bytes <= np.array(capacity) * GIB * (1 + 1e-6) + 1)
 
 
-# A drawn case breaks one of these orders, it is not known which: kept out of a commit's tests until it is.
-@pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@pytest.mark.thorough
+@examples(40)
 @given(
     models(),
     st.floats(0.0, 2.0),

@@ -111,6 +111,7 @@ def test_what_does_not_fit_is_told_of_tiers() -> None:
         ("node.anchor={rate_qps: 5, utilisation: 0.1}", "anchor: expected none beside tiers"),
         ("node.tiers.memory_gib=1000", "tiers: memory_gib: expected at most 256, of skylake, got 1000"),
         ("node.tiers.beyond=[]", "beyond: expected"),
+        (f"node.tiers.beyond=[{SSD}, {HOST}]", r"host_memory: expected false, since node\.accelerators is"),
         (f"node.tiers.beyond=[{SSD}, {SSD}]", "expected a name of its own, got ssd again"),
         (f"node.tiers.beyond=[{{{NAMED}}}]", "source"),
         (f"node.tiers.beyond=[{{{NAMED}, source: a friend}}]", "source"),

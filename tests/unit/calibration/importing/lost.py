@@ -234,6 +234,45 @@ class Filled(nn.Module):
         return self.top(filled)  # type: ignore[no-any-return]
 
 
+class Normalised(nn.Module):
+    """Rows of a table that is computed of a table: the request's ids look them up all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(500, 8)
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, item: Tensor) -> Tensor:
+        rows = nn.functional.normalize(self.items.weight, dim=1)
+        return self.top(rows[item])  # type: ignore[no-any-return]
+
+
+class Sliced(nn.Module):
+    """Whole rows of a table, and the first half of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(500, 8)
+        self.top = nn.Linear(12, 1)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        half = nn.functional.embedding(second, self.items.weight[:, :4])
+        return self.top(torch.cat([self.items(first), half], 1))  # type: ignore[no-any-return]
+
+
+class Graph(nn.Module):
+    """Rows that are spread along the edges of a graph first, a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(500, 8)
+        edges = torch.stack([torch.arange(500), (torch.arange(500) * 7) % 500])
+        self.register_buffer("edges", torch.sparse_coo_tensor(edges, torch.ones(500), check_invariants=True))
+
+    def forward(self, item: Tensor) -> Tensor:
+        return torch.sparse.mm(self.edges, self.items.weight)[item].sum(1)
+
+
 def ids(high: int, *shape: int) -> Tensor:
     return torch.randint(1, high, shape)
 
@@ -333,6 +372,18 @@ def lstm() -> Made:
 
 def filled() -> Made:
     return Filled(), (torch.rand(6, 4),)
+
+
+def normalised() -> Made:
+    return Normalised(), (ids(500, 6),)
+
+
+def sliced() -> Made:
+    return Sliced(), (ids(500, 6), ids(500, 6))
+
+
+def graph() -> Made:
+    return Graph(), (ids(500, 6),)
 
 
 def half() -> Made:

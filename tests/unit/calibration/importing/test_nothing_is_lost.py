@@ -51,6 +51,7 @@ COUNTS = {
     # 4 gates of 6 from 8 inputs and 6 states, 5 steps
     "lstm": Counts(5 * 2 * 4 * 6 * (8 + 6) + 2 * 6),
     "filled": Counts(2 * (2 * 4 * 3) + 2 * 6),
+    "normalised": Counts(2 * 8, 1, table_bytes=4 * 4000),
 }
 
 
@@ -152,6 +153,22 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
     module, (user, items) = _made("expanded")
     assert operators("expanded")["top"]["widths"] == (16, 1)
     assert (module(user, items[:1]).shape[0], module(user, items).shape[0]) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
+        ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
+    ],
+)
+def test_what_would_be_counted_wrong_is_refused_in_a_line(
+    factory: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", f"{MODULES}:{factory}", "--out", str(tmp_path / "model.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert says in error
 
 
 def _made(factory: str) -> Any:
