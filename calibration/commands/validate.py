@@ -22,6 +22,7 @@ from perfmodel.cli.options import (
     the_scenario,
 )
 from perfmodel.cli.watched import AnyWatch, watched
+from perfmodel.domain.bounds import MOST_TRACED_QUERIES, TRACED_QUERIES
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.derived_profile import is_derived
 from perfmodel.loading.written import require_writable
@@ -57,6 +58,23 @@ def validate(
     ] = True,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every query's arrival, start and end as CSV.")
+    ] = None,
+    trace_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write a measured window as a trace, which Perfetto and chrome://tracing open.",
+        ),
+    ] = None,
+    trace_queries: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_TRACED_QUERIES,
+            metavar="N",
+            help=f"Queries in that window [{TRACED_QUERIES}].",
+            show_default=False,
+        ),
     ] = None,
     refined: Annotated[
         Path | None,
@@ -99,12 +117,15 @@ def validate(
     require_torch()
     if refined is not None and not anchor:
         raise InputError("--refined: expected --anchor too, which measures what it writes")
+    if trace_queries is not None and trace_out is None:
+        raise InputError("--trace-queries: expected --trace-out FILE with it")
     of_one = {"--module": module, "--records": records, "--refined": refined, "--utilisation": utilisation}
+    of_one["--trace-out"] = trace_out
     of_suite = {"--models": models, "--resume": resume or None}
     for option, value in (of_one if suite else of_suite).items():
         if value is not None:
             raise InputError(f"{option}: expected {'no --suite' if suite else '--suite'} beside it")
-    for option, path in (("--records", records), ("--refined", refined)):
+    for option, path in (("--records", records), ("--refined", refined), ("--trace-out", trace_out)):
         if path is not None:
             require_writable(path, option)
     if refined is not None:
@@ -151,6 +172,8 @@ def validate(
         records=records,
         refined=refined,
         options=options,
+        trace_out=trace_out,
+        trace_queries=trace_queries or TRACED_QUERIES,
     )
     with watched() as watch:
         say = _said_above(watch)

@@ -30,9 +30,13 @@ from calibration.validation.question import (
     service_of,
 )
 from calibration.validation.refined_profile import write_refined_profile
+from calibration.validation.window import measured_window
+from perfmodel.domain.bounds import TRACED_QUERIES
 from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.written import write_atomically
 from perfmodel.planning.question import Question
 from perfmodel.report.documents import saved
+from perfmodel.report.trace_events import trace_text
 from perfmodel.sim.service import ServiceTimes
 
 PILOT_S = 2.0
@@ -51,6 +55,10 @@ class SinglePlan:
         Choose the rate by it; None: the scenario's rate. [1]
     records, refined : Path or None
         Where to write every query, and the profile with the anchor in it.
+    trace_out : Path or None
+        Where to write a window of the first piece as a trace.
+    trace_queries : int
+        Queries in that window.
     """
 
     scenario: str
@@ -59,6 +67,8 @@ class SinglePlan:
     records: Path | None
     refined: Path | None
     options: Options
+    trace_out: Path | None = None
+    trace_queries: int = TRACED_QUERIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +197,12 @@ def _write(
         if plan.refined is not None and comparison.anchor is not None:
             source = profile_path(plan.scenario, plan.options.overrides, plan.options.profile)
             write_refined_profile(source, plan.refined, question, service, comparison.anchor)
+    except InputError as error:
+        unwritten = error
+    try:
+        if plan.trace_out is not None:
+            window = measured_window(*measured.runs[0], plan.trace_queries)
+            write_atomically(plan.trace_out, trace_text(window, name=question.name))
     except InputError as error:
         unwritten = error
     return unwritten

@@ -23,6 +23,7 @@ from perfmodel.cli.options import (
     the_scenario,
 )
 from perfmodel.cli.watched import watched
+from perfmodel.domain.bounds import MOST_TRACED_QUERIES, TRACED_QUERIES
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict as predict_question
@@ -32,10 +33,6 @@ from perfmodel.report.documents.predict import predict_document
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-
-TRACED, MOST_TRACED = 1000, 100_000
-"""Queries of a trace, by default and at the most: more make files that no viewer opens."""
 
 
 class Engine(StrEnum):
@@ -68,8 +65,8 @@ def predict(
         ),
     ] = None,
     trace_queries: Annotated[
-        int, typer.Option(min=1, max=MOST_TRACED, metavar="N", help="Queries in that window.")
-    ] = TRACED,
+        int, typer.Option(min=1, max=MOST_TRACED_QUERIES, metavar="N", help="Queries in that window.")
+    ] = TRACED_QUERIES,
     accept_uncertain: AcceptUncertainOption = False,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
@@ -92,7 +89,7 @@ def predict(
         from perfmodel.loading.written import require_writable  # few answers go to a file
 
         require_writable(trace_out, "--trace-out")
-    elif trace_queries != TRACED:
+    elif trace_queries != TRACED_QUERIES:
         raise InputError("--trace-queries: expected --trace-out FILE with it")
     loaded = load_scenario(the_scenario(names, scenario), overrides or ())
     question = scaled_load(prepare(loaded, mixed_stacks=mixed_stacks, stages=True), scale_load)
@@ -136,12 +133,8 @@ def predict(
 
 def _write_trace(question: Question, path: Path, num_queries: int) -> None:
     # Imported on use: few ask for a trace, and SimPy takes a while to load.
-    import json
-
+    from perfmodel.loading.written import write_atomically
     from perfmodel.planning.predict.window import logged_window
-    from perfmodel.report.trace_events import trace_events
+    from perfmodel.report.trace_events import trace_text
 
-    trace = trace_events(logged_window(question, num_queries), name=question.name)
-    from perfmodel.loading.written import write_atomically  # as above
-
-    write_atomically(path, json.dumps(trace, separators=(",", ":")))
+    write_atomically(path, trace_text(logged_window(question, num_queries), name=question.name))

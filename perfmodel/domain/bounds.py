@@ -104,3 +104,6 @@ Slowdown = Annotated[float, Field(ge=1), within(high=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
 StoredItems = Annotated[int, Field(ge=0), within(high=1_000_000)]
 QueueBlobs = Annotated[int, Field(ge=0), within(high=1_000)]
+
+TRACED_QUERIES, MOST_TRACED_QUERIES = 1000, 100_000
+"""Of a trace to look into, by default and at the most: more make files that no viewer opens."""

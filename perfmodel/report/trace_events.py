@@ -1,12 +1,14 @@
-"""A simulated window as a Chrome trace, which Perfetto and chrome://tracing open.
+"""A window of a run as a Chrome trace, which Perfetto and chrome://tracing open.
 
 One process for the queries, one for the cores, one for the accelerators; a track an executor. A query is a
 span from its arrival to its end, on the lowest track that is free; an arrow leads from it to each of its
 requests, which are spans of the launch that they were part of. A counter says how many requests wait.
+A simulated run and a measured one have the same events, so that they can be laid side by side.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -35,7 +37,7 @@ def trace_events(window: LoggedWindow, *, name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        What was simulated.
+        What was simulated, or served.
     """
     record, log = window.record, window.record.requests
     assert log is not None, "the window's run is logged"
@@ -57,11 +59,17 @@ def trace_events(window: LoggedWindow, *, name: str) -> dict[str, Any]:
         *_waiting(window, origin_s),
         *_shed(window, shed, origin_s),
     ]
+    made_by = {"engine": record.engine} if window.how == "simulated" else {}
     return {
         "displayTimeUnit": "ms",
-        "otherData": {"of": name, "perfplan": perfplan_version(), "engine": record.engine},
+        "otherData": {"of": name, "perfplan": perfplan_version(), "run": window.how, **made_by},
         "traceEvents": events,
     }
+
+
+def trace_text(window: LoggedWindow, *, name: str) -> str:
+    """The same as the text of a file."""
+    return json.dumps(trace_events(window, name=name), separators=(",", ":"))
 
 
 def _us(seconds: float, origin_s: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from perfmodel.errors import InputError
 from perfmodel.planning.question import Question
@@ -23,11 +24,14 @@ class LoggedWindow:
         The run from its first query on, `requests` included.
     begin_s, end_s : float
         Arrivals of the window's first and last query. [s]
+    how : {"simulated", "measured"}
+        What made the run: an engine, or a server here.
     """
 
     record: RunRecord
     begin_s: float
     end_s: float
+    how: Literal["simulated", "measured"] = "simulated"
 
 
 def logged_window(question: Question, num_queries: int) -> LoggedWindow:

@@ -69,8 +69,9 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = scenario.parent / "queries.csv"
+    records, trace = scenario.parent / "queries.csv", scenario.parent / "trace.json"
     options = ["--duration", "500ms", "--anchor", "--no-capacity", "--records", str(records), "--json"]
+    options += ["--trace-out", str(trace), "--trace-queries", "50"]
     code = main(["validate", "-s", str(scenario), *options])
     answer = json.loads(capsys.readouterr().out)
     TypeAdapter(ValidateDocument).validate_python(answer)
@@ -83,6 +84,13 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     assert answer["queries"] == 150
     assert len(records.read_text().splitlines()) == 151
     assert answer["anchor"]["requests"] >= 50
+    written = json.loads(trace.read_text())
+    assert written["otherData"]["run"] == "measured"
+    shown = [e for e in written["traceEvents"] if e.get("cat") == "query" and e["ph"] == "X"]
+    line = records.read_text().splitlines()[51].split(",")
+    same = next(e for e in shown if e["name"] == f"query {line[0]}")
+    assert same["args"]["items"] == int(line[1])
+    assert same["args"]["latency_ms"] == pytest.approx(1e3 * (float(line[5]) - float(line[3])), abs=2e-3)
 
 
 @pytest.mark.slow
@@ -108,6 +116,9 @@ def test_a_refined_profile_needs_an_anchor(scenario: Path, capsys: pytest.Captur
         (["--suite", "--records", "q.csv"], "--records: expected no --suite beside it"),
         (["--suite", "--anchor", "--refined", "q.yaml"], "--refined: expected no --suite beside it"),
         (["--suite", "--utilisation", "0.5"], "--utilisation: expected no --suite beside it"),
+        (["--suite", "--trace-out", "t.json"], "--trace-out: expected no --suite beside it"),
+        (["--trace-queries", "5"], "--trace-queries: expected --trace-out FILE with it"),
+        (["--trace-out", "no/t.json"], "--trace-out no/t.json: no directory no"),
         (["--models", "ncf"], "--models: expected --suite beside it"),
         (["--out", "validation.txt"], "--out: expected the name of a page, FILE.html"),
         (["--resume"], "--resume: expected --suite beside it"),
