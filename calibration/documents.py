@@ -86,7 +86,7 @@ class ImportDocument(Saved):
 
 @document
 class ComparedDocument(TypedDict):
-    """A figure recomputed, beside the published one where there is one."""
+    """A figure recomputed, beside the published one where there is one; `detail`: behind another figure."""
 
     case: str
     quantity: str
@@ -95,15 +95,40 @@ class ComparedDocument(TypedDict):
     deviation_percent: float | None
     setting: str | None
     cause: str | None
+    detail: bool
+
+
+@document
+class DrawnDocument(TypedDict):
+    """A line of a drawing, or its bar in each group: `x` are places or groups, null in `y` is a gap."""
+
+    name: str
+    published: bool
+    x: list[float | str]
+    y: list[float | None]
+
+
+@document
+class DrawingDocument(TypedDict):
+    """What a section draws: lines, or bars side by side in groups, which have no `x_label`."""
+
+    title: str
+    kind: Literal["lines", "bars"]
+    x_label: str | None
+    y_label: str
+    log_x: bool
+    log_y: bool
+    series: list[DrawnDocument]
 
 
 @document
 class SectionDocument(TypedDict):
-    """A part of an evaluation."""
+    """A part of an evaluation, its figures in rows, and what is drawn of them."""
 
     title: str
     prose: str
     rows: list[ComparedDocument]
+    drawings: list[DrawingDocument]
 
 
 @document
@@ -111,6 +136,7 @@ class ReproductionDocument(Saved):
     """A published evaluation, recomputed beside its figures."""
 
     evaluation: str
+    title: str
     source: str
     sections: list[SectionDocument]
     simulated_queries: int

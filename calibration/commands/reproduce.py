@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +9,11 @@ from typing import Annotated
 import typer
 
 from calibration.reproduce.evaluation import Reproduction
-from calibration.reproduce.page import reproduction_html, reproduction_page
+from calibration.reproduce.page import reproduction_page
 from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms
-from perfmodel.cli.answering import show
+from perfmodel.cli.answering import page_path, show, write_page
 from perfmodel.cli.options import JsonOption
 from perfmodel.cli.watched import AnyWatch, watched
-from perfmodel.loading.written import require_writable, write_atomically
 
 LEAST_QUERIES = 20_000
 
@@ -42,7 +40,8 @@ def reproduce(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write one self-contained HTML page there.")
+        Path | None,
+        typer.Option("--out", metavar="FILE.html", help="Write one self-contained HTML page there."),
     ] = None,
     queries: Annotated[
         int,
@@ -56,13 +55,14 @@ def reproduce(
 ) -> None:
     """Recompute a published evaluation, beside its published figures."""
     if out is not None:
-        require_writable(out)
+        page_path(out)
     with watched() as watch:
         result = _recomputed(evaluation, queries, _progress(watch, STEPS[evaluation]))
     show(result.to_dict, lambda: reproduction_page(result), as_json=as_json)
     if out is not None:  # last: where it fails, the answer is out all the same
-        write_atomically(out, reproduction_html(result))
-        print(f"written: {out}", file=sys.stderr)
+        from perfmodel.report.pages.reproduce import reproduce_html  # few answers become a page of HTML
+
+        write_page(out, reproduce_html(result.to_dict()))
 
 
 def _recomputed(evaluation: Evaluation, queries: int, progress: Progress) -> Reproduction:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calibration.documents import VERSION, ComparedDocument, ReproductionDocument, SectionDocument
+from calibration.documents import (
+    VERSION,
+    ComparedDocument,
+    DrawingDocument,
+    ReproductionDocument,
+    SectionDocument,
+)
 from perfmodel.report.documents import saved
 
 
@@ -56,6 +62,7 @@ class Compared:
             "deviation_percent": None if deviation is None else 100.0 * deviation,
             "setting": self.setting or None,
             "cause": self.cause or None,
+            "detail": self.detail,
         }
 
 
@@ -80,6 +87,21 @@ class LinePlot:
     log_x: bool = False
     log_y: bool = False
 
+    def to_dict(self) -> DrawingDocument:
+        """Return the entry of the JSON document."""
+        return {
+            "title": self.title,
+            "kind": "lines",
+            "x_label": self.x_label,
+            "y_label": self.y_label,
+            "log_x": self.log_x,
+            "log_y": self.log_y,
+            "series": [
+                {"name": line.name, "published": line.published, "x": list(line.x), "y": list(line.y)}
+                for line in self.lines
+            ],
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarPlot:
@@ -89,6 +111,21 @@ class BarPlot:
     y_label: str
     groups: tuple[str, ...]
     heights: dict[str, tuple[float | None, ...]]
+
+    def to_dict(self) -> DrawingDocument:
+        """Return the entry of the JSON document; what its name calls published is."""
+        return {
+            "title": self.title,
+            "kind": "bars",
+            "x_label": None,
+            "y_label": self.y_label,
+            "log_x": False,
+            "log_y": False,
+            "series": [
+                {"name": name, "published": "published" in name, "x": list(self.groups), "y": list(each)}
+                for name, each in self.heights.items()
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +139,12 @@ class Section:
 
     def to_dict(self) -> SectionDocument:
         """Return the entry of the JSON document."""
-        rows = [row.to_dict() for row in self.rows]
-        return {"title": self.title, "prose": self.prose, "rows": rows}
+        return {
+            "title": self.title,
+            "prose": self.prose,
+            "rows": [row.to_dict() for row in self.rows],
+            "drawings": [plot.to_dict() for plot in self.plots],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +180,7 @@ class Reproduction:
         return {
             **saved("reproduce", VERSION),
             "evaluation": self.name,
+            "title": self.title,
             "source": self.source,
             "sections": [section.to_dict() for section in self.sections],
             "simulated_queries": self.simulated_queries,

@@ -81,25 +81,29 @@ def _is_fleet(what: str) -> bool:
 
 def _scenario_html(what: str, overrides: list[str], *, mixed_stacks: bool, extrapolate: bool) -> str:
     loaded = load_scenario(what, overrides)
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
-    why_not = None
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
+    tuned, explained = None, None
+    why_not: dict[str, InputError] = {}
     with watched() as watch:
         with loaded.places():
             predicted = predict_question(question, extrapolate=extrapolate, tell=watch.stage("predict"))
             carried = capacity_of(question, extrapolate=extrapolate, tell=watch.stage("capacity"))
-            tuned = None
-            if question.policy.name == "split" and question.policy.why_not_compiled is None:
-                options = TuneOptions(extrapolate=extrapolate)
-                tuned = tune_question(question, options, tell=watch.stage("tune"))
+        if question.policy.name == "split" and question.pipeline is None:
+            tell, options = watch.stage("tune"), TuneOptions(extrapolate=extrapolate)
+            try:
+                with loaded.places():
+                    tuned = tune_question(question, options, tell=tell)
+            except InputError as error:
+                why_not["tuning"] = error
         tell = watch.stage("explain")
         try:
             explained = explain_scenario(
                 loaded, mixed_stacks=mixed_stacks, extrapolate=extrapolate, tell=tell
             )
         except InputError as error:
-            explained, why_not = None, error
+            why_not["explanation"] = error
         watch.stage("page")
         html = scenario_html(predicted, carried, tuned, explained)
-    if why_not is not None:
-        print(f"note: no explanation: {why_not}", file=sys.stderr)
+    for part, reason in why_not.items():
+        print(f"note: no {part}: {reason}", file=sys.stderr)
     return html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,11 +26,11 @@ from perfmodel.cli.options import (
 )
 from perfmodel.cli.watched import watched
 from perfmodel.domain.bounds import MOST_COUNT
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, Note
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.computation import tune as tune_question
-from perfmodel.planning.tune.question import TuneOptions
+from perfmodel.planning.tune.question import TuneOptions, without_effect
 from perfmodel.report.documents.tune import tune_document
 from perfmodel.report.tune import tune_page
 
@@ -107,6 +108,9 @@ def tune(
         return
     if sub_batches:
         raise InputError("--sub-batches: expected a scenario with a pipeline")
+    said = without_effect(text.partition("=")[0].strip() for text in overrides or ())
+    if said is not None and not deeprecsys_mode:  # which asks what the shortcuts are worth there
+        warnings.warn(Note(f"--set: {said}"), stacklevel=2)
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         if deeprecsys_mode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 from typing import Protocol
 
 from perfmodel.planning.breakdown import OperatorTime
@@ -14,9 +15,17 @@ from perfmodel.units import GB, GFLOP, MS
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Round to significant digits, without an exponent; a value that does not exist is a dash."""
+    """Round to significant digits, without an exponent; a value that does not exist is a dash.
+
+    Examples
+    --------
+    >>> number(1234.5), number(0.012345), number(None), number(float("inf"))
+    ('1,230', '0.0123', '–', 'no end')
+    """
     if value is None:
         return "–"
+    if isinf(value):
+        return "no end"
     if value == 0.0:
         return "0"
     if abs(value) < 1e-4:
@@ -29,8 +38,7 @@ def interval_ms(interval: Interval | None) -> str:
     """A latency with its interval, its upper end perhaps unbounded; a dash where there is none."""
     if interval is None:
         return "–"
-    value, low = number(interval.value_s / MS, 4), number(interval.low_s / MS, 4)
-    high = "inf" if interval.high_s == float("inf") else number(interval.high_s / MS, 4)
+    value, low, high = (number(each / MS, 4) for each in (interval.value_s, interval.low_s, interval.high_s))
     if low == high:
         # Many queries take just as long: a service time that nothing varies. No interval of luck is left.
         return f"{value} ms, the service time of many queries"

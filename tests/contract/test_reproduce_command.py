@@ -11,6 +11,8 @@ import pytest
 from calibration.commands import reproduce
 from calibration.reproduce.evaluation import Reproduction
 from perfmodel.cli.main import main
+from perfmodel.report.pages.made import document_html
+from perfmodel.report.tables import number
 
 
 @pytest.mark.thorough
@@ -23,7 +25,10 @@ def test_json_is_all_of_stdout_and_the_page_is_written(
     assert document["evaluation"] == "hpca"
     rows = [row for section in document["sections"] for row in section["rows"]]
     assert {"case", "quantity", "predicted", "published", "deviation_percent"} <= rows[0].keys()
-    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("<!DOCTYPE html>")
+    assert document_html(document) == written
+    assert all(number(row["predicted"], 4) in written for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["hpca.html"]  # nothing half-written is left
 
 
@@ -46,6 +51,7 @@ def test_audited_servers_are_recomputed_with_their_misses(capsys: pytest.Capture
         (["reproduce", "hercules"], "hercules"),
         (["reproduce", "hpca", "--out", "no-such-folder/page.html"], "no-such-folder"),
         (["reproduce", "deeprecsys", "--queries", "10"], "20000"),
+        (["reproduce", "hpca", "--out", "page.txt"], "--out: expected the name of a page"),
     ],
 )
 def test_mistakes_are_told_and_end_with_2(
@@ -55,17 +61,17 @@ def test_mistakes_are_told_and_end_with_2(
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("out", ["folder", "no/page.html", "n" * 256])
+@pytest.mark.parametrize("out", ["folder.html", "no/page.html", f"{'n' * 256}.html"])
 def test_a_page_that_cannot_be_written_is_told_before_computing(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("folder").mkdir()
+    Path("folder.html").mkdir()
     monkeypatch.setattr(reproduce, "_recomputed", lambda *_: pytest.fail("computed"))
     assert main(["reproduce", "hpca", "--out", out]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f"--out {out}: ")
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder.html"]
 
 
 @pytest.mark.slow

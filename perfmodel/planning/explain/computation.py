@@ -174,7 +174,10 @@ def _binds(question: Question, rate_qps: float | None, loads: PoolLoads, gains: 
         )
         return Binds(resource="sla", why=why + brings)
     pool = "cores" if loads.cpu >= loads.accelerator else "accelerator"
-    full = f"at the largest load the {pool} {'are' if pool == 'cores' else 'is'} {100 * used:.0f} % full"
+    verb, much = "are" if pool == "cores" else "is", f"{100 * used:.0f} %"
+    full = f"at the largest load the {pool} {verb} {much} full"
+    if used > 1.0 and question.policy.shedding is not None:
+        full = f"the largest load asks for {much} of what the {pool} can serve, the rest is turned away"
     breakdown = _breakdown(question, pool)
     if breakdown is None:
         return Binds(resource=pool, why=f"{full}: a table of service times does not say with what{brings}")

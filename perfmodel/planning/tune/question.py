@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -135,3 +135,23 @@ def threshold_key(configuration: Configuration) -> float:
     """Order by threshold; no offload comes last."""
     threshold = configuration.offload_threshold_items
     return float("inf") if threshold is None else float(threshold)
+
+
+SEARCHED = {"policy.batch_size": "--batch-sizes", "policy.offload_threshold_items": "--thresholds"}
+"""Keys that tuning searches, whatever a scenario says, and the option that says what is tried."""
+
+
+def without_effect(changed: Iterable[str]) -> str | None:
+    """Say which of these keys tuning does not heed; None: it heeds all.
+
+    Examples
+    --------
+    >>> without_effect(["sla.latency_ms", "policy.batch_size"])
+    'policy.batch_size plays no part: tune searches it (--batch-sizes says what is tried)'
+    """
+    keys = [key for key in SEARCHED if key in set(changed)]
+    if not keys:
+        return None
+    options = " and ".join(SEARCHED[key] for key in keys)
+    plays, it, say = ("plays", "it", "says") if len(keys) == 1 else ("play", "both", "say")
+    return f"{' and '.join(keys)} {plays} no part: tune searches {it} ({options} {say} what is tried)"

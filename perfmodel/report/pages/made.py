@@ -25,10 +25,13 @@ from perfmodel.report.pages.explain import explain_html
 from perfmodel.report.pages.fleet import fleet_html
 from perfmodel.report.pages.latency import latency_html
 from perfmodel.report.pages.map import map_html
+from perfmodel.report.pages.mlperf import mlperf_html
 from perfmodel.report.pages.node import node_page
 from perfmodel.report.pages.plain import plain_html
 from perfmodel.report.pages.plan import plan_html
+from perfmodel.report.pages.reproduce import reproduce_html
 from perfmodel.report.pages.sweep import sweep_html
+from perfmodel.report.pages.tune_stages import tune_stages_html
 from perfmodel.report.pages.validate import validate_html
 
 MOST_BYTES = 100_000_000
@@ -107,8 +110,11 @@ PAGES: Mapping[str, Callable[[Document], str]] = {
     "fleet": fleet_html,
     "latency": latency_html,
     "map": map_html,
+    "mlperf": mlperf_html,
     "plan": plan_html,
+    "reproduce": reproduce_html,
     "sweep": sweep_html,
+    "tune-stages": tune_stages_html,
     "validate": validate_html,
 }
 """By schema, what makes the page of a document from it alone."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from perfmodel.planning.node_view import NodeView
 from perfmodel.report.documents import made_of
-from perfmodel.report.drawing import Drawing, heatmap
+from perfmodel.report.drawing import Drawing, bars, heatmap
 from perfmodel.report.html import FOLDER, Block, Figure, Heading, Markup, Prose, Table, page
 from perfmodel.report.pages.explain import answer as explain_answer
 from perfmodel.report.pages.explain import changes
@@ -59,6 +59,7 @@ def node_page(
     if predict is not None:
         blocks.append(Prose(_load_words(predict)))
     blocks += _load(view, predict, capacity)
+    blocks += _stages((predict or capacity or {}).get("pipeline"))
     blocks += _where(view, predict)
     if tune is not None:
         blocks += _tuning(tune)
@@ -82,22 +83,7 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
     found = capacity or predict
     said = []
     if found is not None:
-        sla = found["sla"]
-        bound = f"p{100 * sla['percentile']:g} stays within {number(sla['latency_ms'])} ms"
-        plan, largest = found["plan_for_qps"], found["latency_bounded_qps"]
-        if plan is not None:
-            confident = f"{number(100 * sla['confidence'])} %"
-            said.append(
-                f"Plan for {number(plan, 4)} queries/s a node: {bound} with a confidence of {confident}, at "
-                "the low end of what we know."
-            )
-        elif largest is not None:
-            said.append(
-                f"No load is certain enough to plan for; by the central estimate {bound} up to "
-                f"{number(largest, 4)} queries/s."
-            )
-        else:
-            said.append("No load meets the SLA: queries that find the node idle already take longer.")
+        said.append(_largest_words(found))
     if predict is not None:
         said.append(f"{VERDICTS[predict['verdict']]} at {number(predict['offered_qps'], 4)} queries/s.")
     if tune is not None and tune["gain"] is not None:
@@ -108,6 +94,39 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
             "static baseline."
         )
     return " ".join(said)
+
+
+def _largest_words(found: Document) -> str:
+    """The load to plan for, in a sentence; or why there is none."""
+    sla = found["sla"]
+    bound = f"p{100 * sla['percentile']:g} stays within {number(sla['latency_ms'])} ms"
+    confident = f"with a confidence of {number(100 * sla['confidence'])} %, at the low end of what we know"
+    plan, largest = found["plan_for_qps"], found["latency_bounded_qps"]
+    if found.get("latency_bounded_users") is not None:
+        users = found["plan_for_users"]
+        if users is not None:
+            return f"Plan for {users:,} users a node: {bound} {confident}."
+        most = f"{found['latency_bounded_users']:,} users"
+        return (
+            f"No number of users is certain enough to plan for; by the central estimate {bound} up to {most}."
+        )
+    if plan is not None:
+        return f"Plan for {number(plan, 4)} queries/s a node: {bound} {confident}."
+    if largest is not None:
+        return (
+            f"No load is certain enough to plan for; by the central estimate {bound} up to "
+            f"{number(largest, 4)} queries/s."
+        )
+    if _is_closed(found):
+        return "How many users a node serves within the SLA, perfplan capacity says."
+    if found["sla"].get("predicted_ms") is not None and sla["predicted_ms"] <= sla["latency_ms"]:
+        return "The largest load was not searched for, as the notes say."
+    return "No load meets the SLA: queries that find the node idle already take longer."
+
+
+def _is_closed(document: Document) -> bool:
+    arrivals = (document.get("asked") or {}).get("traffic", {}).get("arrivals", {})
+    return bool(arrivals.get("process") == "closed")
 
 
 def _load_words(predict: Document) -> str:
@@ -145,6 +164,8 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
             f"At {number(at, 4)} queries/s [ms]: interval of the simulation, band of the service times' error"
         )
         blocks.append(Table(["latency", "ms", "interval", "band"], rows, caption=caption))
+    if _is_closed(document):  # users who wait ask for less: there is no cliff
+        return [*blocks, *_users(document)]
     loads = [
         ["plan for", number(document["plan_for_qps"], 4), ends(document.get("plan_for_qps_ci95")), "–"],
         [
@@ -158,6 +179,60 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         loads.append(["cliff", number(view.cliff_qps, 4), "–", "–"])
     blocks.append(Table(["load", "queries/s", "interval", "band"], loads, caption="Loads of one node"))
     return blocks
+
+
+def _users(document: Document) -> list[Block]:
+    """How many users there may be; nothing where only a number of them was asked about."""
+    if document.get("latency_bounded_users") is None:
+        return []
+    planned = "none" if document["plan_for_users"] is None else f"{document['plan_for_users']:,}"
+    rows = [
+        ["plan for", planned, "–"],
+        [
+            "most users",
+            f"{document['latency_bounded_users']:,}",
+            ends(document["latency_bounded_users_ci95"]),
+        ],
+    ]
+    return [Table(["users", "number", "interval"], rows, caption="Users of one node, who wait for answers")]
+
+
+def _stages(pipeline: Document | None) -> list[Block]:
+    """The stages of a pipeline: how busy each is, and how long a part of a query is in it."""
+    if pipeline is None:
+        return []
+    stages = pipeline["stages"]
+    parts = "one part" if pipeline["sub_batches"] == 1 else f"{pipeline['sub_batches']} parts"
+    blocks: list[Block] = [
+        Heading("The stages"),
+        Prose(
+            f"Queries go through {len(stages)} stages in {parts}; handing on takes "
+            f"{number(pipeline['handover_ms'])} ms."
+        ),
+    ]
+    timed = [each for each in stages if each["latency_ms"]["p95"] is not None]
+    if timed:
+        drawing = bars(
+            [each["name"] for each in timed],
+            {key: [each["latency_ms"][key] for each in timed] for key in ("p50", "p95", "p99")},
+            y_label="ms from arrival at the stage to its end",
+            title="Time in each stage",
+            text="Of a part of a query; percentiles of stages do not add up to those of queries.",
+        )
+        blocks.append(Figure(drawing))
+    rows = [
+        [
+            each["name"],
+            each["model"] or "–",
+            each["node"]["cpu"] or each["node"]["service_times"] or "–",
+            number(each["mean_items_of_part"]),
+            "–" if each["utilisation"] is None else number(100 * each["utilisation"]["cpu"]),
+            *(number(each["latency_ms"][key], 4) for key in ("p50", "p95", "p99")),
+        ]
+        for each in stages
+    ]
+    heads = ["stage", "model", "CPU", "items of a part", "cores busy [%]", "p50 ms", "p95 ms", "p99 ms"]
+    return [*blocks, Table(heads, rows, caption="Each stage at this load")]
 
 
 def _where(view: NodeView | None, predict: Document | None) -> list[Block]:

@@ -87,22 +87,28 @@ def question_text(asked: Mapping[str, Any], name: str) -> list[Block]:
     )
 
 
+def times_words(document: Mapping[str, Any]) -> list[Block]:
+    """What is in the service times, how far to trust them, and what their error does to the answer."""
+    blocks: list[Block] = [Prose(f"Service times: {document['service_times_of']}.")]
+    error = document.get("error_of_service_times") or {}
+    basis = document.get("basis") or "not known"
+    if error.get("cpu") is None:
+        return [*blocks, Prose(f"They are {basis}.")]
+    said = f"{100 * error['cpu']:.2g} % on the cores"
+    if error.get("accelerator") is not None:
+        said += f", {100 * error['accelerator']:.2g} % on the accelerator"
+    return [
+        *blocks,
+        Prose(
+            f"They are {basis}; their error on what no fit had seen is {said}, root mean square. "
+            "Latencies are simulated with them; both errors are in what the page says to plan for."
+        ),
+    ]
+
+
 def sources(view: NodeView, document: Mapping[str, Any]) -> list[Block]:
     """Where the numbers come from: kinds of sources, the profile's own accuracy, the stack in words."""
-    blocks: list[Block] = [Heading("Where the numbers come from")]
-    blocks.append(Prose(f"Service times: {document['service_times_of']}."))
-    error = document.get("error_of_service_times") or {}
-    if error.get("cpu") is not None:
-        said = f"{100 * error['cpu']:.2g} % on the cores"
-        if error.get("accelerator") is not None:
-            said += f", {100 * error['accelerator']:.2g} % on the accelerator"
-        basis = document.get("basis") or "not known"
-        blocks.append(
-            Prose(
-                f"They are {basis}; their error on what no fit had seen is {said}, root mean square. "
-                "Latencies are simulated with them; both errors are in what the page says to plan for."
-            )
-        )
+    blocks: list[Block] = [Heading("Where the numbers come from"), *times_words(document)]
     for name, values in view.sources:
         counts = Counter(each.kind for each in values)
         listed = ", ".join(f"{counts[kind]} {kind}" for kind in (*KINDS, "other") if counts[kind])

@@ -1,0 +1,105 @@
+"""The page of `perfplan reproduce`: a published evaluation, every figure beside the published one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from statistics import median
+from typing import Any
+
+from perfmodel.report.documents import made_of
+from perfmodel.report.drawing import Drawing, Series, bars, lines
+from perfmodel.report.html import Block, Definitions, Figure, Heading, Prose, Table, page
+from perfmodel.report.pages.shared import glossary
+from perfmodel.report.tables import number
+
+Document = Mapping[str, Any]
+
+HEADINGS = ("case", "quantity", "predicted", "published", "deviation", "setting", "likely cause")
+
+WORDS = (
+    ("predicted", "Computed now, on the shipped profiles, from the question that the paper asks."),
+    ("published", "As the paper, or the submission, prints it; in figures a mark, or a broken line."),
+    ("deviation", "Predicted over published, less 1: positive where the prediction is above."),
+    ("likely cause", "Why a figure deviates, as far as that is known; deviating figures are kept."),
+)
+
+
+def reproduce_html(found: Document) -> str:
+    """Write the page of a document: each section with what it draws and every figure."""
+    blocks: list[Block] = [Prose(answer(found), is_answer=True), Prose(found["source"])]
+    for section in found["sections"]:
+        blocks += [Heading(section["title"]), Prose(section["prose"])]
+        blocks += [Figure(_drawn(each)) for each in section.get("drawings", ())]
+        if section["rows"]:
+            headings, cells = used_columns(section["rows"], HEADINGS)
+            blocks.append(Table(headings, cells, caption=section["title"]))
+    blocks += [Heading("How to read it"), Definitions(WORDS), *glossary()]
+    title = found.get("title") or f"reproduce {found['evaluation']}"
+    return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
+
+
+def answer(found: Document) -> str:
+    """How many figures are how close, and how far the others are off."""
+    rows = [row for section in found["sections"] for row in section["rows"] if not row.get("detail")]
+    off = [(abs(row["deviation_percent"]), row) for row in rows if row["deviation_percent"] is not None]
+    known = sum(row["published"] is not None for row in rows)
+    if not off:
+        return f"{known} figures have a published value; none of them exists in the prediction."
+    within = [sum(percent <= limit for percent, _ in off) for limit in (10.0, 30.0)]
+    half = number(median(percent for percent, _ in off), 2)
+    worst_percent, worst = max(off, key=lambda each: each[0])
+    side = "above" if worst["deviation_percent"] > 0.0 else "below"
+    text = (
+        f"{len(off)} figures have a published value: {within[0]} come out within 10 %, {within[1]} within "
+        f"30 %; half of them within {half} %, the farthest {side} by {number(worst_percent)} % "
+        f"({worst['case']}, {worst['quantity']})."
+    )
+    if missing := known - len(off):
+        text += f" {missing} more have one, and none in the prediction."
+    if found["simulated_queries"]:
+        text += f" {found['simulated_queries'] / 1e6:,.0f} million queries were simulated."
+    return text
+
+
+def used_columns(rows: Sequence[Document], headings: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The columns in which any row has something, and their cells."""
+    cells = [_cells(row)[: len(headings)] for row in rows]
+    used = [any(column) for column in zip(*cells, strict=True)]
+    return list(compress(headings, used)), [list(compress(row, used)) for row in cells]
+
+
+def _cells(row: Document) -> tuple[str, ...]:
+    percent = row["deviation_percent"]
+    deviation = "" if percent is None else f"{percent:+.0f} %"
+    published = "" if row["published"] is None else number(row["published"], 4)
+    said = (row["case"], row["quantity"], number(row["predicted"], 4), published, deviation)
+    return (*said, row["setting"] or "", row["cause"] or "")
+
+
+def _drawn(drawing: Document) -> Drawing:
+    """Draw it; a value that does not exist is a gap, a published one a mark at the bars beside it."""
+    every = drawing["series"]
+    if drawing["kind"] == "bars":
+        heights = {each["name"]: each["y"] for each in every if not each["published"]}
+        marks = {each["name"]: each["y"] for each in every if each["published"]}
+        return bars(every[0]["x"], heights, y_label=drawing["y_label"], title=drawing["title"], marks=marks)
+    series = []
+    for each in every:
+        points = [(x, y) for x, y in zip(each["x"], each["y"], strict=True) if y is not None]
+        series.append(
+            Series(
+                name=each["name"],
+                x=[x for x, _ in points],
+                y=[y for _, y in points],
+                dashed=each["published"],
+            )
+        )
+    return lines(
+        series,
+        x_label=drawing["x_label"],
+        y_label=drawing["y_label"],
+        title=drawing["title"],
+        log_x=drawing["log_x"],
+        log_y=drawing["log_y"],
+    )
