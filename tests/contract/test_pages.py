@@ -20,6 +20,8 @@ from tests.golden.scenarios import QUICK
 FEW = [part for setting in QUICK for part in ("--set", setting)]
 WIDTHS = [(1280, False), (390, True)]
 PAGES = ["predict", "tune", "plan", "fleet", "diff", "explain", "latency", "sweep", "validate"]
+PAGES += ["capacity", "mlperf", "map", "pipeline", "stages", "users", "reproduce"]
+USERS = "traffic.arrivals={process: closed, users: 40, think_s: 0.5}"
 REPORTS = Path(__file__).parents[2] / "docs" / "reports"
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -38,6 +40,13 @@ ASKED = {
         *("--over", "policy.batch_size=64,128,0", "--over", "node.cores=20,40"),
         *("--pareto", "qps,qps_per_w"),
     ],
+    "capacity": ["capacity", "ncf_skylake", *FEW],
+    "mlperf": ["mlperf", "mlperf_dlrm_v2_skylake", "--target-qps", "40", *FEW],
+    "map": ["map", "-m", "dlrm-rmc1,wnd", "--on", "broadwell,gtx1080ti", "-b", "1,64"],
+    "pipeline": ["predict", "ranking_two_stages", *FEW],
+    "stages": ["tune", "ranking_two_stages", *FEW, "--sub-batches", "1,4"],
+    "users": ["capacity", "rm3_skylake", *FEW, "--set", USERS],
+    "reproduce": ["reproduce", "hpca"],
 }
 quick_pages = pytest.mark.by_default("predict", "latency", "validate")
 
@@ -168,6 +177,55 @@ def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tu
     assert "2 points have no answer" in page
 
 
+@pytest.mark.thorough
+def test_what_loadgen_would_say_is_that_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = html.unescape(pages["mlperf"][0].read_text(encoding="utf-8")), document(pages, "mlperf")
+    assert printed["result"] == "undecided"
+    assert "It cannot be told whether LoadGen would call the run VALID at a target of 40 queries/s" in page
+    largest = number(printed["largest_valid_qps"], 4)
+    assert f"By the central estimate runs are VALID up to {largest} queries/s" in page
+    rule = printed["early_stopping"]
+    assert (
+        cells("expected late", number(rule["expected_late"], 4)).replace(
+            "<td>expected", '<td class="words">expected'
+        )
+        in page
+    )
+    for key in ("p50", "p95", "p99", "p99.9"):
+        assert f"{key}</td>{cells(number(printed['latency_ms'][key], 4))}" in page
+    assert printed["deciding"]["command"] in page
+    assert printed["reason"] in page
+
+
+@pytest.mark.thorough
+def test_stages_of_a_pipeline_have_the_figures_of_their_json(pages: dict[str, tuple[Path, Path]]) -> None:
+    page, printed = pages["pipeline"][0].read_text(encoding="utf-8"), document(pages, "pipeline")
+    for stage in printed["pipeline"]["stages"]:
+        latency = [number(stage["latency_ms"][key], 4) for key in ("p50", "p95", "p99")]
+        assert f"{number(100 * stage['utilisation']['cpu'])}</td>{cells(*latency)}" in page
+    page, printed = pages["stages"][0].read_text(encoding="utf-8"), document(pages, "stages")
+    best = number(printed["tuned"]["latency_bounded_qps"], 4)
+    assert f"{best} queries/s are served with p95 within" in page
+    for tried in printed["tried"]:
+        if tried["latency_bounded_qps"] is not None:
+            assert cells(str(tried["sub_batches"]), number(tried["latency_bounded_qps"], 4)) in page
+
+
+@pytest.mark.thorough
+def test_users_who_wait_for_answers_are_counted_and_have_no_cliff(
+    pages: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    page, printed = pages["users"][0].read_text(encoding="utf-8"), document(pages, "users")
+    assert f"Plan for {printed['plan_for_users']:,} users a node" in page
+    assert cells(f"{printed['latency_bounded_users']:,}") in page
+    assert "cliff</td>" not in page
+    asked = tmp_path / "asked.html"
+    assert main(["predict", "rm3_skylake", *FEW, "--set", USERS, "--out", str(asked)]) == 0
+    text = asked.read_text(encoding="utf-8")
+    assert "No load meets the SLA" not in text
+    assert "How many users a node serves within the SLA, perfplan capacity says. It meets its SLA" in text
+
+
 def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
     page, printed = pages["validate"][0].read_text(encoding="utf-8"), document(pages, "validate")
     for key in ("p50", "p95", "p99"):
@@ -179,7 +237,6 @@ def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path,
     assert "Largest load: 2100 queries/s predicted, 2000 measured (+5.0 %)" in page
 
 
-@pytest.mark.thorough_cases("predict", "tune", "explain")
 @quick_pages
 @pytest.mark.parametrize("name", PAGES)
 def test_a_saved_answer_becomes_the_same_page_within_five_megabytes(

@@ -20,6 +20,10 @@ FEW = [
     "simulation.precision=0.1",
 ]
 
+USERS = "traffic.arrivals={process: closed, users: 40, think_s: 0.5}"
+SHEDDING = "policy={name: split, batch_size: 64, shedding: {queue_limit_requests: 40}}"
+SIZES = Path(__file__).parents[1] / "unit/loading/recordings/files/deeprecsys_sizes.txt"
+
 CASES: Mapping[str, Callable[[], Any]] = {
     "predict": lambda: perfmodel.predict("rm3_skylake", overrides=FEW),
     "predict_unstable": lambda: perfmodel.predict("rm3_skylake", overrides=FEW, scale_load=20.0),
@@ -38,6 +42,14 @@ CASES: Mapping[str, Callable[[], Any]] = {
         overrides=FEW,
         pareto=["qps", "latency"],
     ),
+    "predict_stages": lambda: perfmodel.predict("ranking_two_stages", overrides=FEW),
+    "tune_stages": lambda: perfmodel.tune_stages(
+        "ranking_two_stages", overrides=[*FEW, "sla.latency_ms=12"], sub_batches=[1, 4]
+    ),
+    "capacity_users": lambda: perfmodel.capacity("rm3_skylake", overrides=[*FEW, USERS]),
+    "explain_shedding": lambda: perfmodel.explain("rm3_skylake", overrides=[*FEW, SHEDDING]),
+    "plan": lambda: perfmodel.plan("two_services", simulation=False),
+    "trace": lambda: perfmodel.trace(SIZES),
     "fleet": lambda: perfmodel.fleet("rm1_broadwell_diurnal", 3, windows=4, overrides=FEW),
 }
 

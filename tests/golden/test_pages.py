@@ -8,7 +8,10 @@ from perfmodel.cli.main import main
 from tests.golden.pages import CASES, WIDTHS, page, path_of
 
 
-@pytest.mark.thorough_cases("capacity", "tune", "explain", "diff", "sweep")
+@pytest.mark.thorough_cases(
+    *("capacity", "tune", "explain", "diff", "sweep"),
+    *("predict_stages", "tune_stages", "capacity_users", "explain_shedding", "plan"),
+)
 @pytest.mark.parametrize("case", CASES)
 def test_pages_say_what_they_said_at_every_width(case: str) -> None:
     for width in WIDTHS:
