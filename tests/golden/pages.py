@@ -48,7 +48,7 @@ CASES: Mapping[str, Callable[[], Any]] = {
     ),
     "capacity_users": lambda: perfmodel.capacity("rm3_skylake", overrides=[*FEW, USERS]),
     "explain_shedding": lambda: perfmodel.explain("rm3_skylake", overrides=[*FEW, SHEDDING]),
-    "plan": lambda: perfmodel.plan("two_services", simulation=False),
+    "plan": lambda: perfmodel.plan("two_services", simulate=False),
     "trace": lambda: perfmodel.trace(SIZES),
     "fleet": lambda: perfmodel.fleet("rm1_broadwell_diurnal", 3, windows=4, overrides=FEW),
 }
