@@ -43,9 +43,9 @@ function node() {
   const asked = demand * growth;
   const needed = Math.max(0, Math.ceil(asked / (capacity * (1 - headroom / 100)) - EPS));
   const nodes = asked > 0 ? needed + Math.round(failures) : 0;
-  show("nodes", figure(nodes));
+  show("nodes", figure(nodes * DATA.machines));
   show("power", DATA.tdp_w === null ? "power not known" : figure(nodes * DATA.tdp_w / 1000) + " kW");
-  show("price", figure(nodes * price) + " USD/h");
+  show("price", figure(nodes * DATA.machines * price) + " USD/h");
   show("note", own ? "" : "At this SLA another batch size may carry more: perfplan tune answers it.");
 }
 

@@ -339,6 +339,12 @@ def _controls(
     plan, central, sla = capacity["plan_for_qps"], capacity["latency_bounded_qps"], capacity["sla"]
     if plan is None or central is None:
         return None
+    machines = int((capacity["node"] or {}).get("num_machines") or 1)
+    whole = (
+        "A node"
+        if machines == 1
+        else f"What serves together ({machines} nodes, all of it lost where one fails)"
+    )
     data = {
         "kind": "node",
         "sla_ms": sla["latency_ms"],
@@ -346,6 +352,7 @@ def _controls(
         "central_qps": central,
         "cliff_qps": view.cliff_qps,
         "tdp_w": capacity["power_w"],
+        "machines": machines,
         "curve": [
             [point.rate_qps, 1000.0 * point.percentiles[sla["percentile"]].value_s]
             for point in view.curve
@@ -371,7 +378,7 @@ def _controls(
         ),
         Markup(controls_html(fields)),
         Markup(
-            '<p aria-live="polite">A node carries <output id="o-capacity"></output> queries/s: '
+            f'<p aria-live="polite">{whole} carries <output id="o-capacity"></output> queries/s: '
             '<output id="o-nodes"></output> nodes, <output id="o-power"></output>, '
             '<output id="o-price"></output>. '
             '<span id="o-note"></span></p>'
