@@ -48,8 +48,8 @@ def saturation_qps(question: Question) -> float:
 def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, ...]:
     """Simulate some rates shortly; rates at which a backlog grows are left out.
 
-    Empty for traffic that is a recording or has days, whose latency is no function of a rate, and for
-    policies that only SimPy can simulate, for which it would take minutes.
+    Empty for traffic that is a recording, has days or comes from closed users, whose latency is no function
+    of a rate, and for policies that only SimPy can simulate, for which it would take minutes.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, 
     *more_qps : float or None
         Further rates, such as the largest load within the SLA. [queries/s]
     """
-    if question.traffic.num_recorded is not None or has_days(question.traffic):
+    traffic = question.traffic
+    if traffic.num_recorded is not None or has_days(traffic) or traffic.is_closed:
         return ()
     if question.policy.why_not_compiled is not None:
         return ()

@@ -27,8 +27,8 @@ class NodeView:
     ----------
     curve : tuple of LoadPoint
         Latency at rates up to the cliff; empty where it is no function of a rate.
-    cliff_qps : float
-        Rate that fills the executors. [queries/s]
+    cliff_qps : float or None
+        Rate that fills the executors; None: closed users, who ask for less then. [queries/s]
     batches : tuple of BatchBreakdown
         One batch on a core with no other at work, by size; empty of a node without a model.
     roofs : Roofs or None
@@ -38,7 +38,7 @@ class NodeView:
     """
 
     curve: tuple[LoadPoint, ...]
-    cliff_qps: float
+    cliff_qps: float | None
     batches: tuple[BatchBreakdown, ...] = ()
     roofs: Roofs | None = None
     sources: tuple[tuple[str, tuple[ValueSource, ...]], ...] = ()
@@ -54,7 +54,8 @@ def node_view(question: Question, *rates_qps: float | None) -> NodeView:
     *rates_qps : float or None
         Loads that the curve shall go through, such as the one to plan for. [queries/s]
     """
-    curve, cliff = load_curve(question, *rates_qps), saturation_qps(question)
+    curve = load_curve(question, *rates_qps)
+    cliff = None if question.traffic.is_closed else saturation_qps(question)
     node = question.node
     if not isinstance(node, ServingNode):
         return NodeView(curve=curve, cliff_qps=cliff)

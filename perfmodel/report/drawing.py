@@ -259,7 +259,8 @@ def bars(
     """Draw lying bars, a group below the other; `marks` are values to compare with."""
     marks = marks or {}
     text = text or f"{y_label} of {', '.join(groups)}: {', '.join([*heights, *marks])}."
-    thick, gap = 12.0, 10.0
+    has_numbers = len(heights) <= 3 and not marks
+    thick, gap = (16.0 if has_numbers and len(heights) > 1 else 12.0), 10.0
     per_group = thick * max(1, len(heights)) + gap
     canvas = Canvas(title, text)
     own = {
@@ -286,8 +287,9 @@ def bars(
                 continue
             long = max(0.0, x.at(value) - left)
             canvas.rect(left, y + thick * i, long, thick - 1.0, colour(i))
-            if len(heights) <= 3 and not marks:
-                canvas.words(left + long + 4.0, y + thick * i + 10.0, number(value), kind="dim")
+            if has_numbers:
+                at = y + thick * (i + 0.5) + 4.0
+                canvas.words(left + long + 4.0, at, number(value), kind="dim")
         for mark, each in marks.items():
             if (value := each[g]) is not None:
                 begin, high = (y - 2.0, per_group - gap + 3.0)

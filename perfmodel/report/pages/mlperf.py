@@ -8,7 +8,14 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import bars
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import ends, glossary, notes, question_text, times_words
+from perfmodel.report.pages.shared import (
+    deciding_words,
+    ends,
+    glossary,
+    notes,
+    question_text,
+    times_words,
+)
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -37,9 +44,8 @@ def mlperf_html(found: Document) -> str:
     blocks: list[Block] = [Prose(answer(found), is_answer=True)]
     if found["reason"] is not None:
         blocks.append(Prose(f"Why: {found['reason']}."))
+    blocks += deciding_words(found["deciding"])
     blocks += [Heading("The run"), *_run(found), Heading("Rates"), *_rates(found)]
-    if found["deciding"] is not None:
-        blocks += [Heading("What would decide"), Prose(_deciding(found["deciding"]))]
     blocks += [Heading("Where the numbers come from"), *times_words(found)]
     blocks += notes(found)
     blocks += [Heading("LoadGen's words"), Definitions(WORDS), *glossary()]
@@ -144,12 +150,3 @@ def _rates(found: Document) -> list[Block]:
     )
     heads = ["rate", _unit(found), "interval", "band"]
     return [Figure(drawing), Table(heads, rows, caption="Interval of the simulation, band of the times")]
-
-
-def _deciding(deciding: Document) -> str:
-    if deciding["size"] is None or deciding["expected"] is None:
-        return f"A longer run: {deciding['command']}."
-    return (
-        f"The error of the {deciding['error']}, {100 * deciding['size']:.2g} %, brought to about "
-        f"{100 * deciding['expected']:.2g} % by {deciding['command']}."
-    )

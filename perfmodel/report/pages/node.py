@@ -14,6 +14,7 @@ from perfmodel.report.html import FOLDER, Block, Figure, Heading, Markup, Prose,
 from perfmodel.report.pages.explain import answer as explain_answer
 from perfmodel.report.pages.explain import changes
 from perfmodel.report.pages.shared import (
+    deciding_words,
     ends,
     glossary,
     load_drawing,
@@ -58,6 +59,7 @@ def node_page(
     blocks: list[Block] = [Prose(answer(predict, capacity, tune), is_answer=True)]
     if predict is not None:
         blocks.append(Prose(_load_words(predict)))
+    blocks += deciding_words((predict or capacity or {}).get("would_decide"))
     blocks += _load(view, predict, capacity)
     blocks += _stages((predict or capacity or {}).get("pipeline"))
     blocks += _where(view, predict)
@@ -147,7 +149,7 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
     document = capacity or predict
     if document is None:
         return []
-    blocks: list[Block] = [Heading("Latency against load")]
+    blocks: list[Block] = [Heading("Latency" if _is_closed(document) else "Latency against load")]
     drawing = None if view is None else load_drawing(view, document)
     if drawing is not None:
         blocks.append(Figure(drawing))

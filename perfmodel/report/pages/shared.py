@@ -73,6 +73,21 @@ def notes(document: Mapping[str, Any]) -> list[Block]:
     return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
 
 
+def deciding_words(deciding: Mapping[str, Any] | None) -> list[Block]:
+    """What would decide where nothing can be said; nothing where something was."""
+    if deciding is None:
+        return []
+    if deciding["error_now"] is None or deciding["error_then"] is None:
+        return [Prose(f"What would decide: a longer run, {deciding['command']}.")]
+    said = (
+        f"What would decide: the error of the {deciding['error']}, {100 * deciding['error_now']:.2g} %, "
+        f"brought to about {100 * deciding['error_then']:.2g} % by {deciding['command']}."
+    )
+    if deciding["band_ms_then"] is not None:
+        said += f" The SLA's percentile is then expected within {ends(deciding['band_ms_then'])} ms."
+    return [Prose(said)]
+
+
 def question_text(asked: Mapping[str, Any], name: str) -> list[Block]:
     """The question as a file says it, to copy."""
     text = profile_text(dict(asked)) if asked else ""
@@ -280,7 +295,7 @@ def roofline_of(
 
 def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
     """p50, p95 and p99 against load with the SLA, the band, the load to plan for and the cliff."""
-    if not view.curve:
+    if not view.curve or view.cliff_qps is None:
         return None
     sla = document["sla"]
     names = {0.5: "p50", 0.95: "p95", 0.99: "p99"}
