@@ -137,7 +137,7 @@ def _rates(found: Document) -> list[Block]:
             name,
             number(value, 4),
             ends(found["largest_valid_qps_ci95"]) if name == label else "–",
-            ends(found["largest_valid_qps_calibration_band"]) if name == label else "–",
+            ends(found["largest_valid_qps_calibration_band"], without="no load") if name == label else "–",
         ]
         for name, value in rates.items()
     ]

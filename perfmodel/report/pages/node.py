@@ -17,6 +17,7 @@ from perfmodel.report.pages.shared import (
     deciding_words,
     ends,
     glossary,
+    latency_ends,
     load_drawing,
     notes,
     operators_table,
@@ -159,7 +160,8 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         if value is None:
             continue
         ci = (document["latency_ci95_ms"] or {}).get(key)
-        rows.append([key, number(value, 4), ends(ci), ends(bands.get(key))])
+        band = ends(bands.get(key), without="unstable")
+        rows.append([key, number(value, 4), latency_ends(ci), band])
     at = document.get("offered_qps") or document.get("latency_bounded_qps")
     if rows:
         caption = (
@@ -174,7 +176,7 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
             "largest load",
             number(document["latency_bounded_qps"], 4),
             ends(document["latency_bounded_qps_ci95"]),
-            ends(document["latency_bounded_qps_calibration_band"]),
+            ends(document["latency_bounded_qps_calibration_band"], without="no load"),
         ],
     ]
     if view is not None:

@@ -57,11 +57,24 @@ def glossary() -> list[Block]:
     return [Heading("Glossary"), Definitions(GLOSSARY)]
 
 
-def ends(interval: Sequence[float | None] | None, digits: int = 4) -> str:
-    """Both ends of an interval as a cell."""
+def ends(interval: Sequence[float | None] | None, digits: int = 4, *, without: str = "no end") -> str:
+    """Both ends of an interval as a cell; `without` is what an end that does not exist means.
+
+    Examples
+    --------
+    >>> ends([1.0, None]), ends([None, 131.3], without="no load"), ends(None)
+    ('1 to no end', 'no load to 131.3', '–')
+    """
     if not interval:
         return "–"
-    return " to ".join("no end" if end is None else number(end, digits) for end in interval)
+    return " to ".join(without if end is None else number(end, digits) for end in interval)
+
+
+def latency_ends(interval: Sequence[float | None] | None) -> str:
+    """The simulation's interval of a latency; where luck has no part in it, why."""
+    said = ends(interval)
+    low, _, high = said.partition(" to ")
+    return "the service time of many queries" if low == high else said
 
 
 def notes(document: Mapping[str, Any]) -> list[Block]:
@@ -84,7 +97,8 @@ def deciding_words(deciding: Mapping[str, Any] | None) -> list[Block]:
         f"brought to about {100 * deciding['error_then']:.2g} % by {deciding['command']}."
     )
     if deciding["band_ms_then"] is not None:
-        said += f" The SLA's percentile is then expected within {ends(deciding['band_ms_then'])} ms."
+        said += " The SLA's percentile is then expected within "
+        said += f"{ends(deciding['band_ms_then'], without='unstable')} ms."
     return [Prose(said)]
 
 
