@@ -18,8 +18,8 @@ from perfmodel.report.drawing import Drawing
 FOLDER = Path(__file__).parent
 """Of the sheet and the scripts that pages carry."""
 
-LONG = 50
-"""Cells of more characters are not narrowed to a word a line on a phone."""
+SOME, LONG = 16, 50
+"""Cells of more characters are not narrowed to a word a line on a phone, where they would make rows high."""
 
 _NUMERIC = re.compile(r"[-+−]?[0-9]|[-+–−]?$|–")
 """What a cell with a number begins with; or nothing, or a dash for what does not exist."""
@@ -202,5 +202,5 @@ def _cell(text: str) -> str:
     """A cell; what begins like a number, or stands for a missing one, is set to the right."""
     if _NUMERIC.match(text):
         return f"<td>{escape(text)}</td>"
-    kind = "words long" if len(text) > LONG else "words"
+    kind = "words long" if len(text) > LONG else "words some" if len(text) > SOME else "words"
     return f'<td class="{kind}">{escape(text)}</td>'

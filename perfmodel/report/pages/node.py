@@ -127,6 +127,12 @@ def _largest_words(found: Document) -> str:
     return "No load meets the SLA: queries that find the node idle already take longer."
 
 
+def _asking(document: Document) -> str:
+    """Who asks for the load of a table of latencies."""
+    users = document.get("latency_bounded_users")
+    return "At " if users is None else f"Of {users:,} users, who ask for "
+
+
 def _is_closed(document: Document) -> bool:
     arrivals = (document.get("asked") or {}).get("traffic", {}).get("arrivals", {})
     return bool(arrivals.get("process") == "closed")
@@ -164,9 +170,8 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         rows.append([key, number(value, 4), latency_ends(ci), band])
     at = document.get("offered_qps") or document.get("latency_bounded_qps")
     if rows:
-        caption = (
-            f"At {number(at, 4)} queries/s [ms]: interval of the simulation, band of the service times' error"
-        )
+        caption = f"{_asking(document)}{number(at, 4)} queries/s [ms]: "
+        caption += "interval of the simulation, band of the service times' error"
         blocks.append(Table(["latency", "ms", "interval", "band"], rows, caption=caption))
     if _is_closed(document):  # users who wait ask for less: there is no cliff
         return [*blocks, *_users(document)]

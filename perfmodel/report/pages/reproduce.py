@@ -80,10 +80,20 @@ def _cells(row: Document) -> tuple[str, ...]:
 def _drawn(drawing: Document) -> Drawing:
     """Draw it; a value that does not exist is a gap, a published one a mark at the bars beside it."""
     every = drawing["series"]
+    text = {"bars": "Bars are computed now", "lines": "Whole lines are computed now"}[drawing["kind"]]
+    if any(each["published"] for each in every):
+        text += {"bars": ", marks are published", "lines": ", broken ones published"}[drawing["kind"]]
     if drawing["kind"] == "bars":
         heights = {each["name"]: each["y"] for each in every if not each["published"]}
         marks = {each["name"]: each["y"] for each in every if each["published"]}
-        return bars(every[0]["x"], heights, y_label=drawing["y_label"], title=drawing["title"], marks=marks)
+        return bars(
+            every[0]["x"],
+            heights,
+            y_label=drawing["y_label"],
+            title=drawing["title"],
+            text=f"{text}.",
+            marks=marks,
+        )
     series = []
     for each in every:
         points = [(x, y) for x, y in zip(each["x"], each["y"], strict=True) if y is not None]
@@ -100,6 +110,7 @@ def _drawn(drawing: Document) -> Drawing:
         x_label=drawing["x_label"],
         y_label=drawing["y_label"],
         title=drawing["title"],
+        text=f"{text}.",
         log_x=drawing["log_x"],
         log_y=drawing["log_y"],
     )
