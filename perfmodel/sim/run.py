@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil, isfinite, isinf
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfmodel.domain.serving import SimulationSettings
@@ -349,8 +349,7 @@ def _whole_days(
     notes = list(day.notes)
     if found.relative_half_width > settings.precision:
         notes.append(
-            f"p{100 * percentile:g} of the worst window is known to ±{found.relative_half_width:.1%} only, "
-            f"not to ±{settings.precision:.1%}"
+            f"p{100 * percentile:g} of the worst window {found.known_words}, not to ±{settings.precision:.1%}"
         )
     if day.ends_in_backlog:
         notes.append("the backlog of one period reaches into the next, which begins with an idle node here")
@@ -557,12 +556,10 @@ def _notes(
         )
     elif cycle is None or cycle.of == "bursts":
         notes += _rare_pauses(traffic, service, num_queries)
-    reached = interval.relative_half_width
-    if reached > settings.precision:
+    if interval.relative_half_width > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"
-        known = "has no upper bound" if isinf(reached) else f"is known to ±{reached:.1%} only"
         notes.append(
-            f"p{100 * percentile:g} {known}, not to ±{settings.precision:.1%}: "
+            f"p{100 * percentile:g} {interval.known_words}, not to ±{settings.precision:.1%}: "
             f"{end} ended the run after {num_queries} queries"
         )
     if record.shed is not None:

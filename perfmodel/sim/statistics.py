@@ -11,7 +11,7 @@ where the percentile is a latency that many queries share.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, sqrt
+from math import ceil, inf, isinf, sqrt
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +45,12 @@ class Interval:
     def relative_half_width(self) -> float:
         """Half the width over the estimate. [1]"""
         return 0.5 * (self.high_s - self.low_s) / self.value_s
+
+    @property
+    def known_words(self) -> str:
+        """How well the estimate is known, as a note says it."""
+        reached = self.relative_half_width
+        return "has no upper bound" if isinf(reached) else f"is known to ±{reached:.1%} only"
 
     def __contains__(self, time_s: float) -> bool:
         return self.low_s <= time_s <= self.high_s

@@ -68,7 +68,7 @@ def run_users(
     notes = []
     if excess > 1.0:
         notes.append(
-            f"p{100 * percentile:g} is known to ±{found.relative_half_width:.1%} only, not to "
+            f"p{100 * percentile:g} {found.known_words}, not to "
             f"±{settings.precision:.1%}: max_queries ended the run after {num_queries} queries"
         )
     if record.shed is not None:

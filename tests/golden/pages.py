@@ -21,7 +21,6 @@ FEW = [
 ]
 
 USERS = "traffic.arrivals={process: closed, users: 40, think_s: 0.5}"
-SHEDDING = "policy={name: split, batch_size: 64, shedding: {queue_limit_requests: 40}}"
 SIZES = Path(__file__).parents[1] / "unit/loading/recordings/files/deeprecsys_sizes.txt"
 
 CASES: Mapping[str, Callable[[], Any]] = {
@@ -47,7 +46,7 @@ CASES: Mapping[str, Callable[[], Any]] = {
         "ranking_two_stages", overrides=[*FEW, "sla.latency_ms=12"], sub_batches=[1, 4]
     ),
     "capacity_users": lambda: perfmodel.capacity("rm3_skylake", overrides=[*FEW, USERS]),
-    "explain_shedding": lambda: perfmodel.explain("rm3_skylake", overrides=[*FEW, SHEDDING]),
+    "explain_shedding": lambda: perfmodel.explain("rm1_broadwell_overloaded_shedding", overrides=FEW),
     "plan": lambda: perfmodel.plan("two_services", simulate=False),
     "trace": lambda: perfmodel.trace(SIZES),
     "fleet": lambda: perfmodel.fleet("rm1_broadwell_diurnal", 3, windows=4, overrides=FEW),
