@@ -94,12 +94,14 @@ def _details(topic: Topic, name: str) -> dict[str, Any]:
         return {"work": _counts(name)._asdict()}
     if topic is not Topic.PROFILES:
         return {}
-    path = shipped_directory("profile") / f"{name}.yaml"
-    profile: Any = read_yaml(path).data()
-    if "base" in profile:
-        from perfmodel.loading.derived_profile import read_profile  # numpy, which other lists do without
+    from perfmodel.loading.derived_profile import measured_document, read_profile  # numpy: others do without
 
-        profile = read_profile(path).model_dump(mode="json")
+    path = shipped_directory("profile") / f"{name}.yaml"
+    source = read_yaml(path)
+    profile: Any = source.data()
+    profile = (
+        read_profile(path).model_dump(mode="json") if "base" in profile else measured_document(source).data()
+    )
     return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
 
 
