@@ -27,7 +27,7 @@ DLRM_V2: RecModel = parse_file(find_file("model", "dlrm-v2"), RecModel)
 
 
 def model_of(*tables: dict[str, float]) -> RecModel:
-    """A model of these tables, each of 16 elements a row: 64 bytes."""
+    """A model of these tables, each of 16 elements a row, 64 bytes, where it says nothing else."""
     return RecModel.model_validate(
         {
             "name": "tables",
@@ -38,7 +38,7 @@ def model_of(*tables: dict[str, float]) -> RecModel:
                     "name": "top",
                     "kind": "mlp",
                     "input": "joined",
-                    "widths": [16 * sum(int(table.get("count", 1)) for table in tables), 1],
+                    "widths": [sum(int(table.get("dim", 16) * table.get("count", 1)) for table in tables), 1],
                 },
             ],
         },
