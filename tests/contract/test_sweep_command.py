@@ -43,16 +43,18 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
 @pytest.mark.thorough_cases("capacity")
 @pytest.mark.parametrize("question", ["predict", "capacity", pytest.param("tune", marks=pytest.mark.slow)])
 def test_a_row_is_the_answer_of_the_command(question: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = ask(capsys, *SWEEP, *BATCHES, "--question", question)
+    key, values = ("node.cores", [20, 40]) if question == "tune" else ("policy.batch_size", [64, 128])
+    over = f"{key}={values[0]},{values[1]}"
+    code, document = ask(capsys, *SWEEP, "--over", over, "--question", question)
     assert code == 0
-    assert [row["policy.batch_size"] for row in document["rows"]] == [64, 128]
-    known = [*columns_of(question), "policy.batch_size", "exit_code"]
+    assert [row[key] for row in document["rows"]] == values
+    known = [*columns_of(question), key, "exit_code"]
     for row in document["rows"]:
         for name in (name for name, value in row.items() if type(value) in (int, float)):
             assert named_column(name, known, "--metric"), (
                 "what a row has could be named before it was computed"
             )
-        setting = f"policy.batch_size={row['policy.batch_size']}"
+        setting = f"{key}={row[key]}"
         alone, answer = ask(capsys, question, "-s", "ncf_skylake", *FEW, "--set", setting)
         assert row["exit_code"] == alone
         metrics = answer["tuned"] if question == "tune" else answer

@@ -156,7 +156,14 @@ def test_every_row_is_in_one_memory_and_every_lookup_goes_to_one(model: RecModel
 
 
 A_TABLE_NEAR_AND_FAR = model_of(
-    {"num_rows": 2691, "dim": 32, "pooling_factor": 51.4, "element_bytes": 1, "count": 2, "zipf_exponent": 0.9},
+    {
+        "num_rows": 2691,
+        "dim": 32,
+        "pooling_factor": 51.4,
+        "element_bytes": 1,
+        "count": 2,
+        "zipf_exponent": 0.9,
+    },
     {"num_rows": 1950246, "dim": 32, "pooling_factor": 1.0, "count": 12, "zipf_exponent": 0.9},
 )
 
