@@ -1,154 +1,78 @@
-"""A model's graph as a flat list of steps: which call reads what, writes where, carries out which kernel."""
+"""A model's calls bound to PyTorch: a flat list of steps, each a function with its weights.
+
+Which calls there are, what they read and which kernels they carry out is `walk_over`'s; here each name gets
+its function. A name without one is found by a test, which holds `BINDINGS` to all of `CallName`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
 from calibration.runtime import broadcast
 from calibration.runtime import operators as calls
 from calibration.runtime.memory import Weights
-from perfmodel.costmodel.broadcast import is_shared_product
-from perfmodel.costmodel.kernels import Kernel
-from perfmodel.costmodel.lowering import lower
-from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
-from perfmodel.domain.operators import Scope, Shapes
+from perfmodel.costmodel.lowering import walk_over
+from perfmodel.costmodel.walk import Call, CallName, Walk
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import EmbeddingTable
 from perfmodel.errors import InputError
-
-Pieces = tuple[int, ...]
-"""Slots of a result: one, or one for each pooled table, which a concat then joins one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call: its function, the slots that it reads and writes, and the kernels that it carries out.
-
-    `kernels` index `lower(model)`: one for most calls, two for a recurrent layer (its input products and
-    its steps). Several calls share a kernel where a model has several equal tables.
-    """
+    """One call: its function, the slots that it reads and writes, and the kernels that it carries out."""
 
     function: calls.Function
-    reads: Pieces
+    reads: tuple[int, ...]
     writes: int
     kernels: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
-    """Inputs of one table: the slots of its indices and, where it pools, of its offsets.
+class Assembly:
+    """The steps of a model, and the walk that they follow."""
 
-    Those of the query are for one, whatever the batch.
-    """
-
-    table: ops.EmbeddingTable
-    indices: int
-    offsets: int | None
-    scope: Scope = "item"
+    walk: Walk
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """Input of an `ids` that operators make masks and the like of: its slot, and how many an item has."""
+class Bench:
+    """What calls are bound to: weights, where they are, and who makes the calls with weights.
 
-    slot: int
-    count: int
-    scope: Scope = "item"
-
-
-@dataclass(slots=True)
-class Assembly:
-    """The steps so far; `device` is where the weights are, and so where constants must be.
-
-    `shared` holds the slots of the query's results, whose batch dimension is 1; `items` is the slot of an
-    input with a row for each item and nothing in it, for what repeats the query's results.
+    `device` is where the weights are, and so where constants must be; `tables` holds those that several
+    lookups share, by the label of their memory.
     """
 
-    model: RecModel
-    shapes: Shapes
+    model: str
     weights: Weights
-    kernels: tuple[Kernel, ...]
-    remaining: Iterator[int]
     device: torch.device
     dtype: torch.dtype = torch.float32
     library: calls.Library = calls
-    results: dict[str, Pieces] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    lookups: list[Lookup] = field(default_factory=list)
-    numbers: list[Numbers] = field(default_factory=list)
     tables: dict[str, torch.Tensor] = field(default_factory=dict)
-    num_slots: int = 0
-    dense: int | None = None
-    query_dense: int | None = None
-    items: int | None = None
-    shared: set[int] = field(default_factory=set)
 
-    def slot(self) -> int:
-        """A new slot."""
-        self.num_slots += 1
-        return self.num_slots - 1
+    def held(self, call: Call) -> tuple[torch.Tensor, ...]:
+        """New weights of a call."""
+        return tuple(self.weights(*shape) for shape in call.weights)
 
-    def take_kernel(self, family: str) -> int:
-        """The next kernel of the lowered model, which must be of the family that the call is of."""
-        index = next(self.remaining)
-        if self.kernels[index].family != family:
-            raise AssertionError(f"{self.kernels[index]}: the runtime makes a call of family {family} here")
-        return index
+    def rows(self, table: EmbeddingTable) -> torch.Tensor:
+        """The table, once for all that read the same memory."""
+        if table.memory is None:
+            return self._new_rows(table)
+        if table.memory not in self.tables:
+            self.tables[table.memory] = self._new_rows(table)
+        return self.tables[table.memory]
 
-    def step(self, function: calls.Function, reads: Pieces, family: str, *more: str) -> int:
-        """Append a call that carries out the next kernel, or several; the slot of its result."""
-        kernels = tuple(self.take_kernel(name) for name in (family, *more))
-        return self.append(function, reads, kernels)
+    def _new_rows(self, table: EmbeddingTable) -> torch.Tensor:
+        rows = self.weights(table.num_rows, table.dim)
+        return rows.to(torch.float16) if table.element_bytes == 2 else rows
 
-    def append(self, function: calls.Function, reads: Pieces, kernels: tuple[int, ...]) -> int:
-        """Append a call; the slot of its result."""
-        self.steps.append(Step(function, reads, self.slot(), kernels))
-        return self.steps[-1].writes
 
-    def one(self, name: str) -> int:
-        """The slot of a result as one tensor; separate vectors are stacked, in their reader's time."""
-        pieces = self.results[name]
-        if len(pieces) > 1:
-            upcoming = self.steps[-1].kernels[-1] + 1  # the kernel that reads it
-            joined = self.append(calls.concat_length, pieces, (upcoming,))
-            if pieces[0] in self.shared:
-                self.shared.add(joined)
-            pieces = (joined,)
-            self.results[name] = pieces
-        return pieces[0]
-
-    def repeat(self, slot: int) -> int:
-        """A result of the query with a row for each item; no kernel stands for it: it copies nothing."""
-        if self.items is None:
-            self.items = self.slot()
-        before = self.steps[-1].kernels[-1:] if self.steps else (0,)
-        return self.append(broadcast.repeat, (slot, self.items), before)
-
-    def some_shared(self, slots: Pieces) -> bool:
-        """Whether any of them is the query's, and others an item's."""
-        return not self.shared.isdisjoint(slots) and not self.shared.issuperset(slots)
-
-    def items_first(self, slots: Pieces) -> Pieces:
-        """The same slots, of which those of the query come last: the first result has a row for each item."""
-        return tuple(sorted(slots, key=self.shared.__contains__))
-
-    def linear(self, x: int, inner: int, outer: int) -> int:
-        """A fully connected layer."""
-        return self.step(self.library.linear(self.weights(outer, inner), self.weights(outer)), (x,), "fc")
-
-    def activate(self, x: int, function: str, *, own: bool) -> int:
-        """An activation, in place where the input is the layer's own."""
-        if function == "prelu":
-            return self.step(
-                self.library.prelu(torch.full((1,), 0.25, device=self.device, dtype=self.dtype)),
-                (x,),
-                "activation",
-            )
-        return self.step(self.library.activation(function, in_place=own), (x,), "activation")
+Binding = Callable[[Call, Bench], calls.Function]
+"""Makes the function of a call: its name and settings in, PyTorch out."""
 
 
 def assemble(
@@ -158,291 +82,129 @@ def assemble(
     dtype: torch.dtype = torch.float32,
     library: calls.Library = calls,
 ) -> Assembly:
-    """Turn a model into steps on a device, in the order of its kernels; calls with weights are the library's.
+    """Bind a model's calls to PyTorch on a device, in their order; calls with weights are the library's.
 
     Raises
     ------
     InputError
-        If a table's elements are not fp32, or the runtime has no call for an operator.
+        If a table's elements are not fp32.
     """
-    kernels = lower(model)
-    first = sum(kernel.family == "input" for kernel in kernels)
-    remaining = iter(range(first, len(kernels)))
-    assembly = Assembly(model, model.shapes(), weights, kernels, remaining, device, dtype, library)
-    if model.dense_features:
-        assembly.dense = assembly.slot()
-        assembly.results[DENSE] = (assembly.dense,)
-    if model.query_dense_features:
-        assembly.query_dense = assembly.slot()
-        assembly.shared.add(assembly.query_dense)
-        assembly.results[QUERY_DENSE] = (assembly.query_dense,)
-    for operator in model.operators:
-        assembler = _ASSEMBLERS.get(type(operator))
-        if assembler is None:
-            raise InputError(f"{model.name}: {operator.name}: the runtime has no call for {operator.kind}")
-        of_query: dict[str, Pieces] = {}
-        if operator.scope == "item" and _reads_the_query_alone(operator, assembly):
-            of_query = {name: assembly.results[name] for name in operator.reads()}
-            for name, pieces in of_query.items():
-                assembly.results[name] = tuple(assembly.repeat(slot) for slot in pieces)
-        result = assembler(operator, assembly)
-        if assembly.shapes[operator.name].length == 1 and len(result) == 1:
-            _give_a_vector(operator, result[0], assembly)
-        if operator.scope == "query":
-            assembly.shared.update(result)
-        assembly.results |= of_query
-        assembly.results[operator.name] = result
-    return assembly
+    walk = walk_over(model)
+    bench = Bench(model.name, weights, device, dtype, library)
+    return Assembly(walk, tuple(_bound(call, bench) for call in walk.calls))
 
 
-def _give_a_vector(op: ops.Operator, slot: int, to: Assembly) -> None:
-    """A sequence of one vector is that vector: what reads it may add it to others."""
-    last = to.steps[-1] if to.steps else None
-    if last is not None and last.writes == slot and isinstance(op, _SEQUENCES):
-        to.steps[-1] = replace(last, function=calls.as_vector(last.function))
+def _bound(call: Call, bench: Bench) -> Step:
+    function = BINDINGS[call.name](call, bench)
+    if call.gives_vector:
+        function = calls.as_vector(function)
+    return Step(function, call.reads, call.writes, call.kernels)
 
 
-def _reads_the_query_alone(op: ops.Operator, to: Assembly) -> bool:
-    """Whether an item's operator reads something, and nothing of the items."""
-    slots = [slot for name in op.reads() for slot in to.results[name]]
-    return bool(slots) and to.shared.issuperset(slots)
+def _plain(function: calls.Function) -> Binding:
+    """A call without weights or settings."""
+    return lambda call, bench: function  # noqa: ARG005  # one signature for all
 
 
-def _shared_product(op: ops.Operator, to: Assembly) -> bool:
-    """Whether the cost model counts its products as those with a result of the query."""
-    shared = {name for name in op.reads() if to.shared.issuperset(to.results[name])}
-    return op.scope == "item" and is_shared_product(op, shared)
+def _set(make: Callable[..., calls.Function]) -> Binding:
+    """A call that is made by its settings."""
+    return lambda call, bench: make(**call.settings)  # noqa: ARG005  # one signature for all
 
 
-def _mlp(op: ops.Mlp, to: Assembly) -> Pieces:
-    x = to.one(op.input)
-    for inner, outer, function in op.layers:
-        if op.groups > 1:
-            weights = to.weights(op.groups, inner, outer), to.weights(op.groups, 1, outer)
-            x = to.step(calls.grouped_linear(*weights), (x,), "fc")
-        else:
-            x = to.linear(x, inner, outer)
-        if function != "none":
-            x = to.activate(x, function, own=True)
-    return (x,)
+def _linear(call: Call, bench: Bench) -> calls.Function:
+    return bench.library.linear(*bench.held(call))
 
 
-def _embedding_bag(op: ops.EmbeddingBag, to: Assembly) -> Pieces:
-    pieces: list[int] = []
-    for table in op.tables:
-        if table.element_bytes not in ((2, 4) if op.pooling == "none" else (4,)):
-            got = f"got {table.element_bytes} bytes an element"
-            raise InputError(f"{to.model.name}: {op.name}: the runtime runs fp32 tables only, {got}")
-        kernel = to.take_kernel("embedding_bag")
-        pieces += [_lookup(op, table, kernel, to) for _ in range(table.count)]
-    if op.pooling == "none" and len(pieces) > 1:
-        return (to.append(calls.concat_length, tuple(pieces), (kernel,)),)
-    return tuple(pieces)
+def _activation(call: Call, bench: Bench) -> calls.Function:
+    return bench.library.activation(call.settings["function"], in_place=call.settings["in_place"])
 
 
-def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, to: Assembly) -> int:
-    rows = _rows(table, to)
-    if op.pooling == "none":
-        to.lookups.append(Lookup(table, to.slot(), None, op.scope))
-        short = table.element_bytes == 2
-        look_up = calls.converted_rows(rows, to.dtype) if short else to.library.embedding(rows)
-        return to.append(look_up, (to.lookups[-1].indices,), (kernel,))
-    lookup = Lookup(table, to.slot(), to.slot(), op.scope)
-    to.lookups.append(lookup)
-    reads: Pieces = (lookup.indices, lookup.indices + 1)
-    if op.weights is not None:
-        return to.append(calls.weighted_bag(rows), (*reads, to.one(op.weights)), (kernel,))
-    if op.pooling != "sum":
-        return to.append(calls.embedding_bag(rows, op.pooling), reads, (kernel,))
-    return to.append(to.library.embedding_bag(rows), reads, (kernel,))
+def _prelu(call: Call, bench: Bench) -> calls.Function:  # noqa: ARG001  # one signature for all
+    return bench.library.prelu(torch.full((1,), 0.25, device=bench.device, dtype=bench.dtype))
 
 
-def _rows(table: ops.EmbeddingTable, to: Assembly) -> torch.Tensor:
-    """The table, once for all that read the same memory."""
-    if table.memory is None:
-        return _new_rows(table, to)
-    if table.memory not in to.tables:
-        to.tables[table.memory] = _new_rows(table, to)
-    return to.tables[table.memory]
+def _embedding(call: Call, bench: Bench) -> calls.Function:
+    table = _known(call, bench, (2, 4))
+    rows = bench.rows(table)
+    if table.element_bytes == 2:
+        return calls.converted_rows(rows, bench.dtype)
+    return bench.library.embedding(rows)
 
 
-def _new_rows(table: ops.EmbeddingTable, to: Assembly) -> torch.Tensor:
-    rows = to.weights(table.num_rows, table.dim)
-    return rows.to(torch.float16) if table.element_bytes == 2 else rows
+def _embedding_bag(call: Call, bench: Bench) -> calls.Function:
+    rows, pooling = bench.rows(_known(call, bench, (4,))), call.settings["pooling"]
+    if call.settings["weighted"]:
+        return calls.weighted_bag(rows)
+    return bench.library.embedding_bag(rows) if pooling == "sum" else calls.embedding_bag(rows, pooling)
 
 
-def _ids(op: ops.Ids, to: Assembly) -> Pieces:
-    """Numbers for masks and the like; lookups draw indices of their own."""
-    to.numbers.append(Numbers(to.slot(), to.shapes[op.name].width, op.scope))
-    return (to.numbers[-1].slot,)
+def _known(call: Call, bench: Bench, element_bytes: tuple[int, ...]) -> EmbeddingTable:
+    """The table, whose elements are of a size that the lookup has a call for."""
+    table: EmbeddingTable = call.settings["table"]
+    if table.element_bytes not in element_bytes:
+        got = f"got {table.element_bytes} bytes an element"
+        raise InputError(f"{bench.model}: {call.operator}: the runtime runs fp32 tables only, {got}")
+    return table
 
 
-def _parameters(op: ops.Parameters, to: Assembly) -> Pieces:
-    """The model's own numbers, one copy for all items; as for a view, no kernel stands for them."""
-    held = to.weights(1, op.length * op.width)
-    held = held if op.length == 1 else held.view(1, op.length, op.width)
-    before = to.steps[-1].kernels[-1:] if to.steps else (0,)
-    return (to.append(lambda: held, (), before),)
+def _recurrent(call: Call, bench: Bench) -> calls.Function:
+    return bench.library.recurrent(call.settings["cell"], bench.held(call), last=call.settings["last"])
 
 
-def _concat(op: ops.Concat, to: Assembly) -> Pieces:
-    pieces = tuple(slot for name in op.inputs for slot in to.results[name])
-    function = calls.concat_features if op.along == "features" else calls.concat_length
-    if to.some_shared(pieces):
-        function = broadcast.concat(along_length=op.along == "length")
-    return (to.step(function, pieces, "concat"),)
+def _parameters(call: Call, bench: Bench) -> calls.Function:
+    """The model's own numbers, one copy for all items."""
+    length, width = call.settings["length"], call.settings["width"]
+    held = bench.weights(1, length * width)
+    held = held if length == 1 else held.view(1, length, width)
+    return lambda: held
 
 
-def _sum(op: ops.Sum, to: Assembly) -> Pieces:
-    if len(op.inputs) > 1:
-        inputs = to.items_first(tuple(to.one(name) for name in op.inputs))
-        return (to.step(calls.add, inputs, "sum"),)
-    pieces = to.results[op.inputs[0]]
-    return (to.step(calls.add if len(pieces) > 1 else calls.sum_vectors, pieces, "sum"),)
+def _take_pairs(call: Call, bench: Bench) -> calls.Function:
+    n = call.settings["vectors"]
+    offset = 0 if call.settings["with_self"] else -1
+    row, column = torch.tril_indices(n, n, offset=offset, device=bench.device)
+    return calls.take(row * n + column)
 
 
-def _dot_interaction(op: ops.DotInteraction, to: Assembly) -> Pieces:
-    pieces = tuple(slot for name in op.inputs for slot in to.results[name])
-    stack = broadcast.concat(along_length=True) if to.some_shared(pieces) else calls.concat_length
-    stacked = to.step(stack, pieces, "concat")
-    pairs = to.step(calls.all_pairs, (stacked,), "batch_matmul")
-    n = op.num_vectors(to.shapes)
-    row, column = torch.tril_indices(n, n, offset=0 if op.with_self else -1, device=to.device)
-    return (to.step(calls.take(row * n + column), (pairs,), "elementwise"),)
+def _concat(*, along_length: bool, repeats: bool) -> calls.Function:
+    if repeats:
+        return broadcast.concat(along_length=along_length)
+    return calls.concat_length if along_length else calls.concat_features
 
 
-def _activation(op: ops.Activation, to: Assembly) -> Pieces:
-    return (to.activate(to.one(op.input), op.function, own=False),)
-
-
-def _softmax(op: ops.Softmax, to: Assembly) -> Pieces:
-    return (to.step(calls.softmax, (to.one(op.input),), "softmax"),)
-
-
-def _cross(op: ops.Cross, to: Assembly) -> Pieces:
-    width = to.shapes[op.input].width
-    first = x = to.one(op.input)
-    for _ in range(op.num_layers):
-        product = x
-        for inner, outer in pairwise((width, width) if op.rank is None else (width, op.rank, width)):
-            product = to.linear(product, inner, outer)
-        x = to.step(calls.cross_residual, (x, first, product), "elementwise")
-    return (x,)
-
-
-def _local_activation(op: ops.LocalActivation, to: Assembly) -> Pieces:
-    behaviours, candidate = to.one(op.behaviours), to.one(op.candidate)
-    matched = to.step(calls.match, (behaviours, candidate), "elementwise")
-    x = to.step(calls.join_unit_inputs, (behaviours, matched, candidate), "concat")
-    for inner, outer in pairwise(op.unit_widths(to.shapes)):
-        x = to.linear(x, inner, outer)
-        if outer != 1:
-            x = to.activate(x, "relu", own=True)
-    if _shared_product(op, to):
-        return (to.step(broadcast.weigh, (x, behaviours), "fc"),)
-    return (to.step(calls.weigh, (x, behaviours), "batch_matmul"),)
-
-
-def _attention_scores(op: ops.AttentionScores, to: Assembly) -> Pieces:
-    states = to.one(op.states)
-    mapped = to.linear(to.one(op.candidate), to.shapes[op.candidate].width, to.shapes[op.states].width)
-    if _shared_product(op, to):
-        scores = to.step(broadcast.state_scores, (states, mapped), "fc")
-    else:
-        scores = to.step(calls.state_scores, (states, mapped), "batch_matmul")
-    return (to.step(calls.softmax_scores, (scores,), "softmax"),)
-
-
-def _attention(op: ops.Attention, to: Assembly) -> Pieces:
-    query, key = to.one(op.query), to.one(op.key or op.query)
-    width, key_width = to.shapes[op.query].width, to.shapes[op.key or op.query].width
-    inner, value = op.inner_width(to.shapes), key
-    if op.projected:
-        query, key, value = (
-            to.linear(query, width, inner),
-            to.linear(key, key_width, inner),
-            to.linear(value, key_width, inner),
-        )
-    if op.value is not None:
-        value = to.one(op.value)
-    if op.fused:
-        weighed = to.step(calls.fused_attention(op.num_heads), (query, key, value), "batch_matmul")
-        return (to.linear(weighed, inner, width) if op.projected else weighed,)
-    if _shared_product(op, to):
-        scores = to.step(broadcast.attention_scores(op.num_heads), (query, key), "fc")
-        weights = _attention_weights(op, scores, to)
-        length = to.shapes[op.query].length
-        weighed = to.step(broadcast.attention_values(op.num_heads, length), (weights, value), "fc")
-    else:
-        scores = to.step(calls.attention_scores(op.num_heads), (query, key), "batch_matmul")
-        weights = _attention_weights(op, scores, to)
-        weighed = to.step(calls.attention_values(op.num_heads), (weights, value), "batch_matmul")
-    return (to.linear(weighed, inner, width) if op.projected else weighed,)
-
-
-def _attention_weights(op: ops.Attention, scores: int, to: Assembly) -> int:
-    if op.weights == "softmax":
-        return to.step(calls.softmax, (scores,), "softmax")
-    return to.activate(scores, op.weights, own=True)
-
-
-def _recurrent(op: ops.Recurrent, to: Assembly) -> Pieces:
-    gates = op.num_gates * op.hidden_size
-    width, last = to.shapes[op.input].width, op.returns == "last"
-    shapes = ((gates, width), (gates, op.hidden_size), (gates,), (gates,))
-    weights = [to.weights(*shape) for shape in shapes]
-    x = to.one(op.input)
-    if op.attention is None:
-        layer = to.library.recurrent(op.kind, weights, last=last)
-        return (to.step(layer, (x,), "recurrent", "recurrent"),)
-    layer = calls.augru(weights, last=last)
-    if x in to.shared and op.scope == "item":
-        x = to.repeat(x)
-    return (to.step(layer, (x, to.one(op.attention)), "recurrent", "recurrent"),)
-
-
-def _view(op: ops.View, to: Assembly) -> Pieces:
-    """No kernel stands for it: its time, next to nothing, goes to the call before it."""
-    source = to.one(op.input)
-    before = to.steps[-1].kernels[-1:] if to.steps else (0,)
-    return (to.append(calls.view(op.length, op.width), (source,), before),)
-
-
-def _elementwise(op: ops.Elementwise, to: Assembly) -> Pieces:
-    length, width = to.shapes[op.name]
-    function = calls.elementwise(length, width, len(op.inputs), op.function)
-    inputs = to.items_first(tuple(to.one(name) for name in op.inputs))
-    return (to.step(function, inputs, "elementwise"),)
-
-
-def _batch_matmul(op: ops.BatchMatmul, to: Assembly) -> Pieces:
-    sides = (to.one(op.left), to.one(op.right))
-    if _shared_product(op, to):
-        left = sides[0] in to.shared
-        own, shared = reversed(sides) if left else sides
-        return (to.step(broadcast.products(op.products, op.inner, left=left), (own, shared), "fc"),)
-    return (to.step(calls.batch_matmul(op.products, op.inner), sides, "batch_matmul"),)
-
-
-_SEQUENCES = (ops.EmbeddingBag, ops.Concat, ops.BatchMatmul, ops.Attention)
-"""Operators that give sequences, of one vector too."""
-
-_ASSEMBLERS: Mapping[type, Callable[[Any, Assembly], Pieces]] = {
-    ops.Mlp: _mlp,
-    ops.EmbeddingBag: _embedding_bag,
-    ops.Ids: _ids,
-    ops.Parameters: _parameters,
-    ops.Concat: _concat,
-    ops.Sum: _sum,
-    ops.DotInteraction: _dot_interaction,
-    ops.Activation: _activation,
-    ops.Softmax: _softmax,
-    ops.Cross: _cross,
-    ops.LocalActivation: _local_activation,
-    ops.AttentionScores: _attention_scores,
-    ops.Attention: _attention,
-    ops.Recurrent: _recurrent,
-    ops.View: _view,
-    ops.Elementwise: _elementwise,
-    ops.BatchMatmul: _batch_matmul,
+BINDINGS: Mapping[CallName, Binding] = {
+    "activation": _activation,
+    "add": _plain(calls.add),
+    "addcmul": _plain(calls.cross_residual),
+    "all_pairs": _plain(calls.all_pairs),
+    "attention_scores": _set(calls.attention_scores),
+    "attention_values": _set(calls.attention_values),
+    "augru": lambda call, bench: calls.augru(bench.held(call), **call.settings),
+    "batch_matmul": _set(calls.batch_matmul),
+    "concat": _set(_concat),
+    "elementwise": _set(calls.elementwise),
+    "embedding": _embedding,
+    "embedding_bag": _embedding_bag,
+    "fused_attention": _set(calls.fused_attention),
+    "grouped_linear": lambda call, bench: calls.grouped_linear(*bench.held(call)),
+    "join_unit_inputs": _plain(calls.join_unit_inputs),
+    "linear": _linear,
+    "match": _plain(calls.match),
+    "parameters": _parameters,
+    "prelu": _prelu,
+    "recurrent": _recurrent,
+    "repeat": _plain(broadcast.repeat),
+    "shared_attention_scores": _set(broadcast.attention_scores),
+    "shared_attention_values": _set(broadcast.attention_values),
+    "shared_batch_matmul": _set(broadcast.products),
+    "shared_state_scores": _plain(broadcast.state_scores),
+    "shared_weigh": _plain(broadcast.weigh),
+    "softmax": _plain(calls.softmax),
+    "softmax_scores": _plain(calls.softmax_scores),
+    "state_scores": _plain(calls.state_scores),
+    "sum_vectors": _plain(calls.sum_vectors),
+    "take_pairs": _take_pairs,
+    "view": _set(calls.view),
+    "weigh": _plain(calls.weigh),
 }
+"""PyTorch's part of each call that the walk puts down."""

@@ -29,25 +29,25 @@ def concat(*, along_length: bool) -> Function:
     return call
 
 
-def products(count: int, inner: int, *, left: bool) -> Function:
-    """`count` products an item, the left or the right side of which is the query's."""
+def products(products: int, inner: int, *, left: bool) -> Function:
+    """`products` products an item, the left or the right side of which is the query's."""
 
     def call(own: Tensor, shared: Tensor) -> Tensor:
         items = own.shape[0]
         if left:  # (A b)^T = b^T A^T: the items' columns are the rows that the shared matrix multiplies
-            columns = own.reshape(items, count, inner, -1).transpose(2, 3)
-            matrices = shared.reshape(count, -1, inner).transpose(1, 2)
+            columns = own.reshape(items, products, inner, -1).transpose(2, 3)
+            matrices = shared.reshape(products, -1, inner).transpose(1, 2)
         else:
-            columns = own.reshape(items, count, -1, inner)
-            matrices = shared.reshape(count, inner, -1)
+            columns = own.reshape(items, products, -1, inner)
+            matrices = shared.reshape(products, inner, -1)
         rows = columns.shape[2]
         parts = [
             torch.mm(columns[:, index].reshape(items * rows, inner), matrices[index])
-            for index in range(count)
+            for index in range(products)
         ]
         result = (
             torch.stack([part.view(items, rows, -1) for part in parts], 1)
-            if count > 1
+            if products > 1
             else (parts[0].view(items, 1, rows, -1))
         )
         result = result.transpose(2, 3) if left else result
@@ -61,7 +61,7 @@ def weigh(weights: Tensor, vectors: Tensor) -> Tensor:
     return torch.mm(weights.squeeze(2), vectors[0])
 
 
-def state_scores(states: Tensor, candidate: Tensor) -> Tensor:
+def state_scores(candidate: Tensor, states: Tensor) -> Tensor:
     """Dot product of each of the query's states with each candidate, (batch, length)."""
     return torch.mm(candidate, states[0].t())
 

@@ -231,7 +231,7 @@ def attention_scores(num_heads: int) -> Function:
     return call
 
 
-def attention_values(num_heads: int) -> Function:
+def attention_values(num_heads: int, length: int) -> Function:  # noqa: ARG001  # as `broadcast` has it
     """Weighted sums of values by head, heads side by side again."""
 
     def call(weights: Tensor, value: Tensor) -> Tensor:
@@ -387,7 +387,7 @@ def elementwise(length: int, width: int, num_inputs: int, function: str = "mul")
     return call
 
 
-def batch_matmul(products: int, inner: int) -> Function:
+def batch_matmul(products: int, inner: int, *, left: bool = False) -> Function:  # noqa: ARG001  # as above
     """`products` products an item, (rows, inner) x (inner, outer) each."""
 
     def call(left: Tensor, right: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from calibration.runtime import operators
-from calibration.runtime.assembly import Lookup, Numbers, Step, assemble
+from calibration.runtime.assembly import Step, assemble
 from calibration.runtime.indices import bag_offsets, lookup_indices
 from calibration.runtime.memory import Weights, fit_to_memory, random_weights
 from perfmodel.costmodel.kernels import Kernel
+from perfmodel.costmodel.walk import Lookup, Numbers
 from perfmodel.domain.model import RecModel
 
 Mode = Callable[[], AbstractContextManager[object]]
@@ -187,24 +188,25 @@ def programme_with(
     """
     with mode():
         assembly = assemble(model, weights, device, dtype, library)
+    walk = assembly.walk
     output = assembly.steps[-1].writes
     frees = _last_reads(assembly.steps, output)
     return Programme(
         model=model,
-        kernels=assembly.kernels,
+        kernels=tuple(walk.kernels),
         calls=tuple(
             Call(step.kernels, _runner(step), freed)
             for step, freed in zip(assembly.steps, frees, strict=True)
         ),
-        lookups=tuple(assembly.lookups),
-        num_slots=assembly.num_slots,
-        dense=assembly.dense,
-        query_dense=assembly.query_dense,
-        items=assembly.items,
+        lookups=tuple(walk.lookups),
+        num_slots=walk.num_slots,
+        dense=walk.dense,
+        query_dense=walk.query_dense,
+        items=walk.items,
         output=output,
         dtype=dtype,
         mode=mode,
-        numbers=tuple(assembly.numbers),
+        numbers=tuple(walk.numbers),
     )
 
 

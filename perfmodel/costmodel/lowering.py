@@ -1,47 +1,31 @@
-"""Operators to kernels: which framework calls a model makes for one batch.
+"""Operators to framework calls: which a model makes for one batch, and the kernels that they are.
 
-`lower` walks the graph; `simple_operators` and `sequence_operators` hold one function for each operator.
-Layers in one operator become kernels of their own, as the papers count them: FC apart from its activation.
+`walk_over` goes over the graph; `simple_operators` and `sequence_operators` hold one function for each
+operator. Layers in one operator become kernels of their own, as the papers count them: FC apart from its
+activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from perfmodel.costmodel import calls
-from perfmodel.costmodel import sequence_operators as sequence
-from perfmodel.costmodel import simple_operators as simple
-from perfmodel.costmodel.broadcast import broadcast
+from perfmodel.costmodel import calls, sequence_operators, simple_operators
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, Kernel
+from perfmodel.costmodel.walk import Value, Values, Walk
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import RecModel
-from perfmodel.domain.operators import Shapes
+from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
 
-_LOWERINGS: Mapping[type, Callable[[Any, Shapes], list[Kernel]]] = {
-    ops.Mlp: simple.mlp,
-    ops.EmbeddingBag: simple.embedding_bag,
-    ops.Ids: simple.nothing,
-    ops.Parameters: simple.nothing,
-    ops.DotInteraction: simple.dot_interaction,
-    ops.Activation: simple.activation,
-    ops.Softmax: simple.softmax,
-    ops.Cross: simple.cross,
-    ops.View: simple.view,
-    ops.Elementwise: simple.elementwise,
-    ops.BatchMatmul: simple.batch_matmul,
-    ops.LocalActivation: sequence.local_activation,
-    ops.AttentionScores: sequence.attention_scores,
-    ops.Attention: sequence.attention,
-    ops.Recurrent: sequence.recurrent,
+_LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
+    **simple_operators.LOWERINGS,
+    **sequence_operators.LOWERINGS,
 }
 
 
 def lower(model: RecModel) -> tuple[Kernel, ...]:
     """Return the kernels of one forward pass, in execution order.
 
-    Operators of the query become kernels of the query; what other operators read of it, `broadcast` counts.
+    Operators of the query become kernels of the query; what other operators read of it, `Walk.call` counts.
 
     Source: one kernel for each call that PyTorch, and Caffe2 before it, makes for an operator; the functions
     of `simple_operators` and `sequence_operators` say which.
@@ -63,23 +47,58 @@ def lower(model: RecModel) -> tuple[Kernel, ...]:
     >>> [f"{kernel.operator} {kernel.family}" for kernel in lower(model)]
     ['input input', 'top fc', 'top.relu activation', 'top fc']
     """
-    shapes, scopes = model.shapes(), model.scopes
-    pieces = _pieces(model)
-    kernels = _input_kernels(model)
+    return tuple(walk_over(model).kernels)
+
+
+def walk_over(model: RecModel) -> Walk:
+    """Return the calls of one forward pass, their operands, and the kernels that they carry out.
+
+    What works for an item and reads the query alone has its operands repeated for each item first.
+
+    Source: as `lower`, which gives the kernels of it; `calibration/runtime` binds the calls to PyTorch.
+
+    Parameters
+    ----------
+    model : RecModel
+        A model whose shapes fit.
+
+    Examples
+    --------
+    >>> top = ops.Mlp(name="top", kind="mlp", input="dense", widths=(4, 8), final_activation="relu")
+    >>> walk = walk_over(RecModel(name="tiny", dense_features=4, operators=(top,)))
+    >>> [(call.name, call.reads, call.writes, call.kernels) for call in walk.calls]
+    [('linear', (0,), 1, (1,)), ('activation', (1,), 2, (2,))]
+    """
+    walk = Walk(model.shapes(), _input_kernels(model), model.operators[0])
+    if model.dense_features:
+        walk.dense = walk.given(DENSE, is_query=False)
+    if model.query_dense_features:
+        walk.query_dense = walk.given(QUERY_DENSE, is_query=True)
     for operator in model.operators:
-        if isinstance(operator, ops.Concat):
-            joined = sum(pieces.get(name, 1) for name in operator.inputs)
-            own = [simple.concat(operator, shapes, joined)]
-        elif isinstance(operator, ops.Sum):
-            own = [simple.add(operator, shapes, sum(pieces.get(name, 1) for name in operator.inputs))]
-        else:
-            own = _LOWERINGS[type(operator)](operator, shapes)
-        if operator.scope == "query":
-            kernels += [replace(kernel, scope="query") for kernel in own]
-        else:
-            shared = {name for name in operator.reads() if scopes[name] == "query"}
-            kernels += broadcast(operator, own, shapes, shared) if shared else own
-    return tuple(kernels)
+        _put_down(operator, walk)
+    return walk
+
+
+def _put_down(operator: ops.Operator, walk: Walk) -> None:
+    walk.operator = operator
+    read = {name: walk.results[name] for name in operator.reads()}
+    alone = bool(read) and all(value.is_query for values in read.values() for value in values)
+    if alone and operator.scope == "item":
+        for name, values in read.items():
+            walk.results[name] = tuple(walk.repeat(value) for value in values)
+    result = _LOWERINGS[type(operator)](operator, walk)
+    walk.results |= read
+    if len(result) == 1:
+        shape = walk.shapes[operator.name]
+        result = (Value(result[0].slot, shape.elements, operator.scope == "query"),)
+        if shape.length == 1 and isinstance(operator, _SEQUENCES) and walk.calls:
+            last = walk.calls[-1]
+            walk.calls[-1] = last._replace(gives_vector=last.writes == result[0].slot)
+    walk.results[operator.name] = result
+
+
+_SEQUENCES = (ops.EmbeddingBag, ops.Concat, ops.BatchMatmul, ops.Attention)
+"""Operators that give sequences, of one vector too."""
 
 
 def gemm_flop_per_item(model: RecModel) -> float:
@@ -124,15 +143,6 @@ def _gemm_flop(model: RecModel, scope: ops.Scope) -> float:
         if product is not None and product.is_weight and kernel.scope == scope:
             total += kernel.calls * 2.0 * product.rows_per_item * product.inner * product.outer
     return total
-
-
-def _pieces(model: RecModel) -> dict[str, int]:
-    """Tensors that each pooled lookup hands on: one a table, which a concat then joins one by one."""
-    return {
-        op.name: sum(table.count for table in op.tables)
-        for op in model.embedding_operators
-        if op.pooling != "none"
-    }
 
 
 def _input_kernels(model: RecModel) -> list[Kernel]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 from perfmodel.costmodel import calls
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, Kernel, Product
+from perfmodel.costmodel.walk import Value, Values, Walk
 from perfmodel.domain import operators as ops
-from perfmodel.domain.operators import Shapes
 
 GATE_FLOP = 10
 """Elementwise FLOP of one gate element in a recurrent step: two additions and a transcendental."""
 
 
-def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
+def local_activation(op: ops.LocalActivation, at: Walk) -> Values:
     """All units of an item share one batched MLP: rows are behaviours; then the weighted sum.
 
     The local activation unit of DIN [1]_: behaviour, candidate and their product go through an MLP to a
@@ -24,26 +26,30 @@ def local_activation(op: ops.LocalActivation, shapes: Shapes) -> list[Kernel]:
     ----------
     op : LocalActivation
         Behaviours, candidate, and the widths of the unit.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
     .. [1] G. Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018.
     """
-    length, width = shapes[op.behaviours]
-    kernels = [
-        calls.elementwise(op.name, length * width, inputs=2, variant="mul"),
-        calls.elementwise(op.name, 3 * length * width, family="concat", variant="sequence"),
-    ]
-    for inner, outer in pairwise(op.unit_widths(shapes)):
-        kernels.append(calls.fc(op.name, length, inner, outer))
+    behaviours, candidate = at.one(op.behaviours), at.one(op.candidate)
+    length, width = at.shapes[op.behaviours]
+    once = (behaviours,) if behaviours.is_query else ()  # of a candidate all that is read is counted
+    kernel = calls.elementwise(op.name, length * width, inputs=2, variant="mul")
+    matched = at.call("match", (behaviours, candidate), kernel, once=once)
+    kernel = calls.elementwise(op.name, 3 * length * width, family="concat", variant="sequence")
+    x = at.call("join_unit_inputs", (behaviours, matched, candidate), kernel, once=once)
+    for inner, outer in pairwise(op.unit_widths(at.shapes)):
+        x = at.linear(x, length, inner, outer)
         if outer != 1:
-            kernels.append(calls.elementwise(op.name, length * outer, family="activation", variant="relu"))
-    return [*kernels, calls.batch_matmul(op.name, 1, 1, length, width, variant="weigh")]
+            kernel = calls.elementwise(op.name, length * outer, family="activation", variant="relu")
+            x = at.activate(x, "relu", kernel, own=True)
+    kernel = calls.batch_matmul(op.name, 1, 1, length, width, variant="weigh")
+    return (at.product("weigh", x, behaviours, kernel),)
 
 
-def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
+def attention_scores(op: ops.AttentionScores, at: Walk) -> Values:
     """Candidate through the bilinear form once, then one dot product a state, then softmax.
 
     The attention of DIEN [1]_: a_t = softmax(h_t W e) over the states h_t of a sequence and a candidate e.
@@ -53,22 +59,25 @@ def attention_scores(op: ops.AttentionScores, shapes: Shapes) -> list[Kernel]:
     ----------
     op : AttentionScores
         States and candidate.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
     .. [1] G. Zhou et al., "Deep Interest Evolution Network for Click-Through Rate Prediction", AAAI 2019.
     """
-    length, width = shapes[op.states]
-    return [
-        calls.fc(op.name, 1, shapes[op.candidate].width, width),
-        calls.batch_matmul(op.name, 1, length, width, 1, variant="match"),
-        calls.softmax(op.name, 1, length),
-    ]
+    length, width = at.shapes[op.states]
+    states = at.one(op.states)
+    mapped = at.linear(at.one(op.candidate), 1, at.shapes[op.candidate].width, width)
+    kernel = calls.batch_matmul(op.name, 1, length, width, 1, variant="match")
+    if mapped.is_query:
+        scores = at.call("state_scores", (states, at.repeat(mapped)), kernel, once=(mapped,))
+    else:
+        scores = at.product("state_scores", states, mapped, kernel, reverse=True)
+    return (at.call("softmax_scores", (scores,), calls.softmax(op.name, 1, length)),)
 
 
-def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
+def attention(op: ops.Attention, at: Walk) -> Values:
     """Projections of query, key and value; scores, softmax and weighted sums by head; output projection.
 
     softmax(Q K^T / sqrt(d)) V by heads ([1]_, equation 1 and section 3.2.2); the division is left out of the
@@ -79,8 +88,8 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Attention
         Query, key, heads, and whether they are projected.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
@@ -88,44 +97,54 @@ def attention(op: ops.Attention, shapes: Shapes) -> list[Kernel]:
     .. [2] T. Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
        NeurIPS 2022.
     """
-    query, key = shapes[op.query], shapes[op.key or op.query]
-    inner = op.inner_width(shapes)
-    head = inner // op.num_heads
-    weigh = [
-        calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length, variant="scores"),
-        _weights(op, op.num_heads * query.length, key.length),
-        calls.batch_matmul(op.name, op.num_heads, query.length, key.length, head, variant="values"),
-    ]
-    if op.fused:
-        products = query.length * key.length * inner
-        fused = calls.batch_matmul(op.name, op.num_heads, query.length, head, key.length, variant="values")
-        moved = float(ELEMENT_BYTES * inner)
-        weigh = [
-            replace(
-                fused,
-                flop_per_item=4.0 * products,
-                read_bytes_per_item=moved * (query.length + 2 * key.length),
-                written_bytes_per_item=moved * query.length,
-            )
-        ]
-    if not op.projected:
-        return weigh
-    return [
-        calls.fc(op.name, query.length, query.width, inner),
-        *[calls.fc(op.name, key.length, key.width, inner)] * 2,
-        *weigh,
-        calls.fc(op.name, query.length, inner, query.width),
-    ]
+    asks, asked = at.shapes[op.query], at.shapes[op.key or op.query]
+    inner = op.inner_width(at.shapes)
+    query, key = at.one(op.query), at.one(op.key or op.query)
+    value = key if op.value is None else at.one(op.value)
+    if op.projected:
+        query, key, value = (
+            at.linear(query, asks.length, asks.width, inner),
+            at.linear(key, asked.length, asked.width, inner),
+            at.linear(value, asked.length, asked.width, inner),
+        )
+    weigh = _fused if op.fused else _weighed
+    x = weigh(op, (query, key, value), asks.length, asked.length, at)
+    return (at.linear(x, asks.length, inner, asks.width) if op.projected else x,)
 
 
-def _weights(op: ops.Attention, rows: int, width: int) -> Kernel:
-    """The call that makes weights of scores."""
+def _weighed(op: ops.Attention, given: tuple[Value, Value, Value], asks: int, asked: int, at: Walk) -> Value:
+    """Scores, what makes weights of them, and the weighted sums: a call each."""
+    query, key, value = given
+    inner, heads = op.inner_width(at.shapes), op.num_heads
+    if key.is_query != value.is_query:  # no two of them share a matrix: all items have both
+        key, value = at.repeat(key), at.repeat(value)
+    scores = calls.batch_matmul(op.name, heads, asks, inner // heads, asked, variant="scores")
+    x = at.product("attention_scores", query, key, scores, num_heads=heads)
+    rows = heads * asks
     if op.weights == "softmax":
-        return calls.softmax(op.name, rows, width)
-    return calls.elementwise(op.name, rows * width, family="activation", variant=op.weights)
+        x = at.call("softmax", (x,), calls.softmax(op.name, rows, asked))
+    else:
+        kernel = calls.elementwise(op.name, rows * asked, family="activation", variant=op.weights)
+        x = at.activate(x, op.weights, kernel, own=True)
+    values = calls.batch_matmul(op.name, heads, asks, asked, inner // heads, variant="values")
+    return at.product("attention_values", x, value, values, num_heads=heads, length=asks)
 
 
-def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
+def _fused(op: ops.Attention, given: tuple[Value, Value, Value], asks: int, asked: int, at: Walk) -> Value:
+    """All of it in one call, which keeps the scores to itself."""
+    inner = op.inner_width(at.shapes)
+    kernel = calls.batch_matmul(op.name, op.num_heads, asks, inner // op.num_heads, asked, variant="values")
+    moved = float(ELEMENT_BYTES * inner)
+    kernel = replace(
+        kernel,
+        flop_per_item=4.0 * (asks * asked * inner),
+        read_bytes_per_item=moved * (asks + 2 * asked),
+        written_bytes_per_item=moved * asks,
+    )
+    return at.call("fused_attention", given, kernel, num_heads=op.num_heads)
+
+
+def recurrent(op: ops.Recurrent, at: Walk) -> Values:
     """Input products of all steps at once; then, step by step, the hidden product and the gates.
 
     For steps of an input of w elements and h hidden ones with g gates (an RNN 1, a GRU [1]_ and DIEN's AUGRU
@@ -136,8 +155,8 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Recurrent
         Kind of layer, and its hidden size.
-    shapes : mapping of str to Shape
-        Length (steps) and width w of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
@@ -145,7 +164,7 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
        Translation", EMNLP 2014.
     .. [2] G. Zhou et al., "Deep Interest Evolution Network for Click-Through Rate Prediction", AAAI 2019.
     """
-    steps, width = shapes[op.input]
+    steps, width = at.shapes[op.input]
     gates = op.num_gates * op.hidden_size
     projected = Kernel(
         operator=op.name,
@@ -169,4 +188,18 @@ def recurrent(op: ops.Recurrent, shapes: Shapes) -> list[Kernel]:
         written_bytes_per_item=float(ELEMENT_BYTES * (op.hidden_size + gates)),
         product=Product(rows_per_item=1.0, inner=op.hidden_size, outer=gates),
     )
-    return [projected, hidden]
+    weights = ((gates, width), (gates, op.hidden_size), (gates,), (gates,))
+    x, last = at.repeat(at.one(op.input)), op.returns == "last"
+    if op.attention is None:
+        return (at.call("recurrent", (x,), projected, hidden, weights=weights, cell=op.kind, last=last),)
+    reads = (x, at.repeat(at.one(op.attention)))
+    return (at.call("augru", reads, projected, hidden, weights=weights, last=last),)
+
+
+LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
+    ops.LocalActivation: local_activation,
+    ops.AttentionScores: attention_scores,
+    ops.Attention: attention,
+    ops.Recurrent: recurrent,
+}
+"""What puts each operator's calls down."""

@@ -1,21 +1,24 @@
 """Kernels of the operators that work on one item's vectors: MLPs, lookups, joins, interactions.
 
-Every function takes the operator and the shapes of all results for one item, and counts for one item of the
-batch: elements are 4 bytes, indices 8, a multiply-add is 2 FLOP. `docs/cost-model.md` has them as a table.
+Every function takes the operator, puts its calls down in the walk, and returns its result; it counts for one
+item of the batch: elements are 4 bytes, indices 8, a multiply-add is 2 FLOP. `docs/cost-model.md` has them as
+a table.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
 
 from perfmodel.costmodel import calls
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, PRODUCTS, Kernel
+from perfmodel.costmodel.walk import Lookup, Numbers, Value, Values, Walk, items_first, some_shared
 from perfmodel.domain import operators as ops
-from perfmodel.domain.operators import Shapes
 from perfmodel.domain.tensor_operators import NORMS, TRANSCENDENTAL
 
 
-def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
+def mlp(op: ops.Mlp, at: Walk) -> Values:
     """Each layer's product, then its activation; with groups, a product for each of them.
 
     Source: `calls.fc` and `calls.activation`, over the vectors of the input.
@@ -24,19 +27,17 @@ def mlp(op: ops.Mlp, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Mlp
         Widths and activations.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    rows = shapes[op.input].length
-    kernels: list[Kernel] = []
+    x, rows = at.one(op.input), at.shapes[op.input].length
     for inner, outer, function in op.layers:
-        layer = calls.fc(op.name, rows // op.groups, inner, outer)
-        kernels.append(replace(layer, calls=op.groups) if op.groups > 1 else layer)
-        kernels += calls.activation(op.name, function, rows * outer)
-    return kernels
+        x = at.linear(x, rows, inner, outer, op.groups)
+        x = at.layer_activation(x, function, rows * outer)
+    return (x,)
 
 
-def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature for all
+def embedding_bag(op: ops.EmbeddingBag, at: Walk) -> Values:
     """Rows and indices read, pooled rows written; FLOP are the additions.
 
     Derived here: L lookups of rows of R bytes and d elements are L d FLOP, L (R + 8) bytes read, and 4 d
@@ -47,10 +48,32 @@ def embedding_bag(op: ops.EmbeddingBag, shapes: Shapes) -> list[Kernel]:  # noqa
     ----------
     op : EmbeddingBag
         Tables, and whether their rows are pooled.
-    shapes : mapping of str to Shape
-        Not used: what is read comes with the request.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    return [_lookups(op, table) for table in op.tables]
+    pieces: list[Value] = []
+    kernel = 0
+    for table in op.tables:
+        kernel = at.kernel(_lookups(op, table))
+        pieces += [_lookup(op, table, kernel, at) for _ in range(table.count)]
+    if op.pooling == "none" and len(pieces) > 1:
+        return (at.join(tuple(pieces), kernel),)
+    return tuple(pieces)
+
+
+def _lookup(op: ops.EmbeddingBag, table: ops.EmbeddingTable, kernel: int, at: Walk) -> Value:
+    pooled, is_query = op.pooling != "none", op.scope == "query"
+    indices, offsets = at.slot(), at.slot() if pooled else None
+    at.lookups.append(Lookup(table, indices, offsets, op.scope))
+    reads = tuple(Value(slot, 0, is_query) for slot in (indices, offsets) if slot is not None)
+    if not pooled:
+        return at.looked_up("embedding", reads, kernel, table.dim, table=table)
+    if op.weights is not None:
+        reads = (*reads, at.one(op.weights))
+    weighted = op.weights is not None
+    return at.looked_up(
+        "embedding_bag", reads, kernel, table.dim, table=table, pooling=op.pooling, weighted=weighted
+    )
 
 
 def _lookups(op: ops.EmbeddingBag, table: ops.EmbeddingTable) -> Kernel:
@@ -70,23 +93,40 @@ def _lookups(op: ops.EmbeddingBag, table: ops.EmbeddingTable) -> Kernel:
     )
 
 
-def nothing(op: ops.Ids | ops.Parameters, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature
-    """No call: ids are converted with the request's input, and parameters are read by who reads them.
+def ids(op: ops.Ids, at: Walk) -> Values:
+    """No call: they are converted with the request's input. Lookups draw indices of their own.
 
     Derived here: what a pass does not call costs no time in it.
 
     Parameters
     ----------
-    op : Ids or Parameters
-        What the request or the model brings.
-    shapes : mapping of str to Shape
-        Not used.
+    op : Ids
+        What the request brings.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    return []
+    given = Numbers(at.slot(), at.shapes[op.name].width, op.scope)
+    at.numbers.append(given)
+    return (Value(given.slot, given.count, op.scope == "query"),)
 
 
-def concat(op: ops.Concat, shapes: Shapes, pieces: int) -> Kernel:
-    """One call that copies every element; `pieces` tensors go in.
+def parameters(op: ops.Parameters, at: Walk) -> Values:
+    """No kernel: the model's own numbers, one copy for all items, are read by who reads them.
+
+    Derived here: what a pass does not call costs no time in it.
+
+    Parameters
+    ----------
+    op : Parameters
+        What the model brings.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
+    """
+    return (at.moved("parameters", (), length=op.length, width=op.width),)
+
+
+def concat(op: ops.Concat, at: Walk) -> Values:
+    """One call that copies every element of all tensors that go in: one a pooled table.
 
     Derived here: each element of the result is read once and written once.
 
@@ -94,24 +134,26 @@ def concat(op: ops.Concat, shapes: Shapes, pieces: int) -> Kernel:
     ----------
     op : Concat
         What is joined, and along which side.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
-    pieces : int
-        Tensors that the call joins: one a pooled table, one of every other input.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    moved = float(ELEMENT_BYTES * shapes[op.name].elements)
-    return Kernel(
+    pieces = at.pieces(op.inputs)
+    moved = float(ELEMENT_BYTES * at.shapes[op.name].elements)
+    along_length = op.along == "length"
+    kernel = Kernel(
         operator=op.name,
         family="concat",
         read_bytes_per_item=moved,
         written_bytes_per_item=moved,
-        pieces=pieces,
-        variant="stack" if op.along == "length" else "features",
+        pieces=len(pieces),
+        variant="stack" if along_length else "features",
     )
+    repeats = some_shared(pieces)
+    return (at.call("concat", pieces, kernel, along_length=along_length, repeats=repeats),)
 
 
-def add(op: ops.Sum, shapes: Shapes, pieces: int) -> Kernel:
-    """All inputs read, one result written; an addition for each element that goes. `pieces` tensors go in.
+def add(op: ops.Sum, at: Walk) -> Values:
+    """All inputs read, one result written; an addition for each element that goes.
 
     Derived here: as many additions as elements that are read beyond those that are written.
 
@@ -119,25 +161,27 @@ def add(op: ops.Sum, shapes: Shapes, pieces: int) -> Kernel:
     ----------
     op : Sum
         What is added: results of one shape, or the vectors of one result.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
-    pieces : int
-        Tensors that the call adds: one a pooled table, one of every other input.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    read = sum(shapes[name].elements for name in op.inputs)
-    written = shapes[op.name].elements
-    return Kernel(
+    pieces = at.pieces(op.inputs)
+    read = sum(at.shapes[name].elements for name in op.inputs)
+    written = at.shapes[op.name].elements
+    kernel = Kernel(
         operator=op.name,
         family="sum",
         flop_per_item=float(read - written),
         read_bytes_per_item=float(ELEMENT_BYTES * read),
         written_bytes_per_item=float(ELEMENT_BYTES * written),
-        pieces=pieces,
-        variant="tensors" if pieces > 1 else "vectors",
+        pieces=len(pieces),
+        variant="tensors" if len(pieces) > 1 else "vectors",
     )
+    if len(op.inputs) > 1:
+        return (at.call("add", items_first(tuple(at.one(name) for name in op.inputs)), kernel),)
+    return (at.call("add" if len(pieces) > 1 else "sum_vectors", pieces, kernel),)
 
 
-def dot_interaction(op: ops.DotInteraction, shapes: Shapes) -> list[Kernel]:
+def dot_interaction(op: ops.DotInteraction, at: Walk) -> Values:
     """Stack the vectors, multiply them with their transpose, keep one triangle.
 
     DLRM's interaction [1]_: of n vectors of w elements all n^2 products are computed, 2 n^2 w FLOP, and about
@@ -147,17 +191,17 @@ def dot_interaction(op: ops.DotInteraction, shapes: Shapes) -> list[Kernel]:
     ----------
     op : DotInteraction
         The vectors, and whether each meets itself.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
     .. [1] M. Naumov et al., "Deep Learning Recommendation Model for Personalization and Recommendation
        Systems", arXiv:1906.00091, 2019.
     """
-    n, width = op.num_vectors(shapes), shapes[op.inputs[0]].width
+    n, width = op.num_vectors(at.shapes), at.shapes[op.inputs[0]].width
     stacked = float(ELEMENT_BYTES * n * width)
-    kept = float(ELEMENT_BYTES * shapes[op.name].elements)
+    kept = float(ELEMENT_BYTES * at.shapes[op.name].elements)
     stack = Kernel(
         operator=op.name,
         family="concat",
@@ -173,10 +217,13 @@ def dot_interaction(op: ops.DotInteraction, shapes: Shapes) -> list[Kernel]:
         written_bytes_per_item=kept,
         variant="take",
     )
-    return [stack, calls.batch_matmul(op.name, 1, n, width, n, variant="pairs"), keep]
+    pieces = at.pieces(op.inputs)
+    x = at.call("concat", pieces, stack, along_length=True, repeats=some_shared(pieces))
+    x = at.call("all_pairs", (x,), calls.batch_matmul(op.name, 1, n, width, n, variant="pairs"))
+    return (at.call("take_pairs", (x,), keep, vectors=n, with_self=op.with_self),)
 
 
-def activation(op: ops.Activation, shapes: Shapes) -> list[Kernel]:
+def activation(op: ops.Activation, at: Walk) -> Values:
     """One call over all elements.
 
     Source: `calls.elementwise` of one operand.
@@ -185,14 +232,15 @@ def activation(op: ops.Activation, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Activation
         The function.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    elements = float(shapes[op.input].elements)
-    return [calls.elementwise(op.name, elements, family="activation", variant=op.function)]
+    elements = float(at.shapes[op.input].elements)
+    kernel = calls.elementwise(op.name, elements, family="activation", variant=op.function)
+    return (at.activate(at.one(op.input), op.function, kernel, own=False),)
 
 
-def softmax(op: ops.Softmax, shapes: Shapes) -> list[Kernel]:
+def softmax(op: ops.Softmax, at: Walk) -> Values:
     """One call; each vector of the input is a row.
 
     Source: `calls.softmax`.
@@ -201,14 +249,15 @@ def softmax(op: ops.Softmax, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Softmax
         Its input.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    given = shapes[op.input]
-    return [calls.softmax(op.name, float(given.length), float(given.width))]
+    given = at.shapes[op.input]
+    kernel = calls.softmax(op.name, float(given.length), float(given.width))
+    return (at.call("softmax", (at.one(op.input),), kernel),)
 
 
-def cross(op: ops.Cross, shapes: Shapes) -> list[Kernel]:
+def cross(op: ops.Cross, at: Walk) -> Values:
     """Each layer: one product, or two of low rank, then x0 * y + x elementwise.
 
     DCN-v2 ([1]_, equations 1 and 2): of w elements 2 w^2 FLOP a layer, of rank r 4 w r. Counts are those of
@@ -218,26 +267,26 @@ def cross(op: ops.Cross, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Cross
         Layers, and their rank.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
 
     References
     ----------
     .. [1] R. Wang et al., "DCN V2: Improved Deep & Cross Network and Practical Lessons for Web-scale Learning
        to Rank Systems", WWW 2021.
     """
-    width = shapes[op.input].width
-    kernels: list[Kernel] = []
+    width = at.shapes[op.input].width
+    first = x = at.one(op.input)
     for _ in range(op.num_layers):
-        if op.rank is None:
-            kernels.append(calls.fc(op.name, 1, width, width))
-        else:
-            kernels += [calls.fc(op.name, 1, width, op.rank), calls.fc(op.name, 1, op.rank, width)]
-        kernels.append(calls.elementwise(op.name, width, inputs=3, variant="addcmul"))
-    return kernels
+        product = x
+        for inner, outer in pairwise((width, width) if op.rank is None else (width, op.rank, width)):
+            product = at.linear(product, 1, inner, outer)
+        kernel = calls.elementwise(op.name, width, inputs=3, variant="addcmul")
+        x = at.call("addcmul", (x, first, product), kernel)
+    return (x,)
 
 
-def view(op: ops.View, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one signature for all
+def view(op: ops.View, at: Walk) -> Values:
     """No call: only the shape is written down anew.
 
     Source: PyTorch's views, which move nothing.
@@ -246,13 +295,13 @@ def view(op: ops.View, shapes: Shapes) -> list[Kernel]:  # noqa: ARG001  # one s
     ----------
     op : View
         The new shape.
-    shapes : mapping of str to Shape
-        Not used.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    return []
+    return (at.moved("view", (at.one(op.input),), length=op.length, width=op.width),)
 
 
-def elementwise(op: ops.Elementwise, shapes: Shapes) -> list[Kernel]:
+def elementwise(op: ops.Elementwise, at: Walk) -> Values:
     """One call: every input read once however often it repeats, the result written.
 
     Source: `calls.elementwise`, but for inputs that are smaller than the result.
@@ -261,20 +310,29 @@ def elementwise(op: ops.Elementwise, shapes: Shapes) -> list[Kernel]:
     ----------
     op : Elementwise
         Its inputs; the function is for people to read.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    written = float(shapes[op.name].elements)
-    return [
-        Kernel(
-            operator=op.name,
-            family="elementwise",
-            flop_per_item=written * max(1, len(op.inputs) - 1),
-            read_bytes_per_item=float(ELEMENT_BYTES * sum(shapes[name].elements for name in op.inputs)),
-            written_bytes_per_item=ELEMENT_BYTES * written,
-            variant=_kind_of(op.function),
-        )
-    ]
+    shape = at.shapes[op.name]
+    kernel = Kernel(
+        operator=op.name,
+        family="elementwise",
+        flop_per_item=float(shape.elements) * max(1, len(op.inputs) - 1),
+        read_bytes_per_item=float(ELEMENT_BYTES * sum(at.shapes[name].elements for name in op.inputs)),
+        written_bytes_per_item=ELEMENT_BYTES * float(shape.elements),
+        variant=_kind_of(op.function),
+    )
+    inputs = items_first(tuple(at.one(name) for name in op.inputs))
+    x = at.call(
+        "elementwise",
+        inputs,
+        kernel,
+        length=shape.length,
+        width=shape.width,
+        num_inputs=len(inputs),
+        function=op.function,
+    )
+    return (x,)
 
 
 def _kind_of(function: str) -> str:
@@ -284,7 +342,7 @@ def _kind_of(function: str) -> str:
     return "transcendental" if function in TRANSCENDENTAL else "pointwise"
 
 
-def batch_matmul(op: ops.BatchMatmul, shapes: Shapes) -> list[Kernel]:
+def batch_matmul(op: ops.BatchMatmul, at: Walk) -> Values:
     """One call for all products.
 
     Source: `calls.batch_matmul`.
@@ -293,8 +351,30 @@ def batch_matmul(op: ops.BatchMatmul, shapes: Shapes) -> list[Kernel]:
     ----------
     op : BatchMatmul
         Both sides, and how many products they hold.
-    shapes : mapping of str to Shape
-        Length and width of every result, for one item. [elements]
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
-    rows, outer = op.sizes(shapes)
-    return [calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant=PRODUCTS)]
+    rows, outer = op.sizes(at.shapes)
+    left, right = at.one(op.left), at.one(op.right)
+    kernel = calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant=PRODUCTS)
+    of_left = left.is_query
+    sizes = {"products": op.products, "inner": op.inner, "left": of_left}
+    return (at.product("batch_matmul", left, right, kernel, reverse=of_left, **sizes),)
+
+
+LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
+    ops.Mlp: mlp,
+    ops.EmbeddingBag: embedding_bag,
+    ops.Ids: ids,
+    ops.Parameters: parameters,
+    ops.Concat: concat,
+    ops.Sum: add,
+    ops.DotInteraction: dot_interaction,
+    ops.Activation: activation,
+    ops.Softmax: softmax,
+    ops.Cross: cross,
+    ops.View: view,
+    ops.Elementwise: elementwise,
+    ops.BatchMatmul: batch_matmul,
+}
+"""What puts each operator's calls down."""

@@ -85,6 +85,24 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
         ROWS,
         op("local_activation", behaviours="rows", candidate="pooled"),
     ),
+    "values of the items beside keys of the query": (
+        HISTORY,
+        ROWS,
+        op("attention", query="rows", key="history", value="rows", num_heads=2, projected=False),
+    ),
+    "DIEN with a candidate of the query": (
+        ROWS,
+        HISTORY,
+        POOLED,
+        op("attention_scores", states="rows", candidate="pooled"),
+    ),
+    "tables that an item reads joined and one by one": (
+        FEATURES,
+        ITEM,
+        {"name": "layer", "kind": "mlp", "input": "features", "widths": (8, 4)},
+        {"name": "flat", "kind": "view", "input": "layer", "length": 1, "width": 12},
+        op("concat", inputs=("flat", "features", "item")),
+    ),
     "DIEN": (
         HISTORY,
         {"name": "states", "kind": "gru", "input": "history", "hidden_size": 4, **QUERY},
