@@ -88,9 +88,11 @@ class Shown(ABC):
         yield from PageConsole(width=options.max_width).render(Trimmed(self._page()), options)
 
     def _repr_html_(self) -> str:
+        """The page of the command, and the figures that the answer's own numbers give."""
         from perfmodel.report.console import page_html
+        from perfmodel.report.pages.made import document_figures
 
-        return page_html(self._page())
+        return page_html(self._page()) + document_figures(self.to_dict())
 
 
 def rate(value: float | None) -> str:

@@ -180,7 +180,7 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
     heads = [block for block in blocks if isinstance(block, Heading)]
     entries = "".join(f'<li><a href="#{head.anchor}">{escape(head.text)}</a></li>' for head in heads)
     contents = f'<nav aria-label="Contents"><ol>{entries}</ol></nav>' if len(heads) > 1 else ""
-    sheet = (FOLDER / "page.css").read_text(encoding="utf-8")
+    sheet = figure_sheet() + (FOLDER / "page.css").read_text(encoding="utf-8")
     made = " · ".join(escape(fact) for fact in facts)
     made = f'<p class="facts">{made}</p>' if made else ""
     return (
@@ -192,6 +192,29 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
         + (f"<script>\n{script}\n</script>\n" if script else "")
         + "</body>\n</html>\n"
     )
+
+
+def figure_sheet() -> str:
+    """The style of figures, and the colours of all."""
+    return (FOLDER / "figures.css").read_text(encoding="utf-8")
+
+
+def figures_of(page_text: str) -> str:
+    """The figures of a page as a part of another, such as a notebook, whose own style they leave alone.
+
+    Examples
+    --------
+    >>> figures_of(page("Order", [Prose("1 < 2")]))
+    ''
+    """
+    found = re.findall(r"<figure>.*?</figure>", page_text, flags=re.DOTALL)
+    if not found:
+        return ""
+    # Light, on a ground of their own: whether a notebook is dark, the system does not say.
+    light = re.sub(r"@media \(prefers-color-scheme: dark\) \{.*?\} \}\n", "", figure_sheet(), flags=re.DOTALL)
+    ground = ":scope { color: var(--ink); background: var(--ground); padding: .1rem .6rem }"
+    sheet = f"{light.replace(':root', ':scope')} {ground}"
+    return f"<div><style>@scope {{ {sheet} }}</style>{''.join(found)}</div>"
 
 
 def _left(is_words: bool) -> str:

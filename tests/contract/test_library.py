@@ -21,6 +21,7 @@ from perfmodel.cli.main import main
 from perfmodel.library.shown import Shown
 from perfmodel.loading.shipped import shipped_directory
 from perfmodel.report.frames import table_rows
+from perfmodel.report.tables import number
 from tests.golden.scenarios import QUICK
 
 RM3 = "rm3_skylake"
@@ -103,9 +104,18 @@ def test_a_notebook_shows_the_page_with_what_is_in_brackets() -> None:
     answer = perfmodel.predict(RM3, overrides=QUICK)
     shown = answer._repr_html_()
     assert shown.startswith("<pre style=")
-    assert shown.endswith("</pre>")
     assert "[low, high] are 95 %" in shown
     assert 'font-weight: bold">meets the SLA</span>' in shown
+    figures = shown.split("</pre>", 1)[1]
+    assert "Latency at this load" in figures
+    assert figures.count("<figure>") == figures.count('role="img"') == figures.count("<details>") == 2
+    for value in answer.to_dict()["latency_ms"].values():
+        assert f"<td>{number(value, 4)}</td>" in figures
+    # Its style reaches no further than itself: the notebook's own is left alone.
+    assert figures.startswith("<div><style>@scope { ")
+    assert ":root" not in figures
+    assert "@media" not in figures
+    assert "<script" not in shown
 
 
 @pytest.mark.thorough

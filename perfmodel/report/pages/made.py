@@ -20,6 +20,7 @@ from perfmodel.report.documents.capacity import capacity_document
 from perfmodel.report.documents.explain import explain_document
 from perfmodel.report.documents.predict import predict_document
 from perfmodel.report.documents.tune import tune_document
+from perfmodel.report.html import figures_of
 from perfmodel.report.pages.diff import diff_html
 from perfmodel.report.pages.explain import explain_html
 from perfmodel.report.pages.fleet import fleet_html
@@ -88,14 +89,22 @@ def read_document(path: Path) -> Document:
     return found
 
 
-def document_html(document: Document) -> str:
-    """The page of a saved answer, with its own numbers; what is drawn beside them is computed anew."""
+def document_html(document: Document, *, anew: bool = True) -> str:
+    """The page of a saved answer, with its own numbers.
+
+    Parameters
+    ----------
+    document : mapping
+        What `--json` printed.
+    anew : bool
+        Compute what is drawn beside its numbers anew, from the question in it; else it is left out.
+    """
     name = document["schema"]["name"]
     try:
         if name in ("predict", "capacity", "tune"):
-            return node_page(_view(document), **{name: document})
+            return node_page(_view(document) if anew else None, **{name: document})
         if name == "explain":
-            return explain_html(document, _view(document))
+            return explain_html(document, _view(document) if anew else None)
         if (made := PAGES.get(name)) is not None:
             return made(document)
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -103,6 +112,11 @@ def document_html(document: Document) -> str:
             raise
         raise InputError(f"report: the answer lacks what its schema {name!r} has: {error}") from None
     return plain_html(document, f"What perfplan {name} found.")
+
+
+def document_figures(document: Document) -> str:
+    """The figures of an answer that its own numbers give, as a part of another page; empty: none."""
+    return figures_of(document_html(document, anew=False))
 
 
 PAGES: Mapping[str, Callable[[Document], str]] = {

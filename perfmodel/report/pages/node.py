@@ -30,6 +30,9 @@ from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
 
+MOST_OPERATORS = 8
+"""In a drawing of one batch; the table has all."""
+
 VERDICTS = {
     "meets_sla": "It meets its SLA",
     "within_error": "It cannot be told whether it meets its SLA",
@@ -127,6 +130,35 @@ def _largest_words(found: Document) -> str:
     return "No load meets the SLA: queries that find the node idle already take longer."
 
 
+def _latency_drawing(document: Document) -> Drawing | None:
+    """Percentiles at one load beside the SLA: of traffic that has no curve, or where none is drawn."""
+    known = {key: value for key, value in (document["latency_ms"] or {}).items() if value is not None}
+    if not known:
+        return None
+    sla = document["sla"]
+    bound = f"SLA of p{100 * sla['percentile']:g}"
+    return bars(
+        list(known),
+        {"latency": list(known.values())},
+        marks={bound: [sla["latency_ms"]] * len(known)},
+        y_label="ms",
+        title="Latency at this load",
+        text=f"The mark is the {bound}, {number(sla['latency_ms'])} ms.",
+    )
+
+
+def _shares_drawing(operators: Sequence[Document], batch_size: int) -> Drawing:
+    """Where a batch spends its time, by operator, where no other batch is looked at."""
+    most = sorted(operators, key=lambda each: -float(each["share"]))[:MOST_OPERATORS]
+    return bars(
+        [str(each["name"]) for each in most],
+        {"share": [100.0 * each["share"] for each in most]},
+        y_label="share [%]",
+        title=f"Where a batch of {batch_size} spends its time",
+        text=f"Of a core at this load; the {len(most)} operators that take most.",
+    )
+
+
 def _asking(document: Document) -> str:
     """Who asks for the load of a table of latencies."""
     users = document.get("latency_bounded_users")
@@ -158,6 +190,7 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         return []
     blocks: list[Block] = [Heading("Latency" if _is_closed(document) else "Latency against load")]
     drawing = None if view is None else load_drawing(view, document)
+    drawing = drawing or _latency_drawing(document)
     if drawing is not None:
         blocks.append(Figure(drawing))
     rows = []
@@ -250,6 +283,8 @@ def _where(view: NodeView | None, predict: Document | None) -> list[Block]:
     blocks: list[Block] = []
     if view is not None:
         blocks += time_by_batch(view.batches) + roofline(view)
+    elif predict is not None and predict["operators"]:
+        blocks.append(Figure(_shares_drawing(predict["operators"], predict["operators_batch_size"])))
     if predict is not None and predict["operators"]:
         caption = f"A batch of {predict['operators_batch_size']} on a core at this load"
         blocks.append(operators_table(predict["operators"], caption))
