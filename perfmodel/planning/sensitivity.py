@@ -312,9 +312,7 @@ def rate_budget(
     if found is None:
         return None
     again = _SearchAgain(search)
-    # The simulation's own error adds to that of the service times.
-    total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
-    planned = errors.at(quantile * total)
+    planned = _planned(found, errors, quantile)
     if search.policy.why_not_compiled is not None:
         return RateBudget(band_qps=None, response=None, plan_qps=again.rate_qps(planned, found.rate_qps))
     scales = (errors.longer, errors.shorter, planned, *SCALES_OF_STEP)
@@ -336,6 +334,27 @@ def rate_budget(
         plan_qps=None if plan is None else found.rate_qps * plan / own,
         plan_ci95_qps=None if plan is None or ends is None else (ends[0] * plan / own, ends[1] * plan / own),
     )
+
+
+def rate_to_plan_for(
+    search: RateSearch, found: GreatestRate, errors: Errors, *, quantile: float
+) -> float | None:
+    """`RateBudget.plan_qps` by itself, of a policy that compiles; None: no rate does. [queries/s]"""
+    if search.policy.why_not_compiled is not None:
+        budget = rate_budget(search, found, errors, quantile=quantile)
+        return None if budget is None else budget.plan_qps
+    again, planned = _SearchAgain(search), _planned(found, errors, quantile)
+    own = again.rate_qps(GIVEN, found.rate_qps)
+    if own is None:
+        return None
+    plan = again.rate_qps(planned, found.rate_qps / max(planned.cpu, planned.accelerator))
+    return None if plan is None else found.rate_qps * plan / own
+
+
+def _planned(found: GreatestRate, errors: Errors, quantile: float) -> Scale:
+    """Times as long as the confidence asks: the simulation's own error adds to that of the service times."""
+    total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
+    return errors.at(quantile * total)
 
 
 class _SearchAgain:

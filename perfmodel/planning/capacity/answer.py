@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.question import Question
@@ -14,6 +15,12 @@ from perfmodel.planning.verdict import Deciding
 
 HOUR_S = 3600.0
 MILLION = 1e6
+
+
+def why_no_load(sla: SlaTarget) -> str:
+    """Said where not even an idle node meets an SLA."""
+    bound = f"p{100 * sla.percentile:g} of {sla.latency_ms:g} ms"
+    return f"no load meets {bound}: queries that find the node idle already take longer"
 
 
 class GreatestUsers(NamedTuple):
@@ -116,6 +123,4 @@ class Capacity:
         """Why no load meets the SLA; None where one does."""
         if self.latency_bounded_qps is not None:
             return None
-        sla = self.question.sla
-        bound = f"p{100 * sla.percentile:g} of {sla.latency_ms:g} ms"
-        return f"no load meets {bound}: queries that find the node idle already take longer"
+        return why_no_load(self.question.sla)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from typing import NamedTuple
 
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.load_curve import load_curve
@@ -12,7 +13,7 @@ from perfmodel.planning.predict.computation import deciding, describe, other_tim
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate, greatest_rate
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget
+from perfmodel.planning.sensitivity import Errors, RateBudget, rate_budget, rate_to_plan_for
 from perfmodel.planning.verdict import Judgement, Margin, quantile
 from perfmodel.sim.engines import EngineName
 from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
@@ -62,23 +63,8 @@ def capacity(
         return capacity_in_users(question, engine=engine, tell=tell)
     service = question.times.table
     loads = offered_utilisation(question.traffic.at_rate(1.0), service, policy, contended=True)
-    search = RateSearch(
-        traffic=question.traffic,
-        service=service,
-        policy=policy,
-        sla=question.sla,
-        seed=question.simulation.seed,
-        engine=engine,
-        tolerance=SEARCH_TOLERANCE,
-        most_queries=question.simulation.max_queries,
-    )
-    greatest = greatest_rate(
-        search,
-        num_queries=FIRST_QUERIES,
-        precision=PRECISION,
-        most_queries=MOST_QUERIES,
-        repetitions=REPETITIONS if policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
-    )
+    search = _search(question, engine)
+    greatest = _greatest(search)
     tell(0.35)
     errors = question.times.errors
     budget = rate_budget(search, greatest, errors, quantile=quantile(question.sla.confidence))
@@ -98,6 +84,63 @@ def capacity(
             None if budget is None else budget.plan_qps,
             None if greatest is None else greatest.rate_qps,
         ),
+    )
+
+
+class Rates(NamedTuple):
+    """The largest load within the SLA by the central estimate, and with the SLA's confidence. [queries/s]"""
+
+    latency_bounded_qps: float | None
+    plan_for_qps: float | None
+
+
+def rates(question: Question, *, extrapolate: bool = False, near_qps: float | None = None) -> Rates:
+    """Find the two rates of `capacity`, to the same precision, and nothing else of that load.
+
+    Parameters
+    ----------
+    near_qps : float, optional
+        Where to look first. [queries/s]
+
+    Raises
+    ------
+    ExtrapolationError
+        If batches lie outside the calibrated range and `extrapolate` is not set.
+    """
+    if not extrapolate:
+        question.times.require_calibrated()
+    search = _search(question, "auto")
+    greatest = _greatest(search, near_qps=near_qps, rate_alone=True)
+    if greatest is None:
+        return Rates(None, None)
+    sure = quantile(question.sla.confidence)
+    return Rates(greatest.rate_qps, rate_to_plan_for(search, greatest, question.times.errors, quantile=sure))
+
+
+def _search(question: Question, engine: EngineName) -> RateSearch:
+    return RateSearch(
+        traffic=question.traffic,
+        service=question.times.table,
+        policy=question.policy,
+        sla=question.sla,
+        seed=question.simulation.seed,
+        engine=engine,
+        tolerance=SEARCH_TOLERANCE,
+        most_queries=question.simulation.max_queries,
+    )
+
+
+def _greatest(
+    search: RateSearch, *, near_qps: float | None = None, rate_alone: bool = False
+) -> GreatestRate | None:
+    return greatest_rate(
+        search,
+        num_queries=FIRST_QUERIES,
+        precision=PRECISION,
+        most_queries=MOST_QUERIES,
+        repetitions=REPETITIONS if search.policy.why_not_compiled is None else INTERPRETED_REPETITIONS,
+        near_qps=near_qps,
+        rate_alone=rate_alone,
     )
 
 

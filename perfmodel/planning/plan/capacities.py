@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.loading.scenario_file import LoadedScenario
-from perfmodel.planning.capacity.computation import capacity
+from perfmodel.planning.capacity.answer import why_no_load
+from perfmodel.planning.capacity.computation import rates
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
 from perfmodel.planning.plan.shard_counts import counts_tried, with_count
 from perfmodel.planning.prepare import PreparedPair, checksums_now, prepare_pairs
 from perfmodel.planning.question import Question
-from perfmodel.planning.tune.computation import tune
-from perfmodel.planning.tune.question import TuneOptions
+from perfmodel.planning.tune.computation import settings_of
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, side_by_side, untold
 
@@ -210,15 +210,14 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
         )
     sla = question.sla.model_copy(update={"confidence": confidence})
     question = replace(question, sla=sla)
-    source = "capacity"
+    source, near_qps = "capacity", None
     if tuned and isinstance(question.policy, SplitAndOffload) and question.policy.shedding is None:
-        best = tune(question, TuneOptions(extrapolate=extrapolate)).tuning
-        question = replace(question, node=best.node, policy=best.exhaustive.configuration.policy)
-        source = "tune"
-    answer = capacity(question, extrapolate=extrapolate)
-    rate_qps, low_qps = answer.latency_bounded_qps, answer.plan_for_qps
+        best = settings_of(question, extrapolate=extrapolate)
+        question = replace(question, node=best.node, policy=best.point.configuration.policy)
+        source, near_qps = "tune", best.point.latency_bounded_qps
+    rate_qps, low_qps = rates(question, extrapolate=extrapolate, near_qps=near_qps)
     if rate_qps is None:
-        return Found(None, answer.reason or "no load meets the SLA")
+        return Found(None, why_no_load(sla))
     if low_qps is None:
         return Found(
             None, f"no load meets the SLA with {100 * confidence:g} %, {rate_qps:.4g} queries/s without"

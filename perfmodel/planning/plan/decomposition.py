@@ -18,7 +18,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, inf, isfinite
 from typing import NamedTuple
 
@@ -42,16 +42,20 @@ CLOSE = 1e-4
 MOST_ROUNDS = 12
 """Of prices and covers."""
 
-SPREADS = (0.01, 0.03, 0.01, 0.1)
-"""By which prices are then varied: the logarithm's standard deviation. [ln]"""
+NEAR = (0.001, 0.004, 0.016)
+"""Relative: how much more than the cheapest cover another may cost and be tried, one after the other. [1]"""
 
-MASTER_GAP = 2e-4
-MASTER_S = 0.4
-"""Of the choice among the covers found: gap, and time. [1], [s]"""
+NEAR_COVERS = 20
+"""Of a service, the cheapest of them."""
 
-FAR = 0.005
-LAST_S = 3.0
-"""A gap that is worth a longer choice, and its time. [1], [s]"""
+NEAR_STEPS = 3000
+"""Of the search for them: a few milliseconds."""
+
+MASTER_GAP = 8e-4
+MASTER_NODES = 20
+MASTER_S = 2.0
+"""Of the choice among the covers found: a gap that leaves some of `GAP` to the bound, nodes of its branch and
+bound, so that a busy machine chooses alike, and a time that it hardly ever takes. [1], [], [s]"""
 
 EXACT = 1e-9
 
@@ -138,12 +142,17 @@ class _Columns:
         """Take a cover of each service; returns how many of them are new."""
         before = len(self.owners)
         for service, cover in enumerate(chosen):
+            self.add_of(service, [cover])
+        return len(self.owners) - before
+
+    def add_of(self, service: int, covers: Iterable[IntArray]) -> None:
+        """Take covers of one service."""
+        for cover in covers:
             key = (service, *cover.tolist())
             if key not in self._known:
                 self._known.add(key)
                 self.owners.append(service)
                 self.covers.append(cover)
-        return len(self.owners) - before
 
 
 def _columns_generated(
@@ -166,25 +175,31 @@ def _columns_generated(
         bound = max(bound, large.bound(prices, watt_price, covers))
         if not columns.add(covers):
             break
-    generator = np.random.default_rng(0)
-    chosen = large.chosen_of(columns, large.programme.power_cap_w)
-    for spread in SPREADS:
-        if chosen is not None and large.cost(chosen) <= bound * (1.0 + GAP):
-            break
-        # Covers that are nearly as cheap fill what the cheapest leave of the stock: those at prices a little
-        # off, and each service's best within what the others leave.
-        covers = large.covers(prices * np.exp(spread * generator.standard_normal(len(prices))), large.stock)
-        if covers is not None:
-            columns.add(covers)
+    chosen: IntArray | None = None
+    for share in NEAR:
+        # Covers that are nearly as cheap fill what the cheapest leave of the stock, as does each service's
+        # best within what the others leave.
+        for service in range(len(free)):
+            columns.add_of(service, large.near(service, prices, share))
         if chosen is not None:
             for at in (prices, large.first_prices()):
                 columns.add(large.beside_others(chosen, at))
         better = large.chosen_of(columns, large.programme.power_cap_w)
-        chosen = chosen if better is None else better
-    if chosen is None or large.cost(chosen) > bound * (1.0 + FAR):
-        better = large.chosen_of(columns, large.programme.power_cap_w, seconds=LAST_S)
-        chosen = chosen if better is None else better
+        if better is not None and (chosen is None or large.cost(better) < large.cost(chosen)):
+            chosen = better
+        if chosen is not None and large.cost(chosen) <= bound * (1.0 + GAP):
+            break
     return chosen, bound
+
+
+class _Knapsack(NamedTuple):
+    """What a cover is made of: by type, in order of price over part; `need` and `slope` as of `_Need`."""
+
+    prices: Sequence[float]
+    parts: Sequence[float]
+    limits: Sequence[int]
+    need: Sequence[int]
+    slope: float
 
 
 class _Large:
@@ -247,23 +262,44 @@ class _Large:
 
     def cover(self, service: int, prices: FloatArray, limits: Sequence[int]) -> IntArray | None:
         """The cheapest nodes that cover a service's demand, so many left at most; None: not enough."""
-        parts = self.parts[service]
-        if parts is None:
+        if self.parts[service] is None:
             return np.zeros(len(limits), dtype=np.int64)
-        price = prices.tolist()
+        types, knapsack = self._knapsack(service, prices, limits)
+        left = _cheapest(*knapsack)
+        return None if left is None else self._cover_of(types, left)
+
+    def near(self, service: int, prices: FloatArray, share: float) -> list[IntArray]:
+        """Covers of a service that cost at most so much more than its cheapest, by ascending cost."""
+        if self.parts[service] is None:
+            return []
+        types, knapsack = self._knapsack(service, prices, self.limits(self.stock))
+        left = _cheapest(*knapsack)
+        if left is None:
+            return []
+        least = sum(price * self.need_list[n] for price, n in zip(knapsack.prices, left, strict=True))
+        found = _near(knapsack, least * (1.0 + share))
+        return [self._cover_of(types, each) for each in found[:NEAR_COVERS]]
+
+    def _knapsack(
+        self, service: int, prices: FloatArray, limits: Sequence[int]
+    ) -> tuple[list[int], _Knapsack]:
+        """Types that serve a service in order of price over part, and what its cover is of."""
+        parts, price = self.parts[service], prices.tolist()
+        assert parts is not None, "something is asked for"
         types = [t for t in self.runs[service] if limits[t] > 0]
         types.sort(key=lambda t: price[t] / parts[t])
-        left = _cheapest(
+        return types, _Knapsack(
             [price[t] for t in types],
             [parts[t] for t in types],
             [limits[t] for t in types],
             self.need_list,
             self.need.slope,
         )
-        if left is None:
-            return None
-        cover = np.zeros(len(limits), dtype=np.int64)
-        cover[types] = self.need.nodes[left]
+
+    def _cover_of(self, types: Sequence[int], left: Sequence[int]) -> IntArray:
+        """Nodes by type, of how many have to be left."""
+        cover = np.zeros(len(self.stock), dtype=np.int64)
+        cover[list(types)] = self.need.nodes[list(left)]
         return cover
 
     def bound(self, prices: FloatArray, watt_price: float, free: IntArray) -> float:
@@ -356,7 +392,7 @@ class _Large:
             covers[service] = chosen[service] if cover is None else cover
         return covers
 
-    def chosen_of(self, columns: _Columns, watt_cap: float, seconds: float = MASTER_S) -> IntArray | None:
+    def chosen_of(self, columns: _Columns, watt_cap: float) -> IntArray | None:
         """The best of the covers found, one a service, within stock and power: an integer programme."""
         owners, covers = columns.owners, columns.covers
         count, types = len(owners), len(self.stock)
@@ -381,7 +417,7 @@ class _Large:
             integrality=np.concatenate([np.ones(count), np.zeros(2 * types)]),
             bounds=Bounds(0.0, np.concatenate([np.ones(count), owned, self.stock - owned])),
             constraints=constraints,
-            options={"mip_rel_gap": MASTER_GAP, "time_limit": seconds},
+            options={"mip_rel_gap": MASTER_GAP, "node_limit": MASTER_NODES, "time_limit": MASTER_S},
         )
         if result.x is None:
             return None
@@ -472,15 +508,6 @@ def _cheapest(
     best_cost, best = inf, None
     current = [0] * count
 
-    def least(first: int, rest: float) -> float:
-        total = 0.0
-        for index in range(first, count):
-            if rest <= room[index]:
-                return total + rest * ratio[index]
-            total += room[index] * ratio[index]
-            rest -= room[index]
-        return inf if rest > EXACT else total
-
     def search(index: int, rest: float, cost: float) -> None:
         nonlocal best_cost, best
         price, part, per_part = prices[index], parts[index], ratio[index]
@@ -493,7 +520,7 @@ def _cheapest(
                     best_cost = with_it
                     best = [*current[:index], left, *([0] * (count - index - 1))]
                 continue
-            beyond = least(index + 1, still)
+            beyond = _least(ratio, room, index + 1, still)
             if cost + per_part * left * part + beyond >= best_cost * (1.0 - CLOSE):
                 break  # fewer of it are no better: the next ones cost more a part
             if index + 1 < count and with_it + beyond < best_cost * (1.0 - CLOSE):
@@ -504,3 +531,55 @@ def _cheapest(
     if count:
         search(0, 1.0, 0.0)
     return best
+
+
+def _near(knapsack: _Knapsack, most_cost: float) -> list[list[int]]:
+    """All ways to cover a demand, as `_cheapest` counts them, that cost at most so much, by ascending cost.
+
+    In each of them the last type has no more than it takes. Not all of them where they are very many.
+
+    Examples
+    --------
+    >>> _near(_Knapsack([10.0, 6.0], [0.4, 0.2], [9, 9], range(10), 1.0), 30.0)
+    [[2, 1], [1, 3], [3, 0], [0, 5]]
+    """
+    prices, parts, limits, need, slope = knapsack
+    count = len(prices)
+    ratio = [slope * price / part for price, part in zip(prices, parts, strict=True)]
+    room = [limit * part for limit, part in zip(limits, parts, strict=True)]
+    found: list[tuple[float, list[int]]] = []
+    current = [0] * count
+    steps = 0
+
+    def search(index: int, rest: float, cost: float) -> None:
+        nonlocal steps
+        steps += 1
+        price, part, per_part = prices[index], parts[index], ratio[index]
+        for left in range(min(limits[index], ceil(rest / part - EXACT)), -1, -1):
+            still = rest - left * part
+            with_it = cost + price * need[left]
+            if still <= EXACT:
+                if with_it <= most_cost:
+                    found.append((with_it, [*current[:index], left, *([0] * (count - index - 1))]))
+                continue
+            beyond = _least(ratio, room, index + 1, still)
+            if steps >= NEAR_STEPS or cost + per_part * left * part + beyond > most_cost:
+                break
+            if index + 1 < count and with_it + beyond <= most_cost:
+                current[index] = left
+                search(index + 1, still, with_it)
+        current[index] = 0
+
+    search(0, 1.0, 0.0)
+    return [left for _, left in sorted(found, key=lambda each: each[0])]
+
+
+def _least(ratio: Sequence[float], room: Sequence[float], first: int, rest: float) -> float:
+    """What the rest of a demand costs at least, whole numbers apart, with the types from one on."""
+    total = 0.0
+    for index in range(first, len(ratio)):
+        if rest <= room[index]:
+            return total + rest * ratio[index]
+        total += room[index] * ratio[index]
+        rest -= room[index]
+    return inf if rest > EXACT else total

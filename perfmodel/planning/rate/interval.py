@@ -97,6 +97,7 @@ def greatest_rate(
     most_queries: int = 0,
     repetitions: int = 1,
     near_qps: float | None = None,
+    rate_alone: bool = False,
 ) -> GreatestRate | None:
     """Find the greatest rate that meets the SLA and its interval; None where no rate does.
 
@@ -115,9 +116,13 @@ def greatest_rate(
         day, and of policies that no engine compiles. One gives no interval.
     near_qps : float, optional
         Where to look first, in place of a short search. [queries/s]
+    rate_alone : bool
+        Whether the rate has to be known and nothing else of that load. Where the share of late queries is
+        known less well than it should be, an interval is then enough if it is narrower by as much.
     """
     if not batch_means_apply(search):
         return _repeated(search, repetitions)
+    pilot = near_qps is None
     if near_qps is None:
         near_qps = replace(search, probe_queries=PILOT_QUERIES, tolerance=PILOT_TOLERANCE).greatest_rate_qps()
         if near_qps is None:
@@ -129,17 +134,29 @@ def greatest_rate(
     wanted = search.affordable(queries_at(search.sla, num_queries))
     wanted = max(wanted, queries_for_bursts(search, near_qps))
     most_queries = search.affordable(most_queries) if most_queries else 0
+    rates = RATES if pilot else FURTHER_RATES
     while True:
-        found = _curve(search, wanted).around(near_qps)
-        enough = found.relative_half_width <= precision and found.share_error <= MOST_SHARE_ERROR
-        if enough or wanted >= most_queries:
+        found = _curve(search, wanted, rates).around(near_qps)
+        if _is_enough(found, precision, rate_alone=rate_alone) or wanted >= most_queries:
             return found
         near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
 
 
-def _curve(search: RateSearch, num_queries: int) -> LateCurve:
+def _is_enough(found: GreatestRate, precision: float, *, rate_alone: bool) -> bool:
+    """Whether a run was long enough.
+
+    What few episodes decide has an error that is itself known to a factor only: about as many times larger as
+    the share of late queries is known less well than it should be. A rate that far from its bound is known.
+    """
+    unsure = found.share_error / MOST_SHARE_ERROR
+    if rate_alone:
+        return found.relative_half_width * max(1.0, unsure) <= precision
+    return found.relative_half_width <= precision and unsure <= 1.0
+
+
+def _curve(search: RateSearch, num_queries: int, rates: int) -> LateCurve:
     drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed)
-    return LateCurve(search, search.late(drawn), num_queries)
+    return LateCurve(search, search.late(drawn), num_queries, rates=rates)
 
 
 def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.question import Question
-from perfmodel.planning.rate.interval import queries_for_bursts
+from perfmodel.planning.rate.interval import queries_at, queries_for_bursts
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.run_cost import affordable_batch_sizes, least_batch_size
 from perfmodel.planning.service_times import times_of
@@ -54,8 +55,18 @@ MAX_CONTENDERS = 4
 PILOTS_SHARE = 0.8
 """Of a search's time that its short samples take, about: what is told of how far it is. [1]"""
 
+CHOICE_QUERIES = 300_000
+"""Of the long sample where the settings alone are asked for: 0.2 % between configurations."""
+
 TIE = 0.01
 """Of configurations this close, the one with the smallest batch is set: noise does not choose. [1]"""
+
+
+class Settings(NamedTuple):
+    """What `tune` sets: the node with its threads, and the configuration with what it carries, about."""
+
+    node: AnyNode
+    point: OperatingPoint
 
 
 def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell = untold) -> TuneAnswer:
@@ -79,11 +90,9 @@ def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell =
         raise ValueErrorAt("missing key 'tdp_w' in node: expected the node's power, to tune by it", ("node",))
     grid, law = _grid(question, options), question.traffic.size_pmf
     if not options.extrapolate:
-        for threshold in (None, *grid.thresholds[:1]):
-            widest = Configuration(max(grid.batch_sizes), threshold)
-            times_of(question.node, widest.policy, law).require_calibrated()
+        _require_calibrated(question, grid)
     static = _static(question, options, grid)
-    traffic = _traffic(question, grid)
+    traffic = _traffic(question, grid, FINAL_QUERIES)
     nodes = _by_threads(question.node)
     services = {node.threads: ServiceTables(node, law).of for node in nodes}
     levels: dict[str, Tuning] = {}
@@ -119,7 +128,39 @@ def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell =
     )
 
 
-def _traffic(question: Question, grid: Grid) -> SharedTraffic:
+def settings_of(question: Question, *, extrapolate: bool = False) -> Settings:
+    """Find what `tune` sets, and nothing else: neither baseline, hill climb nor curves.
+
+    The same search of the same grid, by samples that tell configurations apart to `TIE`; what the node
+    carries with them is found by whoever asks.
+
+    Raises
+    ------
+    InputError, ExtrapolationError
+        As `tune`.
+    """
+    options = TuneOptions(extrapolate=extrapolate)
+    _require_split(question)
+    grid, law = _grid(question, options), question.traffic.size_pmf
+    if not extrapolate:
+        _require_calibrated(question, grid)
+    static = _static(question, options, grid)
+    traffic = _traffic(question, grid, queries_at(question.sla, CHOICE_QUERIES))
+    found: list[Settings] = []
+    for node in _by_threads(question.node):
+        test = LoadTest(node, traffic, question.sla, service=ServiceTables(node, law).of)
+        promising = [each.point.configuration for each in found[-1:]]
+        found.append(Settings(node, Tuner(test, grid, static).optimum(promising)))
+    return max(found, key=lambda each: each.point.latency_bounded_qps or 0.0)
+
+
+def _require_calibrated(question: Question, grid: Grid) -> None:
+    for threshold in (None, *grid.thresholds[:1]):
+        widest = Configuration(max(grid.batch_sizes), threshold)
+        times_of(question.node, widest.policy, question.traffic.size_pmf).require_calibrated()
+
+
+def _traffic(question: Question, grid: Grid, num_queries: int) -> SharedTraffic:
     """What arrives, in tests long enough to hold enough bursts where it comes in bursts.
 
     Raises
@@ -138,7 +179,7 @@ def _traffic(question: Question, grid: Grid) -> SharedTraffic:
         most_queries=question.simulation.max_queries,
     )
     least = max(LEAST_PILOT_QUERIES, queries_for_bursts(search, search.saturation_qps()))
-    final = max(FINAL_QUERIES, least)
+    final = max(num_queries, least)
     seed = question.simulation.seed
     return SharedTraffic(question.traffic, seed=seed, final_queries=final, least_queries=least)
 
@@ -292,7 +333,7 @@ class Tuner:
         """
         self._tell = part_of(tell, 0.0, PILOTS_SHARE)
         climbed = self._climb()
-        best = self._search_all(promising)
+        best = self.optimum(promising)
         if curves:
             self._find_curves(best)
         tell(1.0)
@@ -340,7 +381,7 @@ class Tuner:
             best = max(best, self._score(tried))
         return climbed
 
-    def _search_all(self, promising: Sequence[Configuration]) -> OperatingPoint:
+    def optimum(self, promising: Sequence[Configuration] = ()) -> OperatingPoint:
         """Try everything against the best so far, the most promising first; the long sample decides."""
         best = max((self._score(tried) for tried in self._tried.values()), default=0.0)
         others = sorted(self._candidates, key=self._limit, reverse=True)
