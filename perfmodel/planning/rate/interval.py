@@ -88,6 +88,26 @@ class GreatestRate:
             return 0.0
         return 0.5 * (self.ci95_qps[1] - self.ci95_qps[0]) / self.rate_qps
 
+    def is_known_to(self, precision: float, *, rate_alone: bool = False) -> bool:
+        """Whether the interval is narrow enough, and the share of late queries known well enough to say so.
+
+        What few episodes decide has an error that is itself known to a factor only: about as many times
+        larger as the share of late queries is known less well than it should be. Where the rate alone is
+        asked for, an interval that stays narrow enough with that factor will do.
+
+        Examples
+        --------
+        >>> near_the_cliff = GreatestRate(1000.0, (998.0, 1002.0), 900_000, share_error=1.0)
+        >>> near_the_cliff.is_known_to(0.005), near_the_cliff.is_known_to(0.005, rate_alone=True)
+        (False, True)
+        >>> near_the_cliff.is_known_to(0.003, rate_alone=True)
+        False
+        """
+        unsure = self.share_error / MOST_SHARE_ERROR
+        if rate_alone:
+            return self.relative_half_width * max(1.0, unsure) <= precision
+        return self.relative_half_width <= precision and unsure <= 1.0
+
 
 def greatest_rate(
     search: RateSearch,
@@ -137,21 +157,9 @@ def greatest_rate(
     rates = RATES if pilot else FURTHER_RATES
     while True:
         found = _curve(search, wanted, rates).around(near_qps)
-        if _is_enough(found, precision, rate_alone=rate_alone) or wanted >= most_queries:
+        if found.is_known_to(precision, rate_alone=rate_alone) or wanted >= most_queries:
             return found
         near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
-
-
-def _is_enough(found: GreatestRate, precision: float, *, rate_alone: bool) -> bool:
-    """Whether a run was long enough.
-
-    What few episodes decide has an error that is itself known to a factor only: about as many times larger as
-    the share of late queries is known less well than it should be. A rate that far from its bound is known.
-    """
-    unsure = found.share_error / MOST_SHARE_ERROR
-    if rate_alone:
-        return found.relative_half_width * max(1.0, unsure) <= precision
-    return found.relative_half_width <= precision and unsure <= 1.0
 
 
 def _curve(search: RateSearch, num_queries: int, rates: int) -> LateCurve:
