@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, UndecidedError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["CANNOT_TELL", "EXIT_CODES", "SLA_MISSED", "show"]
+__all__ = ["CANNOT_TELL", "EXIT_CODES", "SLA_MISSED", "printed_first", "show"]
 
 CANNOT_TELL = UndecidedError.exit_code
 
@@ -50,9 +51,36 @@ def show(
     out: Path | None = None,
     html: Callable[[], str] | None = None,
 ) -> None:
-    """Print an answer's document, or its page; where `out` is given, write its HTML page too."""
-    if out is not None and html is not None:
-        write_page(out, html())
+    """Print an answer's document, or its page; where `out` is given, write its HTML page too.
+
+    Raises
+    ------
+    InputError
+        If the HTML page cannot be written; the answer has been printed then.
+    """
+    with printed_first(lambda: _print(document, page, as_json=as_json)):
+        if out is not None and html is not None:
+            write_page(out, html())
+
+
+@contextmanager
+def printed_first(print_answer: Callable[[], None]) -> Iterator[None]:
+    """Print an answer when the files of it are written, and also where one of them cannot be: it is computed.
+
+    Raises
+    ------
+    InputError
+        What the body raised.
+    """
+    try:
+        yield
+    except InputError:
+        print_answer()
+        raise
+    print_answer()
+
+
+def _print(document: Callable[[], object], page: Callable[[], RenderableType], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document(), indent=2))
         return

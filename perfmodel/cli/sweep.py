@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.cli.answering import page_path, show, write_page
+from perfmodel.cli.answering import page_path, printed_first, show, write_page
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -141,18 +141,22 @@ def sweep(
             )
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
+            if not journal.is_kept:
+                kept = "nothing could be kept of what is finished"
             raise InterruptionError(f"interrupted: {kept}") from None
         table = table_of(asking.name, asking.question, keys, found.rows, fronts, found.files)
-        if plot is not None:
-            write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
-        if out is not None and is_page:
-            from perfmodel.report.pages.made import document_html  # few sweeps become a page of HTML
+        with printed_first(
+            lambda: show(lambda: sweep_document(table), lambda: sweep_page(table), as_json=as_json)
+        ):
+            if plot is not None:
+                write_file(plot, sweep_drawing(table, plot.suffix.lower(), metric), "--plot")
+            if out is not None and is_page:
+                from perfmodel.report.pages.made import document_html  # few sweeps become a page of HTML
 
-            write_page(out, document_html(sweep_document(table)))
-        elif out is not None:
-            write_file(out, table_bytes(out, table.rows, lambda: sweep_document(table)))
-        journal.drop()
-    show(lambda: sweep_document(table), lambda: sweep_page(table), as_json=as_json)
+                write_page(out, document_html(sweep_document(table)))
+            elif out is not None:
+                write_file(out, table_bytes(out, table.rows, lambda: sweep_document(table)))
+            journal.drop()
     if not table.answered:
         first = table.rows[0]
         print(f"sweep: no point has an answer; the first: {first['reason']}", file=sys.stderr)

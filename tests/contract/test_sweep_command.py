@@ -209,7 +209,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_table(tmp_path: Path) ->
 
     while not out.exists():
         process = subprocess.Popen([*sweep, "--jobs", "2", "--out", str(out)], stderr=subprocess.DEVNULL)
-        before, wanted = finished(), moments.randrange(12)
+        before, wanted = finished(), moments.randrange(4, 16)
         while process.poll() is None and finished() < before + wanted:
             time.sleep(0.005)
         time.sleep(moments.uniform(0.0, 0.3))

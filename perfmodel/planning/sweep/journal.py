@@ -8,13 +8,15 @@ is no longer so, the point is computed anew.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypedDict
+from typing import Any, Self, TypedDict
 
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, Note
 from perfmodel.loading.words import cut_path
 
 Row = dict[str, Any]
@@ -47,16 +49,22 @@ class Journal:
         Where it is.
     of : str
         What its points are of: a digest of all that they share.
+
+    Attributes
+    ----------
+    is_kept : bool
+        Whether all that is finished is in the file: not on a disk that is full.
     """
 
     def __init__(self, path: Path, of: str) -> None:
         self.path, self._of = path, of
-        self._file: IO[bytes] | None = None
+        self.is_kept = True
+        self._file: FileIO | None = None
         self._digests = FileDigests()
 
     def __enter__(self) -> Self:
         try:
-            self._file = self.path.open("ab+")
+            self._file = self.path.open("ab+", buffering=0)  # nothing is left to write when it is closed
         except OSError as error:
             where = cut_path(self.path)
             raise InputError(f"{where}: cannot keep what is finished: {error.strerror or error}") from None
@@ -85,7 +93,7 @@ class Journal:
             self._file.truncate(0)
             self._write({"sweep": self._of})
         else:
-            self._file.write(b"\n")  # a half-written line ends here, and spoils none
+            self._append(b"\n")  # a half-written line ends here, and spoils none
         return found
 
     def keep(self, finished: Finished) -> None:
@@ -97,13 +105,21 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _write(self, line: Mapping[str, Any]) -> None:
+        self._append(json.dumps(line).encode() + b"\n")
+
+    def _append(self, text: bytes) -> None:
+        """Write; where that fails, the sweep goes on without: its answer may have room elsewhere."""
         assert self._file is not None
+        if not self.is_kept:
+            return
         try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
+            while text:
+                text = text[self._file.write(text) :]
         except OSError as error:
-            where = cut_path(self.path)
-            raise InputError(f"{where}: cannot be written: {error.strerror or error}") from None
+            self.is_kept = False
+            where, why = cut_path(self.path), error.strerror or error
+            lost = f"{where}: cannot be written: {why}; an interrupted sweep would begin anew"
+            warnings.warn(lost, Note, stacklevel=2)
 
     def _holds(self, files: Mapping[str, str]) -> bool:
         return all(self._digests.of(Path(path)) == digest for path, digest in files.items())
@@ -145,7 +161,7 @@ def _whole_lines(content: bytes) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: FileIO, path: Path) -> None:
     """Refuse a file that another sweep writes; where a system has no such locks, none is."""
     try:
         import fcntl

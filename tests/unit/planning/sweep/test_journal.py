@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import resource
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from perfmodel.errors import InputError
+from perfmodel.cli.main import main
+from perfmodel.errors import InputError, Note
 from perfmodel.loading.over import parse_over
+from perfmodel.loading.written import PROBE_BYTES
 from perfmodel.planning.sweep.backends import Ask
 from perfmodel.planning.sweep.computation import answer_points
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Journal
@@ -106,3 +112,36 @@ def test_two_sweeps_do_not_write_one_journal(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_journal_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot keep what is finished"):
         Journal(tmp_path / "none" / "journal", "x").__enter__()
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_what_would_be_kept_and_not_the_answer(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with files_end_at(150), pytest.warns(Note, match="cannot be written: File too large; an interrupted"):
+        assert run(path, Counting()) == [1, 4, 9, 16, 25]
+    again = Counting()
+    assert run(path, again) == [1, 4, 9, 16, 25], "half a line is none"
+    assert 0 < len(again.asked) < 5
+
+
+def test_an_answer_whose_file_cannot_be_written_is_printed_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["simulation.min_queries=5000", "simulation.max_queries=5000", "simulation.precision=0.5"]
+    over = ["--over", "policy.batch_size=64,128", "--jobs", "1", "--out", str(tmp_path / "table.csv")]
+    sets = [part for setting in few for part in ("--set", setting)]
+    with files_end_at(PROBE_BYTES), patch("perfmodel.cli.sweep.table_bytes", return_value=b" " * 300_000):
+        assert main(["sweep", "ncf_skylake", *sets, *over, "--json"]) == 2
+    out, error = capsys.readouterr()
+    assert len(json.loads(out)["rows"]) == 2
+    assert "table.csv: cannot be written: File too large" in error.splitlines()[-1]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["table.csv.unfinished"]
