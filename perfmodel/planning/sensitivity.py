@@ -34,6 +34,7 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval, order_statistic, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads
+from perfmodel.threads import side_by_side
 
 STEP = 0.01
 """Change of all service times behind a sensitivity. [1]"""
@@ -315,13 +316,11 @@ def rate_budget(
     planned = _planned(found, errors, quantile)
     if search.policy.why_not_compiled is not None:
         return RateBudget(band_qps=None, response=None, plan_qps=again.rate_qps(planned, found.rate_qps))
-    scales = (errors.longer, errors.shorter, planned, *SCALES_OF_STEP)
     own = again.rate_qps(GIVEN, found.rate_qps)
     if own is None:
         return None
-    low, high, plan, *steps = (
-        again.rate_qps(scale, found.rate_qps / max(scale.cpu, scale.accelerator)) for scale in scales
-    )
+    scales = (*SCALES_OF_STEP, errors.longer, errors.shorter, planned)
+    *steps, low, high, plan = _rates_qps(again, own, scales)
     ends = found.ci95_qps
     return RateBudget(
         band_qps=(
@@ -355,6 +354,17 @@ def _planned(found: GreatestRate, errors: Errors, quantile: float) -> Scale:
     """Times as long as the confidence asks: the simulation's own error adds to that of the service times."""
     total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
     return errors.at(quantile * total)
+
+
+def _rates_qps(again: _SearchAgain, own_qps: float, scales: Sequence[Scale]) -> list[float | None]:
+    """The rates at some scales; where to look for the third and later is the power law of the first two."""
+    pair = side_by_side(lambda scale: again.rate_qps(scale, own_qps / max(scale)), scales[:2])
+    first, second = pair
+    power = -1.0
+    if first is not None and second is not None:
+        power = log(second / first) / log(max(scales[1]) / max(scales[0]))
+    others = side_by_side(lambda scale: again.rate_qps(scale, own_qps * max(scale) ** power), scales[2:])
+    return [*pair, *others]
 
 
 class _SearchAgain:

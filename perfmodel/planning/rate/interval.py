@@ -51,6 +51,9 @@ DAYS = 8
 GROWTH = 10.0**0.5
 """Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
 
+LEAST_GROWTH = 1.5
+"""Beyond the next length: where the longest is not so much longer, it is the next. [1]"""
+
 MOST_SHARE_ERROR = 0.5
 """Error of the share of late queries over what the SLA allows, beyond which runs go on: few long episodes
 decide then, and a run that has seen fewer than usual also takes their number to be better known. [1]"""
@@ -159,7 +162,12 @@ def greatest_rate(
         found = _curve(search, wanted, rates).around(near_qps)
         if found.is_known_to(precision, rate_alone=rate_alone) or wanted >= most_queries:
             return found
-        near_qps, wanted = found.rate_qps, min(most_queries, ceil(GROWTH * wanted))
+        near_qps, wanted = found.rate_qps, _next_queries(wanted, most_queries)
+
+
+def _next_queries(wanted: int, most_queries: int) -> int:
+    longer = ceil(GROWTH * wanted)
+    return most_queries if LEAST_GROWTH * longer > most_queries else longer
 
 
 def _curve(search: RateSearch, num_queries: int, rates: int) -> LateCurve:
@@ -296,7 +304,14 @@ class LateCurve:
             below, above = tried[index - 1], tried[index]
             if above - below <= FINEST or self._rate(below) == self._rate(above):
                 return
-            self._try([0.5 * (below + above)], errors)
+            self._try(self._between(below, above), errors)
+
+    def _between(self, below: float, above: float) -> list[float]:
+        """What to try next between two rates: the middle, or more where one leaves lanes idle."""
+        if not self._late.runs_side_by_side:
+            return [0.5 * (below + above)]
+        step = max(FINEST, (above - below) / RATES)
+        return [float(index) for index in np.arange(below + step, above, step)]
 
     @property
     def _lowest(self) -> int:

@@ -210,7 +210,7 @@ class LateQueries:
 
         The compiled recursion tries all of them side by side, other engines those that a bisection asks for.
         """
-        if not self._runs_side_by_side():
+        if not self.runs_side_by_side:
             return bisecting(self.meets)(rates_qps)
         from perfmodel.sim.probes import count_late
 
@@ -233,7 +233,7 @@ class LateQueries:
 
     def batch_shares(self, rates_qps: Sequence[float]) -> list[FloatArray]:
         """Share of late queries in each batch of a run at each rate: (NUM_BATCHES,) each. [1]"""
-        if not self._runs_side_by_side():
+        if not self.runs_side_by_side:
             with ThreadPoolExecutor(max_workers=2) as threads:
                 return list(threads.map(lambda rate_qps: batch_means(self._late(rate_qps)), rates_qps))
         from perfmodel.sim.probes import count_late_by_batch
@@ -266,7 +266,9 @@ class LateQueries:
         record = simulate(self._drawn.at(rate_qps), self._service, self._policy, engine=self._engine)
         return is_late(record, self._sla.latency_s)[self._drawn.warm_up :]
 
-    def _runs_side_by_side(self) -> bool:
+    @property
+    def runs_side_by_side(self) -> bool:
+        """Whether several rates are served in step by one loop, which one rate alone would not fill."""
         if self._engine == "simpy" or not isinstance(self._policy, SplitAndOffload):
             return False
         if not isinstance(self._drawn.source.outside, ConstantOutside | None):
@@ -313,6 +315,11 @@ class LateInWorstWindow:
         self._traffic, self._service, self._policy, self._sla = traffic, service, policy, sla
         self._seed, self._replications = seed, replications
         self._engine: EngineName = engine
+
+    @property
+    def runs_side_by_side(self) -> bool:
+        """Whether several rates cost little more than one."""
+        return False
 
     def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:  # noqa: ARG002
         """Share of late queries at each mean rate, with the error that the repetitions show. [1]"""
