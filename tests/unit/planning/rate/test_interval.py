@@ -180,6 +180,7 @@ class SteepShare:
 
     crossing_qps: float
     allowed: float
+    runs_side_by_side: bool
 
     def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:  # noqa: ARG002
         """Five times as many for each 2 queries/s more, known to a tenth."""
@@ -187,10 +188,13 @@ class SteepShare:
         return [Estimate(each, 0.1 * each, 29) for each in found]
 
 
+@pytest.mark.parametrize("side_by_side", [True, False])
 @pytest.mark.parametrize("crossing_qps", [6508.0, 6520.5, 6527.0, 6534.0])
-def test_where_the_share_jumps_within_a_step_the_step_is_halved(crossing_qps: float) -> None:
+def test_where_the_share_jumps_within_a_step_the_step_is_divided(
+    crossing_qps: float, side_by_side: bool
+) -> None:
     search = node_search("rm1_broadwell", 200.0)
-    late: Any = SteepShare(crossing_qps, 1.0 - search.sla.percentile)
+    late: Any = SteepShare(crossing_qps, 1.0 - search.sla.percentile, side_by_side)
     curve = LateCurve(search, late, QUERIES)
     answer = curve.around(6500.0)
     assert answer.rate_qps == pytest.approx(crossing_qps, rel=0.0002), "the step is 0.4 %"
