@@ -151,6 +151,14 @@ def _recurrent(call: Call, bench: Bench) -> calls.Function:
     return bench.library.recurrent(call.settings["cell"], bench.held(call), last=call.settings["last"])
 
 
+def _activation_units(call: Call, bench: Bench) -> calls.Function:
+    """Each unit's layers, weights and bias by turns."""
+    held, units = bench.held(call), call.settings["units"]
+    each = len(held) // units
+    layers = [held[first : first + each] for first in range(0, len(held), each)]
+    return calls.activation_units([list(zip(own[::2], own[1::2], strict=True)) for own in layers])
+
+
 def _parameters(call: Call, bench: Bench) -> calls.Function:
     """The model's own numbers, one copy for all items."""
     length, width = call.settings["length"], call.settings["width"]
@@ -174,6 +182,7 @@ def _concat(*, along_length: bool, repeats: bool) -> calls.Function:
 
 BINDINGS: Mapping[CallName, Binding] = {
     "activation": _activation,
+    "activation_units": _activation_units,
     "add": _plain(calls.add),
     "addcmul": _plain(calls.cross_residual),
     "all_pairs": _plain(calls.all_pairs),

@@ -211,6 +211,30 @@ def weigh(weights: Tensor, vectors: Tensor) -> Tensor:
     return torch.bmm(weights.transpose(1, 2), vectors).squeeze(1)
 
 
+def activation_units(units: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Function:
+    """DIN's units one after the other, each with layers (weights, bias) of its own; then their sum.
+
+    Reads the candidate, then the behaviours: as many vectors as units, or a sequence of them.
+    """
+
+    def call(candidate: Tensor, *behaviours: Tensor) -> Tensor:
+        each = (
+            behaviours
+            if len(behaviours) > 1
+            else behaviours[0].reshape(len(behaviours[0]), len(units), -1).unbind(1)
+        )
+        results = []
+        for behaviour, layers in zip(each, units, strict=True):
+            both = behaviour + candidate
+            x = torch.cat([behaviour.expand_as(both), candidate.expand_as(both), both], dim=-1)
+            for weight, bias in layers:
+                x = torch.relu(torch.nn.functional.linear(x, weight, bias))
+            results.append(x)
+        return add(*results) if len(results) > 1 else results[0]
+
+    return call
+
+
 def state_scores(states: Tensor, candidate: Tensor) -> Tensor:
     """Dot product of each state with the candidate, (batch, length)."""
     return torch.bmm(states, candidate.unsqueeze(2)).squeeze(2)

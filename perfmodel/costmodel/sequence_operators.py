@@ -49,6 +49,54 @@ def local_activation(op: ops.LocalActivation, at: Walk) -> Values:
     return (at.product("weigh", x, behaviours, kernel),)
 
 
+def activation_units(op: ops.ActivationUnits, at: Walk) -> Values:
+    """Calls of every unit, which follow each other: Sum, Concat, layers with ReLU; then one Sum of all units.
+
+    Source: DeepRecSys's code, `create_attention_unit` of models/din.py: a loop over the behaviours, whose
+    units have weights of their own. Counts are those of `calls`.
+
+    Parameters
+    ----------
+    op : ActivationUnits
+        Behaviours, candidate, and the widths of a unit.
+    at : Walk
+        Where its calls are put down; holds the shapes of all results, for one item. [elements]
+    """
+    length, width = at.shapes[op.behaviours]
+    candidate, behaviours = at.one(op.candidate), at.pieces((op.behaviours,))
+    joined = calls.elementwise(op.name, 3 * width, family="concat", variant="features")
+    unit = [_sum_of(op.name, 2, width), replace(joined, pieces=3, flop_per_item=0.0)]
+    weights: list[tuple[int, ...]] = []
+    for inner, outer in pairwise(op.unit_widths(at.shapes)):
+        unit += [calls.fc(op.name, 1, inner, outer), *calls.activation(op.name, "relu", outer)]
+        weights += [(outer, inner), (outer,)]
+    first, *more = [replace(kernel, calls=length) for kernel in unit]
+    result = at.call(
+        "activation_units",
+        (candidate, *behaviours),
+        first,
+        *more,
+        _sum_of(op.name, length, width),
+        weights=tuple(weights) * length,
+        once=(candidate,) if candidate.is_query else (),
+        units=length,
+    )
+    return (result,)
+
+
+def _sum_of(operator: str, tensors: int, width: int) -> Kernel:
+    """One call that adds so many vectors of an item."""
+    return Kernel(
+        operator=operator,
+        family="sum",
+        flop_per_item=float((tensors - 1) * width),
+        read_bytes_per_item=float(ELEMENT_BYTES * tensors * width),
+        written_bytes_per_item=float(ELEMENT_BYTES * width),
+        pieces=tensors,
+        variant="tensors" if tensors > 1 else "vectors",
+    )
+
+
 def attention_scores(op: ops.AttentionScores, at: Walk) -> Values:
     """Candidate through the bilinear form once, then one dot product a state, then softmax.
 
@@ -198,6 +246,7 @@ def recurrent(op: ops.Recurrent, at: Walk) -> Values:
 
 LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
     ops.LocalActivation: local_activation,
+    ops.ActivationUnits: activation_units,
     ops.AttentionScores: attention_scores,
     ops.Attention: attention,
     ops.Recurrent: recurrent,

@@ -20,6 +20,7 @@ from perfmodel.domain.operators import Function, Scope, Shapes
 
 CallName = Literal[
     "activation",
+    "activation_units",
     "add",
     "addcmul",
     "all_pairs",

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from perfmodel.domain.base import Frozen
+from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import Count, Pooling, Rows
-from perfmodel.domain.sequence_operators import Attention, AttentionScores, LocalActivation, Recurrent
+from perfmodel.domain.sequence_operators import (
+    ActivationUnits,
+    Attention,
+    AttentionScores,
+    LocalActivation,
+    Recurrent,
+)
 from perfmodel.domain.shapes import (
     Function,
     ManyInputs,
@@ -28,6 +34,7 @@ from perfmodel.domain.tensor_operators import BatchMatmul, Elementwise, View
 
 __all__ = [
     "Activation",
+    "ActivationUnits",
     "Attention",
     "AttentionScores",
     "BatchMatmul",
@@ -66,6 +73,9 @@ class EmbeddingTable(Frozen):
         Bytes of one element: 4 for fp32, 2 for fp16, 1 for int8. [bytes]
     zipf_exponent : float
         Skew of the indices: the r-th most popular row is drawn with weight r**-s; 0 is uniform. [1]
+    rows_in_use : int or None
+        Rows that the indices fall on, where they are fewer than the table has: stored inputs that a benchmark
+        runs again and again, a part of the users who are awake. Left out: all of them.
     indices : str or None
         The result that the indices are, such as an `ids` that several tables read; left out: they come with
         the request for this table alone.
@@ -79,8 +89,17 @@ class EmbeddingTable(Frozen):
     count: Count = 1
     element_bytes: Literal[1, 2, 4, 8] = 4
     zipf_exponent: Annotated[float, Field(ge=0, le=3)] = 0.0
+    rows_in_use: Rows | None = None
     indices: Name | None = None
     memory: Name | None = None
+
+    @model_validator(mode="after")
+    def _rows_in_use_are_rows(self) -> EmbeddingTable:
+        if self.rows_in_use is not None and self.rows_in_use > self.num_rows:
+            raise ValueErrorAt(
+                f"expected at most the table's {self.num_rows} rows, got {self.rows_in_use}", ("rows_in_use",)
+            )
+        return self
 
     @property
     def row_bytes(self) -> int:
@@ -309,6 +328,7 @@ Operator = Annotated[
     | Activation
     | Softmax
     | LocalActivation
+    | ActivationUnits
     | AttentionScores
     | Attention
     | Recurrent

@@ -42,6 +42,38 @@ class LocalActivation(OperatorBase):
         return sum(k * n + n for k, n in pairwise(widths))
 
 
+class ActivationUnits(OperatorBase):
+    """DIN's units as DeepRecSys builds them: layers of its own for each behaviour, one unit after the other.
+
+    A unit adds the candidate to its behaviour, joins behaviour, candidate and sum, and puts them through
+    layers with ReLU, the last as wide as a behaviour: weight and weighing in one, as its code says. What all
+    units give is added up. `local_activation` is the published unit, all behaviours in one call.
+    """
+
+    kind: Literal["activation_units"]
+    behaviours: Name
+    candidate: Name
+    hidden_widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+
+    def reads(self) -> tuple[str, ...]:
+        """Names of the results that this operator reads."""
+        return (self.behaviours, self.candidate)
+
+    def unit_widths(self, shapes: Shapes) -> tuple[int, ...]:
+        """Widths of a unit's layers, its input first."""
+        width = shapes[self.behaviours].width
+        return (3 * width, *self.hidden_widths, width)
+
+    def output_shape(self, shapes: Shapes) -> Shape:
+        """One vector as wide as a behaviour."""
+        return Shape(1, _candidate_width(shapes, self.behaviours, self.candidate))
+
+    def num_parameters(self, shapes: Shapes) -> int:
+        """Weights and biases of every unit. [elements]"""
+        widths = self.unit_widths(shapes)
+        return shapes[self.behaviours].length * sum(k * n + n for k, n in pairwise(widths))
+
+
 class AttentionScores(OperatorBase):
     """DIEN's attention: softmax over the sequence of state x W x candidate.
 

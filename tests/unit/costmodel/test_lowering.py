@@ -138,6 +138,18 @@ def test_local_activation_runs_one_shared_mlp_over_all_behaviours(model_of: Make
     assert work_of(weighted_sum).flop == 2 * 5 * 8
 
 
+def test_units_of_their_own_make_their_calls_one_after_the_other(model_of: MakeModel) -> None:
+    units = op("activation_units", behaviours="history", candidate="item", hidden_widths=[1])
+    kernels = kernels_of(model_of(*MEMBERS, units))
+    assert families(kernels) == ["sum", "concat", "fc", "activation", "fc", "activation", "sum"]
+    assert [kernel.calls for kernel in kernels] == [5, 5, 5, 5, 5, 5, 1]
+    added, joined, weight, _, weighed, _, total = kernels
+    assert (work_of(added).flop, work_of(added).bytes_moved) == (5 * 8, 5 * 4 * 3 * 8)
+    assert (joined.pieces, work_of(joined).flop, work_of(joined).bytes_moved) == (3, 0, 5 * 4 * 2 * 24)
+    assert (work_of(weight).flop, work_of(weighed).flop) == (5 * 2 * 24 * 1, 5 * 2 * 1 * 8)
+    assert (total.pieces, work_of(total).flop) == (5, 4 * 8)
+
+
 def test_attention_scores_project_the_candidate_once(model_of: MakeModel) -> None:
     scores = op("attention_scores", states="history", candidate="item")
     fc, dot, softmax = kernels_of(model_of(*MEMBERS, scores))

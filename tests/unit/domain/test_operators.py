@@ -188,6 +188,23 @@ def test_local_activation_sums_behaviours_to_one_vector() -> None:
     assert model_of(HISTORY, ITEM, unit).dense_parameter_bytes == 4 * (24 * 36 + 36 + 36 * 1 + 1)
 
 
+def test_units_of_their_own_have_weights_of_their_own_and_give_one_vector() -> None:
+    units = op("activation_units", behaviours="history", candidate="item")
+    assert shape_of(HISTORY, ITEM, units) == Shape(1, 8)
+    # five units: [behaviour, candidate, sum] of 24 -> 1 -> 8
+    assert model_of(HISTORY, ITEM, units).dense_parameter_bytes == 4 * 5 * (24 * 1 + 1 + 1 * 8 + 8)
+    wide = op("activation_units", behaviours="history", candidate="wide")
+    assert error_of(HISTORY, WIDE, wide) == (
+        "out: expects candidate and behaviours of one width, gets 16 from wide and 8 from history"
+    )
+
+
+def test_no_more_rows_are_in_use_than_a_table_has() -> None:
+    assert EmbeddingTable(num_rows=10, dim=4, rows_in_use=10).size_bytes == 160
+    with pytest.raises(ValueError, match="rows_in_use: expected at most the table's 10 rows, got 11"):
+        EmbeddingTable(num_rows=10, dim=4, rows_in_use=11)
+
+
 def test_local_activation_needs_one_candidate() -> None:
     unit = op("local_activation", behaviours="history", candidate="pair")
     assert error_of(HISTORY, PAIR, unit) == "out: expects one candidate vector, gets 2 from pair"

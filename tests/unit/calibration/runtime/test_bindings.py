@@ -51,6 +51,7 @@ MORE: dict[str, tuple[dict[str, Any], ...]] = {
         ITEM,
         op("local_activation", behaviours="rows", candidate="item"),
     ),
+    "units of their own": (ROWS, ITEM, op("activation_units", behaviours="rows", candidate="item")),
     "another shape": (ROWS, op("view", input="rows", length=2, width=24)),
     "a sum of vectors": (ROWS, op("sum", inputs=("rows",))),
     **{cell: (ROWS, op(cell, input="rows", hidden_size=4, returns="last")) for cell in CELLS},

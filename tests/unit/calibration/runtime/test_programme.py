@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from calibration.runtime import memory
+from calibration.runtime import operators as calls
 from calibration.runtime.memory import pooled_weights, shrunk
 from calibration.runtime.programme import build_programme, programme_with
 from perfmodel.domain.model import RecModel
@@ -63,6 +64,22 @@ def test_operators_over_sequences_give_the_shapes_that_the_model_promises(
     assert torch.isfinite(result).all()
 
 
+def test_units_of_their_own_give_what_plain_pytorch_gives() -> None:
+    layers = [[(torch.rand(1, 24), torch.rand(1)), (torch.rand(8, 1), torch.rand(8))] for _ in range(6)]
+    candidate, rows = torch.rand(3, 8), torch.rand(3, 6, 8)
+    expected = torch.zeros(3, 8)
+    for row, unit in zip(rows.unbind(1), layers, strict=True):
+        x = torch.cat([row, candidate, row + candidate], 1)
+        for weight, bias in unit:
+            x = torch.relu(x @ weight.T + bias)
+        expected += x
+    function = calls.activation_units(layers)
+    for given in (rows.unbind(1), (rows,)):  # vectors of tables, or a sequence
+        assert torch.allclose(function(candidate, *given), expected, rtol=1e-5, atol=1e-6)
+    shared = function(candidate[:1], *rows.unbind(1))  # the query's candidate
+    assert torch.allclose(shared[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
 def test_a_layer_multiplies_with_its_weights_adds_its_bias_and_cuts_off_below_zero() -> None:
     pool = torch.arange(-8.0, 56.0)
     layer = {"name": "top", "kind": "mlp", "input": "dense", "widths": (2, 3)}
@@ -113,6 +130,15 @@ def test_skewed_indices_visit_few_rows_and_uniform_ones_all() -> None:
     assert len(uniform.unique()) > 950
     top = torch.bincount(skewed, minlength=1000).sort(descending=True).values
     assert top[:10].sum() > 0.4 * len(skewed)  # a Zipf law of 1.2 gives its first ten rows 54 %
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.2])
+def test_indices_fall_on_the_rows_in_use_alone(exponent: float) -> None:
+    table = {"num_rows": 1000, "dim": 4, "pooling_factor": 50, "rows_in_use": 20, "zipf_exponent": exponent}
+    programme = build_programme(model_of({"name": "bags", "kind": "embedding_bag", "tables": (table,)}))
+    indices = dict(programme.inputs(100, np.random.default_rng(0)).tensors)[programme.lookups[0].indices]
+    assert len(indices.unique()) == 20
+    assert indices.max() > 500  # all over the table
 
 
 def test_a_table_too_large_says_what_is_missing_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
