@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibration.reproduce.controller import controller_section
+from calibration.reproduce.deployment import deployment_section
 from calibration.reproduce.evaluation import Reproduction
 from calibration.reproduce.gains import gains_section
 from calibration.reproduce.lowest_latency import lowest_latency_section
@@ -44,7 +45,7 @@ def reproduce_deeprecsys(scope: Scope, progress: Progress = silent) -> Reproduct
         source=(
             "U. Gupta et al., “DeepRecSys: A System for Optimizing End-To-End At-Scale Neural Recommendation "
             "Inference”, ISCA 2020. Service times come from the shipped profiles, which were fitted to "
-            "single-model figures and to RMC3 under load; everything else here is a prediction."
+            "single-model figures and to RMC1 and RMC3 under load; everything else here is a prediction."
         ),
         sections=(
             gains_section(study),
@@ -52,6 +53,7 @@ def reproduce_deeprecsys(scope: Scope, progress: Progress = silent) -> Reproduct
             threshold_section(traffic),
             server_section(study),
             sizes_section(study, lognormal),
+            deployment_section(study),
             lowest_latency_section(scope),
             variants_section(scope, variant_traffic, progress),
             controller_section(study, progress),
