@@ -13,7 +13,12 @@ from calibration.published.compare import comparison_table, shipped_models
 from calibration.published.engines import engine_costs
 from calibration.published.figures import FIGURES, ISCA, REPOSITORY, Models, all_points
 from calibration.published.fitted import Fitted, LoadedLevel, device_of, profiles_from
-from calibration.published.left_out import left_out_table, points_of_models_left_out, write_left_out
+from calibration.published.left_out import (
+    asked_table,
+    left_out_table,
+    points_of_models_left_out,
+    write_left_out,
+)
 from calibration.published.loaded import (
     BATCH_FIGURE,
     ENGINES,
@@ -85,7 +90,7 @@ def main() -> None:
         (profile.name, stack): profile.device(stack) for profile in profiles for stack in profile.stacks
     }
     print(comparison_table(all_points(list(FIGURES), models, devices)))
-    print(*left_out_table(fitted, unseen), "", *loaded_table(loaded), sep="\n")
+    print(*left_out_table(fitted, unseen), "", *asked_table(unseen), "", *loaded_table(loaded), sep="\n")
     if arguments.write:
         write_profiles(profiles, shipped_directory("profile"))
         write_left_out(fitted, unseen)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import log
+from math import exp, log
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
+from calibration.published.crossings import CROSSING, crossing_points
 from calibration.published.figures import HPCA, Models, Point, all_points, is_deviation
 from calibration.published.fitted import Fitted, device_of
 from calibration.published.stacks import fit_bare_kernels, fit_serving
@@ -16,6 +18,7 @@ from perfmodel.loading.written import write_atomically
 
 REPORTS = Path(__file__).resolve().parents[2] / "docs" / "reports"
 FILE = "left-out-models.json"
+ISCA_SPEEDUP, REPOSITORY_SPEEDUP = "gpu_speedup_isca2020_fig9.csv", "gpu_speedup_repository.csv"
 
 
 def points_of_models_left_out(fitted: Sequence[Fitted], models: Models) -> list[Point]:
@@ -106,7 +109,7 @@ def left_out_table(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> Iterato
         figures = {figure for entry in fitted if entry.stack == stack for figure in entry.figures}
         by_model: dict[tuple[str, str], list[Point]] = {}
         for point in unseen:
-            if point.figure in figures:
+            if point.figure in figures and point.headline:
                 said = f"{point.model}, left as deviations" if is_deviation(point) else point.model
                 by_model.setdefault((point.figure, said), []).append(point)
         for (figure, model), own in sorted(by_model.items()):
@@ -120,14 +123,79 @@ def left_out_table(fitted: Sequence[Fitted], unseen: Sequence[Point]) -> Iterato
         yield f"{entry.device}@{entry.stack}, pinned by one model alone: {', '.join(names) or 'nothing'}"
 
 
+class Asked(NamedTuple):
+    """Something that a fit is asked to say of models it has not seen.
+
+    Attributes
+    ----------
+    what : str
+        In words, with its unit.
+    limit, found : float
+        What is asked for at most, and what came out.
+    """
+
+    what: str
+    limit: float
+    found: float
+
+
+def asked_of(unseen: Sequence[Point]) -> list[Asked]:
+    """What is asked of models left out: means over figures, the worst model, and the worst cross-over."""
+    speedups = [point for point in unseen if point.figure == REPOSITORY_SPEEDUP and point.headline]
+    by_model = {
+        name: 100.0 * fmean(abs(point.error) for point in speedups if point.model == name)
+        for name in {point.model for point in speedups}
+    }
+    fig9 = [point for point in unseen if point.figure == ISCA_SPEEDUP and point.unit == "relative"]
+    fig9 = [point for point in fig9 if point.headline]
+    same = [point for point in fig9 if not is_deviation(point)]
+    asked = [
+        Asked("repository, speed-ups, mean [%]", 10.0, _mean_percent(speedups)),
+        Asked("repository, speed-ups, mean of the worst model [%]", 20.0, max(by_model.values())),
+    ]
+    for name, marks in (("repository", ("repository",)), ("ISCA 2020 Fig. 6", ("isca2020_fig6",))):
+        shares = [
+            abs(point.error)
+            for point in unseen
+            if point.unit != "relative" and point.headline and "share" in point.figure
+            if any(mark in point.figure for mark in marks)
+        ]
+        asked.append(Asked(f"{name}, shares, mean [points]", 2.5, fmean(shares)))
+    asked += [
+        Asked(
+            "ISCA 2020 Fig. 9, speed-ups, mean, without RMC3's two deviations [%]", 25.0, _mean_percent(same)
+        ),
+        Asked("ISCA 2020 Fig. 9, speed-ups, mean, with them [%]", 25.0, _mean_percent(fig9)),
+    ]
+    asked += [
+        Asked(f"{point.figure}, {point.model}: cross-over, factor off", 2.0, exp(abs(point.log_error)))
+        for point in unseen
+        if point.quantity == CROSSING
+    ]
+    return asked
+
+
+def asked_table(unseen: Sequence[Point]) -> Iterator[str]:
+    """What is asked of models left out beside what came out, and whether it holds. Markdown."""
+    yield "| not seen | asked: at most | found | holds |"
+    yield "|---|---|---|---|"
+    for what, limit, found in asked_of(unseen):
+        yield f"| {what} | {limit:g} | {found:.3g} | {'yes' if found <= limit else 'no'} |"
+
+
+def _mean_percent(points: Sequence[Point]) -> float:
+    return 100.0 * fmean(abs(point.error) for point in points)
+
+
 def models_of(fitted: Iterable[Fitted]) -> list[str]:
     """Models that the figures of some fits were measured with."""
     return sorted({point.model for entry in fitted for point in entry.measured(entry.left_out)})
 
 
 def _own(model: str, fitted: Sequence[Fitted], models: Models) -> list[Point]:
-    """The model's times and ratios, as fits without it predict them."""
+    """The model's times, ratios and shares, and its cross-over, as fits without it predict them."""
     devices = dict(device_of(entry.device, entry.stack, entry.costs) for entry in fitted)
     figures = sorted({figure for entry in fitted for figure in entry.figures})
     points = [point for point in all_points(figures, models, devices) if point.model == model]
-    return [point for point in points if point.headline]
+    headlines = [point for point in points if point.headline]
+    return [*headlines, *crossing_points(model, models, devices)]
