@@ -144,13 +144,14 @@ def _stack_costs(
     charged = same_stack if entry.stack == HPCA else [entry]
     other_models = _each_once(point for one in charged for point in one.measured(unseen))
     other_cases = _each_once(point for one in charged for point in one.measured(one.left_out))
-    names = tuple(sorted({point.model for point in other_models}))
+    count = len({point.model for point in other_models})
+    names = tuple(sorted({point.model for point in entry.measured(unseen)}))
     halved = "" if entry.stack == HPCA else "; of each ratio of two devices, half the square to either"
     error = entry.own_error(other_models)
     errors = {
         "relative_error": (
             error,
-            f"fitted: root mean square (logarithm) over {len(other_models)} points of {len(names)} models "
+            f"fitted: root mean square (logarithm) over {len(other_models)} points of {count} models "
             f"left out, one at a time{halved}",
         ),
         "relative_error_of_fitted_models": (

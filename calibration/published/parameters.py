@@ -21,14 +21,18 @@ class Parameter(NamedTuple):
 CPU_KERNELS: dict[str, Parameter] = {
     "gemm_efficiency": Parameter(0.8, 0.3, "a tuned library reaches most of the peak"),
     "gemm_half_width": Parameter(16, 0.8, "a few vector registers wide"),
-    "gemm_half_rows": Parameter(30, 1.0, "packing costs tens of rows of arithmetic"),
+    "gemm_half_rows": Parameter(21, 0.5, "packing: see `half_rows`"),
     "weight_l2_gb_per_s": Parameter(40, 0.8, "between the L3 rate of a core and three times that"),
     "weight_l3_gb_per_s": Parameter(21, 0.2, "12.8 MB of weights in the 0.6 ms of batch 1 (HPCA 2020, text)"),
     "weight_memory_gb_per_s": Parameter(5, 0.5, "one core's strided reads beside packing"),
     "stream_gb_per_s": Parameter(30, 0.3, "one core, data in cache, read and written"),
     "lookup_bag_ns": Parameter(10, 0.3, "loop set-up and output of one pooled vector"),
     "lookup_cached_line_ns": Parameter(1.0, 0.25, "an L3 access of 20 ns, overlapped"),
-    "lookup_memory_line_ns": Parameter(5.0, 0.2, "a memory access of 90 ns over about 16 outstanding lines"),
+    "lookup_memory_line_ns": Parameter(
+        7.3,
+        0.35,
+        "one thread's rows of 64 bytes at 6.1 GB/s (RecNMP Fig. 6), with or without their page's entry",
+    ),
     "fc_call_us": Parameter(4, 0.6, "framework call, product and bias"),
     "embedding_bag_call_us": Parameter(1.5, 0.6, "framework call"),
     "concat_call_us": Parameter(1.0, 0.5, "framework call"),
@@ -39,6 +43,33 @@ CPU_KERNELS: dict[str, Parameter] = {
     "softmax_row_ns": Parameter(5, 0.3, "loop set-up of one row"),
     "softmax_element_ns": Parameter(0.9, 0.4, "an exponential and a division"),
 }
+
+PACKING_BYTES, PACKING_GB_PER_S = 8.0, 20.0
+"""A weight is read and written once where it is packed, at the rate of one core's copies. [bytes], [GB/s]"""
+
+
+def half_rows(peak_gflop_per_s: float) -> Parameter:
+    """Rows whose arithmetic takes as long as packing the weights: 8 bytes at 20 GB/s beside 2 FLOP a row."""
+    start = PACKING_BYTES / PACKING_GB_PER_S * peak_gflop_per_s / 2.0
+    return Parameter(start, 0.5, "packing a weight is a copy of 8 bytes at 20 GB/s, a row 2 FLOP at the peak")
+
+
+SAME_SOFTWARE_SPREAD = 0.3
+"""How far a constant may differ between two servers that run the same software. [ln]"""
+
+DECIDED_BY_SOFTWARE = {
+    "gemm_half_width": False,
+    "fc_call_us": True,
+    "embedding_bag_call_us": True,
+    "concat_call_us": True,
+    "elementwise_call_us": True,
+    "concat_row_piece_ns": True,
+    "small_product_ns": True,
+    "lookup_bag_ns": True,
+    "lookup_cached_line_ns": True,
+    "lookup_memory_line_ns": False,
+}
+"""Constants of the CPU that the software on it decides more than the chip; whether its clock counts, too."""
 
 GPU_KERNELS: dict[str, Parameter] = {
     "gemm_efficiency": Parameter(0.7, 0.25, "a tuned library reaches most of the peak"),
@@ -70,12 +101,8 @@ REPOSITORY_INPUT: dict[str, Parameter] = {
     "input_blob_us": Parameter(8, 0.7, "one tensor handed to the framework"),
 }
 
-ISCA_INPUT: dict[str, Parameter] = {
-    "input_index_ns": Parameter(20, 0.8, "RMC1's loading at batch 1024 is 97 % of GPU time"),
-    "input_bag_ns": Parameter(100, 0.7, "one list of indices"),
-    "input_dense_element_ns": Parameter(1.5, 0.7, "one float copied by the interpreter's array code"),
-    "input_blob_us": Parameter(15, 0.7, "one tensor handed to the framework"),
-}
+SAME_CODE_SPREAD = 0.5
+"""How far conversion of inputs may differ between two servers whose interpreters run the same code. [ln]"""
 
 GPU_TRANSFER: dict[str, Parameter] = {
     "transfer_gb_per_s": Parameter(6, 0.5, "pageable memory over PCIe 3.0 x16"),

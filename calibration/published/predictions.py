@@ -74,13 +74,21 @@ class Predictions:
             self._times[key] = _by_family(time, sizes)
         return dict(self._times[key][float(batch)])
 
-    def copies_s(self, setup: Setup, batch: int, copies: Sequence[int]) -> dict[float, FamilyTimes]:
-        """Time of a batch by the number of co-located copies on one socket. [s]"""
+    def copies_s(
+        self, setup: Setup, batch: int, copies: Sequence[int], at_work: float
+    ) -> dict[float, FamilyTimes]:
+        """Time of a batch by the number of co-located copies on one socket, which work so much. [s]"""
         key = setup.model, tuple(copies), self._said[setup.device, setup.stack], batch
         if key not in self._times:
             busy: Floats = np.array(copies, float)
-            sizes = np.full_like(busy, batch)
-            time = batch_time(self._models[setup.model], self.device(setup), sizes, busy, copies=True)
+            time = batch_time(
+                self._models[setup.model],
+                self.device(setup),
+                np.full_like(busy, batch),
+                busy,
+                copies=True,
+                others_at_work=at_work,
+            )
             self._times[key] = _by_family(time, copies)
         return self._times[key]
 

@@ -14,10 +14,15 @@ _SCATTER = 2_654_435_761
 
 
 def lookup_indices(table: EmbeddingTable, count: int, rng: np.random.Generator) -> Indices:
-    """Rows that `count` lookups touch: row of rank r with weight r**-s, ranks scattered over the table."""
+    """Rows that `count` lookups touch: row of rank r with weight r**-s, ranks scattered over the table.
+
+    Ranks are those of the rows in use.
+    """
+    used = min(table.num_rows, table.rows_in_use or table.num_rows)
     if table.zipf_exponent == 0.0:
-        return rng.integers(0, table.num_rows, count)
-    ranks = _zipf_ranks(table.num_rows, table.zipf_exponent, count, rng)
+        ranks = rng.integers(0, used, count)
+        return ranks if used == table.num_rows else (ranks * _SCATTER) % table.num_rows
+    ranks = _zipf_ranks(used, table.zipf_exponent, count, rng)
     return (ranks * _SCATTER) % table.num_rows
 
 

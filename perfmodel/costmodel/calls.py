@@ -201,4 +201,5 @@ def gather(table: EmbeddingTable, *, pooled: bool, scope: Scope = "item") -> Gat
         zipf_exponent=table.zipf_exponent,
         scope=scope,
         memory=table.memory or "",
+        rows_in_use=table.rows_in_use,
     )

@@ -93,7 +93,9 @@ def _cached(
     return in_l2, in_l3, own_l2 + (rest / per_socket if copies else rest)
 
 
-def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copies: bool) -> Floats:
+def memory_slowdown(
+    device: Device, busy: Floats, memory_share: Floats, *, copies: bool, at_work: float = 1.0
+) -> Floats:
     """Time of a memory access with `busy` workers over its time alone. [1]
 
     Each of the others is at the memory for `memory_share` of its time. Their common demand x, over what
@@ -112,6 +114,9 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
         Fraction of a worker's time that waits for memory. [1]
     copies : bool
         Workers are pinned to one socket.
+    at_work : float, default 1
+        Share of their time that the others are at work; between two passes they hold their caches, but ask
+        for no memory. [1]
 
     Returns
     -------
@@ -126,7 +131,7 @@ def memory_slowdown(device: Device, busy: Floats, memory_share: Floats, *, copie
     per_socket = _per_socket(device, busy, copies=copies)
     reachable = device.memory.bandwidth_bytes_per_s * device.memory.random_fraction
     one = LINE_BYTES / device.lookup.memory_line_s / reachable
-    demand = one * (1.0 + (per_socket - 1.0) * memory_share)
+    demand = one * (1.0 + (per_socket - 1.0) * memory_share * at_work)
     sharpness = device.memory.saturation_sharpness
     return np.asarray(saturation_stretch(demand, sharpness) / saturation_stretch(one, sharpness))
 
@@ -175,15 +180,24 @@ def _entries_cached(
     """Where the page-table entries of the tables' pages are found: fractions in L2 and L3. [1]
 
     A row in a table far beyond the TLB's reach needs its page's entry first, 8 bytes for each 4 KiB
-    page. A GPU maps pages of 2 MiB and more: its entries cost nothing here.
+    page. Entries are cached by the line: rows in use, scattered over the table, need as many lines as have
+    any of theirs. A GPU maps pages of 2 MiB and more: its entries cost nothing here.
     """
     if device.caches is None:
         return np.ones_like(capacity_bytes), np.zeros_like(capacity_bytes)
     counts, _ = tables_in_memory(kernels)
-    table_bytes = sum(count * gather.table_bytes for gather, count in counts.items())
-    entries_bytes = table_bytes * PAGE_ENTRY_BYTES / PAGE_BYTES
+    entries_bytes = sum(count * _entries_bytes(gather) for gather, count in counts.items())
     in_l2 = cached_fraction(entries_bytes, np.full_like(capacity_bytes, device.caches.l2_bytes))
     return in_l2, (1.0 - in_l2) * cached_fraction(entries_bytes, capacity_bytes)
+
+
+def _entries_bytes(gather: Gather) -> float:
+    """Page-table entries that lookups in a table read, in whole lines where only some rows are in use."""
+    every = gather.table_bytes * PAGE_ENTRY_BYTES / PAGE_BYTES
+    if gather.rows_in_use is None:
+        return every
+    lines = max(1.0, every / LINE_BYTES)
+    return float(-np.expm1(-gather.rows_in_use / lines) * lines * LINE_BYTES)
 
 
 def _row_hit_rates(kernels: tuple[Kernel, ...], capacity_bytes: Floats) -> dict[Gather, Floats]:

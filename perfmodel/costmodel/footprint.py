@@ -242,6 +242,7 @@ def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
 
     Derived here: the r-th most popular row is looked up in proportion to r^-s; ranks, from `first_rank` on,
     are cut into 64 bins, equally wide in their logarithm; a bin's rows take the rate of its geometric middle.
+    Rows that are not in use are a bin of their own, the last one, which nobody looks up.
 
     Parameters
     ----------
@@ -253,7 +254,10 @@ def popularity_bins(table: Gather) -> tuple[Floats, Floats]:
     rows, rate : (bins,) float arrays
         Rows of each bin, which sum to the table's; lookups of one of them. [rows], [lookups/item]
     """
-    n = table.num_rows
+    n = table.num_rows if table.rows_in_use is None else min(table.num_rows, table.rows_in_use)
+    if n < table.num_rows:
+        rows, rate = popularity_bins(replace(table, num_rows=n, rows_in_use=None))
+        return np.append(rows, float(table.num_rows - n)), np.append(rate, 0.0)
     if table.zipf_exponent == 0.0:
         return np.array([float(n)]), np.array([table.rows_per_item / n])
     first = int(table.first_rank)

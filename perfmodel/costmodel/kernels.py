@@ -73,7 +73,7 @@ class Gather:
 
     Of the query, where that is the scope, both are per query. Tables with one `memory` are one table. Where
     the most popular rows of a table are elsewhere, `first_rank` is that of the first of these: ranks go on
-    from it.
+    from it. Where lookups fall on some rows only, the most popular ones, `rows_in_use` is how many.
     """
 
     rows_per_item: float
@@ -84,6 +84,7 @@ class Gather:
     scope: Scope = "item"
     memory: str = ""
     first_rank: float = 1.0
+    rows_in_use: int | None = None
 
     @property
     def table_bytes(self) -> float:
@@ -171,7 +172,8 @@ class Kernel:
         if self.gather is not None:
             gather = self.gather
             size = f"{gather.num_rows}x{gather.row_bytes:g}:{gather.rows_per_item:g}"
-            return f"{self.family}:{size}:{gather.zipf_exponent:g}"
+            used = "" if gather.rows_in_use is None else f":{gather.rows_in_use}"
+            return f"{self.family}:{size}:{gather.zipf_exponent:g}{used}"
         shape = f"{self.read_bytes_per_item:g}-{self.written_bytes_per_item:g}:{self.rows_per_item:g}"
         return f"{self.family}:{shape}:{self.pieces}"
 

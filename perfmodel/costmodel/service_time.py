@@ -114,6 +114,7 @@ def batch_time(
     copies: bool = False,
     mix: Mix | None = None,
     served: bool = False,
+    others_at_work: float = 1.0,
 ) -> BatchTime:
     """Time of a batch on one executor, with `busy` executors at work on the node.
 
@@ -140,6 +141,8 @@ def batch_time(
     served : bool
         The batch is a request of a loaded node, for which the stack's engine has costs of its own; else a
         single run, which converts its own inputs (`engine_times`).
+    others_at_work : float, default 1
+        Share of their time that the other busy executors are at work (`memory_slowdown`). [1]
 
     Returns
     -------
@@ -154,7 +157,15 @@ def batch_time(
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
     return kernels_time(
-        lower(model), weight_bytes, device, batch_size, busy, copies=copies, mix=mix, served=served
+        lower(model),
+        weight_bytes,
+        device,
+        batch_size,
+        busy,
+        copies=copies,
+        mix=mix,
+        served=served,
+        others_at_work=others_at_work,
     )
 
 
@@ -201,6 +212,7 @@ def kernels_time(
     copies: bool = False,
     mix: Mix | None = None,
     served: bool = False,
+    others_at_work: float = 1.0,
 ) -> BatchTime:
     """Time of these kernels, one after the other.
 
@@ -212,7 +224,7 @@ def kernels_time(
         In the order in which they run.
     weight_bytes : float
         All weights that they read. [bytes]
-    device, batch_size, busy, copies, mix, served
+    device, batch_size, busy, copies, mix, served, others_at_work
         As of `batch_time`.
     """
     parts_at = _served_parts if served else _own_parts
@@ -228,7 +240,9 @@ def kernels_time(
     kernels, parts = parts_at(kernels, device, batch, at)
     if device.kind == "cpu" and np.any(workers > 1):
         for _ in range(_CONTENTION_STEPS):
-            slowdown = memory_slowdown(device, workers, _memory_share(parts), copies=copies)
+            slowdown = memory_slowdown(
+                device, workers, _memory_share(parts), copies=copies, at_work=others_at_work
+            )
             at = replace(at, memory_slowdown=slowdown)
             _, parts = parts_at(model_kernels, device, batch, at)
     if device.surfaces:

@@ -90,6 +90,7 @@ def _part(reader: Kernel, share: float, num_rows: int, first_rank: float) -> Ker
         bags_per_item=gather.bags_per_item * touched,
         num_rows=num_rows,
         first_rank=first_rank,
+        rows_in_use=_used_of(gather, num_rows, first_rank),
     )
     return replace(
         reader,
@@ -98,6 +99,15 @@ def _part(reader: Kernel, share: float, num_rows: int, first_rank: float) -> Ker
         written_bytes_per_item=reader.written_bytes_per_item * touched,
         gather=own,
     )
+
+
+def _used_of(gather: Gather, num_rows: int, first_rank: float) -> int | None:
+    """How many of some rows are in use: as large a part as of the rows that are not more popular."""
+    if gather.rows_in_use is None:
+        return None
+    before = first_rank - 1.0
+    left = max(0.0, gather.rows_in_use - before) / max(1.0, gather.num_rows - before)
+    return min(num_rows, max(1, round(num_rows * left)))
 
 
 def _gather_of(reader: Kernel) -> Gather:

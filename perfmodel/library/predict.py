@@ -95,7 +95,7 @@ def predict(
     >>> import perfmodel
     >>> answer = perfmodel.predict("rm3_skylake", overrides=["simulation.precision=0.05"])
     >>> answer
-    <Prediction rm3_skylake: meets_sla, p95 12.03 ms>
+    <Prediction rm3_skylake: meets_sla, p95 12.42 ms>
     >>> answer.to_dict()["offered_qps"]
     400.0
     """

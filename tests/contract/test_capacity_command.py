@@ -152,7 +152,7 @@ def test_the_page_names_the_load_and_what_saturates(capsys: pytest.CaptureFixtur
     assert "fill the cores" in page
     assert "limited by" in page
     assert "if service times grow 1 %" in page
-    assert "with service times off by 35 %" in page
+    assert "with service times off by 22 %" in page
 
 
 @pytest.mark.thorough

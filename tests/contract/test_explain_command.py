@@ -115,8 +115,8 @@ def test_every_shipped_scenario_is_explained(capsys: pytest.CaptureFixture[str])
         assert json.loads(out)["binds"]["why"], name
 
 
-@pytest.mark.thorough_cases("1484-3", "2000-4")
-@pytest.mark.parametrize(("rate_qps", "code"), [(1460, 0), (1484, 3), (2000, 4)])
+@pytest.mark.thorough_cases("1460-3", "2000-4")
+@pytest.mark.parametrize(("rate_qps", "code"), [(1416, 0), (1460, 3), (2000, 4)])
 def test_the_exit_code_says_how_the_offered_load_fares(
     rate_qps: float, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,9 +190,9 @@ def test_a_fleet_that_sheds_says_how_much(capsys: pytest.CaptureFixture[str]) ->
     main(asked)
     document = json.loads(capsys.readouterr().out)
     assert main(["predict", "rm1_broadwell_overloaded_shedding", "--json", *QUICK]) in (0, 3, 6)
-    # One node sheds so much of 3,000 queries/s of its own, and so do three of 9,000 at random.
+    # One node sheds so much of 10,000 queries/s of its own, and so do three of 30,000 at random.
     alone = json.loads(capsys.readouterr().out)["shed_rate"]
-    assert 0.2 < alone < 0.5
+    assert 0.2 < alone < 0.6
     assert document["shed_rate"] == document["windows"][0]["shed_rate"] == pytest.approx(alone, abs=0.01)
 
 

@@ -14,16 +14,9 @@ CPU_STACKS = [
     for stack, section in profile.stacks.items()
     if profile.kind == "cpu" and not section.surfaces  # where calls are measured, constants are a fallback
 ]
-slow_l2 = pytest.mark.xfail(strict=True, reason="the fit puts L2 at 19.9 GB/s and L3 at 22.0")
 
 
-@pytest.mark.parametrize(
-    ("name", "stack"),
-    [
-        pytest.param(*pair, marks=slow_l2) if pair == ("broadwell", "hpca2020") else pair
-        for pair in CPU_STACKS
-    ],
-)
+@pytest.mark.parametrize(("name", "stack"), CPU_STACKS)
 def test_weights_stream_faster_from_nearer_levels(name: str, stack: str) -> None:
     costs = PROFILES[name].stacks[stack].costs
     assert (

@@ -59,7 +59,8 @@ def test_between_the_slow_downs_tried_rates_follow(node: LoadedNode, case: Loade
     at_a_tried_one = np.log([TRIED[1], TRIED[2]])
     assert errors_at(at_a_tried_one) == pytest.approx(node.log_errors([case], 1.0 + np.exp(at_a_tried_one)))
     between = np.log([0.7, 1.4])
-    assert errors_at(between) == pytest.approx(node.log_errors([case], 1.0 + np.exp(between)), abs=0.05)
+    # a fifth of `FAR`: the rate jumps where the largest queries no longer meet the target
+    assert errors_at(between) == pytest.approx(node.log_errors([case], 1.0 + np.exp(between)), abs=0.08)
 
 
 def linear(logs: Floats) -> Floats:

@@ -105,6 +105,31 @@ def test_half_the_time_at_memory_is_half_the_demand(cpu: Device) -> None:
     assert half == pytest.approx(whole)
 
 
+def test_workers_that_are_idle_half_of_the_time_ask_for_half(cpu: Device) -> None:
+    idle = memory_slowdown(cpu, np.array([9.0]), np.array([1.0]), copies=True, at_work=0.5)
+    assert idle == pytest.approx(memory_slowdown(cpu, np.array([5.0]), np.array([1.0]), copies=True))
+
+
+def test_page_entries_of_rows_in_use_take_a_line_each_until_they_share_them(cpu: Device) -> None:
+    def entries(rows_in_use: int | None) -> float:
+        table = Gather(
+            rows_per_item=1.0,
+            bags_per_item=1.0,
+            row_bytes=128.0,
+            num_rows=2_560_000,  # 10,000 lines of page-table entries, each of 256 rows
+            zipf_exponent=0.0,
+            rows_in_use=rows_in_use,
+        )
+        kernel = Kernel(operator="bags", family="embedding_bag", calls=1, gather=table)
+        small = replace(cpu, caches=Caches(l2_bytes=64e2, l3_bytes=64e4, exclusive=False))
+        found = at(small, [1], kernels=(kernel,))
+        return 64e2 / float(found.entries_in_l2[0]) / 64.0  # lines, where L2 holds a hundred of them
+
+    assert entries(200) == pytest.approx(200, rel=0.02)
+    assert entries(10_000) == pytest.approx(10_000 * (1.0 - np.exp(-1.0)))
+    assert entries(2_000_000) == pytest.approx(entries(None), rel=1e-9) == 10_000
+
+
 def test_a_sharper_saturation_is_felt_later() -> None:
     assert saturation_stretch(0.5, 8.0) < saturation_stretch(0.5, 1.3)
     assert saturation_stretch(1.0, 2.0) == pytest.approx(2**0.5)

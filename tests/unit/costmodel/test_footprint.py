@@ -155,6 +155,18 @@ def test_many_tables_hit_as_each_of_them_does_by_che(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(table_hit_rates(tables, capacities), found, rtol=1e-11)
 
 
+@pytest.mark.parametrize("zipf", [0.0, 0.9])
+def test_rows_that_are_not_in_use_take_no_cache(zipf: float) -> None:
+    used = replace(table(zipf=zipf), rows_in_use=5000)
+    few = table(zipf=zipf, rows=5000)
+    for capacity in (0.0, 1e5, 64_000.0, 5e5, 1e6):
+        assert hit_rate(used, capacity) == pytest.approx(hit_rate(few, capacity), abs=1e-9)
+    rows, rate = popularity_bins(used)
+    assert rows.sum() == 1_000_000
+    assert (rows[-1], rate[-1], rows @ rate) == (995_000, 0.0, pytest.approx(1.0))
+    assert popularity_bins(replace(few, rows_in_use=5000))[0].sum() == 5000
+
+
 def _characteristic_time(tables: list[tuple[Gather, int]], capacity_bytes: float) -> float:
     def excess(log_time: float) -> float:
         held = 0.0

@@ -60,7 +60,7 @@ def test_lookups_in_memory_raise_what_a_node_serves() -> None:
         perfmodel.capacity("rm2_near_memory", overrides=[*QUICK, *changes]).to_dict()["latency_bounded_qps"]
         for changes in (("node.near_memory=null",), ("node.near_memory.ranks=1",), ())
     ]
-    assert rates[1] == pytest.approx(rates[0], rel=0.2)  # one rank reads no faster than the host
+    assert rates[1] == pytest.approx(rates[0], rel=0.3)  # one rank reads hardly faster than the host's cores
     assert rates[2] > 1.5 * rates[0]
 
 

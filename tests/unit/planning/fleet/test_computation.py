@@ -21,7 +21,7 @@ from perfmodel.report.documents.fleet import fleet_document
 QUICK = ["simulation.min_queries=20000", "simulation.precision=0.05"]
 REPAIRED = "node.engine={stored_batch_items: 0, feed_call_us: 0, hand_over_us: 0, input_queue_blobs: 0}"
 """Engines that do nothing for a request beside its network and its own inputs."""
-DAY = "traffic.arrivals={process: diurnal, rate_qps: 450, amplitude: 0.7}"
+DAY = "traffic.arrivals={process: diurnal, rate_qps: 400, amplitude: 0.7}"
 
 
 def scenario(name: str = "rm3_skylake", *overrides: str) -> Question:
@@ -55,7 +55,7 @@ def day() -> FleetPrediction:
 def test_a_day_has_its_windows_and_the_mean_rate_of_all_nodes(day: FleetPrediction) -> None:
     rates = [window.window.rate_qps for window in day.windows]
     assert len(rates) == 8
-    assert sum(rates) / 8 == pytest.approx(50 * 450)
+    assert sum(rates) / 8 == pytest.approx(50 * 400)
 
 
 @pytest.mark.thorough
@@ -84,7 +84,7 @@ def test_busier_windows_are_slower_and_take_more_power(day: FleetPrediction) -> 
 @pytest.mark.thorough
 def test_the_whole_day_counts_every_query_of_every_window_once(day: FleetPrediction) -> None:
     def fraction(bound_s: float) -> float:
-        weights = [window.window.rate_qps / (8 * 50 * 450) for window in day.windows]
+        weights = [window.window.rate_qps / (8 * 50 * 400) for window in day.windows]
         shares = [np.mean(window.stretch.samples[0].batches_s < bound_s) for window in day.windows]
         return float(np.dot(weights, shares))
 
