@@ -254,8 +254,10 @@ def kernels_time(
             for kernel, part, time in zip(kernels, parts, times, strict=True)
         )
     else:
+        basis = _basis_of(device, batch)  # the same for all: a model may have tables by the ten thousand
         timed = tuple(
-            _timed(kernel, part, device, batch, alone) for kernel, part in zip(kernels, parts, strict=True)
+            _timed(kernel, part, device, batch, alone, basis)
+            for kernel, part in zip(kernels, parts, strict=True)
         )
     if device.modules is not None:
         timed = tuple(_as_module(each, device, device.modules, batch, workers) for each in timed)
@@ -335,9 +337,9 @@ def _from_surface(
     fitted to copies. Of any other call without a surface nothing was measured, and it keeps that basis.
     """
     if kernel.family == "input" and device.kind == "gpu":
-        return _timed(kernel, parts, device, batch_size, alone)
+        return _timed(kernel, parts, device, batch_size, alone, _basis_of(device, batch_size))
     if seconds is None:
-        return replace(_timed(kernel, parts, device, batch_size, alone), basis=basis)
+        return replace(_timed(kernel, parts, device, batch_size, alone, basis), basis=basis)
     scaled = parts.scaled(seconds / np.maximum(parts.seconds, _NO_TIME_S))
     return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
 
@@ -349,12 +351,14 @@ def _memory_share(parts: list[KernelTime]) -> Floats:
 
 
 def _timed(
-    kernel: Kernel, parts: KernelTime, device: Device, batch_size: Floats, alone: Conditions
+    kernel: Kernel, parts: KernelTime, device: Device, batch_size: Floats, alone: Conditions, basis: Basis
 ) -> TimedKernel:
-    """Take the measured curve where there is one, stretched by what the formula says of co-located work."""
+    """Take the measured curve where there is one, stretched by what the formula says of co-located work.
+
+    `basis` is that of the formula alone.
+    """
     curve = device.measured.get(kernel.signature) if device.measured else None
     if curve is None:
-        basis = Basis.EXTRAPOLATED if _is_outside(device, batch_size) else Basis.FITTED
         return TimedKernel(kernel=kernel, parts=parts, seconds=parts.seconds, basis=basis)
 
     from perfmodel.costmodel.measured import measured_seconds  # see above
@@ -367,7 +371,8 @@ def _timed(
     return TimedKernel(kernel=kernel, parts=parts, seconds=seconds * stretch, basis=basis)
 
 
-def _is_outside(device: Device, batch_size: Floats) -> bool:
+def _basis_of(device: Device, batch_size: Floats) -> Basis:
     """Whether any of the batches is outside what the device's costs were fitted to."""
     low, high = device.batch_range
-    return not low <= float(batch_size.min()) <= float(batch_size.max()) <= high
+    inside = low <= float(batch_size.min()) <= float(batch_size.max()) <= high
+    return Basis.FITTED if inside else Basis.EXTRAPOLATED

@@ -12,7 +12,12 @@ class Frozen(BaseModel):
     """A frozen pydantic model that refuses unknown keys, silent conversions, NaN and infinities."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
     @classmethod

@@ -23,7 +23,6 @@ from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import Unrest
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles
-from perfmodel.planning.engine_changes import with_engine
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.query_sizes import SizePmf
@@ -76,7 +75,10 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     """The CPU, first of the devices, with its cores and threads, and the accelerators; the model fits all."""
     assert files.model is not None, "what runs on profiles is named"
     cpu, *accelerators = devices
-    cpu = with_engine(cpu, choice.engine)
+    if choice.engine is not None:
+        from perfmodel.planning.engine_changes import with_engine  # few scenarios change a stack's engine
+
+        cpu = with_engine(cpu, choice.engine)
     cores, threads = choice.cores or cpu.engine.engines or cpu.num_cores, choice.threads
     if cores > 2 * cpu.num_cores:
         most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"

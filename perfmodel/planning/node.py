@@ -14,15 +14,12 @@ from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.tabulated import tabulated_s
-from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.service_table import ServiceTable
 from perfmodel.domain.unsteady import PauseSettings, ScatterSettings
-from perfmodel.planning.query_times import times_by_query
 from perfmodel.planning.sent_sizes import lanes_on_cores
 from perfmodel.planning.table_node import TableNode
-from perfmodel.planning.unsteady import made_unsteady
 from perfmodel.sim.arrays import BoolArray
 from perfmodel.sim.policies import (
     Policy,
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
     from perfmodel.costmodel.tiers import Tiers
     from perfmodel.domain.shards import ShardSettings
     from perfmodel.domain.tiers import NodeTiers
+    from perfmodel.sim.query_times import QueryTimes
 
 _GROUPS = 8
 """Sizes that stand for all: a mean over the caches' contents needs no more."""
@@ -209,7 +207,15 @@ class ServingNode:
     ) -> BatchTime:
         """Time of each batch on one worker with `busy` cores at work, among requests of a mix or its like."""
         alone = self._pass_time(np.atleast_1d(np.asarray(batch_size, float)), busy, mix)
-        return with_threads(alone, self.cpu.thread_scaling, self.threads)
+        return self._on_threads(alone)
+
+    def _on_threads(self, time: BatchTime) -> BatchTime:
+        """The time on all threads of a worker."""
+        if self.threads == 1:
+            return time
+        from perfmodel.costmodel.threads import with_threads  # few workers have several
+
+        return with_threads(time, self.cpu.thread_scaling, self.threads)
 
     def _pass_time(self, batch_size: Floats, busy: Floats | float, mix: Mix | None) -> BatchTime:
         """Time of each batch on one thread of a core, wherever the tables are."""
@@ -266,26 +272,42 @@ class ServingNode:
         sizes : SizePmf, optional
             Of the queries, which says what each request follows. None: requests of its own size.
         """
-        if (by_query := times_by_query(self, policy, max_items, sizes)) is not None:
+        if (by_query := self._by_query(policy, max_items, sizes)) is not None:
             steady = ServiceTimes(
                 cpu_s=by_query.mean_cpu_s,
                 accelerator_s=by_query.mean_accelerator_s,
                 num_accelerators=self.num_accelerators,
                 by_query=by_query,
             )
-            return made_unsteady(steady, self.scatter, self.pauses)
+            return self._unsteady(steady)
         time = self.cpu_times(policy, max_items, sizes)
         cpu_s = self.in_flight_s(time, self.mix(policy, sizes))
         if self.shard_factors is not None:
             return self._with_slowest(ServiceTimes(cpu_s=cpu_s), time)
         if self.accelerator is None or self.num_accelerators == 0:
-            return made_unsteady(ServiceTimes(cpu_s=cpu_s), self.scatter, self.pauses)
+            return self._unsteady(ServiceTimes(cpu_s=cpu_s))
         steady = ServiceTimes(
             cpu_s=cpu_s,
             accelerator_s=self.accelerator_times_s(policy, max_items),
             num_accelerators=self.num_accelerators,
         )
-        return made_unsteady(steady, self.scatter, self.pauses)
+        return self._unsteady(steady)
+
+    def _by_query(self, policy: Policy, max_items: int, sizes: SizePmf | None) -> QueryTimes | None:
+        """Times by kind of query; None where the size of a request alone decides."""
+        if self.lengths is None and not self.model.has_query_work:
+            return None
+        from perfmodel.planning.query_times import times_by_query  # few models tell queries apart
+
+        return times_by_query(self, policy, max_items, sizes)
+
+    def _unsteady(self, service: ServiceTimes) -> ServiceTimes:
+        """The times as they scatter, on a node that pauses."""
+        if self.scatter is None and not self.pauses:
+            return service
+        from perfmodel.planning.unsteady import made_unsteady  # few scenarios say so
+
+        return made_unsteady(service, self.scatter, self.pauses)
 
     def _with_slowest(self, service: ServiceTimes, time: BatchTime) -> ServiceTimes:
         """The times, of which the wait for shards scatters, in the largest share that it has at any load."""
@@ -293,7 +315,7 @@ class ServingNode:
 
         assert self.shard_factors is not None, "asked where answers scatter"
         table = in_part(self.shard_factors, waited_share(time).max(axis=1))
-        unsteady = made_unsteady(service, self.scatter, self.pauses)
+        unsteady = self._unsteady(service)
         return replace(unsteady, cpu_scatter=product_of(table, unsteady.cpu_scatter))
 
     def cpu_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> BatchTime:
@@ -301,7 +323,7 @@ class ServingNode:
         batches = np.arange(1.0, max(1, largest_cpu_launch_items(policy, max_items)) + 1)
         busy, mix = self.busy_cores[None, :], self.mix(policy, sizes)
         time = self._pass_time(batches[:, None], busy, mix)
-        return with_threads(time, self.cpu.thread_scaling, self.threads)
+        return self._on_threads(time)
 
     @property
     def busy_cores(self) -> npt.NDArray[np.float64]:

@@ -149,7 +149,9 @@ class TrafficSource:
             )
 
         luck = Luck(seed, replication)
-        outside_s = draw_outside_s(self.outside, num_queries, seed=seed, replication=replication)
+        outside_s = None
+        if self.outside is not None:
+            outside_s = draw_outside_s(self.outside, num_queries, seed=seed, replication=replication)
         if self.sizes is None:
             assert self.trace_num_items is not None
             return Queries(arrival_s(), self.trace_num_items[:num_queries], luck, outside_s)

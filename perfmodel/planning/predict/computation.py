@@ -24,7 +24,6 @@ from perfmodel.planning.sensitivity import (
     rate_budget,
 )
 from perfmodel.planning.table_node import TableNode
-from perfmodel.planning.unsteady import made_steady
 from perfmodel.planning.verdict import (
     Deciding,
     Judgement,
@@ -91,6 +90,8 @@ def predict(
     )
     steady = None
     if service.is_scattered or service.is_paused:
+        from perfmodel.planning.unsteady import made_steady  # few scenarios say so
+
         steady = run_until_precise(
             question.traffic,
             made_steady(service),

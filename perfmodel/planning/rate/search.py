@@ -12,7 +12,6 @@ from perfmodel.planning.rate.bracket import greatest
 from perfmodel.planning.rate.late import DrawnTraffic, LateQueries, is_late
 from perfmodel.planning.run_cost import affordable_queries, requests_in_all_stages
 from perfmodel.sim.engines import EngineName, simulate
-from perfmodel.sim.pipeline import stages_of
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -88,8 +87,12 @@ class RateSearch:
     @property
     def load_may_shorten_latencies(self) -> bool:
         """Whether an executor waits for more queries to join, which come the sooner the more arrive."""
-        stages = stages_of(self.service, self.policy)
-        joining = [lane.joining for _, policy in stages for lane in policy.lanes]
+        policies = [self.policy]
+        if self.service.pipeline is not None:
+            from perfmodel.sim.pipeline import stages_of  # few nodes are the first of several
+
+            policies = [policy for _, policy in stages_of(self.service, self.policy)]
+        joining = [lane.joining for policy in policies for lane in policy.lanes]
         return any(join is not None and join.wait_s > 0.0 for join in joining)
 
     def saturation_qps(self) -> float:

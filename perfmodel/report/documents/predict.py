@@ -8,7 +8,6 @@ from typing_extensions import TypedDict
 
 from perfmodel.domain.estimate import BasisLabel
 from perfmodel.planning.predict.answer import Prediction
-from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.verdict import Verdict
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import (
@@ -151,7 +150,7 @@ def predict_document(result: Prediction) -> PredictDocument:
         "scenario": question.name,
         "model": node.model_name,
         "node": node_document(node),
-        "pipeline": pipeline_document(result.question.pipeline, stage_figures(result.question, result.run)),
+        "pipeline": _pipeline(result),
         "service_times_of": question.service_times_of,
         "policy": question.policy.name,
         "engine": result.engine,
@@ -234,6 +233,15 @@ def _unsteady(result: Prediction) -> UnsteadyDocument | None:
 def utilisation(result: Prediction) -> UtilisationDocument:
     """Of the cores, and of the accelerators where there are any. [1]"""
     return {"cpu": result.cpu_utilisation, "accelerator": result.accelerator_utilisation}
+
+
+def _pipeline(result: Prediction) -> PipelineDocument | None:
+    """The stages of a pipeline; None where there is one."""
+    if result.question.pipeline is None:
+        return None
+    from perfmodel.planning.stage_figures import stage_figures  # few scenarios have several
+
+    return pipeline_document(result.question.pipeline, stage_figures(result.question, result.run))
 
 
 def _worst_window(worst: WindowResult | None) -> WorstWindow | None:
