@@ -40,11 +40,15 @@ def part_of(tell: Tell, begin: float, end: float) -> Tell:
     return lambda share: tell(begin + share * (end - begin))
 
 
-def side_by_side(work: Callable[[T], U], items: Iterable[T], tell: Tell = untold) -> list[U]:
+def side_by_side(
+    work: Callable[[T], U], items: Iterable[T], tell: Tell = untold, *, most: int | None = None
+) -> list[U]:
     """Results of work on each item, in order; as many at a time as there are threads here.
 
     Parameters
     ----------
+    most : int, optional
+        Fewer at a time: where each takes much memory.
     tell : callable
         Takes how much of it is done.
 
@@ -54,7 +58,8 @@ def side_by_side(work: Callable[[T], U], items: Iterable[T], tell: Tell = untold
     [1, 2, 3]
     """
     todo = list(items)
-    with ThreadPoolExecutor(max_workers=max(1, min(len(todo), len(threads_here())))) as threads:
+    workers = min(len(todo), len(threads_here()), len(todo) if most is None else most)
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as threads:
         asked = [threads.submit(work, item) for item in todo]
         try:
             for done, _ in enumerate(as_completed(asked) if tell is not untold else (), start=1):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, UndecidedError
 
@@ -44,7 +44,7 @@ def write_page(path: Path, html: str) -> None:
 
 
 def show(
-    document: Callable[[], object],
+    document: Callable[[], Any],
     page: Callable[[], RenderableType],
     *,
     as_json: bool,
@@ -53,14 +53,18 @@ def show(
 ) -> None:
     """Print an answer's document, or its page; where `out` is given, write its HTML page too.
 
+    `html` makes that page where it is drawn from more than the document.
+
     Raises
     ------
     InputError
         If the HTML page cannot be written; the answer has been printed then.
     """
     with printed_first(lambda: _print(document, page, as_json=as_json)):
-        if out is not None and html is not None:
-            write_page(out, html())
+        if out is not None:
+            from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
+
+            write_page(out, document_html(document()) if html is None else html())
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def printed_first(print_answer: Callable[[], None]) -> Iterator[None]:
     print_answer()
 
 
-def _print(document: Callable[[], object], page: Callable[[], RenderableType], *, as_json: bool) -> None:
+def _print(document: Callable[[], Any], page: Callable[[], RenderableType], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document(), indent=2))
         return

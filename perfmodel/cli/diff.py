@@ -45,9 +45,4 @@ def show_comparison(
     """Compare, and print it: what `diff A B` does, and any command that is given two scenarios."""
     result = compare(a, b, overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
 
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(diff_document(result))
-
-    show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json, out=out, html=html)
+    show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json, out=out)

@@ -95,12 +95,7 @@ def fleet(
             question, extrapolate=extrapolate, accept_uncertain=accept_uncertain, tell=watch.stage("windows")
         )
 
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(fleet_document(result))
-
-    show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json, out=out, html=html)
+    show(lambda: fleet_document(result), lambda: fleet_page(result), as_json=as_json, out=out)
     if result.verdict == "unstable":
         print(f"unstable: {result.notes[0]}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[result.verdict])

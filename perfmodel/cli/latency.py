@@ -159,15 +159,4 @@ def _of_scenario(
 
 
 def _show(results: Sequence[LatencyTable], out: Path | None, as_json: bool) -> None:
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(latency_documents(results))
-
-    show(
-        lambda: latency_documents(results),
-        lambda: latency_pages(results),
-        as_json=as_json,
-        out=out,
-        html=html,
-    )
+    show(lambda: latency_documents(results), lambda: latency_pages(results), as_json=as_json, out=out)

@@ -71,9 +71,4 @@ def map_devices(
         extrapolate=extrapolate,
     )
 
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(map_document(result))
-
-    show(lambda: map_document(result), lambda: map_page(result), as_json=as_json, out=out, html=html)
+    show(lambda: map_document(result), lambda: map_page(result), as_json=as_json, out=out)

@@ -92,16 +92,5 @@ def mlperf(
             tell=watch.stage("simulating"),
         )
 
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(mlperf_document(result))
-
-    show(
-        lambda: mlperf_document(result),
-        lambda: mlperf_page(result),
-        as_json=as_json,
-        out=out,
-        html=html,
-    )
+    show(lambda: mlperf_document(result), lambda: mlperf_page(result), as_json=as_json, out=out)
     raise typer.Exit(EXIT_CODES[result.verdict])

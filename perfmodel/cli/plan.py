@@ -126,9 +126,4 @@ def _settings(result: PlanAnswer, settings_format: SettingsFormat) -> str:
 
 
 def _show(result: PlanAnswer, *, out: Path | None, as_json: bool) -> None:
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(plan_document(result))
-
-    show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json, out=out, html=html)
+    show(lambda: plan_document(result), lambda: plan_page(result), as_json=as_json, out=out)

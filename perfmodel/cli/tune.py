@@ -164,18 +164,7 @@ def _show_stages(
             tell=watch.stage("placements"),
         )
 
-    def html() -> str:
-        from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
-
-        return document_html(stage_tuning_document(found))
-
-    show(
-        lambda: stage_tuning_document(found),
-        lambda: stage_tuning_page(found),
-        as_json=as_json,
-        out=out,
-        html=html,
-    )
+    show(lambda: stage_tuning_document(found), lambda: stage_tuning_page(found), as_json=as_json, out=out)
     if found.tuned.latency_bounded_qps is None:
         raise typer.Exit(SLA_MISSED)
 

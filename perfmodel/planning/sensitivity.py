@@ -8,7 +8,6 @@ answer's own figure, which may come from a longer run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from perfmodel.planning.rate.interval import (
     batch_means_apply,
     queries_at,
 )
-from perfmodel.planning.rate.late import DrawnTraffic, at_peak
+from perfmodel.planning.rate.late import RUNS_AT_A_TIME, DrawnTraffic, at_peak
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
@@ -216,8 +215,7 @@ class OtherTimes:
     def all_percentiles_s(self, scales: Sequence[Scale]) -> list[Mapping[float, float] | None]:
         """Likewise, several side by side. [s]"""
         self._draw()
-        with ThreadPoolExecutor(max_workers=2) as threads:  # the engines run without the GIL
-            return list(threads.map(self.percentiles_s, scales))
+        return side_by_side(self.percentiles_s, scales, most=RUNS_AT_A_TIME)
 
     @property
     def intervals(self) -> Mapping[float, Interval]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, Note, PerfplanError, UndecidedError
 from perfmodel.loading.scenario_file import LoadedScenario, ScenarioLike, load_scenario
@@ -26,6 +26,7 @@ from perfmodel.report.frames import flat
 if TYPE_CHECKING:
     from perfmodel.loading.fleet_file import LoadedFleet
 
+T = TypeVar("T")
 Asked = Literal["predict", "capacity", "tune"]
 
 ROW_KEYS = ("exit_code", "reason", "stack")
@@ -74,17 +75,7 @@ class Asking:
 
     def __call__(self, point: Point) -> Finished:
         """Answer a point; what cannot be answered is a row with the reason."""
-        files: dict[str, str] = {}
-        try:
-            loaded = load_scenario(self.scenario, point.overrides)
-            files = _files_of(loaded)
-            row = self._row(loaded)
-        except PerfplanError as error:
-            row = {"exit_code": error.exit_code, "reason": _at_point(error, point), "stack": None}
-        except MemoryError:
-            row = {"exit_code": 2, "reason": "out of memory", "stack": None}
-        own = {key: value for key, value in row.items() if key not in point.keys}
-        return {"point": point.name, "row": own, "files": files}
+        return _finished(point, self.load, _files_of, self._row)
 
     def _row(self, loaded: LoadedScenario) -> Row:
         with warnings.catch_warnings():
@@ -103,6 +94,26 @@ class Asking:
         if self.question == "tune":
             return _tune(question, self.extrapolate)
         return _predict(question, self.extrapolate, self.accept_uncertain)
+
+
+def _finished(
+    point: Point,
+    load: Callable[[Sequence[str]], T],
+    files_of: Callable[[T], dict[str, str]],
+    row_of: Callable[[T], Row],
+) -> Finished:
+    """A point's row, and the files behind it; what cannot be answered is a row with the reason."""
+    files: dict[str, str] = {}
+    try:
+        loaded = load(point.overrides)
+        files = files_of(loaded)
+        row = row_of(loaded)
+    except PerfplanError as error:
+        row = {"exit_code": error.exit_code, "reason": _at_point(error, point), "stack": None}
+    except MemoryError:
+        row = {"exit_code": 2, "reason": "out of memory", "stack": None}
+    own = {key: value for key, value in row.items() if key not in point.keys}
+    return {"point": point.name, "row": own, "files": files}
 
 
 def _at_point(error: PerfplanError, point: Point) -> str:
@@ -212,17 +223,7 @@ class AskingOfFleet:
 
     def __call__(self, point: Point) -> Finished:
         """Plan the fleet at a point; what cannot be planned is a row with the reason."""
-        files: dict[str, str] = {}
-        try:
-            loaded = self.load(point.overrides)
-            files = _files_of_fleet(loaded)
-            row = self._row(loaded)
-        except PerfplanError as error:
-            row = {"exit_code": error.exit_code, "reason": _at_point(error, point), "stack": None}
-        except MemoryError:
-            row = {"exit_code": 2, "reason": "out of memory", "stack": None}
-        own = {key: value for key, value in row.items() if key not in point.keys}
-        return {"point": point.name, "row": own, "files": files}
+        return _finished(point, self.load, _files_of_fleet, self._row)
 
     def _row(self, loaded: LoadedFleet) -> Row:
         from perfmodel.planning.plan.computation import plan

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import inf, isinf, log
 
@@ -22,7 +20,7 @@ from perfmodel.sim.run import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
-from perfmodel.threads import Tell, part_of, untold
+from perfmodel.threads import Tell, part_of, side_by_side, untold
 
 RUNS_SHARE = 0.5
 """Of a prediction's time that the windows take, about; the rest judges them. Told, no more. [1]"""
@@ -62,12 +60,10 @@ def predict_fleet(
     windows = question.windows()
     # A sine passes through every rate twice: windows of one rate share one simulation.
     rates_qps = sorted({_rounded(window.rate_qps) for window in windows})
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda index: run.at(rates_qps[index], index), range(len(rates_qps)))
-        stretches = {}
-        for rate_qps, stretch in zip(rates_qps, found, strict=True):
-            stretches[rate_qps] = stretch
-            tell(RUNS_SHARE * len(stretches) / len(rates_qps))
+    found = side_by_side(
+        lambda index: run.at(rates_qps[index], index), range(len(rates_qps)), part_of(tell, 0.0, RUNS_SHARE)
+    )
+    stretches = dict(zip(rates_qps, found, strict=True))
     judgements = judge_windows(
         run, stretches, accept_uncertain=accept_uncertain, tell=part_of(tell, RUNS_SHARE, 1.0)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +23,14 @@ from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NUM_BATCHES, Estimate, batch_means, controlled_mean, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource, has_days
+from perfmodel.threads import side_by_side
 
 if TYPE_CHECKING:
     from perfmodel.sim.probes import LateLimit, Probe
+
+
+RUNS_AT_A_TIME = 2
+"""Simulations side by side, each with the records of all its queries in memory."""
 
 
 class DrawnTraffic:
@@ -234,8 +238,9 @@ class LateQueries:
     def batch_shares(self, rates_qps: Sequence[float]) -> list[FloatArray]:
         """Share of late queries in each batch of a run at each rate: (NUM_BATCHES,) each. [1]"""
         if not self.runs_side_by_side:
-            with ThreadPoolExecutor(max_workers=2) as threads:
-                return list(threads.map(lambda rate_qps: batch_means(self._late(rate_qps)), rates_qps))
+            return side_by_side(
+                lambda rate_qps: batch_means(self._late(rate_qps)), rates_qps, most=RUNS_AT_A_TIME
+            )
         from perfmodel.sim.probes import count_late_by_batch
 
         probes, limit = self._probes(rates_qps)
@@ -338,5 +343,4 @@ class LateInWorstWindow:
             )
             return controlled_mean(found[0])
 
-        with ThreadPoolExecutor(max_workers=2) as threads:
-            return list(threads.map(share, rates_qps))
+        return side_by_side(share, rates_qps, most=RUNS_AT_A_TIME)
