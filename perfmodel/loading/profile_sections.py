@@ -268,7 +268,7 @@ class SurfacesFile(Frozen):
         Its SHA-256: of another one the profile says nothing.
     """
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    file: Annotated[str, Field(min_length=1, json_schema_extra={"format": "file-path"})]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
