@@ -9,7 +9,8 @@ import perfmodel
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 
 QUICK = (
     "simulation.max_queries=30000",

@@ -12,7 +12,8 @@ import perfmodel
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.stages import StageTimes

@@ -16,7 +16,8 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.early_stopping import most_late
 from perfmodel.planning.mlperf.computation import mlperf
 from perfmodel.planning.mlperf.target import mlperf_target
-from perfmodel.planning.prepare import Question, prepare
+from perfmodel.planning.prepare import prepare
+from perfmodel.planning.question import Question
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.traffic import Queries
 
