@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from calibration.commands.calibrate import _summary
 from calibration.documents import CalibrateDocument
+from perfmodel.loading.derived_profile import measured_document
 from perfmodel.loading.shipped import shipped_directory
 from perfmodel.loading.yaml_source import read_yaml
 
@@ -23,7 +24,7 @@ RAW = Path(__file__).parents[4] / "calibration" / "raw" / "amd-epyc-turin-2c.mea
 @pytest.mark.thorough
 def test_the_summary_of_a_calibration_follows_its_schema() -> None:
     out = shipped_directory("profile") / "amd-epyc-turin-2c.yaml"
-    values: Any = read_yaml(out).data()
+    values: Any = measured_document(read_yaml(out)).data()
     summary = _summary(out, values, RAW, read_records(RAW))
     adapter = TypeAdapter(CalibrateDocument)
     adapter.validate_json(json.dumps(summary))
