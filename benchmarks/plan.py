@@ -1,6 +1,7 @@
 """How long a large fleet takes to plan, its capacities known: 40 services, 12 node types, 24 hours.
 
-`python -m benchmarks.plan` prints a table.
+`python -m benchmarks.plan` prints a table: seconds of the clock, and of all cores, which other load hardly
+changes; the middle of all seeds, and the largest gap of all hours of all.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from perfmodel.planning.plan.question import PairCapacity, PlanQuestion, Service
 
 SERVICES, TYPES = 40, 12
 SEEDS = 3
+
+TARGET_S, TARGET_GAP = 2.0, 1e-3
 
 CASES = {
     "headroom 10 %": {"headroom": 0.1},
@@ -55,19 +58,24 @@ def large_fleet(seed: int, provision: dict[str, object], nodes_a_service: float 
 
 def main() -> None:
     """Print the seconds and the gaps of each case."""
-    print("| case | nodes | seconds | largest gap |")
-    print("|---|---|---|---|")
+    print(f"| case | nodes | s ({TARGET_S:g} asked) | CPU s | largest gap ({100 * TARGET_GAP:g} % asked) |")
+    print("|---|---|---|---|---|")
     for name, provision in CASES.items():
-        seconds, gaps, nodes = [], [], []
+        seconds, cpu, gaps, nodes = [], [], [], []
         for seed in range(SEEDS):
             question = large_fleet(seed, provision)
-            start_s = time.perf_counter()
+            start_s, start_cpu_s = time.perf_counter(), time.process_time()
             answer = plan(question)
             seconds.append(time.perf_counter() - start_s)
+            cpu.append(time.process_time() - start_cpu_s)
             optima = [answer.static, *(hour.optimum for hour in answer.hours)]
             gaps.append(max(optimum.gap for optimum in optima if optimum is not None))
             nodes.append(answer.static.provisioned.num_nodes if answer.static else 0)
-        print(f"| {name} | {median(nodes):,.0f} | {median(seconds):.1f} | {100 * max(gaps):.2f} % |")
+        print(
+            f"| {name} | {median(nodes):,.0f} | {median(seconds):.1f} | {median(cpu):.1f} "
+            f"| {100 * max(gaps):.2f} % |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

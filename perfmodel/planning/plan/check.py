@@ -65,6 +65,7 @@ def violations(
             served = sum(
                 _served(question, placement, service, index, free, left(placement.units))
                 for placement in placements
+                if service in placement.services
             )
             if served < demand * (1.0 - SLACK):
                 found.append(f"{name}: {service}: {served:.6g} of {demand:.6g} queries/s are served")
@@ -142,8 +143,6 @@ def _states(provision: Provision) -> Iterator[tuple[str, float, _State]]:
 def _served(
     question: PlanQuestion, placement: Placement, service: str, index: int, free: float, left: int
 ) -> float:
-    if service not in placement.services:
-        return 0.0
     if len(placement.services) > 1:  # how much the time allows is asked in `_time`
         return placement.loads_qps[index][service]
     return left * question.capacities[service, placement.node_type].low_qps * (1.0 - free)
