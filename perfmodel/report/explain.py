@@ -26,7 +26,7 @@ def explain_page(result: Explanation) -> RenderableType:
     head = [f"[bold]{question.name}[/]", times_of(question), ""]
     verb = "bind" if result.binds.resource == "cores" else "binds"
     head.append(f"[bold]{result.binds.resource}[/] {verb}: {result.binds.why}")
-    offered = number(question.traffic.rate_qps, 4)
+    offered = number(result.offered_qps, 4)
     if result.latency_bounded_qps is None or result.room is None:
         head.append("no load meets the SLA")
     else:

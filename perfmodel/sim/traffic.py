@@ -129,8 +129,8 @@ class TrafficSource:
         """
         if self.is_closed:
             raise ValueErrorAt(
-                "closed users have no rate to ask this at: predict, capacity and sweep take them; expected "
-                "an open process, such as poisson",
+                "closed users have no rate to ask this at: predict, capacity, explain and sweep take them; "
+                "expected an open process, such as poisson",
                 ("traffic", "arrivals", "process"),
             )
         return replace(self, arrivals=self.arrivals.model_copy(update={"rate_qps": rate_qps}))

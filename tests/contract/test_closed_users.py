@@ -54,12 +54,25 @@ def test_a_sweep_goes_over_them(tmp_path: Path) -> None:
     assert rows[0]["throughput_qps"] < rows[1]["throughput_qps"]
 
 
+@pytest.mark.slow
+def test_explain_says_what_more_they_could_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = ask(capsys, "explain", "rm3_skylake", *USERS, *QUICK, "--set", "sla.latency_ms=25")
+    assert code == 0
+    _, largest = ask(capsys, "capacity", "rm3_skylake", *USERS, *QUICK, "--set", "sla.latency_ms=25")
+    _, offered = ask(capsys, "predict", "rm3_skylake", *USERS, *QUICK, "--set", "sla.latency_ms=25")
+    assert found["latency_bounded_qps"] == pytest.approx(largest["latency_bounded_qps"], rel=0.02)
+    assert found["cliff"]["offered_qps"] == pytest.approx(offered["offered_qps"], rel=0.02)
+    longer = next(each for each in found["changes"] if each["change"].startswith("sla"))
+    assert longer["gain_percent"] > 0
+    assert any("closed users ask" in note for note in found["notes"])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("fleet", "rm3_skylake", "--nodes", "3"),
         ("tune", "rm3_skylake"),
-        ("explain", "rm3_skylake"),
+        ("diff", "rm3_skylake", "rm3_broadwell"),
         ("predict", "rm3_skylake", "--scale-load", "2"),
     ],
     ids=lambda arguments: arguments[0],

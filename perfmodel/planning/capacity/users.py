@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil, hypot, sqrt
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from perfmodel.domain.workload import MOST_USERS, ClosedArrivals
 from perfmodel.planning.capacity.answer import Capacity, GreatestUsers
@@ -15,6 +16,7 @@ from perfmodel.planning.sensitivity import GIVEN, RateBudget, Scale
 from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NORMAL_QUANTILE
 from perfmodel.sim.users_run import WARM_UP_ROUNDS, loads_at, throughput_of
 from perfmodel.threads import Tell, untold
@@ -34,11 +36,11 @@ TOLERANCE = 0.002
 class _Search:
     """One node and SLA under numbers of users, who think alike."""
 
-    def __init__(self, question: Question, engine: EngineName) -> None:
+    def __init__(self, question: Question, engine: EngineName, service: ServiceTimes | None = None) -> None:
         arrivals = question.traffic.arrivals
         assert isinstance(arrivals, ClosedArrivals), "checked by the caller"
         self._question, self._arrivals, self._engine = question, arrivals, engine
-        self._service = question.times.table
+        self._service = question.times.table if service is None else service
 
     def greatest(self, scale: Scale, replication: int) -> int | None:
         """The greatest number that meets the SLA with times so many times as long; None: not even one."""
@@ -73,14 +75,43 @@ class _Search:
         arrivals = self._arrivals.model_copy(update={"users": users})
         return replace(self._question, traffic=replace(self._question.traffic, arrivals=arrivals))
 
-    def throughput_qps(self, users: int, scale: Scale) -> float:
+    def throughput_qps(self, users: int, scale: Scale, replication: int = 0) -> float:
         """What so many users ask in a second. [queries/s]"""
         question = self.asking(users)
+        compiles = question.policy.why_not_compiled is None
+        least = PROBE_QUERIES if compiles else INTERPRETED_QUERIES
         queries = question.traffic.draw(
-            max(PROBE_QUERIES, PROBE_ROUNDS * users), seed=question.simulation.seed
+            max(least, PROBE_ROUNDS * users), seed=question.simulation.seed, replication=replication
         )
         record = simulate(queries, self._service.scaled(*scale), question.policy, engine=self._engine)
         return throughput_of(record, WARM_UP_ROUNDS * users)
+
+
+class UsersLoad(NamedTuple):
+    """The most users within an SLA in one search, and what they ask in a second. [queries/s]"""
+
+    users: int
+    rate_qps: float
+
+
+def most_users(
+    question: Question, service: ServiceTimes | None = None, *, repetitions: int
+) -> list[UsersLoad] | None:
+    """Find the largest number of users in independent searches; None where not even one meets the SLA.
+
+    Parameters
+    ----------
+    service : ServiceTimes, optional
+        In place of the node's.
+    """
+    search = _Search(question, "auto", service)
+    found = []
+    for replication in range(repetitions):
+        users = search.greatest(GIVEN, replication)
+        if users is None:
+            return None
+        found.append(UsersLoad(users, search.throughput_qps(users, GIVEN, replication)))
+    return found
 
 
 def capacity_in_users(question: Question, *, engine: EngineName = "auto", tell: Tell = untold) -> Capacity:

@@ -13,7 +13,9 @@ from math import hypot, inf, isfinite, sqrt
 
 import numpy as np
 
+from perfmodel.domain.base import ValueErrorAt
 from perfmodel.errors import UndecidedError
+from perfmodel.planning.capacity.users import most_users
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import (
     FURTHER_RATES,
@@ -168,6 +170,12 @@ def side(question: Question, *, num_queries: int, extrapolate: bool = False) -> 
     extrapolate : bool
         Answer outside the calibrated range too.
     """
+    if question.traffic.is_closed:
+        raise ValueErrorAt(
+            "closed users have no rate, and how well what they ask is known is not worked out: predict, "
+            "capacity, explain and sweep take them; expected an open process, such as poisson",
+            ("traffic", "arrivals", "process"),
+        )
     if not extrapolate:
         question.times.require_calibrated()
     run = _run(question, num_queries)
@@ -328,7 +336,11 @@ def largest_load(question: Question, times: ServiceTimes | None = None) -> Figur
     None where no load meets the SLA. `times` take the place of the node's.
 
     Late queries come in few long episodes, so that batches of one run say too little of how well it is known.
+    Of closed users it is what the most of them within the SLA ask.
     """
+    if question.traffic.is_closed:
+        loads = most_users(question, times, repetitions=REPLICATIONS)
+        return None if loads is None else _repeatedly(np.array([each.rate_qps for each in loads]))
     search = RateSearch(
         traffic=question.traffic,
         service=question.times.table if times is None else times,
@@ -351,6 +363,10 @@ def largest_load(question: Question, times: ServiceTimes | None = None) -> Figur
         drawn = DrawnTraffic(search.traffic, num_queries, seed=search.seed, replication=replication)
         curve = LateCurve(search, search.late(drawn), num_queries, rates=FURTHER_RATES)
         rates_qps[replication] = near_qps = curve.crossing_qps(near_qps)
+    return _repeatedly(rates_qps)
+
+
+def _repeatedly(rates_qps: FloatArray) -> Figure:
     half = _of_repeated(rates_qps)
     return Figure(value=float(rates_qps.mean()), repeated=rates_qps, spread=(half, half))
 

@@ -98,6 +98,8 @@ class Explanation:
         Load from which a pool cannot keep up, all of it busy. [queries/s]
     gains : tuple of Gain
         By gain, the largest first; what is refused last.
+    offered_qps : float
+        The load that was asked about; of closed users what they ask. [queries/s]
     verdict : {"meets_sla", "misses_sla", "unstable", "within_error"}
         Of the offered load, by the central estimate of the service times, as `predict --accept-uncertain`.
     """
@@ -108,18 +110,19 @@ class Explanation:
     ci95_qps: tuple[float, float] | None
     saturation_qps: float
     gains: tuple[Gain, ...]
+    offered_qps: float
     verdict: Verdict
 
     @property
     def room(self) -> float | None:
         """By how much the offered load may grow until the SLA's cliff; negative: it lies beyond it. [1]"""
-        rate_qps = self.question.traffic.rate_qps
-        return None if self.latency_bounded_qps is None else self.latency_bounded_qps / rate_qps - 1.0
+        largest_qps = self.latency_bounded_qps
+        return None if largest_qps is None else largest_qps / self.offered_qps - 1.0
 
     @property
     def room_to_saturation(self) -> float:
         """The same until the node cannot keep up. [1]"""
-        return self.saturation_qps / self.question.traffic.rate_qps - 1.0
+        return self.saturation_qps / self.offered_qps - 1.0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -128,6 +131,8 @@ class Explanation:
             "each change is made alone; gains do not add up",
             "the error of the service times meets both sides of a gain, and is not in its interval",
         ]
+        if self.question.traffic.is_closed:
+            notes.append("loads are what closed users ask; the largest is that of the most within the SLA")
         if self.question.node.stack is not None and not any(
             gain.resource == "compute" for gain in self.gains
         ):

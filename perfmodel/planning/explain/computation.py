@@ -15,10 +15,11 @@ from perfmodel.planning.explain.changes import Change, changes_of, narrower_tabl
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
-from perfmodel.planning.verdict import Verdict, central_verdict
+from perfmodel.planning.verdict import central_verdict
 from perfmodel.sim.policies import largest_cpu_launch_items
-from perfmodel.sim.run import run_until_precise
-from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
+from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.users_run import loads_at
+from perfmodel.sim.utilisation import PoolLoads
 from perfmodel.threads import Tell, side_by_side, untold
 
 NEARLY_FULL = 0.85
@@ -53,9 +54,7 @@ def explain(
     with loaded.places():
         if not extrapolate:
             question.times.require_calibrated()
-        loads = offered_utilisation(
-            question.traffic.at_rate(1.0), question.times.table, question.policy, contended=True
-        )
+        _, loads = loads_at(question.traffic, question.times.table, question.policy, 1.0)
     changes = [*changes_of(loaded, question, mixed_stacks=mixed_stacks), *narrower_tables(question)]
 
     def ask(change: Change | None) -> Figure | Gain | None:
@@ -70,21 +69,27 @@ def explain(
     ]
     rate_qps = None if base is None else base.value
     spread = None if base is None else base.spread
+    run = _offered(question)
+    asked_qps = question.traffic.rate_qps
+    if question.traffic.is_closed:  # what is shed was asked for too
+        assert run.throughput_qps is not None, "closed users overload nothing"
+        asked_qps = run.throughput_qps / (1.0 - run.shed_share)
     return Explanation(
         question=question,
         binds=_binds(question, rate_qps, loads, gains),
         latency_bounded_qps=rate_qps,
         ci95_qps=None if rate_qps is None or spread is None else (rate_qps - spread[0], rate_qps + spread[1]),
         saturation_qps=1.0 / max(loads),
-        verdict=_verdict(question),
+        offered_qps=asked_qps,
+        verdict=central_verdict(question.sla, run),
         gains=tuple(sorted(gains, key=lambda gain: -inf if gain.gain is None else gain.gain, reverse=True)),
     )
 
 
-def _verdict(question: Question) -> Verdict:
+def _offered(question: Question) -> RunResult:
     """How the offered load fares."""
     sla = question.sla
-    run = run_until_precise(
+    return run_until_precise(
         question.traffic,
         question.times.table,
         question.policy,
@@ -92,7 +97,6 @@ def _verdict(question: Question) -> Verdict:
         percentile=sla.percentile,
         latency_s=sla.latency_s,
     )
-    return central_verdict(sla, run)
 
 
 def _gain(change: Change, extrapolate: bool) -> Figure | Gain | None:

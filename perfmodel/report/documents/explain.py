@@ -84,7 +84,7 @@ def explain_document(result: Explanation) -> ExplainDocument:
             "operator_share": result.binds.operator_share,
         },
         "cliff": {
-            "offered_qps": question.traffic.rate_qps,
+            "offered_qps": result.offered_qps,
             "percent_to_largest_load": None if room is None else 100.0 * room,
             "saturation_qps": result.saturation_qps,
             "percent_to_saturation": 100.0 * result.room_to_saturation,
