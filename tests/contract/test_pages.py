@@ -212,6 +212,33 @@ def test_stages_of_a_pipeline_have_the_figures_of_their_json(pages: dict[str, tu
 
 
 @pytest.mark.thorough
+def test_a_page_of_a_node_that_sheds_says_how_much_is_turned_away(tmp_path: Path) -> None:
+    page, answer = tmp_path / "shed.html", tmp_path / "shed.json"
+    with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
+        patch.setattr("sys.stdout", stdout)
+        assert main(["predict", "rm1_broadwell_overloaded_shedding", *FEW, "--json", "--out", str(page)]) == 0
+    text, printed = page.read_text(encoding="utf-8"), json.loads(answer.read_text(encoding="utf-8"))
+    share = number(100 * printed["shed_rate"])
+    assert f"at 10,000 queries/s, of which {share} % are turned away" in text
+    assert "(those turned away counted as late)" in text
+    assert "no latency exists" not in text
+    assert "cliff</td>" not in text
+
+
+@pytest.mark.thorough
+def test_a_report_of_a_pipeline_leaves_out_what_nobody_can_tell_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "stages.html"
+    assert main(["report", "ranking_two_stages", *FEW, "--out", str(page)]) == 0
+    assert "note: no explanation: " in capsys.readouterr().err
+    text = page.read_text(encoding="utf-8")
+    assert "Plan for " in text
+    assert "Time in each stage" in text
+    assert "What each single change buys" not in text
+
+
+@pytest.mark.thorough
 def test_users_who_wait_for_answers_are_counted_and_have_no_cliff(
     pages: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:

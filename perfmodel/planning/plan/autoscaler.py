@@ -15,7 +15,7 @@ from perfmodel.planning.plan.question import PlanQuestion
 Counts = npt.NDArray[np.int64]
 """Units of nodes that serve together, step by step."""
 
-PERFECT = "the plan of each hour, without delay: no autoscaler needs less"
+PERFECT = "the plan of each hour, without delay: nothing with its head-room and failures needs less"
 SIMULATED = (
     "each service's static nodes scaled to load / (capacity x target utilisation), seen at the end of each "
     "interval; a started node serves after the start-up, one that is no longer needed goes at once"

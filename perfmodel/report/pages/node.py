@@ -23,6 +23,7 @@ from perfmodel.report.pages.shared import (
     operators_table,
     question_text,
     roofline,
+    sheds,
     sources,
     time_by_batch,
 )
@@ -91,7 +92,7 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
     if found is not None:
         said.append(_largest_words(found))
     if predict is not None:
-        said.append(f"{VERDICTS[predict['verdict']]} at {number(predict['offered_qps'], 4)} queries/s.")
+        said.append(f"{VERDICTS[predict['verdict']]} at {_offered_words(predict)}.")
     if tune is not None and tune["gain"] is not None:
         best = tune["tuned"]
         said.append(
@@ -102,10 +103,19 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
     return " ".join(said)
 
 
+def _offered_words(predict: Document) -> str:
+    """The load that was asked about, and what of it is turned away: the verdict is of the others."""
+    offered = f"{number(predict['offered_qps'], 4)} queries/s"
+    shed = predict["shed_rate"]
+    return f"{offered}, of which {number(100 * shed)} % are turned away" if shed else offered
+
+
 def _largest_words(found: Document) -> str:
     """The load to plan for, in a sentence; or why there is none."""
     sla = found["sla"]
     bound = f"p{100 * sla['percentile']:g} stays within {number(sla['latency_ms'])} ms"
+    if sheds(found):
+        bound += " (those turned away counted as late)"
     confident = f"with a confidence of {number(100 * sla['confidence'])} %, at the low end of what we know"
     plan, largest = found["plan_for_qps"], found["latency_bounded_qps"]
     if found.get("latency_bounded_users") is not None:
@@ -218,7 +228,8 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
         ],
     ]
     if view is not None:
-        loads.append(["cliff", number(view.cliff_qps, 4), "–", "–"])
+        name = "all executors busy" if sheds(document) else "cliff"
+        loads.append([name, number(view.cliff_qps, 4), "–", "–"])
     blocks.append(Table(["load", "queries/s", "interval", "band"], loads, caption="Loads of one node"))
     return blocks
 

@@ -307,6 +307,11 @@ def roofline_of(
     return [Figure(drawing)]
 
 
+def sheds(document: Mapping[str, Any]) -> bool:
+    """Whether the question's policy turns queries away."""
+    return ((document.get("asked") or {}).get("policy") or {}).get("shedding") is not None
+
+
 def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
     """p50, p95 and p99 against load with the SLA, the band, the load to plan for and the cliff."""
     if not view.curve or view.cliff_qps is None:
@@ -329,13 +334,15 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
                 )
             )
     plan = document.get("plan_for_qps")
-    marks = [(view.cliff_qps, f"cliff {number(view.cliff_qps, 4)}")]
+    turned_away = sheds(document)
+    marks = [(view.cliff_qps, f"{'full' if turned_away else 'cliff'} {number(view.cliff_qps, 4)}")]
     if plan is not None:
         marks.insert(0, (plan, f"plan for {number(plan, 4)}"))
     limit = (sla["latency_ms"], f"SLA: p{100 * sla['percentile']:g} of {number(sla['latency_ms'])} ms")
     text = (
         "Each point is a run of 50,000 queries, the shade its 95 % interval. "
-        f"All executors are busy at {number(view.cliff_qps, 4)} queries/s: beyond it, no latency exists."
+        f"All executors are busy at {number(view.cliff_qps, 4)} queries/s: beyond it, "
+        f"{'what is too much is turned away' if turned_away else 'no latency exists'}."
     )
     return lines(
         series,
