@@ -32,7 +32,8 @@ GLOSSARY = (
     (
         "plan for",
         "The greatest load that keeps the SLA with the stated confidence, the error of the service "
-        "times and the simulation's own both counted. What to provide for.",
+        "times and the simulation's own both counted. What to provide for. perfplan predict finds it from "
+        "fewer queries than perfplan capacity: the two differ within its interval.",
     ),
     (
         "largest load",
