@@ -27,6 +27,30 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
 
 
 @pytest.mark.thorough
+def test_the_baseline_stays_where_service_times_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    # The largest query over two cores is 500 items; the profile knows batches of up to 256.
+    small = ["tune", "ncf_skylake", "--set", "node.cores=2", "--batch-sizes", "64"]
+    code, answer = ask(capsys, *small)
+    assert code == 0
+    assert answer["static"]["batch_size"] == 256
+    assert main([*small, "--static-batch", "500"]) == 5
+    assert "requests of up to 500 items" in capsys.readouterr().err
+
+
+@pytest.mark.thorough
+def test_a_batch_size_that_is_set_plays_no_part_and_a_line_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["tune", "ncf_skylake", "--batch-sizes", "64", "--set", "policy.batch_size=7", "--json"]
+    assert main(asked) == 0
+    said = capsys.readouterr()
+    assert said.err == (
+        "note: --set: policy.batch_size plays no part: tune searches it (--batch-sizes says what is tried)\n"
+    )
+    assert json.loads(said.out)["tuned"]["batch_size"] != 7
+
+
+@pytest.mark.thorough
 def test_what_it_says_to_set_carries_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "tune", "-s", "ncf_broadwell", *FEW)
     assert code == 0

@@ -195,19 +195,21 @@ def _by_threads(node: AnyNode) -> list[AnyNode]:
 
 
 def _static(question: Question, options: TuneOptions, grid: Grid) -> Configuration:
-    """The baseline; where a table of service times does not reach it, the next batch size that it reaches.
+    """The baseline; where the node's service times do not reach it, the nearest batch size that they reach.
 
     Raises
     ------
     ExtrapolationError
-        If one that was asked for lies beyond the table.
+        If one that was asked for lies beyond them.
     """
     asked = options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
-    if options.extrapolate or not isinstance(question.node, TableNode):
+    if options.extrapolate:
         return Configuration(asked)
     if options.static_batch is not None or _is_within(question, asked):
         times_of(question.node, Configuration(asked).policy, question.traffic.size_pmf).require_calibrated()
         return Configuration(asked)
+    if not isinstance(question.node, TableNode):
+        return Configuration(question.node.cpu.batch_range[1])
     within = [size for size in grid.batch_sizes if _is_within(question, size)]
     return Configuration(next((size for size in within if size >= asked), within[-1]))
 
