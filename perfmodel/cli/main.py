@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _tell(InterruptionError("interrupted"))  # what a library made of it
     finally:
         interrupts.end(process_ends=arguments is None)
-    return InterruptionError.exit_code if interrupts.seen else code
+    if interrupts.seen and code != InterruptionError.exit_code:
+        code = _tell(InterruptionError("interrupted, which a library lost: the run has gone on to its end"))
+    return code
 
 
 def _guarded(arguments: Sequence[str] | None) -> int:
