@@ -52,8 +52,9 @@ def shared_transfers_s(
     """Time at each of several memories that workers share, one after the other in each pass. [s]
 
     Each of n workers is at memory i with the chance r_i / R: r_i = max(w_i, s_i (1 + (n - 1) r_i / R)),
-    R = z + sum of r_i: `shared_transfer_s` with several stations, solved for R together. The slowest binds,
-    R >= (n - 1) s_i: a worker that waits at one memory is at no other.
+    R = z + sum of r_i: `shared_transfer_s` with several stations, solved for R together (Schweitzer's
+    approximation of mean-value analysis [1]_; the floor w_i is derived here). The slowest binds, R >= (n - 1)
+    s_i: a worker that waits at one memory is at no other.
 
     Parameters
     ----------
@@ -65,6 +66,11 @@ def shared_transfers_s(
         Time z of a pass at none of them. [s]
     busy : (...) float array
         Workers n, >= 1.
+
+    References
+    ----------
+    .. [1] M. Reiser, S. Lavenberg, "Mean-Value Analysis of Closed Multichain Queueing Networks", J. ACM
+       27(2), 1980.
 
     Examples
     --------
