@@ -319,7 +319,7 @@ _NODES: tuple[Document, ...] = (
 )
 """Of node types, what scenarios have seldom: a fleet of each, whose rates are given."""
 
-_EVERY_OPERATOR: Document = {
+EVERY_OPERATOR: Document = {
     "name": "every-operator",
     "dense_features": 4,
     "query_dense_features": 4,
@@ -342,9 +342,13 @@ _EVERY_OPERATOR: Document = {
         {"name": "fused", "kind": "attention", "query": "bag", "value": "learned", "key": "learned"}
         | {"num_heads": 1, "head_dim": 4, "projected": False, "fused": True},
         {"name": "side", "kind": "mlp", "input": "fused", "widths": [4, 1], "groups": 1, "memory": "w"},
+        {"name": "norm", "kind": "layer_norm", "input": "seq"},
+        {"name": "conv", "kind": "conv1d", "input": "norm", "channels": 4, "kernel_size": 1, "stride": 1}
+        | {"padding": 1, "dilation": 1, "groups": 2, "bias": False},
+        {"name": "gated", "kind": "swiglu", "input": "conv", "hidden_width": 8, "bias": True},
         {"name": "out", "kind": "view", "input": "dot", "length": 1, "width": 1},
     ],
-    "unread": ["side"],
+    "unread": ["side", "gated"],
     "unmodelled": {"flop_share": 0.1, "bytes_share": 0.05, "calls": ["fft_rfft"]},
 }
 
@@ -393,7 +397,7 @@ def documents(kind: Kind) -> list[Document]:
         shipped += [_merged(_quick(), variant) for variant in _VARIANTS]
         return [{**document, "simulation": _SETTINGS} for document in shipped]
     if kind == "model":
-        return [*shipped, _EVERY_OPERATOR]
+        return [*shipped, EVERY_OPERATOR]
     return [*shipped, _with_launches(shipped), _with_ways(shipped)]
 
 

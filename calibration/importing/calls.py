@@ -11,7 +11,7 @@ from torch import fx
 from torch.utils._pytree import tree_leaves
 
 from calibration.importing.builder import Builder, holds_ids, is_activation, shape_of
-from calibration.importing.lookups import elements_of, embedding, embedding_bag, indexed
+from calibration.importing.lookups import argument, elements_of, embedding, embedding_bag, indexed
 from calibration.importing.pointwise import Handler, call_name, elementwise, numbers, one_call
 from calibration.importing.values import (
     AnyValue,
@@ -23,6 +23,7 @@ from calibration.importing.values import (
     Value,
 )
 from perfmodel.domain import operators as ops
+from perfmodel.domain.tensor_operators import LayerNorm
 
 
 def join(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -216,6 +217,23 @@ def _copies(node: fx.Node) -> bool:
     return False
 
 
+def layer_norm(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A norm of each vector with a weight and a bias; a function without both, or over more than a vector."""
+    per_item = to.per_item(node)
+    weight, bias = (argument(node, given, name, None) for name in ("weight", "bias"))
+    sizes = argument(node, given, "normalized_shape")
+    held = isinstance(weight, Constant) and isinstance(bias, Constant)
+    if not (is_activation(given[0]) and held and per_item and tuple(sizes) == per_item[1:]):
+        return elementwise(node, given, to)
+    return to.emit(
+        LayerNorm,
+        call_name(node),
+        to.label(node, weight),
+        kind="layer_norm",
+        input=to.read(given[0], *per_item),
+    )
+
+
 _FREE = (
     "view _unsafe_view reshape flatten unflatten transpose permute t numpy_T mT movedim swapaxes unsqueeze "
     "squeeze expand expand_as broadcast_to select slice narrow detach alias contiguous clone dropout "
@@ -267,6 +285,7 @@ CALLS: Mapping[str, Handler] = {
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), softmax),
     "add": add,
     **dict.fromkeys(_NORMS.split(), elementwise),
+    "layer_norm": layer_norm,
     **dict.fromkeys(_REDUCTIONS.split(), reduction),
     **dict.fromkeys(_PLACES.split(), combined),
 }

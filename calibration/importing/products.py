@@ -15,6 +15,7 @@ from calibration.importing.lookups import argument
 from calibration.importing.pointwise import Handler, call_name, elementwise
 from calibration.importing.values import AnyValue, Constant, Joined, Result, Several, Value
 from perfmodel.domain import operators as ops
+from perfmodel.domain.tensor_operators import Conv1d
 
 
 def linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -80,7 +81,41 @@ def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
     positions, rest = divmod(math.prod(shape_of(node)), to.units * outputs)
     if rest or not positions:
         return None
+    if len(weight.shape) == 3 and (own := _conv1d(node, given, to)) is not None:
+        return own
     return layer(node, x, weight, (groups, positions, inner, outputs // groups), to)
+
+
+def _conv1d(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A convolution over an item's sequence as an operator of its own; None where it is of another form."""
+    x, weight = given[0], given[1]
+    seen = shape_of(node.args[0])
+    if len(seen) != 3 or seen[0] != to.units:
+        return None
+    moves = {key: argument(node, given, key, 0 if key == "padding" else 1) for key in _MOVES}
+    if not all(isinstance(value, int) or len(value) == 1 for value in moves.values()):
+        return None
+    fields = {key: value if isinstance(value, int) else value[0] for key, value in moves.items()}
+    if isinstance(moves["padding"], str) or fields["padding"] < 0:
+        return None  # "same" pads one side more than the other
+    channels, length = seen[1:]
+    result = to.emit(
+        Conv1d,
+        call_name(node),
+        to.label(node, weight),
+        kind="conv1d",
+        input=to.read(x, length, channels),
+        channels=weight.shape[0],
+        kernel_size=weight.shape[2],
+        **{key: value for key, value in fields.items() if value != (0 if key == "padding" else 1)},
+        **({} if argument(node, given, "bias", None) is not None else {"bias": False}),
+    )
+    to.used(weight, result)
+    return result
+
+
+_MOVES = ("stride", "padding", "dilation", "groups")
+"""What says how a convolution's window moves."""
 
 
 def attention(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:

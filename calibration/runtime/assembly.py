@@ -1,21 +1,23 @@
 """A model's calls bound to PyTorch: a flat list of steps, each a function with its weights.
 
 Which calls there are, what they read and which kernels they carry out is `walk_over`'s; here each name gets
-its function. A name without one is found by a test, which holds `BINDINGS` to all of `CallName`.
+its function. A name without one is found by a test, which holds `BINDINGS` to the calls of
+every kind of operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
-from calibration.runtime import broadcast
+from calibration.runtime import broadcast, tensor_operators
 from calibration.runtime import operators as calls
+from calibration.runtime.binding import Bench, Binding, held, made, plain
 from calibration.runtime.memory import Weights
 from perfmodel.costmodel.lowering import walk_over
-from perfmodel.costmodel.walk import Call, CallName, Walk
+from perfmodel.costmodel.walk import Call, Walk
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import EmbeddingTable
 from perfmodel.errors import InputError
@@ -37,42 +39,6 @@ class Assembly:
 
     walk: Walk
     steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What calls are bound to: weights, where they are, and who makes the calls with weights.
-
-    `device` is where the weights are, and so where constants must be; `tables` holds those that several
-    lookups share, by the label of their memory.
-    """
-
-    model: str
-    weights: Weights
-    device: torch.device
-    dtype: torch.dtype = torch.float32
-    library: calls.Library = calls
-    tables: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def held(self, call: Call) -> tuple[torch.Tensor, ...]:
-        """New weights of a call."""
-        return tuple(self.weights(*shape) for shape in call.weights)
-
-    def rows(self, table: EmbeddingTable) -> torch.Tensor:
-        """The table, once for all that read the same memory."""
-        if table.memory is None:
-            return self._new_rows(table)
-        if table.memory not in self.tables:
-            self.tables[table.memory] = self._new_rows(table)
-        return self.tables[table.memory]
-
-    def _new_rows(self, table: EmbeddingTable) -> torch.Tensor:
-        rows = self.weights(table.num_rows, table.dim)
-        return rows.to(torch.float16) if table.element_bytes == 2 else rows
-
-
-Binding = Callable[[Call, Bench], calls.Function]
-"""Makes the function of a call: its name and settings in, PyTorch out."""
 
 
 def assemble(
@@ -99,16 +65,6 @@ def _bound(call: Call, bench: Bench) -> Step:
     if call.gives_vector:
         function = calls.as_vector(function)
     return Step(function, call.reads, call.writes, call.kernels)
-
-
-def _plain(function: calls.Function) -> Binding:
-    """A call without weights or settings."""
-    return lambda call, bench: function  # noqa: ARG005  # one signature for all
-
-
-def _set(make: Callable[..., calls.Function]) -> Binding:
-    """A call that is made by its settings."""
-    return lambda call, bench: make(**call.settings)  # noqa: ARG005  # one signature for all
 
 
 def _linear(call: Call, bench: Bench) -> calls.Function:
@@ -180,40 +136,38 @@ def _concat(*, along_length: bool, repeats: bool) -> calls.Function:
     return calls.concat_length if along_length else calls.concat_features
 
 
-BINDINGS: Mapping[CallName, Binding] = {
+BINDINGS: Mapping[str, Binding] = {
+    **tensor_operators.BINDINGS,
     "activation": _activation,
     "activation_units": _activation_units,
-    "add": _plain(calls.add),
-    "addcmul": _plain(calls.cross_residual),
-    "all_pairs": _plain(calls.all_pairs),
-    "attention_scores": _set(calls.attention_scores),
-    "attention_values": _set(calls.attention_values),
+    "add": plain(calls.add),
+    "addcmul": plain(calls.cross_residual),
+    "all_pairs": plain(calls.all_pairs),
+    "attention_scores": made(calls.attention_scores),
+    "attention_values": made(calls.attention_values),
     "augru": lambda call, bench: calls.augru(bench.held(call), **call.settings),
-    "batch_matmul": _set(calls.batch_matmul),
-    "concat": _set(_concat),
-    "elementwise": _set(calls.elementwise),
+    "concat": made(_concat),
     "embedding": _embedding,
     "embedding_bag": _embedding_bag,
-    "fused_attention": _set(calls.fused_attention),
-    "grouped_linear": lambda call, bench: calls.grouped_linear(*bench.held(call)),
-    "join_unit_inputs": _plain(calls.join_unit_inputs),
+    "fused_attention": made(calls.fused_attention),
+    "grouped_linear": held(calls.grouped_linear),
+    "join_unit_inputs": plain(calls.join_unit_inputs),
     "linear": _linear,
-    "match": _plain(calls.match),
+    "match": plain(calls.match),
     "parameters": _parameters,
     "prelu": _prelu,
     "recurrent": _recurrent,
-    "repeat": _plain(broadcast.repeat),
-    "shared_attention_scores": _set(broadcast.attention_scores),
-    "shared_attention_values": _set(broadcast.attention_values),
-    "shared_batch_matmul": _set(broadcast.products),
-    "shared_state_scores": _plain(broadcast.state_scores),
-    "shared_weigh": _plain(broadcast.weigh),
-    "softmax": _plain(calls.softmax),
-    "softmax_scores": _plain(calls.softmax_scores),
-    "state_scores": _plain(calls.state_scores),
-    "sum_vectors": _plain(calls.sum_vectors),
+    "repeat": plain(broadcast.repeat),
+    "shared_attention_scores": made(broadcast.attention_scores),
+    "shared_attention_values": made(broadcast.attention_values),
+    "shared_batch_matmul": made(broadcast.products),
+    "shared_state_scores": plain(broadcast.state_scores),
+    "shared_weigh": plain(broadcast.weigh),
+    "softmax": plain(calls.softmax),
+    "softmax_scores": plain(calls.softmax_scores),
+    "state_scores": plain(calls.state_scores),
+    "sum_vectors": plain(calls.sum_vectors),
     "take_pairs": _take_pairs,
-    "view": _set(calls.view),
-    "weigh": _plain(calls.weigh),
+    "weigh": plain(calls.weigh),
 }
 """PyTorch's part of each call that the walk puts down."""

@@ -218,6 +218,7 @@ _KIN = {
     "elementwise.pointwise": "elementwise.mul",
     "elementwise.transcendental": "activation.tanh",
     "elementwise.norm": "elementwise.mul",
+    "fc.conv1d": "fc",
 }
 """The nearest call that earlier calibrations measured, where a call itself was not."""
 

@@ -1,8 +1,8 @@
 """Operators to framework calls: which a model makes for one batch, and the kernels that they are.
 
-`walk_over` goes over the graph; `simple_operators` and `sequence_operators` hold one function for each
-operator. Layers in one operator become kernels of their own, as the papers count them: FC apart from its
-activation.
+`walk_over` goes over the graph; `simple_operators`, `sequence_operators` and `tensor_operators` hold one
+function for each operator. Layers in one operator become kernels of their own, as the papers count them: FC
+apart from its activation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perfmodel.costmodel import calls, sequence_operators, simple_operators
+from perfmodel.costmodel import calls, sequence_operators, simple_operators, tensor_operators
 from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, Kernel
 from perfmodel.costmodel.walk import Value, Values, Walk
 from perfmodel.domain import operators as ops
@@ -19,6 +19,7 @@ from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
 _LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
     **simple_operators.LOWERINGS,
     **sequence_operators.LOWERINGS,
+    **tensor_operators.LOWERINGS,
 }
 
 

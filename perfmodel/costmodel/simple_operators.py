@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from perfmodel.costmodel import calls
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, PRODUCTS, Kernel
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, Kernel
 from perfmodel.costmodel.walk import Lookup, Numbers, Value, Values, Walk, items_first, some_shared
 from perfmodel.domain import operators as ops
-from perfmodel.domain.tensor_operators import NORMS, TRANSCENDENTAL
 
 
 def mlp(op: ops.Mlp, at: Walk) -> Values:
@@ -286,82 +285,6 @@ def cross(op: ops.Cross, at: Walk) -> Values:
     return (x,)
 
 
-def view(op: ops.View, at: Walk) -> Values:
-    """No call: only the shape is written down anew.
-
-    Source: PyTorch's views, which move nothing.
-
-    Parameters
-    ----------
-    op : View
-        The new shape.
-    at : Walk
-        Where its calls are put down; holds the shapes of all results, for one item. [elements]
-    """
-    return (at.moved("view", (at.one(op.input),), length=op.length, width=op.width),)
-
-
-def elementwise(op: ops.Elementwise, at: Walk) -> Values:
-    """One call: every input read once however often it repeats, the result written.
-
-    Source: `calls.elementwise`, but for inputs that are smaller than the result.
-
-    Parameters
-    ----------
-    op : Elementwise
-        Its inputs; the function is for people to read.
-    at : Walk
-        Where its calls are put down; holds the shapes of all results, for one item. [elements]
-    """
-    shape = at.shapes[op.name]
-    kernel = Kernel(
-        operator=op.name,
-        family="elementwise",
-        flop_per_item=float(shape.elements) * max(1, len(op.inputs) - 1),
-        read_bytes_per_item=float(ELEMENT_BYTES * sum(at.shapes[name].elements for name in op.inputs)),
-        written_bytes_per_item=ELEMENT_BYTES * float(shape.elements),
-        variant=_kind_of(op.function),
-    )
-    inputs = items_first(tuple(at.one(name) for name in op.inputs))
-    x = at.call(
-        "elementwise",
-        inputs,
-        kernel,
-        length=shape.length,
-        width=shape.width,
-        num_inputs=len(inputs),
-        function=op.function,
-    )
-    return (x,)
-
-
-def _kind_of(function: str) -> str:
-    """What bounds an elementwise call: memory, a function of each element, or sums over each vector."""
-    if function in NORMS:
-        return "norm"
-    return "transcendental" if function in TRANSCENDENTAL else "pointwise"
-
-
-def batch_matmul(op: ops.BatchMatmul, at: Walk) -> Values:
-    """One call for all products.
-
-    Source: `calls.batch_matmul`.
-
-    Parameters
-    ----------
-    op : BatchMatmul
-        Both sides, and how many products they hold.
-    at : Walk
-        Where its calls are put down; holds the shapes of all results, for one item. [elements]
-    """
-    rows, outer = op.sizes(at.shapes)
-    left, right = at.one(op.left), at.one(op.right)
-    kernel = calls.batch_matmul(op.name, op.products, rows, op.inner, outer, variant=PRODUCTS)
-    of_left = left.is_query
-    sizes = {"products": op.products, "inner": op.inner, "left": of_left}
-    return (at.product("batch_matmul", left, right, kernel, reverse=of_left, **sizes),)
-
-
 LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
     ops.Mlp: mlp,
     ops.EmbeddingBag: embedding_bag,
@@ -373,8 +296,5 @@ LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
     ops.Activation: activation,
     ops.Softmax: softmax,
     ops.Cross: cross,
-    ops.View: view,
-    ops.Elementwise: elementwise,
-    ops.BatchMatmul: batch_matmul,
 }
 """What puts each operator's calls down."""

@@ -1,16 +1,16 @@
 """The walk over a model's graph: which call does what for which operator, reads what, and writes where.
 
 It is the one place where operators become framework calls. Each operator's function (`simple_operators`,
-`sequence_operators`) puts its calls down here: the kernel, which is what a call costs; the name and settings,
-by which `calibration/runtime` binds it to PyTorch; and the operands. What an item's operator does with
-results of the query, `Walk.call` and `Walk.product` count for all operators alike.
+`sequence_operators`, `tensor_operators`) puts its calls down here: the kernel, which is what a call costs;
+the name and settings, by which `calibration/runtime` binds it to PyTorch; and the operands. What an item's
+operator does with results of the query, `Walk.call` and `Walk.product` count for all operators alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from perfmodel.costmodel import calls as counted
 from perfmodel.costmodel.broadcast import read_once, shared_product
@@ -18,45 +18,7 @@ from perfmodel.costmodel.kernels import ELEMENT_BYTES, Kernel
 from perfmodel.domain import operators as ops
 from perfmodel.domain.operators import Function, Scope, Shapes
 
-CallName = Literal[
-    "activation",
-    "activation_units",
-    "add",
-    "addcmul",
-    "all_pairs",
-    "attention_scores",
-    "attention_values",
-    "augru",
-    "batch_matmul",
-    "concat",
-    "elementwise",
-    "embedding",
-    "embedding_bag",
-    "fused_attention",
-    "grouped_linear",
-    "join_unit_inputs",
-    "linear",
-    "match",
-    "parameters",
-    "prelu",
-    "recurrent",
-    "repeat",
-    "shared_attention_scores",
-    "shared_attention_values",
-    "shared_batch_matmul",
-    "shared_state_scores",
-    "shared_weigh",
-    "softmax",
-    "softmax_scores",
-    "state_scores",
-    "sum_vectors",
-    "take_pairs",
-    "view",
-    "weigh",
-]
-"""What a call may be: the runtime has a binding for each, which a test holds it to."""
-
-_SHARED: Mapping[CallName, CallName] = {
+_SHARED: Mapping[str, str] = {
     "attention_scores": "shared_attention_scores",
     "attention_values": "shared_attention_values",
     "batch_matmul": "shared_batch_matmul",
@@ -87,7 +49,7 @@ class Call(NamedTuple):
     `gives_vector`: a result of one vector an item is that vector, not a sequence of one.
     """
 
-    name: CallName
+    name: str
     operator: str
     reads: tuple[int, ...]
     writes: int
@@ -187,7 +149,7 @@ class Walk:
 
     def call(
         self,
-        name: CallName,
+        name: str,
         operands: Values,
         kernel: Kernel,
         /,
@@ -214,7 +176,7 @@ class Walk:
         indices = tuple(self.kernel(each) for each in (kernel, *more))
         return self._put(name, operands, indices, Value(self.slot(), written, is_query), weights, settings)
 
-    def moved(self, name: CallName, operands: Values, kernel: int | None = None, **settings: Any) -> Value:
+    def moved(self, name: str, operands: Values, kernel: int | None = None, **settings: Any) -> Value:
         """Put down a call that no kernel stands for; it goes to the one before it, or to the one given."""
         if kernel is None:
             kernel = self.calls[-1].kernels[-1] if self.calls else 0
@@ -224,14 +186,14 @@ class Walk:
         result = Value(self.slot(), sum(value.elements for value in operands), is_query)
         return self._put(name, operands, (kernel,), result, (), settings)
 
-    def looked_up(self, name: CallName, reads: Values, kernel: int, dim: float, **settings: Any) -> Value:
+    def looked_up(self, name: str, reads: Values, kernel: int, dim: float, **settings: Any) -> Value:
         """Put down a lookup in one table, of which others may share the kernel."""
         result = Value(self.slot(), dim, self.operator.scope == "query")
         return self._put(name, reads, (kernel,), result, (), settings)
 
     def product(
         self,
-        name: CallName,
+        name: str,
         left: Value,
         right: Value,
         kernel: Kernel,
@@ -282,7 +244,7 @@ class Walk:
 
     def _put(
         self,
-        name: CallName,
+        name: str,
         operands: Values,
         kernels: tuple[int, ...],
         result: Value,

@@ -30,7 +30,7 @@ from perfmodel.domain.shapes import (
     Shape,
     Shapes,
 )
-from perfmodel.domain.tensor_operators import BatchMatmul, Elementwise, View
+from perfmodel.domain.tensor_operators import BatchMatmul, Elementwise, TensorOperator, View
 
 __all__ = [
     "Activation",
@@ -333,8 +333,6 @@ Operator = Annotated[
     | Attention
     | Recurrent
     | Cross
-    | View
-    | Elementwise
-    | BatchMatmul,
+    | TensorOperator,
     Field(discriminator="kind"),
 ]

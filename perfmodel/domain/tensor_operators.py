@@ -1,4 +1,4 @@
-"""Operators of general modules, beside those of the published models: views, elementwise calls, products."""
+"""Operators of general modules, beside those of the published models: views, products, norms."""
 
 from __future__ import annotations
 
@@ -83,3 +83,100 @@ class BatchMatmul(OperatorBase):
         """The rows of all products, one after the other."""
         rows, outer = self.sizes(shapes)
         return Shape(self.products * rows, outer)
+
+
+class LayerNorm(OneInput):
+    """Each vector less its mean and over its deviation, then times a weight and plus a bias an element.
+
+    Ba et al., "Layer Normalization", 2016. Without weights: an `elementwise` with that function.
+    """
+
+    kind: Literal["layer_norm"]
+
+    def num_parameters(self, shapes: Shapes) -> int:
+        """A weight and a bias for each element of a vector. [elements]"""
+        return 2 * shapes[self.input].width
+
+
+class Conv1d(OneInput):
+    """A convolution over a sequence: each window of vectors times a weight gives one vector of `channels`.
+
+    As PyTorch's `Conv1d`, whose channels are the elements of a vector here.
+
+    Attributes
+    ----------
+    channels : int
+        Elements of each resulting vector. [elements]
+    kernel_size : int
+        Vectors of a window. [vectors]
+    stride : int
+        Vectors from one window to the next. [vectors]
+    padding : int
+        Vectors of zeros before the first and after the last. [vectors]
+    dilation : int
+        Vectors from one that a window takes to the next. [vectors]
+    groups : int
+        Parts of a vector that are convolved by weights of their own.
+    bias : bool
+        Whether each channel has one.
+    """
+
+    kind: Literal["conv1d"]
+    channels: Count
+    kernel_size: Count
+    stride: Count = 1
+    padding: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    dilation: Count = 1
+    groups: Count = 1
+    bias: bool = True
+
+    def output_shape(self, shapes: Shapes) -> Shape:
+        """One vector for each place of the window."""
+        given = shapes[self.input]
+        if given.width % self.groups or self.channels % self.groups:
+            raise ValueError(
+                f"expects {self.groups} groups to divide {self.channels} channels and the {given.width} "
+                f"elements from {self.input}"
+            )
+        spans = self.dilation * (self.kernel_size - 1) + 1
+        room = given.length + 2 * self.padding - spans
+        if room < 0:
+            raise ValueError(
+                f"expects at least {spans} vectors with padding, gets {given.length} from {self.input}"
+            )
+        return Shape(room // self.stride + 1, self.channels)
+
+    def inner(self, shapes: Shapes) -> int:
+        """Elements of a window that one channel is made of."""
+        return self.kernel_size * shapes[self.input].width // self.groups
+
+    def num_parameters(self, shapes: Shapes) -> int:
+        """A window of weights, and a bias, for each channel. [elements]"""
+        return self.channels * (self.inner(shapes) + self.bias)
+
+
+class SwiGlu(OneInput):
+    """A gated layer, (silu(x W) * x V) U, over every vector of the input; as wide as the input.
+
+    Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
+
+    Attributes
+    ----------
+    hidden_width : int
+        Elements between the layers: of x W and of x V. [elements]
+    bias : bool
+        Whether the layers add one.
+    """
+
+    kind: Literal["swiglu"]
+    hidden_width: Count
+    bias: bool = False
+
+    def num_parameters(self, shapes: Shapes) -> int:
+        """W, V and U, and a bias of each where they have one. [elements]"""
+        width, hidden = shapes[self.input].width, self.hidden_width
+        return 3 * width * hidden + self.bias * (2 * hidden + width)
+
+
+TensorOperator = View | Elementwise | BatchMatmul | LayerNorm | Conv1d | SwiGlu
+"""All of them."""

@@ -81,7 +81,7 @@ def test_encoder_layers_become_attention_and_mlps(factory: str) -> None:
     assert (attention["kind"], attention["num_heads"], attention["head_dim"]) == ("attention", 4, 4)
     assert found["encoder.layers.0"]["widths"] == (16, 32, 16)
     assert found["encoder.layers.0"]["activation"] == "gelu"
-    assert found["encoder.layers.1.norm2"]["function"] == "layer_norm"
+    assert found["encoder.layers.1.norm2"]["kind"] == "layer_norm"
 
 
 def test_attention_by_hand_keeps_its_scale_and_mask() -> None:
@@ -98,13 +98,13 @@ def test_a_recurrent_layer_and_its_last_state() -> None:
     assert found["items"]["tables"][0]["pooling_factor"] == 9
 
 
-def test_a_convolution_is_a_layer_over_its_windows() -> None:
+def test_a_convolution_over_a_sequence_is_one_over_its_windows() -> None:
     # 3 channels x 3 places to 5 channels, at 2 places: 2 x 2 x 9 x 5 = 180 FLOP.
     assert operators("convolution")["convolution"] == {
-        "kind": "mlp",
+        "kind": "conv1d",
         "input": "before.view",
-        "widths": (9, 5),
-        "activation": "none",
+        "channels": 5,
+        "kernel_size": 3,
     }
     assert imported("convolution").product_flop_per_item == 440
 

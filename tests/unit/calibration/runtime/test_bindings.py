@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.hostile.documents import EVERY_OPERATOR
 from calibration.runtime import operators
 from calibration.runtime.assembly import BINDINGS
 from calibration.runtime.modules import Modules
 from calibration.runtime.operators import Library
 from calibration.runtime.programme import build_programme
 from perfmodel.costmodel.lowering import walk_over
-from perfmodel.costmodel.walk import CallName
+from perfmodel.domain import operators as ops
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.shapes import Function
 from tests.unit.calibration.runtime.test_query_scope import CASES, HISTORY, ITEM, ROWS, model_of, op
@@ -58,15 +59,20 @@ MORE: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
+def models() -> list[RecModel]:
+    """Models with every kind of operator, some of them with results of the query."""
+    every = RecModel.model_validate(EVERY_OPERATOR, strict=False)
+    return [every, *(model_of(case) for case in (*CASES.values(), *MORE.values()))]
+
+
+def test_these_models_hold_every_kind_of_operator() -> None:
+    (union, *_) = get_args(ops.Operator)
+    held = {type(operator) for model in models() for operator in model.operators}
+    assert held == set(get_args(union))
+
+
 def test_every_call_has_a_binding_and_every_binding_a_call() -> None:
-    assert set(BINDINGS) == set(get_args(CallName))
-
-
-def test_every_call_is_met_by_a_model_of_these_tests() -> None:
-    met = {
-        call.name for case in (*CASES.values(), *MORE.values()) for call in walk_over(model_of(case)).calls
-    }
-    assert met == set(get_args(CallName))
+    assert {call.name for model in models() for call in walk_over(model).calls} == set(BINDINGS)
 
 
 @pytest.mark.parametrize("library", [operators, Modules(frozen=True)], ids=["calls", "modules"])

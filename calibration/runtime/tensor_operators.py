@@ -1,0 +1,128 @@
+"""The PyTorch calls of general operators, and their bindings: views, elementwise calls, products, norms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from calibration.runtime.binding import Binding, held, made
+from calibration.runtime.operators import Function
+
+Tensor = torch.Tensor
+
+
+def view(length: int, width: int) -> Function:
+    """Another shape of the elements, the first of them, or all of them repeated."""
+
+    def call(x: Tensor) -> Tensor:
+        flat, wanted = x.flatten(1), length * width
+        if wanted > flat.shape[1]:
+            repeats = -(-wanted // flat.shape[1])
+            flat = flat.unsqueeze(1).expand(-1, repeats, -1).flatten(1)
+        flat = flat.narrow(1, 0, wanted)
+        return flat if length == 1 else flat.view(flat.shape[0], length, width)
+
+    return call
+
+
+def _layer_norm(x: Tensor) -> Tensor:
+    return torch.layer_norm(x, x.shape[-1:])
+
+
+_UNARY: Mapping[str, Function] = {
+    "gelu": torch._C._nn.gelu,
+    "silu": torch._C._nn.silu,
+    "exp": torch.exp,
+    "log": torch.log,
+    "erf": torch.erf,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": torch._C._nn.softplus,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "layer_norm": _layer_norm,
+    "native_layer_norm": _layer_norm,
+    "rms_norm": _layer_norm,
+    "relu": torch.relu,
+    "neg": torch.neg,
+    "abs": torch.abs,
+}
+_JOINED: Mapping[str, tuple[Function, str]] = {
+    "add": (torch.add, "add_"),
+    "sub": (torch.sub, "sub_"),
+    "maximum": (torch.maximum, "clamp_min_"),
+    "minimum": (torch.minimum, "clamp_max_"),
+}
+"""Functions of two inputs, and their form in place for further ones; others are products."""
+
+
+def elementwise(length: int, width: int, num_inputs: int, function: str = "mul") -> Function:
+    """A function of each element of all inputs, repeated to `length` vectors of `width` elements.
+
+    Of one input the function itself; one that is not known here is its square. Of several their sum,
+    difference or the like, else their product.
+    """
+    join, in_place = _JOINED.get(function, (torch.mul, "mul_"))
+    unary = _UNARY.get(function) if num_inputs == 1 else None
+
+    def call(*inputs: Tensor) -> Tensor:
+        parts = [x if x.dim() == 3 else x.unsqueeze(1) for x in inputs]
+        longest = max(part.shape[1] for part in parts)
+        parts = [
+            part if part.shape[1] in (1, longest) else part.repeat(1, longest // part.shape[1], 1)
+            for part in parts
+        ]
+        second = parts[1 if num_inputs > 1 else 0]
+        result = join(parts[0], second) if unary is None else unary(parts[0])
+        for part in parts[2:]:
+            covers = result.shape[1] >= part.shape[1] and result.shape[2] >= part.shape[2]
+            result = getattr(result, in_place)(part) if covers else join(result, part)
+        result = result if result.shape[1:] == (length, width) else result.expand(-1, length, width)
+        return result.squeeze(1) if length == 1 else result
+
+    return call
+
+
+def batch_matmul(products: int, inner: int, *, left: bool = False) -> Function:  # noqa: ARG001  # as above
+    """`products` products an item, (rows, inner) x (inner, outer) each."""
+
+    def call(left: Tensor, right: Tensor) -> Tensor:
+        batch = left.shape[0]
+        result = torch.bmm(
+            left.reshape(batch * products, -1, inner), right.reshape(batch * products, inner, -1)
+        )
+        return result.view(batch, -1, result.shape[-1])
+
+    return call
+
+
+def layer_norm(weight: Tensor, bias: Tensor) -> Function:
+    """Each vector less its mean and over its deviation, times a weight and plus a bias."""
+
+    def call(x: Tensor) -> Tensor:
+        return torch.layer_norm(x, weight.shape, weight, bias)
+
+    return call
+
+
+def conv1d(weight: Tensor, bias: Tensor | None = None, **moves: int) -> Function:
+    """A convolution over each item's vectors, whose elements are PyTorch's channels."""
+
+    def call(x: Tensor) -> Tensor:
+        x = x if x.dim() == 3 else x.unsqueeze(1)
+        channels: Tensor = torch.nn.functional.conv1d(x.transpose(1, 2), weight, bias, **moves)
+        result = channels.transpose(1, 2)
+        return result if result.shape[1] > 1 else result.squeeze(1)
+
+    return call
+
+
+BINDINGS: Mapping[str, Binding] = {
+    "batch_matmul": made(batch_matmul),
+    "conv1d": held(conv1d),
+    "elementwise": made(elementwise),
+    "layer_norm": held(layer_norm),
+    "view": made(view),
+}
+"""PyTorch's part of each call."""
