@@ -1,4 +1,4 @@
-"""The node that a scenario asks for: devices, cores, and where the tables are; what fits none is refused."""
+"""The node that a scenario asks for: devices, cores, where the tables are; what does not fit is refused."""
 
 from __future__ import annotations
 
