@@ -383,9 +383,9 @@ def documents(kind: Kind) -> list[Document]:
     paths = sorted(folder.glob("*.yaml"))
     shipped = [yaml.load(path.read_text(), Loader=yaml.CSafeLoader) for path in paths]
     if kind == "profile":
-        with_tables = next(document for document in shipped if document["name"] == "amd-epyc-turin-2c")
+        naming = next(document for document in shipped if document["name"] == "amd-epyc-turin-2c")
         whole = [_in_one_file(document, path) for document, path in zip(shipped, paths, strict=True)]
-        shipped = [copy.deepcopy(with_tables), *whole]
+        shipped = [naming, *whole]
     shipped = [_thinned(document) for document in shipped]
     if kind in ("profile", "derived"):
         shipped = [document for document in shipped if ("base" in document) == (kind == "derived")]
@@ -403,12 +403,13 @@ def documents(kind: Kind) -> list[Document]:
 
 def _in_one_file(document: Document, path: Path) -> Document:
     """A profile with its surfaces in it, rather than the name of their file."""
-    if surface_files(path):
-        source = measured_document(read_yaml(path))
-        for stack, section in document["stacks"].items():
-            if (surfaces := source.find("stacks", stack, "surfaces")) is not None:
-                section["surfaces"] = plain(surfaces)
-    return document
+    if not surface_files(path):
+        return document
+    source, whole = measured_document(read_yaml(path)), copy.deepcopy(document)
+    for stack, section in whole["stacks"].items():
+        if (surfaces := source.find("stacks", stack, "surfaces")) is not None:
+            section["surfaces"] = plain(surfaces)
+    return whole
 
 
 def _on_nodes(node: Document) -> Document:
