@@ -53,7 +53,7 @@ NEAR_STEPS = 3000
 
 MASTER_GAP = 8e-4
 MASTER_NODES = 20
-MASTER_S = 2.0
+MASTER_S = 15.0
 """Of the choice among the covers found: a gap that leaves some of `GAP` to the bound, nodes of its branch and
 bound, so that a busy machine chooses alike, and a time that it hardly ever takes. [1], [], [s]"""
 
