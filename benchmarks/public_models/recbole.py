@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 BATCH, ROWS, LENGTH = 8, 1000, 50
 NAMES = ["SASRec", "BERT4Rec", "GRU4Rec", "NARM", "STAMP", "NextItNet", "LightSANs", "HGN", "SRGNN", "GCSAN"]
+NAMES += ["Caser", "CORE", "SINE", "FOSSIL", "SHAN", "NPE", "TransRec", "HRM"]
 Factory = Callable[[], tuple[Any, tuple[Any, ...]]]
 
 
+_READS = {
+    **dict.fromkeys(("BERT4Rec", "NextItNet", "CORE"), ("items",)),
+    **dict.fromkeys(("HGN", "SHAN", "NPE"), ("items", "users")),
+    "Caser": ("users", "items"),
+    "FOSSIL": ("items", "lengths", "users"),
+    "HRM": ("items", "users", "lengths"),
+    "TransRec": ("users", "items", "lengths"),
+}
+"""What a model's forward pass takes, where it is not the items that were seen and how many they are."""
+
+
 class _Sizes:
-    """What a model asks of its data set: how many users and items there are."""
+    """What a model asks of its data set: how many users and items there are, how many a user has seen."""
+
+    user_num = item_num = ROWS
+    field2seqlen: ClassVar = {"item_id": LENGTH, "item_id_list": LENGTH}
 
     def num(self, _: str) -> int:
         return ROWS
@@ -35,12 +50,9 @@ def _made(name: str) -> Factory:
         config = Config(model=name, dataset="ml-100k", config_dict={"MAX_ITEM_LIST_LENGTH": LENGTH} | options)
         model = get_model(name)(config, _Sizes())
         seen = torch.randint(1, ROWS, (BATCH, LENGTH))
-        lengths = torch.full((BATCH,), LENGTH)
-        if name == "BERT4Rec":
-            return model, (seen,)
-        if name == "HGN":
-            return model, (seen, torch.randint(1, ROWS, (BATCH,)))
-        return model, (seen,) if name == "NextItNet" else (seen, lengths)
+        lengths, users = torch.full((BATCH,), LENGTH), torch.randint(1, ROWS, (BATCH,))
+        given = {"items": seen, "lengths": lengths, "users": users}
+        return model, tuple(given[what] for what in _READS.get(name, ("items", "lengths")))
 
     return made
 
