@@ -160,6 +160,8 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     groups, rows, inner, outer = sizes
     source = to.read(to.part(x, groups * rows * inner), groups * rows, inner)
     fields: dict[str, Any] = {"groups": groups} if groups > 1 else {}
+    if not has_bias(node):
+        fields["bias"] = False
     result = to.emit(
         ops.Mlp,
         call_name(node),
@@ -172,6 +174,20 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     )
     to.used(weight, result)
     return result
+
+
+def has_bias(node: fx.Node) -> bool:
+    """Whether a product adds weights of its own: as its bias, or as what `addmm` and its like begin with."""
+    schema = getattr(node.target, "_schema", None)
+    names = [known.name for known in schema.arguments] if schema else []
+    given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    if "bias" in names:
+        return given.get("bias") is not None
+    return call_name(node).startswith(_WITH_ADDEND)
+
+
+_WITH_ADDEND = ("addmm", "addmv", "addbmm", "baddbmm", "lstm_cell", "gru_cell", "rnn_")
+"""Calls that add a vector of weights without an argument of that name."""
 
 
 def _product(node: fx.Node, product: Contraction, sides: tuple[Value, Value], to: Builder) -> AnyValue | None:

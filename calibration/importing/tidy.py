@@ -101,6 +101,7 @@ def _chained(first: ops.Mlp, second: ops.Mlp) -> ops.Mlp | None:
         {first.groups, second.groups} != {1}
         or first.memory
         or second.memory
+        or first.bias != second.bias
         or _whose(first) != _whose(second)
     ):
         return None

@@ -401,3 +401,10 @@ class Half(nn.Module):
 
     def forward(self, dense: Tensor, item: Tensor) -> Tensor:
         return self.top(torch.cat([self.table(item), dense], 1))  # type: ignore[no-any-return]
+
+
+def some_biases() -> Made:
+    """Layers without a bias between two that have one."""
+    layers = [nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 16, bias=False), nn.ReLU()]
+    last = [nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 1)]
+    return nn.Sequential(*layers, *last), (torch.rand(6, 12),)

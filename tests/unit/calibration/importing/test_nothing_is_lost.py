@@ -52,6 +52,7 @@ COUNTS = {
     "lstm": Counts(5 * 2 * 4 * 6 * (8 + 6) + 2 * 6),
     "filled": Counts(2 * (2 * 4 * 3) + 2 * 6),
     "normalised": Counts(2 * 8, 1, table_bytes=4 * 4000),
+    "some_biases": Counts(2 * (12 * 20 + 20 * 16 + 16 * 8 + 8)),
 }
 
 
@@ -109,12 +110,19 @@ def test_slices_of_one_projection_are_not_the_same() -> None:
     assert products[0]["left"] != products[0]["right"]
 
 
+def test_layers_have_the_biases_that_they_have() -> None:
+    weights = (12 + 1) * 20 + 20 * 16 + 16 * 8 + (8 + 1)
+    assert imported("some_biases").model.dense_parameter_bytes == 4 * weights
+    biases = [op.get("bias", True) for op in operators("some_biases").values() if op["kind"] == "mlp"]
+    assert biases == [True, False, True]
+
+
 def test_weights_of_their_own_are_groups_and_shared_ones_are_not() -> None:
     (layer,) = [op for op in operators("fields").values() if op["kind"] == "mlp"]
     assert (layer["groups"], layer["widths"]) == (6, (8, 8))
     for form in ("matmul", "einsum", "tensordot"):
         assert "groups" not in next(op for op in operators(f"by_{form}").values() if op["kind"] == "mlp")
-    assert imported("by_einsum").model.dense_parameter_bytes == 4 * (16 * 32 + 32 + 4 + 1)
+    assert imported("by_einsum").model.dense_parameter_bytes == 4 * (16 * 32 + 4 + 1)
 
 
 def test_masks_of_ids_are_no_input_of_the_request() -> None:
