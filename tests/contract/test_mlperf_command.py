@@ -34,6 +34,17 @@ def test_a_target_that_may_be_either_ends_in_6_and_names_what_decides(
 
 
 @pytest.mark.thorough
+def test_the_first_dlrm_is_asked_for_30_ms_and_its_own_count(capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = ask(capsys, "mlperf_dlrm_skylake", *FEW, "--target-qps", "400")
+    assert (code, answer["result"], answer["benchmark"]) == (0, "VALID", "dlrm")
+    assert (answer["target_latency_ms"], answer["min_queries"], answer["run_queries"]) == (
+        30,
+        270_336,
+        270_336,
+    )
+
+
+@pytest.mark.thorough
 def test_a_far_target_is_invalid_and_beyond_the_node_unstable(capsys: pytest.CaptureFixture[str]) -> None:
     sla = ["--set", "sla.confidence=0.6"]
     code, answer = ask(capsys, V2, *FEW, *sla, "--target-qps", "90")

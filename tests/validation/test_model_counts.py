@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,43 @@ def test_dense_parameters_are_as_published(name: str) -> None:
     assert shipped(name).dense_parameter_bytes == PUBLISHED[name].dense_parameter_bytes
 
 
-# MLPerf inference, DLRM-v2: lookups and rows of its 26 tables, in order.
+# MLPerf inference's first DLRM: mlcommons/inference at tag v3.0, recommendation/dlrm/pytorch/python/main.py,
+# get_backend where max_ind_range is 40,000,000: `ln_emb` in order; m_spa 128, ln_bot and ln_top below.
+DLRM_ROWS = [39884406, 39043, 17289, 7420, 20263, 3, 7120, 1543, 63, 38532951, 2953546, 403346, 10]
+DLRM_ROWS += [2208, 11938, 155, 4, 976, 14, 39979771, 25641295, 39664984, 585935, 12972, 108, 36]
+DLRM_BOTTOM, DLRM_TOP = (13, 512, 256, 128), (479, 1024, 1024, 512, 256, 1)
+
+
+def test_dlrm_has_the_tables_and_layers_of_mlperf() -> None:
+    model = shipped("dlrm")
+    (bags,) = model.embedding_operators
+    assert [table.num_rows for table in bags.tables] == DLRM_ROWS
+    assert {(table.dim, table.count, table.pooling_factor) for table in bags.tables} == {(128, 1, 1)}
+    assert {op.name: op.widths for op in model.operators if isinstance(op, Mlp)} == {
+        "bottom": DLRM_BOTTOM,
+        "top": DLRM_TOP,
+    }
+    assert model.shapes()["pairs"] == (1, 27 * 26 // 2)  # arch_interaction_itself=False
+    assert (model.dense_features, model.output_width) == (13, 1)
+
+
+def test_dlrm_has_the_parameters_flop_and_bytes_of_mlperf() -> None:
+    layers = [*pairwise(DLRM_BOTTOM), *pairwise(DLRM_TOP)]
+    weights, neurons = sum(k * n for k, n in layers), sum(n for _, n in layers)
+    dot = 2 * 27 * 27 * 128  # torch.bmm(T, T.transpose(1, 2)): all pairs are computed, 351 kept
+    model = shipped("dlrm")
+    counts = model_counts(model)
+    assert counts.parameters == weights + neurons == 2_368_897
+    assert counts.table_bytes == 4 * 128 * sum(DLRM_ROWS) == 96_136_908_288
+    assert gemm_flop_per_item(model) == 2 * weights == 4_730_368
+    # one addition an element of a row, one operation a neuron's activation
+    assert counts.flop_per_item == 2 * weights + dot + 26 * 128 + neurons == 4_924_033
+    assert (model.lookups_per_item, model.embedding_bytes_per_item) == (26, 26 * 128 * 4)
+
+
+# MLPerf inference, DLRM-v2: lookups and rows of its 26 tables, in order. mlcommons/inference at b66003e,
+# recommendation/dlrm_v2/pytorch/python: multihot_criteo.py (multi_hot_sizes), main.py (embedding_dim=128,
+# num_embeddings_per_feature, dcn_num_layers=3, dcn_low_rank_dim=512, dense_ and over_arch_layer_sizes).
 DLRM_V2_LOOKUPS = [3, 2, 1, 2, 6, 1, 1, 1, 1, 7, 3, 8, 1, 6, 9, 5, 1, 1, 1, 12, 100, 27, 10, 3, 1, 1]
 DLRM_V2_ROWS = [40000000, 39060, 17295, 7424, 20265, 3, 7122, 1543, 63, 40000000, 3067956, 405282, 10]
 DLRM_V2_ROWS += [2209, 11938, 155, 4, 976, 14, 40000000, 40000000, 40000000, 590152, 12973, 108, 36]
@@ -159,6 +196,20 @@ def test_dlrm_v2_has_the_parameters_and_products_of_the_reference() -> None:
     assert counts.parameters == weights + biases
     assert counts.table_bytes == 4 * 128 * sum(DLRM_V2_ROWS)
     assert gemm_flop_per_item(model) == 2 * weights
+    # one addition an element of a row; a product and a sum an element of a cross layer; activations
+    other = 128 * sum(DLRM_V2_LOOKUPS) + 3 * 2 * 3456 + sum(n for _, n in layers + over)
+    assert counts.flop_per_item == 2 * weights + other == 32_112_769
+
+
+@pytest.mark.parametrize(("name", "checkpoint_gib"), [("dlrm", 90.0), ("dlrm-v2", 97.31)])
+def test_the_models_of_mlperf_are_as_large_as_their_checkpoints(name: str, checkpoint_gib: float) -> None:
+    """mlcommons/inference, recommendation: dlrm/pytorch/README.md at v3.0, dlrm_v2/pytorch's at b66003e.
+
+    They write GB, of which 96.1 and 104.6 are counted: theirs are GiB.
+    """
+    model = shipped(name)
+    held = model.embedding_bytes + model.dense_parameter_bytes
+    assert held / GIB == pytest.approx(checkpoint_gib, rel=0.01)
 
 
 def _norm_mlp(inner: int, hidden: int, outer: int) -> int:

@@ -64,11 +64,26 @@ def test_mistakes_are_told_at_their_place(tmp_path: Path, line: str, expected: s
         read_target(files(tmp_path, f"{line}\n"), "dlrm-v2", "Server")
 
 
-@pytest.mark.parametrize(("model", "latency_s"), [("dlrm", 0.06), ("dlrm-v2", 0.06), ("dlrm-v3", 0.08)])
-def test_loadgen_brings_the_limits_of_recommendation_itself(model: str, latency_s: float) -> None:
+@pytest.mark.parametrize(
+    ("model", "latency_s", "min_queries"),
+    [("dlrm", 0.03, 270_336), ("dlrm-v2", 0.06, 100), ("dlrm-v3", 0.08, 100)],
+)
+def test_loadgen_brings_the_limits_of_recommendation_itself(
+    model: str, latency_s: float, min_queries: int
+) -> None:
     found = read_target([], model, "Server", built_in=True)
     assert (found.latency_s, found.percentile, found.min_duration_s) == (latency_s, 0.99, 600.0)
-    assert (found.target_qps, found.min_queries) == (None, 100)
+    assert (found.target_qps, found.min_queries) == (None, min_queries)
+
+
+def test_the_first_dlrm_has_the_settings_of_its_last_round(tmp_path: Path) -> None:
+    # mlcommons/inference at tag v3.0, mlperf.conf
+    server = read_target([], "dlrm", "Server", built_in=True)
+    assert (server.num_queries(100.0), server.num_queries(1000.0)) == (270_336, 600_000)
+    offline = read_target([], "dlrm", "Offline", built_in=True)
+    assert (offline.latency_s, offline.percentile, offline.min_queries) == (None, 0.9, 24_576)
+    later = files(tmp_path, "dlrm.Server.target_latency = 60\n")  # as the files since v3.1 have it
+    assert read_target(later, "dlrm", "Server", built_in=True).latency_s == 0.06
 
 
 def test_a_benchmark_that_nothing_names_is_refused(tmp_path: Path) -> None:
