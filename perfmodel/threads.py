@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,24 @@ def part_of(tell: Tell, begin: float, end: float) -> Tell:
     return lambda share: tell(begin + share * (end - begin))
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that begin nothing more after an error, and that nobody waits for after an interrupt.
+
+    An interrupt reaches the main thread alone: what the others are at goes on, for minutes maybe.
+    """
+    threads = ThreadPoolExecutor(max_workers=count)
+    try:
+        yield threads
+    except (KeyboardInterrupt, GeneratorExit):
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    except BaseException:
+        threads.shutdown(cancel_futures=True)
+        raise
+    threads.shutdown()
+
+
 def side_by_side(
     work: Callable[[T], U], items: Iterable[T], tell: Tell = untold, *, most: int | None = None
 ) -> list[U]:
@@ -59,15 +78,11 @@ def side_by_side(
     """
     todo = list(items)
     workers = min(len(todo), len(threads_here()), len(todo) if most is None else most)
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as threads:
+    with _threads(max(1, workers)) as threads:
         asked = [threads.submit(work, item) for item in todo]
-        try:
-            for done, _ in enumerate(as_completed(asked) if tell is not untold else (), start=1):
-                tell(done / len(todo))
-            return [each.result() for each in asked]
-        finally:
-            for each in asked:  # after an error nothing more is begun
-                each.cancel()
+        for done, _ in enumerate(as_completed(asked) if tell is not untold else (), start=1):
+            tell(done / len(todo))
+        return [each.result() for each in asked]
 
 
 def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
@@ -78,7 +93,7 @@ def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
     >>> both(lambda: 1, lambda: "two")
     (1, 'two')
     """
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with _threads(1) as thread:
         beside = thread.submit(one)
         found = other()
         return beside.result(), found
@@ -92,7 +107,7 @@ def ahead(make: Callable[[], T], count: int) -> Iterator[T]:
     >>> list(ahead(iter("abc").__next__, 3))
     ['a', 'b', 'c']
     """
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with _threads(1) as thread:
         made = [thread.submit(make)] if count else []
         for number in range(count):
             value = made.pop().result()

@@ -385,6 +385,8 @@ def run(arguments: list[str]) -> int:
     try:
         get_command(_app(wanted)).main(args=arguments, prog_name="perfplan")
     except SystemExit as exit_:  # Typer ends every run like this, with its own code for usage errors
+        if exit_.code == InterruptionError.exit_code:  # ours are raised: it was Typer that an interrupt met
+            raise InterruptionError("interrupted: there is no answer") from None
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     return 0
 

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import time
+from contextlib import suppress
+
+from perfmodel.errors import InterruptionError, PerfplanError
 
 AGAIN_S = 0.01
 """After a callback that lost an interrupt, until it is sent again: the callback has ended by then. [s]"""
+
+ONE_S = 0.3
+"""Within this it is one interrupt: `timeout -s INT` sends it to the process, then to its group. [s]"""
+
+AT_ONCE = "interrupted twice: ended at once, and what was being written may be incomplete"
 
 
 class Interrupts:
     """Watches over interrupts from its making until `end`.
 
     What is raised while Python runs a weak reference's callback (each import has one), a hook of a fork, a
-    `__del__` or a C library's callback is printed and forgotten. Such an interrupt is sent again.
+    `__del__` or a C library's callback is printed and forgotten. Such an interrupt is sent again. Whoever
+    interrupts twice no longer wants to wait for anything: the process ends there.
+
+    Parameters
+    ----------
+    is_process : bool
+        Whether the command is all that this process is for; otherwise it is never ended here.
 
     Attributes
     ----------
@@ -23,8 +38,11 @@ class Interrupts:
         Whether there was one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_process: bool) -> None:
         self.seen = False
+        self._is_process = is_process
+        self._last_s = 0.0
+        self._is_again = False
         self._is_over = False
         self._thread = _thread.get_ident()
         self._unraisable = sys.unraisablehook
@@ -37,15 +55,30 @@ class Interrupts:
             self._has_handler = False
         sys.unraisablehook = self._lost
 
-    def end(self, *, process_ends: bool) -> None:
+    def end(self) -> None:
         """Give back what was there before; in a process that ends anyway, nothing is left to interrupt."""
         self._is_over = True
         if self._has_handler:
-            signal.signal(signal.SIGINT, signal.SIG_IGN if process_ends else signal.default_int_handler)
+            signal.signal(signal.SIGINT, signal.SIG_IGN if self._is_process else signal.default_int_handler)
         sys.unraisablehook = self._unraisable
 
+    def leave(self, code: int) -> None:
+        """End an interrupted process that has said all it has to, if threads are at work that it would await.
+
+        They know nothing of the interrupt, and what they compute nobody reads.
+        """
+        if self.seen and self._is_process and _others_work():
+            _end_now(code)
+
     def _interrupt(self, *_: object) -> None:
-        self.seen = True
+        now_s = time.monotonic()
+        is_new = not self.seen or now_s - self._last_s > ONE_S
+        if not is_new and not self._is_again:
+            return
+        if self.seen and self._is_process and not self._is_again:
+            os.write(2, f"{AT_ONCE}\n".encode())
+            os._exit(InterruptionError.exit_code)
+        self.seen, self._last_s, self._is_again = True, now_s, False
         raise KeyboardInterrupt
 
     def _lost(self, unraisable: sys.UnraisableHookArgs, /) -> None:
@@ -59,4 +92,22 @@ class Interrupts:
     def _again(self) -> None:
         time.sleep(AGAIN_S)
         if not self._is_over:
+            self._is_again = True
             signal.pthread_kill(self._thread, signal.SIGINT)  # a real signal: it also ends a sleep
+
+
+def _others_work() -> bool:
+    """Whether there are threads that the interpreter waits for at its end."""
+    threading = sys.modules.get("threading")  # whoever has threads has imported it
+    return threading is not None and any(
+        each is not threading.main_thread() and not each.daemon and each.is_alive()
+        for each in threading.enumerate()
+    )
+
+
+def _end_now(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(PerfplanError, OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    os._exit(code)

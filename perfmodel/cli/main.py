@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         3 the SLA is missed; 4 unstable; 5 outside the calibrated range; 6 cannot tell; 130 interrupted;
         141 whoever read stdout has gone.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(is_process=arguments is None)
     try:
         code = _guarded(arguments)
     except KeyboardInterrupt:
@@ -48,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code = _tell(InterruptionError("interrupted"))  # what a library made of it
     finally:
-        interrupts.end(process_ends=arguments is None)
+        interrupts.end()
     if interrupts.seen and code != InterruptionError.exit_code:
         code = _tell(InterruptionError("interrupted, which a library lost: the run has gone on to its end"))
+    interrupts.leave(code)
     return code
 
 

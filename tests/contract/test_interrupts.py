@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -17,6 +19,7 @@ import pytest
 import perfmodel
 from perfmodel.cli import commands
 from perfmodel.cli.commands import LazyCommand
+from perfmodel.cli.interrupts import AT_ONCE, ONE_S
 from perfmodel.cli.main import main
 
 CHECKOUT = Path(perfmodel.__file__).parent.parent
@@ -98,6 +101,73 @@ def test_no_interrupt_is_lost(
     assert error.count("\n") == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert sys.unraisablehook is hook
+
+
+def test_an_interrupt_outside_of_the_command_is_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Typer makes of it an exit code of 130 and no word: while options are read, say, or from a second one.
+    monkeypatch.setattr(commands, "_interruptible", lambda command: command)
+    monkeypatch.setattr(commands, "COMMANDS", {"wait": LazyCommand("Wait.", lambda: in_plain_code)})
+    assert main(["wait"]) == 130
+    assert capsys.readouterr().err == "interrupted: there is no answer\n"
+
+
+WAITS_FOR_THREADS = """
+from perfmodel.threads import side_by_side
+def body():
+    side_by_side(lambda _: (print("begun", flush=True), time.sleep(60)), range(2))
+"""
+WAITS_FOR_NOBODY_KNOWS_WHAT = """
+def body():
+    for word in ("begun", "again"):
+        try:
+            print(word, flush=True)
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+
+
+@contextmanager
+def running(body: str) -> Iterator[subprocess.Popen[str]]:
+    """A process whose command does this, once it is at it."""
+    source = (
+        f"import sys, time\n{body}\nfrom perfmodel.cli import commands, main\n"
+        "commands.COMMANDS = {'wait': commands.LazyCommand('Wait.', lambda: body)}\nsys.exit(main.main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source, "wait"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+
+
+@pytest.mark.thorough
+def test_an_interrupted_process_waits_for_no_thread_that_is_at_work() -> None:
+    with running(WAITS_FOR_THREADS) as process:
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert process.returncode == 130
+    assert error == "interrupted: there is no answer yet, and nothing was written\n"
+
+
+@pytest.mark.thorough
+def test_a_second_interrupt_ends_at_once_what_swallowed_the_first() -> None:
+    with running(WAITS_FOR_NOBODY_KNOWS_WHAT) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        assert "again\n" in iter(process.stdout.readline, "")  # an interrupt while it writes: "begun" twice
+        time.sleep(2.0 * ONE_S)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert process.returncode == 130
+    assert error == f"{AT_ONCE}\n"
 
 
 def test_an_array_that_is_too_large_is_one_line_and_2(

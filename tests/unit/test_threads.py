@@ -70,3 +70,23 @@ def test_an_error_in_a_thread_is_raised(use: Callable[[Callable[[], None]], obje
 
     with pytest.raises(ValueError, match="no luck"):
         use(fails)
+
+
+def test_an_interrupt_does_not_wait_for_what_is_at_work_and_begins_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "threads_here", lambda: [3, 5])
+    goes_on, begun = threading.Event(), list[int]()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item:
+            goes_on.wait(timeout=60.0)
+
+    def tell(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, range(100), tell)
+    goes_on.set()  # whoever waited for them would never have come here
+    assert len(begun) < 10
