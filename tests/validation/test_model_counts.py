@@ -230,7 +230,9 @@ def test_dlrm_v3_has_the_parameters_of_the_reference() -> None:
     in_tables = 80 + positional  # looked up here: actions, positions and times
     counts = model_counts(model)
     assert counts.table_bytes == 2 * tables + 4 * in_tables
-    assert counts.parameters + in_tables == preprocessor + positional + 5 * stu + postprocessor + item + task
+    dense = preprocessor + positional + 5 * stu + postprocessor + item + task
+    # which the reference's own module has: the parameters of its DlrmHSTU(is_dense=True), summed up
+    assert counts.parameters + in_tables == dense == 16_693_585
 
 
 @pytest.mark.parametrize("length", [200, 512, 1000])
@@ -245,11 +247,32 @@ def test_dlrm_v3_has_the_products_of_the_reference(length: int) -> None:
     candidate = token + 5 * (layer + (keys + 1) * each_key)
     item = 2 * (1024 * 512 + 512 * 512)
     head = 2 * (516 * 512 + 512 * 512 + 512)
+    assert _products(model) == {"item": candidate + item + head, "query": history}
+
+
+@pytest.mark.parametrize(
+    ("length", "candidates", "flop"),
+    [(30, 1, 642_106_368), (30, 3, 688_073_728), (200, 8, 4_580_886_528)],
+)
+def test_dlrm_v3_does_what_torch_counts_on_the_reference(length: int, candidates: int, flop: int) -> None:
+    """`DlrmHSTU.main_forward` at b66003e, its PyTorch kernels, by torch.utils.flop_counter (torch 2.13).
+
+    The reference multiplies all pairs of positions and masks some: those of a behaviour with a candidate, and
+    of two candidates, are left out of the file; those of a behaviour with a later one are in both.
+    """
+    products = _products(shipped("dlrm-v3").with_length(length))
+    masked_pairs = (length + 1) * candidates + candidates * (candidates - 1)
+    each_key = 2 * 2 * 512
+    assert products["query"] + candidates * products["item"] + 5 * masked_pairs * each_key == flop
+
+
+def _products(model: RecModel) -> dict[str, float]:
+    """FLOP of all products, by whose they are."""
     products = {"item": 0.0, "query": 0.0}
     for kernel in lower(model):
         if kernel.family in ("fc", "batch_matmul"):
             products[kernel.scope] += kernel.calls * kernel.flop_per_item
-    assert products == {"item": candidate + item + head, "query": history}
+    return products
 
 
 def test_readme_says_what_the_models_count() -> None:
