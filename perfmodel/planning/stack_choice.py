@@ -17,7 +17,9 @@ from perfmodel.domain.scenario import (
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles
-from perfmodel.loading.shipped import shipped_names
+from perfmodel.loading.shipped import shipped_directory, shipped_names
+from perfmodel.loading.text_file import read_text
+from perfmodel.loading.yaml_source import parse_yaml
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +42,16 @@ class Wish(NamedTuple):
 
 def own_stack(profile: ProfileFile, model: RecModel) -> str:
     """The stack of a device in an answer of its own, where none is named; a user's model runs as a module."""
-    return profile.stack_of(model.name, model.stack, is_module=model.name not in shipped_names("model"))
+    return profile.stack_of(model.name, model.stack, is_module=not is_shipped(model))
+
+
+def is_shipped(model: RecModel) -> bool:
+    """Say whether a model is the shipped one of its name: whose source it names, and no user's called so."""
+    if model.name not in shipped_names("model"):
+        return False
+    text = read_text(shipped_directory("model") / f"{model.name}.yaml")
+    head = parse_yaml(text.partition("\noperators:")[0], model.name).data()  # the rest takes much longer
+    return isinstance(head, dict) and head.get("source") == model.source
 
 
 def wishes_of(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
@@ -157,7 +168,7 @@ def _device(wish: Wish, stack: str, model: RecModel | None) -> Device:
     device = wish.profile.device(stack)
     if model is None or wish.asked is not None or device.modules is not None:
         return device
-    if model.name in shipped_names("model"):
+    if is_shipped(model):
         return device
     return device.as_unmeasured_modules() if device.kind == "cpu" and device.surfaces else device
 

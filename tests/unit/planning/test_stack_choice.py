@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.profile_file import ProfileFile
@@ -11,7 +12,7 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.planning.prepare import find_devices, find_model, prepare, prepare_together
 from perfmodel.planning.question import Question
-from perfmodel.planning.stack_choice import Wish, choose_stacks
+from perfmodel.planning.stack_choice import Wish, choose_stacks, is_shipped
 
 HPCA, ISCA, REPOSITORY = "hpca2020", "deeprecsys-isca2020", "deeprecsys-repository"
 MEASURED, OTHER = find_model("dlrm-rmc1"), find_model("dlrm-rmc2")
@@ -76,6 +77,32 @@ def test_a_model_without_figures_in_a_stack_gets_bare_kernels(server: str) -> No
 def test_a_model_with_figures_in_the_default_stack_gets_that() -> None:
     assert stacks("skylake") == [REPOSITORY]
     assert stacks("broadwell") == [ISCA]
+
+
+def test_a_users_model_called_like_a_shipped_one_is_no_shipped_one() -> None:
+    names = ("dlrm", "dlrm-rmc1", "din-isca2020")  # a source in quotation marks, and without
+    assert [is_shipped(find_model(name)) for name in names] == [True] * 3
+    assert not is_shipped(imported("dlrm"))
+    assert not is_shipped(imported("dlrm").model_copy(update={"source": ""}))
+
+
+@pytest.mark.thorough
+def test_every_shipped_model_is_known_as_one() -> None:
+    assert all(is_shipped(find_model(name)) for name in shipped_names("model"))
+
+
+@pytest.mark.thorough
+def test_what_a_module_takes_more_is_in_the_error_of_a_users_model_of_a_shipped_name() -> None:
+    (own,) = find_devices(["amd-epyc-turin-2c"], imported("dlrm"))
+    (shipped,) = find_devices(["amd-epyc-turin-2c"], find_model("dlrm"))
+    assert own.errors.whole > shipped.errors.whole
+    assert "what a PyTorch module takes more was not measured" in own.describes
+    assert own.describes.startswith(shipped.describes)
+
+
+def imported(name: str) -> RecModel:
+    """A shipped model as if `perfplan import` had made it of a module."""
+    return find_model(name).model_copy(update={"source": f"perfplan import mine.py:{name} (torch 2.13.0)"})
 
 
 def test_a_card_without_bare_kernels_answers_with_what_it_has() -> None:
