@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -89,9 +89,16 @@ def calibrate(
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        print(f"{out}: {summary['calls']} calls of {summary['kinds']} kinds, ", end="")
-        print(f"spread between passes {100 * summary['spread_between_passes']:.1f} %, ", end="")
-        print(f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %")
+        print("\n".join(summary_lines(out, summary)))
+
+
+def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
+    """What a calibration says of itself, as lines that a narrow terminal shows whole."""
+    return [
+        f"{out}: {summary['calls']:,} calls of {summary['kinds']} kinds",
+        f"spread between passes {100 * summary['spread_between_passes']:.1f} %",
+        f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %",
+    ]
 
 
 def _name(out: Path, name: str | None) -> str:

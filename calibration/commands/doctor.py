@@ -6,6 +6,7 @@ from collections import Counter
 
 import typer
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 
 from calibration.documents import VERSION, DoctorDocument
@@ -25,7 +26,7 @@ def doctor(as_json: JsonOption = False) -> None:
         "ready": not blocking,
         "checks": [finding.to_dict() for finding in findings],
     }
-    show(lambda: document, lambda: _page(findings), as_json=as_json)
+    show(lambda: document, lambda: findings_page(findings), as_json=as_json)
     if blocking:
         raise typer.Exit(InputError.exit_code)
 
@@ -33,12 +34,14 @@ def doctor(as_json: JsonOption = False) -> None:
 _SHOWN = {"ok": "OK", "unknown": "?", "warn": "WARN", "blocks": "BLOCKS"}
 
 
-def _page(findings: list[Finding]) -> Group:
+def findings_page(findings: list[Finding]) -> Group:
+    """Every check; below those that are not fine, what follows and what helps."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
         table.add_row(_SHOWN[finding.status], finding.name, finding.value)
         if finding.consequence:
-            table.add_row("", "", f"  {finding.consequence}; {finding.remedy}")
+            said = f"{finding.consequence}\n[bold]what helps[/]: {finding.remedy}"
+            table.add_row("", "", Padding(said, (0, 0, 0, 2)))
     number = Counter(finding.status for finding in findings)
     lines = []
     if number["blocks"]:

@@ -12,6 +12,7 @@ from calibration.validation.comparison import Comparison
 from calibration.validation.own_module import AloneRow
 from calibration.validation.summary import PERCENTILES, Summary, errors_percent
 from calibration.validation.unsteadiness import Unsteadiness
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import number
 from perfmodel.units import MS
 
@@ -57,18 +58,22 @@ def signed(percent: float | None) -> str:
     return "–" if percent is None else f"{percent:+.1f} %"
 
 
-def _figures(result: Comparison) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for heading in ("measured", "predicted", "error", "at equal utilisation", "error"):
-        table.add_column(heading, justify="right")
+def _figures(result: Comparison) -> FittingTable:
+    """Measured, predicted, and what the prediction is at the utilisation that was measured."""
+    columns = [
+        Column(heading=""),
+        *(Column(heading=heading, right=True) for heading in ("measured", "predicted", "error")),
+        Column(heading="at equal utilisation", right=True, leaves=1),
+    ]
+    table = []
     plain = errors_percent(result.predicted, result.measured)
     equal = errors_percent(result.equal_utilisation, result.measured)
     rows = [_values(one) for one in (result.measured, result.predicted, result.equal_utilisation)]
     offloads = result.measured.accelerator_service_time_s is not None
     for key, label in (_LABELS | (_OFFLOADED if offloads else {})).items():
-        table.add_row(label, rows[0][key], rows[1][key], signed(plain[key]), rows[2][key], signed(equal[key]))
-    return table
+        at_equal = f"{rows[2][key]} ({signed(equal[key])})"
+        table.append([label, rows[0][key], rows[1][key], signed(plain[key]), at_equal])
+    return FittingTable(columns, table)
 
 
 _LABELS = {
@@ -129,6 +134,10 @@ def _unsteady(found: Unsteadiness) -> str:
     )
 
 
+def _pieces(count: int) -> str:
+    return "1 disturbed piece" if count == 1 else f"{count or 'no'} disturbed pieces"
+
+
 def _state_lines(result: Comparison) -> list[str]:
     own = errors_percent(result.own_times, result.measured)
     queue = ", ".join(f"p{100 * share:g} {signed(own[f'p{100 * share:g}'])}" for share in PERCENTILES)
@@ -141,7 +150,7 @@ def _state_lines(result: Comparison) -> list[str]:
         )
     lines.append(
         f"the machine: service times drift by {number(100 * result.drift, 2)} % between pieces; "
-        f"{result.repeated_pieces} disturbed pieces repeated; longest loss of a core "
+        f"{_pieces(result.repeated_pieces)} repeated; longest loss of a core "
         f"{number(result.longest_stall_s / MS, 2)} ms"
     )
     lines.append(_unsteady(result.unsteadiness))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table as TerminalTable
 
 from calibration.documents import VERSION
 from calibration.validation.page import signed
 from calibration.validation.suite_report import MODERATE, SuiteReport
 from perfmodel.report.documents import made_of, saved
 from perfmodel.report.drawing import Drawing, Series, lines
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.tables import number
 
@@ -23,15 +23,19 @@ KEYS = ("p50", "p95", "p99")
 def suite_page(report: SuiteReport, out: Path) -> RenderableType:
     """Mean absolute errors, then every load."""
     parts: list[RenderableType] = [
-        _terminal("mean absolute errors over the models", _SUMMARY_HEADS, _summary_rows(report)),
+        _terminal("mean absolute errors over the models", _SUMMARY_HEADS, _summary_rows(report), "compared"),
+        "",
         _terminal(
             "every load: signed errors [%] at fixed QPS, at equal utilisation (=)",
             _POINT_HEADS,
             _point_rows(report),
+            "model",
         ),
     ]
     if report.capacity:
-        parts.append(_terminal("largest load within a p95", _CAPACITY_HEADS, _capacity_rows(report)))
+        rows = _capacity_rows(report)
+        parts += ["", _terminal("largest load within a p95", _CAPACITY_HEADS, rows, "model")]
+    parts += [""] if report.left_out else []
     parts += [f"left out: {name}: {entry['reason']}" for name, entry in report.left_out.items()]
     return Group(*parts, f"written: {out} and {out.with_suffix('.json')}")
 
@@ -165,10 +169,19 @@ def _p95_in_services(point: Mapping[str, Any], side: str) -> float:
     return float(point[side]["latency_ms"]["p95"] / point["measured"]["service_time_ms"])
 
 
-def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> TerminalTable:
-    table = TerminalTable(title=title, title_justify="left", box=None, pad_edge=False)
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+_LEAVES = ("drift", "service", "service time [%]", "=p50", "=p99", "=p95", "p50", "p99", "p95 SLA [ms]")
+"""Columns that go on a narrow terminal, one after the other: the page of HTML has them all."""
+
+
+def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], named: str) -> FittingTable:
+    """A table for a terminal; cells of the column `named` are cut in the middle if need be."""
+    columns = [
+        Column(
+            heading=head,
+            right=index > 0 and head != named,
+            is_name=head == named,
+            leaves=_LEAVES.index(head) + 1 if head in _LEAVES else 0,
+        )
+        for index, head in enumerate(heads)
+    ]
+    return FittingTable(columns, rows, title)

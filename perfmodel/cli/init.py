@@ -60,7 +60,8 @@ def init(
     for file, text in files.items():
         write_atomically(file, text)
     scenario, model = (shlex.quote(str(folder / name)) for name in ("scenario.yaml", "model.yaml"))
-    print(f"written: {', '.join(map(str, files))}")
+    for file in files:
+        print(f"written: {file}")
     for note in () if config is None else left_out(config):
         print(f"note: {note}")
     print(f"try: perfplan predict {scenario}")

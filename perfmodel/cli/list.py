@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,17 +62,59 @@ def list_topics(
         }
         print(json.dumps(saved("list", VERSION) | rows, indent=2, ensure_ascii=False))
         return
+    width = _known_width()
     for index, (topic, names) in enumerate(found.items()):
         if len(found) > 1:
             print(f"{topic}:" if index == 0 else f"\n{topic}:")
-        width = max(map(len, names), default=0)
+        longest = max(map(len, names), default=0)
         for name, text in names.items():
-            print(f"{name:{width}}  {text}".rstrip())
-            if topic is Topic.MODELS:
-                print(f"{'':{width}}  {_counts_line(_counts(name))}")
-                continue
-            for stack in _details(topic, name).get("stacks", ()):
-                print(f"{'':{width}}  {_stack_line(stack)}")
+            for line in _entry(name, [text, *_more(topic, name)], longest, width):
+                print(line)
+
+
+LEAST_WIDTH = 40
+"""Narrower terminals are written for as if they had it, as with pages. [characters]"""
+
+LEAST_WORDS = 36
+"""Beside the names, a column of words is at least so wide; on a narrower page they go below. [characters]"""
+
+
+def _known_width() -> int | None:
+    """What a terminal or COLUMNS says; None: a pipe, where each text stays a line for `grep` and `cut`."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal():
+        return None
+    return max(LEAST_WIDTH, shutil.get_terminal_size().columns)
+
+
+def _entry(name: str, texts: Iterable[str], longest: int, width: int | None) -> list[str]:
+    """A name and what is said of it, wrapped at `width` [characters]; None: a text is a line, for pipes."""
+    head = f"{name:{longest}}  "
+    if width is None:
+        return [
+            f"{head if index == 0 else ' ' * len(head)}{text}".rstrip() for index, text in enumerate(texts)
+        ]
+    is_beside = width - len(head) >= LEAST_WORDS
+    left = " " * (len(head) if is_beside else 4)
+    lines = [] if is_beside else [name]
+    for text in texts:
+        first = head if is_beside and not lines else left
+        # A name of a file or a stack stays whole: it is there to be copied.
+        lines += textwrap.wrap(
+            text,
+            width,
+            initial_indent=first,
+            subsequent_indent=left,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [first.rstrip()]
+    return lines
+
+
+def _more(topic: Topic, name: str) -> list[str]:
+    """What is said of an entry below its first line."""
+    if topic is Topic.MODELS:
+        return [_counts_line(_counts(name))]
+    return [_stack_line(stack) for stack in _details(topic, name).get("stacks", ())]
 
 
 def _described(topic: Topic) -> dict[str, str]:
@@ -137,6 +183,7 @@ def _stack(name: str, section: Mapping[str, Any], profile: Mapping[str, Any]) ->
 def _stack_line(stack: Mapping[str, Any]) -> str:
     """One stack in words: `@name`, what is in its times, what it was fitted to, its error elsewhere."""
     fitted = ", ".join(stack["fitted_models"]) or f"{stack['measured_calls']:,} calls of random sequences"
-    error = f"{100 * stack['relative_error']:.2g} % off on what it had not seen"
+    percent = float(f"{100 * stack['relative_error']:.2g}")  # without an exponent from a hundred up
+    error = f"{percent:g} % off on what it had not seen"
     default = " (default)" if stack["default"] else ""
     return f"@{stack['name']}{default}: {stack['describes']}; fitted to {fitted}; {error}"

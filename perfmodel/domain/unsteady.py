@@ -153,10 +153,15 @@ class Unrest(Frozen):
     @property
     def words(self) -> str:
         """All of it in words."""
-        parts = [] if self.relative_std is None else [f"scatter of {100 * self.relative_std:.2g} %"]
+        parts = [] if self.relative_std is None else [f"scatter of {_figure(100 * self.relative_std)} %"]
         parts += [
             f"pauses of {'a core' if each.scope == 'executor' else 'the node'}, "
-            f"{each.rate_per_s:.2g} a second of {each.length_ms:.2g} ms"
+            f"{_figure(each.rate_per_s)} a second of {_figure(each.length_ms)} ms"
             for each in self.pauses
         ]
         return " and ".join(parts)
+
+
+def _figure(value: float) -> str:
+    """Two digits, and no exponent from a hundred up."""
+    return f"{float(f'{value:.2g}'):g}"

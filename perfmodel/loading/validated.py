@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,8 +183,29 @@ def _unknown_key(path: KeyPath, source: YamlSource, expectations: Expectations) 
     key = str(path[-1])
     known = keys_of(expectations.at(path[:-1], source.root))
     several = "one of " if len(known) > 1 else ""
-    hint = nearest(key, known) or (f"; expected {several}{', '.join(known)}" if known else "")
+    hint = _meant(key, known) or nearest(key, known)
+    hint = hint or (f"; expected {several}{', '.join(known)}" if known else "")
     return InputError(f"{source.key_place(*path)}: unknown key {quoted(key)}{_within(path[:-1])}{hint}")
+
+
+ELSEWHERE = {
+    "pooling_factor": ("lookups", "num_lookups", "lookups_per_item", "hotness", "multi_hot", "pooling_size"),
+    "num_rows": ("num_embeddings", "hash_size", "vocab_size", "cardinality", "entries"),
+    "dim": ("embedding_dim", "embedding_size", "vector_size", "width"),
+    "widths": ("layers", "hidden_units", "units", "layer_sizes", "hidden_sizes"),
+    "num_heads": ("heads", "n_heads", "nhead"),
+    "num_layers": ("depth", "n_layers"),
+    "rate_qps": ("qps", "rps", "arrival_rate"),
+    "latency_ms": ("target_ms", "deadline_ms", "budget_ms"),
+}
+"""What other tools and papers call a key, by its name here: too far apart for likeness of letters."""
+
+
+def _meant(key: str, known: Collection[str]) -> str:
+    """Write `; did you mean 'x'?` for a key that goes by another name elsewhere."""
+    word = key.lower().replace("-", "_")
+    meant = [name for name, others in ELSEWHERE.items() if name in known and word in others]
+    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 def _missing_key(path: KeyPath, source: YamlSource, expected: str) -> InputError:

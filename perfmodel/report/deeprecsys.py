@@ -10,6 +10,7 @@ from rich.table import Table
 from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
 from perfmodel.planning.deeprecsys.settings import ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import node_words, number
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.units import MS
@@ -33,12 +34,14 @@ def shortcuts_page(report: ShortcutReport) -> RenderableType:
         return Group(head, f"[bold red]no load meets {bound}[/]")
     assert isinstance(policy, SplitAndOffload), "checked where the rows were made"
     set_to = _name(Configuration(policy.batch_size, policy.offload_threshold_items))
-    table = Table(title=f"{set_to}, {bound}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("with")
-    for heading in ("queries/s", "any one search", "of exact", "true latency there"):
-        table.add_column(heading, justify="right")
-    for row in report.rows:
-        table.add_row(row.name, *_cells(row))
+    columns = [
+        Column(heading="with", is_name=True),
+        Column(heading="queries/s", right=True),
+        Column(heading="any one search", right=True, leaves=1),
+        Column(heading="of exact", right=True),
+        Column(heading="true latency there", right=True),
+    ]
+    table = FittingTable(columns, [[row.name, *_cells(row)] for row in report.rows], f"{set_to}, {bound}")
     notes = [f"note: {row.name}: {row.note}" for row in report.rows if row.note]
     return Group(head, "", table, "", *_legend(report.rows), *notes, _grid_line(report.settings))
 

@@ -45,10 +45,11 @@ def service_errors(errors: Errors) -> str:
     """How far off the service times may be, by device where two profiles differ."""
     if not errors.known:
         return "how far off they are is not known"
-    cores = f"{100 * errors.cpu:.2g} %"
+    cores = f"{number(100 * errors.cpu, 2)} %"
     if errors.accelerator is None or errors.accelerator == errors.cpu:
         return f"service times off by {cores}"
-    return f"service times off by {cores} on the cores, {100 * errors.accelerator:.2g} % on the accelerator"
+    card = f"{number(100 * errors.accelerator, 2)} %"
+    return f"service times off by {cores} on the cores, {card} on the accelerator"
 
 
 def error_source(node: AnyNode, errors: Errors) -> str:
@@ -77,8 +78,8 @@ def deciding_lines(deciding: Deciding | None) -> list[str]:
     if deciding.size is None or deciding.expected is None:
         return ["what would decide: a longer run", f"  {deciding.command}"]
     lines = [
-        f"what would decide: the error of the {deciding.error}, {100 * deciding.size:.2g} %, "
-        f"brought to about {100 * deciding.expected:.2g} % by",
+        f"what would decide: the error of the {deciding.error}, {number(100 * deciding.size, 2)} %, "
+        f"brought to about {number(100 * deciding.expected, 2)} % by",
         f"  {deciding.command}",
     ]
     if deciding.band_s is not None:

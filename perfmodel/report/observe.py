@@ -10,12 +10,16 @@ from rich.table import Table
 from perfmodel.planning.observe.answer import Observation
 from perfmodel.planning.observe.drift import LEVEL, Drift
 from perfmodel.planning.observe.times import ServiceRow
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import number
 from perfmodel.report.trace import estimated, law, process_lines
 from perfmodel.units import MS
 
 MOST_ROWS = 12
 """Of the table of service times that a page shows; the file has all."""
+
+LEAST_SHOWN = 1e-4
+"""A share below it is said to be below it. [1]"""
 
 
 def observe_page(found: Observation) -> RenderableType:
@@ -38,6 +42,7 @@ def observe_page(found: Observation) -> RenderableType:
         f"utilisation {100 * found.utilisation:.1f} %",
         *_service(found),
         "",
+        "[bold]replayed[/]: the table's times, the log's arrivals; measured, and the simulation's error",
         _windows(found),
         "",
         *_carried(found),
@@ -86,8 +91,8 @@ def _service(found: Observation) -> list[RenderableType]:
             f"{row.count:,}",
         )
     lines: list[RenderableType] = [
-        f"service times: {len(rows)} rows, each known to {100 * times.row_error:.2g} %, all together to "
-        f"{100 * times.relative_error:.2g} %",
+        f"service times: {len(rows)} rows, each known to {_percent(times.row_error)}, all together to "
+        f"{_percent(times.relative_error)}",
         table,
     ]
     law_of = {
@@ -117,29 +122,26 @@ def _some(rows: Sequence[ServiceRow]) -> list[ServiceRow]:
     return [rows[round(index * last / (MOST_ROWS - 1))] for index in range(MOST_ROWS)]
 
 
-def _windows(found: Observation) -> Table:
-    table = Table(
-        title="replayed: the table's times, the log's arrivals; measured, and the simulation's error",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column("window")
-    table.add_column("queries", justify="right")
-    for heading in ("mean", "p50", "p95", "p99"):
-        table.add_column(f"{heading} ms", justify="right")
-        table.add_column("error", justify="right")
+def _windows(found: Observation) -> FittingTable:
+    columns = [
+        Column(heading="window", is_name=True),
+        Column(heading="queries", right=True, leaves=3),
+        *(
+            Column(heading=f"{heading} ms (error)", right=True, leaves=leaves)
+            for heading, leaves in (("mean", 2), ("p50", 1), ("p95", 0), ("p99", 0))
+        ),
+    ]
+    rows = []
     for index, window in enumerate(found.windows):
         name = "all" if index == 0 else f"{number(window.from_s, 4)} to {number(window.to_s, 4)} s"
-        cells = []
-        for real, error in zip(window.measured_s, window.errors, strict=True):
-            cells += [
-                number(None if real is None else real / MS, 4),
-                "–" if error is None else f"{100 * error:+.1f} %",
-            ]
-        table.add_row(name, f"{window.queries:,}", *cells)
-    return table
+        cells = [
+            "–"
+            if real is None
+            else number(real / MS, 4) + ("" if error is None else f" ({100 * error:+.1f} %)")
+            for real, error in zip(window.measured_s, window.errors, strict=True)
+        ]
+        rows.append([name, f"{window.queries:,}", *cells])
+    return FittingTable(columns, rows)
 
 
 def _carried(found: Observation) -> list[str]:
@@ -157,18 +159,29 @@ def _carried(found: Observation) -> list[str]:
     return lines
 
 
-def _tests(drift: Drift) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("compared", "log", "scenario", "effect", "tolerance", "p", ""):
-        table.add_column(heading, justify="left" if heading in ("compared", "") else "right")
-    for test in drift.tests:
-        table.add_row(
+def _tests(drift: Drift) -> FittingTable:
+    columns = [
+        Column(heading="compared", is_name=True),
+        *(Column(heading=heading, right=True) for heading in ("log", "scenario", "effect")),
+        Column(heading="tolerance", right=True, leaves=2),
+        Column(heading="p", right=True, leaves=1),
+        Column(heading=""),
+    ]
+    rows = [
+        [
             test.subject,
             number(test.log, 4),
             number(test.scenario, 4),
-            f"{100 * test.effect:.2g} %",
-            f"{100 * test.tolerance:.2g} %",
+            _percent(test.effect),
+            _percent(test.tolerance),
             number(test.p_value, 2),
             "drifted" if test.drifted else "",
-        )
-    return table
+        ]
+        for test in drift.tests
+    ]
+    return FittingTable(columns, rows)
+
+
+def _percent(share: float) -> str:
+    """In per cent, to two digits; nobody reads what is below a hundredth."""
+    return "< 0.01 %" if 0.0 < share < LEAST_SHOWN else f"{number(100 * share, 2)} %"

@@ -19,8 +19,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> number(1234.5), number(0.012345), number(None), number(float("inf"))
-    ('1,230', '0.0123', '–', 'no end')
+    >>> number(1234.5), number(0.012345), number(999.7), number(None), number(float("inf"))
+    ('1,230', '0.0123', '1,000', '–', 'no end')
     """
     if value is None:
         return "–"
@@ -31,7 +31,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) < 1e-4:
         return f"{value:.1e}"
     text = f"{value:.{digits}g}"
-    return f"{float(text):,.0f}" if abs(value) >= 10**digits else text
+    return f"{float(text):,.0f}" if abs(float(text)) >= 10**digits else text
 
 
 def interval_ms(interval: Interval | None) -> str:

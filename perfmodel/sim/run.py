@@ -348,9 +348,7 @@ def _whole_days(
     found = day.worst.percentiles[percentile]
     notes = list(day.notes)
     if found.relative_half_width > settings.precision:
-        notes.append(
-            f"p{100 * percentile:g} of the worst window {found.known_words}, not to ±{settings.precision:.1%}"
-        )
+        notes.append(f"p{100 * percentile:g} of the worst window {found.short_of(settings.precision)}")
     if day.ends_in_backlog:
         notes.append("the backlog of one period reaches into the next, which begins with an idle node here")
     served = 1.0 - day.shed_rate
@@ -559,7 +557,7 @@ def _notes(
     if interval.relative_half_width > settings.precision:
         end = "the trace" if traffic.num_recorded is not None else "max_queries"
         notes.append(
-            f"p{100 * percentile:g} {interval.known_words}, not to ±{settings.precision:.1%}: "
+            f"p{100 * percentile:g} {interval.short_of(settings.precision)}: "
             f"{end} ended the run after {num_queries} queries"
         )
     if record.shed is not None:

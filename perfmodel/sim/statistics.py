@@ -46,11 +46,11 @@ class Interval:
         """Half the width over the estimate. [1]"""
         return 0.5 * (self.high_s - self.low_s) / self.value_s
 
-    @property
-    def known_words(self) -> str:
-        """How well the estimate is known, as a note says it."""
+    def short_of(self, precision: float) -> str:
+        """How well the estimate is known, as a note says it where `precision` [1] was asked for."""
         reached = self.relative_half_width
-        return "has no upper bound" if isinf(reached) else f"is known to ±{reached:.1%} only"
+        known = "from below only" if isinf(reached) else f"to ±{reached:.1%} only"
+        return f"is known {known} (±{precision:.1%} was asked for)"
 
     def __contains__(self, time_s: float) -> bool:
         return self.low_s <= time_s <= self.high_s

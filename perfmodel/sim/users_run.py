@@ -68,8 +68,8 @@ def run_users(
     notes = []
     if excess > 1.0:
         notes.append(
-            f"p{100 * percentile:g} {found.known_words}, not to "
-            f"±{settings.precision:.1%}: max_queries ended the run after {num_queries} queries"
+            f"p{100 * percentile:g} {found.short_of(settings.precision)}: max_queries ended the run after "
+            f"{num_queries} queries"
         )
     if record.shed is not None:
         notes.append(

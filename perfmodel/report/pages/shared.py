@@ -94,8 +94,9 @@ def deciding_words(deciding: Mapping[str, Any] | None) -> list[Block]:
     if deciding["error_now"] is None or deciding["error_then"] is None:
         return [Prose(f"What would decide: a longer run, {deciding['command']}.")]
     said = (
-        f"What would decide: the error of the {deciding['error']}, {100 * deciding['error_now']:.2g} %, "
-        f"brought to about {100 * deciding['error_then']:.2g} % by {deciding['command']}."
+        f"What would decide: the error of the {deciding['error']}, "
+        f"{number(100 * deciding['error_now'], 2)} %, brought to about "
+        f"{number(100 * deciding['error_then'], 2)} % by {deciding['command']}."
     )
     if deciding["band_ms_then"] is not None:
         said += " The SLA's percentile is then expected within "
@@ -124,9 +125,9 @@ def times_words(document: Mapping[str, Any]) -> list[Block]:
     basis = document.get("basis") or "not known"
     if error.get("cpu") is None:
         return [*blocks, Prose(f"They are {basis}.")]
-    said = f"{100 * error['cpu']:.2g} % on the cores"
+    said = f"{number(100 * error['cpu'], 2)} % on the cores"
     if error.get("accelerator") is not None:
-        said += f", {100 * error['accelerator']:.2g} % on the accelerator"
+        said += f", {number(100 * error['accelerator'], 2)} % on the accelerator"
     return [
         *blocks,
         Prose(

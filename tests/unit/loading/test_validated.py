@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,14 @@ import pytest
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import EmbeddingTable
+from perfmodel.domain.provision import FleetFile
+from perfmodel.domain.scenario import Scenario
 from perfmodel.domain.serving import SlaTarget, SplitPolicy
 from perfmodel.domain.workload import Traffic
 from perfmodel.errors import InputError
-from perfmodel.loading.validated import parse_file, validate
+from perfmodel.loading.validated import ELSEWHERE, parse_file, validate
 from perfmodel.loading.yaml_source import parse_yaml
 
 SIZES = "query_sizes: {distribution: mlperf-dlrm}\n"
@@ -103,6 +108,22 @@ def test_each_kind_of_mistake_has_its_line(arrivals: str, error: str) -> None:
 def test_a_misspelt_key_is_reported_before_the_key_that_it_leaves_missing() -> None:
     error = error_of(Traffic, f"arivals: {{process: poisson, rate_qps: 1}}\n{SIZES}")
     assert error == "a.yaml:1:1: unknown key 'arivals'; did you mean 'arrivals'?"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("lookups: 3", "pooling_factor"), ("hotness: 3", "pooling_factor"), ("embedding_dim: 4", "dim")],
+)
+def test_a_key_by_the_name_that_it_has_elsewhere_is_told_its_name_here(written: str, meant: str) -> None:
+    error = error_of(EmbeddingTable, f"num_rows: 10\n{written}\n")
+    assert error == f"a.yaml:2:1: unknown key '{written.partition(':')[0]}'; did you mean '{meant}'?"
+
+
+def test_names_of_elsewhere_lead_to_keys_that_there_are() -> None:
+    described = json.dumps([each.model_json_schema() for each in (RecModel, Scenario, FleetFile)])
+    assert [name for name in ELSEWHERE if f'"{name}": ' not in described] == []
+    others = [other for each in ELSEWHERE.values() for other in each]
+    assert len(set(others)) == len(others)
 
 
 def test_an_error_across_keys_points_at_the_key_that_it_names() -> None:
