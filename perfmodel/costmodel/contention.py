@@ -68,9 +68,9 @@ def conditions_alone(
         entries_in_l2=entries_in_l2,
         entries_in_l3=entries_in_l3,
         memory_slowdown=np.ones_like(busy),
-        gemm_slowdown=stack * (1.0 + (interference.hyper_thread_gemm - 1.0) * paired),
-        lookup_slowdown=stack * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
-        input_slowdown=interpreter * (1.0 + (interference.hyper_thread_lookup - 1.0) * paired),
+        gemm_slowdown=stack * _of_a_request(interference.hyper_thread_gemm, paired),
+        lookup_slowdown=stack * _of_a_request(interference.hyper_thread_lookup, paired),
+        input_slowdown=interpreter * _of_a_request(interference.hyper_thread_lookup, paired),
     )
 
 
@@ -172,6 +172,17 @@ def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
     """Fraction of the busy workers that share their core with another one (hyper-threading)."""
     cores = device.cores_per_socket if copies else device.num_cores
     return np.clip(2.0 * (busy - cores) / busy, 0.0, 1.0)
+
+
+def _of_a_request(slowdown: float, paired: Floats) -> Floats:
+    """Mean slow-down of a request, of whose workers a fraction share their core with another. [1]
+
+    Those that share take longer, and so serve fewer: where a fraction p shares and is slowed down by f, n
+    workers carry n (1 - p + p / f), and the mean over requests is the inverse of that bracket. By the mean
+    over workers, 1 + p (f - 1), a node would carry less with a worker more, though two that share a core
+    carry 2 / f of what one alone does there.
+    """
+    return np.asarray(1.0 / (1.0 - paired + paired / slowdown))
 
 
 def _entries_cached(

@@ -10,6 +10,10 @@ from pydantic import TypeAdapter
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.errors import InputError
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.explain.changes import changes_of
+from perfmodel.planning.prepare import prepare
 from perfmodel.report.documents.schemas import KINDS
 
 QUICK = ["simulation.min_queries=50000", "simulation.max_queries=50000", "simulation.precision=0.5"]
@@ -51,6 +55,26 @@ def test_arithmetic_binds_where_products_take_the_time(skylake: dict[str, Any]) 
     assert cliff["percent_to_largest_load"] == pytest.approx(
         100 * (document["latency_bounded_qps"] / 400 - 1)
     )
+
+
+@pytest.mark.thorough
+def test_a_hyper_thread_brings_less_than_a_core_but_something(skylake: dict[str, Any]) -> None:
+    step = {change["resource"]: change for change in skylake["changes"] if change["kind"] == "step"}
+    assert step["cores"]["change"] == "cores +10 %: 40 to 44, 4 as hyper-threads"
+    # Four pairs among 44 workers carry 36 + 4 x 2 / 1.6 = 41 at most, where products take all the time.
+    assert 0.5 < step["cores"]["gain_percent"] < 3.5
+    assert step["physical cores"]["change"] == "physical cores +10 %: 40 to 44"
+    assert 7.0 < step["physical cores"]["gain_percent"] < 10.0
+    assert step["physical cores"]["qps_per_w"] is None
+    assert any("two on a core take 1.6 times as long" in note for note in skylake["notes"])
+
+
+def test_no_core_is_tried_that_no_socket_has() -> None:
+    loaded = load_scenario("rm3_skylake", ["node.cores=80"])
+    changes = changes_of(loaded, prepare(loaded), mixed_stacks=False)
+    more = next(change for change in changes if change.resource == "cores")
+    with pytest.raises(InputError, match="skylake has 40 cores of 2 threads each"):
+        more.make()
 
 
 @pytest.mark.thorough

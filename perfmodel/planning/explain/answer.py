@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perfmodel.domain.hardware import Device
+from perfmodel.planning.explain.changes import PHYSICAL
+from perfmodel.planning.node import ServingNode
 from perfmodel.planning.question import Question
 from perfmodel.planning.verdict import Verdict
 
@@ -131,6 +134,9 @@ class Explanation:
             "each change is made alone; gains do not add up",
             "the error of the service times meets both sides of a gain, and is not in its interval",
         ]
+        node = self.question.node
+        if isinstance(node, ServingNode) and any(gain.resource == PHYSICAL for gain in self.gains):
+            notes.append(_of_hyper_threads(node.cpu))
         if self.question.traffic.is_closed:
             notes.append("loads are what closed users ask; the largest is that of the most within the SLA")
         if self.question.node.stack is not None and not any(
@@ -140,3 +146,17 @@ class Explanation:
                 "calls were measured as they are: what each part of a core does to them is not known"
             )
         return (*notes, *self.question.node_notes)
+
+
+def _of_hyper_threads(cpu: Device) -> str:
+    """Why cores that a CPU has not bring less than those that it has."""
+    products, lookups = cpu.interference.hyper_thread_gemm, cpu.interference.hyper_thread_lookup
+    said = f"{cpu.name} has {cpu.num_cores} cores, and more of them share one as hyper-threads"
+    if max(products, lookups) == 1.0:
+        return (
+            f"{said}; how much two on a core slow each other down its profile does not know: none is counted"
+        )
+    return (
+        f"{said}: two on a core take {products:g} times as long for products, {lookups:g} times for lookups, "
+        "and as with physical ones each has less of the caches and of the memory's bandwidth"
+    )

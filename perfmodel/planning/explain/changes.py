@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.near_memory import DEFAULT_CACHE_KIB, MOST_CACHE_KIB, MOST_RANKS, NearMemorySettings
 from perfmodel.domain.operators import EmbeddingBag, Operator
-from perfmodel.errors import PerfplanError
+from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.derived_profile import is_derived, read_profile
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.loading.shipped import find_profile, shipped_names
@@ -20,6 +20,12 @@ from perfmodel.sim.policies import SplitAndOffload
 
 STEP = 1.1
 """Of every small change: 10 % more, or in a tenth less time. [1]"""
+
+THREADS_A_CORE = 2
+"""Hyper-threads of a core."""
+
+PHYSICAL = "physical cores"
+"""The step that is tried beside one whose cores are hyper-threads."""
 
 _BATCH_KEYS = ("batch_size", "max_batch_items", "large_batch_size", "small_batch_size")
 
@@ -74,17 +80,32 @@ def _sla_steps(question: Question) -> Iterator[Change]:
 
 
 def _core_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+    """More workers on the node as it is; where all its cores serve, on a node that has more of them too."""
     workers = max(node.num_workers + 1, round(STEP * node.num_workers))
     percent = 100.0 * (workers / node.num_workers - 1.0)
     more = replace(node, cores=workers * node.threads)
-    beyond = ", beyond the physical ones" if more.cores > node.cpu.num_cores else ""
+    has = node.cpu.num_cores
+    shared = min(more.cores - node.cores, more.cores - has)
+
+    def make() -> Question:
+        if more.cores > THREADS_A_CORE * has:
+            raise InputError(f"{node.cpu.name} has {has} cores of {THREADS_A_CORE} threads each")
+        return replace(question, node=more)
+
     yield Change(
-        name=f"cores {percent:+.3g} %: {node.cores} to {more.cores}{beyond}",
+        name=f"cores {percent:+.3g} %: {node.cores} to {more.cores}"
+        + (f", {shared} as hyper-threads" if shared > 0 else ""),
         kind="step",
         resource="cores",
-        make=lambda: replace(question, node=more),
+        make=make,
         setting=(f"node.cores={more.cores}",),
     )
+    if shared > 0 and node.cores <= has and not node.cpu.surfaces:
+        a_socket = max(node.cpu.cores_per_socket + 1, round(STEP * node.cpu.cores_per_socket))
+        larger = replace(node.cpu, cores_per_socket=a_socket)
+        cores = node.cores + larger.num_cores - has
+        name = f"{PHYSICAL} {100.0 * (cores / node.cores - 1.0):+.3g} %: {node.cores} to {cores}"
+        yield _step(question, name, PHYSICAL, replace(node, cpu=larger, cores=cores))
 
 
 def _device_steps(question: Question, node: ServingNode) -> Iterator[Change]:

@@ -139,8 +139,15 @@ def test_a_sharper_saturation_is_felt_later() -> None:
 @pytest.mark.parametrize(("busy", "paired"), [(8, 0.0), (12, 2 * 4 / 12), (16, 1.0)])
 def test_hyper_threads_slow_down_those_who_share_a_core(cpu: Device, busy: int, paired: float) -> None:
     conditions = at(cpu, [busy])
-    assert conditions.gemm_slowdown == pytest.approx([1 + 0.6 * paired])
-    assert conditions.lookup_slowdown == pytest.approx([1 + 0.3 * paired])
+    assert conditions.gemm_slowdown == pytest.approx([1 / (1 - paired + paired / 1.6)])
+    assert conditions.lookup_slowdown == pytest.approx([1 / (1 - paired + paired / 1.3)])
+
+
+def test_two_on_a_core_carry_more_than_one_whoever_works_on_the_other_cores(cpu: Device) -> None:
+    # 8 cores: of 9 workers 7 have a core and 2 carry 2 / 1.6 = 1.25 of one on theirs.
+    busy = [8, 9, 12, 15, 16]
+    carried = np.array(busy) / at(cpu, busy).gemm_slowdown
+    assert carried == pytest.approx([8.0, 7 + 1.25, 4 + 4 * 1.25, 1 + 7 * 1.25, 8 * 1.25])
 
 
 def test_copies_pair_up_beyond_one_socket(cpu: Device) -> None:
