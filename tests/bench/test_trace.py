@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MOST_RUN, MOST_LOADED = 83, 126
+MOST_RUN, MOST_LOADED = 84, 127
 """As many as were counted last; a module more has to be worth it."""
 
 
