@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.cli.main import main
+from perfmodel.loading.shipped import shipped_names
 from tests.golden.pages import CASES, MEASURED, PRINTED, WIDTHS, page, path_of
 
 AS_THEY_ARE = ("show", "schema", "profile_new", "report", "init")
@@ -61,3 +62,16 @@ def test_no_color_is_obeyed_where_colours_are_forced(
     without = capsys.readouterr().out
     assert "\x1b[3" not in without
     assert "ncf on skylake" in without
+
+
+def test_a_list_in_a_pipe_has_a_line_for_each_name_and_says_the_same_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["list", "scenarios"]) == 0
+    piped = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in piped] == shipped_names("scenario")
+    narrow = page("list_scenarios", 60).splitlines()
+    assert [line for line in narrow if not line.startswith(" ")] == shipped_names("scenario")
+    joined = " ".join(line.strip() for line in narrow)
+    assert joined == " ".join(" ".join(line.split()) for line in piped)

@@ -75,3 +75,9 @@ def test_nothing_measured_is_no_section() -> None:
 def test_two_workers_are_timed() -> None:
     facts = unrest(allocate_pool(2e8), 4.0, 2)
     assert 0.0 < facts["scatter_std"] < 3.0
+
+
+def test_a_pause_of_a_tenth_of_a_second_is_said_without_an_exponent() -> None:
+    facts = {"scatter_std": 1.0, "pauses.node_per_s": 0.5, "pauses.node_s": 0.15}
+    found = Unrest.model_validate(unrest_section(facts, "measured: raw.csv"))
+    assert found.words == "scatter of 100 % and pauses of the node, 0.5 a second of 150 ms"
