@@ -21,20 +21,30 @@ class Machine(Frozen):
         The numbers behind the name, which virtual machines do show.
     cpu_flags : tuple of str
         Instruction sets that matter to operators, such as `avx512f`.
-    cores, threads : int
-        Physical cores and hardware threads that this process may use (its cpuset).
+    cores : int
+        Physical cores that this process may use (its cpuset).
+    threads : int
+        Hardware threads that it may use.
     quota_cores : float or None
         Cores' worth of time that the control group allows; None: no limit.
-    l1d_kib, l2_kib, l3_mib : float or None
-        Sizes of one cache of each level. [KiB], [MiB]
+    l1d_kib : float or None
+        Size of one first-level data cache. [KiB]
+    l2_kib : float or None
+        Size of one second-level cache. [KiB]
+    l3_mib : float or None
+        Size of one last-level cache. [MiB]
     memory_gib : float
         Memory that this process may use. [GiB]
     numa_nodes : int
         Memory nodes.
     hypervisor : str or None
         What virtualises the machine; None: nothing does.
-    governor, turbo, huge_pages : str, bool, str
-        Frequency governor, boost clocks, and the setting of transparent huge pages.
+    governor : str or None
+        Frequency governor.
+    turbo : bool or None
+        Whether clocks are boosted.
+    huge_pages : str or None
+        Setting of transparent huge pages.
     gpus : tuple of str
         Accelerators, by name.
     gpu_driver : str or None

@@ -36,8 +36,10 @@ class Unmodelled(Frozen):
 
     Attributes
     ----------
-    flop_share, bytes_share : float
-        Of the module's FLOP and memory traffic. [1]
+    flop_share : float
+        Of the module's FLOP. [1]
+    bytes_share : float
+        Of its memory traffic. [1]
     calls : tuple of str
         What makes it.
     """
@@ -64,8 +66,12 @@ class RecModel(Frozen):
 
     Attributes
     ----------
-    name, description, source : str
-        What the model is and where its sizes were published.
+    name : str
+        What answers call it.
+    description : str
+        What the model is, in a line.
+    source : str
+        Where its sizes were published.
     stack : str or None
         The software stack in which its published figures were measured; a profile that has it
         uses it unless the user names another.

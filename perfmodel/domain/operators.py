@@ -65,8 +65,12 @@ class EmbeddingTable(Frozen):
 
     Attributes
     ----------
-    num_rows, dim, count : int
-        Rows and elements per row of one table; how many tables are like this one.
+    num_rows : int
+        Rows of one table. [rows]
+    dim : int
+        Elements of a row. [elements]
+    count : int
+        How many tables are like this one.
     pooling_factor : float
         Mean lookups per item in each table. [lookups/item]
     element_bytes : int

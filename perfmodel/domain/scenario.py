@@ -68,8 +68,12 @@ class LoadTestAnchor(Frozen):
         Arrival rate. [queries/s]
     utilisation : float or None
         Share of the executors' time that it took; where given, it is what fixes the level. [1]
-    p50_ms, p95_ms, p99_ms : float or None
-        Latency on the node; without a utilisation the median fixes the level. [ms]
+    p50_ms : float or None
+        Median latency on the node; without a utilisation it fixes the level. [ms]
+    p95_ms : float or None
+        95th percentile of the latency on the node. [ms]
+    p99_ms : float or None
+        99th percentile of it. [ms]
     """
 
     rate_qps: Rate

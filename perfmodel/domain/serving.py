@@ -113,7 +113,7 @@ class SizePriorityPolicy(_Offloading):
     batch_size : int
         Largest number of items in one forward pass. [items]
     ageing_items_per_s : float
-        A second of waiting makes up for this many items; 0: shortest first, however long others wait.
+        A second of waiting makes up for this many items; 0: shortest first, however long others wait. [items/s]
     offload_threshold_items : int or None
         Queries of at least this size go whole to the accelerator, in order of arrival. [items]
     """
@@ -132,8 +132,10 @@ class SeparateQueuesPolicy(_Offloading):
         Queries of at least this size are large. [items]
     small_cores : int
         Cores for small queries; the large ones have the rest.
-    small_batch_size, large_batch_size : int
-        Largest number of items in one forward pass of each. [items]
+    small_batch_size : int
+        Largest number of items in one forward pass of small queries. [items]
+    large_batch_size : int
+        The same of large queries. [items]
     offload_threshold_items : int or None
         Queries of at least this size, more than `large_from_items`, go whole to the accelerator. [items]
     """
@@ -255,8 +257,10 @@ class SimulationSettings(Frozen):
         Seed of all random streams.
     precision : float
         Half-width of the 95 % confidence interval over the SLA's percentile, relative. [1]
-    min_queries, max_queries : int
-        The stopping rule may fire from `min_queries` on; at `max_queries` the run ends regardless.
+    min_queries : int
+        Where the run may end, once `precision` is reached. [queries]
+    max_queries : int
+        Where the run ends, whether it is or not. [queries]
     """
 
     seed: Seed = 1

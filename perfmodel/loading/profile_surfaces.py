@@ -61,9 +61,12 @@ class SurfaceSection(Frozen):
         Term to nanoseconds for each unit of its work. [ns]
     coordinates : dict
         Coordinate to its scale and range.
-    amplitude, noise, relative_error : float
-        Of the residual [1], of what it leaves [1], and of times that the fit did not see (root mean
-        square, [ln]).
+    amplitude : float
+        Of the residual. [1]
+    noise : float
+        Of what the residual leaves. [1]
+    relative_error : float
+        Of times that the fit did not see: root mean square. [ln]
     noise_ns : float
         Of what it leaves of small calls. [ns]
     calls : int
