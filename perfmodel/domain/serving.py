@@ -113,7 +113,7 @@ class SizePriorityPolicy(_Offloading):
     batch_size : int
         Largest number of items in one forward pass. [items]
     ageing_items_per_s : float
-        A second of waiting makes up for this many items; 0: shortest first, however long others wait. [items/s]
+        A second of waiting makes up for this many items; 0: shortest first, whoever else waits. [items/s]
     offload_threshold_items : int or None
         Queries of at least this size go whole to the accelerator, in order of arrival. [items]
     """
