@@ -25,7 +25,7 @@ from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.run_cost import affordable_settings, require_affordable
 from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.stack_choice import Wish, devices_of, stack_note
-from perfmodel.planning.stages import Stage, StageTimes
+from perfmodel.planning.stages import Stage, StageTimes, lets_all_through
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores, largest_cpu_launch_items
@@ -115,6 +115,7 @@ class Question:
     def node_notes(self) -> tuple[str, ...]:
         """What a reader of any answer must know of the node."""
         notes = (*self.times.notes, *(() if self.load_test is None else self.load_test.notes))
+        notes = (*notes, *lets_all_through(self.later_stages, self.max_items))
         return notes if self.stack_note is None else (self.stack_note, *notes)
 
     @property

@@ -25,7 +25,7 @@ from perfmodel.planning.rate.late import RUNS_AT_A_TIME, DrawnTraffic, at_peak
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
-from perfmodel.sim.engines import simulate
+from perfmodel.sim.engines import simulate, why_interpreted
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run import RunResult
@@ -191,7 +191,7 @@ class OtherTimes:
         self._traffic = steady.at_rate(peak * traffic.rate_qps) if peak > 1.0 else traffic
         self._service, self._policy, self._run = service, policy, run
         self._wanted, self._seed = sorted(percentiles), seed
-        self.is_compiled = policy.why_not_compiled is None
+        self.is_compiled = why_interpreted(service, policy, is_closed=traffic.is_closed) is None
         most = BAND_QUERIES if self.is_compiled else INTERPRETED_QUERIES
         # Where the given times are an overload, others may be none: the run tells no number of queries then.
         self._num_queries = most if run.record is None else min(run.record.num_queries, most)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -194,3 +194,26 @@ def beside_each_other(stages: Sequence[Stage]) -> list[Stage]:
             node = replace(node, beside=total - node.cores)
         found.append(replace(stage, node=node))
     return found
+
+
+def lets_all_through(later: Sequence[Stage], max_items: int) -> Iterator[str]:
+    """What to say of stages that no query is filtered before, since none has so many items there.
+
+    Parameters
+    ----------
+    later : sequence of Stage
+        Those after the first.
+    max_items : int
+        Of the largest query that arrives. [items]
+    """
+    most = max_items
+    for number, stage in enumerate(later, start=2):
+        if stage.most_items is None:
+            continue
+        if stage.most_items >= most:
+            than = "the largest query has" if most == max_items else "the stages before let through"
+            yield (
+                f"stage {number}, {stage.name}: `items: {stage.most_items}` is no fewer than {than} "
+                f"({most}): it ranks all that the stage before it ranks"
+            )
+        most = min(most, stage.most_items)

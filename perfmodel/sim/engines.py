@@ -88,9 +88,7 @@ def _on_node(
         steady = replace(service, node_pauses=())
         record = simulate(running, steady, policy, engine=engine, log_requests=log_requests)
         return clock.on_the_wall(record, queries)
-    why_not = policy.why_not_compiled
-    if queries.users is not None and not is_fifo(service, policy):
-        why_not = "closed users are compiled for split without shedding, with times by size alone"
+    why_not = why_interpreted(service, policy, is_closed=queries.users is not None)
     if engine != "simpy" and not log_requests and why_not is None:
         return _simulate_compiled(queries, service, policy)
     if engine == "compiled":
@@ -102,6 +100,19 @@ def _on_node(
     if broken := broken_rules(record):
         raise InputError(f"policy {policy.name}: broke the rule that {broken[0]}")
     return record
+
+
+def why_interpreted(service: ServiceTimes, policy: Policy, *, is_closed: bool) -> str | None:
+    """Why SimPy alone can serve this, some hundred times slower; None where an engine is compiled for it.
+
+    Parameters
+    ----------
+    is_closed : bool
+        Whether the traffic is that of closed users.
+    """
+    if policy.why_not_compiled is None and is_closed and not is_fifo(service, policy):
+        return "closed users are compiled for split without shedding, with times by size alone"
+    return policy.why_not_compiled
 
 
 def require_pausable(service: ServiceTimes, policy: Policy) -> None:

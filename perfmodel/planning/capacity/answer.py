@@ -12,6 +12,7 @@ from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
 from perfmodel.planning.verdict import Deciding
+from perfmodel.sim.engines import why_interpreted
 
 HOUR_S = 3600.0
 MILLION = 1e6
@@ -103,6 +104,13 @@ class Capacity:
             notes.append(
                 f"so close to saturation p{100 * sla.percentile:g} passes {sla.latency_ms:g} ms within the "
                 "interval of the largest load: what one run shows there may lie on either side"
+            )
+        question = self.question
+        why_not = why_interpreted(question.times.table, question.policy, is_closed=True)
+        if self.users is not None and why_not is not None:
+            notes.append(
+                f"{why_not}: searched in Python by {self.greatest.num_queries:,} queries of each number of "
+                "users, and shown by one run of a fixed length"
             )
         return tuple(notes)
 

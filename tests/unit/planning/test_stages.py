@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.stage_figures import stage_figures
-from perfmodel.planning.stages import StageTimes
+from perfmodel.planning.stages import StageTimes, lets_all_through
 from perfmodel.sim.run import RunResult, run_until_precise
 
 TWO = "ranking_two_stages"
@@ -39,6 +40,20 @@ def test_power_and_price_are_of_all_machines() -> None:
     shared = staged("pipeline.stages.0.node=null", "pipeline.stages.0.cores=8", "node.cores=20")
     assert shared.tdp_w == 240.0
     assert [stage.node.cores for stage in shared.stages] == [20, 8]
+
+
+def test_a_stage_that_no_query_is_filtered_before_is_said() -> None:
+    assert not [note for note in staged().node_notes if "items:" in note]
+    said = next(note for note in staged("pipeline.stages.0.items=5000").node_notes if "items:" in note)
+    assert said == (
+        "stage 2, dlrm-rmc3: `items: 5000` is no fewer than the largest query has (1024): it ranks all that "
+        "the stage before it ranks"
+    )
+    later = [replace(staged().later_stages[0], most_items=items) for items in (64, 65)]
+    (note,) = lets_all_through(later, 1024)
+    assert note.startswith(
+        "stage 3, dlrm-rmc3: `items: 65` is no fewer than the stages before let through (64)"
+    )
 
 
 def test_cores_of_other_stages_count_as_busy() -> None:
