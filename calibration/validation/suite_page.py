@@ -24,6 +24,7 @@ def suite_page(report: SuiteReport, out: Path) -> RenderableType:
     """Mean absolute errors, then every load."""
     parts: list[RenderableType] = [
         _terminal("mean absolute errors over the models", _SUMMARY_HEADS, _summary_rows(report), "compared"),
+        f"[dim]{_EXPLAINED}[/]",
         "",
         _terminal(
             "every load: signed errors [%] at fixed QPS, at equal utilisation (=)",
@@ -31,10 +32,13 @@ def suite_page(report: SuiteReport, out: Path) -> RenderableType:
             _point_rows(report),
             "model",
         ),
+        f"[dim]{_POINTS_EXPLAINED}[/]",
     ]
     if report.capacity:
         rows = _capacity_rows(report)
         parts += ["", _terminal("largest load within a p95", _CAPACITY_HEADS, rows, "model")]
+        if (off := report.summary.get("capacity_percent")) is not None:
+            parts.append(f"in the mean it is off by {number(off, 2)} %")
     parts += [""] if report.left_out else []
     parts += [f"left out: {name}: {entry['reason']}" for name, entry in report.left_out.items()]
     return Group(*parts, f"written: {out} and {out.with_suffix('.json')}")
@@ -112,14 +116,11 @@ _CAPACITY_HEADS = ["model", "p95 SLA [ms]", "measured [queries/s]", "predicted",
 def _summary_rows(report: SuiteReport) -> list[list[str]]:
     summary = report.summary
     levels = {**summary.get("by_utilisation", {}), "up to 0.7": summary.get("up_to_moderate", {})}
-    rows = [
+    return [
         [level, way.replace("_", " "), *(f"{errors[key]:.1f}" for key in (*KEYS, "service_time"))]
         for level, ways in levels.items()
         for way, errors in ways.items()
     ]
-    if summary.get("capacity_percent") is not None:
-        rows.append(["", "capacity", "", number(summary["capacity_percent"], 2), "", ""])
-    return rows
 
 
 def _point_rows(report: SuiteReport) -> list[list[str]]:

@@ -103,6 +103,14 @@ PRINTED: Mapping[str, str] = {
 }
 """Commands whose answer is text as it is: what they print, notes on stderr below it."""
 
+FEW_NAMES: Mapping[str, list[str]] = {
+    "scenario": ["dien_broadwell_gtx1080ti", "five_terabytes_tiered", "ranking_two_stages", "rm3_skylake"],
+    "model": ["bst", "dlrm-rmc1"],
+    "profile": ["amd-epyc-turin-2c", "genoa-9654", "skylake"],
+    "fleet": ["hercules", "two_services"],
+}
+"""What lists show here: what is shipped grows, and the page stays."""
+
 FILES = ("mine.yaml",)
 """Files that commands write to be read by people: shown below what is printed."""
 
@@ -111,7 +119,8 @@ def printed(command: str, width: int) -> str:
     """What a command prints into a pipe whose width is told, without colours, in a folder of its own."""
     out, err = StringIO(), StringIO()
     told = {"COLUMNS": str(width), "NO_COLOR": "1"}
-    with TemporaryDirectory() as folder, chdir(folder), patch.dict(os.environ, told):
+    few = patch("perfmodel.cli.list.shipped_names", FEW_NAMES.__getitem__)
+    with TemporaryDirectory() as folder, chdir(folder), patch.dict(os.environ, told), few:
         lscpu(Path())
         with redirect_stdout(out), redirect_stderr(err):
             assert main(command.split()) == 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from perfmodel.cli.commands import COMMANDS
 from perfmodel.cli.main import main
 from perfmodel.loading.shipped import shipped_names
 from tests.golden.pages import CASES, MEASURED, PRINTED, WIDTHS, page, path_of
@@ -13,7 +16,8 @@ AS_THEY_ARE = ("show", "schema", "profile_new", "report", "init")
 
 
 @pytest.mark.thorough_cases(
-    *("capacity", "tune", "explain", "diff", "sweep"),
+    *("predict", "predict_unstable", "predict_card", "capacity", "tune", "explain", "diff", "sweep"),
+    *("mlperf", "fleet", "schema", "import"),
     *("predict_stages", "tune_stages", "capacity_users", "explain_shedding", "plan"),
     *("observe", "list_models", "list_profiles", "validate", "validate_disturbed", "tune_deeprecsys_mode"),
 )
@@ -29,6 +33,7 @@ def test_pages_say_what_they_said_at_every_width(case: str) -> None:
         assert text + "\n" == path_of(case, width).read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_an_overload_has_no_figures_that_do_not_exist() -> None:
     assert "–" not in page("predict_unstable", 80)
 
@@ -64,6 +69,13 @@ def test_no_color_is_obeyed_where_colours_are_forced(
     assert "ncf on skylake" in without
 
 
+def test_every_command_has_its_pages() -> None:
+    kept = {path.name for path in path_of("predict", 60).parent.iterdir()}
+    assert kept == {path_of(case, width).name for case in (*CASES, *MEASURED, *PRINTED) for width in WIDTHS}
+    shown = {re.split("[_0-9]", name)[0] for name in kept}
+    assert shown >= set(COMMANDS)
+
+
 def test_a_list_in_a_pipe_has_a_line_for_each_name_and_says_the_same_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +83,9 @@ def test_a_list_in_a_pipe_has_a_line_for_each_name_and_says_the_same_on_a_narrow
     assert main(["list", "scenarios"]) == 0
     piped = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in piped] == shipped_names("scenario")
-    narrow = page("list_scenarios", 60).splitlines()
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list", "scenarios"]) == 0
+    narrow = capsys.readouterr().out.splitlines()
     assert [line for line in narrow if not line.startswith(" ")] == shipped_names("scenario")
     joined = " ".join(line.strip() for line in narrow)
     assert joined == " ".join(" ".join(line.split()) for line in piped)
