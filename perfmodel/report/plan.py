@@ -19,6 +19,7 @@ from perfmodel.planning.plan.answer import (
     per_query,
 )
 from perfmodel.planning.plan.sharded import ShardedUnit
+from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import number
 from perfmodel.units import GIB, MB, MS
 
@@ -288,29 +289,29 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "–"
 
 
-def _baselines(result: PlanAnswer) -> Table:
-    table = _table(
-        "beside the plan", "", "nodes at peak", "W at peak", "USD/h at peak", "node hours", "SLA missed"
-    )
+def _baselines(result: PlanAnswer) -> Group:
+    columns = [
+        Column(heading="beside the plan", is_name=True),
+        Column(heading="nodes", right=True),
+        Column(heading="W", right=True),
+        Column(heading="USD/h", right=True),
+        Column(heading="node hours", right=True, leaves=1),
+        Column(heading="SLA missed", right=True),
+    ]
+    rows = []
     if result.static is not None:
         of = result.static.provisioned
-        node_hours = float(of.num_nodes * len(result.hours))
-        table.add_row(
-            "this plan, always on",
-            f"{of.num_nodes:,}",
-            number(of.power_w, 6),
-            number(of.price_usd_per_h, 6),
-            number(node_hours, 6),
-            "",
-        )
-    for key, name in BASELINES.items():
-        table.add_row(name, *_baseline(result.baselines[key]))
-    return table
+        figures = (of.power_w, of.price_usd_per_h, float(of.num_nodes * len(result.hours)))
+        rows.append(["this plan, always on", f"{of.num_nodes:,}", *(number(each, 6) for each in figures), ""])
+    found = {name: result.baselines[key] for key, name in BASELINES.items()}
+    rows += [[name, *_baseline(of)] for name, of in found.items()]
+    why_not = [f"{name}: {of.note.rpartition('; ')[2]}" for name, of in found.items() if of.num_nodes is None]
+    return Group(FittingTable(columns, rows), "[dim]nodes, W and USD/h at the peak[/]", *why_not)
 
 
 def _baseline(of: Baseline) -> tuple[str, ...]:
     if of.num_nodes is None:
-        return ("no", "", "", "", of.note.rpartition("; ")[2])
+        return ("none", "", "", "", "")
     missed = "" if of.sla_missed_share is None else f"{number(100 * of.sla_missed_share)} %"
     return (
         f"{of.num_nodes:,}",

@@ -31,7 +31,7 @@ def trace_page(found: TrafficSummary) -> RenderableType:
     if found.fit is not None:
         parts += process_lines(found.fit)
     if found.sizes is not None:
-        parts += ["", f"sizes [items]: {law(found.sizes)}"]
+        parts += [*([""] if parts[-1] else []), f"sizes [items]: {law(found.sizes)}"]
     if found.latencies is not None:
         parts += ["", f"latencies (unit of the file): {law(found.latencies)}"]
     parts += [f"left out: {', '.join(recording.ignored)}"] if recording.ignored else []
