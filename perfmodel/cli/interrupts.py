@@ -17,6 +17,14 @@ AGAIN_S = 0.01
 ONE_S = 0.3
 """Within this it is one interrupt: `timeout -s INT` sends it to the process, then to its group. [s]"""
 
+STUCK_S = 5.0
+"""After an interrupt, until a process is ended whose main thread runs machine code and never sees it. [s]"""
+
+STUCK = (
+    "interrupted in the midst of a long computation: there is no answer; where something was kept (sweep, "
+    "calibrate --resume) the same command goes on"
+)
+
 AT_ONCE = "interrupted twice: ended at once, and what was being written may be incomplete"
 
 
@@ -54,6 +62,8 @@ class Interrupts:
         except ValueError:
             self._has_handler = False
         sys.unraisablehook = self._lost
+        if is_process and self._has_handler:
+            self._watch()
 
     def end(self) -> None:
         """Give back what was there before; in a process that ends anyway, nothing is left to interrupt."""
@@ -63,12 +73,40 @@ class Interrupts:
         sys.unraisablehook = self._unraisable
 
     def leave(self, code: int) -> None:
-        """End an interrupted process that has said all it has to, if threads are at work that it would await.
+        """End an interrupted process that has said all it has to.
 
-        They know nothing of the interrupt, and what they compute nobody reads.
+        The interpreter would wait for threads that know nothing of the interrupt, and libraries that were cut
+        short complain as they are taken down.
         """
-        if self.seen and self._is_process and _others_work():
+        if self.seen and self._is_process:
             _end_now(code)
+
+    def _watch(self) -> None:
+        """Let a thread hear of signals when they come: a handler runs between two steps of Python only."""
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        _thread.start_new_thread(self._end_if_stuck, (heard,))
+
+    def _end_if_stuck(self, heard: int) -> None:
+        first_s: float | None = None
+        while not self._is_over:
+            if signal.SIGINT not in os.read(heard, 1):
+                continue
+            now_s = time.monotonic()
+            if first_s is None:
+                first_s = now_s
+                _thread.start_new_thread(self._end_after, (STUCK_S, STUCK))
+            elif now_s - first_s > ONE_S:
+                self._end_after(ONE_S, AT_ONCE)
+
+    def _end_after(self, wait_s: float, words: str) -> None:
+        """End the process unless our handler has run by then, or is not the one that is asked."""
+        time.sleep(wait_s)
+        if not self.seen and not self._is_over and signal.getsignal(signal.SIGINT) == self._interrupt:
+            os.write(2, f"{words}\n".encode())
+            os._exit(InterruptionError.exit_code)
 
     def _interrupt(self, *_: object) -> None:
         now_s = time.monotonic()
@@ -94,15 +132,6 @@ class Interrupts:
         if not self._is_over:
             self._is_again = True
             signal.pthread_kill(self._thread, signal.SIGINT)  # a real signal: it also ends a sleep
-
-
-def _others_work() -> bool:
-    """Whether there are threads that the interpreter waits for at its end."""
-    threading = sys.modules.get("threading")  # whoever has threads has imported it
-    return threading is not None and any(
-        each is not threading.main_thread() and not each.daemon and each.is_alive()
-        for each in threading.enumerate()
-    )
 
 
 def _end_now(code: int) -> None:

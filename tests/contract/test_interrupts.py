@@ -19,7 +19,7 @@ import pytest
 import perfmodel
 from perfmodel.cli import commands
 from perfmodel.cli.commands import LazyCommand
-from perfmodel.cli.interrupts import AT_ONCE, ONE_S
+from perfmodel.cli.interrupts import AT_ONCE, ONE_S, STUCK
 from perfmodel.cli.main import main
 
 CHECKOUT = Path(perfmodel.__file__).parent.parent
@@ -128,6 +128,15 @@ def body():
             pass
 """
 
+IN_MACHINE_CODE = """
+import hashlib, threading
+from perfmodel.cli import interrupts
+interrupts.STUCK_S = 0.2
+def body():
+    threading.Timer(0.3, print, ["begun"], {"flush": True}).start()  # once the call is under way
+    hashlib.pbkdf2_hmac("sha256", b"one call", b"without the lock", 1_000_000_000)
+"""
+
 
 @contextmanager
 def running(body: str) -> Iterator[subprocess.Popen[str]]:
@@ -155,6 +164,26 @@ def test_an_interrupted_process_waits_for_no_thread_that_is_at_work() -> None:
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
     assert error == "interrupted: there is no answer yet, and nothing was written\n"
+
+
+@pytest.mark.thorough
+def test_machine_code_that_never_ends_puts_an_interrupt_off_for_a_while_only() -> None:
+    with running(IN_MACHINE_CODE) as process:
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert process.returncode == 130
+    assert error == f"{STUCK}\n"
+
+
+@pytest.mark.thorough
+def test_a_second_interrupt_ends_machine_code_at_once() -> None:
+    with running(IN_MACHINE_CODE.replace("STUCK_S = 0.2", "STUCK_S = 60.0")) as process:
+        process.send_signal(signal.SIGINT)
+        time.sleep(2.0 * ONE_S)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert process.returncode == 130
+    assert error == f"{AT_ONCE}\n"
 
 
 @pytest.mark.thorough
