@@ -9,6 +9,7 @@ from io import StringIO
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.text import Text
 
@@ -44,7 +45,18 @@ class PageConsole(Console):
         shown = super().render_str(plain, **options | {"markup": False})
         for name, start, end in spans:
             shown.stylize(name, start, end)
-        return shown
+        return _Indented(shown) if plain.startswith("  ") and "\n" not in plain else shown
+
+
+class _Indented(Text):
+    """A line that begins with blanks, and goes on below its first word where it is too long for the page."""
+
+    def __init__(self, line: Text) -> None:
+        super().__init__(line.plain, style=line.style, spans=list(line.spans))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        blanks = len(self.plain) - len(self.plain.lstrip(" "))
+        yield from console.render(Padding(self[blanks:], (0, 0, 0, blanks)), options)
 
 
 class Trimmed:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from rich.console import Group
 
 from perfmodel.cli.commands import COMMANDS
 from perfmodel.cli.main import main
 from perfmodel.loading.shipped import shipped_names
+from perfmodel.report.console import page_text
 from tests.golden.pages import CASES, MEASURED, PRINTED, WIDTHS, page, path_of
 
 AS_THEY_ARE = ("show", "schema", "profile_new", "report", "init")
@@ -89,3 +91,9 @@ def test_a_list_in_a_pipe_has_a_line_for_each_name_and_says_the_same_on_a_narrow
     assert [line for line in narrow if not line.startswith(" ")] == shipped_names("scenario")
     joined = " ".join(line.strip() for line in narrow)
     assert joined == " ".join(" ".join(line.split()) for line in piped)
+
+
+def test_a_line_that_begins_with_blanks_goes_on_below_its_first_word() -> None:
+    text = page_text(Group("what to do:", "  [bold]perfplan[/] calibrate --out FILE, on that machine"), 40)
+    assert text.split("\n")[1:] == ["  perfplan calibrate --out FILE, on that", "  machine"]
+    assert page_text("  short") == "  short"
