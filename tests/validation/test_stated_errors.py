@@ -62,7 +62,8 @@ def test_every_model_of_a_stacks_figures_was_left_out_once() -> None:
 def test_two_thirds_lie_within_one_spread_and_nearly_all_within_two(groups: dict[str, list[Claim]]) -> None:
     for name in ("all published", "all measured"):
         found = scores(groups[name])
-        assert 0.6 <= found["within_1"] <= 0.8, name
+        # More than of a normal law where a few misses are large and make the root mean square.
+        assert 0.6 <= found["within_1"] <= 0.85, name
         assert found["within_2"] >= 0.9, name
     assert scores(groups["all measured"])["rms_z"] == pytest.approx(1.0, abs=0.15)
 

@@ -115,12 +115,12 @@ def test_a_profile_that_cannot_be_written_in_the_end_is_printed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def full(path: Path, _: str) -> None:
+    def full(path: Path, _: object) -> None:
         raise InputError(f"{path}: cannot be written: No space left on device")
 
     monkeypatch.setattr(command, "_calibrate_cpu", lambda *_, **__: {"name": "x", "stacks": {}})
     monkeypatch.setattr(command, "_summary", lambda *_: {"calls": 1})
-    monkeypatch.setattr(command, "write_atomically", full)
+    monkeypatch.setattr(command, "write_profile", full)
     assert main(["calibrate", "--out", "x.yaml"]) == 2
     captured = capsys.readouterr()
     assert captured.out.startswith("name: x\n")

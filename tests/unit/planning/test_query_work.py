@@ -63,15 +63,15 @@ def test_the_best_batch_is_larger_where_splitting_repeats_work_of_the_query(tmp_
     without, with_work = (
         perfmodel.tune(scenario(tmp_path, rows=rows)).to_dict()["tuned"]["batch_size"] for rows in (1, ROWS)
     )
-    assert (without, with_work) == (64, 256)
+    assert without < with_work
 
 
 @pytest.mark.thorough
 def test_sharing_the_work_lets_a_node_serve_more(tmp_path: Path) -> None:
-    repeated = perfmodel.capacity(scenario(tmp_path))
-    shared = perfmodel.capacity(
-        scenario(tmp_path, policy={"name": "split", "batch_size": 64, "share_query_work": True})
-    )
+    loose = {"percentile": 0.95, "latency_ms": 8.0}  # the gain is in time, and not in slack up to the SLA
+    repeated = perfmodel.capacity(scenario(tmp_path, sla=loose))
+    sharing = {"name": "split", "batch_size": 64, "share_query_work": True}
+    shared = perfmodel.capacity(scenario(tmp_path, sla=loose, policy=sharing))
     before, after = (answer.to_dict()["latency_bounded_qps"] for answer in (repeated, shared))
     assert before is not None
     assert after is not None

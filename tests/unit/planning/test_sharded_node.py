@@ -80,7 +80,8 @@ def test_the_slowest_of_four_exponential_answers_is_waited_for() -> None:
     more_ms = (25 / 12 - 1) * answer_ms
     assert scattered["latency_ms"]["mean"] == pytest.approx(steady["latency_ms"]["mean"] + more_ms, rel=1e-3)
     tail_ms = (-log(1 - 0.99**0.25) - 1) * answer_ms
-    assert scattered["latency_ms"]["p99"] == pytest.approx(steady["latency_ms"]["p99"] + tail_ms, rel=2e-3)
+    # Sizes vary a little, too: percentiles do not add up to the last digit.
+    assert scattered["latency_ms"]["p99"] == pytest.approx(steady["latency_ms"]["p99"] + tail_ms, rel=5e-3)
 
 
 def test_scatter_of_the_node_comes_on_top_of_the_shards() -> None:

@@ -20,7 +20,6 @@ from calibration.runtime import assembly  # these need torch
 from calibration.validation import question, single, suite
 from calibration.validation.question import Options
 from calibration.validation.suite_report import Found, SuiteReport
-from perfmodel.domain.operators import Concat
 from tests.unit.calibration.runtime.standin import StandIn
 from tests.unit.calibration.validation.test_suite_report import loaded
 
@@ -149,14 +148,6 @@ def test_options_that_cannot_be_heeded_are_refused_before_anything_is_built(
     assert says in captured.err
     assert len(captured.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_operator_without_a_call_is_one_line(
-    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(assembly._ASSEMBLERS, Concat)  # type: ignore[arg-type]
-    assert main(["validate", "-s", str(scenario)]) == 2
-    assert capsys.readouterr().err.splitlines()[1:] == ["small: joined: the runtime has no call for concat"]
 
 
 def test_a_model_that_the_tensor_library_refuses_is_one_line_before_measuring(
