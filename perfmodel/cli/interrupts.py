@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -135,6 +136,8 @@ class Interrupts:
 
 
 def _end_now(code: int) -> None:
+    with suppress(Exception):
+        atexit._run_exitfuncs()  # of libraries with processes and semaphores of their own
     for stream in (sys.stdout, sys.stderr):
         with suppress(PerfplanError, OSError, ValueError):
             if stream is not None:
