@@ -118,7 +118,7 @@ def _gather_of(reader: Kernel) -> Gather:
 
 def _missed(hot: HotRows | None, column: int) -> float:
     """Share of a table's lookups that are not in hot rows. [1]"""
-    return 1.0 if hot is None else float(1.0 - hot.share[column])
+    return 1.0 if hot is None else max(0.0, float(1.0 - hot.share[column]))  # a share may be 1 + 2e-16
 
 
 def touched_share(share: float, reader: Kernel) -> float:

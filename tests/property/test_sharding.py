@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from perfmodel.costmodel.hot_rows import hot_rows
@@ -46,16 +46,14 @@ networks = st.builds(
 )
 
 
-@st.composite
-def models(draw: st.DrawFn) -> RecModel:
-    """Tables, pooled or row by row, and a layer on top."""
-    tables: list[dict[str, Any]] = draw(st.lists(a_table, min_size=1, max_size=4))
+def with_tables(*tables: dict[str, Any]) -> RecModel:
+    """Tables and a layer on top."""
     width = 32 * sum(table["count"] for table in tables)
     return RecModel.model_validate(
         {
             "name": "drawn",
             "operators": [
-                {"name": "e", "kind": "embedding_bag", "tables": tables},
+                {"name": "e", "kind": "embedding_bag", "tables": list(tables)},
                 {"name": "joined", "kind": "concat", "inputs": ["e"]},
                 {"name": "top", "kind": "mlp", "input": "joined", "widths": [width, 64, 1]},
             ],
@@ -63,6 +61,20 @@ def models(draw: st.DrawFn) -> RecModel:
         strict=False,
     )
 
+
+@st.composite
+def models(draw: st.DrawFn) -> RecModel:
+    """Drawn ones."""
+    return with_tables(*draw(st.lists(a_table, min_size=1, max_size=4)))
+
+
+def table(num_rows: int, element_bytes: int, zipf_exponent: float = 0.0) -> dict[str, Any]:
+    """One of vectors of 32."""
+    fields = {"num_rows": num_rows, "element_bytes": element_bytes, "zipf_exponent": zipf_exponent}
+    return {"dim": 32, "pooling_factor": 1.0, "count": 1, **fields}
+
+
+HOT_TO_THE_LAST_BIT = with_tables(table(1, 1), table(1, 1), table(1217, 1, 0.9), table(2_096_543, 2))
 
 hot_settings = st.builds(
     HotRowSettings, memory_gib=st.floats(0.0, 5.0), kept=st.sampled_from(["pinned", "lru"])
@@ -154,6 +166,7 @@ def test_auto_holds_the_tables_and_one_node_less_does_not_by_row(
 
 
 @examples(40)
+@example(HOT_TO_THE_LAST_BIT, 0.0, 0.125, "lru")  # the share in hot rows is 1 + 2e-16 of all lookups
 @given(models(), st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.sampled_from(["pinned", "lru"]))
 def test_more_memory_for_hot_rows_hits_no_less_sends_no_more_and_asks_no_longer(
     model: RecModel, gib: float, more_gib: float, kept: Any
