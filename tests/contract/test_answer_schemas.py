@@ -115,7 +115,7 @@ def test_predictions_of_the_shipped_scenarios_follow_it(
     follows("predict", capsys.readouterr().out)
 
 
-@pytest.mark.by_default("an overload", "too slow", "not to be told")
+@pytest.mark.by_default("too slow")
 @pytest.mark.parametrize("case", PREDICTIONS)
 def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, arguments = PREDICTIONS[case]
@@ -123,7 +123,7 @@ def test_predictions_of_every_kind_follow_it(case: str, capsys: pytest.CaptureFi
     follows("predict", capsys.readouterr().out)
 
 
-@pytest.mark.by_default("no capacity", "nothing to tune", "one device", "a fleet", "a plan")
+@pytest.mark.by_default("one device")
 @pytest.mark.parametrize(
     "case", [pytest.param(name, marks=pytest.mark.slow) if name == "a tuning" else name for name in OTHERS]
 )
@@ -149,6 +149,7 @@ def test_the_published_controller_beside_the_exact_answer_follows_it() -> None:
     assert follows("deeprecsys", json.dumps(document))["rows"] != []
 
 
+@pytest.mark.thorough
 def test_a_key_too_many_or_too_few_at_any_depth_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     main(["predict", *RM3, "--json"])
     document = follows("predict", capsys.readouterr().out)

@@ -80,6 +80,7 @@ def test_near_saturation_the_page_says_why_its_run_is_not_at_the_limit(
     assert outside, "else this looks at nothing"
 
 
+@pytest.mark.thorough
 def test_a_capacity_that_nobody_can_plan_for_says_what_would_decide(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_looser_sla_is_met_at_a_larger_load(capsys: pytest.CaptureFixture[str]
     assert rates == sorted(set(rates))
 
 
+@pytest.mark.thorough
 def test_an_sla_below_the_unloaded_latency_is_met_by_no_load(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, "capacity", "--scenario", "rm3_skylake", "--set", "sla.latency_ms=1")
     assert (code, answer["latency_bounded_qps"], answer["latency_ms"]) == (3, None, None)

@@ -45,6 +45,7 @@ def test_capacity_is_a_number_of_users(capsys: pytest.CaptureFixture[str]) -> No
         assert code == expected
 
 
+@pytest.mark.thorough
 def test_a_sweep_goes_over_them(tmp_path: Path) -> None:
     out = tmp_path / "swept.json"
     over = ("--over", "traffic.arrivals.users=5,50")

@@ -42,6 +42,7 @@ def by_metric(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {found["metric"]: found for found in document["differences"]}
 
 
+@pytest.mark.thorough
 def test_a_scenario_does_not_differ_from_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = scenario(tmp_path, "same", "ncf_skylake")
     document = ask(capsys, "ncf_skylake", same, *FEW)
@@ -57,6 +58,7 @@ def test_another_seed_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFix
     assert all(found["difference"] == 0.0 for found in document["differences"])
 
 
+@pytest.mark.thorough
 def test_one_key_is_all_of_the_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = scenario(tmp_path, "other", "rm3_skylake", ("batch_size: 128", "batch_size: 256"))
     document = ask(capsys, "rm3_skylake", other, *FEW)

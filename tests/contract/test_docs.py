@@ -137,6 +137,7 @@ def test_identifiers_of_the_glossary_are_those_of_the_code() -> None:
     assert named - identifiers("perfmodel", "calibration") == set()
 
 
+@pytest.mark.thorough
 def test_tables_that_an_addition_is_entered_in_are_there() -> None:
     text = (CHECKOUT / "docs" / "extending.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(_?[A-Z][A-Z_]+)`", text))

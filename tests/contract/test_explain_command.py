@@ -153,6 +153,7 @@ def test_the_exit_code_says_how_the_offered_load_fares(
     assert main(["predict", "rm3_skylake", *FEW, *rate, "--accept-uncertain"]) == code
 
 
+@pytest.mark.thorough
 def test_no_load_at_all_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     document = ask(capsys, "explain", "rm3_skylake", *FEW, "--set", "sla.latency_ms=1", code=3)
     assert document["binds"]["resource"] == "sla"

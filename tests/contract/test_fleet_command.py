@@ -30,6 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_told_says_what_would_decide(capsys: pytest.CaptureFixture[str]) -> None:
     load = ["--qps", "24000"]
     code, out, _ = run(capsys, *load, "--json")
@@ -185,6 +186,7 @@ def test_nodes_run_every_policy_and_replay_traces(
     assert any("replay the trace once" in note for note in document["notes"]) == ("trace" in scenario)
 
 
+@pytest.mark.thorough
 def test_a_fleet_that_sheds_says_how_much(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["fleet", "rm1_broadwell_overloaded_shedding", "--nodes", "3", "--json", *QUICK]
     main(asked)

@@ -91,6 +91,7 @@ def test_a_file_of_another_kind_is_called_what_it_is(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_saved_answer_is_called_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +148,7 @@ def test_a_tab_offers_commands_files_and_keys(
     assert [each for each in found if not each.endswith("/")][: len(offered)] == offered
 
 
-@pytest.mark.by_default("bash")
+@pytest.mark.thorough
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_is_offered_the_same(shell: str) -> None:
     """As it asks: a process of its own without arguments."""

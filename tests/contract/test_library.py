@@ -100,6 +100,7 @@ def test_an_answer_is_the_commands_to_the_byte(question: str, capsys: pytest.Cap
     assert len(repr(answer).splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_notebook_shows_the_page_with_what_is_in_brackets() -> None:
     answer = perfmodel.predict(RM3, overrides=QUICK)
     shown = answer._repr_html_()

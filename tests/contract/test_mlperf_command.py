@@ -68,6 +68,7 @@ def test_a_later_file_and_the_option_go_before_what_loadgen_brings(
     assert answer["target_qps"] == 8, "the scenario's where no file says"
 
 
+@pytest.mark.thorough
 def test_offline_says_how_many_samples_and_from_which_target_on(capsys: pytest.CaptureFixture[str]) -> None:
     code, answer = ask(capsys, V2, "--loadgen-scenario", "offline", "--target-qps", "300")
     assert (code, answer["result"], answer["run_queries"]) == (0, "VALID", 198_000)

@@ -28,6 +28,7 @@ def predicted(*settings: str) -> dict[str, Any]:
     return dict(perfmodel.predict("rm3_skylake", overrides=[*QUICK, *settings]).to_dict())
 
 
+@pytest.mark.thorough_cases("more0")
 @pytest.mark.parametrize(
     "more",
     [

@@ -185,7 +185,7 @@ SEARCHED = {"terabytes"}
 """Shipped fleets whose capacities are found, not given: half a minute of a core."""
 
 
-@pytest.mark.thorough_cases("hercules")
+@pytest.mark.thorough_cases("hercules", "two_services")
 @pytest.mark.parametrize(
     "name",
     [
@@ -313,6 +313,7 @@ def test_files_by_hour_that_disagree_are_refused(
     assert capsys.readouterr().err == f"{tmp_path / 'b.csv'}:3:1: hour 0 is given twice\n"
 
 
+@pytest.mark.thorough
 def test_the_comparison_with_greedy_gives_the_figures_of_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     for stock, plan, other in ((40, (84, 20_560), (101, 24_640)), (60, (69, 17_130), (79, 19_560))):
         _, answer = ask(capsys, "hercules", "--set", f"node_types.skylake.available={stock}")

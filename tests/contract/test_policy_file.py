@@ -93,6 +93,7 @@ def test_a_policy_that_learns_runs_in_simpy_and_the_page_says_so(capsys: pytest.
     assert "policy q-learning ran in the SimPy engine: it learns, in Python" in page
 
 
+@pytest.mark.thorough
 def test_shedding_stays_the_scenarios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = asked(
         capsys,

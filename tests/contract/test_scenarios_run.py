@@ -43,7 +43,9 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.thorough_cases("rm3_amd_epyc_turin_2c", "wnd_broadwell_gtx1080ti_batching")
+@pytest.mark.thorough_cases(
+    "rm3_amd_epyc_turin_2c", "wnd_broadwell_gtx1080ti_batching", "rm1_broadwell_gtx1080ti"
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -138,6 +140,7 @@ def test_a_model_that_does_not_fit_the_accelerator_is_refused(capsys: pytest.Cap
     assert "dlrm-v2 does not fit gtx1080ti" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_same_question_has_the_same_bytes_for_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     answers = []
     for _ in range(2):

@@ -101,6 +101,7 @@ def test_format_and_json_are_one_or_the_other(capsys: pytest.CaptureFixture[str]
     assert "--format" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_plan_writes_the_settings_of_each_node_type_in_their_forms(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

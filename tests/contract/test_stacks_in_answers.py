@@ -91,6 +91,7 @@ def test_a_card_that_no_query_goes_to_is_said(capsys: pytest.CaptureFixture[str]
     assert "set policy.offload_threshold_items" in text
 
 
+@pytest.mark.thorough
 def test_the_slow_down_that_is_assumed_comes_first_among_assumptions(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

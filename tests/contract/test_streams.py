@@ -56,6 +56,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough_cases("list scenarios")
 @full
 @by_answer(ANSWERS, QUICK)
 def test_a_full_stdout_is_one_line_and_2(answer: str) -> None:
@@ -109,6 +110,7 @@ def test_a_note_never_lands_in_the_answer(stderr: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
 
 
+@pytest.mark.thorough_cases("list scenarios-ascii")
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 @by_answer(ANSWERS[:8], QUICK)
 def test_what_the_terminal_cannot_show_is_replaced(answer: str, encoding: str) -> None:

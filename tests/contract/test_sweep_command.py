@@ -40,7 +40,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.thorough_cases("capacity")
+@pytest.mark.thorough_cases("capacity", "predict")
 @pytest.mark.parametrize("question", ["predict", "capacity", pytest.param("tune", marks=pytest.mark.slow)])
 def test_a_row_is_the_answer_of_the_command(question: str, capsys: pytest.CaptureFixture[str]) -> None:
     key, values = ("node.cores", [20, 40]) if question == "tune" else ("policy.batch_size", [64, 128])
@@ -161,6 +161,7 @@ def test_all_files_hold_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "plot.svg").read_text().count("<svg") == 1
 
 
+@pytest.mark.thorough
 def test_python_gets_the_rows_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     answer = perfmodel.sweep("ncf_skylake", {"policy.batch_size": [64, 128]}, overrides=QUICK)
     _, document = ask(capsys, *SWEEP, *BATCHES)

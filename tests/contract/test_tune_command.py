@@ -112,6 +112,7 @@ def test_the_page_says_what_to_paste_and_how_flat_the_optimum_is(capsys: pytest.
     assert "does not know how threads scale" in page
 
 
+@pytest.mark.thorough
 def test_where_no_load_meets_the_sla_there_is_nothing_to_set(capsys: pytest.CaptureFixture[str]) -> None:
     impossible = ["--set", "sla.latency_ms=1"]
     code, answer = ask(capsys, "tune", "-s", "rm3_skylake", *FEW, *impossible)

@@ -25,7 +25,7 @@ def test_every_shipped_scenario_has_a_recorded_answer() -> None:
     assert set(EACH_KIND) <= set(RECORDED)
 
 
-@pytest.mark.by_default("wnd_skylake", "rm1_broadwell_gtx1080ti")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", [name if name in EACH_KIND else pytest.param(name, marks=pytest.mark.slow) for name in RECORDED]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def test_engines_agree_where_nearly_all_events_coincide(
     assert_engines_agree(*case)
 
 
+@pytest.mark.thorough
 def test_engines_agree_on_a_long_run_and_never_more_than_the_users_are_under_way() -> None:
     law = pmf_of(LogNormalSizes(mu=4.8, sigma=0.8, max_items=1024))
     service = ServiceTimes(

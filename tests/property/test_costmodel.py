@@ -75,6 +75,7 @@ def test_a_larger_batch_is_never_faster_alone(pair: tuple[str, str]) -> None:
     assert growing(seconds(pair[0], DEVICES[pair[1]], np.arange(1.0, 1025.0)))
 
 
+@pytest.mark.thorough
 @given(on_servers, st.floats(min_value=1.0, max_value=8.0), batches, st.integers(1, 28))
 @few_examples
 def test_more_memory_bandwidth_is_never_slower(
@@ -87,6 +88,7 @@ def test_more_memory_bandwidth_is_never_slower(
     assert after <= before * (1 + SLACK)
 
 
+@pytest.mark.thorough
 @given(pairs, st.floats(min_value=1.0, max_value=8.0), batches)
 @few_examples
 def test_faster_streams_are_never_slower(pair: tuple[str, str], factor: float, batch_size: int) -> None:
@@ -101,6 +103,7 @@ def test_faster_streams_are_never_slower(pair: tuple[str, str], factor: float, b
     assert seconds(model, faster, batch_size) <= seconds(model, device, batch_size) * (1 + SLACK)
 
 
+@pytest.mark.thorough
 @given(pairs, st.floats(min_value=1.0, max_value=8.0), batches)
 @few_examples
 def test_a_higher_peak_is_never_slower(pair: tuple[str, str], factor: float, batch_size: int) -> None:
@@ -109,6 +112,7 @@ def test_a_higher_peak_is_never_slower(pair: tuple[str, str], factor: float, bat
     assert seconds(model, faster, batch_size) <= seconds(model, device, batch_size) * (1 + SLACK)
 
 
+@pytest.mark.thorough
 @given(on_servers, batches)
 @few_examples
 def test_more_copies_on_a_socket_are_never_faster(pair: tuple[str, str], batch_size: int) -> None:
@@ -117,6 +121,7 @@ def test_more_copies_on_a_socket_are_never_faster(pair: tuple[str, str], batch_s
     assert growing(seconds(model, device, np.full_like(copies, batch_size), copies, copies=True))
 
 
+@pytest.mark.thorough
 @given(on_servers, batches)
 @few_examples
 def test_more_busy_workers_are_never_faster(pair: tuple[str, str], batch_size: int) -> None:
@@ -150,6 +155,7 @@ def test_work_adds_up_over_batches_but_for_the_weights(
         assert both.bytes_read == pytest.approx(one.bytes_read + other.bytes_read - once)
 
 
+@pytest.mark.thorough
 @given(
     on_servers,
     st.lists(batches, min_size=2, max_size=4),

@@ -62,7 +62,7 @@ def test_engines_agree_with_more_executors_than_vector_registers_sort(case: Case
     assert_engines_agree((crowd, service, policy))
 
 
-@pytest.mark.by_default("0.7-400-1", "0.98-None-40")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "num_executors", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 250)), 40, 300]
 )
@@ -85,6 +85,7 @@ def test_engines_agree_on_long_continuous_runs(
     assert_engines_agree((queries, service, policy))
 
 
+@pytest.mark.thorough
 def test_engines_agree_through_bursts_that_overload_the_node() -> None:
     arrivals = BurstyArrivals(rate_qps=500.0, burst_factor=8, burst_fraction=0.1, mean_burst_s=1.0)
     traffic = TrafficSource(arrivals=arrivals, sizes=pmf_of(LogNormalSizes(mu=4.8, sigma=0.8)))

@@ -84,6 +84,7 @@ def test_rows_and_bags_are_those_of_the_model(model: RecModel, memory: NearMemor
         assert (looked.fullest <= memory.settings.ranks + 1e-9).all()
 
 
+@pytest.mark.thorough
 @given(models(), modules(), st.sampled_from([1.0, 20.0, 40.0]))
 @settings(max_examples=25, deadline=None)
 def test_more_ranks_channels_or_cache_are_never_slower(
@@ -99,6 +100,7 @@ def test_more_ranks_channels_or_cache_are_never_slower(
         assert (near_memory_time(model, SKYLAKE, each, SIZES, busy).seconds <= before_s * (1 + 1e-6)).all()
 
 
+@pytest.mark.thorough
 @given(models(), modules())
 @settings(max_examples=15, deadline=None)
 def test_a_pass_has_every_operator_once_and_slows_down_with_others(
@@ -111,6 +113,7 @@ def test_a_pass_has_every_operator_once_and_slows_down_with_others(
     assert (np.diff(alone.seconds) > 0).all()
 
 
+@pytest.mark.thorough
 @given(models(), modules())
 @settings(max_examples=15, deadline=None)
 def test_what_caches_find_takes_no_energy_of_rows(model: RecModel, memory: NearMemory) -> None:

@@ -214,7 +214,7 @@ def by_trying(question: PlanQuestion, demands: list[float], grid: float) -> floa
     return least
 
 
-@pytest.mark.by_default("0")
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", range(0, NUM_FLEETS, AT_A_TIME))
 def test_small_fleets_cost_what_trying_everything_finds(first: int) -> None:
     feasible = 0

@@ -200,6 +200,12 @@ def long_case(policy: Policy, load: float, num_queries: int, seed: int = 3) -> C
     return queries, service, policy
 
 
+@pytest.mark.thorough_cases(
+    "1.15-size-priority at 40 items",
+    "0.6-priority with shedding",
+    "1.15-size-priority",
+    "0.6-size-priority at 40 items",
+)
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("load", [0.6, 1.15])
 def test_engines_agree_on_long_continuous_runs(name: str, load: float) -> None:

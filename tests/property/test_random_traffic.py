@@ -105,6 +105,7 @@ def test_every_query_of_a_higher_rate_comes_earlier(process: Arrivals) -> None:
     assert np.all(draw(faster, 3000) <= draw(process, 3000))
 
 
+@pytest.mark.thorough_cases("mmpp1")
 @pytest.mark.parametrize("process", PROCESSES[:-1], ids=lambda process: process.process)
 def test_mean_rate_is_kept(process: Arrivals) -> None:
     num_queries = 400_000

@@ -109,7 +109,7 @@ def test_nodes_of_every_policy_are_runs_of_their_own_where_no_queue_is_looked_at
     agree()
 
 
-@pytest.mark.by_default("0.97-random", "0.6-power-of-two", "3.0-join-shortest-queue")
+@pytest.mark.thorough
 @by_routing
 @pytest.mark.parametrize("load", [0.6, 0.97, 3.0])
 def test_engines_agree_on_long_continuous_runs_of_mixed_nodes(routing: Routing, load: float) -> None:

@@ -116,6 +116,7 @@ def test_every_row_is_on_one_shard_and_every_lookup_goes_to_one(
     assert np.isclose(back, written, rtol=1e-9)  # what the shards write is what comes back
 
 
+@pytest.mark.thorough
 @examples(20)
 @given(models(), st.integers(1, 8), networks, st.integers(1, 40))
 def test_a_worse_network_a_slower_answer_and_more_neighbours_take_no_less_time(

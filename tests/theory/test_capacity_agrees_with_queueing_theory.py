@@ -57,7 +57,7 @@ def test_the_largest_load_of_mdc_is_that_of_the_closed_form(executors: int, boun
     assert_within_a_per_cent(found, exact_qps)
 
 
-@pytest.mark.thorough_cases("0.99")
+@pytest.mark.thorough_cases("0.99", "0.5")
 @pytest.mark.parametrize("percentile", [0.5, 0.99])
 def test_any_percentile_may_bind(percentile: float) -> None:
     exact_qps = mmc_greatest_rate_qps(percentile, 6.0, 1.0, 1)

@@ -116,6 +116,7 @@ def test_power_of_two_agrees_with_the_supermarket_model(utilisation: float) -> N
     assert mean_s < 0.6 / (1 - utilisation), "far below random routing"
 
 
+@pytest.mark.thorough
 def test_the_routings_rank_as_theory_says() -> None:
     """One queue for all nodes < the shortest of all < the shorter of two < round-robin < random."""
     order = [Routing.JOIN_SHORTEST_QUEUE, Routing.POWER_OF_TWO, Routing.ROUND_ROBIN, Routing.RANDOM]

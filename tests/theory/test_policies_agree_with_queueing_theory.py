@@ -51,7 +51,7 @@ def test_waits_of_two_priorities_agree_with_cobham(utilisation: float) -> None:
         assert measured.mean() == pytest.approx(theory, abs=half_width(measured))
 
 
-@pytest.mark.thorough_cases("4-0.8", "4-1.5")
+@pytest.mark.thorough_cases("4-0.8", "4-1.5", "4-1.0")
 @pytest.mark.parametrize("utilisation", [0.8, 1.0, 1.5])
 @pytest.mark.parametrize("limit", [1, 4])
 def test_the_shed_rate_at_a_queue_limit_agrees_with_mm1k(utilisation: float, limit: int) -> None:

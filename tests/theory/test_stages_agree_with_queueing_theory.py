@@ -116,6 +116,7 @@ def with_later(data: st.DataObject, service: ServiceTimes, sub_batches: int | No
     return replace(service, pipeline=Pipeline(stages=tuple(later), sub_batches=parts, handover_s=handover_s))
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_one_stage_where_the_others_cost_nothing_and_pass_everything(data: st.DataObject) -> None:
@@ -134,6 +135,7 @@ def test_one_stage_where_the_others_cost_nothing_and_pass_everything(data: st.Da
         assert len(whole.stages) == 2
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_both_engines_agree_to_the_last_bit(data: st.DataObject) -> None:
@@ -144,6 +146,7 @@ def test_both_engines_agree_to_the_last_bit(data: st.DataObject) -> None:
     assert one.finish_s.tolist() == other.finish_s.tolist()
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_items_are_filtered_and_none_is_lost(data: st.DataObject) -> None:
@@ -163,6 +166,7 @@ def test_items_are_filtered_and_none_is_lost(data: st.DataObject) -> None:
     assert np.all(whole.finish_s >= whole.arrival_s + service.pipeline.handover_s * (len(whole.stages) - 1))
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_more_items_or_a_longer_way_never_make_a_lone_query_faster(data: st.DataObject) -> None:

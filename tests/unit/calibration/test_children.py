@@ -70,7 +70,7 @@ def left_after(kind: str, number: int, delay_s: float) -> list[int]:
             os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.by_default("forks-0.1-15")
+@pytest.mark.thorough
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize(("kind", "longest_s"), [("forks", 0.1), ("spawns", 0.6), ("serves", 0.6)])
@@ -168,6 +168,7 @@ def test_children_do_not_hear_interrupts() -> None:
     assert process.exitcode == 0
 
 
+@pytest.mark.thorough
 def test_a_fresh_process_gives_back_what_a_function_returns_or_raises() -> None:
     assert in_fresh_process(divmod, 7, 2) == (3, 1)
     with pytest.raises(InputError, match="no such thing"):

@@ -210,6 +210,7 @@ def test_hot_rows_are_of_the_tables_that_are_looked_up_most_a_byte() -> None:
     assert 0.0 < cache.lookups_share < found.lookups_share
 
 
+@pytest.mark.thorough
 def test_all_rows_hot_is_the_big_node_and_none_is_as_before() -> None:
     network = NetworkSettings(latency_us=50, gb_per_s=10, serialise_us_per_kib=1)
     sizes, busy = np.array([1.0, 16.0, 256.0])[:, None], np.array([1.0, 40.0])[None, :]

@@ -27,6 +27,7 @@ def node(folder: Path, service_ms: float, **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.thorough
 def test_times_too_long_by_their_error_are_within_the_band_at_high_utilisation(
     tmp_path: Path,
 ) -> None:

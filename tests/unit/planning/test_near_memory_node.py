@@ -33,6 +33,7 @@ def test_modules_take_their_own_power_and_widen_the_error() -> None:
     assert near.times.basis.name == "ASSUMED"
 
 
+@pytest.mark.thorough
 def test_the_answer_says_what_the_memory_does() -> None:
     document = perfmodel.predict("rm2_near_memory", overrides=QUICK).to_dict()
     node = document["node"]["near_memory"]

@@ -53,6 +53,7 @@ def test_a_percentile_of_mm1_responds_as_its_closed_form() -> None:
     assert budget.to_saturation == pytest.approx(1.0)
 
 
+@pytest.mark.thorough
 def test_the_largest_load_of_mm1_responds_as_its_closed_form() -> None:
     # 1 / S + ln(0.05) / t = 0.6255 at S = 1 and t = 8: its relative derivative by S is -1 / 0.6255.
     search = search_of(exponential_queue(0.5, 1), 8.0)

@@ -143,6 +143,7 @@ def greatest_qps(*changes: str) -> float:
     return found
 
 
+@pytest.mark.thorough
 def test_fewer_items_never_carry_less() -> None:
     rates = [greatest_qps(f"pipeline.stages.0.items={items}") for items in (32, 128, 512)]
     assert rates == sorted(rates, reverse=True)

@@ -34,6 +34,7 @@ def tiered(*changes: str, scenario: str = "rm3_skylake", tiers: str = HALF) -> Q
     return prepare(load_scenario(scenario, [tiers, *changes]))
 
 
+@pytest.mark.thorough
 def test_answers_say_each_tiers_share_of_the_rows_its_time_money_and_source() -> None:
     changes = [HALF, "node.price_usd_per_h=2", "traffic.arrivals.rate_qps=1", *QUICK]
     answer = perfmodel.predict("rm3_skylake", overrides=changes)

@@ -71,6 +71,7 @@ def test_one_node_of_each_kind_shows_what_all_nodes_show(fleet: Fleet, routing: 
         assert first.value_s == pytest.approx(second.value_s, abs=reach_s)
 
 
+@pytest.mark.thorough_cases("mmpp-random")
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.ROUND_ROBIN])
 @pytest.mark.parametrize(
     "arrivals",

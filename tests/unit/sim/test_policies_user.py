@@ -158,6 +158,7 @@ def test_each_run_starts_with_an_instance_of_its_own() -> None:
     np.testing.assert_array_equal(first.finish_s, second.finish_s)
 
 
+@pytest.mark.thorough_cases("<lambda>-query 3, of 5 items: decided 0; expected-simpy")
 @pytest.mark.parametrize("engine", ["simpy", "auto"])
 @pytest.mark.parametrize(
     ("decide", "message"),

@@ -121,6 +121,7 @@ def test_a_heavy_but_stable_load_is_no_overload(utilisation: float) -> None:
         assert overloaded_pool(simulate(queries, queue.service, queue.policy)) is None
 
 
+@pytest.mark.thorough
 def test_a_clear_overload_is_always_found() -> None:
     for replication in range(20):
         queue = exponential_queue(1.1, 4)

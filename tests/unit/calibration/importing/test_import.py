@@ -38,7 +38,7 @@ def operators(factory: str) -> dict[str, dict[str, Any]]:
     return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
 
 
-@pytest.mark.thorough_cases("dlrm")
+@pytest.mark.thorough_cases("dlrm", "dcn", "transformer_length_first", "transformer")
 @pytest.mark.parametrize("factory", COMPLETE)
 def test_products_are_those_that_torch_counts(factory: str) -> None:
     result = imported(factory)
@@ -48,6 +48,7 @@ def test_products_are_those_that_torch_counts(factory: str) -> None:
     assert result.method == "a recorded pass"
 
 
+@pytest.mark.thorough_cases("dlrm")
 @pytest.mark.parametrize("factory", [*COMPLETE, "convolution"])
 def test_the_file_reads_back_as_the_same_model(factory: str) -> None:
     model = imported(factory).model

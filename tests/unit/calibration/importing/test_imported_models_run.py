@@ -24,7 +24,7 @@ FACTORIES = (
 )
 
 
-@pytest.mark.thorough_cases("dlrm")
+@pytest.mark.thorough_cases("dlrm", "transformer")
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_an_imported_model_runs(factory: str) -> None:
     model = import_example(load_example(f"{MODULES}:{factory}"), factory.replace("_", "-")).model

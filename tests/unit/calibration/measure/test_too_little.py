@@ -33,7 +33,7 @@ def caches() -> Caches:
     return caches_of(identity(find_profile("amd-epyc-turin-2c").path)[1], read_records(RAW).facts)
 
 
-@pytest.mark.by_default("0")
+@pytest.mark.thorough
 @pytest.mark.parametrize("sequences", [0, 1, 4])
 def test_too_few_sequences_are_told(sequences: int) -> None:
     with pytest.raises(InputError, match=f"too little was measured to fit anything: {sequences} sequences"):

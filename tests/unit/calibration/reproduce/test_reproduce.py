@@ -78,6 +78,7 @@ def test_rmc3_against_batch_size_is_within_a_factor_of_two_at_66_ms(traffic: Sha
     assert all(within_a_factor_of_two(own))
 
 
+@pytest.mark.thorough
 def test_rmc3_against_threshold_is_within_a_factor_of_two_from_256_on_with_one_maximum(
     traffic: SharedTraffic,
 ) -> None:

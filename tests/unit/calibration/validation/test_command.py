@@ -163,7 +163,7 @@ def test_a_model_that_the_tensor_library_refuses_is_one_line_before_measuring(
     assert line == "small: the serving runtime cannot run this model: sizes do not match"
 
 
-@pytest.mark.thorough_cases("run")
+@pytest.mark.thorough_cases("run", "pilot")
 @pytest.mark.parametrize("moment", ["pilot", "run"])
 def test_an_interruption_before_anything_is_measured_says_so(
     moment: str, scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

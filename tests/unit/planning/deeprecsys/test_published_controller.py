@@ -50,6 +50,7 @@ def test_every_shortcut_is_tried_alone_and_all_together(report: ShortcutReport) 
         assert frozenset({shortcut}) in switched
 
 
+@pytest.mark.thorough
 def test_exact_row_is_the_rate_search() -> None:
     asked = question("rm3_broadwell")
     effort = Effort(probe_queries=200_000, long_runs=1, short_probe_queries=1, short_runs=1)

@@ -92,6 +92,7 @@ def test_half_of_the_runs_at_the_largest_valid_rate_are_valid(tmp_path: Path) ->
     assert valid(1.06 * rate_qps) < 0.2
 
 
+@pytest.mark.thorough_cases("450.0-INVALID", "300.0-VALID", "600.0-INVALID")
 @pytest.mark.parametrize(("rate_qps", "result"), [(300.0, "VALID"), (450.0, "INVALID"), (600.0, "INVALID")])
 def test_results_at_a_target(tmp_path: Path, rate_qps: float, result: str) -> None:
     found = mlperf(one_server(tmp_path, error_percent=1.0), SERVER, target_qps=rate_qps)
@@ -138,6 +139,7 @@ def test_offline_is_valid_where_its_samples_last(
     assert found.least_target_qps == pytest.approx(least)
 
 
+@pytest.mark.thorough
 def test_an_error_of_the_times_makes_a_close_call_undecided(tmp_path: Path) -> None:
     question = one_server(tmp_path, error_percent=10.0)
     found = mlperf(question, SERVER, target_qps=380.0)

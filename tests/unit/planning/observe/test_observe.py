@@ -115,6 +115,7 @@ def test_pauses_are_told_from_scatter_with_their_scope(make_log, scope: str) -> 
     assert [row.service_s.value for row in times.rows] == pytest.approx([0.003, 0.005, 0.007], rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_replay_of_a_plain_log_is_exact_and_its_backtest_by_the_minute(log: ServedLog) -> None:
     found = observe(log, sla=SLA)
     assert found.arrivals.process == "poisson"

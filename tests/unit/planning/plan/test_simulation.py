@@ -65,6 +65,7 @@ def test_a_plan_with_headroom_holds_and_both_kinds_of_nodes_serve(folder: Path) 
     assert answer.simulated.holds
 
 
+@pytest.mark.thorough
 def test_nodes_are_added_until_it_holds_and_not_one_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +113,7 @@ def test_what_cannot_be_simulated_says_why(folder: Path) -> None:
     assert {check.verdict for check in shared.checks} == {"not simulated: nodes are shared"}
 
 
-@pytest.mark.thorough_cases("stages", "bursts")
+@pytest.mark.thorough_cases("stages", "bursts", "constant")
 @pytest.mark.parametrize(
     ("arrivals", "policy"),
     [
@@ -147,6 +148,7 @@ def test_every_process_and_policy_is_simulated(folder: Path, arrivals: str, poli
 STORM = "failures: {zones: 3}, transient: {timeout_ms: 200, retries: 5, detection_s: 60}"
 
 
+@pytest.mark.thorough
 def test_a_plan_that_does_not_recover_is_raised_until_it_does(folder: Path) -> None:
     # Given capacities: nothing else raises it. Of 17 nodes of 550/s the eleven of two zones serve 6050 of
     # 6000/s, which is too few once the third is back, cold, and gets its full share.

@@ -82,6 +82,7 @@ def test_the_greatest_rate_of_equal_services_is_that_of_the_closed_form(executor
     assert search_of(queue, latency_s).greatest_rate_qps() == pytest.approx(rate_qps, rel=0.01)
 
 
+@pytest.mark.thorough
 def test_the_greatest_rate_of_exponential_services_is_that_of_the_closed_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
