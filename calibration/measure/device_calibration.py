@@ -12,6 +12,7 @@ from calibration.measure.device_issue import host_level, issue_costs, issue_erro
 from calibration.measure.device_probes import (
     busy_power_w,
     copies,
+    host_beside_workers,
     idle_power_w,
     launches,
     memory_bandwidth_bytes_per_s,
@@ -28,6 +29,7 @@ from calibration.runtime.host_level import LaunchProbe
 from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import Caches
 from perfmodel.errors import InputError
+from perfmodel.threads import threads_here
 
 _POOL_BYTES = 16e9
 _POOL_SHARE = 0.4
@@ -36,6 +38,8 @@ _REPEATED = 0.1
 """Share of the time for visiting sequences again: the spread between passes."""
 _POWER_SHARE = 0.02
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
+_BESIDE = 0.05
+"""Share of the time for launches and copies beside busy workers of the host."""
 _SAVED_EVERY_S = 10.0
 
 
@@ -111,6 +115,10 @@ class DeviceCalibration(Calibration):
             fixed_s, bandwidth = copies(card, pinned=kind == "pinned")
             facts |= {f"copy_{kind}_s": fixed_s, f"copy_{kind}_bytes_per_s": bandwidth}
         facts["copies_probe_s"] = (before_s + self.probe.launch_s()) / 2.0
+        workers = len(threads_here()) - 1
+        if workers and "beside.workers" not in facts:
+            self.progress("launches and copies beside busy workers", self._spent_s())
+            facts |= host_beside_workers(self.probe, card, workers, _BESIDE * self.budget_s)
         facts["bandwidth_bytes_per_s"] = memory_bandwidth_bytes_per_s(card)
         facts["peak_flop_per_s"] = peak_flop_per_s(card)
         facts |= {"l2_bytes": card.l2_bytes, "memory_bytes": card.memory_bytes, "clock_hz": card.clock_hz}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle, islice, repeat
-from time import perf_counter, sleep
+from time import monotonic, perf_counter, sleep
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from calibration.measure.neighbours import busy_neighbours, run_sequences
+from calibration.measure.visits import allocate_pool
 from calibration.power import EnergyMeter, energy_of
 from calibration.runtime.accelerator import Accelerator
 from calibration.runtime.device_timing import held_intervals_s, stamp_overhead_s
+from calibration.runtime.host_level import LaunchProbe
+from calibration.runtime.memory import available_bytes
 
 _REPEATS = 101
 _RUNS = 7
@@ -31,6 +37,9 @@ _MOST_MOVED_BYTES = 1e9
 _MOST_ROWS = 8192
 _ROOM = 0.1
 """Share of the free memory that a probe's tensor may take. [1]"""
+_WORKED_ON_BYTES = 2e9
+"""Memory that busy workers of the host read and write, all together. [bytes]"""
+_STARTED_S = 0.3
 _AT_A_TIME, _LAUNCHES = 4, 500
 """Calls of work between two looks at the clock: large ones, and small ones, which the card waits for."""
 
@@ -196,3 +205,36 @@ def _square_matrices(accelerator: Accelerator) -> tuple[torch.Tensor, torch.Tens
         torch.rand(rows, rows, device=accelerator.device, dtype=accelerator.dtype) for _ in range(2)
     )
     return left, right, torch.empty_like(left)
+
+
+def host_beside_workers(
+    probe: LaunchProbe, accelerator: Accelerator, workers: int, duration_s: float
+) -> dict[str, float]:
+    """What the host's launches and copies take beside so many busy workers, and alone, in turn.
+
+    The workers run sequences of operators over memory of their own, as on cores that serve. A look at either
+    state takes a second: neighbours outside of this machine meet both.
+
+    Returns
+    -------
+    dict of str to float
+        `beside.launch_s`, `beside.copy_s` [s], `beside.copy_bytes_per_s` [bytes/s], the same of `apart`, and
+        `beside.workers` [1]: medians over the looks.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    pool = allocate_pool(min(_WORKED_ON_BYTES, _ROOM * available_bytes()))
+    end_s = monotonic() + duration_s
+    with busy_neighbours(workers, partial(run_sequences, pool)) as running:
+        while not found or monotonic() < end_s:
+            for state in ("apart", "beside"):
+                if state == "beside":
+                    running.set()
+                    sleep(_STARTED_S)
+                launch_s = [probe.launch_s()]
+                fixed_s, bandwidth = copies(accelerator, pinned=False)
+                launch_s.append(probe.launch_s())
+                running.clear()
+                found[f"{state}.launch_s"] += launch_s
+                found[f"{state}.copy_s"].append(fixed_s)
+                found[f"{state}.copy_bytes_per_s"].append(bandwidth)
+    return {name: float(np.median(values)) for name, values in found.items()} | {"beside.workers": workers}

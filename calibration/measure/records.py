@@ -20,7 +20,7 @@ from perfmodel.loading.written import write_atomically
 
 _COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
 _ISSUE, _PROBE = "issue_s", "probe_s"
-"""Further columns of an accelerator's measurements."""
+"""Further columns: of an accelerator's measurements both, of a CPU's the second."""
 _LONGEST_S = 3600.0
 """Of a call: passes are kept below a second."""
 _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
@@ -74,9 +74,9 @@ class Records:
             text.write(f"{_MODEL}{seed} {model.model_dump_json(exclude_defaults=True)}\n")
         writer = csv.writer(text, lineterminator="\n")
         issued = any(visit.issue_s is not None for _, visit in self.visits)
-        writer.writerow((*_COLUMNS, _ISSUE, _PROBE) if issued else _COLUMNS)
+        writer.writerow((*_COLUMNS, _ISSUE, _PROBE) if issued else (*_COLUMNS, _PROBE))
         for number, visit in self.visits:
-            writer.writerows(_rows(number, visit))
+            writer.writerows(_rows(number, visit, issued=issued))
         write_atomically(path, text.getvalue())
 
 
@@ -98,7 +98,7 @@ def read_records(path: Path) -> Records:
     head = next((index for index, line in enumerate(lines[1:], 1) if not line.startswith(_MODEL)), 1)
     models = dict(_model(line, f"{path}:{index}:1") for index, line in enumerate(lines[1:head], start=2))
     columns = tuple(lines[head].split(",")) if len(lines) > head else ()
-    if columns not in (_COLUMNS, (*_COLUMNS, _ISSUE, _PROBE)):
+    if columns not in (_COLUMNS, (*_COLUMNS, _PROBE), (*_COLUMNS, _ISSUE, _PROBE)):
         expected = f"expected the columns {','.join(_COLUMNS)}, got {_short(columns)}"
         raise InputError(f"{path}:{head + 1}:1: {expected}")
     if lines[-1]:  # files are written whole: a copy of one was cut, perhaps within a number
@@ -169,12 +169,13 @@ def _short(value: object) -> str:
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
 
 
-def _rows(number: int, visit: Visit) -> Iterable[tuple[object, ...]]:
+def _rows(number: int, visit: Visit, *, issued: bool) -> Iterable[tuple[object, ...]]:
     for kernel, (seconds, spread) in enumerate(zip(visit.seconds, visit.spread, strict=True)):
         if seconds:
             measured = [f"{seconds:.5g}", f"{spread:.3g}", f"{visit.l3_lifetime_s:.3g}"]
-            if visit.issue_s is not None:
-                measured += [f"{visit.issue_s[kernel]:.5g}", f"{visit.probe_s:.4g}"]
+            if issued:
+                measured.append(f"{0.0 if visit.issue_s is None else visit.issue_s[kernel]:.5g}")
+            measured.append(f"{visit.probe_s:.4g}")
             yield visit.seed, number, visit.batch_size, kernel, *measured
 
 

@@ -11,6 +11,7 @@ import torch
 
 from calibration.measure.sequences import sequence_of_seed
 from calibration.runtime import operators
+from calibration.runtime.host_level import CallProbe
 from calibration.runtime.memory import pooled_weights
 from calibration.runtime.programme import CPU, Mode, Programme, programme_with
 from calibration.runtime.timing import Floats, call_seconds, fresh_inputs, kernel_seconds, pass_seconds
@@ -54,7 +55,8 @@ class Visit:
     issue_s : (kernels,) array or None
         On an accelerator, whose own time `seconds` are: what the host needed to issue the calls. [s]
     probe_s : float
-        What the host needed to issue a launch that is always the same, just then; 0: no accelerator. [s]
+        What a call that is always the same took just then: on an accelerator, its host to issue it; 0: not
+        measured. [s]
     """
 
     seed: int
@@ -174,10 +176,13 @@ def visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Ge
     pass_seconds(programme, inputs[2:] or inputs, warm)
     passes = int(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST))
     timed = inputs[2 + warm :] if len(inputs) > 2 + warm + passes else inputs
+    probe = CallProbe()
+    before_s = probe.call_s()
     by_kernel = kernel_seconds(programme, call_seconds(programme, timed, passes))
+    probe_s = (before_s + probe.call_s()) / 2.0
     low, middle, high = np.percentile(by_kernel, (25, 50, 75), axis=0)
     spread = (high - low) / 2.0 / np.maximum(middle, 1e-9)
-    return Visit(seed=seed, batch_size=batch_size, seconds=middle, spread=spread)
+    return Visit(seed=seed, batch_size=batch_size, seconds=middle, spread=spread, probe_s=probe_s)
 
 
 def visits(seeds: Sequence[int], pool: Pool) -> Iterator[Visit]:

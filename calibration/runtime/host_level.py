@@ -1,8 +1,8 @@
-"""How fast the host is at the moment: a few launches that a device needs no time for."""
+"""How fast the host is at the moment: a few calls that are always the same."""
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 import torch
@@ -39,4 +39,24 @@ class LaunchProbe:
                     torch._C._nn.linear(given, weight, bias)
                 seconds.append((perf_counter() - start) / _LAUNCHES)
             self.accelerator.synchronise()
+        return float(np.median(seconds))
+
+
+class CallProbe:
+    """Runs small layers within a core's first cache, and says what one takes: `LaunchProbe` of a CPU."""
+
+    def __init__(self) -> None:
+        self.operands = [torch.rand(shape) for shape in ((_ROWS, _WIDTH), (_WIDTH, _WIDTH), (_WIDTH,))]
+        self.call_s()
+
+    def call_s(self, repeats: int = _REPEATS) -> float:
+        """Median processor time of one call, of some times 20. [s]"""
+        given, weight, bias = self.operands
+        seconds = []
+        with torch.inference_mode():
+            for _ in range(repeats):
+                start = thread_time()
+                for _ in range(_LAUNCHES):
+                    torch._C._nn.linear(given, weight, bias)
+                seconds.append((thread_time() - start) / _LAUNCHES)
         return float(np.median(seconds))

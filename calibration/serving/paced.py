@@ -21,12 +21,14 @@ def paced_requests(
     seed: int,
     replication: int = 0,
 ) -> tuple[RequestList, FloatArray]:
-    """Draw the requests that the cores serve, and the pause before each. [s]
+    """Draw requests, those that the policy offloads among them, and the pause before each. [s]
 
     At utilisation u a request finds its worker idle with probability 1 - u, and idle for an exponential
     time of mean s / u; otherwise it follows at once. Over many requests a worker is then busy for the
     share u of the time, in busy periods as under Poisson arrivals: remainders, co-located work and first
-    requests after idling are all in the sample, in about the proportions of the real load.
+    requests after idling are all in the sample, in about the proportions of the real load. The accelerator
+    is one more worker: it is paced by the cores' mean, and what its own requests take beside busy cores
+    is seen before a rate is chosen.
 
     Parameters
     ----------
@@ -42,16 +44,15 @@ def paced_requests(
         Choose the random streams.
     """
     sizes_only = requests_of(traffic.draw(num_requests, seed=seed, replication=replication), policy)
-    kept = np.flatnonzero(~sizes_only.offloaded)
     rng = stream(seed, "anchor", replication)
     # Requests of other queries between those of one: the order is shuffled, the mixture stays.
-    chosen = rng.permutation(kept)[:num_requests]
+    chosen = rng.permutation(len(sizes_only.query))[:num_requests]
     idle = rng.random(len(chosen)) > utilisation
     pause_s = np.where(idle, rng.exponential(mean_service_s / utilisation, len(chosen)), 0.0)
     listed = RequestList(
         query=np.arange(len(chosen)),
         num_items=sizes_only.num_items[chosen],
         arrival_s=np.zeros(len(chosen)),
-        offloaded=np.zeros(len(chosen), dtype=np.bool_),
+        offloaded=sizes_only.offloaded[chosen],
     )
     return listed, pause_s

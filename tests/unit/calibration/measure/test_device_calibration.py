@@ -37,6 +37,7 @@ from perfmodel.domain.hardware import IssueCost
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.planning.prepare import find_model
+from perfmodel.threads import threads_here
 from perfmodel.units import US
 from tests.unit.calibration.runtime.standin import StandIn
 
@@ -96,6 +97,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records, S
     assert set(phases) == {
         "power at rest",
         "launches and copies",
+        *["launches and copies beside busy workers"][: len(threads_here()) - 1],
         "power at work",
         "operators",
         "spread between passes",
@@ -132,6 +134,11 @@ def test_facts_are_those_of_the_card(measured: tuple[Path, Records, StandIn]) ->
     facts = measured[1].facts
     assert facts["l2_bytes"] == 50 * 2**20
     assert all(facts[name] > 0.0 for name in ("idle_w", "launched_w", "copied_w", "busy_w"))
+    if len(threads_here()) > 1:
+        assert facts["beside.workers"] == len(threads_here()) - 1
+        for state in ("apart", "beside"):
+            for key in ("launch_s", "copy_s", "copy_bytes_per_s"):
+                assert facts[f"{state}.{key}"] >= 0.0
     for key in ("peak_flop_per_s", "bandwidth_bytes_per_s", "copy_pinned_bytes_per_s"):
         assert 0.0 < facts[key] < float("inf")
 

@@ -27,13 +27,14 @@ def read(tmp_path: Path, *lines: str, end: str = "\n") -> Records:
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
-    visit = Visit(seed=4, batch_size=7, seconds=np.array([0.0, 1e-6]), spread=np.array([0.0, 0.1]))
+    times, spread = np.array([0.0, 1e-6]), np.array([0.0, 0.1])
+    visit = Visit(seed=4, batch_size=7, seconds=times, spread=spread, probe_s=5e-6)
     records = Records(facts={"drawn_by": 3, "most_table_bytes": 1e9}, visits=[(0, visit)])
     records.write(tmp_path / "r.csv")
     again = read_records(tmp_path / "r.csv")
     assert again.facts == records.facts
     ((number, one),) = again.visits
-    assert (number, one.seed, one.batch_size, one.l3_lifetime_s) == (0, 4, 7, inf)
+    assert (number, one.seed, one.batch_size, one.l3_lifetime_s, one.probe_s) == (0, 4, 7, inf, 5e-6)
     assert one.seconds.tolist() == [0.0, 1e-6]
     assert len(read(tmp_path, FACTS, HEADER, ROW).visits) == 1
 

@@ -62,3 +62,11 @@ def test_a_paced_loop_serves_the_mixture_of_sizes_of_the_split_queries() -> None
     # Sizes 10, 70, 200 equally often: requests of 10; 64, 6; 64, 64, 64, 8: seven for three queries.
     shares = {size: float(np.mean(listed.num_items == size)) for size in (10, 64, 6, 8)}
     assert shares == pytest.approx({10: 1 / 7, 64: 4 / 7, 6: 1 / 7, 8: 1 / 7}, abs=0.01)
+
+
+def test_a_paced_loop_has_offloaded_queries_too_as_the_card_beside_busy_cores_is_what_is_asked() -> None:
+    policy = SplitAndOffload(batch_size=64, offload_threshold_items=200)
+    listed, _ = paced_requests(TRAFFIC, policy, 30_000, utilisation=0.5, mean_service_s=1e-3, seed=1)
+    # 10; 64, 6; 200 whole: one of four.
+    assert float(np.mean(listed.offloaded)) == pytest.approx(1 / 4, abs=0.01)
+    assert set(listed.num_items[listed.offloaded]) == {200}
