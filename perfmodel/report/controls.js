@@ -4,8 +4,8 @@ const EPS = 1e-9;
 const field = (name) => document.getElementById("i-" + name);
 const value = (name) => { const v = parseFloat(field(name).value); return Number.isFinite(v) && v >= 0 ? v : null; };
 const show = (name, text) => { const e = document.getElementById("o-" + name); if (e) e.textContent = text; };
-const figure = (v) => v === null ? "–" : v.toLocaleString("en-US", { maximumSignificantDigits: v >= 1000 ? 15 : 4,
-  maximumFractionDigits: v >= 1000 ? 0 : undefined });
+const figure = (v) => v === null ? "–"
+  : v.toLocaleString("en-US", v >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 4 });
 
 // Whole nodes that serve after some are drained, and some lost: as the plan's own check counts them.
 const serving = (n, f) => {

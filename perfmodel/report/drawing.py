@@ -14,7 +14,7 @@ from math import ceil, floor, isfinite, log10
 
 from perfmodel.report.tables import number
 
-WIDTH, HEIGHT = 460.0, 290.0
+WIDTH, HEIGHT = 384.0, 270.0
 LEFT, RIGHT, BOTTOM = 60.0, 12.0, 44.0
 CHARACTER = 6.9
 """Mean width of a character of 12 units, on the safe side."""
@@ -213,14 +213,10 @@ def lines(
         canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
     for index, one in enumerate(drawn):
         _draw(canvas, one, x, y, colour(index))
-    taken: list[float] = []
+    dots = [(x.at(a), y.at(b)) for one in drawn if one.is_points for a, b in zip(one.x, one.y, strict=True)]
+    taken = [(px - 5.0, py - 5.0, px + 5.0, py + 5.0) for px, py in dots]
     for lx, ly, name in labels:
-        right = x.at(lx) > (LEFT + WIDTH) / 2
-        row = y.at(ly) - 9.0
-        while any(abs(row - other) < 14.0 for other in taken):  # above what is written already
-            row -= 14.0
-        taken.append(row)
-        canvas.words(x.at(lx) + (5.0 if right else -5.0), row, name, anchor="end" if right else "start")
+        _label(canvas, (x.at(lx), y.at(ly)), name, top, taken)
     headings = ["series", x_label, y_label]
     banded = any(one.low for one in series)
     rows = [
@@ -234,6 +230,35 @@ def lines(
         for i, (a, b) in enumerate(zip(one.x, one.y, strict=True))
     ]
     return canvas.done(headings + (["from", "to"] if banded else []), rows)
+
+
+def _label(
+    canvas: Canvas,
+    at: tuple[float, float],
+    name: str,
+    top: float,
+    taken: list[tuple[float, float, float, float]],
+) -> None:
+    """Name a point beside it, where nothing is written or drawn yet; above all that is, if need be."""
+    (x, y), wide = at, CHARACTER * len(name)
+    places = [(x - wide + 5.0, y - 9.0), (x - wide - 8.0, y + 4.0), (x + 8.0, y + 4.0)]
+    places += [(x - wide + 5.0, y + 18.0), (x - 5.0, y - 9.0), (x - 5.0, y + 18.0)]
+    inside = [
+        (left, row)
+        for left, row in places
+        if left >= LEFT and left + wide <= WIDTH and top + 10.0 <= row <= canvas.height - BOTTOM - 3.0
+    ]
+    boxes = [(left, row - 11.0, left + wide, row + 3.0) for left, row in inside]
+    free = next(
+        (box for box in boxes if all(not _overlap(box, other) for other in taken)),
+        (max(LEFT, min(x, WIDTH - wide)), top - 1.0, WIDTH, top + 13.0),
+    )
+    taken.append(free)
+    canvas.words(free[0], free[3] - 3.0, name, kind="over")
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _with_ends_near(series: Series) -> Series:
@@ -269,7 +294,7 @@ def bars(
     entries = [(colour(i), name) for i, name in enumerate(heights)]
     entries += [("var(--ink)", name) for name in dict.fromkeys(_mark_name(mark, own) for mark in marks)]
     top = canvas.legend(entries, 0.0) + 8.0
-    left = min(170.0, 14.0 + 7.8 * max((len(group) for group in groups), default=4))
+    left = min(160.0, 14.0 + 7.8 * max((len(group) for group in groups), default=4))
     canvas.height = top + per_group * len(groups) + BOTTOM
     values = [v for each in (*heights.values(), *marks.values()) for v in each if v is not None]
     x = axis_over(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)

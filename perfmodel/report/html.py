@@ -55,7 +55,7 @@ class Heading:
         text = escape(self.text)
         label = f"Link to {escape(self.text, quote=True)}"
         link = f'<a class="self" href="#{self.anchor}" aria-label="{label}">#</a>'
-        return f'<h2 id="{self.anchor}">{text} {link}</h2>'
+        return f'<h2 id="{self.anchor}">{text}&nbsp;{link}</h2>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from perfmodel.report.drawing import (
 from perfmodel.report.tables import number
 
 ROW_HEIGHT = 22.0
-WIDEST_NAME = 240.0
+NAME_HEIGHT = 14.0
+WIDEST_NAME = 150.0
+"""Of names to the left of their rows; longer ones stand above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,10 @@ def spans(
 ) -> Drawing:
     """Draw a dot and its interval a row; zero is an upright line."""
     canvas = Canvas(title, text)
-    left = min(WIDEST_NAME, 14.0 + CHARACTER * max((len(each.name) for each in entries), default=4))
-    canvas.height = 8.0 + ROW_HEIGHT * len(entries) + BOTTOM
+    left = 14.0 + CHARACTER * max((len(each.name) for each in entries), default=4)
+    above = NAME_HEIGHT if left > WIDEST_NAME else 0.0
+    left = 6.0 if above else left
+    canvas.height = 8.0 + (ROW_HEIGHT + above) * len(entries) + BOTTOM
     bottom = canvas.height - BOTTOM
     reach = [0.0, *(each.value for each in entries)]
     widest = max(map(abs, reach))
@@ -61,8 +65,11 @@ def spans(
         canvas.words(x.at(tick), bottom + 15.0, number(tick), anchor="middle", kind="dim")
     canvas.words((left + WIDTH) / 2, bottom + 34.0, x_label, anchor="middle")
     for index, each in enumerate(entries):
-        y = 8.0 + ROW_HEIGHT * (index + 0.5)
-        canvas.words(left - 2.0, y + 4.0, shortened(each.name, left), anchor="end")
+        y = 8.0 + (ROW_HEIGHT + above) * (index + 0.5) + 0.5 * above
+        if above:
+            canvas.words(left, y - 10.0, shortened(each.name, WIDTH - left), kind="over")
+        else:
+            canvas.words(left - 2.0, y + 4.0, each.name, anchor="end")
         colour = "var(--c0)" if each.value >= 0.0 else "var(--c1)"
         if each.ends is not None:
             canvas.path([(x.at(each.ends[0]), y), (x.at(each.ends[1]), y)], colour)

@@ -296,7 +296,11 @@ def test_a_page_begins_with_the_answer_and_needs_nothing_else(
 def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]) -> None:
     script = """
         const over = [];
+        let smallest = 99;
         for (const svg of document.querySelectorAll("svg")) {
+          const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+          for (const text of svg.querySelectorAll("text"))
+            smallest = Math.min(smallest, scale * parseFloat(getComputedStyle(text).fontSize));
           const texts = [...svg.querySelectorAll("text")].map(
             (t) => [t.textContent, t.getBoundingClientRect()]);
           for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
@@ -309,10 +313,12 @@ def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, t
             if (t.left < box.left - 1 || t.right > box.right + 1 || t.top < box.top - 2
                 || t.bottom > box.bottom + 2) over.push("cut: " + text);
         }
-        return { over, errors: ERRORS, requests: performance.getEntriesByType("resource").length,
+        return { over, smallest, errors: ERRORS, requests: performance.getEntriesByType("resource").length,
           wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
     """
-    assert found(pages[name][0], script, width=width, dark=dark) == {
+    said = found(pages[name][0], script, width=width, dark=dark)
+    assert said.pop("smallest") >= 11.0  # CSS pixels of a text in a figure: read without zooming
+    assert said == {
         "over": [],
         "errors": [],
         "requests": 0,
@@ -449,14 +455,14 @@ def test_controls_of_a_node_give_the_numbers_of_perfplan_plan(
         SET
         + """
         set("demand", 30000); set("growth", 1.4); set("headroom", 20); set("failures", 2); set("price", 1.5);
-        const own = [text("nodes"), text("power"), text("price")];
+        const own = [text("nodes"), text("power"), text("price")], shown = text("capacity");
         set("sla", 20);
         const begin = performance.now();
         set("sla", 60);
         const took = performance.now() - begin;
         const looser = parseFloat(text("capacity").replaceAll(",", ""));
         set("sla", 12);
-        return { own, took, looser, tighter: parseFloat(text("capacity").replaceAll(",", "")) };
+        return { own, took, looser, shown, tighter: parseFloat(text("capacity").replaceAll(",", "")) };
     """
     )
     said = found(pages["predict"][0], script)
@@ -471,6 +477,7 @@ def test_controls_of_a_node_give_the_numbers_of_perfplan_plan(
     assert main(["plan", str(fleet), "--no-simulate", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)["static"]
     assert planned["num_nodes"] == ceil(42000 / (0.8 * asked["plan_for_qps"])) + 2
+    assert said["shown"].replace(",", "") == f"{asked['plan_for_qps']:.0f}"
     assert said["own"][0] == str(planned["num_nodes"])
     assert float(said["own"][1].split()[0]) == pytest.approx(planned["power_w"] / 1000, rel=5e-4)
     assert float(said["own"][2].split()[0]) == pytest.approx(planned["price_usd_per_h"], rel=5e-4)
