@@ -32,7 +32,7 @@ from perfmodel.sim.traffic import Queries, TrafficSource, has_days
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 if TYPE_CHECKING:
-    from perfmodel.sim.day import WindowResult
+    from perfmodel.sim.day_run import WindowResult
     from perfmodel.sim.long_run import LongRun
 
 REPORTED_PERCENTILES = (0.5, 0.95, 0.99, 0.999)

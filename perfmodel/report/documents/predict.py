@@ -50,7 +50,7 @@ from perfmodel.report.documents.parts import (
 from perfmodel.sim.run import REPORTED_PERCENTILES
 
 if TYPE_CHECKING:
-    from perfmodel.sim.day import WindowResult
+    from perfmodel.sim.day_run import WindowResult
 
 VERSION = 1
 

@@ -10,7 +10,7 @@ import pytest
 from perfmodel.domain.serving import DynamicBatchingPolicy, SimulationSettings
 from perfmodel.domain.workload import DiurnalArrivals
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
-from perfmodel.sim import day
+from perfmodel.sim import day_run
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.day import worst_window_late_share
 from perfmodel.sim.engines import simulate
@@ -95,7 +95,7 @@ def test_a_backlog_too_long_to_repeat_has_the_interval_of_its_work(monkeypatch: 
     service = ServiceTimes(cpu_s=queue.service.cpu_s * 0.05)
     traffic = TrafficSource(arrivals=arrivals, sizes=queue.traffic.sizes)
     repeated = run_until_precise(traffic, service, queue.policy, SETTINGS, percentile=0.95).worst
-    monkeypatch.setattr(day, "REPEATED_QUERIES", 100_000)
+    monkeypatch.setattr(day_run, "REPEATED_QUERIES", 100_000)
     once = run_until_precise(traffic, service, queue.policy, SETTINGS, percentile=0.95).worst
     assert repeated is not None
     assert once is not None
@@ -114,7 +114,7 @@ def test_a_load_that_never_drains_is_unstable() -> None:
 
 
 def test_policies_that_are_not_streamed_answer_around_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(day, "WHOLE_QUERIES", 50_000)
+    monkeypatch.setattr(day_run, "WHOLE_QUERIES", 50_000)
     traffic, service = traffic_of(20.0, 0.8, 14_400.0), node(0.02)
     policy = DynamicBatching(DynamicBatchingPolicy(pool="cpu", max_batch_items=1, timeout_ms=0.0))
     result = run_until_precise(traffic, service, policy, SETTINGS, percentile=0.95, latency_s=1.0)
@@ -128,7 +128,7 @@ def test_policies_that_are_not_streamed_answer_around_the_peak(monkeypatch: pyte
 def test_very_long_periods_are_thinned_and_the_backlog_is_carried_on(monkeypatch: pytest.MonkeyPatch) -> None:
     traffic, service = traffic_of(60.0, 2.0 / 3.0, 14_400.0), node(0.05)
     whole = run(traffic, service)
-    monkeypatch.setattr(day, "STREAMED_QUERIES", 300_000)
+    monkeypatch.setattr(day_run, "STREAMED_QUERIES", 300_000)
     thinned = run(traffic, service)
     assert whole.notes == ()
     assert "one window in 3" in thinned.notes[0]
