@@ -10,7 +10,13 @@ import typer
 
 from calibration.reproduce.evaluation import Reproduction
 from calibration.reproduce.page import reproduction_page
-from calibration.reproduce.scope import FINAL_QUERIES, Progress, Scope, published_targets_ms
+from calibration.reproduce.scope import (
+    FINAL_QUERIES,
+    VARIANT_QUERIES,
+    Progress,
+    Scope,
+    published_targets_ms,
+)
 from perfmodel.cli.answering import page_path, show, write_page
 from perfmodel.cli.options import JsonOption
 from perfmodel.cli.watched import AnyWatch, watched
@@ -27,7 +33,10 @@ class Evaluation(StrEnum):
     RECNMP = "recnmp"
 
 
-STEPS = {Evaluation.DEEPRECSYS: 21, Evaluation.HPCA: 1, Evaluation.MLPERF: 7, Evaluation.RECNMP: 1}
+SERVER_QUERIES = 1_000_000
+"""Of each audited server's run."""
+
+STEPS = {Evaluation.DEEPRECSYS: 45, Evaluation.HPCA: 1, Evaluation.MLPERF: 7, Evaluation.RECNMP: 1}
 """Steps that each tells of, about: what is said of the time left, and no more."""
 
 
@@ -44,13 +53,14 @@ def reproduce(
         typer.Option("--out", metavar="FILE.html", help="Write one self-contained HTML page there."),
     ] = None,
     queries: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--queries",
             min=LEAST_QUERIES,
-            help="Queries behind every final rate; fewer are faster and noisier.",
+            help="Queries behind every final rate, fewer are faster and noisier: "
+            f"{FINAL_QUERIES:,} (deeprecsys), {SERVER_QUERIES:,} (mlperf).",
         ),
-    ] = FINAL_QUERIES,
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute a published evaluation, beside its published figures."""
@@ -65,7 +75,7 @@ def reproduce(
         write_page(out, reproduce_html(result.to_dict()))
 
 
-def _recomputed(evaluation: Evaluation, queries: int, progress: Progress) -> Reproduction:
+def _recomputed(evaluation: Evaluation, queries: int | None, progress: Progress) -> Reproduction:
     # Imported on use: the one needs numba, which takes a third of a second.
     if evaluation is Evaluation.HPCA:
         from calibration.reproduce.hpca import reproduce_hpca
@@ -78,11 +88,12 @@ def _recomputed(evaluation: Evaluation, queries: int, progress: Progress) -> Rep
     if evaluation is Evaluation.MLPERF:
         from calibration.reproduce.mlperf import reproduce_mlperf
 
-        return reproduce_mlperf(queries, progress)
+        return reproduce_mlperf(queries or SERVER_QUERIES, progress)
     from calibration.reproduce.deeprecsys import reproduce_deeprecsys
 
+    final = queries or FINAL_QUERIES
     scope = Scope(
-        targets_ms=published_targets_ms(), final_queries=queries, variant_queries=min(queries, 100_000)
+        targets_ms=published_targets_ms(), final_queries=final, variant_queries=min(final, VARIANT_QUERIES)
     )
     return reproduce_deeprecsys(scope, progress)
 

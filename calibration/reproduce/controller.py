@@ -12,7 +12,7 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.deeprecsys.bench import Bench
 from perfmodel.planning.deeprecsys.settings import PUBLISHED
 from perfmodel.planning.question import Question
-from perfmodel.planning.tune.answer import OperatingPoint, Tuning
+from perfmodel.planning.tune.answer import OperatingPoint, Optimum
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.traffic import TrafficSource
 
@@ -52,7 +52,7 @@ def controller_section(study: Study, progress: Progress) -> Section:
     )
 
 
-def _found_qps(tuning: Tuning, point: OperatingPoint) -> float | None:
+def _found_qps(tuning: Optimum, point: OperatingPoint) -> float | None:
     """What the controller finds for a configuration; its grid of rates is moved to where the answer lies."""
     if point.latency_bounded_qps is None:
         return None
@@ -62,7 +62,7 @@ def _found_qps(tuning: Tuning, point: OperatingPoint) -> float | None:
     return None if found is None else found.mean_qps
 
 
-def _question(tuning: Tuning, configuration: Configuration, rate_qps: float) -> Question:
+def _question(tuning: Optimum, configuration: Configuration, rate_qps: float) -> Question:
     return Question(
         name="reproduce",
         node=tuning.node,

@@ -32,13 +32,17 @@ def reproduce_deeprecsys(scope: Scope, progress: Progress = silent) -> Reproduct
     progress : callable
         Told what comes next.
     """
-    progress("tuning every model on every node")
     plan = StudyPlan(targets_ms=scope.targets_ms, final_queries=scope.final_queries)
-    study = run_study(plan)
-    progress("tuning under log-normal sizes")
-    lognormal = run_study(replace(plan, sizes=pmf_of(LOG_NORMAL), cpus=(CPU,), accelerators=(None,)))
+    study = run_study(plan, progress)
+    narrow = replace(plan, sizes=pmf_of(LOG_NORMAL), cpus=(CPU,), accelerators=(None,))
+    lognormal = run_study(narrow, lambda step: progress(f"log-normal sizes: {step}"))
     traffic, variant_traffic = (_traffic(count) for count in (scope.final_queries, scope.variant_queries))
     progress("curves of RMC3")
+    batches, thresholds = batch_section(traffic), threshold_section(traffic)
+    progress("the deployment over a day")
+    deployment = deployment_section(study)
+    progress("lowest latencies")
+    lowest = lowest_latency_section(scope)
     return Reproduction(
         name="deeprecsys",
         title="DeepRecSys, recomputed",
@@ -49,12 +53,12 @@ def reproduce_deeprecsys(scope: Scope, progress: Progress = silent) -> Reproduct
         ),
         sections=(
             gains_section(study),
-            batch_section(traffic),
-            threshold_section(traffic),
+            batches,
+            thresholds,
             server_section(study),
             sizes_section(study, lognormal),
-            deployment_section(study),
-            lowest_latency_section(scope),
+            deployment,
+            lowest,
             variants_section(scope, variant_traffic, progress),
             controller_section(study, progress),
         ),

@@ -8,7 +8,7 @@ from itertools import pairwise
 from calibration.reproduce.evaluation import Compared, Line, LinePlot, Section
 from calibration.reproduce.scope import CPU, OTHER_CPU
 from calibration.reproduce.study import Study
-from perfmodel.planning.tune.answer import Tuning
+from perfmodel.planning.tune.answer import Optimum
 
 BATCH = "best batch size [items]"
 QPS = "latency-bounded throughput [queries/s]"
@@ -81,7 +81,7 @@ def sizes_section(production: Study, lognormal: Study) -> Section:
     )
 
 
-def _sizes_rows(pairs: list[tuple[str, Tuning, Tuning]]) -> Iterator[Compared]:
+def _sizes_rows(pairs: list[tuple[str, Optimum, Optimum]]) -> Iterator[Compared]:
     for case, production, lognormal in pairs:
         for name, tuning in (("production", production), ("log-normal", lognormal)):
             yield Compared(
@@ -93,12 +93,12 @@ def _sizes_rows(pairs: list[tuple[str, Tuning, Tuning]]) -> Iterator[Compared]:
             )
 
 
-def _batch(tuning: Tuning) -> float | None:
+def _batch(tuning: Optimum) -> float | None:
     best = tuning.exhaustive
     return None if best.latency_bounded_qps is None else float(best.batch_size)
 
 
-def _is_smaller(one: Tuning, other: Tuning) -> bool:
+def _is_smaller(one: Optimum, other: Optimum) -> bool:
     """Whether the first's best batch is smaller, and not just as good as the other's size."""
     mine, theirs = _batch(one), _batch(other)
     if mine is None or theirs is None or mine >= theirs:
@@ -110,7 +110,7 @@ def _is_smaller(one: Tuning, other: Tuning) -> bool:
     return carried < 0.99 * best
 
 
-def _carried(tuning: Tuning) -> str:
+def _carried(tuning: Optimum) -> str:
     qps = tuning.exhaustive.latency_bounded_qps
     return "no load meets the SLA" if qps is None else f"{qps:,.0f} queries/s"
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import exp, log
 
+from calibration.reproduce.rate_grid import RateEnds
+from calibration.reproduce.scope import Progress, silent
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
@@ -13,7 +15,7 @@ from perfmodel.loading.published_sizes import named_sizes
 from perfmodel.planning.deeprecsys.bench import with_interpolation
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_devices, find_model
-from perfmodel.planning.tune.answer import Tuning
+from perfmodel.planning.tune.answer import Optimum
 from perfmodel.planning.tune.computation import Tuner
 from perfmodel.planning.tune.load_test import FINAL_QUERIES, LoadTest, SharedTraffic, service_of
 from perfmodel.planning.tune.question import (
@@ -60,8 +62,10 @@ class StudyPlan:
         What is searched; None: doubling batch sizes, and thresholds by equal steps of the share of items.
     objective : {"qps", "qps-per-watt"}
         What is best.
+    climbs : bool
+        Whether to find where the hill climb ends too: each `StudyCase.tuning` is then a `Tuning`.
     curves : bool
-        Whether to find QPS along both axes through each optimum: `Tuning.by_batch` and `by_threshold`.
+        Whether to find QPS along both axes through each optimum: `by_batch` and `by_threshold`; climbs too.
     final_queries : int
         Behind every final rate.
     """
@@ -75,6 +79,7 @@ class StudyPlan:
     static_batch: int = PUBLISHED_STATIC_BATCH
     grid: Grid | None = None
     objective: Objective = "qps"
+    climbs: bool = False
     curves: bool = False
     final_queries: int = FINAL_QUERIES
     seed: int = 1
@@ -92,15 +97,15 @@ class StudyCase:
         The profile; None: CPU only.
     level : str
         Of the SLA.
-    tuning : Tuning
-        Static baseline, climb, exhaustive search, curves.
+    tuning : Optimum
+        Static baseline and exhaustive search; a `Tuning` where the plan climbs.
     """
 
     model: str
     cpu: str
     accelerator: str | None
     level: str
-    tuning: Tuning
+    tuning: Optimum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,7 @@ class Study:
     plan: StudyPlan
     cases: tuple[StudyCase, ...]
 
-    def case(self, model: str, cpu: str, accelerator: str | None, level: str) -> Tuning:
+    def case(self, model: str, cpu: str, accelerator: str | None, level: str) -> Optimum:
         """Return what was found for one case.
 
         Raises
@@ -125,22 +130,48 @@ class Study:
         raise InputError(f"the study has no case {wanted}")
 
     def gains(
-        self, cpu: str, accelerator: str | None, level: str, *, per_w: bool = False
+        self,
+        cpu: str,
+        accelerator: str | None,
+        level: str,
+        *,
+        per_w: bool = False,
+        ends: RateEnds | None = None,
     ) -> dict[str, float | None]:
-        """Gain over the static baseline of each model; None where the baseline carries nothing. [1]"""
+        """Gain over the static baseline of each model. [1]
+
+        Parameters
+        ----------
+        ends : RateEnds, optional
+            Of the grid of rates that a search reports. Without, any rate: None where the baseline carries
+            nothing.
+        """
         found = {model: self.case(model, cpu, accelerator, level) for model in self.plan.targets_ms}
-        return {model: tuning.gain_per_w if per_w else tuning.gain for model, tuning in found.items()}
+        return {model: gain_of(tuning, per_w=per_w, ends=ends) for model, tuning in found.items()}
 
     def geometric_mean_gain(
-        self, cpu: str, accelerator: str | None, level: str, *, per_w: bool = False
+        self,
+        cpu: str,
+        accelerator: str | None,
+        level: str,
+        *,
+        per_w: bool = False,
+        ends: RateEnds | None = None,
     ) -> float | None:
-        """Geometric mean of the gains over those models whose baseline carries something. [1]"""
-        return geometric_mean(self.gains(cpu, accelerator, level, per_w=per_w).values())
+        """Geometric mean of the gains over those models that have one. [1]"""
+        return geometric_mean(self.gains(cpu, accelerator, level, per_w=per_w, ends=ends).values())
 
     @property
     def simulated_queries(self) -> int:
         """Queries simulated in all probes."""
         return sum(case.tuning.simulated_queries for case in self.cases)
+
+
+def gain_of(optimum: Optimum, *, per_w: bool, ends: RateEnds | None) -> float | None:
+    """Gain over the static baseline, at any rate or as a search on a grid of rates reports it. [1]"""
+    if ends is None:
+        return optimum.gain_per_w if per_w else optimum.gain
+    return ends.gain_per_w(optimum) if per_w else ends.gain(optimum)
 
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:
@@ -155,13 +186,24 @@ def geometric_mean(values: Iterable[float | None]) -> float | None:
     return exp(sum(logs) / len(logs)) if logs else None
 
 
-def run_study(plan: StudyPlan) -> Study:
-    """Tune every case; all see the same arrivals and sizes."""
+def run_study(plan: StudyPlan, progress: Progress = silent) -> Study:
+    """Tune every case; all see the same arrivals and sizes.
+
+    Parameters
+    ----------
+    progress : callable
+        Told what comes next, node by node.
+    """
     law = plan.sizes or production_sizes()
     source = TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=law)
     traffic = SharedTraffic(source, seed=plan.seed, final_queries=plan.final_queries)
     nodes = [(model, cpu) for model in plan.targets_ms for cpu in plan.cpus]
-    found = side_by_side(lambda names: _tune_node(plan, traffic, *names), nodes)
+
+    def tuned(names: tuple[str, str]) -> list[StudyCase]:
+        progress("tuning {} on {}".format(*names))
+        return _tune_node(plan, traffic, *names)
+
+    found = side_by_side(tuned, nodes)
     return Study(plan=plan, cases=tuple(case for cases in found for case in cases))
 
 
@@ -219,7 +261,9 @@ def _tune_node(plan: StudyPlan, traffic: SharedTraffic, model: str, cpu: str) ->
             tuner = Tuner(test, replace(grid, thresholds=thresholds), static, plan.objective)
             if cpu_only is not None:
                 tuner.knows_from(cpu_only)
-            tuning = tuner.tune(curves=plan.curves, promising=optima[accelerator])
+            promising = optima[accelerator]
+            climbs = plan.climbs or plan.curves
+            tuning = tuner.tune(curves=plan.curves, promising=promising) if climbs else tuner.best(promising)
             optima[accelerator] = [tuning.exhaustive.configuration]
             cases.append(StudyCase(model=model, cpu=cpu, accelerator=accelerator, level=level, tuning=tuning))
     return cases

@@ -74,8 +74,8 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """One node, tuned for one SLA.
+class Optimum:
+    """The best of a grid for one node and one SLA, beside the static baseline.
 
     Attributes
     ----------
@@ -87,10 +87,8 @@ class Tuning:
         What is best.
     static : OperatingPoint
         The baseline: CPU only, the largest query shared out over the cores.
-    climb, exhaustive : OperatingPoint
-        Where the hill climb ends; the best of the grid.
-    climbed : tuple of Tried
-        The steps of the climb, in order.
+    exhaustive : OperatingPoint
+        The best of the grid.
     tried : tuple of Tried
         Everything that was tried, in the grid's order.
     simulated_queries : int
@@ -101,9 +99,7 @@ class Tuning:
     sla: SlaTarget
     objective: Objective
     static: OperatingPoint
-    climb: OperatingPoint
     exhaustive: OperatingPoint
-    climbed: tuple[Tried, ...]
     tried: tuple[Tried, ...]
     simulated_queries: int
 
@@ -124,6 +120,38 @@ class Tuning:
         return _ratio(self.exhaustive.qps_per_w, self.static.qps_per_w)
 
     @property
+    def by_batch(self) -> tuple[Tried, ...]:
+        """What was found at the optimum's threshold, by batch size."""
+        threshold = self.exhaustive.offload_threshold_items
+        return tuple(
+            tried for tried in self.tried if tried.configuration.offload_threshold_items == threshold
+        )
+
+    @property
+    def by_threshold(self) -> tuple[Tried, ...]:
+        """What was found at the optimum's batch size, by threshold, no offload last."""
+        found = [
+            tried for tried in self.tried if tried.configuration.batch_size == self.exhaustive.batch_size
+        ]
+        return tuple(sorted(found, key=lambda tried: threshold_key(tried.configuration)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning(Optimum):
+    """One node, tuned for one SLA: the optimum, and where the published hill climb ends.
+
+    Attributes
+    ----------
+    climb : OperatingPoint
+        Where the hill climb ends.
+    climbed : tuple of Tried
+        The steps of the climb, in order.
+    """
+
+    climb: OperatingPoint
+    climbed: tuple[Tried, ...]
+
+    @property
     def climb_gain(self) -> float | None:
         """Throughput where the climb ends over that of the static baseline. [1]"""
         return _ratio(self.climb.latency_bounded_qps, self.static.latency_bounded_qps)
@@ -140,22 +168,6 @@ class Tuning:
         if self.exhaustive.latency_bounded_qps is None:
             return True
         return self.climb_shortfall is not None and self.climb_shortfall <= PLATEAU
-
-    @property
-    def by_batch(self) -> tuple[Tried, ...]:
-        """What was found at the optimum's threshold, by batch size."""
-        threshold = self.exhaustive.offload_threshold_items
-        return tuple(
-            tried for tried in self.tried if tried.configuration.offload_threshold_items == threshold
-        )
-
-    @property
-    def by_threshold(self) -> tuple[Tried, ...]:
-        """What was found at the optimum's batch size, by threshold, no offload last."""
-        found = [
-            tried for tried in self.tried if tried.configuration.batch_size == self.exhaustive.batch_size
-        ]
-        return tuple(sorted(found, key=lambda tried: threshold_key(tried.configuration)))
 
 
 def _ratio(value: float | None, base: float | None) -> float | None:

@@ -14,7 +14,7 @@ from calibration.reproduce.lowest_latency import idle_latency_s, lowest_latency_
 from calibration.reproduce.rmc3_curves import batch_section, threshold_section
 from calibration.reproduce.scope import published_targets_ms
 from calibration.reproduce.study import production_sizes
-from calibration.reproduce.variants import gains_of, variants
+from calibration.reproduce.variants import gains_of, shipped_nodes, variants
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.tune.load_test import SharedTraffic
 from perfmodel.planning.tune.question import Configuration
@@ -95,9 +95,9 @@ def test_rmc3_against_threshold_is_within_a_factor_of_two_from_256_on_with_one_m
 @pytest.mark.slow
 def test_a_faster_card_gains_more_and_the_cores_alone_do_not_notice(traffic: SharedTraffic) -> None:
     by_name = {variant.name: variant for variant in variants(cores=28)}
-    targets_ms = {"dlrm-rmc3": 100.0}
-    shipped = gains_of(by_name["as shipped"], targets_ms, traffic)
-    faster = gains_of(by_name["card faster by the profile's error"], targets_ms, traffic)
+    nodes = shipped_nodes({"dlrm-rmc3": 100.0}, traffic)
+    shipped = gains_of(by_name["as shipped"], nodes, traffic)
+    faster = gains_of(by_name["card faster by the profile's error"], nodes, traffic)
     assert faster["qps_gain_cpu", "medium"] == shipped["qps_gain_cpu", "medium"]
     more, less = faster["qps_gain_gpu", "medium"], shipped["qps_gain_gpu", "medium"]
     assert more is not None

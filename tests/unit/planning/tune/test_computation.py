@@ -47,11 +47,17 @@ class TableTest:
 def tuned(
     qps: dict[tuple[int, int | None], float], *, objective: Objective = "qps", static: int = 2, **options: Any
 ) -> Tuning:
+    return tuner(qps, objective=objective, static=static).tune(**options)
+
+
+def tuner(
+    qps: dict[tuple[int, int | None], float], *, objective: Objective = "qps", static: int = 2
+) -> Tuner:
     batches = tuple(sorted({batch for batch, _ in qps} | {1}))
     thresholds = tuple(sorted({threshold for _, threshold in qps if threshold is not None}))
     grid = Grid(batch_sizes=batches, thresholds=thresholds)
     test = cast(LoadTest, TableTest(qps))
-    return Tuner(test, grid, Configuration(static), objective).tune(**options)
+    return Tuner(test, grid, Configuration(static), objective)
 
 
 def by_batch(*rates: float | None) -> dict[tuple[int, int | None], float]:
@@ -95,6 +101,15 @@ def test_a_baseline_that_may_not_be_set_is_not_recommended() -> None:
 def test_the_climb_starts_where_no_load_meets_the_sla() -> None:
     found = tuned(by_batch(None, None, 5, 7, 3))
     assert found.climb.batch_size == 8
+
+
+def test_without_a_climb_the_best_is_the_same_and_bad_batches_are_not_searched() -> None:
+    rates = by_batch(10, 20, 30, 25, 40)
+    test = TableTest(rates)
+    found = Tuner(cast(LoadTest, test), Grid(batch_sizes=(1, 2, 4, 8, 16)), Configuration(2)).best()
+    assert (found.exhaustive.batch_size, found.static.latency_bounded_qps, found.gain) == (16, 20, 2.0)
+    assert [tried.latency_bounded_qps for tried in found.by_batch] == [None, 20, None, None, 40]
+    assert test.tried[0] == Configuration(16)  # what promises most comes first
 
 
 def test_of_equally_good_batches_the_smallest_is_set() -> None:
@@ -162,9 +177,10 @@ def test_what_a_node_without_accelerator_carries_is_not_tried_again() -> None:
     )
 )
 def test_the_exhaustive_search_finds_the_greatest_rate(qps: dict[tuple[int, int | None], float]) -> None:
-    found = tuned(qps)
-    assert found.exhaustive.latency_bounded_qps is not None
-    assert found.exhaustive.latency_bounded_qps >= (1.0 - TIE) * max(qps.values())
+    for found in (tuned(qps), tuner(qps).best()):
+        assert found.exhaustive.latency_bounded_qps is not None
+        assert found.exhaustive.latency_bounded_qps >= (1.0 - TIE) * max(qps.values())
+        assert found.static.latency_bounded_qps == qps.get((2, None))
     for tried in found.tried:
         configuration = tried.configuration
         true_qps = qps.get((configuration.batch_size, configuration.offload_threshold_items))
