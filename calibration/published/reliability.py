@@ -34,7 +34,7 @@ from perfmodel.loading.shipped import find_file
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import find_model
 from perfmodel.planning.sensitivity import ANCHORED_SPREAD
-from perfmodel.planning.service_times import device_error
+from perfmodel.planning.time_errors import device_error
 
 PROFILE = "amd-epyc-turin-2c"
 ACCURACIES = {

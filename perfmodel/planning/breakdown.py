@@ -16,7 +16,7 @@ from perfmodel.domain.operators import Scope
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.words import quoted
-from perfmodel.planning.service_times import device_words, input_share, words_of_shares
+from perfmodel.planning.time_words import device_words, input_share, words_of_shares
 
 BOUNDS: Mapping[str, str] = {
     "overhead_s": "call overhead",

@@ -16,7 +16,8 @@ from perfmodel.errors import InputError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.platforms.answer import By, Cell, Compared, DeviceMap
-from perfmodel.planning.service_times import UNMEASURED_SPREAD, device_words
+from perfmodel.planning.time_errors import UNMEASURED_SPREAD
+from perfmodel.planning.time_words import device_words
 
 EFFICIENCY_NOTE = (
     "items a second and watt of static TDP: a CPU with all its cores on batches of their own, a card with "

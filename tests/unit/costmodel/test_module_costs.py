@@ -17,7 +17,8 @@ from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_profile
 from perfmodel.planning.prepare import find_device, find_model
-from perfmodel.planning.service_times import device_error, tuning_advice
+from perfmodel.planning.time_errors import device_error
+from perfmodel.planning.time_words import tuning_advice
 
 NOTHING = dict.fromkeys(MODULE_TERMS, 0.0)
 OWN = RecModel.model_validate(

@@ -15,7 +15,8 @@ from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_device, find_model
-from perfmodel.planning.service_times import NodeTimes, device_error
+from perfmodel.planning.service_times import NodeTimes
+from perfmodel.planning.time_errors import device_error
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 

@@ -20,9 +20,8 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.predict.computation import predict
 from perfmodel.planning.prepare import find_device, find_model, prepare
 from perfmodel.planning.question import Question
-from perfmodel.planning.sensitivity import Errors
-from perfmodel.planning.service_times import (
-    ANCHORED_SPREAD,
+from perfmodel.planning.sensitivity import ANCHORED_SPREAD, Errors
+from perfmodel.planning.time_errors import (
     BESIDE_CORES_SPREAD,
     EDITED_SPREAD,
     device_error,
