@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from calibration.documents import (
     VERSION,
@@ -11,6 +12,10 @@ from calibration.documents import (
     ReproductionDocument,
     SectionDocument,
 )
+from calibration.published.observations import DATA
+from calibration.published.profiles import DEFAULT_STACK
+from perfmodel.loading.inputs import InputFile, input_files
+from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.report.documents import saved
 
 
@@ -178,10 +183,21 @@ class Reproduction:
     def to_dict(self) -> ReproductionDocument:
         """Return the JSON document."""
         return {
-            **saved("reproduce", VERSION),
+            **saved("reproduce", VERSION, published_inputs()),
             "evaluation": self.name,
             "title": self.title,
             "source": self.source,
             "sections": [section.to_dict() for section in self.sections],
             "simulated_queries": self.simulated_queries,
         }
+
+
+def published_inputs() -> tuple[InputFile, ...]:
+    """What evaluations are computed from: published figures, models, and the profiles fitted to them."""
+    models = [find_file("model", name) for name in shipped_names("model")]
+    profiles = [find_file("profile", name) for name in sorted(DEFAULT_STACK)]
+    figures = (
+        each._replace(name=f"published/{Path(each.name).name}")
+        for each in input_files(sorted(DATA.glob("*.csv")))
+    )
+    return (*figures, *input_files([*models, *profiles]))

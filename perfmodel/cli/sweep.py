@@ -144,7 +144,8 @@ def sweep(
             if not journal.is_kept:
                 kept = "nothing could be kept of what is finished"
             raise InterruptionError(f"interrupted: {kept}") from None
-        table = table_of(asking.name, asking.question, keys, found.rows, fronts, found.files)
+        files = [*asking.files, *found.files]
+        table = table_of(asking.name, asking.question, keys, found.rows, fronts, files, asking.asked)
         with printed_first(
             lambda: show(lambda: sweep_document(table), lambda: sweep_page(table), as_json=as_json)
         ):

@@ -110,4 +110,6 @@ def sweep(
     require_one_point(asking, points)
     backend = processes(jobs) if address is None else dask_cluster(address)
     found = answer_points(points, asking, backend)
-    return Sweep.of(answer.table_of(asking.name, asking.question, keys, found.rows, pareto, found.files))
+    files = [*asking.files, *found.files]
+    table = answer.table_of(asking.name, asking.question, keys, found.rows, pareto, files, asking.asked)
+    return Sweep.of(table)

@@ -34,6 +34,8 @@ def input_files(paths: Iterable[Path]) -> tuple[InputFile, ...]:
 
 def _name(path: Path) -> str:
     """As it was written; of a shipped file folder and name, wherever perfplan is installed."""
+    if path.parent == shipped_directory("fleet"):
+        return f"scenarios/{path.parent.name}/{path.name}"
     if path.parent in map(shipped_directory, _KINDS):
         return f"{path.parent.name}/{path.name}"
     return str(path)

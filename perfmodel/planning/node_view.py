@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from perfmodel.domain.hardware import Device
-from perfmodel.errors import InputError
-from perfmodel.loading.shipped import find_profile
-from perfmodel.loading.value_sources import ValueSource, value_sources
 from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
 from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
 from perfmodel.planning.node import ServingNode
@@ -33,15 +27,12 @@ class NodeView:
         One batch on a core with no other at work, by size; empty of a node without a model.
     roofs : Roofs or None
         Of the CPU.
-    sources : tuple of (str, tuple of ValueSource)
-        Of each device, where every value of its profile comes from.
     """
 
     curve: tuple[LoadPoint, ...]
     cliff_qps: float | None
     batches: tuple[BatchBreakdown, ...] = ()
     roofs: Roofs | None = None
-    sources: tuple[tuple[str, tuple[ValueSource, ...]], ...] = ()
 
 
 def node_view(question: Question, *rates_qps: float | None) -> NodeView:
@@ -67,26 +58,4 @@ def node_view(question: Question, *rates_qps: float | None) -> NodeView:
         cliff_qps=cliff,
         batches=tuple(break_down(node.cpu_time(size, 1)) for size in sizes if size <= most),
         roofs=roofs_of(node.cpu),
-        sources=_sources(question, [node.cpu, *([node.accelerator] if node.accelerator else [])]),
     )
-
-
-def _sources(
-    question: Question, devices: Sequence[Device]
-) -> tuple[tuple[str, tuple[ValueSource, ...]], ...]:
-    """Values of the profiles' hardware, and of the stack that the times are of."""
-    node = question.asked.get("node", {})
-    names = [node.get("cpu"), *dict.fromkeys(node.get("accelerators", ()))]
-    found = []
-    for name, device in zip(names, devices, strict=False):
-        path = _path(str(name))
-        if path is not None:
-            found.append((f"{device.name}, stack {device.stack}", value_sources(path, device.stack)))
-    return tuple(found)
-
-
-def _path(name: str) -> Path | None:
-    try:
-        return find_profile(name).path
-    except InputError:  # relative to a scenario elsewhere, say
-        return None

@@ -18,7 +18,7 @@ from perfmodel.loading.text_file import is_file
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.planning.asked_stages import stage_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.planning.question import Question
+from perfmodel.planning.question import Question, as_asked
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
 from perfmodel.planning.sweep.points import Point
 from perfmodel.report.frames import flat
@@ -60,6 +60,16 @@ class Asking:
     def name(self) -> str:
         """What the points change."""
         return self.scenario.name
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What the points change, as its file says it."""
+        return as_asked(self.scenario)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The scenario's own file, where it has one."""
+        return () if self.scenario.path is None else (self.scenario.path,)
 
     def load(self, overrides: Sequence[str]) -> LoadedScenario:
         """Read the scenario with changes."""
@@ -214,6 +224,18 @@ class AskingOfFleet:
         asked = (self.simulation, self.mixed_stacks, self.extrapolate)
         shared = [source.data(), str(source.directory.resolve()), asked, sources_digest()]
         return sha256(json.dumps(shared).encode()).hexdigest()
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What the points change, as its file says it."""
+        data = self.load(()).source.data()
+        assert isinstance(data, dict), "the top level of a fleet is a section"
+        return data
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The fleet's own file."""
+        return (Path(self.load(()).source.name),)
 
     def load(self, overrides: Sequence[str]) -> LoadedFleet:
         """Read the fleet with changes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.fleet_file import LoadedFleet, load_fleet
+from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.diff.answer import Diff, KeyShare
 from perfmodel.planning.diff.computation import MOST_KEYS
 from perfmodel.planning.diff.keys import DifferingKey, differences_of, makes_absolute
@@ -46,8 +47,11 @@ def compare_fleets(
     if len(keys) > MOST_KEYS:
         raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
 
+    read: dict[InputFile, None] = {}
+
     def planned(fleet: LoadedFleet) -> Numbers:
         question = plan_question(fleet, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+        read.update(dict.fromkeys(question.inputs))
         document: Mapping[str, Any] = {**plan_document(plan(question))}
         return dict(numbers_of({key: document[key] for key in _SECTIONS if key in document}))
 
@@ -59,6 +63,8 @@ def compare_fleets(
         b=names[1] if names[1] != names[0] else f"{names[1]} (B)",
         differences=_differences(one, other),
         keys=tuple(shares),
+        inputs=tuple(read),
+        asked=(_text(fleets[0]), _text(fleets[1])),
         notes=(
             "plans before simulation; an interval of no width: the programme's answer for these capacities",
         ),
@@ -96,6 +102,12 @@ def _differences(one: Numbers, other: Numbers) -> tuple[Difference, ...]:
         ci95 = None if value is None else (value, value)
         found.append(Difference(metric=metric, a=a, b=b, value=value, ci95=ci95))
     return tuple(found)
+
+
+def _text(fleet: LoadedFleet) -> dict[str, Any]:
+    data = fleet.source.data()
+    assert isinstance(data, dict), "the top level of a fleet is a section"
+    return data
 
 
 def _said(fleet: LoadedFleet) -> dict[str, Any]:

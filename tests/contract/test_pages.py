@@ -289,6 +289,38 @@ def test_a_page_begins_with_the_answer_and_needs_nothing_else(
     assert figures >= 1
 
 
+@pytest.mark.by_default("predict", "latency")
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "validate"])
+def test_a_page_says_where_its_numbers_come_from_and_what_was_asked(
+    name: str, pages: dict[str, tuple[Path, Path]]
+) -> None:
+    text, inputs = pages[name][0].read_text(encoding="utf-8"), document(pages, name)["inputs"]
+    profiles = [
+        each["name"].rpartition("/")[2].removesuffix(".yaml")
+        for each in inputs
+        if each["name"].startswith("hardware_profiles/")
+    ]
+    assert profiles
+    for profile in profiles:
+        assert f"Every value of {profile} with its source" in text
+        assert re.search(rf"Profile {profile}: [0-9]+ values, .*% off, root mean square", text)
+    assert "The question as text" in text or name == "reproduce"
+
+
+def test_a_profile_that_changed_since_the_answer_has_no_sources(
+    pages: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    saved = document(pages, "latency")
+    saved["inputs"][1]["sha256"] = "0" * 64
+    answer, page = tmp_path / "old.json", tmp_path / "old.html"
+    answer.write_text(json.dumps(saved), encoding="utf-8")
+    assert main(["report", str(answer), "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "hardware_profiles/skylake.yaml has changed since: its sources are left out." in text
+    assert "Every value of skylake" not in text
+    assert "Every value of broadwell" in text
+
+
 @pytest.mark.thorough
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.diff.keys import DifferingKey
@@ -48,6 +49,8 @@ class Diff:
         What a reader must know.
     inputs : tuple of InputFile
         The files that were read.
+    asked : (mapping or None, mapping or None)
+        Both sides as files say them; None of a saved answer that does not tell.
     """
 
     a: str
@@ -56,6 +59,7 @@ class Diff:
     keys: tuple[KeyShare, ...] = ()
     notes: tuple[str, ...] = ()
     inputs: tuple[InputFile, ...] = ()
+    asked: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None] = (None, None)
 
     @property
     def interaction(self) -> Mapping[str, float | None]:

@@ -74,6 +74,7 @@ def diff(
             for index, key in enumerate(keys)
         ),
         notes=_notes(one, other),
+        asked=(questions[0].asked, questions[1].asked),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import InputError
+from perfmodel.loading.inputs import input_files
 from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.side import Difference
 from perfmodel.units import MS
@@ -42,6 +43,8 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
         a=names[0],
         b=names[1],
         differences=tuple(_difference(metric, one, other) for metric in metrics),
+        inputs=input_files(map(Path, names)),
+        asked=(a.get("asked"), b.get("asked")),
         notes=("saved answers: their random numbers are taken to have nothing in common",),
     )
 

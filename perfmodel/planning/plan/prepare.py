@@ -133,12 +133,17 @@ def _asked(loaded: LoadedFleet) -> Mapping[str, Any]:
 
 
 def _read(loaded: LoadedFleet) -> list[Path]:
-    """The fleet's own file, and those of the scenarios."""
+    """The fleet's own file, the scenarios', and what these name: demand, models, profiles, traffic."""
     own = Path(loaded.source.name)
-    return [
-        *([own] if own.is_file() else []),
-        *(each.path for each in loaded.scenarios.values() if each.path is not None),
-    ]
+    found = [own] if own.is_file() else []
+    found += [each.path for each in loaded.scenarios.values() if each.path is not None]
+    for service, each in loaded.fleet.services.items():
+        if each.demand.file is not None:
+            found.append(loaded.source.directory_of("services", service, "demand", "file") / each.demand.file)
+        for node_type in loaded.fleet.node_types:
+            on_it = loaded.on_node_type(service, node_type)
+            found += [*on_it.node_paths(), *on_it.traffic_paths()]
+    return list(dict.fromkeys(found))
 
 
 def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:

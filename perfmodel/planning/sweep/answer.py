@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class SweepTable:
         The metrics that the front is of; empty where nobody asked.
     inputs : tuple of InputFile
         The files that the points' answers were computed from.
+    asked : mapping
+        What the points change, as its file says it.
     """
 
     scenario: str
@@ -59,6 +61,7 @@ class SweepTable:
     rows: tuple[Row, ...]
     pareto: tuple[str, ...] = ()
     inputs: tuple[InputFile, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -86,6 +89,7 @@ def table_of(
     found: Sequence[tuple[Row, Row]],
     pareto: Sequence[str] = (),
     files: Iterable[Path] = (),
+    asked: Mapping[str, Any] | None = None,
 ) -> SweepTable:
     """Put rows below each other, each a pair of what was set and what was found.
 
@@ -110,6 +114,7 @@ def table_of(
         rows=tuple(rows),
         pareto=metrics,
         inputs=input_files(files),
+        asked=asked or {},
     )
 
 

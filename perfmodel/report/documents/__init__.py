@@ -63,13 +63,19 @@ def saved(name: str, version_: int, inputs: Iterable[InputFile] = ()) -> Saved:
     }
 
 
+MOST_NAMED = 8
+"""Files in a page's line of facts; the document names all."""
+
+
 def made_of(document: Saved) -> list[str]:
     """What made a document, when, and of what: a page's facts, the fingerprint one of all its inputs."""
     facts = [f"perfplan {document['perfplan']}", document["date"]]
     if document["inputs"]:
         whole = sha256("".join(each["sha256"] for each in document["inputs"]).encode()).hexdigest()[:12]
-        names = ", ".join(each["name"].rpartition("/")[2] for each in document["inputs"])
-        facts.append(f"of {names} (fingerprint {whole})")
+        names = [each["name"].rpartition("/")[2] for each in document["inputs"]]
+        if len(names) > MOST_NAMED:
+            names[MOST_NAMED - 1 :] = [f"{len(names) - MOST_NAMED + 1} more files"]
+        facts.append(f"of {', '.join(names)} (fingerprint {whole})")
     return facts
 
 

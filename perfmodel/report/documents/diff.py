@@ -47,13 +47,18 @@ class DifferingKeyDocument(TypedDict):
 
 @document
 class DiffDocument(Saved):
-    """Two answers held against each other; `interaction`: what the contributions leave of the difference."""
+    """Two answers held against each other; `interaction`: what the contributions leave of the difference.
+
+    `asked_a`, `asked_b`: both as files say them; None of a saved answer that does not tell.
+    """
 
     a: str
     b: str
     differences: list[DifferenceDocument]
     keys: list[DifferingKeyDocument]
     interaction: dict[str, float | None]
+    asked_a: dict[str, Any] | None
+    asked_b: dict[str, Any] | None
     notes: list[str]
 
 
@@ -81,6 +86,8 @@ def diff_document(result: Diff) -> DiffDocument:
         "interaction": {metric: scaled(metric, value) for metric, value in result.interaction.items()}
         if result.keys
         else {},
+        "asked_a": None if result.asked[0] is None else dict(result.asked[0]),
+        "asked_b": None if result.asked[1] is None else dict(result.asked[1]),
         "notes": list(result.notes),
     }
 

@@ -22,7 +22,10 @@ class SweptKeyDocument(TypedDict):
 
 @document
 class SweepDocument(Saved):
-    """A row a point: the swept keys, exit code, reason, stack, and the metrics of the question's answer."""
+    """A row a point: the swept keys, exit code, reason, stack, and the metrics of the question's answer.
+
+    `asked`: what the points change, as its file says it.
+    """
 
     scenario: str
     question: str
@@ -31,6 +34,7 @@ class SweepDocument(Saved):
     answered: int
     pareto: list[str]
     notes: list[str]
+    asked: dict[str, Any]
     rows: list[dict[str, Any]]
 
 
@@ -45,5 +49,6 @@ def sweep_document(table: SweepTable) -> SweepDocument:
         "answered": table.answered,
         "pareto": list(table.pareto),
         "notes": table.notes,
+        "asked": dict(table.asked),
         "rows": list(table.rows),
     }

@@ -8,7 +8,8 @@ from typing import Any
 from perfmodel.report.diff import MAIN
 from perfmodel.report.documents import made_of
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import ends, glossary, notes
+from perfmodel.report.pages.shared import ends, glossary, notes, questions_text
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
 from perfmodel.report.tables import number
 
@@ -37,8 +38,11 @@ def diff_html(diff: Document) -> str:
         *_differences(diff),
     ]
     blocks += _keys(diff)
+    blocks += sources(diff)
     blocks += notes(diff)
     blocks += glossary()
+    names = [(diff.get(f"asked_{side}"), str(diff[side])) for side in ("a", "b")]
+    blocks += questions_text(names, "diff")
     title = f"{diff['a']} and {diff['b']}"
     return page(title, blocks, facts=made_of(diff))  # type: ignore[arg-type]  # a document is one
 

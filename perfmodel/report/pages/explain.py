@@ -15,9 +15,9 @@ from perfmodel.report.pages.shared import (
     notes,
     question_text,
     roofline,
-    sources,
     time_by_batch,
 )
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
 from perfmodel.report.tables import number
 
@@ -34,10 +34,10 @@ def explain_html(explain: Document, view: NodeView | None) -> str:
     if view is not None:
         where = time_by_batch(view.batches) + roofline(view)
         blocks += [Heading("Where the time goes"), *where] if where else []
-        blocks += sources(view, explain)
+    blocks += sources(explain)
     blocks += notes(explain)
     blocks += glossary()
-    blocks += question_text(explain.get("asked", {}), explain["scenario"])
+    blocks += question_text(explain.get("asked", {}), explain["scenario"], "explain")
     title = f"What limits {explain['scenario']}"
     return page(title, blocks, facts=made_of(explain))  # type: ignore[arg-type]  # a document is one
 

@@ -9,6 +9,7 @@ from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
 VERDICTS = {
@@ -79,11 +80,12 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
     heads = ["from s", "queries/s", "cores busy", *(f"{key} ms" for key in keys), "W", "verdict"]
     blocks.append(Table(heads, rows, caption="Windows"))
     blocks += [
-        Heading("Where the numbers come from"),
-        Prose(f"Service times: {fleet['service_times_of']}. They are {fleet['basis']}."),
+        *sources(fleet),
         *(Prose(f"note: {note}") for note in fleet["notes"]),
         *glossary(),
-        *question_text(fleet["nodes"][0].get("asked", {}), fleet["scenario"]),
+        *question_text(
+            fleet["nodes"][0].get("asked", {}), fleet["scenario"], f"fleet -n {fleet['num_nodes']} --scenario"
+        ),
     ]
     title = f"{fleet['num_nodes']} nodes: {fleet['scenario']}"
     return page(title, blocks, facts=made_of(fleet))  # type: ignore[arg-type]  # a document is one

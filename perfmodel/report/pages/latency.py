@@ -10,12 +10,14 @@ from perfmodel.report.drawing import Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import (
     BatchShares,
+    command_text,
     glossary,
     notes,
     operators_table,
     roofline_of,
     shares_by_batch,
 )
+from perfmodel.report.pages.sources import profiles_of
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -28,11 +30,13 @@ def latency_html(latency: Document) -> str:
     blocks += [Heading("Time of a batch"), *_times(devices)]
     for device in devices:
         blocks += _where(device, several=len(devices) > 1)
+    blocks.append(Heading("Where the numbers come from"))
     for device in devices:
         where = f" on {_place(device)}" if len(devices) > 1 else ""
         blocks.append(Prose(f"Service times{where}: {device['service_times_of']}."))
         if device["without"]:
             blocks.append(Prose(f"Left out of all times: {', '.join(device['without'])}."))
+    blocks += profiles_of(latency)
     blocks += notes(
         {
             "notes": list(dict.fromkeys(note for each in devices for note in each["notes"])),
@@ -40,9 +44,20 @@ def latency_html(latency: Document) -> str:
         }
     )
     blocks += glossary()
+    if devices[0]["model"] is not None and devices[0]["busy"] is None:
+        blocks += command_text(_command(devices))
     what = devices[0]["model"] or "service times"
     title = f"Latency of {what} on {', '.join(_place(each) for each in devices)}"
     return page(title, blocks, facts=made_of(latency))  # type: ignore[arg-type]  # a document is one
+
+
+def _command(devices: Sequence[Document]) -> str:
+    first = devices[0]
+    named = " ".join(f"--on {each['device']}@{each['stack']}" for each in devices)
+    sizes = ",".join(str(row["batch_size"]) for row in first["rows"])
+    more = f" --co-located {first['co_located']}" if first["co_located"] > 1 else ""
+    more += f" --without {','.join(first['without'])}" if first["without"] else ""
+    return f"perfplan latency --model {first['model']} {named} --batch {sizes}{more}"
 
 
 def answer(devices: Sequence[Document]) -> str:

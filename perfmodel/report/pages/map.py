@@ -9,7 +9,8 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import heatmap
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, notes
+from perfmodel.report.pages.shared import command_text, glossary, notes
+from perfmodel.report.pages.sources import profiles_of
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -21,11 +22,26 @@ def map_html(found: Document) -> str:
     blocks: list[Block] = [Prose(answer(found), is_answer=True), Heading("Which device where"), _map(found)]
     blocks += [_best(found), Heading("Every device")]
     blocks += [_of_model(found, model) for model in found["models"]]
-    blocks += [Prose(f"Service times on {words}.") for words in found["service_times_of"]]
+    blocks += [
+        Heading("Where the numbers come from"),
+        *(Prose(f"Service times on {words}.") for words in found["service_times_of"]),
+        *profiles_of(found),
+    ]
     blocks += notes({"notes": found["notes"], "assumptions": []})
     blocks += glossary()
+    devices = ",".join(_with_stack(found, device) for device in found["devices"])
+    sizes = ",".join(map(str, found["batch_sizes"]))
+    asks = f"perfplan map --models {','.join(found['models'])} --on {devices} --batch {sizes}"
+    blocks += command_text(asks + ("" if found["by"] == "latency" else f" --by {found['by']}"))
     title = f"The {what} of {', '.join(found['devices'])}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
+
+
+def _with_stack(found: Document, name: str) -> str:
+    stacks = {each["stack"] for row in found["rows"] for each in row["devices"] if each["device"] == name} - {
+        None
+    }
+    return f"{name.partition('@')[0]}@{stacks.pop()}" if len(stacks) == 1 else name
 
 
 def _what(found: Document) -> str:

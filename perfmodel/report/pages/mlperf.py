@@ -14,8 +14,8 @@ from perfmodel.report.pages.shared import (
     glossary,
     notes,
     question_text,
-    times_words,
 )
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -46,12 +46,17 @@ def mlperf_html(found: Document) -> str:
         blocks.append(Prose(f"Why: {found['reason']}."))
     blocks += deciding_words(found["deciding"])
     blocks += [Heading("The run"), *_run(found), Heading("Rates"), *_rates(found)]
-    blocks += [Heading("Where the numbers come from"), *times_words(found)]
+    blocks += sources(found)
     blocks += notes(found)
     blocks += [Heading("LoadGen's words"), Definitions(WORDS), *glossary()]
-    blocks += question_text(found["asked"], found["scenario"])
+    blocks += question_text(found["asked"], found["scenario"], _command(found))
     title = f"MLPerf {found['benchmark']}, {found['loadgen_scenario']}: {found['scenario']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
+
+
+def _command(found: Document) -> str:
+    offline = " --loadgen-scenario offline" if found["loadgen_scenario"] == "Offline" else ""
+    return f"mlperf --target-qps {found['target_qps']:g}{offline}"
 
 
 def _unit(found: Document) -> str:

@@ -24,9 +24,9 @@ from perfmodel.report.pages.shared import (
     question_text,
     roofline,
     sheds,
-    sources,
     time_by_batch,
 )
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -77,12 +77,18 @@ def node_page(
     if controls is not None:
         blocks += controls[0]
         script = controls[1]
-    blocks += sources(view, first) if view is not None else []
+    blocks += sources(first)
     blocks += notes(predict or capacity or tune or {})
     blocks += glossary()
-    blocks += question_text(first.get("asked", {}), first["scenario"])
+    blocks += question_text(first.get("asked", {}), first["scenario"], _command(predict, capacity))
     title = f"{first['model'] or 'service times'}: {first['scenario']}"
     return page(title, blocks, facts=made_of(first), script=script)  # type: ignore[arg-type]  # a document is one
+
+
+def _command(predict: Document | None, capacity: Document | None) -> str:
+    if predict is not None:
+        return "predict"
+    return "tune" if capacity is None else "capacity"
 
 
 def answer(predict: Document | None, capacity: Document | None, tune: Document | None) -> str:

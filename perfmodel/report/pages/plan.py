@@ -10,6 +10,7 @@ from perfmodel.report.drawing import Series, bars, lines, stacked
 from perfmodel.report.html import Block, Figure, Heading, Markup, Prose, Table, page
 from perfmodel.report.pages.node import controls_html, script_of
 from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.pages.sources import profiles_of
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -43,8 +44,8 @@ def plan_html(plan: Document) -> str:
     if plan["checks"]:
         blocks.append(_checks(plan))
     blocks += [Prose(f"note: {note}") for note in plan["notes"]]
-    blocks += [Prose(f"Power is {plan['power_model']}."), *glossary()]
-    blocks += question_text(plan.get("asked", {}), "fleet")
+    blocks += [Prose(f"Power is {plan['power_model']}."), *profiles_of(plan), *glossary()]
+    blocks += question_text(plan.get("asked", {}), plan["fleet"], "plan")
     return page(f"Plan: {plan['fleet']}", blocks, facts=made_of(plan), script=script)  # type: ignore[arg-type]
 
 

@@ -11,6 +11,7 @@ from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Drawing, Series, bars, lines
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -34,6 +35,7 @@ def reproduce_html(found: Document) -> str:
         if section["rows"]:
             headings, cells = used_columns(section["rows"], HEADINGS)
             blocks.append(Table(headings, cells, caption=section["title"]))
+    blocks += sources(found)
     blocks += [Heading("How to read it"), Definitions(WORDS), *glossary()]
     title = found.get("title") or f"reproduce {found['evaluation']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.loading.value_sources import KINDS, ValueSource
 from perfmodel.planning.breakdown import BatchBreakdown
 from perfmodel.planning.node_view import NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
@@ -104,58 +103,36 @@ def deciding_words(deciding: Mapping[str, Any] | None) -> list[Block]:
     return [Prose(said)]
 
 
-def question_text(asked: Mapping[str, Any], name: str) -> list[Block]:
-    """The question as a file says it, to copy."""
-    text = profile_text(dict(asked)) if asked else ""
-    return (
-        [
-            Heading("The question as text"),
-            Prose(f"Save it as {name}.yaml, and perfplan predict {name}.yaml asks it again."),
-            Verbatim(text or json.dumps(asked, indent=2), f"The scenario {name}"),
-        ]
-        if asked
-        else []
-    )
+def question_text(asked: Mapping[str, Any] | None, name: str, command: str) -> list[Block]:
+    """The question as a file says it, to copy; `command` follows `perfplan`, the file's name follows it."""
+    return questions_text([(asked, name)], command)
 
 
-def times_words(document: Mapping[str, Any]) -> list[Block]:
-    """What is in the service times, how far to trust them, and what their error does to the answer."""
-    blocks: list[Block] = [Prose(f"Service times: {document['service_times_of']}.")]
-    error = document.get("error_of_service_times") or {}
-    basis = document.get("basis") or "not known"
-    if error.get("cpu") is None:
-        return [*blocks, Prose(f"They are {basis}.")]
-    said = f"{number(100 * error['cpu'], 2)} % on the cores"
-    if error.get("accelerator") is not None:
-        said += f", {number(100 * error['accelerator'], 2)} % on the accelerator"
-    return [
-        *blocks,
-        Prose(
-            f"They are {basis}; their error on what no fit had seen is {said}, root mean square. "
-            "Latencies are simulated with them; both errors are in what the page says to plan for."
-        ),
-    ]
-
-
-def sources(view: NodeView, document: Mapping[str, Any]) -> list[Block]:
-    """Where the numbers come from: kinds of sources, the profile's own accuracy, the stack in words."""
-    blocks: list[Block] = [Heading("Where the numbers come from"), *times_words(document)]
-    for name, values in view.sources:
-        counts = Counter(each.kind for each in values)
-        listed = ", ".join(f"{counts[kind]} {kind}" for kind in (*KINDS, "other") if counts[kind])
-        blocks.append(Prose(f"Profile {name}: {len(values)} values, {listed}."))
-        blocks.append(_source_table(values, name))
+def questions_text(
+    questions: Sequence[tuple[Mapping[str, Any] | None, str]], command: str, options: str = ""
+) -> list[Block]:
+    """Several files' texts, and the command that asks again: their names stand before its options."""
+    known = [(asked, name) for asked, name in questions if asked]
+    if len(known) < len(questions):
+        return []
+    files = [f"{re.sub('[^A-Za-z0-9._-]+', '-', Path(name).stem).strip('-')}.yaml" for _, name in known]
+    asks = f"{' '.join(filter(None, ['perfplan', command, *files, options]))} asks it again."
+    said = f"Save it as {files[0]}, and {asks}"
+    if len(files) > 1:
+        said = f"Save them as {' and '.join(files)}, and {asks}"
+    blocks: list[Block] = [Heading("The question as text"), Prose(said)]
+    for (asked, _), file in zip(known, files, strict=True):
+        blocks.append(Verbatim(profile_text(dict(asked or {})), f"The file {file}"))
     return blocks
 
 
-def _source_table(values: Sequence[ValueSource], name: str) -> Table:
-    order = {kind: index for index, kind in enumerate((*KINDS, "other"))}
-    rows = sorted(values, key=lambda each: (order[each.kind], each.key))
-    return Table(
-        ["value of", "value", "kind", "source"],
-        [[each.key, each.value, each.kind, each.source] for each in rows],
-        caption=f"Every value of {name} with its source",
-    )
+def command_text(command: str) -> list[Block]:
+    """The command that asks again, of a question that is in no file."""
+    return [
+        Heading("The question as text"),
+        Prose("This command asks it again:"),
+        Verbatim(command, "The command"),
+    ]
 
 
 class BatchShares(NamedTuple):

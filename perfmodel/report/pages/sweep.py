@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import log10
+from shlex import quote
 from typing import Any
 
 from perfmodel.planning.sweep.answer import ANSWERED, less_is_better
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import COLOURS, Drawing, Series, bars, heatmap, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, notes
+from perfmodel.report.pages.shared import glossary, notes, questions_text
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.sweep import SHOWN, shortest
 from perfmodel.report.tables import number
 
@@ -61,8 +64,14 @@ def sweep_html(sweep: Document) -> str:
     blocks += [Heading("Every point"), _table(sweep, keys)]
     blocks += _without_answer(rows)
     blocks += _all_metrics(rows)
+    blocks += sources(sweep)
     blocks += notes(sweep)
     blocks += glossary()
+    over = [f"{each['key']}={','.join(map(_as_set, each['values']))}" for each in sweep["over"]]
+    options = [f"--question {sweep['question']}", *(f"--over {quote(each)}" for each in over)]
+    options += [f"--pareto {','.join(sweep['pareto'])}"] if sweep["pareto"] else []
+    asked = [(sweep.get("asked"), str(sweep["scenario"]))]
+    blocks += questions_text(asked, "sweep", " ".join(options))
     title = f"{sweep['question']} of {sweep['scenario']}, {len(rows)} points"
     return page(title, blocks, facts=made_of(sweep))  # type: ignore[arg-type]  # a document is one
 
@@ -112,6 +121,11 @@ def _text(value: object) -> str:
     if isinstance(value, int | float):
         return str(value) if isinstance(value, int) else number(value, 4)
     return "none" if value is None else str(value)
+
+
+def _as_set(value: object) -> str:
+    """A value as `--over` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _number(value: object) -> float | None:

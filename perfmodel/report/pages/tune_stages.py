@@ -8,7 +8,8 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import bars
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, notes, question_text, times_words
+from perfmodel.report.pages.shared import glossary, notes, question_text
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -21,10 +22,10 @@ def tune_stages_html(found: Document) -> str:
     """Write the page of a document."""
     blocks: list[Block] = [Prose(answer(found), is_answer=True), Heading("Where each stage is best put")]
     blocks += [_stages(found), _placements(found), Heading("What was tried"), *_tried(found)]
-    blocks += [Heading("Where the numbers come from"), *times_words(found)]
+    blocks += sources(found)
     blocks += notes(found)
     blocks += glossary()
-    blocks += question_text(found["asked"], found["scenario"])
+    blocks += question_text(found["asked"], found["scenario"], "tune")
     title = f"Stages of {found['scenario']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
 

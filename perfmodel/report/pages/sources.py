@@ -1,0 +1,127 @@
+"""Where the numbers of a page come from: the profiles behind it, value by value, and their stacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import InputError
+from perfmodel.loading.inputs import input_files
+from perfmodel.loading.shipped import find_file
+from perfmodel.loading.value_sources import KINDS, ProfileValues, ValueSource, profile_values
+from perfmodel.report.html import Block, Heading, Prose, Table
+from perfmodel.report.tables import number
+
+Document = Mapping[str, Any]
+
+PROFILES = "hardware_profiles/"
+"""What the name of a shipped profile begins with, among the inputs of a document."""
+
+
+def sources(document: Document) -> list[Block]:
+    """Where the numbers come from: the stack in words, the profile's own accuracy, every value's source."""
+    said = times_words(document) if isinstance(document.get("service_times_of"), str) else []
+    said += profiles_of(document)
+    return [Heading("Where the numbers come from"), *said] if said else []
+
+
+def times_words(document: Document) -> list[Block]:
+    """What is in the service times, how far to trust them, and what their error does to the answer."""
+    blocks: list[Block] = [Prose(f"Service times: {document['service_times_of']}.")]
+    error = document.get("error_of_service_times") or {}
+    basis = document.get("basis") or "not known"
+    if error.get("cpu") is None:
+        return [*blocks, Prose(f"They are {basis}.")]
+    said = f"{number(100 * error['cpu'], 2)} % on the cores"
+    if error.get("accelerator") is not None:
+        said += f", {number(100 * error['accelerator'], 2)} % on the accelerator"
+    return [
+        *blocks,
+        Prose(
+            f"They are {basis}; their error on what no fit had seen is {said}, root mean square. "
+            "Latencies are simulated with them; both errors are in what the page says to plan for."
+        ),
+    ]
+
+
+def profiles_of(document: Document) -> list[Block]:
+    """Of every profile among a document's inputs that is still the same: its stacks, and its values."""
+    used = set(_stacks_in(document))
+    blocks: list[Block] = []
+    for read in document["inputs"]:
+        path = _profile_path(read["name"])
+        if path is None:
+            continue
+        if input_files([path])[0].sha256 != read["sha256"]:
+            blocks.append(Prose(f"{read['name']} has changed since: its sources are left out."))
+        elif (profile := profile_values(path)) is not None:
+            blocks += _profile(profile, used)
+    return blocks
+
+
+def _profile(profile: ProfileValues, used: set[str]) -> list[Block]:
+    names = [name for name in profile.stacks if name in used] or list(profile.stacks)
+    values = [*profile.values, *(each for name in names for each in _values(profile, name, len(names) > 1))]
+    counts = Counter(each.kind for each in values)
+    listed = ", ".join(f"{counts[kind]} {kind}" for kind in (*KINDS, "other") if counts[kind])
+    derived = (
+        "" if profile.base is None else f"; the rest is that of {profile.base}, from which it is derived"
+    )
+    said = f"Profile {profile.name}: {len(values)} values, {listed}{derived}."
+    for name in names:
+        stack = profile.stacks[name]
+        said += f" Stack {name}: {stack.describes}"
+        if stack.relative_error is not None:
+            said += f"; its service times are {number(100 * stack.relative_error, 2)} % off, "
+            said += "root mean square, on what no fit had seen"
+        said += "."
+    return [Prose(said), _table(values, f"Every value of {profile.name} with its source")]
+
+
+def _values(profile: ProfileValues, name: str, several: bool) -> Iterator[ValueSource]:
+    for each in profile.stacks[name].values:
+        yield each._replace(key=f"{name}: {each.key}") if several else each
+
+
+def _table(values: Sequence[ValueSource], caption: str) -> Table:
+    order = {kind: index for index, kind in enumerate((*KINDS, "other"))}
+    rows = sorted(values, key=lambda each: (order[each.kind], each.key))
+    return Table(
+        ["value of", "value", "kind", "source"],
+        [[each.key, each.value, each.kind, each.source] for each in rows],
+        caption=caption,
+    )
+
+
+def _profile_path(name: str) -> Path | None:
+    """Where a file of the inputs lies, if it may be a profile; None: elsewhere, or of another kind."""
+    if name.startswith(PROFILES):
+        try:
+            return find_file("profile", name.removeprefix(PROFILES))
+        except InputError:
+            return None
+    path = Path(name)
+    is_own = path.suffix in (".yaml", ".yml") and not name.startswith(("zoo/", "scenarios/"))
+    return path if is_own and path.is_file() else None
+
+
+def _stacks_in(part: object) -> Iterator[str]:
+    """Names of stacks, wherever a document says one: under a key of that name, or behind an @."""
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if str(key).endswith("stack") and isinstance(value, str):
+                yield value
+            elif str(key).endswith(("cpu", "accelerators", "devices", "device")):
+                yield from _behind_at(value)
+            yield from _stacks_in(value)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _stacks_in(each)
+
+
+def _behind_at(value: object) -> Iterator[str]:
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, str) and "@" in each:
+            yield each.rpartition("@")[2]
