@@ -27,7 +27,6 @@ from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.run import MIN_CYCLES
 from perfmodel.sim.traffic import WINDOW_S, has_days
-from perfmodel.sim.utilisation import offered_utilisation
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01
@@ -254,11 +253,11 @@ class LateCurve:
     ) -> None:
         self._search, self._late, self._num_queries, self._width = search, late, num_queries, rates
         self._allowed = 1.0 - search.sla.percentile + 1e-12
-        limit_qps = search.saturation_qps()
+        limit_qps = search.limit_qps(num_queries)
         self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
         self._first = ceil(log(limit_qps * IDLE_FRACTION) / STEP)
         self._shares: dict[float, tuple[float, float]] = {}
-        self._finer_from_qps = inf if has_days(search.traffic) else NEARLY_FULL * _full_qps(search)
+        self._finer_from_qps = inf if has_days(search.traffic) else NEARLY_FULL * search.full_qps()
 
     def around(self, rate_qps: float) -> GreatestRate:
         """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
@@ -382,12 +381,6 @@ class LateCurve:
         self._shares.update(
             (index, (share.mean, share.half_width)) for index, share in zip(new, found, strict=True)
         )
-
-
-def _full_qps(search: RateSearch) -> float:
-    """The rate that keeps all executors of the busier pool busy, beside each other. [queries/s]"""
-    loads = offered_utilisation(search.traffic.at_rate(1.0), search.service, search.policy, contended=True)
-    return 1.0 / max(loads)
 
 
 def _first_over(found: Sequence[float], share: float, start: int = 0) -> int:

@@ -35,6 +35,10 @@ RATE_TOLERANCE = 0.005
 IDLE_FRACTION = 1e-3
 """Of the rate that fills the node: where that little load misses the SLA, every load does. [1]"""
 
+MOST_UNSEEN = 0.01
+"""By how much a rate may overload a node without a run's backlog reaching the SLA's latency: beyond, an SLA
+is so long that runs cannot tell an overload, and rates that fill the loaded node are not tried. [1]"""
+
 IDLE_QUERIES = 40_000
 """Served by an idle node where times are scattered: 5 % of them late are known to 0.3 %."""
 
@@ -100,6 +104,18 @@ class RateSearch:
         loads = offered_utilisation(self.traffic.at_rate(1.0), self.service, self.policy, contended=False)
         return 1.0 / max(loads)
 
+    def full_qps(self) -> float:
+        """The rate that keeps all executors of the busier pool busy, beside each other. [queries/s]"""
+        loads = offered_utilisation(self.traffic.at_rate(1.0), self.service, self.policy, contended=True)
+        return 1.0 / max(loads)
+
+    def limit_qps(self, num_queries: int) -> float:
+        """Greatest rate that is tried with runs of so many queries. [queries/s]"""
+        alone_qps = self.saturation_qps()
+        if self.policy.shedding is not None or self.traffic.num_recorded is not None:
+            return alone_qps
+        return greatest_seen_qps(alone_qps, self.full_qps(), self.sla, num_queries)
+
     def idle_node_meets(self) -> bool:
         """Say whether the SLA holds where every query finds the node idle: exact, by the law of sizes.
 
@@ -131,14 +147,40 @@ class RateSearch:
         """
         if not self.load_may_shorten_latencies and not self.idle_node_meets():
             return None
-        limit_qps = self.saturation_qps()
         late = self._probe()
+        limit_qps = self.limit_qps(self.queries_in_a_probe)
         guesses = [limit_qps * IDLE_FRACTION, *np.linspace(0.0, limit_qps, RATES_AT_A_TIME).tolist()[1:]]
         if self.load_may_shorten_latencies:
             guesses = _bracket_from_above(late, limit_qps)
         return greatest(
             late.first_failing, guesses, limit_qps, tolerance=self.tolerance, at_a_time=RATES_AT_A_TIME
         )
+
+
+def greatest_seen_qps(alone_qps: float, full_qps: float, sla: SlaTarget, num_queries: int) -> float:
+    """The greatest rate of which a run can tell whether it meets the SLA. [queries/s]
+
+    At a rate (1 + e) times the one that fills the loaded node, the query at the percentile p of a run of N
+    waits behind e p N others. Where that takes less than the SLA's latency, an overload of e goes unseen:
+    the run ends too soon. Then a rate is tried only up to where the loaded node is full.
+
+    Parameters
+    ----------
+    alone_qps, full_qps : float
+        That fill the busier pool, each request beside idle executors and beside busy ones. [queries/s]
+    sla : SlaTarget
+        What has to hold.
+    num_queries : int
+        Of a run.
+
+    Examples
+    --------
+    >>> [greatest_seen_qps(2000.0, 1000.0, SlaTarget(percentile=0.95, latency_ms=ms), 200_000)
+    ...  for ms in (100.0, 1e6)]
+    [2000.0, 1000.0]
+    """
+    unseen = sla.latency_s * full_qps / (sla.percentile * num_queries)
+    return alone_qps if unseen <= MOST_UNSEEN else min(alone_qps, full_qps)
 
 
 def _bracket_from_above(late: LateQueries, limit_qps: float) -> list[float]:

@@ -13,7 +13,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
 from perfmodel.planning.rate.late import DrawnTraffic, LateQueries
-from perfmodel.planning.rate.search import IDLE_FRACTION
+from perfmodel.planning.rate.search import IDLE_FRACTION, greatest_seen_qps
 from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf, mean_requests
@@ -144,7 +144,7 @@ class LoadTest:
         float or None
             None: no rate above `above_qps` meets the SLA.
         """
-        limit_qps = self.saturation_qps(configuration, contended=False)
+        limit_qps = self._limit_qps(configuration, self._pilot_length(configuration))
         low = max(above_qps, IDLE_FRACTION * limit_qps)
         if low >= limit_qps:
             return None
@@ -173,14 +173,23 @@ class LoadTest:
             None: the long sample has no rate that meets the SLA.
         """
         first_failing = self._first_failing(configuration, self._traffic.num_queries)
-        limit_qps = self.saturation_qps(configuration, contended=False)
+        limit_qps = self._limit_qps(configuration, self._traffic.num_queries)
         least_qps = IDLE_FRACTION * limit_qps
         window = [about_qps * (1.0 + offset) for offset in FINAL_WINDOW]
         index = first_failing(window)
         low = window[index - 1] if index else least_qps
-        high = window[index] if index < len(window) else max(limit_qps, window[-1])
+        high = window[index] if index < len(window) else max(limit_qps, low)
         found = narrow(first_failing, low, high, tolerance=FINAL_TOLERANCE, at_a_time=self._rates_at_a_time)
-        return None if found <= least_qps else found
+        return None if found <= least_qps else min(found, limit_qps)
+
+    def _limit_qps(self, configuration: Configuration, num_queries: int) -> float:
+        """Greatest rate that is tried with so many queries. [queries/s]"""
+        alone_qps, full_qps = (
+            self.saturation_qps(configuration, contended=contended) for contended in (False, True)
+        )
+        if self._traffic.source.num_recorded is not None:
+            return alone_qps
+        return greatest_seen_qps(alone_qps, full_qps, self.sla, num_queries)
 
     def _pilot_length(self, configuration: Configuration) -> int:
         """Queries of a pilot; halved where each makes very many requests, as only bad configurations do."""

@@ -19,6 +19,7 @@ from perfmodel.domain.workload import (
     TraceArrivals,
 )
 from perfmodel.planning.rate import search as rate_search
+from perfmodel.planning.rate.interval import greatest_rate
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.queueing.deterministic import solve_mdc
@@ -72,6 +73,18 @@ def contended_search(
 @pytest.fixture
 def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_search, "PROBE_QUERIES", 10_000)
+
+
+@pytest.mark.usefixtures("short_probes")
+@pytest.mark.parametrize("latency_ms", [1e5, 1e8])
+def test_no_patience_lets_a_node_carry_more_than_fills_it(latency_ms: float) -> None:
+    search = contended_search(latency_ms)
+    full_qps = search.full_qps()
+    assert full_qps < 0.8 * search.saturation_qps(), "contention matters"
+    assert search.greatest_rate_qps() == pytest.approx(full_qps, rel=0.01)
+    found = greatest_rate(search, num_queries=20_000)
+    assert found is not None
+    assert found.rate_qps <= full_qps * (1.0 + 1e-9)
 
 
 @pytest.mark.parametrize("executors", [1, 4])
