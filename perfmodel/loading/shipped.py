@@ -24,6 +24,8 @@ STARTER = _PACKAGE / "starter"
 """Folder of the annotated files that `perfplan init` copies."""
 
 _SUFFIXES = (".yaml", ".yml")
+_ANSWER = ".json"
+"""How the name of a saved answer ends."""
 
 
 def shipped_directory(kind: Kind) -> Path:
@@ -73,6 +75,8 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
     others = [other for other in get_args(Kind) if stem in shipped_names(other)]
     if others and not has_suffix:
         raise InputError(f"expected a {kind}, got {taken_by(others[0], name)}")
+    if name.endswith(_ANSWER) and is_file(path):
+        raise InputError(f"expected a {kind}, got {quoted(name)}, a saved answer, which diff and report take")
     suffixes = ("", *_SUFFIXES) if "." in stem else _SUFFIXES
     here = (f"./{stem}{suffix}" for suffix in suffixes if is_file(relative_to / f"{stem}{suffix}"))
     hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)

@@ -42,8 +42,13 @@ def compare(
         return compare_fleets(
             str(a), str(b), overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate
         )
-    if any(fleets):
-        raise InputError("diff: expected two fleets or two scenarios, got one of each")
+    kinds = [
+        "a fleet" if f else "a saved answer" if s else "a scenario"
+        for f, s in zip(fleets, saved, strict=True)
+    ]
+    if kinds[0] != kinds[1]:
+        both = "two scenarios, two fleets or two saved answers"
+        raise InputError(f"diff: expected {both}, got {kinds[0]} and {kinds[1]}")
     if not any(saved):
         return diff(
             load_scenario(a, overrides),
@@ -51,8 +56,6 @@ def compare(
             mixed_stacks=mixed_stacks,
             extrapolate=extrapolate,
         )
-    if not all(saved):
-        raise InputError("diff: expected two scenarios or two saved answers, got one of each")
     if overrides:
         raise InputError("--set: expected scenarios; a saved answer cannot be changed")
     paths = Path(str(a)), Path(str(b))

@@ -12,7 +12,7 @@ from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.diff.answer import Diff, KeyShare
 from perfmodel.planning.diff.computation import MOST_KEYS
 from perfmodel.planning.diff.keys import DifferingKey, differences_of, makes_absolute
-from perfmodel.planning.diff.saved import numbers_of
+from perfmodel.planning.diff.saved import comparable, numbers_of, value_of
 from perfmodel.planning.diff.side import Difference
 from perfmodel.planning.plan.computation import plan
 from perfmodel.planning.plan.prepare import plan_question
@@ -58,16 +58,18 @@ def compare_fleets(
     one, other = (planned(fleet) for fleet in fleets)
     names = [fleet.name for fleet in fleets]
     shares = [_share(key, (a, b), overrides, (one, other), planned) for key in keys]
+    objectives = [fleet.fleet.provision.objective for fleet in fleets]
+    notes = ["plans before simulation; an interval of no width: the programme's answer for these capacities"]
+    if objectives[0] != objectives[1]:
+        notes.append(f"no objective_value: that of A is {objectives[0]}, that of B {objectives[1]}")
     return Diff(
         a=names[0],
         b=names[1] if names[1] != names[0] else f"{names[1]} (B)",
-        differences=_differences(one, other),
+        differences=_differences(one, other, comparable(one, other, *objectives)),
         keys=tuple(shares),
         inputs=tuple(read),
         asked=(_text(fleets[0]), _text(fleets[1])),
-        notes=(
-            "plans before simulation; an interval of no width: the programme's answer for these capacities",
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -85,19 +87,21 @@ def _share(
         except PerfplanError as error:
             found.append(error)
     changed_a, changed_b = found
+    objective = key.a if key.key == "provision.objective" else None
+    metrics = comparable(*both, objective, key.b if objective else None)
     problems = [str(each) for each in found if isinstance(each, PerfplanError)]
     return KeyShare(
         key=key,
-        from_a=() if isinstance(changed_a, PerfplanError) else _differences(both[0], changed_a),
-        from_b=() if isinstance(changed_b, PerfplanError) else _differences(changed_b, both[1]),
+        from_a=() if isinstance(changed_a, PerfplanError) else _differences(both[0], changed_a, metrics),
+        from_b=() if isinstance(changed_b, PerfplanError) else _differences(changed_b, both[1], metrics),
         why_not=problems[0] if problems else None,
     )
 
 
-def _differences(one: Numbers, other: Numbers) -> tuple[Difference, ...]:
+def _differences(one: Numbers, other: Numbers, metrics: Sequence[str]) -> tuple[Difference, ...]:
     found = []
-    for metric in {**one, **other}:
-        a, b = one.get(metric), other.get(metric)
+    for metric in metrics:
+        a, b = value_of(metric, one), value_of(metric, other)
         value = None if a is None or b is None else b - a
         ci95 = None if value is None else (value, value)
         found.append(Difference(metric=metric, a=a, b=b, value=value, ci95=ci95))

@@ -60,7 +60,12 @@ def _said(found: Difference) -> str:
 
 
 def _keys(result: Diff) -> RenderableType:
-    shown = [metric for metric in MAIN if any(found.metric == metric for found in result.differences)]
+    shares_known = any(share.from_a or share.from_b or share.why_not for share in result.keys)
+    shown = [
+        metric
+        for metric in MAIN
+        if shares_known and any(found.metric == metric for found in result.differences)
+    ]
     columns = [
         Column(heading="key", is_name=True),
         Column(heading="A", leaves=len(shown) + 1),
@@ -79,6 +84,8 @@ def _keys(result: Diff) -> RenderableType:
         )
         rows.append([share.key.key, a, b, *cells])
     rest = result.interaction
+    if not shares_known:
+        return FittingTable(columns, rows, "which keys differ; scenarios and fleets tell what each does")
     rows.append(["interaction", "", "", *(number(scaled(metric, rest.get(metric)), 3) for metric in shown)])
     title = "which key it comes from: put into A alone / taken out of B alone"
     table = FittingTable(columns, rows, title)

@@ -20,7 +20,7 @@ from perfmodel.planning.plan.answer import (
 )
 from perfmodel.planning.plan.sharded import ShardedUnit
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import number
+from perfmodel.report.tables import counted, number
 from perfmodel.units import GIB, MB, MS
 
 UNITS = {"nodes": "nodes", "power": "W", "price": "USD/h", "carbon": "g CO2/h"}
@@ -37,8 +37,8 @@ def plan_page(result: PlanAnswer) -> RenderableType:
     """The answer in a sentence, the nodes, the day, what else there would be, and what each safety costs."""
     question, static = result.question, result.static
     parts: list[RenderableType] = [
-        f"[bold]{question.name}[/]: {len(question.services)} services, "
-        f"{len(question.node_types)} node types, {len(question.hours)} hours"
+        f"[bold]{question.name}[/]: {counted(len(question.services), 'service')}, "
+        f"{counted(len(question.node_types), 'node type')}, {counted(len(question.hours), 'hour')}"
     ]
     if static is None:
         parts.append(

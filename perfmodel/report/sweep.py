@@ -14,7 +14,7 @@ from perfmodel.loading.over import SweptKey
 from perfmodel.planning.sweep.answer import ANSWERED, SweepTable, column_of
 from perfmodel.report.columns import require_metrics
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import number
+from perfmodel.report.tables import counted, number
 
 MOST_ROWS = 100
 """That a page shows; the files hold all."""
@@ -81,7 +81,7 @@ def sweep_page(table: SweepTable) -> RenderableType:
         cells += ["*" if row["pareto"] else ""] if table.pareto else []
         lines.append([str(place), *cells])
     drawn = FittingTable(columns, lines)
-    head = f"[bold]{table.question}[/] of {table.scenario} at {len(table.rows)} points"
+    head = f"[bold]{table.question}[/] of {table.scenario} at {counted(len(table.rows), 'point')}"
     left = len(table.rows) - MOST_ROWS
     notes = [f"note: {note}" for note in table.notes]
     if left > 0:

@@ -14,6 +14,17 @@ from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things in words.
+
+    Examples
+    --------
+    >>> counted(1, "hour"), counted(24, "hour")
+    ('1 hour', '24 hours')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Round to significant digits, without an exponent; a value that does not exist is a dash.
 

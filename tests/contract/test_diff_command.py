@@ -163,7 +163,8 @@ def test_saved_answers_are_compared_by_their_numbers(
     paths = [str(tmp_path / f"{name}.json") for name in ("ncf_skylake", "ncf_broadwell")]
     answers = [json.loads(Path(path).read_text()) for path in paths]
     document = ask(capsys, *paths)
-    assert document["keys"] == []
+    assert [key["key"] for key in document["keys"]][:1] == ["node.cpu"]
+    assert not any(found["metric"].startswith("asked.") for found in document["differences"])
     p95 = by_metric(document)["latency_ms.p95"]
     assert [p95["a"], p95["b"]] == pytest.approx([answer["latency_ms"]["p95"] for answer in answers])
     assert p95["difference"] == pytest.approx(p95["b"] - p95["a"])
@@ -192,6 +193,44 @@ def test_fleets_are_compared_by_their_plans(tmp_path: Path, capsys: pytest.Captu
     assert main(["diff", paths[0], "rm3_skylake"]) == 2
 
 
+PLAN = """{"schema": {"name": "plan", "version": 1}, "perfplan": "0.1.0", "objective": "power",
+"objective_value": 500, "static": {"num_nodes": 2, "nodes": {"feed": {"old": 2}}},
+"asked": {"services": {"feed": {"demand": {"qps": 100}}}}, "provision": {"headroom": 0.1}}"""
+
+
+def test_saved_answers_of_other_versions_and_objectives_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    paths[0].write_text(PLAN)
+    later = PLAN.replace("0.1.0", "0.2.0").replace('"version": 1', '"version": 2').replace("old", "new")
+    paths[1].write_text(later.replace('"power"', '"price"').replace("100", "200"))
+    document = ask(capsys, *map(str, paths))
+    found = by_metric(document)
+    assert found.keys() == {"static.num_nodes", "static.nodes.feed.old", "static.nodes.feed.new"}
+    assert [found["static.nodes.feed.old"]["b"], found["static.nodes.feed.old"]["difference"]] == [0.0, -2.0]
+    assert [found["static.nodes.feed.new"]["a"], found["static.nodes.feed.new"]["difference"]] == [0.0, 2.0]
+    (key,) = document["keys"]
+    assert (key["key"], key["a"], key["b"]) == ("services.feed.demand.qps", 100, 200)
+    notes = " ".join(document["notes"])
+    assert "A is of perfplan 0.1.0, B of 0.2.0" in notes
+    assert "documents of versions 1 and 2" in notes
+
+
+@pytest.mark.thorough
+def test_a_demand_said_in_another_way_is_one_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (shipped_directory("fleet") / "two_services.yaml").read_text(encoding="utf-8")
+    paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    paths[0].write_text(text)
+    paths[1].write_text(text.replace("{peak_qps: 60000, shape: diurnal, trough: 0.5}", "{qps: 60000}"))
+    document = ask(capsys, *map(str, paths))
+    (key,) = document["keys"]
+    assert key["key"] == "services.ads.demand"
+    assert key["reason"] is None
+    nodes = by_metric(document)["baselines.perfect_autoscaler.node_hours"]
+    assert key["contribution"]["baselines.perfect_autoscaler.node_hours"] == nodes["difference"] > 0.0
+
+
 @pytest.mark.thorough
 def test_files_that_b_names_are_found_from_a(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "elsewhere"
@@ -211,7 +250,8 @@ def test_files_that_b_names_are_found_from_a(tmp_path: Path, capsys: pytest.Capt
     [
         (["rm3_skylake"], "Missing argument 'B'"),
         (["rm3_skylake", "rm3_skylak"], "unknown scenario 'rm3_skylak'"),
-        (["rm3_skylake", "answer.json"], "got one of each"),
+        (["rm3_skylake", "answer.json"], "got a scenario and a saved answer"),
+        (["answer.json", "two_services"], "got a saved answer and a fleet"),
         (["answer.json", "answer.json"], "cannot read the file"),
         (["text.json", "text.json"], "text.json:1:1: not JSON: Expecting value"),
         (["deep.json", "deep.json"], "deep.json:1:1: not JSON that can be read: nested too deeply"),

@@ -13,6 +13,9 @@ from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 KINDS = ("name", "process", "distribution")
 """Keys that say what the others of their section mean: where these differ, the section differs as a whole."""
 
+_ALTERNATIVES = ("service_times", "qps", "peak_qps", "file")
+"""Keys of which a node, or a demand, has one: where another one is there, the section differs as a whole."""
+
 _SAYS_NOTHING = ("description", "simulation")
 """Sections that are no part of what is compared: both sides are simulated by A's settings."""
 
@@ -81,11 +84,11 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Itera
         one, other = a.get(name), b.get(name)
         if one == other:
             continue
-        key = f"{prefix}{name}"
+        path = f"{prefix}{name}"
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             same_kind = all(one.get(kind) == other.get(kind) for kind in KINDS)
-            same_kind &= ("service_times" in one) == ("service_times" in other)
+            same_kind &= all((one.get(key) is None) == (other.get(key) is None) for key in _ALTERNATIVES)
             if same_kind:
-                yield from _differing(one, other, f"{key}.")
+                yield from _differing(one, other, f"{path}.")
                 continue
-        yield DifferingKey(key, one, other)
+        yield DifferingKey(path, one, other)

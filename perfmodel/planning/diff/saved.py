@@ -9,7 +9,8 @@ from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.inputs import input_files
-from perfmodel.planning.diff.answer import Diff
+from perfmodel.planning.diff.answer import Diff, KeyShare
+from perfmodel.planning.diff.keys import differences_of
 from perfmodel.planning.diff.side import Difference
 from perfmodel.units import MS
 
@@ -25,6 +26,11 @@ _NO_METRICS = (
 )
 """Parts of the names of numbers that say how an answer was found, or how well, and not what it is."""
 
+_ASKED = ("asked.", "node_types.", "provision.")
+"""Sections that say the question again: what differs there are keys, and no figures."""
+
+_IN_UNITS_OF_THE_OBJECTIVE = ("objective_value", "lower_bound")
+
 
 def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> Diff:
     """Compare two answers of one command.
@@ -38,19 +44,67 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
     if kinds[0] != kinds[1]:
         raise InputError(f"diff: expected answers of one command, got {kinds[0]} and {kinds[1]}")
     one, other = dict(numbers_of(a)), dict(numbers_of(b))
-    metrics = [name for name in {**one, **other} if not any(part in name for part in _NO_METRICS)]
+    metrics = [
+        name
+        for name in comparable(one, other, a.get("objective"), b.get("objective"))
+        if not name.startswith(_ASKED) and not any(part in name for part in _NO_METRICS)
+    ]
+    keys = differences_of(a.get("asked") or {}, b.get("asked") or {})
     return Diff(
         a=names[0],
         b=names[1],
         differences=tuple(_difference(metric, one, other) for metric in metrics),
+        keys=tuple(KeyShare(key=key, from_a=(), from_b=()) for key in keys),
         inputs=input_files(map(Path, names)),
         asked=(a.get("asked"), b.get("asked")),
-        notes=("saved answers: their random numbers are taken to have nothing in common",),
+        notes=(
+            "saved answers: their random numbers are taken to have nothing in common",
+            *_other_versions(a, b),
+        ),
     )
 
 
+def _other_versions(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be said of answers that different versions gave."""
+    programs = [str(each.get("perfplan", "one that it does not say")) for each in (a, b)]
+    documents = [str(each["schema"].get("version")) for each in (a, b)]
+    notes = []
+    if programs[0] != programs[1]:
+        notes.append(
+            f"A is of perfplan {programs[0]}, B of {programs[1]}: some of a difference may be theirs"
+        )
+    if documents[0] != documents[1]:
+        notes.append(
+            f"documents of versions {documents[0]} and {documents[1]}: a figure may mean another thing in B"
+        )
+    return tuple(notes)
+
+
+def comparable(
+    one: Mapping[str, float], other: Mapping[str, float], a_objective: object, b_objective: object
+) -> list[str]:
+    """Metrics of both, without those that are watts in one plan, say, and money in the other."""
+    same = a_objective == b_objective
+    return [name for name in {**one, **other} if same or name not in _IN_UNITS_OF_THE_OBJECTIVE]
+
+
+def value_of(metric: str, numbers: Mapping[str, float]) -> float | None:
+    """A figure; of nodes of a kind that a plan has none of, 0.
+
+    Examples
+    --------
+    >>> plan = {"static.num_nodes": 7.0, "static.nodes.feed.broadwell": 7.0}
+    >>> value_of("static.nodes.feed.skylake", plan), value_of("static.power_w", plan)
+    (0.0, None)
+    """
+    section, _, kind = metric.partition(".nodes.")
+    if kind and f"{section}.num_nodes" in numbers:
+        return numbers.get(metric, 0.0)
+    return numbers.get(metric)
+
+
 def _difference(metric: str, one: Mapping[str, float], other: Mapping[str, float]) -> Difference:
-    a, b = one.get(metric), other.get(metric)
+    a, b = value_of(metric, one), value_of(metric, other)
     value = None if a is None or b is None else b - a
     halves = [_half_width(metric, each) for each in (one, other)]
     ci95 = None

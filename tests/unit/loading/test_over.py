@@ -54,6 +54,7 @@ def test_values_are_as_written(option: str, values: list[object]) -> None:
         ("a='1", "not closed"),
         ("a=[1}", "not valid YAML"),
         ("a=1e999..2+1", "expected"),
+        ("a=16..64", "a step or a factor too, such as 16..64+10 or 16..64*2"),
     ],
 )
 def test_what_is_no_list_of_values_is_one_line_at_the_option(option: str, said: str) -> None:
