@@ -39,7 +39,10 @@ def engine_costs(server: str, engines: int, repository: Costs) -> dict[str, Sour
         ),
         "stored_batch_items": (STORED_ITEMS, f"{CODE}, max_mini_batch_size: the largest batch of its runs"),
         "stored_index_ns": (repository["input_index_ns"] * ratio, f"fitted: {of}{scaled}"),
-        "feed_call_us": (FEED_CALL_US, "assumed: a small net is serialised, built and run for each tensor"),
+        "feed_call_us": (
+            FEED_CALL_US,
+            "measured: benchmarks/caffe2_feeding.py, medians of 42 to 70 us (AMD EPYC, PyTorch 1.7)",
+        ),
         "hand_over_us": (
             HAND_OVER_US,
             "measured: python -m benchmarks.queue_hops, 175 us a hop (median, AMD EPYC), there and back",
