@@ -223,6 +223,21 @@ def test_an_elementwise_call_counts_what_it_writes(family: Any) -> None:
     assert coordinates == pytest.approx({"log_elements": log(30)} | LOG_REUSE)
 
 
+@pytest.mark.parametrize("variant", ["pointwise", "norm", "transcendental"])
+def test_a_call_of_any_number_of_inputs_counts_half_of_what_it_moves(variant: str) -> None:
+    """Three items of 160 bytes read and 40 written: 600 bytes, half of them 75 elements of four."""
+    call = Kernel(
+        operator="e",
+        family="elementwise",
+        variant=variant,
+        read_bytes_per_item=160,
+        written_bytes_per_item=40,
+    )
+    amounts, coordinates = named(call, 3)
+    assert amounts == {"call": 1, "element": 75}
+    assert coordinates == pytest.approx({"log_elements": log(75)} | LOG_REUSE)
+
+
 @pytest.mark.parametrize(
     ("width", "vectors", "short"), [(10, 1, True), (15, 1, True), (16, 1, False), (17, 2, False)]
 )

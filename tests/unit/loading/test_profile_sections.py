@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.errors import InputError
 from tests.unit.loading.test_profile_file import (
     SOURCE,
@@ -131,3 +132,34 @@ def test_what_a_launch_does_not_say_costs_nothing() -> None:
 def test_a_profile_that_no_fit_wrote_was_not_edited() -> None:
     assert not profile(document()).device().is_edited
     assert profile(with_stack(fitted_values="0" * 32)).device().is_edited
+
+
+def test_levels_of_a_host_are_read_as_they_are_and_its_quiet_probe_in_seconds() -> None:
+    plain = profile(card_with_launches()).device().launches
+    assert plain is not None
+    assert (plain.host_level, plain.quiet_probe_s) == (1.0, 0.0)
+    slowed = profile(card_with_launches(host_level=1.5, quiet_probe_us=12.0)).device().launches
+    assert slowed is not None
+    assert (slowed.host_level, slowed.quiet_probe_s) == (1.5, pytest.approx(12e-6))
+
+
+def test_what_modules_take_more_is_read_in_seconds() -> None:
+    law_ns = {term: 100.0 * number for number, term in enumerate(MODULE_TERMS, start=1)}
+    served = {
+        "describes": "modules",
+        "law_ns": law_ns,
+        "relative_error": {"value": 0.1, "source": SOURCE},
+        "passes": 20,
+        "source": SOURCE,
+    }
+    device = profile(with_stack(served={"modules": served})).device("modules")
+    assert device.modules == pytest.approx({term: 1e-9 * ns for term, ns in law_ns.items()})
+
+
+def test_an_engine_of_which_a_stack_says_nothing_stores_queues_and_locks_nothing() -> None:
+    engine = profile(document()).device().engine
+    assert (engine.stored_items, engine.queue_blobs, engine.interpreter_lock) == (0, 0, 0.0)
+    said = (
+        profile(with_costs(stored_batch_items=8, input_queue_blobs=3, interpreter_lock=0.25)).device().engine
+    )
+    assert (said.stored_items, said.queue_blobs, said.interpreter_lock) == (8, 3, 0.25)

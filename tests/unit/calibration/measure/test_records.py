@@ -119,6 +119,40 @@ def test_the_least_and_the_greatest_of_each_column_are_measurements(row: str, tm
     assert [*found, visit.probe_s] == [seconds, spread, *issued]
 
 
+@pytest.mark.parametrize(
+    ("column", "odd"),
+    [
+        ("seed", "1000000001"),
+        ("round", "7"),
+        ("batch_size", "1000001"),
+        ("kernel", "10001"),
+        ("seconds", "3600.1"),
+        ("spread", "1.01e9"),
+    ],
+)
+def test_more_than_the_greatest_of_a_column_is_no_measurement(column: str, odd: str, tmp_path: Path) -> None:
+    fields = dict(zip(HEADER.split(","), ROW.split(","), strict=True)) | {column: odd}
+    with pytest.raises(InputError, match=f"{column}: expected a .*number from"):
+        read(tmp_path, FACTS, HEADER, ",".join(fields.values()))
+
+
+@pytest.mark.parametrize(
+    ("fact", "is_accepted"), [("0", True), ("0.0", True), ("9.9e299", True), ("1e300", False)]
+)
+def test_a_fact_is_from_0_to_what_can_be_multiplied(fact: str, *, is_accepted: bool, tmp_path: Path) -> None:
+    first = f'{FACTS[:-1]}, "x": {fact}}}'
+    if is_accepted:
+        assert read(tmp_path, first, HEADER, ROW).facts["x"] == float(fact)
+        return
+    with pytest.raises(InputError, match="a JSON object of numbers"):
+        read(tmp_path, first, HEADER, ROW)
+
+
+def test_a_line_that_is_no_model_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"csv:2:1: expected a number and a model, got '# model 1 nothing'"):
+        read(tmp_path, FACTS, "# model 1 nothing", HEADER, ROW)
+
+
 @pytest.mark.parametrize("odd", ["3601", "-1e-9", "nan"])
 def test_a_time_to_issue_is_read_as_strictly(odd: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r":3:21: issue_s: expected a number from 0 to 3600"):
