@@ -30,7 +30,8 @@ from perfmodel.domain.serving import (
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
 from perfmodel.sim.compiled_engine import simulate_compiled
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.pauses import Pauses
 from perfmodel.sim.policies import Policy, Shedding, SplitAndOffload
 from perfmodel.sim.probes import LateLimit, Probe, count_late

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 
 
 def runs_of_both_engines(scenario: str | os.PathLike[str], overrides: Sequence[str]) -> list[RunResult]:

@@ -16,7 +16,8 @@ from perfmodel.domain.fleet import Routing
 from perfmodel.domain.workload import RateStage, StagedArrivals
 from perfmodel.planning.tune.question import MEDIUM, Configuration
 from perfmodel.sim.arrays import FloatArray
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic

@@ -28,7 +28,7 @@ from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
 from perfmodel.sim.engines import simulate, why_interpreted
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run import RunResult
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval, order_statistic, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource

@@ -10,7 +10,7 @@ import numpy as np
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.question import Question
 from perfmodel.planning.stages import Stage, StageTimes
-from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult
+from perfmodel.sim.run_result import REPORTED_PERCENTILES, RunResult
 from perfmodel.sim.statistics import order_statistic
 from perfmodel.sim.utilisation import PoolLoads, stage_loads
 

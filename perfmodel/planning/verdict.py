@@ -19,7 +19,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.sensitivity import FARTHEST, Band, Errors, OtherTimes
 from perfmodel.planning.table_node import TableNode
-from perfmodel.sim.run import RunResult
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.statistics import NORMAL_QUANTILE, Interval
 
 Verdict = Literal["meets_sla", "within_error", "misses_sla", "unstable"]

@@ -33,7 +33,7 @@ from perfmodel.report.tables import (
     outside_words,
     times_of,
 )
-from perfmodel.sim.run import RunResult
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
 

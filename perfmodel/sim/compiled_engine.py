@@ -11,6 +11,7 @@ pools never wait for each other, so each is a pass of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ from perfmodel.sim.completions import (
     sorted_in,
 )
 from perfmodel.sim.machine_code import compiled
-from perfmodel.sim.pauses import CORE_PAUSES, PauseEvents
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.scatter import ScatterTable
@@ -110,20 +110,24 @@ def simulate_compiled(
     finish_s : (num_queries,) float, optional
         A buffer to write the record's `finish_s` into, for searches that simulate again and again.
     """
+    assert not service.core_pauses, "those are served by compiled_pauses"
     finish_s = np.empty(len(queries)) if finish_s is None else finish_s
-    threshold = policy.offload_threshold_items
-    draw, shares, running_share = draw_for(queries, service), fifo_pools(service, policy), 1.0
-    if service.core_pauses:
-        from perfmodel.sim.compiled_pauses import serve_with_pauses
+    draw, shares = draw_for(queries, service), fifo_pools(service, policy)
+    busy_s = [serve_pool(queries, share, draw, finish_s) for share in shares]
+    return fifo_record(queries, service, policy, finish_s, busy_s)
 
-        events = PauseEvents(service.core_pauses, queries.luck, CORE_PAUSES, executors=service.num_executors)
-        on_cores_s, paused_s = serve_with_pauses(queries, shares[0], draw, events, finish_s)
-        busy_s = [on_cores_s, *(_serve_pool(queries, share, draw, finish_s) for share in shares[1:])]
-        makespan_s = float(finish_s.max()) if len(queries) else 0.0
-        if makespan_s:
-            running_share = max(0.0, 1.0 - paused_s / (service.num_executors * makespan_s))
-    else:
-        busy_s = [_serve_pool(queries, share, draw, finish_s) for share in shares]
+
+def fifo_record(
+    queries: Queries,
+    service: ServiceTimes,
+    policy: SplitAndOffload,
+    finish_s: FloatArray,
+    busy_s: Sequence[float],
+    *,
+    running_share: float = 1.0,
+) -> RunRecord:
+    """The record of a run whose queries ended then, with the service times of each pool summed."""
+    threshold = policy.offload_threshold_items
     return RunRecord(
         arrival_s=queries.arrival_s,
         num_items=queries.num_items,
@@ -139,7 +143,7 @@ def simulate_compiled(
     )
 
 
-def _serve_pool(queries: Queries, share: FifoPool, draw: Draw, finish_s: FloatArray) -> float:
+def serve_pool(queries: Queries, share: FifoPool, draw: Draw, finish_s: FloatArray) -> float:
     """Serve the queries of one pool; return the sum of its service times. [s]"""
     if share.num_executors <= MAX_VECTOR_EXECUTORS:
         state_s = idle_state_s(share)

@@ -41,7 +41,8 @@ from perfmodel.sim.records import LargeCores, RunRecord
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
-from perfmodel.sim.user_policy import UserPolicy, bad_decision, shown
+from perfmodel.sim.user_decisions import UserPolicy, bad_decision
+from perfmodel.sim.user_policy import shown
 
 Rows = TypeVar("Rows", IntArray, FloatArray)
 

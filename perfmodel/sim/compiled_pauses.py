@@ -13,17 +13,32 @@ from typing import Any
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.compiled_engine import FifoPool
+from perfmodel.sim.compiled_engine import FifoPool, draw_for, fifo_pools, fifo_record, serve_pool
 from perfmodel.sim.compiled_scatter import Draw, factor_of
 from perfmodel.sim.machine_code import compiled
-from perfmodel.sim.pauses import PauseEvents
+from perfmodel.sim.pauses import CORE_PAUSES, PauseEvents
+from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.records import RunRecord
+from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 
 NOBODY = -1
 """Whose request a paused idle core serves."""
 
 
-def serve_with_pauses(
+def simulate_with_pauses(queries: Queries, service: ServiceTimes, policy: SplitAndOffload) -> RunRecord:
+    """Serve every query on a node whose cores are paused, and return what happened."""
+    finish_s = np.empty(len(queries))
+    draw, (cores, *others) = draw_for(queries, service), fifo_pools(service, policy)
+    events = PauseEvents(service.core_pauses, queries.luck, CORE_PAUSES, executors=service.num_executors)
+    on_cores_s, paused_s = _serve_cores(queries, cores, draw, events, finish_s)
+    busy_s = [on_cores_s, *(serve_pool(queries, share, draw, finish_s) for share in others)]
+    makespan_s = float(finish_s.max()) if len(queries) else 0.0
+    share = max(0.0, 1.0 - paused_s / (service.num_executors * makespan_s)) if makespan_s else 1.0
+    return fifo_record(queries, service, policy, finish_s, busy_s, running_share=share)
+
+
+def _serve_cores(
     queries: Queries, share: FifoPool, draw: Draw, events: PauseEvents, finish_s: FloatArray
 ) -> tuple[float, float]:
     """Serve the queries of a pool of cores; return the sums of its service times and of its pauses. [s]"""

@@ -9,19 +9,21 @@ at any time of the day, early enough for the backlog of the hours before to be p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.day_run import REPLICATIONS, DayRun, WindowResult
-from perfmodel.sim.engines import EngineName
-from perfmodel.sim.policies import Policy
+from perfmodel.sim.engines import EngineName, simulate
+from perfmodel.sim.policies import Policy, Pool
+from perfmodel.sim.run_result import OnNode, RunResult, overload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import TrafficSource
-from perfmodel.sim.utilisation import PoolLoads
+from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 PEAK_LEAD_S = 600.0
 """Before the windows around the peak: many times what a queue that is not overloaded remembers. [s]"""
@@ -107,6 +109,74 @@ def simulate_day(
         num_queries=histogram.num_queries,
         ends_in_backlog=histogram.ends_in_backlog,
         notes=notes,
+    )
+
+
+def run_days(
+    traffic: TrafficSource,
+    service: ServiceTimes,
+    policy: Policy,
+    settings: SimulationSettings,
+    *,
+    percentile: float,
+    wanted: Sequence[float],
+    latency_s: float | None,
+    engine: EngineName = "auto",
+    replication: int = 0,
+) -> RunResult:
+    """Whole periods of a rate that follows the time of day, and their worst five minutes."""
+    alone = offered_utilisation(traffic, service, policy, contended=False)
+    contended = offered_utilisation(traffic, service, policy, contended=True)
+    simulated = partial(
+        simulate_day,
+        service=service,
+        policy=policy,
+        settings=settings,
+        percentile=percentile,
+        wanted=wanted,
+        latency_s=latency_s,
+        engine=engine,
+        replication=replication,
+    )
+    day = simulated(traffic)
+    on_node = day if traffic.outside is None else simulated(replace(traffic, outside=None))
+    recorded = min(settings.min_queries, day.num_queries)
+    queries = traffic.draw(recorded, seed=settings.seed, replication=replication)
+    record = simulate(queries, service, policy, engine=engine)
+    if day.ends_in_backlog and max(contended) >= 1.0 and policy.shedding is None:
+        busiest = Pool.CPU if contended.cpu >= contended.accelerator else Pool.ACCELERATOR
+        return overload(busiest, alone, contended, record=record)
+    found = day.worst.percentiles[percentile]
+    notes = list(day.notes)
+    if found.relative_half_width > settings.precision:
+        notes.append(f"p{100 * percentile:g} of the worst window {found.short_of(settings.precision)}")
+    if day.ends_in_backlog:
+        notes.append("the backlog of one period reaches into the next, which begins with an idle node here")
+    served = 1.0 - day.shed_rate
+    if policy.shedding is not None:
+        notes.append(
+            f"{day.shed_rate:.3%} of the queries were shed; latencies are those of the queries served"
+        )
+    return RunResult(
+        overloaded=None,
+        mean_latency=day.mean_latency,
+        percentiles=day.percentiles,
+        on_node=OnNode(
+            on_node.mean_latency.value_s, {each: found.value_s for each, found in on_node.percentiles.items()}
+        ),
+        precision_reached=found.relative_half_width <= settings.precision,
+        num_queries=day.num_queries,
+        warm_up_queries=0,
+        alone=alone,
+        contended=contended,
+        utilisation=day.utilisation,
+        throughput_qps=traffic.rate_qps * served,
+        throughput_items_per_s=traffic.rate_qps * traffic.size_pmf.mean_items * served,
+        record=record,
+        notes=tuple(notes),
+        shed_share=day.shed_rate,
+        worst=day.worst,
+        within_share=day.within_share,
     )
 
 

@@ -146,6 +146,10 @@ def _simulate_compiled(queries: Queries, service: ServiceTimes, policy: Policy) 
 
         return serve_users(queries, service, policy)
     if isinstance(policy, SplitAndOffload):
+        if service.core_pauses:
+            from perfmodel.sim.compiled_pauses import simulate_with_pauses
+
+            return simulate_with_pauses(queries, service, policy)
         from perfmodel.sim.compiled_engine import simulate_compiled
 
         if is_fifo(service, policy):

@@ -20,13 +20,14 @@ from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample, sample_of
 from perfmodel.sim.node_arrivals import is_split_by_law, node_arrivals_s
 from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run import MIN_CYCLES, MIN_QUERIES_BEYOND, STEADY_CYCLES
+from perfmodel.sim.run_length import MIN_CYCLES, MIN_QUERIES_BEYOND, STEADY_CYCLES
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.statistics import warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource

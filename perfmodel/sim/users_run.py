@@ -11,7 +11,8 @@ from perfmodel.domain.workload import ClosedArrivals, PoissonArrivals
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run import MIN_QUERIES_BEYOND, OnNode, RunResult
+from perfmodel.sim.run_length import MIN_QUERIES_BEYOND
+from perfmodel.sim.run_result import OnNode, RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
 from perfmodel.sim.traffic import TrafficSource

@@ -9,7 +9,8 @@ import pytest
 
 from perfmodel.domain.fleet import Routing
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes

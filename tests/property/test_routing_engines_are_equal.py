@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from perfmodel.domain.fleet import Routing
 from perfmodel.domain.workload import LogNormalSizes, PoissonArrivals
-from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes

@@ -14,7 +14,8 @@ from scipy.special import gammaincc
 from perfmodel.domain.fleet import Routing
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s, mmc_mean_wait_s
 from perfmodel.sim.arrays import FloatArray
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval
 from tests.textbook import exponential_queue
 

@@ -24,7 +24,8 @@ from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.fleet.question import FleetMember
 from perfmodel.planning.prepare import prepare
 from perfmodel.sim.arrays import FloatArray
-from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.fleet_window import capacity_qps
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.statistics import order_statistic

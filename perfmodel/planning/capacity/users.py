@@ -15,7 +15,8 @@ from perfmodel.planning.rate.interval import STUDENT_T, GreatestRate
 from perfmodel.planning.sensitivity import GIVEN, RateBudget, Scale
 from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName, simulate, why_interpreted
-from perfmodel.sim.run import MIN_QUERIES_BEYOND, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_length import MIN_QUERIES_BEYOND
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import NORMAL_QUANTILE
 from perfmodel.sim.users_run import WARM_UP_ROUNDS, loads_at, throughput_of

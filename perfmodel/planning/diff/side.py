@@ -33,7 +33,8 @@ from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import RATE_QUERIES
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.sim.controls import load_controls
-from perfmodel.sim.run import RECORDED_QUERIES, REPORTED_PERCENTILES, RunResult, run_until_precise
+from perfmodel.sim.run import RECORDED_QUERIES, run_until_precise
+from perfmodel.sim.run_result import REPORTED_PERCENTILES, RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
     NUM_BATCHES,

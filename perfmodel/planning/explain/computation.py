@@ -17,7 +17,8 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
 from perfmodel.planning.verdict import central_verdict
 from perfmodel.sim.policies import largest_cpu_launch_items
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.users_run import loads_at
 from perfmodel.sim.utilisation import PoolLoads
 from perfmodel.threads import Tell, side_by_side, untold

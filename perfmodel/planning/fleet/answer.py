@@ -13,7 +13,7 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.verdict import Deciding, Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
-from perfmodel.sim.run import MIN_CYCLES
+from perfmodel.sim.run_length import MIN_CYCLES
 from perfmodel.sim.statistics import Interval
 
 SAME_SPEED = 1e-6

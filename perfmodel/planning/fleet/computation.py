@@ -16,7 +16,7 @@ from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, nar
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
 from perfmodel.sim.fleet_window import FleetTraffic, Stretch, no_traffic, simulate_stretch
-from perfmodel.sim.run import REPORTED_PERCENTILES
+from perfmodel.sim.run_result import REPORTED_PERCENTILES
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation

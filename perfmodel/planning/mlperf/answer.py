@@ -11,7 +11,7 @@ from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict
-from perfmodel.sim.run import RunResult
+from perfmodel.sim.run_result import RunResult
 
 Result = Literal["VALID", "INVALID", "undecided"]
 RESULTS: dict[Verdict, Result] = {

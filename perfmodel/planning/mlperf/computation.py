@@ -38,7 +38,8 @@ from perfmodel.planning.verdict import (
     quantile,
     what_decides,
 )
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.threads import Tell, untold
 from perfmodel.units import MS

@@ -10,7 +10,7 @@ from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
 from perfmodel.planning.verdict import Judgement, Verdict, sla_interval
-from perfmodel.sim.run import RunResult
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.statistics import Interval
 
 

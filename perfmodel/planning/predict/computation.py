@@ -42,7 +42,8 @@ from perfmodel.sim.policies import (
     SplitAndOffload,
     largest_cpu_launch_items,
 )
-from perfmodel.sim.run import REPORTED_PERCENTILES, RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import REPORTED_PERCENTILES, RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.threads import Tell, untold
 

@@ -10,7 +10,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.policy_class import installed_policy_class, policy_class_of_file
 from perfmodel.planning.question import Question
 from perfmodel.sim.engines import EngineName
-from perfmodel.sim.user_policy import user_policy
+from perfmodel.sim.user_decisions import user_policy
 
 
 def with_own_policy(

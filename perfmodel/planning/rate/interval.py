@@ -25,7 +25,7 @@ from perfmodel.errors import UndecidedError
 from perfmodel.planning.rate.late import DrawnTraffic, LateInWorstWindow, LateQueries, at_peak
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import cycle_queries
-from perfmodel.sim.run import MIN_CYCLES
+from perfmodel.sim.run_length import MIN_CYCLES
 from perfmodel.sim.traffic import WINDOW_S, has_days
 
 PILOT_QUERIES = 50_000

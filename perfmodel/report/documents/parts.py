@@ -19,7 +19,7 @@ from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import Deciding
 from perfmodel.report.documents import document
 from perfmodel.sim.outside import OutsideLaw
-from perfmodel.sim.run import REPORTED_PERCENTILES, OnNode
+from perfmodel.sim.run_result import REPORTED_PERCENTILES, OnNode
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import GIB, MS
 

@@ -47,7 +47,7 @@ from perfmodel.report.documents.parts import (
     value_ms,
     values_ms,
 )
-from perfmodel.sim.run import REPORTED_PERCENTILES
+from perfmodel.sim.run_result import REPORTED_PERCENTILES
 
 if TYPE_CHECKING:
     from perfmodel.sim.day_run import WindowResult

@@ -15,7 +15,8 @@ from perfmodel.planning.sensitivity import Errors, LatencyBudget, OtherTimes, la
 from perfmodel.planning.verdict import margin
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS

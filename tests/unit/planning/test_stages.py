@@ -18,7 +18,8 @@ from perfmodel.planning.question import Question
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.stages import StageTimes, lets_all_through
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 
 TWO = "ranking_two_stages"
 QUICK = ("simulation.min_queries=40000", "simulation.max_queries=40000", "simulation.precision=0.1")

@@ -22,7 +22,8 @@ from perfmodel.planning.verdict import (
     narrowing,
     what_decides,
 )
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.units import MS
 from tests.textbook import TextbookQueue, deterministic_queue
 

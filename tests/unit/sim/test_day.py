@@ -16,7 +16,8 @@ from perfmodel.sim.day import worst_window_late_share
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
-from perfmodel.sim.run import RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic
 from perfmodel.sim.traffic import TrafficSource, has_days

@@ -16,7 +16,8 @@ from perfmodel.domain.workload import (
     LogNormalSizes,
     PoissonArrivals,
 )
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.fleet_latency import LatencyMixture, sample_of
 from perfmodel.sim.fleet_window import (
     FleetTraffic,

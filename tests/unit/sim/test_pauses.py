@@ -14,7 +14,8 @@ from perfmodel.domain.workload import DiurnalArrivals, PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.sim.builtin_policies import SizePriority, policy_from
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.long_run import LongRun
 from perfmodel.sim.pauses import PauseEvents, Pauses
 from perfmodel.sim.policies import SplitAndOffload

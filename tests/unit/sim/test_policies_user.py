@@ -19,7 +19,8 @@ from perfmodel.sim.policies import NodeView, Placement, Policy, Pool, Request, S
 from perfmodel.sim.query_sizes import pmf_of
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
-from perfmodel.sim.user_policy import OFFLOAD, NodeState, QueryView, UserPolicy, user_policy
+from perfmodel.sim.user_decisions import UserPolicy, user_policy
+from perfmodel.sim.user_policy import OFFLOAD, NodeState, QueryView
 from tests.examples import examples
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "policies" / "q_learning.py"

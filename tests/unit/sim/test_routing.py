@@ -9,7 +9,8 @@ from perfmodel.domain.fleet import Routing
 from perfmodel.domain.serving import DynamicBatchingPolicy
 from perfmodel.errors import InputError
 from perfmodel.sim.builtin_policies import policy_from
-from perfmodel.sim.fleet import Fleet, NodeKind, simulate_fleet
+from perfmodel.sim.fleet import Fleet, NodeKind
+from perfmodel.sim.fleet_engines import simulate_fleet
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.routing import draw_candidates
 from perfmodel.sim.service import ServiceTimes

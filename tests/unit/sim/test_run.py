@@ -16,7 +16,9 @@ from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Pool, Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
 from perfmodel.sim.records import RunRecord, broken_rules
-from perfmodel.sim.run import STEADY_CYCLES, RunResult, run_until_precise
+from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_length import STEADY_CYCLES
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
