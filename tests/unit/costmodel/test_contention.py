@@ -162,6 +162,14 @@ def test_the_serving_stack_slows_down_linearly_with_the_other_cores(cpu: Device)
     assert conditions.lookup_slowdown == pytest.approx([1.0, 1.2, 2.4, 2.4 * 1.3])
 
 
+@pytest.mark.parametrize(("cores", "busy"), [(2, [1.0, 2.4]), (1, [1.0, 1.0 + 1.4])])
+def test_of_few_cores_the_last_makes_all_of_the_slow_down(cpu: Device, cores: int, busy: list[float]) -> None:
+    few = replace(cpu, sockets=1, cores_per_socket=cores)
+    loaded = replace(few, interference=replace(cpu.interference, node_factor=2.4))
+    over_plain = at(loaded, [1, 2]).gemm_slowdown / at(few, [1, 2]).gemm_slowdown
+    assert over_plain == pytest.approx(busy)
+
+
 def test_equal_tables_with_other_pooling_have_their_own_hit_rates(cpu: Device) -> None:
     busy = replace(TABLE, rows_per_item=10.0)
     kernels = (replace(LOOKUPS[0], calls=1), replace(LOOKUPS[0], calls=1, gather=busy))

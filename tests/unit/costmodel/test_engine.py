@@ -46,6 +46,13 @@ def test_a_request_converts_the_whole_stored_batch(serving: Device, model_of: Ma
     assert rows[HAND_OVER] == pytest.approx(300e-6)
 
 
+def test_every_table_of_a_kind_has_a_stored_list_of_its_own(serving: Device, model_of: MakeModel) -> None:
+    three = BAGS | {"tables": [BAGS["tables"][0] | {"count": 3}]}
+    rows = rows_s(model_of(three), serving)
+    assert rows[STORED_BATCH] == pytest.approx(3 * 1000 * 10 * 50e-9)
+    assert rows[FEEDING] == pytest.approx(3 * 2 * 20e-6)
+
+
 def test_of_its_own_lists_a_slice_is_copied(serving: Device, cpu: Device, model_of: MakeModel) -> None:
     model = model_of(BAGS)
     own_s = rows_s(model, serving)["input"]

@@ -230,3 +230,14 @@ def test_what_is_priced_in_parts_is_what_is_priced_at_once(
     at_once = [time.seconds.tolist() for time in kernel_times(kernels, cpu, batch, at)]
     monkeypatch.setattr("perfmodel.costmodel.kernel_time._MOST_AT_ONCE", 6)  # two kernels of three batches
     assert [time.seconds.tolist() for time in kernel_times(kernels, cpu, batch, at)] == at_once
+
+
+@pytest.mark.parametrize(("line_s", "share"), [(3.2e-9, 0.5), (6.4e-9, 1.0), (64e-9, 1.0)])
+def test_streamed_weights_ask_for_no_more_than_random_rows(
+    cpu: Device, conditions: MakeConditions, line_s: float, share: float
+) -> None:
+    """40 us at 10 GB/s: a line of 64 bytes in 6.4 ns, beside lines that a lookup waits for one by one."""
+    device = replace(cpu, lookup=replace(cpu.lookup, memory_line_s=line_s))
+    time = kernel_time(LAYER, device, np.array(100.0), conditions(in_l3=0.0))
+    assert time.weights_s == pytest.approx(40e-6)
+    assert time.memory_s == pytest.approx(share * 40e-6)

@@ -175,6 +175,34 @@ def test_attention_without_projections_has_no_products_with_weights(model_of: Ma
     assert gemm_flop_per_item(model) == 0.0
 
 
+def test_fused_attention_keeps_its_scores_to_itself(model_of: MakeModel) -> None:
+    model = model_of(HISTORY, op("attention", query="history", projected=False, fused=True))
+    (fused,) = kernels_of(model)
+    # five queries of 8 elements against five keys, and the weighted sums of five values
+    assert work_of(fused).flop == 2 * (5 * 8 * 5) + 2 * (5 * 5 * 8)
+    assert (work_of(fused).bytes_read, work_of(fused).bytes_written) == (4 * 3 * 5 * 8, 4 * 5 * 8)
+
+
+def test_a_gated_layer_is_three_products_and_what_joins_two_of_them(model_of: MakeModel) -> None:
+    kernels = kernels_of(model_of(HISTORY, op("swiglu", input="history", hidden_width=6)))
+    assert sorted(families(kernels)) == ["activation", "elementwise", "fc", "fc", "fc"]
+    assert [work_of(kernel).flop for kernel in kernels if kernel.family == "fc"] == [5 * 2 * 8 * 6] * 3
+    (silu,) = (kernel for kernel in kernels if kernel.family == "activation")
+    (gate,) = (kernel for kernel in kernels if kernel.family == "elementwise")
+    assert (work_of(silu).bytes_read, work_of(silu).bytes_written) == (4 * 5 * 6, 4 * 5 * 6)
+    assert (work_of(gate).flop, work_of(gate).bytes_read) == (5 * 6, 2 * 4 * 5 * 6)
+
+
+@pytest.mark.parametrize(("inputs", "operations"), [(1, 1), (2, 1), (3, 2)])
+def test_elements_are_joined_two_at_a_time(model_of: MakeModel, inputs: int, operations: int) -> None:
+    given = [USER, ITEM][:inputs]
+    (kernel,) = kernels_of(
+        model_of(*given, op("elementwise", inputs=["user", "item", "user"][:inputs], function="add"))
+    )
+    assert work_of(kernel).flop == operations * 8
+    assert work_of(kernel).bytes_read == inputs * 4 * 8
+
+
 @pytest.mark.parametrize(("kind", "gates"), [("rnn", 1), ("gru", 3)])
 def test_a_recurrent_layer_projects_all_steps_and_then_goes_step_by_step(
     model_of: MakeModel, kind: str, gates: int

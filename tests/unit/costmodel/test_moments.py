@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,24 @@ def test_pauses_empty_what_others_share_and_nothing_else() -> None:
     assert busy.evicted[1] < 0.01
     # nine passes in ten follow a pause of 10 ms on average; half of the lines are gone after 10
     assert 0.25 < idle.evicted[1] < 0.6
+
+
+def test_pauses_are_exponential_and_come_on_top_of_the_pass() -> None:
+    """A pass of 1 ms, pauses of 10 ms in the mean, which is a lifetime; bytes alone evict next to nothing."""
+    steps = np.linspace(0.0, 40.0, 400_001)
+    lifetimes = 0.1 + steps
+    gone = lifetimes**5 / (1.0 + lifetimes**5) * np.exp(-steps)
+    after_a_pause = float(np.sum(0.5 * (gone[1:] + gone[:-1]) * np.diff(steps)))
+    assert among(8.0, 8.0, utilisation=0.1).evicted[1] == pytest.approx(0.9 * after_a_pause, abs=0.02)
+
+
+def test_an_exclusive_cache_holds_its_own_and_what_the_private_one_does() -> None:
+    size, time = np.array([8.0]), np.array([1e-3])
+    before = Before(np.ones(1), np.array([[4000.0]]), time[None], 1.0)
+    exclusive = replace(CACHES, l3_bytes=29e6, exclusive=True)
+    found, same, less = (
+        moments(KERNELS, size, caches, time, before)[1].evicted[1]
+        for caches in (exclusive, CACHES, replace(CACHES, l3_bytes=29e6))
+    )
+    assert found == same
+    assert found < less

@@ -47,6 +47,11 @@ def test_lookups_read_missed_rows_in_whole_lines_with_their_entries_and_indices(
     assert traffic.waiting == pytest.approx([0.75])
 
 
+def test_a_kernel_waits_no_longer_than_it_takes() -> None:
+    layer = Kernel(operator="l", family="fc", product=Product(rows_per_item=1, inner=1000, outer=1000))
+    assert memory_traffic(layer, ONE, moment(evicted=1.0), np.array([1e-4]), 10e9).waiting == [1.0]
+
+
 def one_socket(device: Device, gb_per_s: float, sharpness: float = 100.0) -> Device:
     memory = replace(
         device.memory,

@@ -9,7 +9,7 @@ from perfmodel.costmodel.hot_rows import hot_rows
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.network import shared_transfer_s
 from perfmodel.costmodel.service_time import batch_time
-from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes
+from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes, shard_kernels
 from perfmodel.costmodel.shard_places import Shards, place_tables
 from perfmodel.costmodel.sharding import sharded_time, waited_share
 from perfmodel.costmodel.table_groups import table_groups
@@ -211,6 +211,22 @@ def test_hot_rows_are_of_the_tables_that_are_looked_up_most_a_byte() -> None:
 
 
 @pytest.mark.thorough
+def test_the_main_node_and_the_shards_look_up_every_row_between_them() -> None:
+    model = model_of({"num_rows": 1000, "pooling_factor": 20, "zipf_exponent": 1.0})
+    groups = table_groups(model)
+    found = hot_rows(groups, hot(100 * 64 / GIB))
+    assert found is not None
+    (share,) = found.share.tolist()
+    assert 0.5 < share < 1.0
+    (own,) = (each for each in main_kernels(lower(model), groups, found) if each.family == "embedding_bag")
+    half = shard_kernels(groups, np.array([1]), np.array([500]), found)
+    assert own.gather is not None
+    assert half[0].gather is not None
+    assert own.gather.rows_per_item == pytest.approx(20 * share)
+    assert own.flop_per_item == pytest.approx(20 * share * 16)
+    assert half[0].gather.rows_per_item == pytest.approx(20 * (1 - share) / 2)
+
+
 def test_all_rows_hot_is_the_big_node_and_none_is_as_before() -> None:
     network = NetworkSettings(latency_us=50, gb_per_s=10, serialise_us_per_kib=1)
     sizes, busy = np.array([1.0, 16.0, 256.0])[:, None], np.array([1.0, 40.0])[None, :]

@@ -127,3 +127,9 @@ def test_a_range_that_descends_is_refused() -> None:
     assert error_of(calibrated(surface)) == "high: expected at least low, 2, got 1"
     surface["coordinates"]["log_rows"]["low"] = 1.0
     assert set(profile(calibrated(surface)).device("plain").surfaces) == {"fc"}
+
+
+def test_noise_of_small_calls_is_read_in_seconds() -> None:
+    surface = surface_values("sum") | {"noise": 0.2, "noise_ns": 30.0}
+    read = profile(calibrated(surface)).device().surfaces["sum"]
+    assert (read.noise, read.noise_s) == (0.2, pytest.approx(30e-9))
