@@ -42,7 +42,10 @@ def fleet(
     ],
     names: ScenarioArgument = None,
     scenario: ScenarioOption = None,
-    routing: Annotated[Routing, typer.Option(help="How the router chooses a node.")] = Routing.RANDOM,
+    routing: Annotated[
+        Routing,
+        typer.Option(metavar="ROUTING", help=f"How the router chooses a node: {', '.join(Routing)}."),
+    ] = Routing.RANDOM,
     also: Annotated[
         list[str] | None,
         typer.Option(

@@ -47,7 +47,10 @@ _FILES: dict[Topic, Kind] = {
 
 
 def list_topics(
-    topic: Annotated[Topic | None, typer.Argument(help="One of these; all of them by default.")] = None,
+    topic: Annotated[
+        Topic | None,
+        typer.Argument(metavar="[TOPIC]", help=f"One of {', '.join(Topic)}; all of them by default."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what comes with perfplan and what scenarios may name."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -13,6 +15,39 @@ from perfmodel.loading.words import cut
 
 # Typer carries a Click of its own, or uses the installed one: its public classes lead to either.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
+NARROW, NAMES = 70, 18
+"""Columns of a terminal below which names of options have only so many beside what they mean."""
+
+_TYPE = re.compile(r"(?<=\]) <(?:list\[str\]|[^>]{50,})>$")
+"""Of an argument: Python's name of its type, or choices that what it means lists too."""
+
+_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
+
+
+def folded(command: str, width: int) -> list[str]:
+    """A command in lines that a shell joins again.
+
+    Examples
+    --------
+    >>> folded("perfplan plan two_services --set 'a b=1'", 30)
+    ['perfplan plan two_services \\\\', "  --set 'a b=1'"]
+    """
+    parts: list[str] = []
+    for word in _WORD.findall(command):
+        if parts and parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-"):
+            parts[-1] += f" {word}"  # an option and its value
+        else:
+            parts.append(word)
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 > width:
+            lines[-1] += " \\"
+            lines.append(f"  {part}")
+        else:
+            lines[-1] += f" {part}"
+    return lines
 
 
 class StrictCommand(TyperCommand):
@@ -32,6 +67,27 @@ class StrictCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except UsageError as error:
             raise InputError(_in_a_line(error, ctx)) from None
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """List arguments and options; on a narrow terminal a long name stands above what it means."""
+        layout = {"col_max": NAMES} if formatter.width < NARROW else {}
+        write = formatter.write_dl
+
+        def named(rows: Iterable[tuple[str, str]]) -> None:
+            write([(_TYPE.sub("", name), meaning) for name, meaning in rows], **layout)
+
+        formatter.write_dl = named
+        super().format_options(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Show the examples, each as it can be copied: what is too long goes on in a line of its own."""
+        if self.epilog is None:
+            return super().format_epilog(ctx, formatter)
+        formatter.write_paragraph()
+        for line in self.epilog.splitlines()[1:]:
+            indent = len(line) - len(line.lstrip())
+            for part in folded(line.strip(), formatter.width - indent - 2):
+                formatter.write(f"{'':{indent + 2}}{part}\n")
 
 
 class StrictGroup(TyperGroup):

@@ -43,7 +43,12 @@ Answer = StrEnum("Answer", {name.upper(): name for name in (*KINDS, *MEASURING)}
 
 def schema(
     kind: Annotated[FileKind | None, typer.Argument(help="Which kind of file [scenario].")] = None,
-    of: Annotated[Answer | None, typer.Option(help="Which command's answer, as `--json` prints it.")] = None,
+    of: Annotated[
+        Answer | None,
+        typer.Option(
+            metavar="COMMAND", help=f"Whose answer, as `--json` prints it: {', '.join(map(str, Answer))}."
+        ),
+    ] = None,
 ) -> None:
     """Print the JSON Schema of a kind of YAML file, or of a command's answer.
 

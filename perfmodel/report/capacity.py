@@ -56,7 +56,9 @@ def capacity_page(result: Capacity) -> RenderableType:
     for label, said in sensitivity(at.latency_budget, result.budget, sheds=sheds):
         table.add_row(label, said)
     filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
-    table.add_row("saturation", f"{filled}; this is {number(100 * rate / result.saturation_qps)} % of it")
+    share = rate / result.saturation_qps
+    of_it = f"this is {number(100 * share)} % of it" if share < 1.0 else "this is more: see the note"
+    table.add_row("saturation", f"{filled}; {of_it}")
     if question.tdp_w is not None:
         per_w = number(rate / question.tdp_w)
         table.add_row("power, static TDP", f"{number(question.tdp_w)} W: {per_w} queries/s/W")

@@ -111,7 +111,9 @@ def overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunR
     loads = [load.accelerator if pool is Pool.ACCELERATOR else load.cpu for load in (alone, contended)]
     name = pool.name.lower().replace("_", " ")
     if record is None:
-        note = f"{name}: the load needs {loads[0]:.3g} times what it can serve, even without contention"
+        times = f"{loads[0]:.3g} times"
+        over = "just over" if times == "1 times" else times
+        note = f"{name}: the load needs {over} what it can serve, even without contention"
     else:
         note = f"{name}: the backlog grew throughout the run"
         if loads[1] >= 1.0:  # less only where a policy chooses worse than the best placement

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import perfmodel
 from benchmarks.observed_cases import truth, write_log
+from perfmodel.cli.commands import COMMANDS
 from perfmodel.cli.main import main
 from perfmodel.report.console import page_text
 from tests.golden import measured
@@ -99,6 +100,8 @@ PRINTED: Mapping[str, str] = {
     "init": "init starter",
     "show": "show rm3_skylake",
     "schema": "schema --of trace",
+    **{f"help_{name}": f"{name} --help" for name in COMMANDS},
+    "help": "--help",
     "report": f"report {measured.REPORTS / 'reproduce-mlperf.json'} --out page.html",
 }
 """Commands whose answer is text as it is: what they print, notes on stderr below it."""

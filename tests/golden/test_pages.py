@@ -22,9 +22,8 @@ AS_THEY_ARE = ("show", "schema", "profile_new", "report", "init")
     *("mlperf", "fleet", "schema", "import"),
     *("predict_stages", "tune_stages", "capacity_users", "explain_shedding", "plan"),
     *("observe", "list_models", "list_profiles", "validate", "validate_disturbed", "tune_deeprecsys_mode"),
-    "mlperf",
-    "fleet",
-    "predict_card",
+    *("mlperf", "fleet", "predict_card", "help"),
+    *(f"help_{name}" for name in COMMANDS),
 )
 @pytest.mark.parametrize("case", [*CASES, *MEASURED, *PRINTED])
 def test_pages_say_what_they_said_at_every_width(case: str) -> None:

@@ -105,6 +105,12 @@ class Capacity:
                 f"so close to saturation p{100 * sla.percentile:g} passes {sla.latency_ms:g} ms within the "
                 "interval of the largest load: what one run shows there may lie on either side"
             )
+        if self.greatest.rate_qps >= self.saturation_qps:
+            queries = f"{self.greatest.num_queries:,} queries"
+            notes.append(
+                f"the largest load is more than all executors can serve for long: {queries} end before the "
+                "backlog shows; with more of them (simulation.max_queries) it falls"
+            )
         question = self.question
         why_not = why_interpreted(question.times.table, question.policy, is_closed=True)
         if self.users is not None and why_not is not None:
