@@ -38,8 +38,11 @@ from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import MIN_QUERIES, warm_up_queries
 from perfmodel.sim.traffic import Queries
 
-MOST_QUERIES = 4_000_000
-"""Of all services of a node in one run: the rarest has as many as the others leave it."""
+STREAMS = 1000
+"""Of random numbers that a run has for itself: more than a node has services."""
+
+MOST_QUERIES = 1_500_000
+"""Of all services of a node in a run, unless bursts ask for more: the rarest has what the others leave it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -247,7 +250,7 @@ def simulate_shared(
     traffic : sequence of SharedTraffic
         By service, each with a rate > 0, none recorded.
     settings : SimulationSettings
-        Seed, precision, and the fewest queries of the service with fewest.
+        Seed and precision; how long a run is follows from the precision alone.
     replication : int
         Chooses the random streams.
 
@@ -257,7 +260,7 @@ def simulate_shared(
         Where the rarest service has too few queries beside the others.
     """
     rates_qps = np.array([each.rate_qps for each in traffic])
-    fewest = max(settings.min_queries, ceil(MIN_QUERIES_BEYOND / 0.01 / 0.9))
+    fewest = ceil(MIN_QUERIES_BEYOND / 0.01 / 0.9)
     for each in traffic:
         cycle = cycle_queries(each.arrivals)
         if cycle is not None:
@@ -283,7 +286,7 @@ def _run(
 ) -> list[LatencySample] | None:
     """Latencies of each service of one run; None where a backlog grew."""
     drawn = [
-        _drawn(each, length_s, seed, replication * len(traffic) + index) for index, each in enumerate(traffic)
+        _drawn(each, length_s, seed, replication * STREAMS + index) for index, each in enumerate(traffic)
     ]
     end_s = min(float(arrival_s[-1]) for arrival_s, _, _ in drawn)
     counts = [int(np.searchsorted(arrival_s, end_s, side="right")) for arrival_s, _, _ in drawn]

@@ -264,7 +264,6 @@ def _judge_stretch(
 ) -> Judgement:
     """Serve a stretch again with longer, or shorter, times: how probable is it that the SLA is met?"""
     sla = run.question.scenario.sla
-    certain = quantile(sla.confidence)
 
     if rate_qps == 0.0:
         return Judgement("meets_sla", None, sla.confidence)
@@ -277,22 +276,55 @@ def _judge_stretch(
             return inf
         return log(run.percentiles(other.samples)[sla.percentile].value_s / sla.latency_s)
 
+    return judged(
+        excess,
+        spread=run.spread,
+        confidence=sla.confidence,
+        overload=lambda: max(max(loads) for loads in run.offered(rate_qps, stretch)),
+        accept_uncertain=accept_uncertain,
+    )
+
+
+def judged(
+    excess: Callable[[float], float],
+    *,
+    spread: float,
+    confidence: float,
+    overload: Callable[[], float],
+    accept_uncertain: bool = False,
+) -> Judgement:
+    """How probable is it that an SLA is met, and what follows from that?
+
+    Parameters
+    ----------
+    excess : callable
+        Logarithm of the percentile over its limit where service times are longer by so many of their errors;
+        infinite where the load is too much.
+    spread : float
+        Of those errors. [ln]
+    confidence : float
+        That is asked for. [1]
+    overload : callable
+        Utilisation that the load needs of the fullest executors, all of them busy. [1]
+    accept_uncertain : bool
+        Let the central estimate decide.
+    """
+    certain = quantile(confidence)
     central = excess(0.0)
-    if run.spread == 0.0:
+    if spread == 0.0:
         away = FARTHEST if central <= 0.0 else -FARTHEST
     else:
         away = _errors_away(excess, central, certain if central <= 0.0 else -certain)
     probability = NORMAL.cdf(away)
     verdict: Verdict = "within_error"
-    if accept_uncertain or run.spread == 0.0:
+    if accept_uncertain or spread == 0.0:
         verdict = "unstable" if isinf(central) else "meets_sla" if central <= 0.0 else "misses_sla"
-    elif probability >= sla.confidence:
+    elif probability >= confidence:
         verdict = "meets_sla"
-    elif probability <= 1.0 - sla.confidence:
-        overload = max(1.0, *(max(loads) for loads in run.offered(rate_qps, stretch)))
-        certainly = log(overload) >= certain * run.spread
+    elif probability <= 1.0 - confidence:
+        certainly = log(max(1.0, overload())) >= certain * spread
         verdict = "unstable" if isinf(central) and certainly else "misses_sla"
-    return Judgement(verdict, probability, sla.confidence)
+    return Judgement(verdict, probability, confidence)
 
 
 def _errors_away(excess: Callable[[float], float], central: float, end: float) -> float:

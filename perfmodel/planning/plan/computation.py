@@ -169,7 +169,10 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
             + (", and serves one service" if question.provision.sharing else "")
         )
     if question.provision.sharing:
-        notes.append("nodes are shared: what services cost each other on a node is not in the capacities")
+        notes.append(
+            "nodes are shared: what services cost each other on a node is not in the capacities; the "
+            "simulation of the plan finds it"
+        )
     return tuple(notes)
 
 

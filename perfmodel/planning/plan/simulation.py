@@ -1,7 +1,8 @@
 """The plan simulated: does each service hold its SLA on the nodes that it got, and how many does it take?
 
 The nodes of a service stand behind a router that draws one at random, in proportion to the nodes' capacities:
-no node knows of another, so that nothing is gained by pooling. A service is tried at its largest demand on
+no node knows of another, so that nothing is gained by pooling. Nodes that several services share are in
+`shared_simulation`. A service is tried at its largest demand on
 the static nodes, and at its least on that hour's. Where its SLA does not hold with the confidence asked for,
 nodes are added until it does.
 """
@@ -32,15 +33,14 @@ from perfmodel.planning.plan.answer import (
 from perfmodel.planning.plan.capacities import said_of
 from perfmodel.planning.plan.check import Placement
 from perfmodel.planning.plan.kept import Kept, digest_of
+from perfmodel.planning.plan.outcome import HOLDS, MOST_RAISED, Outcome
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.planning.plan.shared_rates import Placed
+from perfmodel.planning.plan.shared_simulation import SharedSimulator
 from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.planning.question import Question
 from perfmodel.sim.policies import is_fifo
 from perfmodel.threads import Tell, side_by_side, untold
-
-MOST_RAISED = 2.0
-"""A service that takes more than so many times its planned nodes is not short of nodes. [1]"""
 
 MOST_POOLED = 300
 """Nodes of a service up to which it is simulated behind a router that sees all queues. [nodes]"""
@@ -48,16 +48,7 @@ MOST_POOLED = 300
 NEARLY = 0.01
 """Of the nodes: how closely the fewest are found, for what imbalance costs. [1]"""
 
-HOLDS = "meets_sla"
-
 Counts = Mapping[str, int]
-
-
-class Outcome(NamedTuple):
-    """What a simulation shows: the verdict, and the SLA's percentile where there is one. [s]"""
-
-    verdict: str
-    latency_s: float | None
 
 
 def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = untold) -> PlanAnswer:
@@ -74,16 +65,21 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
         return answer
     simulator = Simulator(answer.question, extrapolate=extrapolate)
     after = after_failures(answer, simulator.most_qps)
-    found = side_by_side(
-        lambda index: _of_service(simulator, answer, answer.static, index),
-        range(len(answer.question.services)),
-        tell,
-    )
+    shared = None
+    if answer.question.provision.sharing:
+        shared = SharedSimulator(answer.question, extrapolate=extrapolate)
+        found = _of_shared(shared, answer, tell)
+    else:
+        found = side_by_side(
+            lambda index: _of_service(simulator, answer, index), range(len(answer.question.services)), tell
+        )
     checks = tuple(check for each in found for check, _ in each)
     tried = [each[0] for each in found if not each[0][0].verdict.startswith("not simulated")]
-    raised = _most_of(_placed(answer.static), *(_alone(check.service, counts) for check, counts in tried))
+    raised = _most_of(_placed(answer.static), *(counts for _, counts in tried))
     unmended = {check.service for check, counts in tried if not counts}
     recovering = _recovering(answer, after, raised)
+    if shared is not None:
+        answer = replace(answer, notes=(*answer.notes, *shared.notes))
     answer = replace(answer, checks=checks, after_failure=after)
     if not tried and recovering.nodes == raised and recovering.holds:
         return replace(answer, notes=(*answer.notes, *recovering.notes))
@@ -150,23 +146,59 @@ def _most_of(*counts: Mapping[Placed, int]) -> dict[Placed, int]:
     return found
 
 
-def _of_service(
-    simulator: Simulator, answer: PlanAnswer, static: Optimum | None, index: int
-) -> list[tuple[Check, Counts]]:
-    """The service at its largest demand on the static nodes, and at its least on that hour's."""
-    assert static is not None, "there is a plan"
-    service = answer.question.services[index]
-    planned = [hour.planned_qps[service.name] for hour in answer.hours]
+def _ends_of_the_day(answer: PlanAnswer, service: str) -> tuple[HourPlan, HourPlan | None]:
+    """A service's busiest hour, and its quietest, where that is another one and has nodes and demand."""
+    planned = [hour.planned_qps[service] for hour in answer.hours]
     busiest = answer.hours[max(range(len(planned)), key=planned.__getitem__)]
     quietest = answer.hours[min(range(len(planned)), key=planned.__getitem__)]
-    check, counts = simulator.check(service.name, busiest, static.provisioned)
+    is_another = quietest is not busiest and quietest.optimum is not None and min(planned) > 0.0
+    return busiest, quietest if is_another else None
+
+
+Tried = list[tuple[Check, Mapping[Placed, int]]]
+"""A service in an hour, and the nodes with which it holds there; without any where none were found."""
+
+
+def _of_shared(simulator: SharedSimulator, answer: PlanAnswer, tell: Tell) -> list[Tried]:
+    """Every service in its busiest and quietest hour, beside what the others ask for then."""
+    asked: dict[tuple[int, bool], tuple[HourPlan, Optimum, list[str]]] = {}
+    ends = {each.name: _ends_of_the_day(answer, each.name) for each in answer.question.services}
+    for name, (busiest, quietest) in ends.items():
+        assert answer.static is not None, "there is a plan"
+        asked.setdefault((busiest.hour, True), (busiest, answer.static, []))[2].append(name)
+        if quietest is not None:
+            assert quietest.optimum is not None, "checked above"
+            asked.setdefault((quietest.hour, False), (quietest, quietest.optimum, []))[2].append(name)
+
+    def tried(key: tuple[int, bool]) -> dict[str, tuple[Check, Mapping[Placed, int]]]:
+        hour, optimum, names = asked[key]
+        return simulator.checks(names, hour, _placed(optimum))
+
+    found = dict(zip(asked, side_by_side(tried, asked, tell), strict=True))
+    return [
+        [
+            found[hour.hour, is_busiest][name]
+            for hour, is_busiest in ((busiest, True), (quietest, False))
+            if hour is not None
+        ]
+        for name, (busiest, quietest) in ends.items()
+    ]
+
+
+def _of_service(simulator: Simulator, answer: PlanAnswer, index: int) -> Tried:
+    """The service at its largest demand on the static nodes, and at its least on that hour's."""
+    assert answer.static is not None, "there is a plan"
+    service = answer.question.services[index].name
+    busiest, quietest = _ends_of_the_day(answer, service)
+    check, counts = simulator.check(service, busiest, answer.static.provisioned)
     if counts and not check.verdict.startswith("not simulated"):
-        fewest = simulator.fewest(service.name, counts, max(planned))
+        fewest = simulator.fewest(service, counts, busiest.planned_qps[service])
         check = replace(check, fewest=fewest)
     found = [(check, counts)]
-    if quietest is not busiest and quietest.optimum is not None and min(planned) > 0.0:
-        found.append(simulator.check(service.name, quietest, quietest.optimum.provisioned))
-    return found
+    if quietest is not None:
+        assert quietest.optimum is not None, "checked with the hour"
+        found.append(simulator.check(service, quietest, quietest.optimum.provisioned))
+    return [(check, _alone(service, counts)) for check, counts in found]
 
 
 class Simulator:
@@ -205,8 +237,6 @@ class Simulator:
 
     def why_not(self, service: str, counts: Counts) -> str | None:
         """Why a service cannot be simulated; None: it can."""
-        if self._question.provision.sharing:
-            return "nodes are shared"
         if not counts:
             return "it has no nodes"
         for name in counts:

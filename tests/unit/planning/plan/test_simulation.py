@@ -11,8 +11,9 @@ from perfmodel.loading.fleet_file import load_fleet
 from perfmodel.planning.plan import simulation
 from perfmodel.planning.plan.answer import PlanAnswer
 from perfmodel.planning.plan.computation import plan
+from perfmodel.planning.plan.outcome import Outcome
 from perfmodel.planning.plan.prepare import plan_question
-from perfmodel.planning.plan.simulation import Outcome, Simulator, simulated
+from perfmodel.planning.plan.simulation import Simulator, simulated
 
 SCENARIO = """\
 node: {service_times: table.csv, executors: 4}
@@ -109,8 +110,10 @@ def test_what_cannot_be_simulated_says_why(folder: Path) -> None:
     given = simulated(planned(folder, capacities="capacities: {a: {one: 500, two: 900}}"))
     assert {check.verdict for check in given.checks} == {"not simulated: capacity given"}
     assert given.simulated is None
-    shared = simulated(planned(folder, more=", sharing: true"))
-    assert {check.verdict for check in shared.checks} == {"not simulated: nodes are shared"}
+    shared = simulated(
+        planned(folder, more=", sharing: true", capacities="capacities: {a: {one: 500, two: 900}}")
+    )
+    assert {check.verdict for check in shared.checks} == {"not simulated: capacity given"}
 
 
 @pytest.mark.thorough_cases("stages", "bursts", "constant")
