@@ -32,7 +32,7 @@ from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.policies import SplitAndOffload, is_fifo
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run import MIN_QUERIES_BEYOND, STEADY_CYCLES
+from perfmodel.sim.run_length import MIN_QUERIES_BEYOND, STEADY_CYCLES
 from perfmodel.sim.scatter import NUM_FACTORS, Luck, ScatterTable
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import MIN_QUERIES, warm_up_queries
