@@ -9,7 +9,6 @@ from typing import Any
 from perfmodel.loading.file_kinds import Kind
 from perfmodel.loading.shipped import shipped_directory, shipped_names
 
-PROGRAMME = "perfplan"
 VARIABLE = "_PERFPLAN_COMPLETE"
 """By which a shell asks for completions instead of running a command."""
 

@@ -49,11 +49,6 @@ class ServiceTable:
         return tuple((float(level), self._curve(busy == level)) for level in np.unique(busy))
 
     @property
-    def has_scatter(self) -> bool:
-        """Whether it says how far single requests lie from their mean."""
-        return self.std_s is not None or self.p99_s is not None
-
-    @property
     def items_range(self) -> tuple[int, int]:
         """Smallest and largest size. [items]"""
         return int(self.items.min()), int(self.items.max())

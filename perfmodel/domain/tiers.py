@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,6 @@ from perfmodel.domain.bounds import NonNegative, Positive, within
 from perfmodel.units import GB, GIB, US
 
 MOST_TIERS = 8
-
-SourceKind = Literal["datasheet", "published", "measured", "fitted", "derived", "assumed"]
 
 
 class TierSettings(Frozen):

@@ -70,7 +70,7 @@ def sweep(
     pareto : sequence of str
         Metrics; rows that no other beats have `pareto` true.
     jobs : int or None
-        Processes; None: one for each core. More than one takes joblib.
+        Processes; None: one for each core. More than one takes joblib, the extra `jobs`.
     address : str, optional
         Scheduler of a Dask cluster that answers in their place.
     accept_uncertain, mixed_stacks, extrapolate : bool

@@ -21,7 +21,7 @@ from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
 from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced
-from perfmodel.loading.shipped import find_file, shipped_names
+from perfmodel.loading.shipped import find_file
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.yaml_source import read_yaml
@@ -191,11 +191,6 @@ def files_of(path: Path) -> tuple[Path, ...]:
     from perfmodel.loading.surface_files import surface_files  # as above
 
     return (*found, *(table for each in naming for table in surface_files(each)))
-
-
-def measured_names() -> list[str]:
-    """Names of the shipped profiles that are derived from no other."""
-    return [name for name in shipped_names("profile") if not is_derived(find_file("profile", name))]
 
 
 def is_derived(path: Path) -> bool:

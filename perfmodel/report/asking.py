@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Asked = Literal["predict", "capacity", "tune"]
 
-ROW_KEYS = ("exit_code", "reason", "stack")
-"""What every row has beside the swept keys and the metrics."""
-
 SAID_OF_ALL = ("perfplan", "date", "inputs", "asked", "reason")
 """Keys of a document that are no metrics: a table says them once, or in columns of its own."""
 

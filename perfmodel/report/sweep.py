@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from math import prod
 from typing import Any
@@ -128,8 +129,10 @@ def require_drawable(
     Raises
     ------
     InputError
-        If no row can have the metric, or there would be too many lines.
+        If matplotlib is missing, no row can have the metric, or there would be too many lines.
     """
+    if find_spec("matplotlib") is None:
+        raise InputError("--plot needs matplotlib: pip install 'perfplan[plot]'")
     require_metrics([] if metric is None else [metric], question, [each.key for each in keys], "--metric")
     lines = prod(len(each.values) for each in keys[1:])
     if lines > MOST_LINES and (metric is not None or len(pareto) != 2):

@@ -131,11 +131,6 @@ def log_normal_factors(sigma: float) -> FloatArray:
     return _of_mean_one(_log_normal_slowest(sigma, 1))
 
 
-def listed_factors(values: FloatArray) -> FloatArray:
-    """Equiprobable factors of mean 1 from measured ones, whose quantiles go in straight lines. [1]"""
-    return _of_mean_one(_listed_slowest(values, 1))
-
-
 def _below_and_beyond(k: int) -> tuple[FloatArray, FloatArray]:
     """Ends of equally likely intervals of the largest of k draws: shares of a draw's law to each side. [1]
 

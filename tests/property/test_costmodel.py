@@ -14,10 +14,11 @@ from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.loading.derived_profile import measured_names, read_profile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file, shipped_names
 from perfmodel.loading.validated import parse_file
 from tests.examples import examples
+from tests.measured_profiles import measured_names
 
 PROFILES = [read_profile(find_file("profile", name)) for name in measured_names()]
 DEVICES = {f"{p.name}@{stack}": p.device(stack) for p in PROFILES for stack in p.stacks}

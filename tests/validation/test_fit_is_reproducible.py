@@ -8,8 +8,9 @@ from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import ISCA
 from calibration.published.loaded import ENGINES, LoadedNode, fitted_slowdowns, loaded_cases
 from calibration.published.stacks import fit_all
-from perfmodel.loading.derived_profile import measured_names, read_profile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
+from tests.measured_profiles import measured_names
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perfmodel.loading.derived_profile import measured_names, read_profile
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
+from tests.measured_profiles import measured_names
 
 PROFILES = {name: read_profile(find_file("profile", name)) for name in measured_names()}
 CPU_STACKS = [

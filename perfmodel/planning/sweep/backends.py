@@ -52,9 +52,10 @@ def processes(jobs: int | None = None) -> Backend:
         joblib = import_module("joblib")
     except ImportError:
         if jobs is None:
-            warnings.warn(Note("one process: more take joblib (pip install joblib)"), stacklevel=2)
+            warnings.warn(Note("one process: more take joblib (pip install 'perfplan[jobs]')"), stacklevel=2)
             return this_process
-        raise InputError(f"--jobs {jobs} needs joblib: pip install joblib; --jobs 1 does not") from None
+        needs = f"--jobs {jobs} needs joblib: pip install 'perfplan[jobs]'; --jobs 1 does not"
+        raise InputError(needs) from None
 
     def answer(ask: Ask, points: Sequence[Point]) -> Iterator[Finished]:
         if len(points) < 2:

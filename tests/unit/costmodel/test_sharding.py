@@ -210,7 +210,6 @@ def test_hot_rows_are_of_the_tables_that_are_looked_up_most_a_byte() -> None:
     assert 0.0 < cache.lookups_share < found.lookups_share
 
 
-@pytest.mark.thorough
 def test_the_main_node_and_the_shards_look_up_every_row_between_them() -> None:
     model = model_of({"num_rows": 1000, "pooling_factor": 20, "zipf_exponent": 1.0})
     groups = table_groups(model)
@@ -227,6 +226,7 @@ def test_the_main_node_and_the_shards_look_up_every_row_between_them() -> None:
     assert half[0].gather.rows_per_item == pytest.approx(20 * (1 - share) / 2)
 
 
+@pytest.mark.thorough
 def test_all_rows_hot_is_the_big_node_and_none_is_as_before() -> None:
     network = NetworkSettings(latency_us=50, gb_per_s=10, serialise_us_per_kib=1)
     sizes, busy = np.array([1.0, 16.0, 256.0])[:, None], np.array([1.0, 40.0])[None, :]

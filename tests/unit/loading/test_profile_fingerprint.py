@@ -8,13 +8,14 @@ import pytest
 
 from perfmodel.domain.hardware import Device
 from perfmodel.errors import InputError
-from perfmodel.loading.derived_profile import measured_document, measured_names
+from perfmodel.loading.derived_profile import measured_document
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.surface_files import surface_files
 from perfmodel.loading.validated import validate
 from perfmodel.loading.yaml_source import parse_yaml, read_yaml
+from tests.measured_profiles import measured_names
 
 
 def text_of(name: str) -> str:

@@ -22,7 +22,7 @@ def test_columns_and_rows_come_in_any_order_in_milliseconds(tmp_path: Path) -> N
     assert table.busy is not None
     assert (table.items.tolist(), table.busy.tolist()) == ([64.0, 16.0], [2.0, 1.0])
     assert table.service_s.tolist() == pytest.approx([0.008, 0.0015])
-    assert (table.name, table.has_scatter) == ("mine.csv", False)
+    assert (table.name, table.std_s, table.p99_s) == ("mine.csv", None, None)
 
 
 def test_scatter_is_a_deviation_or_two_percentiles(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from perfmodel.errors import InputError
 from perfmodel.loading import profile_writing
-from perfmodel.loading.derived_profile import measured_document, measured_names, read_profile
+from perfmodel.loading.derived_profile import measured_document, read_profile
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.profile_writing import write_profile
 from perfmodel.loading.shipped import find_file, shipped_directory
@@ -20,6 +20,7 @@ from perfmodel.loading.surface_files import surface_files
 from perfmodel.loading.surface_table import surfaces_csv, surfaces_node
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.loading.yaml_tree import plain
+from tests.measured_profiles import measured_names
 from tests.unit.loading.test_profile_file import document, surface_values
 
 CALIBRATED = [name for name in measured_names() if surface_files(find_file("profile", name))]
