@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from calibration.commands.torch_needed import require_torch
 from calibration.documents import VERSION, CalibrateDocument
 from calibration.other_machine import warn_of_other_machine
+from perfmodel.cli.completion import complete_models
 from perfmodel.cli.options import JsonOption
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
@@ -54,7 +55,10 @@ def calibrate(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", metavar="MODEL", help="Add what this model needs to the file's measurements; repeatable."
+            "--for",
+            metavar="MODEL",
+            help="Add what this model needs to the file's measurements; repeatable.",
+            autocompletion=complete_models,
         ),
     ] = None,
     as_json: JsonOption = False,

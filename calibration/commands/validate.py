@@ -13,6 +13,7 @@ import typer
 from calibration.commands.durations import seconds_of
 from calibration.commands.torch_needed import require_torch
 from perfmodel.cli.answering import CANNOT_TELL, SLA_MISSED, page_path, show
+from perfmodel.cli.completion import complete_models, complete_profiles, listed
 from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
@@ -41,7 +42,12 @@ def validate(
     overrides: SetOption = None,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME|FILE", help="This machine's profile, in place of node.cpu."),
+        typer.Option(
+            "--profile",
+            metavar="NAME|FILE",
+            help="This machine's profile, in place of node.cpu.",
+            autocompletion=complete_profiles,
+        ),
     ] = None,
     duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long to measure each load: 30s, 2m.")
@@ -87,7 +93,12 @@ def validate(
         bool, typer.Option("--suite", help="All shipped models at several utilisations; writes a report.")
     ] = False,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Models of the suite; by default all shipped ones.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Models of the suite; by default all shipped ones.",
+            autocompletion=listed(complete_models),
+        ),
     ] = None,
     out: Annotated[
         Path | None,

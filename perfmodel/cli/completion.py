@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from perfmodel.loading.file_kinds import Kind
@@ -38,6 +38,16 @@ def complete_scenarios(incomplete: str) -> list[str]:
     return [*_shipped("scenario", incomplete), *_files(incomplete)]
 
 
+def complete_fleets(incomplete: str) -> list[str]:
+    """Shipped fleets, and YAML files."""
+    return [*_shipped("fleet", incomplete), *_files(incomplete)]
+
+
+def complete_questions(incomplete: str) -> list[str]:
+    """Shipped scenarios and fleets, and files: saved answers too."""
+    return [*_shipped("scenario", incomplete), *complete_fleets(incomplete)]
+
+
 def complete_models(incomplete: str) -> list[str]:
     """Shipped models, and YAML files."""
     return [*_shipped("model", incomplete), *_files(incomplete)]
@@ -49,6 +59,16 @@ def complete_profiles(incomplete: str) -> list[str]:
     if at and name in shipped_names("profile"):
         return [each for each in _with_stacks(name) if each.startswith(incomplete)]
     return [*_shipped("profile", incomplete), *_files(incomplete)]
+
+
+def listed(complete: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    """The same behind the last comma of a list."""
+
+    def completed(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{each}" for each in complete(last)]
+
+    return completed
 
 
 def complete_shipped(incomplete: str) -> list[str]:

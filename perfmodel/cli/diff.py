@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import show
+from perfmodel.cli.completion import complete_questions
 from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
 from perfmodel.report.comparing import compare
 from perfmodel.report.diff import diff_page
@@ -17,9 +18,17 @@ from perfmodel.report.documents.diff import diff_document
 
 def diff(
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A scenario, a fleet, or an answer that --json printed.")
+        str,
+        typer.Argument(
+            metavar="A",
+            help="A scenario, a fleet, or an answer that --json printed.",
+            autocompletion=complete_questions,
+        ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
+    b: Annotated[
+        str,
+        typer.Argument(metavar="B", help="What it is compared with.", autocompletion=complete_questions),
+    ],
     overrides: SetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,

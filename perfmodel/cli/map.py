@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import show
-from perfmodel.cli.completion import complete_models, complete_profiles
+from perfmodel.cli.completion import complete_models, complete_profiles, listed
 from perfmodel.cli.options import (
     ExtrapolateOption,
     JsonOption,
@@ -39,7 +39,7 @@ def map_devices(
             "-m",
             metavar="NAME|FILE,…",
             help="What runs, separated by commas. Repeatable.",
-            autocompletion=complete_models,
+            autocompletion=listed(complete_models),
         ),
     ],
     on: Annotated[
@@ -48,7 +48,7 @@ def map_devices(
             "--on",
             metavar="NAME[@STACK]|FILE,…",
             help="Hardware profiles, separated by commas. Repeatable: all with one stack.",
-            autocompletion=complete_profiles,
+            autocompletion=listed(complete_profiles),
         ),
     ],
     batch: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from perfmodel.cli.answering import show
+from perfmodel.cli.completion import complete_scenarios
 from perfmodel.cli.options import JsonOption, SetOption, SortOption, TimeUnitOption
 from perfmodel.errors import DRIFTED
 from perfmodel.planning.observe.asked import observation, write_files
@@ -29,6 +30,7 @@ def observe(
             "-s",
             metavar="NAME|FILE",
             help="Say whether the load has drifted from this scenario (exit 7), and take its SLA.",
+            autocompletion=complete_scenarios,
         ),
     ] = None,
     overrides: SetOption = None,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from perfmodel.cli.answering import SLA_MISSED, show
+from perfmodel.cli.completion import complete_fleets
 from perfmodel.cli.options import (
     ExtrapolateOption,
     FormatOption,
@@ -62,6 +63,7 @@ def plan(
             metavar="FLEET",
             help="A shipped fleet by its name, or the path of a YAML file.",
             show_default=False,
+            autocompletion=complete_fleets,
         ),
     ],
     growth: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from perfmodel.cli.completion import complete_profiles
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.machine_dump import derived_text, read_lscpu, read_nvidia_smi
@@ -19,7 +20,14 @@ from perfmodel.loading.written import require_writable, write_atomically
 def profile(
     action: Annotated[Literal["new"], typer.Argument(metavar="new", help="Begin a derived profile.")],
     base: Annotated[
-        str, typer.Option("--base", "-b", metavar="NAME|FILE", help="The measured profile nearest to it.")
+        str,
+        typer.Option(
+            "--base",
+            "-b",
+            metavar="NAME|FILE",
+            help="The measured profile nearest to it.",
+            autocompletion=complete_profiles,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The profile to write.")],
     lscpu: Annotated[

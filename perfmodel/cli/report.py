@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from perfmodel.cli.answering import page_path, write_page
-from perfmodel.cli.completion import complete_scenarios
+from perfmodel.cli.completion import complete_questions
 from perfmodel.cli.options import ExtrapolateOption, MixedStacksOption, SetOption
 from perfmodel.cli.watched import watched
 from perfmodel.errors import InputError
@@ -42,7 +42,7 @@ def report(
             metavar="SCENARIO|FLEET|RESULT.json",
             help="A scenario, a fleet, or an answer that --json printed.",
             show_default=False,
-            autocompletion=complete_scenarios,
+            autocompletion=complete_questions,
         ),
     ],
     out: Annotated[

@@ -134,6 +134,12 @@ def test_every_help_has_examples_and_a_short_form(name: str, capsys: pytest.Capt
         ("perfplan latency --on skylake@h", ["skylake@hpca2020"]),
         ("perfplan predict --set sla.", ["sla.confidence=", "sla.latency_ms="]),
         ("perfplan predict scenarios/rm3_skylake.", ["scenarios/rm3_skylake.yaml"]),
+        ("perfplan plan two", ["two_services"]),
+        ("perfplan report two", ["two_services"]),
+        ("perfplan diff rm3_skylake rm3_bro", ["rm3_broadwell"]),
+        ("perfplan map --models wnd,dlrm-r", ["wnd,dlrm-rmc1", "wnd,dlrm-rmc2", "wnd,dlrm-rmc3"]),
+        ("perfplan profile new --base sky", ["skylake"]),
+        ("perfplan observe log.csv --scenario rm3_bro", ["rm3_broadwell"]),
         ("perfplan show ncf", ["ncf_broadwell", "ncf_skylake", "ncf"]),
     ],
 )
