@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,11 @@ from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.errors import InputError, Note
 from perfmodel.loading.published_sizes import SizeFrequencies
 from perfmodel.loading.recordings.cells import Cell, cells_of, separator_of
-from perfmodel.loading.recordings.columns import Role
-from perfmodel.loading.recordings.formats import read_recording, row_error
-from perfmodel.loading.recordings.recording import Counts, Recording
 from perfmodel.loading.recordings.source import Source, open_source
 from perfmodel.loading.words import nearest, quoted
+
+if TYPE_CHECKING:  # on use: most scenarios name no file of traffic, and the formats are many
+    from perfmodel.loading.recordings.recording import Counts, Recording
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -55,6 +56,8 @@ def read_sizes(path: Path) -> SizeFrequencies:
     InputError
         At the first bad line, `file:line:column: …`; or if the file gives no sizes.
     """
+    from perfmodel.loading.recordings.formats import read_recording
+
     recording = read_recording(path)
     if recording.num_items is not None and len(recording.num_items):
         values, counts = np.unique(recording.num_items, return_counts=True)
@@ -77,6 +80,8 @@ def read_trace(path: Path) -> Trace:
         At the first bad line, `file:line:column: …`: a missing or bad value, a time before the one above it;
         if the file gives no arrivals, there are fewer than two, or their mean rate is that of no traffic.
     """
+    from perfmodel.loading.recordings.formats import read_recording
+
     recording = read_recording(path)
     if recording.arrival_s is not None:
         trace = Trace(recording.arrival_s, recording.num_items)
@@ -151,6 +156,9 @@ def require_ascending(recording: Recording) -> None:
     assert arrival_s is not None
     back = arrival_s[1:] < arrival_s[:-1]
     if back.any():
+        from perfmodel.loading.recordings.columns import Role
+        from perfmodel.loading.recordings.formats import row_error
+
         row = int(np.argmax(back)) + 1
         before = float(arrival_s[row - 1])
         expected = f"a time >= {before!r}" if recording.time_unit == "s" else "a time not before"

@@ -8,15 +8,12 @@ from typing import Any, NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.loading.scenario_file import LoadedScenario
-from perfmodel.planning.capacity.answer import why_no_load
-from perfmodel.planning.capacity.computation import rates
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
 from perfmodel.planning.plan.shard_counts import counts_tried, with_count
 from perfmodel.planning.prepare import PreparedPair, checksums_now, prepare_pairs
 from perfmodel.planning.question import Question
-from perfmodel.planning.tune.computation import settings_of
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, side_by_side, untold
 
@@ -208,10 +205,16 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             "poisson",
             ("traffic", "arrivals", "process"),
         )
+    # On use: a plan whose capacities are kept needs none of it.
+    from perfmodel.planning.capacity.answer import why_no_load
+    from perfmodel.planning.capacity.computation import rates
+
     sla = question.sla.model_copy(update={"confidence": confidence})
     question = replace(question, sla=sla)
     source, near_qps = "capacity", None
     if tuned and isinstance(question.policy, SplitAndOffload) and question.policy.shedding is None:
+        from perfmodel.planning.tune.computation import settings_of
+
         best = settings_of(question, extrapolate=extrapolate)
         question = replace(question, node=best.node, policy=best.point.configuration.policy)
         source, near_qps = "tune", best.point.latency_bounded_qps

@@ -28,6 +28,13 @@ def plan(question: PlanQuestion, *, growth: Sequence[float] = (), extrapolate: b
     extrapolate : bool
         Whether capacities were found outside the calibrated range too.
     """
+    answer = _planned(question, growth, extrapolate)
+    if question.known is not None:
+        question.known.write()
+    return answer
+
+
+def _planned(question: PlanQuestion, growth: Sequence[float], extrapolate: bool) -> PlanAnswer:
     peak_qps = question.peak_qps
     static = best(question, peak_qps)
     asked = question

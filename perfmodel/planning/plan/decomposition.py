@@ -23,8 +23,6 @@ from math import ceil, inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csr_array
 
 from perfmodel.planning.plan.programme import (
     GAP,
@@ -77,7 +75,11 @@ def can_decompose(programme: Programme) -> bool:
 def cheapest(programme: Programme) -> Solution:
     """Find the cheapest nodes: small programmes by proof, large ones service by service where that goes."""
     if not programme.is_small and can_decompose(programme):
-        solution = solve_large(programme)
+        asked = "service by service"
+        known = None if programme.known is None else programme.known.get(programme, asked)
+        solution = solve_large(programme) if known is None else known
+        if known is None and programme.known is not None:
+            programme.known.keep(programme, asked, solution)
         if solution.status != "stopped":
             return solution
     return solve(programme)
@@ -323,6 +325,9 @@ class _Large:
         Nodes of a service and type, then owned and bought nodes of each type; where what is bought is
         cheaper, all cost as little.
         """
+        from scipy.optimize import linprog
+        from scipy.sparse import csr_array
+
         programme, types = self.programme, len(self.stock)
         pairs = [(group.services[0], group.node_type) for group in programme.groups]
         own_cost = np.minimum(programme.cost, programme.bought_cost)
@@ -394,6 +399,9 @@ class _Large:
 
     def chosen_of(self, columns: _Columns, watt_cap: float) -> IntArray | None:
         """The best of the covers found, one a service, within stock and power: an integer programme."""
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_array
+
         owners, covers = columns.owners, columns.covers
         count, types = len(owners), len(self.stock)
         used = np.array(covers).T.astype(float)
@@ -428,6 +436,9 @@ class _Large:
 
     def prices_of(self, columns: _Columns) -> tuple[FloatArray, float] | None:
         """Prices at which the covers found so far balance; None: they do not fit stock and power together."""
+        from scipy.optimize import linprog
+        from scipy.sparse import csr_array
+
         owners, covers = columns.owners, columns.covers
         count, types, services = len(owners), len(self.stock), len(self.rates_qps)
         programme = self.programme

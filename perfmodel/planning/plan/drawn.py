@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scipy.optimize import linprog
-
 from perfmodel.planning.plan.check import Placement, drained
 from perfmodel.planning.plan.question import PlanQuestion
 
@@ -66,6 +64,8 @@ def _shared_w(
         cost.append(demand_qps[service] * question.load_w(service, types[name]))
         time.append(demand_qps[service] / question.capacities[service, name].low_qps)
     served = sorted({service for _, service in loads})
+    from scipy.optimize import linprog  # few plans draw power by utilisation
+
     found = linprog(
         cost,
         A_ub=[

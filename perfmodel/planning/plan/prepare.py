@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -20,6 +21,8 @@ from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.loading.validated import parse_file
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.capacities import PairAsked, find_capacities, with_count_of
+from perfmodel.planning.plan.kept import digest_of
+from perfmodel.planning.plan.kept_solutions import KeptSolutions
 from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
 from perfmodel.planning.plan.shard_counts import counts_tried
 from perfmodel.planning.prepare import prepare_pairs
@@ -76,7 +79,7 @@ def plan_question(
         extrapolate=extrapolate,
         tell=tell,
     )
-    return PlanQuestion(
+    question = PlanQuestion(
         name=loaded.name,
         services=tuple(
             Service(
@@ -100,6 +103,13 @@ def plan_question(
         asked=_asked(loaded),
         inputs=input_files(_read(loaded)),
     )
+    return replace(question, known=KeptSolutions(_digest(question)))
+
+
+def _digest(question: PlanQuestion) -> str:
+    """Digest of all that the programmes of a plan depend on; each of them is known by its own."""
+    said = (question.services, question.node_types, question.hours, question.capacities, question.provision)
+    return digest_of({"solutions of": [*map(repr, said), repr(question.grid_g_per_kwh)]})
 
 
 def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> PairCapacity:

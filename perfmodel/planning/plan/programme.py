@@ -24,12 +24,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:  # a quarter of what a plan imports: left alone where all solutions are known
+    from scipy.optimize import LinearConstraint
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -113,6 +114,8 @@ class Programme:
         Of each query/s that a unit serves on the ordinary day, beside the node's own; None: it costs nothing.
     one_of : tuple of tuple of int
         Groups, by index, of which one at most has any nodes: other ways for a type to serve a service.
+    known : KnownSolutions or None
+        What was solved before; None: nothing is kept.
     """
 
     demand_qps: FloatArray
@@ -129,6 +132,7 @@ class Programme:
     groups: tuple[Group, ...]
     load_cost: FloatArray | None = None
     one_of: tuple[tuple[int, ...], ...] = ()
+    known: KnownSolutions | None = None
 
     def most_units(self, group: Group) -> int:
         """That the stock allows of a group."""
@@ -188,6 +192,19 @@ class Solution:
     served: float = 1.0
 
 
+class KnownSolutions(Protocol):
+    """Solutions that were found before."""
+
+    def get(self, programme: Programme, asked: str) -> Solution | None:
+        """Return one; None where it is not known."""
+
+    def keep(self, programme: Programme, asked: str, solution: Solution) -> None:
+        """Take one."""
+
+    def write(self) -> None:
+        """Keep what was taken for later runs."""
+
+
 class _Rows:
     """Rows of a sparse matrix, as they are written down."""
 
@@ -209,6 +226,9 @@ class _Rows:
 
     def constraint(self, num_columns: int) -> LinearConstraint:
         """All of them as scipy takes them."""
+        from scipy.optimize import LinearConstraint
+        from scipy.sparse import csr_array
+
         matrix = csr_array((self.value, (self.row, self.column)), shape=(len(self.low), num_columns))
         return LinearConstraint(matrix, np.array(self.low), np.array(self.high))
 
@@ -246,6 +266,18 @@ def solve(
     least_nodes : (type, number), optional
         At least so many nodes of a type.
     """
+    asked = f"solved, most_served {most_served}, least_nodes {least_nodes}"
+    known = None if programme.known is None else programme.known.get(programme, asked)
+    if known is not None:
+        return known
+    found = _solved(programme, most_served, least_nodes)
+    if programme.known is not None:
+        programme.known.keep(programme, asked, found)
+    return found
+
+
+def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int] | None) -> Solution:
+    """Write the programme down, and have it solved."""
     columns, rows = _Columns(), _Rows()
     types = range(len(programme.stock))
     units = [columns.add(float(programme.most_units(group))) for group in programme.groups]
@@ -442,6 +474,8 @@ def _run(
             loads_qps=(),
             bound=0.0 if served else inf,
         )
+    from scipy.optimize import Bounds, milp
+
     result = milp(
         np.array(columns.cost),
         integrality=np.array(columns.whole),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from perfmodel.domain.provision import Failures, Provision
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.loading.inputs import InputFile
-from perfmodel.planning.plan.programme import Condition, Group, Programme
+from perfmodel.planning.plan.programme import Condition, Group, KnownSolutions, Programme
 from perfmodel.planning.prepare import PreparedPair
 
 FloatArray = npt.NDArray[np.float64]
@@ -192,6 +192,7 @@ class PlanQuestion:
     inputs: tuple[InputFile, ...] = ()
     ways: Mapping[Pair, tuple[Way, ...]] = field(default_factory=dict)
     tried: Mapping[Pair, tuple[Tried, ...]] = field(default_factory=dict)
+    known: KnownSolutions | None = None  # what was solved before of its programmes
 
     def ways_of(self, service: str, node_type: str) -> tuple[Way, ...]:
         """How nodes of a type may serve a service; none where they do not."""
@@ -360,6 +361,7 @@ class PlanQuestion:
             groups=groups,
             load_cost=self._load_cost(kinds, grid),
             one_of=other_ways(groups),
+            known=self.known,
         )
 
     def asking(self, **changes: object) -> PlanQuestion:

@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
-from scipy.optimize import linprog
-
 NOTHING = 1e-9
 """Share of a demand that is rounding. [1]"""
 
@@ -119,6 +117,8 @@ def _dealt_out(
     if {name for _, name in loads} != demand_qps.keys():
         return None
     time = [demand_qps[name] / node_qps[name, groups[row][0][0]] for row, name in loads]
+    from scipy.optimize import linprog  # few plans share nodes
+
     solved = linprog(
         [0.0] * len(loads) + [1.0],
         A_ub=[

@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
-from perfmodel.planning.fleet.computation import predict_fleet
-from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.plan.after_failure import after_failures
 from perfmodel.planning.plan.answer import (
@@ -36,11 +34,13 @@ from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.outcome import HOLDS, MOST_RAISED, Outcome
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.planning.plan.shared_rates import Placed
-from perfmodel.planning.plan.shared_simulation import SharedSimulator
 from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.planning.question import Question
 from perfmodel.sim.policies import is_fifo
 from perfmodel.threads import Tell, side_by_side, untold
+
+if TYPE_CHECKING:
+    from perfmodel.planning.plan.shared_simulation import SharedSimulator
 
 MOST_POOLED = 300
 """Nodes of a service up to which it is simulated behind a router that sees all queues. [nodes]"""
@@ -67,6 +67,8 @@ def simulated(answer: PlanAnswer, *, extrapolate: bool = False, tell: Tell = unt
     after = after_failures(answer, simulator.most_qps)
     shared = None
     if answer.question.provision.sharing:
+        from perfmodel.planning.plan.shared_simulation import SharedSimulator  # few plans share nodes
+
         shared = SharedSimulator(answer.question, extrapolate=extrapolate)
         found = _of_shared(shared, answer, tell)
     else:
@@ -258,6 +260,10 @@ class Simulator:
         digest = self._digest(service, counts, rate_qps, routing)
         if (known := self._kept.get(digest)) is not None and known.keys() == {"verdict", "latency_s"}:
             return Outcome(known["verdict"], known["latency_s"])
+        # On use: a plan whose simulation is kept needs none of it.
+        from perfmodel.planning.fleet.computation import predict_fleet
+        from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
+
         members = tuple(
             FleetMember(question=self._tuned(service, name), num_nodes=count)
             for name, count in counts.items()
