@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.costmodel.engine import in_flight_factor
+from perfmodel.costmodel.issue import BESIDE_CORES
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.service_time import BatchTime, batch_time
@@ -344,8 +345,15 @@ class ServingNode:
         return own_s * in_flight_factor(time.family_s("input"), time.seconds, self.cpu, beyond)
 
     def accelerator_times_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
-        """Times of launches on an accelerator: see `service_times`. [s]"""
+        """Times of launches on an accelerator: see `service_times`. [s]
+
+        Longer than alone where its host issues them beside cores that serve.
+        """
         assert self.accelerator is not None
+        alone_s = self._launches_alone_s(policy, max_items)
+        return alone_s * BESIDE_CORES if is_issued_beside_cores(self, policy, max_items) else alone_s
+
+    def _launches_alone_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
         largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
         launches = np.arange(1.0, largest + 1)
         if policy.streams == 1:
@@ -521,3 +529,10 @@ def _grouped(sizes: Floats, share: Floats, workers: float) -> Mix:
     some = weight > 0.0
     means = np.bincount(group, share * sizes)[some] / weight[some]
     return Mix(batch_size=means, share=weight[some], workers=workers)
+
+
+def is_issued_beside_cores(node: ServingNode, policy: Policy, max_items: int) -> bool:
+    """Whether cores serve beside the one that issues to an accelerator whose launches were measured alone."""
+    return bool(node.accelerator and node.accelerator.launches) and bool(
+        largest_cpu_launch_items(policy, max_items)
+    )

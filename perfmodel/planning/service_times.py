@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from math import hypot, log1p
+from math import exp, hypot, log1p
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perfmodel.costmodel.issue import BESIDE_CORES, BESIDE_CORES_SPREAD
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import ExtrapolationError
@@ -184,7 +185,8 @@ class NodeTimes:
         if card is not None and card.launches is not None and self._largest and self._offloaded:
             notes.append(
                 f"{card.name}: measured while the cores rested; busy ones slow its host's copies and "
-                "launches, which is not in these times, but in their error, by a factor of 1.5"
+                f"launches, taken as {BESIDE_CORES:g} times as long: five runs of three models, within "
+                f"a factor of {exp(BESIDE_CORES_SPREAD):.2g}"
             )
         if card is not None and card.launches is not None and self._node.cores >= cpu.num_cores:
             notes.append(

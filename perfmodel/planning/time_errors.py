@@ -12,22 +12,19 @@ from math import hypot, log, log1p, sqrt
 
 import numpy as np
 
+from perfmodel.costmodel.issue import BESIDE_CORES_SPREAD
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import ServingNode, is_issued_beside_cores
 from perfmodel.planning.sensitivity import SHARDED_SPREAD
-from perfmodel.sim.policies import Policy, Pool, SizedPolicy, largest_cpu_launch_items
+from perfmodel.sim.policies import Policy, Pool, SizedPolicy
 from perfmodel.sim.query_sizes import SizePmf
 
 UNMEASURED_SPREAD = log(2.0)
 """Assumed where nothing was measured of a kind of call: off by a factor of two, either way. [ln]"""
-BESIDE_CORES_SPREAD = 0.41
-"""What busy cores do to the host that issues to a card, which was measured while they rested: 15 of them made
-offloaded requests take 1.51 times as long as the profile says. One run of one model pins it
-(docs/reports/validate-h200-overloaded.json), so it is an error either way and no correction. [ln]"""
 EDITED_SPREAD = log(1.5)
 """Assumed of a profile that was edited by hand: off by a factor of 1.5, beside its own errors. [ln]"""
 _MOST_LEFT_OUT = 0.99
@@ -134,8 +131,8 @@ def accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> floa
     found = hypot(found, left_out_spread(node.model))
     if node.card_tiers is not None:
         found = hypot(found, SHARDED_SPREAD)
-    issued_beside_cores = node.accelerator.launches and largest_cpu_launch_items(policy, sizes.max_items)
-    return hypot(found, BESIDE_CORES_SPREAD) if issued_beside_cores else found
+    beside = is_issued_beside_cores(node, policy, sizes.max_items)
+    return hypot(found, BESIDE_CORES_SPREAD) if beside else found
 
 
 def mean_offloaded_items(policy: Policy, sizes: SizePmf) -> float | None:

@@ -105,7 +105,20 @@ CHANGED = ("ncf", "din")
             "all: mean error percent",
         ),
         (beside, "beside-intel-xeon-emerald-16c.json", "intel-xeon-emerald-16c", "16 workers: mean error"),
+        (
+            accuracy,
+            "accuracy-intel-xeon-emerald-16c-another-machine.json",
+            "intel-xeon-emerald-16c",
+            "all: mean error percent",
+        ),
+        (
+            beside,
+            "beside-intel-xeon-emerald-16c-another-machine.json",
+            "intel-xeon-emerald-16c",
+            "16 workers: mean error",
+        ),
         (device_accuracy, "accuracy-h200.json", "h200", "power of the card: mean error"),
+        (device_accuracy, "accuracy-h100-80gb.json", "h100-80gb", "power of the card: mean error"),
     ],
 )
 def test_kept_measurements_are_compared_with_the_shipped_profile_as_the_report_says(
