@@ -69,6 +69,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "reproduce": ("hpca",),
     "validate": ("-s", "ncf_skylake", "--duration", "1s"),
     "doctor": (),
+    "dev": ("compare",),
 }
 """What each command is called with beside the option that is tried."""
 

@@ -1,4 +1,4 @@
-"""How well a profile predicts whole models: `python -m calibration.measure.accuracy --profile FILE`.
+"""How well a profile predicts whole models: `perfplan dev accuracy --profile FILE`.
 
 Every model runs in a process of its own, as a server would run it, and is visited in several rounds:
 a single visit of a shared machine is off by up to 15 %.
@@ -228,9 +228,9 @@ def summary(compared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the models, compare, print a table; the JSON document goes where `--json` says."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev accuracy", description=__doc__)
     parser.add_argument("--profile", "-p", required=True, help="a calibrated profile")
     parser.add_argument(
         "--stack", help="of the profile, such as eager: modules; by default the list of calls"
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     batches = whole_numbers("--batch", given.batch)
     names = given.models.split(",")
     models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]

@@ -1,4 +1,4 @@
-"""How much whole models slow down beside busy workers: `python -m calibration.measure.beside -p FILE`."""
+"""How much whole models slow down beside busy workers: `perfplan dev beside -p FILE`."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ def compared(model: RecModel, measured: Mapping[str, Any], profile: str) -> dict
     return {**measured, "rows": rows}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the models, compare, print a line for each; the JSON document goes where `--json` says."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev beside", description=__doc__)
     parser.add_argument("--profile", "-p", required=True, help="a CPU's calibrated profile")
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
     parser.add_argument("--batch", "-b", default="64", help="batch sizes, by commas [64]")
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="turns alone and beside the others")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     batches, workers = whole_numbers("--batch", given.batch), whole_numbers("--workers", given.workers)
     models = [find_model(name) for name in given.models.split(",")]
     find_device(given.profile, models[0])  # a slip is told before minutes of measuring

@@ -1,4 +1,4 @@
-"""How well a card's profile predicts whole models: `python -m calibration.measure.device_accuracy`.
+"""How well a card's profile predicts whole models: `perfplan dev device-accuracy`.
 
 With `--against CPU_PROFILE` the same models also run on a core, and the batch size from which the card is
 the faster one is given as predicted and as measured. In brackets: with the host as fast as it was just
@@ -248,9 +248,9 @@ def measured_on_core(model: RecModel, measured: Mapping[str, Any], rounds: int) 
     return {**measured, "rows": rows}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the models, compare, print a line for each; the JSON document goes where `--json` says."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev device-accuracy", description=__doc__)
     parser.add_argument("--profile", "-p", required=True, help="a card's calibrated profile")
     parser.add_argument("--against", help="a CPU's profile: also measure a core, and say where the card wins")
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.measured is None and (why := missing_cuda()) is not None:
         raise InputError(why)
     names = given.models.split(",")

@@ -1,10 +1,11 @@
-"""Fit anew what this machine measured: `python -m calibration.measure.refit MEASURED.csv OUT.yaml`."""
+"""Fit anew what this machine measured: `perfplan dev refit MEASURED.csv OUT.yaml`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,13 +24,13 @@ from perfmodel.loading.profile_writing import require_profile_writable, write_pr
 from perfmodel.loading.yaml_source import read_yaml
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read, fit, write; a profile that is there keeps its name and its fingerprint."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev refit", description=__doc__)
     parser.add_argument("measured", type=Path, help="the measurements of a calibration")
     parser.add_argument("out", type=Path, help="the profile to write, or to fit anew")
     parser.add_argument("--card", help="of an accelerator's measurements: what its maker calls it")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         values = refitted(given.measured, given.out, given.card)
         try:

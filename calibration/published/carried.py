@@ -1,4 +1,4 @@
-"""A stack carried to servers that its fit has not seen: `python -m calibration.published.carried`.
+"""A stack carried to servers that its fit has not seen: `perfplan dev carried`.
 
 The HPCA 2020 stack of one server, with another's data sheet by the rule of derived profiles, held against the
 figures of that other server, which the base's constants were not fitted to.
@@ -107,11 +107,11 @@ def table(found: Sequence[Carried]) -> Iterator[str]:
     yield f"spread over distance, geometric mean: {exp(fmean(log(slope) for slope in slopes)):.2f}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the stack of one server, or of each, on the others."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev carried", description=__doc__)
     parser.add_argument("--base", choices=SERVERS, help="whose stack; by default each in turn")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     bases = SERVERS if given.base is None else (given.base,)
     pairs = [(base, server) for base in bases for server in SERVERS if server != base]
     print("\n".join(table([carried(base, server) for base, server in pairs])))

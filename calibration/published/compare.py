@@ -1,6 +1,6 @@
 """Compare the shipped profiles with every published figure: a table of mean errors, and each point.
 
-`python -m calibration.published.compare` prints the table that the README shows; `--points` every point.
+`perfplan dev compare` prints the table that the README shows; `--points` every point.
 """
 
 from __future__ import annotations
@@ -65,12 +65,13 @@ def _error(point: Point, error: float) -> str:
     return f"{100 * error:+.1f} %" if point.unit == "relative" else f"{error:+.1f} pp"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev compare", description=__doc__)
     parser.add_argument("--points", action="store_true", help="print every value")
+    given = parser.parse_args(arguments)
     points = compare_shipped()
-    print(points_table(points) if parser.parse_args().points else comparison_table(points))
+    print(points_table(points) if given.points else comparison_table(points))
 
 
 if __name__ == "__main__":

@@ -69,17 +69,17 @@ def _loaded_level(fitted: Sequence[Fitted], found: LoadedFit) -> LoadedLevel:
     return level
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, with every model and without each in turn, and print the comparison; --write replaces profiles."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev fit", description=__doc__)
     parser.add_argument(
         "--write", action="store_true", help="replace hardware_profiles/*.yaml, and what is kept of it"
     )
     parser.add_argument("--quick", action="store_true", help="fit single models alone, and write nothing")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     models = shipped_models()
     fitted = fit_all(models)
-    if arguments.quick:
+    if given.quick:
         devices = dict(device_of(entry.device, entry.stack, entry.costs) for entry in fitted)
         print(comparison_table(all_points(list(FIGURES), models, devices)))
         return
@@ -91,7 +91,7 @@ def main() -> None:
     }
     print(comparison_table(all_points(list(FIGURES), models, devices)))
     print(*left_out_table(fitted, unseen), "", *asked_table(unseen), "", *loaded_table(loaded), sep="\n")
-    if arguments.write:
+    if given.write:
         write_profiles(profiles, shipped_directory("profile"))
         write_left_out(fitted, unseen)
 

@@ -1,6 +1,6 @@
 """On how many rows of a table HPCA 2020's indices fall: Broadwell fitted with some numbers of them.
 
-    python -m calibration.published.locality
+    perfplan dev locality
 
 No figure says where the indices of the study come from. Three show that they repeat: lookups of RMC1 hardly
 slow down with 2 and 4 copies, whose tables alone are twice the L3 (Fig. 9); those of RMC2, which has eight
@@ -12,7 +12,8 @@ both models, each of which says so where a fit has not seen the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from calibration.published.compare import shipped_models
@@ -76,8 +77,9 @@ def _copies(points: list[Point], model: str) -> str:
     return f"{100 * fmean(map(abs, errors)):.0f} %, worst {100 * max(errors, key=abs):+.0f} %"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
+    argparse.ArgumentParser(prog="perfplan dev locality", description=__doc__).parse_args(arguments)
     for line in locality_table():
         print(line, flush=True)
 

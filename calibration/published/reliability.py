@@ -1,6 +1,6 @@
 """Do statements of probability p hold p of the time? Of stated errors, over published and measured cases.
 
-`python -m calibration.published.reliability` prints the tables, `--json FILE` keeps them. Every case is a
+`perfplan dev reliability` prints the tables, `--json FILE` keeps them. Every case is a
 time or a ratio that was predicted by a fit that had not seen its model, or, on the machine calibrated, any
 model; z is the error of its logarithm over the spread stated for it. Were errors normal with those spreads,
 68 % of all z would lie within 1 and 95 % within 2, and "it takes at most x" would be true p of the time
@@ -8,7 +8,7 @@ where x is the prediction times exp(z_p spread): the probability behind verdicts
 
 Of published figures the spread is the root mean square over the *other* models left out of the same stack,
 so that no case has a say in its own; profiles state that over all of them. What fits predict of models left
-out is kept by `python -m calibration.published.fit --write`, in docs/reports/left-out-models.json.
+out is kept by `perfplan dev fit --write`, in docs/reports/left-out-models.json.
 """
 
 from __future__ import annotations
@@ -204,13 +204,15 @@ def grouped(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
     return groups | {"all published": published, "all measured": measured, "all": list(claims)}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables; keep them as JSON where asked."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="perfplan dev reliability",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", type=Path, help="file to write the tables and every case to")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)  # the machine calibrated is the one measured
         claims = [*published_claims(), *measured_claims(), *served_claims()]

@@ -1,9 +1,10 @@
-"""Latency of a model on this machine: `python -m calibration.runtime.latency -m din -b 1,64`."""
+"""Latency of a model on this machine: `perfplan dev latency -m din -b 1,64`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,14 +14,14 @@ from calibration.runtime.timing import call_seconds, fresh_inputs, kernel_second
 from perfmodel.planning.prepare import find_model
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print medians over passes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="perfplan dev latency", description=__doc__)
     parser.add_argument("--model", "-m", required=True, help="a shipped model, or a file")
     parser.add_argument("--batch", "-b", default="1,16,64,256", help="batch sizes, separated by commas")
     parser.add_argument("--repeats", type=int, default=20, help="passes behind each median")
     parser.add_argument("--shrink-tables", action="store_true", help="scale rows down to what fits")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     print(apply_settings().describe(), file=sys.stderr)
     programme = build_programme(find_model(given.model), shrink_tables=given.shrink_tables)
     for text in given.batch.split(","):

@@ -23,12 +23,13 @@ class LazyCommand(NamedTuple):
     """A command whose module is imported only when it is the one to run: `--help` and `list` stay fast.
 
     `summary` is the first line of the command's docstring; a test holds the two together. `examples` end its
-    help, each a line to paste.
+    help, each a line to paste; `parsing` is how its words are read where that is otherwise than usual.
     """
 
     summary: str
     load: Callable[[], Command]
     examples: Sequence[str] = ()
+    parsing: Mapping[str, Any] = {}
 
 
 def _list() -> Command:
@@ -288,6 +289,15 @@ COMMANDS: Mapping[str, LazyCommand] = {
         _calibration("doctor", "doctor"),
         ("perfplan doctor",),
     ),
+    "dev": LazyCommand(
+        "Run a programme of perfplan's own workshop: fits, comparisons, and how far profiles are off.",
+        _calibration("dev", "dev"),
+        ("perfplan dev", "perfplan dev compare --points"),
+        {
+            "ignore_unknown_options": True,
+            "allow_interspersed_args": False,
+        },  # what follows the name is its own
+    ),
     "list": LazyCommand(
         "List what comes with perfplan and what scenarios may name.",
         _list,
@@ -320,7 +330,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
 }
 
 
-HELP = {"help_option_names": ["-h", "--help"]}
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 SIMULATING = (
     "predict",
@@ -403,7 +413,8 @@ def _app(wanted: str | None) -> typer.Typer:
     app.callback()(_common_options)
     for name, command in COMMANDS.items():
         if name == wanted:
-            app.command(name, cls=StrictCommand, context_settings=HELP, epilog=_examples(command))(
+            settings = HELP | dict(command.parsing)
+            app.command(name, cls=StrictCommand, context_settings=settings, epilog=_examples(command))(
                 _interruptible(command.load())
             )
         else:

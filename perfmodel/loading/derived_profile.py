@@ -30,7 +30,7 @@ from perfmodel.loading.yaml_tree import Section, YamlSource
 SPREAD_BY_DISTANCE: Final = 0.33
 """Error of a derived time for each e-fold that the hardware is away from its base: what Broadwell's stack,
 carried to Skylake and to Haswell, misses the figures of these by, over their distance
-(`python -m calibration.published.carried`). [ln/ln]"""
+(`perfplan dev carried`). [ln/ln]"""
 MOST_BASES: Final = 8
 """Profiles that may be derived from each other in a row."""
 

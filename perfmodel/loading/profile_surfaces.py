@@ -21,7 +21,7 @@ Source = Annotated[str, Field(pattern=r"^(datasheet|measured|fitted|assumed|publ
 COORDINATE_DECIMALS = 3
 """Of the residual's centres: a fit puts them where the file says that they are."""
 FIT_ANEW = (
-    "`python -m calibration.measure.refit MEASURED.csv PROFILE` fits the measurements anew, "
+    "`perfplan dev refit MEASURED.csv PROFILE` fits the measurements anew, "
     "`perfplan calibrate --device cuda --resume --out PROFILE` those of an accelerator"
 )
 """The way out for a profile that was fitted by another version."""

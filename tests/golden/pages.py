@@ -92,6 +92,7 @@ MEASURED: dict[str, Callable[[], Any]] = {
 """Pages of what was measured, or takes minutes, and stands fixed here."""
 
 PRINTED: Mapping[str, str] = {
+    "dev": "dev",
     **{
         f"list_{topic}": f"list {topic}"
         for topic in ("models", "profiles", "scenarios", "fleets", "policies", "arrivals", "distributions")

@@ -23,7 +23,7 @@ def calibrated(surface: dict[str, Any], **stack: Any) -> dict[str, Any]:
 
 
 NAMES_OF_LAYERS = " ".join((*law_names("fc").coordinates, "weight"))
-REFIT = "python -m calibration.measure.refit MEASURED.csv PROFILE"
+REFIT = "perfplan dev refit MEASURED.csv PROFILE"
 
 
 def test_a_law_by_position_is_refused_with_the_way_out() -> None:
