@@ -59,7 +59,7 @@ def import_model(
 ) -> None:
     """Turn a PyTorch module into a model file, and say what was not recognised."""
     require_torch()
-    from calibration.importing.factory import load_example
+    from calibration.importing.factory import load_example, source_of
     from calibration.importing.importer import import_example
     from calibration.importing.page import import_page
 
@@ -68,14 +68,15 @@ def import_model(
     with redirect_stdout(sys.stderr):  # whatever the user's code prints is no part of the answer
         example = load_example(target, batch_size=batch_example)
         result = import_example(example, model_name, allow_unmodelled=allow_unmodelled)
+    source = source_of(target)
     try:
         write_atomically(out, model_text(result.model))
     except InputError:
-        print(json.dumps(result.to_dict(), indent=2) if as_json else model_text(result.model))
+        print(json.dumps(result.to_dict(source), indent=2) if as_json else model_text(result.model))
         raise
     print(f"written: {out}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"out": str(out)} | result.to_dict(), indent=2))
+        print(json.dumps({"out": str(out)} | result.to_dict(source), indent=2))
     else:
         print_page(import_page(result, str(out)))
 

@@ -113,6 +113,13 @@ def _import(where: str) -> Any:
         return importlib.import_module(where)
 
 
+def source_of(target: str) -> Path | None:
+    """The file that a module, once imported, is written in; None: in none, or not in Python."""
+    where = target.rpartition(":")[0]
+    file = where if where.endswith(".py") else getattr(sys.modules.get(where), "__file__", None)
+    return None if file is None else Path(file)
+
+
 def _import_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:

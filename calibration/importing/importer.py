@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
 from perfmodel.domain.model import Unmodelled as LeftOut
 from perfmodel.domain.operators import EmbeddingBag, Ids, Mlp, Operator, Parameters, View
 from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
 
 _AGREE = 0.01
@@ -134,9 +136,9 @@ class Imported:
         """Both shares in words."""
         return shares(self.unmodelled_flop_share, self.unmodelled_bytes_share)
 
-    def to_dict(self) -> ImportDocument:
-        """Plain values for `--json`."""
-        head = saved("import", VERSION)
+    def to_dict(self, source: Path | None = None) -> ImportDocument:
+        """Plain values for `--json`; `source` is the file that the module is written in."""
+        head = saved("import", VERSION, input_files([source] if source is not None else []))
         return {
             "schema": head["schema"],
             "perfplan": head["perfplan"],

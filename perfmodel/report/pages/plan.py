@@ -18,6 +18,13 @@ Document = Mapping[str, Any]
 SECONDS_A_MINUTE = 60.0
 
 
+SHARED = (
+    "There are no controls on this page: nodes are shared, and how much of its time a node gives to each "
+    "service follows from the whole plan, so that there is no mix of one service to keep. Ask perfplan plan "
+    "again, with --set services.NAME.demand.growth=1.2, --set provision.headroom=0.2 or what else may change; "
+    "perfplan sweep asks it for many such changes at once."
+)
+
 LEAST = {"nodes": "fewer nodes", "power": "less power", "price": "less money", "carbon": "less carbon"}
 
 
@@ -32,6 +39,8 @@ def plan_html(plan: Document) -> str:
         if (controls := _controls(plan)) is not None:
             blocks += controls[0]
             script = controls[1]
+        else:
+            blocks += [Heading("What if"), Prose(SHARED)]
     if plan["binding"] is not None:
         rows = [
             [each["change"], number(each["amount"], 4), each["unit"], each["note"]]
