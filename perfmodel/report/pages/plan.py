@@ -21,7 +21,7 @@ SECONDS_A_MINUTE = 60.0
 SHARED = (
     "There are no controls on this page: nodes are shared, and how much of its time a node gives to each "
     "service follows from the whole plan, so that there is no mix of one service to keep. Ask perfplan plan "
-    "again, with --set services.NAME.demand.growth=1.2, --set provision.headroom=0.2 or what else may change; "
+    "again, with --set services.NAME.demand.growth=1.2, --set provision.headroom=0.2 or what else changes; "
     "perfplan sweep asks it for many such changes at once."
 )
 
