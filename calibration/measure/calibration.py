@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, inf, log
+from math import exp, hypot, inf, log
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.given import GIVEN_SEEDS, given_visits
 from calibration.measure.left_out import left_out_errors
+from calibration.measure.levels import at_mean_level, level_spread
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
 from calibration.measure.profile import (
@@ -221,8 +222,9 @@ class Calibration:
 class Fitted:
     """Surfaces of every kind of call, how many calls are behind each, and errors on sequences left out.
 
-    `relative_error` is the root mean square of whole passes, `error_correlation` that between kinds of
-    calls, whose own errors are the surfaces'.
+    `relative_error` is the root mean square of whole passes: at the mean level of the machine, and with what
+    its level differs by from moment to moment. `error_correlation` is that between kinds of calls, whose own
+    errors are the surfaces'.
     """
 
     surfaces: Mapping[str, Surface]
@@ -234,8 +236,9 @@ class Fitted:
 def fit_records(records: Records, caches: Caches) -> Fitted:
     """Fit a surface to each kind of call that was measured often enough; errors are cross-validated."""
     _require_this_draw(records)
+    first = [(number, visit) for number, visit in records.visits if number == 0]
     points = points_by_call(
-        (visit for number, visit in records.visits if number == 0),
+        (visit for _, visit in at_mean_level(first)),
         caches,
         most_table_bytes=records.facts["most_table_bytes"],
         models=records.models,
@@ -265,7 +268,7 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
             call: replace(surface, relative_error=errors.by_kind[call]) for call, surface in surfaces.items()
         },
         calls={call: len(found.seconds) for call, found in often.items()},
-        relative_error=errors.whole,
+        relative_error=hypot(errors.whole, level_spread([visit for _, visit in first])),
         error_correlation=errors.correlation,
     )
 
@@ -299,6 +302,7 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
         "relative_error": fitted.relative_error,
+        "level_spread": level_spread([visit for number, visit in records.visits if number == 0]),
         "error_correlation": fitted.error_correlation,
         "spread_between_passes": spread_between_passes(records),
         "l3_lifetime_s": float(

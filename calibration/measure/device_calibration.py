@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from calibration.measure.calibration import Calibration, fit_records, spread_between_passes
-from calibration.measure.device_issue import host_level, issue_costs, issue_error, quiet_probe_s
+from calibration.measure.device_issue import issue_costs, issue_error
 from calibration.measure.device_probes import (
     busy_power_w,
     copies,
@@ -20,6 +20,7 @@ from calibration.measure.device_probes import (
 )
 from calibration.measure.device_profile import device_values
 from calibration.measure.device_visits import device_visits
+from calibration.measure.levels import host_level, quiet_probe_s
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool

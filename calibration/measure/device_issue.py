@@ -17,26 +17,12 @@ from perfmodel.costmodel.kernels import Kernel, is_part_of_another, surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.hardware import IssueCost, LaunchCosts
 
-_QUIET = 0.1
-"""Share of the visits that found the host quiet, at the least: their slowest probe is the reference. [1]"""
 _FEW_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Where libraries go over from products of vectors to those of blocks, which are more launches. [rows]"""
 _FEWEST = 12
 """Calls on either side of such a number of rows, for it to be looked at."""
 _WORTH = 0.95
 """Mean error with two costs over that with one, from which on two are told apart. [1]"""
-
-
-def quiet_probe_s(visits: Iterable[Visit]) -> float:
-    """What a probe launch takes a host that has its core for itself; 0 where none was made. [s]"""
-    probes = [visit.probe_s for visit in visits if visit.probe_s > 0.0]
-    return float(np.quantile(probes, _QUIET)) if probes else 0.0
-
-
-def host_level(visits: Iterable[Visit], quiet_s: float) -> float:
-    """What the host took during the calibration over what it takes when quiet, on average. [1]"""
-    probes = [visit.probe_s for visit in visits if visit.probe_s > 0.0]
-    return max(1.0, float(np.mean(probes)) / quiet_s) if quiet_s else 1.0
 
 
 def issue_error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import Any
 
 from calibration.measure.served import ModuleCosts
@@ -28,7 +28,16 @@ stop the workers beyond. [1]"""
 _NO_COUNTER = "no energy counter can be read here"
 _CACHE_KIB, _L3_MIB = 1024.0, 32.0
 _LEFT_OUT = "root mean square of the logarithm, of whole sequences left out of the fit"
+_LEVELS = "{fit:.3f} at the machine's mean level, and {level:.3f} by which that differs from moment to moment"
 _BETWEEN = "between kinds of calls in a sequence left out of the fit"
+
+
+def _error_words(facts: Mapping[str, float]) -> str:
+    """What is in the error of whole passes: where probes told the machine's levels apart, that too."""
+    if not (level := facts.get("level_spread")):
+        return _LEFT_OUT
+    fit = sqrt(max(0.0, facts["relative_error"] ** 2 - level**2))
+    return f"{_LEFT_OUT}: {_LEVELS.format(fit=fit, level=level)}"
 
 
 def profile_values(
@@ -81,7 +90,9 @@ def profile_values(
                 "description": "PyTorch eager, fp32, one thread a worker: the calls of calibration/runtime",
                 "batch_range": _CALIBRATED_BATCHES,
                 "describes": "PyTorch's own calls, eager, one thread a worker; inputs are ready",
-                "relative_error": _entry(_rounded(facts["relative_error"]), f"{source}; {_LEFT_OUT}"),
+                "relative_error": _entry(
+                    _rounded(facts["relative_error"]), f"{source}; {_error_words(facts)}"
+                ),
                 "error_correlation": _entry(_rounded(facts["error_correlation"]), f"{source}; {_BETWEEN}"),
                 "spread_between_passes": _entry(_rounded(facts["spread_between_passes"]), source),
                 "costs": _costs(surfaces, facts["bandwidth_bytes_per_s"], source),

@@ -20,9 +20,10 @@ from calibration.measure.device_calibration import (
     calibrated_device_values,
     require_kind,
 )
-from calibration.measure.device_issue import host_level, issue_costs, issue_error, quiet_probe_s
+from calibration.measure.device_issue import issue_costs, issue_error
 from calibration.measure.device_probes import _sources
 from calibration.measure.device_profile import _hardware
+from calibration.measure.levels import host_level, quiet_probe_s
 from calibration.measure.records import Records, read_records
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import Visit, allocate_pool
