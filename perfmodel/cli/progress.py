@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from perfmodel.loading.words import duration
+
 EVERY_S = 5.0
 """Between two lines, where stderr is no terminal; there one line is written over and over. [s]"""
 
@@ -51,16 +53,3 @@ class Progress:
             line += f", about {duration(left_s)} left" if finished < self._total else ""
         end = "\r" if self._is_terminal and finished < self._total else "\n"
         print(f"{line:<70}" if self._is_terminal else line, end=end, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    Examples
-    --------
-    >>> duration(42.0), duration(600.0), duration(9000.0)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 100.0:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60.0:.0f} min" if seconds < 6000.0 else f"{seconds / 3600.0:.1f} h"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from perfmodel.cli.progress import duration
+from perfmodel.loading.words import duration
 from perfmodel.threads import Tell, untold
 
 SILENT_S = 2.0

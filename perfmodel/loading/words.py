@@ -1,4 +1,4 @@
-"""Words of error messages: what was written, cut to a line's worth, and the nearest known word."""
+"""Words of messages: what was written, cut to a line's worth; the nearest known word; times as said."""
 
 from __future__ import annotations
 
@@ -76,3 +76,16 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def _folded(word: str) -> str:
     return word.lower().replace("-", "_")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    Examples
+    --------
+    >>> duration(42.0), duration(600.0), duration(9000.0)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 6000.0 else f"{seconds / 3600.0:.1f} h"

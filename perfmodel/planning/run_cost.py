@@ -10,6 +10,7 @@ from math import ceil
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SimulationSettings
+from perfmodel.loading.words import duration
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
 from perfmodel.sim.pipeline import mean_parts, stage_laws, stages_of
 from perfmodel.sim.policies import (
@@ -177,7 +178,7 @@ def require_affordable(policy: Policy, law: SizePmf, *, workers: int) -> None:
         least = ceil(law.mean_items / (most - 1))
         raise ValueErrorAt(
             f"a query of {law.mean_items:.0f} items is {requests:,.0f} requests, and an answer would take "
-            f"about {_duration(takes_s)}; expected at most {most}: set at least {least}",
+            f"about {duration(takes_s)}; expected at most {most}: set at least {least}",
             ("policy", _BATCH_KEYS.get(type(policy), "name")),
         )
     largest = largest_cpu_launch_items(policy, law.max_items)
@@ -195,7 +196,3 @@ def require_affordable(policy: Policy, law: SizePmf, *, workers: int) -> None:
             f"GB, and a multiple to fill it; expected at most {MOST_TABLE_CELLS // policy.streams:_} items",
             ("policy", _LAUNCH_KEYS.get(type(policy), "name")),
         )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

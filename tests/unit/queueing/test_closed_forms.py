@@ -10,6 +10,7 @@ from perfmodel.queueing.closed_forms import (
     littles_law_mean_number,
     md1_mean_wait_s,
     mg1_mean_wait_s,
+    mmc_greatest_rate_qps,
     mmc_latency_exceeds,
     mmc_latency_percentile_s,
     mmc_mean_wait_s,
@@ -131,3 +132,21 @@ def test_impossible_inputs_are_refused() -> None:
         mmc_wait_percentile_s(95, 0.5, 1.0, 1)
     with pytest.raises(InputError, match="variation"):
         mg1_mean_wait_s(0.5, 1.0, -1.0)
+
+
+def test_an_idle_node_bounds_what_any_rate_can_meet() -> None:
+    """Exponential services of 2 s in the mean: exp(-2.5) = 8.2 % take over 5 s, exp(-3) = 4.98 % over 6 s."""
+    assert mmc_greatest_rate_qps(0.95, 5.0, 2.0, 4) is None
+    rate_qps = mmc_greatest_rate_qps(0.95, 6.0, 2.0, 4)
+    assert rate_qps is not None
+    assert 0.0 < rate_qps < 2.0
+    assert mmc_latency_percentile_s(0.95, rate_qps, 2.0, 4) == pytest.approx(6.0, rel=1e-6)
+    assert mmc_greatest_rate_qps(0.92, 5.1, 2.0, 4) is not None  # exp(-2.55) = 7.8 %
+
+
+def test_utilisation_is_of_one_executor_unless_told() -> None:
+    assert utilisation(0.5, 1.0) == 0.5
+
+
+def test_every_query_waits_longer_than_less_than_nothing() -> None:
+    assert solve_mdc(1.0, 0.5, 2).wait_exceeds(-1e-9) == 1.0
