@@ -157,6 +157,29 @@ def test_small_requests_among_large_ones_find_their_weights_gone_and_large_ones_
     assert mixed[1] == pytest.approx(loop[1], rel=0.02)
 
 
+def test_of_many_workers_times_lie_on_straight_lines_between_four_shares_of_busy_ones(cpu: Device) -> None:
+    """Nine workers beside pauses: one, three, six and ten busy ones are looked up, the rest lies between."""
+    waiting = replace(FLAT, law=law("fc", call=1e-3, weight_beyond_l3=20e-6))
+    caches = cpu.caches
+    assert caches is not None
+    ample = replace(cpu.memory, bandwidth_bytes_per_s=1e15)  # no worker slows another down
+    shared = replace(cpu, caches=replace(caches, l3_lifetime_s=20e-3), memory=ample, sockets=1)
+    calibrated = replace(shared, surfaces={"fc": waiting}, co_located={})
+    mix = Mix(batch_size=np.array([16.0]), share=np.ones(1), workers=9.0)
+
+    def seconds(*busy: float) -> np.ndarray:
+        found = surface_times(lower(LAYER), calibrated, np.full(len(busy), 16.0), np.array(busy), mix)
+        return next(one for one, _ in found if one is not None and one.all())
+
+    few = seconds(1.0, 3.0, 6.0, 10.0)
+    assert few[0] > 1.2 * few[1] > 1.1 * few[2]  # the longer the pauses, the more is gone
+    many = seconds(*range(1, 11))
+    assert many[[0, 2, 5, 9]] == pytest.approx(few)
+    assert many[1] == pytest.approx((few[0] + few[1]) / 2)
+    assert many[3] == pytest.approx((2 * few[1] + few[2]) / 3)
+    assert many[7] == pytest.approx((few[2] + few[3]) / 2)
+
+
 def test_reading_the_same_memory_slows_workers_down_where_it_does_not_suffice(cpu: Device) -> None:
     # 640 bytes of weights from memory in 0.1 us: 6.4 GB/s, all of what a socket gives
     reading = replace(FLAT, law=law("fc", call=100e-9))
