@@ -213,9 +213,13 @@ class EqualUtilisationDocument(TypedDict):
 
 @document
 class OwnTimesDocument(TypedDict):
-    """The prediction from the measured service times: what the simulation alone is off by."""
+    """The prediction from the measured service times: what the simulation alone is off by.
+
+    With the stops of the node that the run showed, if any, at instants of their own.
+    """
 
     error_percent: ErrorsPercent
+    error_percent_with_stops: ErrorsPercent | None
 
 
 @document
@@ -268,8 +272,26 @@ class AloneDocument(TypedDict):
 
 
 @document
+class StopsDocument(TypedDict):
+    """Moments at which most workers were slow at once.
+
+    How many, how often, what one cost a worker, and the share of all time in requests that they added: on the
+    cores, on the accelerator.
+    """
+
+    number: int
+    per_s: float
+    mean_ms: float | None
+    share: float
+    accelerator_share: float
+
+
+@document
 class UnsteadinessDocument(TypedDict):
-    """Scatter of requests alike, and pauses of single cores; `node` is what a scenario says to have both."""
+    """Scatter of requests alike, pauses of single cores and stops of the node.
+
+    `node` is what a scenario says to have them.
+    """
 
     requests: int
     compared: int
@@ -277,6 +299,7 @@ class UnsteadinessDocument(TypedDict):
     p99_over_p50: float | None
     pauses_per_s: float
     pause_ms: float | None
+    stops: StopsDocument
     node: dict[str, Any]
 
 

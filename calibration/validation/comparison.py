@@ -12,11 +12,13 @@ from calibration.serving.served import Served
 from calibration.validation.anchor import Anchor, Samples, fit_anchor, level_drift
 from calibration.validation.measuring import Measured
 from calibration.validation.prediction import Trace, level_factor, own_service_times, scaled
+from calibration.validation.stops import Stops
 from calibration.validation.summary import Summary, errors_percent, summary_of_runs
 from calibration.validation.unsteadiness import Unsteadiness, unsteadiness
 from perfmodel.planning.question import Question
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.service import ServiceTimes
+from perfmodel.sim.traffic import Queries
 from perfmodel.sim.utilisation import offered_utilisation
 from perfmodel.units import MS
 
@@ -58,6 +60,10 @@ def was_disturbed(
     return False
 
 
+_LIKE, _TIMES = 2_000, 20
+"""Replications of the traffic from here on are neither measured nor the anchors'; how many of each piece."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One trace, predicted and measured.
@@ -86,7 +92,10 @@ class Comparison:
         That life [s]; pieces repeated because of other programs, and how long those still took a core in the
         ones kept. [s]
     unsteadiness : Unsteadiness
-        Scatter and pauses of the cores.
+        Scatter and pauses of the cores, and stops of the node.
+    with_stops : Summary or None
+        As `own_times`, with those stops at instants of their own, over traces like the one measured; None:
+        the node did not stop.
     """
 
     question: Question
@@ -108,6 +117,7 @@ class Comparison:
     longest_stall_s: float
     interrupted: bool
     unsteadiness: Unsteadiness
+    with_stops: Summary | None = None
     accelerator_power_w: float | None = None
 
     @property
@@ -132,7 +142,10 @@ class Comparison:
                 "predicted": self.equal_utilisation.to_dict(),
                 "error_percent": equal,
             },
-            "own_service_times": {"error_percent": errors_percent(self.own_times, self.measured)},
+            "own_service_times": {
+                "error_percent": errors_percent(self.own_times, self.measured),
+                "error_percent_with_stops": self._errors_percent(self.with_stops),
+            },
             "service_time_by_batch": [dict(row) for row in self.by_batch],
             "accelerator_service_time_by_batch": [dict(row) for row in self.by_launch],
             "disturbed": self.is_disturbed,
@@ -158,6 +171,8 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
     anchor = fit_anchor(measured.anchors, service) if measured.anchors else None
     refined = service if anchor is None else anchor.refine(service)
     factor = level_factor(trace, refined, policy, figures.service_time_s)
+    unsteady = unsteadiness(served)
+    own = own_service_times(served, service)
     return Comparison(
         question=question,
         offered_qps=question.traffic.rate_qps,
@@ -167,7 +182,7 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         unanchored=_if_stable(question, trace, service),
         unanchored_now=_if_stable(question, trace, _service_now(question, measured.l3_lifetime_s)),
         equal_utilisation=trace.predict(scaled(refined, factor), policy),
-        own_times=trace.predict(own_service_times(served, service), policy),
+        own_times=trace.predict(own, policy),
         level_factor=factor,
         by_batch=by_batch(served, refined),
         by_launch=by_launch(served, refined),
@@ -177,8 +192,29 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         repeated_pieces=measured.repeated,
         longest_stall_s=max(run.longest_stall_s for run in served),
         interrupted=measured.interrupted,
-        unsteadiness=unsteadiness(served),
+        unsteadiness=unsteady,
+        with_stops=_with_stops(question, measured.segments, own, unsteady.stops),
     )
+
+
+def _with_stops(
+    question: Question, segments: Sequence[Queries], own: ServiceTimes, stops: Stops
+) -> Summary | None:
+    """The queue given the run's own mean times less what stops added to them, and stops like those seen.
+
+    They strike whatever runs, at instants of their own: many traces together as often as they were seen. Of
+    recorded traffic there is no other draw.
+    """
+    if (pauses := stops.pauses) is None:
+        return None
+    steady = own.scaled(1.0 - stops.share, 1.0 - stops.accelerator_share)
+    alike = tuple(segments)
+    if question.traffic.num_recorded is None:
+        alike = tuple(
+            question.traffic.draw(len(queries), seed=question.simulation.seed, replication=_LIKE + number)
+            for number, queries in enumerate(alike * _TIMES)
+        )
+    return Trace(alike).predict(replace(steady, node_pauses=(pauses,)), question.policy)
 
 
 def _service_now(question: Question, l3_lifetime_s: float) -> ServiceTimes:

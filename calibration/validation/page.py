@@ -10,6 +10,7 @@ from rich.table import Table
 from calibration.validation.capacity import CapacityCheck
 from calibration.validation.comparison import Comparison
 from calibration.validation.own_module import AloneRow
+from calibration.validation.stops import Stops
 from calibration.validation.summary import PERCENTILES, Summary, errors_percent
 from calibration.validation.unsteadiness import Unsteadiness
 from perfmodel.report.fitting import Column, FittingTable
@@ -126,11 +127,25 @@ def _unsteady(found: Unsteadiness) -> str:
     spread = "too few requests are alike to tell scatter"
     if found.relative_std is not None:
         spread = f"times of requests alike scatter by {number(100 * found.relative_std, 2)} %"
-    if found.pause_s is None:
-        return f"{spread}; no request was without its core"
+    paused = "no request was without its core"
+    if found.pause_s is not None:
+        paused = (
+            f"a core is taken away {number(found.pauses_per_s, 2)} times a second of work, for "
+            f"{number(found.pause_s / MS, 2)} ms"
+        )
+    return f"{spread}; {paused}"
+
+
+def _stopped(found: Stops, with_them: Mapping[str, float | None] | None) -> str:
+    """That the node stood still, and whether the tail is that."""
+    pauses = found.pauses
+    if pauses is None or with_them is None:
+        return "the node never stopped: at no moment were most workers slow at once"
+    queue = ", ".join(f"p{100 * share:g} {signed(with_them[f'p{100 * share:g}'])}" for share in PERCENTILES)
     return (
-        f"{spread}; a core is taken away {number(found.pauses_per_s, 2)} times a second of work, for "
-        f"{number(found.pause_s / MS, 2)} ms"
+        f"the whole node stopped {len(found.lost_s)} times, {number(pauses.rate_per_s, 2)} a second, for "
+        f"{number(pauses.length_s / MS, 3)} ms: all workers at once, whatever they ran; the queue with such "
+        f"stops: {queue}"
     )
 
 
@@ -154,6 +169,8 @@ def _state_lines(result: Comparison) -> list[str]:
         f"{number(result.longest_stall_s / MS, 2)} ms"
     )
     lines.append(_unsteady(result.unsteadiness))
+    with_stops = None if result.with_stops is None else errors_percent(result.with_stops, result.measured)
+    lines.append(_stopped(result.unsteadiness.stops, with_stops))
     if result.interrupted:
         lines.append("interrupted: these are the pieces measured until then")
     return lines

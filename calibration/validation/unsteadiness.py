@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.serving.served import Served
+from calibration.validation.stops import Stops, stops_of
 from perfmodel.sim.arrays import BoolArray, FloatArray
 from perfmodel.units import MS
 
@@ -23,7 +24,7 @@ GROUP_OF_BUSY = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsteadiness:
-    """Scatter and pauses of the cores in a run.
+    """Scatter and pauses of the cores in a run, and stops of the node.
 
     Attributes
     ----------
@@ -40,6 +41,8 @@ class Unsteadiness:
         Requests that were without their core, over the cores' busy time. [1/s]
     pause_s : float or None
         For how long, in the mean; None: none was. [s]
+    stops : Stops
+        What struck the whole node at once; requests that it made slow count neither as scatter nor as pauses.
     """
 
     requests: int
@@ -48,15 +51,22 @@ class Unsteadiness:
     p99_over_p50: float | None
     pauses_per_s: float
     pause_s: float | None
+    stops: Stops
 
     def to_dict(self) -> dict[str, object]:
         """The entry of the JSON document; `node` is what a scenario says to have it."""
         node: dict[str, object] = {}
         if self.relative_std:
             node["scatter"] = {"distribution": "lognormal", "relative_std": self.relative_std}
+        pauses: list[dict[str, object]] = []
         if self.pause_s is not None:
             kind = {"rate_per_s": self.pauses_per_s, "length_ms": self.pause_s / MS, "scope": "executor"}
-            node["pauses"] = [{**kind, "lengths": "exponential"}]
+            pauses.append({**kind, "lengths": "exponential"})
+        if (stop := self.stops.pauses) is not None:
+            kind = {"rate_per_s": stop.rate_per_s, "length_ms": stop.length_s / MS, "scope": "node"}
+            pauses.append({**kind, "lengths": "constant"})
+        if pauses:
+            node["pauses"] = pauses
         return {
             "requests": self.requests,
             "compared": self.compared,
@@ -64,6 +74,13 @@ class Unsteadiness:
             "p99_over_p50": self.p99_over_p50,
             "pauses_per_s": self.pauses_per_s,
             "pause_ms": None if self.pause_s is None else self.pause_s / MS,
+            "stops": {
+                "number": len(self.stops.lost_s),
+                "per_s": 0.0 if stop is None else stop.rate_per_s,
+                "mean_ms": None if stop is None else stop.length_s / MS,
+                "share": self.stops.share,
+                "accelerator_share": self.stops.accelerator_share,
+            },
             "node": node,
         }
 
@@ -75,7 +92,8 @@ def unsteadiness(runs: Sequence[Served]) -> Unsteadiness:
     compared with the mean of requests of its size beside about as many busy workers, so that neither sizes
     nor contention count as scatter.
     """
-    parts = [_on_cores(run) for run in runs]
+    stops = stops_of(runs)
+    parts = [_on_cores(run.only(~struck)) for run, struck in zip(runs, stops.struck, strict=True)]
     service_s, without_s, items, busy = (np.concatenate(column) for column in zip(*parts, strict=True))
     paused = without_s >= PAUSED_S
     factors = _factors(np.where(paused, service_s - without_s, service_s), items, busy)
@@ -88,6 +106,7 @@ def unsteadiness(runs: Sequence[Served]) -> Unsteadiness:
         p99_over_p50=float(np.quantile(factors, 0.99) / np.median(factors)) if enough else None,
         pauses_per_s=int(paused.sum()) / busy_s if busy_s else 0.0,
         pause_s=float(without_s[paused].mean()) if paused.any() else None,
+        stops=stops,
     )
 
 

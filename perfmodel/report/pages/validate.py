@@ -248,6 +248,12 @@ def _machine(found: Document) -> list[Block]:
             f"{number(unsteady['pauses_per_s'], 2)} a second of work, {number(unsteady['pause_ms'], 2)} ms"
         )
         rows.append(["a core is taken away", pauses])
+    stops = unsteady.get("stops")  # reports of earlier versions have none
+    if stops and stops["number"]:
+        often = (
+            f"{stops['number']} times, {number(stops['per_s'], 2)} a second, {number(stops['mean_ms'], 3)} ms"
+        )
+        rows.append(["the whole node stops", often])
     if found.get("l3_lifetime_ms") is not None:
         rows.append(["life of lines in the last-level cache", f"{number(found['l3_lifetime_ms'], 2)} ms"])
     anchor = found.get("anchor")
