@@ -113,7 +113,13 @@ def _dealt_out(
 ) -> _DealtOut | None:
     """Deal out all demand; None where a service has no nodes."""
     groups = [(placed, there) for placed, there in nodes.items() if set(placed[1]) & demand_qps.keys()]
-    loads = [(row, name) for row, ((_, names), there) in enumerate(groups) if there for name in names]
+    loads = [
+        (row, name)
+        for row, ((_, names), there) in enumerate(groups)
+        if there
+        for name in names
+        if name in demand_qps  # one that asks for nothing takes nothing
+    ]
     if {name for _, name in loads} != demand_qps.keys():
         return None
     time = [demand_qps[name] / node_qps[name, groups[row][0][0]] for row, name in loads]
