@@ -193,7 +193,7 @@ class SteepShare:
 def test_where_the_share_jumps_within_a_step_the_step_is_divided(
     crossing_qps: float, side_by_side: bool
 ) -> None:
-    search = node_search("rm1_broadwell", 200.0)
+    search = node_search("rm1_broadwell", 20.0)
     late: Any = SteepShare(crossing_qps, 1.0 - search.sla.percentile, side_by_side)
     curve = LateCurve(search, late, QUERIES)
     answer = curve.around(6500.0)
