@@ -79,9 +79,10 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    name: str = ""
 
     def to_html(self) -> str:
-        """Return the markup."""
+        """Return the markup; who does not see a table hears its name, else its caption or first headings."""
         words = [
             any(not _NUMERIC.match(row[index]) for row in self.rows if index < len(row))
             for index in range(len(self.headings))
@@ -94,7 +95,9 @@ class Table:
         )
         body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in self.rows)
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        label = escape(self.caption or " and ".join(filter(None, self.headings[:2])) or "table", quote=True)
+        label = escape(
+            self.name or self.caption or " and ".join(filter(None, self.headings[:2])) or "table", quote=True
+        )
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
         return f'<div class="wide" role="region" tabindex="0" aria-label="{label}">{table}</div>'
 
@@ -139,7 +142,7 @@ class Figure:
         caption = (
             f"<figcaption><b>{escape(drawing.title)}.</b> {escape(self.caption or drawing.text)}</figcaption>"
         )
-        data = Table(drawing.headings, drawing.rows).to_html()
+        data = Table(drawing.headings, drawing.rows, name=f"The data of {drawing.title}").to_html()
         table = f"<details><summary>The data of “{escape(drawing.title)}”</summary>{data}</details>"
         return f"<figure>{caption}{drawing.svg}{table}</figure>"
 

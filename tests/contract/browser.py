@@ -8,12 +8,15 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
-"""The accessibility checker axe-core, where it is installed: `npm install axe-core`, or AXE_CORE=its file."""
+_AXE = find_spec("axe_core_python")
+_OWN = "" if _AXE is None or _AXE.origin is None else str(Path(_AXE.origin).with_name("axe.min.js"))
+AXE = Path(os.environ.get("AXE_CORE", _OWN))
+"""The accessibility checker axe-core: that of the package `axe-core-python`, or AXE_CORE=another's file."""
 
 _ERRORS = (
     '<script>window.ERRORS = [];window.addEventListener("error", (e) => ERRORS.push(e.message));</script>'

@@ -360,7 +360,7 @@ def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, t
 
 @pytest.mark.thorough
 @needs_browser
-@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core here: npm install axe-core, or AXE_CORE=its file")
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core-python here, and no AXE_CORE=file")
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]) -> None:

@@ -144,14 +144,16 @@ def _where(device: Document, *, several: bool) -> list[Block]:
     rows = sorted(device["rows"], key=lambda row: int(row["batch_size"]))
     if not rows[-1]["operators"]:
         return []
-    blocks: list[Block] = [Heading(f"Where the time goes{f' on {_place(device)}' if several else ''}")]
+    where = f" on {_place(device)}" if several else ""
+    blocks: list[Block] = [Heading(f"Where the time goes{where}")]
     blocks += shares_by_batch(
         [
             BatchShares(
                 row["batch_size"], [(each["name"], each["kind"], each["share"]) for each in row["operators"]]
             )
             for row in rows
-        ]
+        ],
+        where,
     )
     roofs = device.get("roofs")
     if roofs is not None:
@@ -161,8 +163,8 @@ def _where(device: Document, *, several: bool) -> list[Block]:
             device=str(device["device"]),
             peak_gflop_per_s=roofs["peak_gflop_per_s"],
             bandwidth_gb_per_s=roofs["bandwidth_gb_per_s"],
+            where=where,
         )
-    where = f" on {_place(device)}" if several else ""
     blocks += [
         operators_table(row["operators"], f"A batch of {_items(row)}{where}") for row in reversed(rows)
     ]

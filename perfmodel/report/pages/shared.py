@@ -152,8 +152,8 @@ def time_by_batch(batches: Sequence[BatchBreakdown]) -> list[Block]:
     )
 
 
-def shares_by_batch(batches: Sequence[BatchShares]) -> list[Block]:
-    """The same of shares, however they are known."""
+def shares_by_batch(batches: Sequence[BatchShares], where: str = "") -> list[Block]:
+    """The same of shares, however they are known; `where` ends the title of one drawing among several."""
     if not batches or not any(batch.operators for batch in batches):
         return []
     shares: list[dict[str, float]] = []
@@ -178,7 +178,7 @@ def shares_by_batch(batches: Sequence[BatchShares]) -> list[Block]:
         parts,
         x_label="batch size [items]",
         y_label="share [%]",
-        title="Where a batch spends its time",
+        title=f"Where a batch spends its time{where}",
         text=text,
     )
     return [Figure(drawing)]
@@ -239,8 +239,9 @@ def roofline_of(
     device: str,
     peak_gflop_per_s: float,
     bandwidth_gb_per_s: float,
+    where: str = "",
 ) -> list[Block]:
-    """The roofs of an executor, and operators of a document below them."""
+    """The roofs of an executor, and operators of a document below them; `where` as above."""
     points = [
         (
             each["flop"] / each["bytes_moved"],
@@ -277,7 +278,7 @@ def roofline_of(
         [roof, marks],
         x_label="intensity [FLOP/byte]",
         y_label="GFLOP/s",
-        title="Roofline of an executor",
+        title=f"Roofline of an executor{where}",
         text=text,
         log_x=True,
         log_y=True,
