@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.scenario import (
@@ -20,9 +19,6 @@ from perfmodel.planning.question import Question, as_asked, question_of
 from perfmodel.planning.stack_choice import choose_stacks, devices_of, shared_stack, wishes_of
 from perfmodel.planning.stages import Stage, beside_each_other, machine_cores
 from perfmodel.units import GIB
-
-if TYPE_CHECKING:
-    pass
 
 
 def staged(loaded: LoadedScenario, settings: PipelineSettings, mixed_stacks: bool) -> Question:

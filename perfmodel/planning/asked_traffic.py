@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,10 +27,6 @@ from perfmodel.sim.query_sizes import SizePmf, pmf_of
 from perfmodel.sim.statistics import MIN_QUERIES
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
-
-if TYPE_CHECKING:
-    pass
-
 
 PUBLISHED_MAX_ITEMS = {"deeprecsys-production": 1000}
 """ISCA 2020: a query ranks up to 1000 items; the last of the list's 100 sizes is smaller. [items]"""

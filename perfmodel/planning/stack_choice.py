@@ -6,7 +6,7 @@ Unless they are asked to differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.hardware import Device
@@ -20,9 +20,6 @@ from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles
 from perfmodel.loading.shipped import shipped_directory, shipped_names
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.yaml_source import parse_yaml
-
-if TYPE_CHECKING:
-    pass
 
 
 class Wish(NamedTuple):

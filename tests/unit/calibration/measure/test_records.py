@@ -179,7 +179,7 @@ def test_times_to_issue_are_written_where_they_were_measured_and_read_back(tmp_p
     assert one.spread.tolist() == [0.0, 0.1, 0.2]
     assert one.seconds.tolist() == [0.0, 2e-6, 3e-6]
     ((_, without),) = read(tmp_path, FACTS, HEADER, ROW).visits
-    assert without.issue_s is None
+    assert (without.issue_s, without.probe_s) == (None, 0.0)
 
 
 def test_rows_are_of_one_visit_where_all_that_tells_visits_apart_is_equal(tmp_path: Path) -> None:
