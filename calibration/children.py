@@ -100,7 +100,11 @@ def end(process: BaseProcess) -> None:
 
 def _run(parent: int, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     """What a child does first, and then for the rest of its life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for sent_to_all in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the parent ends its children once it has what they did
+        signal.signal(sent_to_all, signal.SIG_IGN)
     _end_with(parent)
     target(*args)
 

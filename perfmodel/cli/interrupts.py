@@ -1,4 +1,7 @@
-"""An interrupt (Ctrl-C) ends the run, wherever it falls: Python loses those that fall into a callback."""
+"""An interrupt (Ctrl-C) ends the run, wherever it falls: Python loses those that fall into a callback.
+
+So does SIGTERM, with which `timeout` and schedulers end a run: what it has measured is kept and told.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class Interrupts:
         except ValueError:
             self._has_handler = False
         sys.unraisablehook = self._lost
+        self._process = os.getpid()
         if is_process and self._has_handler:
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self._terminate)
             self._watch()
 
     def end(self) -> None:
@@ -71,6 +77,8 @@ class Interrupts:
         self._is_over = True
         if self._has_handler:
             signal.signal(signal.SIGINT, signal.SIG_IGN if self._is_process else signal.default_int_handler)
+            if signal.getsignal(signal.SIGTERM) == self._terminate:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = self._unraisable
 
     def leave(self, code: int) -> None:
@@ -93,7 +101,7 @@ class Interrupts:
     def _end_if_stuck(self, heard: int) -> None:
         first_s: float | None = None
         while not self._is_over:
-            if signal.SIGINT not in os.read(heard, 1):
+            if not {signal.SIGINT, signal.SIGTERM}.intersection(os.read(heard, 1)):
                 continue
             now_s = time.monotonic()
             if first_s is None:
@@ -119,6 +127,13 @@ class Interrupts:
             os._exit(InterruptionError.exit_code)
         self.seen, self._last_s, self._is_again = True, now_s, False
         raise KeyboardInterrupt
+
+    def _terminate(self, *_: object) -> None:
+        if os.getpid() != self._process:  # a fork: whoever made it wants it gone, and waits for nothing
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        elif not self.seen:
+            self._interrupt()
 
     def _lost(self, unraisable: sys.UnraisableHookArgs, /) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):

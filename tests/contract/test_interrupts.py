@@ -128,6 +128,18 @@ def body():
             pass
 """
 
+FORKS = """
+import os, signal
+def body():
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print("begun", flush=True)
+    time.sleep(0.3)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 IN_MACHINE_CODE = """
 import hashlib, threading
 from perfmodel.cli import interrupts
@@ -158,21 +170,32 @@ def running(body: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.thorough
-def test_an_interrupted_process_waits_for_no_thread_that_is_at_work() -> None:
+@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_process_waits_for_no_thread_that_is_at_work(with_what: signal.Signals) -> None:
     with running(WAITS_FOR_THREADS) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(with_what)
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
     assert error == "interrupted: there is no answer yet, and nothing was written\n"
 
 
 @pytest.mark.thorough
-def test_machine_code_that_never_ends_puts_an_interrupt_off_for_a_while_only() -> None:
+@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGTERM])
+def test_machine_code_that_never_ends_puts_an_interrupt_off_for_a_while_only(
+    with_what: signal.Signals,
+) -> None:
     with running(IN_MACHINE_CODE) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(with_what)
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
     assert error == f"{STUCK}\n"
+
+
+@pytest.mark.thorough
+def test_a_fork_of_a_command_ends_with_the_signal_as_any_process_does() -> None:
+    with running(FORKS) as process:
+        out, _ = process.communicate(timeout=0.5 * LONG_S)
+    assert out == f"{-signal.SIGTERM}\n"
 
 
 @pytest.mark.thorough
