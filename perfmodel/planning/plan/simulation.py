@@ -281,6 +281,14 @@ class Simulator:
 
     def fewest(self, service: str, counts: Counts, rate_qps: float) -> Fewest:
         """The fewest nodes on which it holds, behind a router that draws and one that sees all queues."""
+        digest = digest_of({"fewest": self._digest(service, counts, rate_qps, Routing.RANDOM)})
+        if (known := self._kept.get(digest)) is not None and known.keys() == {"random", "shortest_queue"}:
+            return Fewest(**known)
+        found = self._searched(service, counts, rate_qps)
+        self._kept.keep(digest, found._asdict())
+        return found
+
+    def _searched(self, service: str, counts: Counts, rate_qps: float) -> Fewest:
         total = sum(counts.values())
         drawn = self._fewest(service, counts, rate_qps, Routing.RANDOM)
         pooled = None

@@ -200,5 +200,11 @@ provision: {objective: nodes, sharing: true, failures: {nodes: 2}}
 @pytest.mark.thorough
 def test_what_was_simulated_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = simulated(planned(folder))
-    monkeypatch.setattr(simulation, "predict_fleet", lambda *_, **__: pytest.fail("simulated again"))
+    assert first.checks[0].fewest is not None
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("simulated again")
+
+    monkeypatch.setattr("perfmodel.planning.fleet.computation.predict_fleet", again)
+    monkeypatch.setattr(simulation, "tuned_question", again)  # what the fewest nodes are looked for with
     assert simulated(planned(folder)).checks == first.checks
