@@ -225,8 +225,8 @@ def _left(is_words: bool) -> str:
 
 
 def _cell(text: str) -> str:
-    """A cell; what begins like a number, or stands for a missing one, is set to the right."""
-    if _NUMERIC.match(text):
+    """A cell; what begins like a number, or stands for a missing one, is set to the right; no sentence is."""
+    if _NUMERIC.match(text) and len(text) <= LONG:
         return f"<td>{escape(text)}</td>"
     kind = "words long" if len(text) > LONG else "words some" if len(text) > SOME else "words"
     return f'<td class="{kind}">{escape(text)}</td>'

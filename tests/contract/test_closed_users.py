@@ -63,7 +63,7 @@ def test_explain_says_what_more_they_could_ask(capsys: pytest.CaptureFixture[str
     _, offered = ask(capsys, "predict", "rm3_skylake", *USERS, *QUICK, "--set", "sla.latency_ms=25")
     assert found["latency_bounded_qps"] == pytest.approx(largest["latency_bounded_qps"], rel=0.02)
     assert found["cliff"]["offered_qps"] == pytest.approx(offered["offered_qps"], rel=0.02)
-    longer = next(each for each in found["changes"] if each["change"].startswith("sla"))
+    longer = next(each for each in found["changes"] if each["change"].startswith("SLA"))
     assert longer["gain_percent"] > 0
     assert any("closed users ask" in note for note in found["notes"])
 

@@ -132,7 +132,7 @@ def test_luck_that_meets_both_is_no_part_of_the_difference() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth() -> None:
-    rates = ("traffic.arrivals.rate_qps=1200", "traffic.arrivals.rate_qps=1250")
+    rates = ("traffic.arrivals.rate_qps=1250", "traffic.arrivals.rate_qps=1330")
 
     def found(seed: int, num_queries: int) -> dict[str, Any]:
         sides = [

@@ -135,7 +135,7 @@ def test_every_shipped_scenario_is_explained(capsys: pytest.CaptureFixture[str])
             continue  # of one stage it is asked
         code = main(["explain", name, *FEW, "--json"])
         out = capsys.readouterr().out
-        assert code in (0, 3, 4), name
+        assert code in (0, 3, 4, 6), name  # a short run of bursts cannot tell
         assert json.loads(out)["binds"]["why"], name
 
 

@@ -85,3 +85,10 @@ def test_a_page_has_places_to_link_to_and_a_list_of_them() -> None:
         "@media print",
     ):
         assert text in html
+
+
+def test_a_sentence_that_begins_with_a_number_is_set_as_words() -> None:
+    source = "40 % of TDP at idle, a common value for dual-socket servers of the time"
+    text = page("Sources", [Table(["value", "source"], [["100 W", source]], caption="Where from")])
+    assert f'<td class="words long">{source}</td>' in text
+    assert "<td>100 W</td>" in text
