@@ -337,6 +337,7 @@ class ValidateDocument(Saved):
     module: str | None
     alone: list[AloneDocument]
     settings: str
+    asked: dict[str, Any]
     fingerprint: dict[str, Any]
 
 

@@ -27,7 +27,7 @@ from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
-from perfmodel.planning.prepare import prepare
+from perfmodel.planning.prepare import prepare, scaled_load
 from perfmodel.planning.question import Question
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.service import ServiceTimes
@@ -162,7 +162,7 @@ def _here(scenario: str, overrides: Sequence[str], profile: str | None) -> list[
 def at_utilisation(question: Question, service: ServiceTimes, utilisation: float) -> Question:
     """The same traffic at the rate whose predicted utilisation is the one given."""
     unit = offered_utilisation(question.traffic.at_rate(1.0), service, question.policy, contended=True)
-    return replace(question, traffic=question.traffic.at_rate(utilisation / max(unit)))
+    return scaled_load(question, utilisation / max(unit) / question.traffic.rate_qps)
 
 
 def require_stable(question: Question, service: ServiceTimes) -> None:

@@ -126,6 +126,7 @@ class Validation:
             "module": self.module,
             "alone": [row.to_dict() for row in self.alone],
             "settings": self.settings,
+            "asked": dict(question.asked),
             "fingerprint": to_dict(fingerprint(settings=(self.settings,))),
         }
 

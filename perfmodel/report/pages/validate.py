@@ -8,7 +8,8 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Series, bars, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary
+from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
 from perfmodel.report.tables import number
 
@@ -48,7 +49,10 @@ def validate_html(found: Document) -> str:
     blocks += _capacity(found.get("capacity"))
     blocks += _alone(found.get("alone") or ())
     blocks += _machine(found)
+    if "inputs" in found:  # reports of earlier versions name none
+        blocks += sources(found)
     blocks += glossary()
+    blocks += question_text(found.get("asked"), found["scenario"], "validate")
     title = f"Prediction and measurement: {found['scenario']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
 

@@ -14,6 +14,7 @@ from calibration.documents import ValidateDocument
 from calibration.serving import server
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
+from perfmodel.report.pages.validate import validate_html
 
 pytest.importorskip("torch")
 from calibration.runtime import assembly  # these need torch
@@ -83,6 +84,10 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     assert answer["queries"] == 150
     assert len(records.read_text().splitlines()) == 151
     assert answer["anchor"]["requests"] >= 50
+    assert answer["asked"]["traffic"]["arrivals"]["rate_qps"] == pytest.approx(answer["offered_qps"])
+    page = validate_html(answer)
+    for heading in ("Where the numbers come from", "The question as text"):
+        assert heading in page
     written = json.loads(trace.read_text())
     assert written["otherData"]["run"] == "measured"
     shown = [e for e in written["traceEvents"] if e.get("cat") == "query" and e["ph"] == "X"]
