@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Unsteadiness:
     p99_over_p50: float | None
     pauses_per_s: float
     pause_s: float | None
-    stops: Stops
+    stops: Stops = field(default_factory=Stops)
 
     def to_dict(self) -> dict[str, object]:
         """The entry of the JSON document; `node` is what a scenario says to have it."""

@@ -100,7 +100,7 @@ def test_a_saved_answer_is_called_what_it_is(
     assert main(["predict", "./answer.json"]) == 2
     assert "got a saved answer, which perfplan report answer.json --out" in capsys.readouterr().err
     assert main(["predict", "answer.json"]) == 2
-    assert "did you mean './answer.json'?" in capsys.readouterr().err
+    assert "got 'answer.json', a saved answer, which diff and report take" in capsys.readouterr().err
 
 
 def test_fleets_are_listed_and_shown_as_messages_say(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("tune -s rm1_skylake --objective qps --objective qps", "--objective: given 2 times"),
         ("predict", "expected a scenario, such as rm3_skylake"),
         ("nosuch", "Error: No such command 'nosuch' (perfplan --help)"),
-        ("list nosuch", "Error: Invalid value for 'topic': 'nosuch' is not one of 'models', 'profiles'"),
+        ("list nosuch", "Error: Invalid value for '[TOPIC]': 'nosuch' is not one of 'models', 'profiles'"),
         ("predict -s nofile.yaml", "the scenario file 'nofile.yaml' does not exist"),
         ("latency -m nofile.yaml --on skylake", "the model file 'nofile.yaml' does not exist"),
         ("predict -s rm3", "unknown scenario 'rm3'; did you mean 'rm3_amd_epyc_turin_2c' or 'rm3_broadwell'"),

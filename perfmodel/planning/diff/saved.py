@@ -49,7 +49,8 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
         for name in comparable(one, other, a.get("objective"), b.get("objective"))
         if not name.startswith(_ASKED) and not any(part in name for part in _NO_METRICS)
     ]
-    keys = differences_of(a.get("asked") or {}, b.get("asked") or {})
+    asked = ({**(one.get("asked") or {}), "description": ""} for one in (a, b))  # words change no answer
+    keys = differences_of(*asked)
     return Diff(
         a=names[0],
         b=names[1],
