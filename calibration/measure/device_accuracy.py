@@ -12,6 +12,8 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import cycle
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -41,6 +43,8 @@ from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.units import MS, US
 
 _WARM, _FEWEST, _MOST, _TIMED_S = 5, 5, 50, 0.15
+_IN_A_ROW = 4
+"""Timed passes between two probes; the one that follows a probe is slower, and is timed apart."""
 _MOST_DRAWN = 15e6
 """Lookups in all batches of one size: the host draws them, which takes longer than using them."""
 _POWER_BATCHES, _POWER_S = (64, 1024), 1.5
@@ -55,7 +59,9 @@ class Offloaded(NamedTuple):
     seconds : array
         Median pass of each round.
     quieter_s, probe_s : array
-        Median of the passes while the host was quieter than at the median, and of the probe beside them.
+        Median of the passes while the host was quieter than at the median, and of the probes about them.
+    after_probe_s : array
+        Median of the passes that followed a probe at once.
     power_w : mapping
         The card's mean power at some batch sizes, one pass after the other; empty where nothing can be read.
     """
@@ -63,6 +69,7 @@ class Offloaded(NamedTuple):
     seconds: Floats
     quieter_s: Floats
     probe_s: Floats
+    after_probe_s: Floats
     power_w: Mapping[int, float]
 
 
@@ -81,31 +88,38 @@ def measure_offloaded(
         for number in range(rounds)
     ]
     power_w = {size: _power_w(offloaded, size, meter) for size in _POWER_BATCHES if size in batches and meter}
-    seconds, quieter_s, probe_s = np.moveaxis(np.array(found), -1, 0)
-    return Offloaded(seconds, quieter_s, probe_s, power_w)
+    return Offloaded(*np.moveaxis(np.array(found), -1, 0), power_w)
 
 
 def _medians_s(
     offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator, probe: LaunchProbe
-) -> tuple[float, float, float]:
-    """Of passes after warm ones, going round the inputs: of all, of the quieter half, and its probes. [s]"""
-    inputs = _drawn(offloaded, batch_size, rng)
-    first = [_pass_s(offloaded, inputs[turn % len(inputs)]) for turn in range(_WARM)]
-    passes = int(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST))
-    timed = np.array(
-        [
-            (_pass_s(offloaded, inputs[turn % len(inputs)]), probe.launch_s(1))
-            for turn in range(_WARM, _WARM + passes)
-        ]
+) -> tuple[float, float, float, float]:
+    """Of passes after warm ones, going round the inputs: of all, of the quieter half, its probes, after one. [s]
+
+    Passes follow each other in groups, with a probe on either side of each; the first of a group bears what a
+    probe costs the pass behind it, and is left out of the others' median.
+    """
+    inputs = cycle(_drawn(offloaded, batch_size, rng))
+    first = [_pass_s(offloaded, next(inputs)) for _ in range(_WARM)]
+    groups = ceil(np.clip(_TIMED_S / first[-1], _FEWEST, _MOST) / _IN_A_ROW)
+    probes, timed = [probe.launch_s(1)], []
+    for _ in range(groups):
+        timed.append([_pass_s(offloaded, next(inputs)) for _ in range(1 + _IN_A_ROW)])
+        probes.append(probe.launch_s(1))
+    passes, about = np.array(timed), (np.array(probes[1:]) + probes[:-1]) / 2.0
+    quieter = about <= np.median(about)
+    return (
+        float(np.median(passes[:, 1:])),
+        float(np.median(passes[quieter, 1:])),
+        float(np.median(about[quieter])),
+        float(np.median(passes[:, 0])),
     )
-    quieter = timed[timed[:, 1] <= np.median(timed[:, 1])]
-    return float(np.median(timed[:, 0])), *np.median(quieter, axis=0).tolist()
 
 
 def _drawn(offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator) -> list[Inputs]:
     programme = offloaded.programme
     drawn = batch_size * max(programme.model.lookups_per_item, 1e-9)
-    return programme.many_inputs(batch_size, int(np.clip(_MOST_DRAWN / drawn, 2, _WARM + _MOST)), rng)
+    return programme.many_inputs(batch_size, int(np.clip(_MOST_DRAWN / drawn, 2, _WARM + 2 * _MOST)), rng)
 
 
 def _pass_s(offloaded: OffloadedProgramme, inputs: Inputs) -> float:
@@ -149,9 +163,10 @@ def measurements(model: RecModel, batches: Sequence[int], found: Offloaded) -> d
             "rounds_ms": (seconds / MS).tolist(),
             "quieter_rounds_ms": (quieter_s / MS).tolist(),
             "probes_us": (probe_s / US).tolist(),
+            "after_probe_ms": (after_s / MS).tolist(),
         }
-        for batch_size, seconds, quieter_s, probe_s in zip(
-            batches, found.seconds.T, found.quieter_s.T, found.probe_s.T, strict=True
+        for batch_size, seconds, quieter_s, probe_s, after_s in zip(
+            batches, found.seconds.T, found.quieter_s.T, found.probe_s.T, found.after_probe_s.T, strict=True
         )
     ]
     return {"model": model.name, "rows": rows, "power_w": dict(found.power_w)}

@@ -38,9 +38,10 @@ def test_the_crossover_is_where_the_card_becomes_faster_for_good() -> None:
 
 def test_passes_on_the_accelerator_are_timed_for_every_round_and_batch() -> None:
     found = measure_offloaded(shrunk(find_model("ncf"), 1e-3), (1, 4), 2, StandIn)
-    assert found.seconds.shape == found.probe_s.shape == (2, 2)
+    assert found.seconds.shape == found.probe_s.shape == found.after_probe_s.shape == (2, 2)
     assert np.all(found.seconds > 0.0)
     assert np.all(found.probe_s > 0.0)
+    assert np.all(found.after_probe_s > 0.0)
     assert found.power_w == {}
 
 
@@ -48,7 +49,7 @@ def test_an_error_is_positive_where_the_prediction_is_above() -> None:
     model = find_model("ncf")
     expected_s = predicted(model, BATCHES, "gtx1080ti")
     halved_s = np.stack([expected_s / 2.0] * 2)
-    times = Offloaded(halved_s, halved_s, np.full((2, 3), 9e-6), {64: 150.0})
+    times = Offloaded(halved_s, halved_s, np.full((2, 3), 9e-6), halved_s, {64: 150.0})
     measured = measurements(model, BATCHES, times)
     found = errors_of(model, json.loads(json.dumps(measured)), "gtx1080ti")
     assert [row["error_percent"] for row in found["rows"]] == pytest.approx([100.0] * 3)
@@ -73,7 +74,7 @@ def test_an_error_as_the_host_was_is_that_of_a_profile_at_the_level_that_the_pro
     assert device.launches is not None
     quiet_us = device.launches.quiet_probe_s / US
     slow_s = batch_time(model, device.with_host_level(1.5), np.array(BATCHES, float)).seconds
-    times = Offloaded(slow_s[None], slow_s[None], np.full((1, 3), 1.5 * quiet_us * US), {})
+    times = Offloaded(slow_s[None], slow_s[None], np.full((1, 3), 1.5 * quiet_us * US), slow_s[None], {})
     found = errors_of(model, measurements(model, BATCHES, times), profile)
     assert [row["error_percent_at_this_level"] for row in found["rows"]] == pytest.approx([0.0] * 3, abs=1e-6)
     assert all(row["error_percent"] < 0.0 for row in found["rows"])
