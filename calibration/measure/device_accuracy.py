@@ -88,13 +88,14 @@ def measure_offloaded(
         for number in range(rounds)
     ]
     power_w = {size: _power_w(offloaded, size, meter) for size in _POWER_BATCHES if size in batches and meter}
-    return Offloaded(*np.moveaxis(np.array(found), -1, 0), power_w)
+    seconds, quieter_s, probe_s, after_probe_s = np.moveaxis(np.array(found), -1, 0)
+    return Offloaded(seconds, quieter_s, probe_s, after_probe_s, power_w)
 
 
 def _medians_s(
     offloaded: OffloadedProgramme, batch_size: int, rng: np.random.Generator, probe: LaunchProbe
 ) -> tuple[float, float, float, float]:
-    """Of passes after warm ones, going round the inputs: of all, of the quieter half, its probes, after one. [s]
+    """Median of warm passes, going round the inputs: of all, of the quieter half, its probes, after one. [s]
 
     Passes follow each other in groups, with a probe on either side of each; the first of a group bears what a
     probe costs the pass behind it, and is left out of the others' median.
