@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from calibration.reproduce.evaluation import Compared, Reproduction
-from calibration.reproduce.recnmp import STEPS, lookups_speedup, reproduce_recnmp, trace_table
+from calibration.reproduce.recnmp import reproduce_recnmp
+from calibration.reproduce.recnmp_models import needed_share, published_model, weighed
+from calibration.reproduce.recnmp_traces import STEPS, lookups_speedup, trace_table
 
 pytestmark = pytest.mark.thorough
 
@@ -33,13 +35,41 @@ def test_lookups_come_out_within_a_tenth(recomputed: Reproduction) -> None:
     assert predicted == sorted(predicted)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="+65 and +104 %: one core of the host is as slow as one thread of RecNMP's Fig. 6"
-)
 def test_whole_models_come_out_within_a_quarter(recomputed: Reproduction) -> None:
     rows = rows_of(recomputed, "Whole models")
     assert [row.published for row in rows] == [2.4, 4.2]
     assert all(abs(each) <= 0.25 for each in deviations(rows))
+
+
+def test_whole_models_chosen_otherwise_miss_with_their_reason(recomputed: Reproduction) -> None:
+    rows = rows_of(recomputed, "Whole models, chosen otherwise")
+    far = [row for row in rows if row.deviation is not None and abs(row.deviation) > 0.25]
+    assert len(rows) == 14
+    assert 0 < len(far) < len(rows)
+    assert all(row.cause for row in far)
+    assert not any(row.cause for row in rows if row not in far)
+    # Sizes of DeepRecSys's code, which read more and compute less than the published models.
+    assert [row.predicted for row in rows[:2]] == [pytest.approx(4.0, abs=0.1), pytest.approx(8.6, abs=0.1)]
+
+
+def test_the_host_spends_as_much_of_its_time_on_lookups_as_published_ones(recomputed: Reproduction) -> None:
+    rows = rows_of(recomputed, "Shares of lookups")
+    assert [row.published for row in rows] == [pytest.approx(each, abs=0.1) for each in (56.6, 69.6, 78.3)]
+    assert all(abs(each) <= 0.05 for each in deviations(rows))
+
+
+def test_a_share_gains_by_amdahls_law() -> None:
+    assert weighed(0.5, 2.0) == pytest.approx(4.0 / 3.0)
+    assert weighed(1.0, 9.8) == pytest.approx(9.8)
+    assert needed_share(weighed(0.7, 9.1), 9.1) == pytest.approx(0.7)
+
+
+def test_whole_models_run_on_the_tables_of_the_traces() -> None:
+    model = published_model("rmc2-table-1")
+    (tables,) = model.embedding_operators[0].tables
+    assert tables.count == 64
+    assert tables.num_rows == pytest.approx(trace_table().num_rows / 2, abs=1)  # of twice the bytes
+    assert tables.zipf_exponent == pytest.approx(trace_table().zipf_exponent, abs=0.015)
 
 
 def test_layers_beside_lookups_are_relieved_as_published(recomputed: Reproduction) -> None:
