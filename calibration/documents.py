@@ -224,7 +224,11 @@ class OwnTimesDocument(TypedDict):
 
 @document
 class AnchorDocument(TypedDict):
-    """The correction of the service times by a short run of the model; `shape` by batch size."""
+    """The correction of the service times by a short run of the model; `shape` by batch size.
+
+    Times scatter about it by `relative_std`, those on the accelerator by `accelerator_relative_std`: so are
+    they predicted. Answers of before 2026-11-28 have neither.
+    """
 
     level: float
     shape: dict[str, float]
@@ -232,6 +236,8 @@ class AnchorDocument(TypedDict):
     requests: int
     drift_percent: float
     accelerator_level: float
+    relative_std: NotRequired[float | None]
+    accelerator_relative_std: NotRequired[float | None]
 
 
 @document

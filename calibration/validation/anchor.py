@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibration.serving.served import Served
+from calibration.validation.stops import stops_of
+from calibration.validation.unsteadiness import LEAST_COMPARED, PAUSED_S
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.scatter import ScatterTable, even_scatter, log_normal_factors
 from perfmodel.sim.service import ServiceTimes
 
 SHAPE_SPREAD = 0.15
@@ -69,6 +72,9 @@ class Anchor:
         Standard deviation of the level between the pieces of the run, relative. [1]
     accelerator_level : float
         Measured over predicted time of all offloaded requests; 1 where too few were. [1]
+    relative_std, accelerator_relative_std : float or None
+        How far times lie about those corrected, on the cores and on the accelerator, stops of the node and
+        pauses of a core taken off; None where too few were. [1]
     """
 
     shape: FloatArray
@@ -77,13 +83,20 @@ class Anchor:
     num_requests: int
     drift: float
     accelerator_level: float = 1.0
+    relative_std: float | None = None
+    accelerator_relative_std: float | None = None
 
     def refine(self, service: ServiceTimes) -> ServiceTimes:
-        """Apply the correction to the table that it was fitted to."""
+        """Apply the correction to the table that it was fitted to; times scatter as they did in the runs."""
         executors = service.num_executors
         share = np.arange(executors) / max(1, executors - 1)
         factors = self.shape[: service.max_batch_items, None] * np.exp(self.contention * share)[None, :]
-        return replace(service, cpu_s=service.cpu_s * factors).scaled(1.0, self.accelerator_level)
+        level = replace(service, cpu_s=service.cpu_s * factors).scaled(1.0, self.accelerator_level)
+        return replace(
+            level,
+            cpu_scatter=_law(self.relative_std) or service.cpu_scatter,
+            accelerator_scatter=_law(self.accelerator_relative_std) or service.accelerator_scatter,
+        )
 
     def to_dict(self) -> dict[str, object]:
         """The correction as JSON."""
@@ -95,7 +108,16 @@ class Anchor:
             "requests": self.num_requests,
             "drift_percent": 100.0 * self.drift,
             "accelerator_level": self.accelerator_level,
+            "relative_std": self.relative_std,
+            "accelerator_relative_std": self.accelerator_relative_std,
         }
+
+
+def _law(relative_std: float | None) -> ScatterTable | None:
+    """Log-normal factors of mean 1 that deviate by so much; None where nothing is known or nothing does."""
+    return (
+        even_scatter(log_normal_factors(float(np.sqrt(np.log1p(relative_std**2))))) if relative_std else None
+    )
 
 
 def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
@@ -123,7 +145,7 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
     predicted_s = predicted_s * np.exp(contention * share)
     shape = _shape(samples, predicted_s, service.max_batch_items)
     remaining = float(samples.service_s.sum() / (predicted_s * shape[samples.num_items - 1]).sum())
-    return Anchor(
+    anchor = Anchor(
         shape=shape * remaining,
         contention=contention,
         level=level,
@@ -131,6 +153,28 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
         drift=level_drift(runs, service),
         accelerator_level=_accelerator_level(runs, service),
     )
+    cores, accelerator = _relative_stds(runs, anchor.refine(service))
+    return replace(anchor, relative_std=cores, accelerator_relative_std=accelerator)
+
+
+def _relative_stds(runs: Sequence[Served], refined: ServiceTimes) -> tuple[float | None, float | None]:
+    """How far times lie about those corrected, on the cores and on the accelerator. [1]"""
+    struck = stops_of(runs).struck
+    steady = [run.only(~slow) for run, slow in zip(runs, struck, strict=True)]
+    cores = Samples.of(steady)
+    without_s = np.concatenate([(run.service_s - run.cpu_s)[run.on_cores] for run in steady])
+    ran_s = cores.service_s - np.where(without_s >= PAUSED_S, without_s, 0.0)
+    found = _std(ran_s / cores.predicted_s(refined))
+    if refined.accelerator_s is None:
+        return found, None
+    offloaded = [run.only(~run.on_cores) for run in steady]
+    num_items = np.concatenate([run.requests.num_items for run in offloaded])
+    measured_s = np.concatenate([run.service_s for run in offloaded])
+    return found, _std(measured_s / refined.accelerator_by_streams_s[num_items - 1, 0])
+
+
+def _std(ratios: FloatArray) -> float | None:
+    return float(ratios.std(ddof=1) / ratios.mean()) if len(ratios) >= LEAST_COMPARED else None
 
 
 def _accelerator_level(runs: Sequence[Served], service: ServiceTimes) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from calibration.validation.anchor import Anchor
 from calibration.validation.capacity import CapacityCheck
 from calibration.validation.comparison import Comparison
 from calibration.validation.own_module import AloneRow
@@ -153,6 +154,15 @@ def _pieces(count: int) -> str:
     return "1 disturbed piece" if count == 1 else f"{count or 'no'} disturbed pieces"
 
 
+def _scattering(anchor: Anchor) -> str:
+    if anchor.relative_std is None:
+        return "; too few to say how far times scatter"
+    found = f"; times scatter by {number(100 * anchor.relative_std, 2)} %"
+    if anchor.accelerator_relative_std is not None:
+        found += f", on the accelerator by {number(100 * anchor.accelerator_relative_std, 2)} %"
+    return f"{found}, and so are they predicted"
+
+
 def _state_lines(result: Comparison) -> list[str]:
     own = errors_percent(result.own_times, result.measured)
     queue = ", ".join(f"p{100 * share:g} {signed(own[f'p{100 * share:g}'])}" for share in PERCENTILES)
@@ -162,6 +172,7 @@ def _state_lines(result: Comparison) -> list[str]:
         lines.append(
             f"anchor: the whole model takes {number(anchor.level)} times what its operators add up to "
             f"({anchor.num_requests} requests; pieces differ by {number(100 * anchor.drift, 2)} %)"
+            f"{_scattering(anchor)}"
         )
     lines.append(
         f"the machine: service times drift by {number(100 * result.drift, 2)} % between pieces; "

@@ -137,7 +137,13 @@ def _comparison(*, own: float, repeated: int = 1) -> Comparison:
         by_launch=_by_size()[:1],
         drift=0.013,
         anchor=Anchor(
-            shape=np.ones(4), contention=0.1, level=1.07, num_requests=900, drift=0.021, accelerator_level=1.0
+            shape=np.ones(4),
+            contention=0.1,
+            level=1.07,
+            num_requests=900,
+            drift=0.021,
+            accelerator_level=1.0,
+            relative_std=0.043,
         ),
         l3_lifetime_s=1.1 * MS,
         repeated_pieces=repeated,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
+from perfmodel.sim.scatter import scatter_by_size
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 from tests.unit.calibration.serving.replay import replayed_s
@@ -113,6 +115,26 @@ def test_the_anchor_finds_the_level_of_the_accelerator_apart_from_that_of_the_co
     assert anchor.level == pytest.approx(1.2)
     assert anchor.accelerator_level == pytest.approx(1.7)
     assert anchor.refine(expected).accelerator_s == pytest.approx(1.7 * card_s)
+
+
+def test_the_anchor_predicts_tails_of_times_that_scatter_as_in_its_own_runs() -> None:
+    card_s = 5e-3 + 1e-5 * np.arange(1.0, 201.0)
+    policy = SplitAndOffload(batch_size=LARGEST, offload_threshold_items=150)
+    expected = ServiceTimes(cpu_s=BASE.cpu_s, accelerator_s=card_s, num_accelerators=1)
+    cores, card = (scatter_by_size(np.array([share])) for share in (0.3, 0.15))
+    true = replace(expected, cpu_scatter=cores, accelerator_scatter=card)
+    run = served_by(true, policy=policy)
+    anchor = fit_anchor([run], expected)
+    assert anchor.relative_std == pytest.approx(0.3, rel=0.1)
+    assert anchor.accelerator_relative_std == pytest.approx(0.15, rel=0.1)
+    measured = summary_of_runs([(run, queries_of(run, QUERIES))])
+
+    def p95_error(service: ServiceTimes) -> float:
+        return abs(errors_percent(Trace((QUERIES,)).predict(service, policy), measured)["p95"] or 0.0)
+
+    refined = anchor.refine(expected)
+    even = replace(refined, cpu_scatter=None, accelerator_scatter=None)
+    assert p95_error(refined) < 3.0 < p95_error(even)
 
 
 @pytest.mark.thorough
