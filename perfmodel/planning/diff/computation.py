@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock
+
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.planning.diff.answer import Diff, KeyShare
-from perfmodel.planning.diff.keys import DifferingKey, differing_keys, with_key
-from perfmodel.planning.diff.side import Difference, Side, difference, side
+from perfmodel.planning.diff.keys import DifferingKey, all_but_load, differing_keys, with_key
+from perfmodel.planning.diff.side import Difference, Figure, Side, difference, largest_load, side
 from perfmodel.planning.prepare import prepare, prepare_together
+from perfmodel.planning.question import Question
 from perfmodel.threads import side_by_side
 
 MOST_KEYS = 40
@@ -33,16 +38,17 @@ def diff(
     questions = prepare_together([a, b], mixed_stacks=mixed_stacks)
     num_queries = questions[0].simulation.min_queries
     stack = None if mixed_stacks else questions[0].node.stack
+    loads = _Loads()
 
     def ask(which: LoadedScenario | int) -> Side | PerfplanError:
         try:
             if isinstance(which, int):
-                question = questions[which]
-                with (a, b)[which].places():
-                    return side(question, num_queries=num_queries, extrapolate=extrapolate)
-            question = prepare(_of_stack(which, stack), mixed_stacks=mixed_stacks)
-            with which.places():
-                return side(question, num_queries=num_queries, extrapolate=extrapolate)
+                loaded, question = (a, b)[which], questions[which]
+            else:
+                loaded, question = which, prepare(_of_stack(which, stack), mixed_stacks=mixed_stacks)
+            with loaded.places():
+                largest = loads.finder(loaded)
+                return side(question, num_queries=num_queries, extrapolate=extrapolate, largest=largest)
         except PerfplanError as error:
             return error
 
@@ -76,6 +82,34 @@ def diff(
         notes=_notes(one, other),
         asked=(questions[0].asked, questions[1].asked),
     )
+
+
+class _Loads:
+    """Largest loads, each searched for once: scenarios that differ in their load alone have the same."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str | None], Future[Figure | None]] = {}
+        self._lock = Lock()
+
+    def finder(self, loaded: LoadedScenario) -> Callable[[Question], Figure | None]:
+        """What finds the largest load of a scenario, or waits for who is at it."""
+        said = all_but_load(loaded)
+
+        def largest(question: Question) -> Figure | None:
+            if question.load_test is not None:  # its times were fitted under the traffic
+                return largest_load(question)
+            key = (said, question.node.stack)
+            with self._lock:
+                is_first = key not in self._found
+                found = self._found.setdefault(key, Future())
+            if is_first:
+                try:
+                    found.set_result(largest_load(question))
+                except BaseException as error:
+                    found.set_exception(error)
+            return found.result()
+
+        return largest
 
 
 def _simulated_as(b: LoadedScenario, a: LoadedScenario) -> LoadedScenario:

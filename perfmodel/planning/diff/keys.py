@@ -50,6 +50,17 @@ def with_key(base: LoadedScenario, key: DifferingKey, value: Any) -> LoadedScena
     return load_scenario(base, [f"{key.key}={json.dumps(value)}"])
 
 
+def all_but_load(loaded: LoadedScenario) -> str:
+    """What a scenario says, defaults included, but the rate of its arrivals and its software stack, as text.
+
+    Where two say the same, and their stack is the same, the same loads meet their SLA.
+    """
+    document = _said(loaded)
+    document["node"].pop("stack", None)
+    document["traffic"]["arrivals"].pop("rate_qps", None)
+    return json.dumps(document, sort_keys=True)
+
+
 def _said(loaded: LoadedScenario) -> dict[str, Any]:
     document = loaded.scenario.model_dump(mode="json")
     for section in _SAYS_NOTHING:

@@ -159,7 +159,13 @@ def spread_of_difference(one: Figure, other: Figure) -> tuple[float, float] | No
     return hypot(other.spread[0], one.spread[1]), hypot(other.spread[1], one.spread[0])
 
 
-def side(question: Question, *, num_queries: int, extrapolate: bool = False) -> Side:
+def side(
+    question: Question,
+    *,
+    num_queries: int,
+    extrapolate: bool = False,
+    largest: Callable[[Question], Figure | None] | None = None,
+) -> Side:
     """Work out a scenario's figures.
 
     Parameters
@@ -170,6 +176,8 @@ def side(question: Question, *, num_queries: int, extrapolate: bool = False) -> 
         Of the run, the same for both sides.
     extrapolate : bool
         Answer outside the calibrated range too.
+    largest : callable, optional
+        Finds the largest load in place of `largest_load`: what has found it before.
     """
     if question.traffic.is_closed:
         raise ValueErrorAt(
@@ -188,7 +196,7 @@ def side(question: Question, *, num_queries: int, extrapolate: bool = False) -> 
     else:
         notes.append(f"unstable: {run.notes[0]}")
     try:
-        if (found := largest_load(question)) is not None:
+        if (found := (largest or largest_load)(question)) is not None:
             figures["latency_bounded_qps"] = found
     except UndecidedError as error:
         notes.append(str(error))
