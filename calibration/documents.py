@@ -133,13 +133,14 @@ class SectionDocument(TypedDict):
 
 @document
 class ReproductionDocument(Saved):
-    """A published evaluation, recomputed beside its figures."""
+    """A published evaluation, recomputed beside its figures; `command` is what asks for it again."""
 
     evaluation: str
     title: str
     source: str
     sections: list[SectionDocument]
     simulated_queries: int
+    command: str
 
 
 @document

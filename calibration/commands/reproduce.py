@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -68,6 +69,7 @@ def reproduce(
         page_path(out)
     with watched() as watch:
         result = _recomputed(evaluation, queries, _progress(watch, STEPS[evaluation]))
+    result = replace(result, asked_queries=queries)
     show(result.to_dict, lambda: reproduction_page(result), as_json=as_json)
     if out is not None:  # last: where it fails, the answer is out all the same
         from perfmodel.report.pages.reproduce import reproduce_html  # few answers become a page of HTML

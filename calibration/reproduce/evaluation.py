@@ -166,6 +166,8 @@ class Reproduction:
         In the order of the page.
     simulated_queries : int
         In all searches; 0 where nothing was simulated.
+    asked_queries : int or None
+        Behind every final rate, where that was asked for; None: as many as the evaluation has by itself.
     """
 
     name: str
@@ -173,6 +175,13 @@ class Reproduction:
     source: str
     sections: tuple[Section, ...]
     simulated_queries: int = 0
+    asked_queries: int | None = None
+
+    @property
+    def command(self) -> str:
+        """What asks for it again."""
+        queries = "" if self.asked_queries is None else f" --queries {self.asked_queries}"
+        return f"perfplan reproduce {self.name}{queries}"
 
     @property
     def compared(self) -> tuple[Compared, ...]:
@@ -189,6 +198,7 @@ class Reproduction:
             "source": self.source,
             "sections": [section.to_dict() for section in self.sections],
             "simulated_queries": self.simulated_queries,
+            "command": self.command,
         }
 
 

@@ -304,7 +304,9 @@ def test_a_page_says_where_its_numbers_come_from_and_what_was_asked(
     for profile in profiles:
         assert f"Every value of {profile} with its source" in text
         assert re.search(rf"Profile {profile}: [0-9]+ values, .*% off, root mean square", text)
-    assert "The question as text" in text or name == "reproduce"
+    assert "The question as text" in text
+    if name == "reproduce":
+        assert "<code>perfplan reproduce hpca</code>" in text
 
 
 def test_a_profile_that_changed_since_the_answer_has_no_sources(
@@ -475,6 +477,88 @@ def test_the_sla_of_a_plan_is_a_control_that_gives_the_numbers_of_perfplan_plan(
     assert "broadwell alone takes" in said[3][3]
     assert said[4][0] == "–"
     assert "from 50 to 200 ms" in said[4][3]
+
+
+SHARED = """
+name: five services, not all of which fit one memory
+services:
+  a: {scenario: mlperf_dlrm_skylake, demand: {qps: 20000}}
+  b: {scenario: mlperf_dlrm_v2_skylake, demand: {qps: 6000}}
+  c: {scenario: rm3_skylake, demand: {qps: 9000}}
+  d: {scenario: ncf_skylake, demand: {qps: 9000}}
+  e: {scenario: mlperf_dlrm_skylake, demand: {qps: 9000}}
+node_types:
+  skylake: {node: {cpu: skylake}, available: 60, price_usd_per_h: 1.5}
+  broadwell: {node: {cpu: broadwell@hpca2020}, available: 120, price_usd_per_h: 1.0}
+capacities:
+  a: {skylake: 900, broadwell: 700}
+  b: {skylake: 300, broadwell: 190}
+  c: {skylake: 1150, broadwell: 620}
+  d: {skylake: 5000, broadwell: 0}
+  e: {skylake: 900, broadwell: 700}
+provision: {objective: price, headroom: 0.1, failures: {nodes: 1}, sharing: true}
+"""
+
+
+@pytest.mark.thorough
+@needs_browser
+@pytest.mark.parametrize("power", ["static", "by-utilisation"])
+def test_controls_where_nodes_are_shared_give_the_numbers_of_perfplan_plan(
+    power: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, page = tmp_path / "shared.yaml", tmp_path / "shared.html"
+    fleet.write_text(SHARED, encoding="utf-8")
+    asked = ["plan", str(fleet), "--no-simulate", "--json", "--set", f"provision.power={power}"]
+    assert main([*asked, "--out", str(page)]) == 0
+    groups = json.loads(capsys.readouterr().out)["sharing_groups"]
+    assert sum(each["num_nodes"] > 0 for each in groups) >= 2  # sets of services: three of them fit a node
+    cases = [(1.0, 10, 1), (1.4, 20, 1), (1.1, 10, 0), (0.5, 0, 2)]
+    script = (
+        SET
+        + f"""
+        const said = [];
+        for (const [growth, headroom, failures] of {json.dumps(cases)}) {{
+          const begin = performance.now();
+          set("growth", growth); set("headroom", headroom); set("failures", failures);
+          const took = (performance.now() - begin) / 3;
+          said.push([text("nodes"), text("power"), text("price"), text("mix"), took]);
+        }}
+        return said;
+    """
+    )
+    for (growth, headroom, failures), said in zip(cases, found(page, script), strict=True):
+        mix = dict.fromkeys(("skylake", "broadwell"), 0)
+        for count, name in re.findall(r"(\d+) (skylake|broadwell)", said[3]):
+            mix[name] += int(count)
+        sets = [
+            *(f"services.{name}.demand.growth={growth}" for name in "abcde"),
+            f"provision.headroom={headroom / 100}",
+            f"provision.failures={{nodes: {failures}}}" if failures else "provision.failures=null",
+        ]
+        planned = {}
+        for fewer in (0, 1):  # as many of each type as the page says carry it, and need all; fewer do not
+            own = [f"node_types.{name}.available={count - fewer}" for name, count in mix.items()]
+            arguments = [part for each in (*sets, *own) for part in ("--set", each)]
+            assert main([*asked, *arguments]) == (3 if fewer else 0)
+            planned[fewer] = json.loads(capsys.readouterr().out)["static"]
+        assert said[0] == str(planned[0]["num_nodes"])
+        assert float(said[1].split()[0]) == pytest.approx(planned[0]["power_w"] / 1000, rel=5e-4)
+        assert float(said[2].split()[0]) == pytest.approx(planned[0]["price_usd_per_h"], rel=5e-4)
+        assert said[4] < 50.0
+
+
+def test_shared_nodes_of_an_answer_without_their_groups_have_no_controls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, answer = tmp_path / "old.html", tmp_path / "old.json"
+    assert main(["plan", "two_services", "--no-simulate", "--json", "--set", "provision.sharing=true"]) == 0
+    old = json.loads(capsys.readouterr().out)
+    del old["sharing_groups"]
+    answer.write_text(json.dumps(old), encoding="utf-8")
+    assert main(["report", str(answer), "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Ask perfplan plan again." in text
+    assert 'id="o-nodes"' not in text
 
 
 @pytest.mark.thorough

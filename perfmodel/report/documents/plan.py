@@ -312,14 +312,29 @@ class GrowthDocument(TypedDict):
 
 
 @document
+class SharingGroupDocument(TypedDict):
+    """Nodes of a type that serve the same services, sharing their time; those of `unit_nodes` serve together.
+
+    Every set of services that there may be is here; the static provision has `num_nodes` of it, 0 among them.
+    """
+
+    node_type: str
+    services: list[str]
+    unit_nodes: int
+    num_nodes: int
+
+
+@document
 class NodeTypeDocument(TypedDict):
-    """A kind of node: its stock, prices and power."""
+    """A kind of node: its stock, prices and power; `idle_w` and `peak_w` where power goes by utilisation."""
 
     owned: int
     available: int
     price_usd_per_h: float | None
     buy_price_usd_per_h: float | None
     tdp_w: float | None
+    idle_w: float | None
+    peak_w: float | None
 
 
 @document
@@ -348,6 +363,7 @@ class PlanDocument(Saved):
     gap: float | None
     optimal: bool | None
     static: ProvisionDocument | None
+    sharing_groups: list[SharingGroupDocument] | None
     simulated: SimulatedDocument | None
     hours: list[HourDocument]
     baselines: BaselinesDocument
@@ -385,6 +401,7 @@ def plan_document(result: PlanAnswer) -> PlanDocument:
         "gap": None if static is None else static.gap,
         "optimal": None if static is None else static.is_optimal,
         "static": None if static is None else _provision(static.provisioned, result),
+        "sharing_groups": _sharing_groups(question, static),
         "simulated": None if result.simulated is None else _simulated(result.simulated, grid),
         "hours": [_hour(hour) for hour in result.hours],
         "baselines": {
@@ -423,7 +440,29 @@ def _node_type(of: StockedType) -> NodeTypeDocument:
         "price_usd_per_h": of.price_usd_per_h,
         "buy_price_usd_per_h": of.buy_price_usd_per_h,
         "tdp_w": of.tdp_w,
+        "idle_w": of.idle_w,
+        "peak_w": of.peak_w,
     }
+
+
+def _sharing_groups(question: PlanQuestion, static: Optimum | None) -> list[SharingGroupDocument] | None:
+    if not question.provision.sharing or static is None:
+        return None
+    chosen = static.provisioned.question
+    counts = {(each.node_type, each.services): each.nodes for each in static.provisioned.placements}
+    found: list[SharingGroupDocument] = []
+    for group, _ in chosen.kinds():
+        node_type = chosen.node_types[group.node_type].name
+        services = tuple(chosen.services[index].name for index in group.services)
+        found.append(
+            {
+                "node_type": node_type,
+                "services": list(services),
+                "unit_nodes": group.unit_nodes,
+                "num_nodes": counts.get((node_type, services), 0),
+            }
+        )
+    return found
 
 
 def _holds(question: PlanQuestion) -> HoldsDocument:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perfmodel.report.documents import made_of
@@ -18,11 +18,9 @@ Document = Mapping[str, Any]
 SECONDS_A_MINUTE = 60.0
 
 
-SHARED = (
-    "There are no controls on this page: nodes are shared, and how much of its time a node gives to each "
-    "service follows from the whole plan, so that there is no mix of one service to keep. Ask perfplan plan "
-    "again, with --set services.NAME.demand.growth=1.2, --set provision.headroom=0.2 or what else changes; "
-    "perfplan sweep asks it for many such changes at once."
+OLD = (
+    "There are no controls on this page: nodes are shared, and the answer was saved by a version that did "
+    "not write down which services stand together on which nodes. Ask perfplan plan again."
 )
 
 LEAST = {"nodes": "fewer nodes", "power": "less power", "price": "less money", "carbon": "less carbon"}
@@ -40,7 +38,7 @@ def plan_html(plan: Document) -> str:
             blocks += controls[0]
             script = controls[1]
         else:
-            blocks += [Heading("What if"), Prose(SHARED)]
+            blocks += [Heading("What if"), Prose(OLD)]
     if plan["binding"] is not None:
         rows = [
             [each["change"], number(each["amount"], 4), each["unit"], each["note"]]
@@ -76,6 +74,8 @@ def answer(plan: Document) -> str:
 
 
 def _nodes(plan: Document) -> Table:
+    if plan["provision"]["sharing"] and plan.get("sharing_groups") is not None:
+        return _shared_nodes(plan)
     rows = [
         [
             service,
@@ -92,6 +92,30 @@ def _nodes(plan: Document) -> Table:
         ["bought", name, str(count), "–", "–"] for name, count in plan["static"]["bought"].items() if count
     ]
     heads = ["service", "node type", "nodes", "queries/s a unit", "nodes a unit"]
+    return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
+
+
+def _shared_nodes(plan: Document) -> Table:
+    """Nodes by the services that share them."""
+    rows = [
+        [
+            ", ".join(each["services"]),
+            each["node_type"],
+            str(each["num_nodes"]),
+            ", ".join(
+                number(plan["capacity_qps"][name][each["node_type"]]["low_qps"], 4)
+                for name in each["services"]
+            ),
+            str(each["unit_nodes"]),
+        ]
+        for each in plan["sharing_groups"]
+        if each["num_nodes"]
+    ]
+    rows += [
+        ["bought", name, str(count), "–", "–"] for name, count in plan["static"]["bought"].items() if count
+    ]
+    heads = ["services that share them", "node type", "nodes", "queries/s a unit, of each alone"]
+    heads += ["nodes a unit"]
     return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
 
 
@@ -372,30 +396,28 @@ def _after_failure(plan: Document) -> list[Block]:
 
 
 def _controls(plan: Document) -> tuple[list[Block], str] | None:
-    """Controls that keep each service's mix; none where nodes are shared, whose loads are no mix."""
+    """Controls that keep the mix; none where nodes are shared and the answer does not say by whom."""
     holds = plan["provision"]
-    if holds["sharing"]:
+    if holds["sharing"] and plan.get("sharing_groups") is None:
         return None
     curves = {service: _known_curves(plan, service) for service in plan["static"]["nodes"]}
     services = [
         {
             "name": service,
-            "mix": {
-                kind: count // unit_nodes(plan, service, kind) for kind, count in counts.items() if count
-            },
-            "unit": {kind: unit_nodes(plan, service, kind) for kind in plan["capacity_qps"][service]},
             "low_qps": {kind: pair["low_qps"] for kind, pair in plan["capacity_qps"][service].items()},
             "sla": _curve(curves[service]),
             "peak_qps": max(hour["planned_qps"][service] for hour in plan["hours"]),
         }
-        for service, counts in plan["static"]["nodes"].items()
+        for service in plan["static"]["nodes"]
     ]
     by_utilisation = plan["power_model"].startswith("by utilisation")
     types = {
         name: {
             "owned": each["owned"],
             "available": each["available"],
-            "tdp_w": None if by_utilisation else each["tdp_w"],
+            "tdp_w": each["tdp_w"],
+            "idle_w": each.get("idle_w"),
+            "swing_w": None if each.get("idle_w") is None else each["peak_w"] - each["idle_w"],
             "price": each["price_usd_per_h"],
             "buy_price": each["price_usd_per_h"]
             if each["buy_price_usd_per_h"] is None
@@ -406,7 +428,9 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
     data = {
         "kind": "plan",
         "services": services,
+        "parts": _parts(plan),
         "types": types,
+        "by_utilisation": by_utilisation,
         "headroom": holds["headroom"],
         "free_in_failure": holds["headroom_in_failure"],
         "lost": holds["lost_nodes"],
@@ -436,10 +460,15 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
         )
         else "The SLA is in the capacities; perfplan plan --sla-curves finds them at other ones, too."
     )
+    kept = (
+        "Services that share nodes keep their mix of them"
+        if holds["sharing"]
+        else "Each service keeps its mix of node types"
+    )
     blocks: list[Block] = [
         Heading("What if"),
         Prose(
-            "Each service keeps its mix of node types, in the smallest multiple that serves its peak in "
+            f"{kept}, in the smallest multiple that serves the peak in "
             f"every state that has to hold: the numbers of perfplan plan with that mix. {said}"
         ),
         Markup(controls_html(fields)),
@@ -449,6 +478,61 @@ def _controls(plan: Document) -> tuple[list[Block], str] | None:
         ),
     ]
     return blocks, script_of(data)
+
+
+def _parts(plan: Document) -> list[Document]:
+    """Services that stand on nodes together, by index, each with its groups of nodes.
+
+    `groups` are the mix, in units; on one of the types in `alone` all services of the part could stand.
+    """
+    names = list(plan["static"]["nodes"])
+    every = _groups(plan)
+    found: list[Document] = []
+    for together in _together(names, every):
+        at = [names.index(name) for name in together]
+        groups = [
+            {
+                "type": each["node_type"],
+                "services": [names.index(name) for name in each["services"]],
+                "units": each["num_nodes"] // each["unit_nodes"],
+                "unit": each["unit_nodes"],
+            }
+            for each in every
+            if each["num_nodes"] and set(each["services"]) <= set(together)
+        ]
+        alone = {
+            each["node_type"]: {"type": each["node_type"], "unit": each["unit_nodes"]}
+            for each in every
+            if set(together) <= set(each["services"])
+        }
+        found.append({"services": at, "groups": groups, "alone": list(alone.values())})
+    return found
+
+
+def _groups(plan: Document) -> list[Document]:
+    """Nodes that serve the same services: as shared ones are written down, else by service and type."""
+    if plan["provision"]["sharing"]:
+        return list(plan["sharing_groups"])
+    return [
+        {
+            "node_type": kind,
+            "services": [service],
+            "unit_nodes": unit_nodes(plan, service, kind),
+            "num_nodes": counts.get(kind, 0),
+        }
+        for service, counts in plan["static"]["nodes"].items()
+        for kind in plan["capacity_qps"][service]
+    ]
+
+
+def _together(names: Sequence[str], groups: Sequence[Document]) -> list[list[str]]:
+    """Services that share nodes, be it by way of others, in their order."""
+    found = [{name} for name in names]
+    for each in groups:
+        touched = [of for of in found if each["num_nodes"] and of & set(each["services"])]
+        if touched:
+            found = [of for of in found if of not in touched] + [set[str]().union(*touched)]
+    return sorted(([name for name in names if name in of] for of in found), key=lambda of: names.index(of[0]))
 
 
 def _known_curves(plan: Document, service: str) -> Document | None:

@@ -10,7 +10,7 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Drawing, Series, bars, lines
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary
+from perfmodel.report.pages.shared import command_text, glossary
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import number
 
@@ -37,6 +37,8 @@ def reproduce_html(found: Document) -> str:
             blocks.append(Table(headings, cells, caption=section["title"]))
     blocks += sources(found)
     blocks += [Heading("How to read it"), Definitions(WORDS), *glossary()]
+    if command := found.get("command"):  # answers of before it was written down do not say how many queries
+        blocks += command_text(command)
     title = found.get("title") or f"reproduce {found['evaluation']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
 
