@@ -23,8 +23,7 @@ from perfmodel.units import GIB
 
 def staged(loaded: LoadedScenario, settings: PipelineSettings, mixed_stacks: bool) -> Question:
     """A scenario with several stages: each read like a scenario of its own, all devices with one stack."""
-    each = [stage_scenario(loaded, number) for number in range(-1, len(settings.stages))]
-    read = [(own, read_named_files(own)) for own in each]
+    read = [(own, read_named_files(own)) for own in stage_scenarios(loaded, settings)]
     wishes = [wishes_of(own, files) for own, files in read]
     shared = None if mixed_stacks else shared_stack(read, wishes)
     questions = []
@@ -37,7 +36,7 @@ def staged(loaded: LoadedScenario, settings: PipelineSettings, mixed_stacks: boo
                 stacks = [shared or ""] * len(whose)
             questions.append(question_of(own, files, whose, stacks))
     with loaded.places():
-        return _joined(loaded, settings, questions)
+        return joined(loaded, settings, questions)
 
 
 def prepare_candidates(
@@ -88,8 +87,14 @@ def prepare_candidates(
     return question, found
 
 
-def _joined(loaded: LoadedScenario, settings: PipelineSettings, questions: Sequence[Question]) -> Question:
-    """One question of several stages."""
+def joined(loaded: LoadedScenario, settings: PipelineSettings, questions: Sequence[Question]) -> Question:
+    """One question of several stages, given those of each.
+
+    Raises
+    ------
+    ValueErrorAt
+        If the machine that several stages share has no room for them.
+    """
     first, *later = questions
     stages = [
         *first.stages,
@@ -106,7 +111,7 @@ def _joined(loaded: LoadedScenario, settings: PipelineSettings, questions: Seque
             for stage, question in zip(settings.stages, later, strict=True)
         ),
     ]
-    _require_room(stages)
+    require_room(stages)
     one, *others = beside_each_other(_named_apart(stages))
     own_prices = [
         first.price_usd_per_h,
@@ -137,8 +142,14 @@ def _named_apart(stages: Sequence[Stage]) -> list[Stage]:
     ]
 
 
-def _require_room(stages: Sequence[Stage]) -> None:
-    """Refuse more cores, or more tables, than the machine has that several stages share."""
+def require_room(stages: Sequence[Stage]) -> None:
+    """Refuse more cores, or more tables, than the machine has that several stages share.
+
+    Raises
+    ------
+    ValueErrorAt
+        At the last of them.
+    """
     first, shared = (
         stages[0].node,
         [number for number in range(1, len(stages)) if stages[number].shares_machine],
@@ -157,6 +168,11 @@ def _require_room(stages: Sequence[Stage]) -> None:
     if needed > first.cpu.memory.capacity_bytes:
         has = f"{first.cpu.name} has {first.cpu.memory.capacity_bytes / GIB:.1f} GiB"
         raise ValueErrorAt(f"the stages' models need {needed / GIB:.1f} GiB together, {has}", place)
+
+
+def stage_scenarios(loaded: LoadedScenario, settings: PipelineSettings) -> list[LoadedScenario]:
+    """Every stage as a scenario of its own, the first included."""
+    return [stage_scenario(loaded, number) for number in range(-1, len(settings.stages))]
 
 
 def stage_scenario(loaded: LoadedScenario, number: int, *, candidate: str | None = None) -> LoadedScenario:

@@ -65,12 +65,34 @@ def _refuse_stages(loaded: LoadedScenario) -> None:
     """
     if loaded.scenario.pipeline is not None:
         several = (
-            "expected none: this asks about one stage; predict, capacity, tune, mlperf and sweep know several"
+            "expected none: this asks about one stage; predict, capacity, tune, explain, diff, mlperf and "
+            "sweep know several"
         )
         raise loaded.error(several, "pipeline")
 
 
-def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False) -> list[Question]:
+def _one_by_one(loaded: LoadedScenario) -> list[LoadedScenario]:
+    """A scenario; of several stages one each."""
+    if loaded.scenario.pipeline is None:
+        return [loaded]
+    from perfmodel.planning.asked_stages import stage_scenarios  # most scenarios have one stage
+
+    return stage_scenarios(loaded, loaded.scenario.pipeline)
+
+
+def _together(loaded: LoadedScenario, questions: Sequence[Question]) -> Question:
+    """The question of a scenario, given those of its stages."""
+    if loaded.scenario.pipeline is None:
+        return questions[0]
+    from perfmodel.planning.asked_stages import joined  # most scenarios have one stage
+
+    with loaded.places():
+        return joined(loaded, loaded.scenario.pipeline, questions)
+
+
+def prepare_together(
+    scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool = False, stages: bool = False
+) -> list[Question]:
     """Read scenarios whose nodes stand side by side in an answer: all devices with one software stack.
 
     Parameters
@@ -79,6 +101,8 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         What is put side by side; `node.stack` and `name@stack` count as asked for.
     mixed_stacks : bool
         Whether devices may have different stacks all the same.
+    stages : bool
+        As of `prepare`.
 
     Raises
     ------
@@ -86,17 +110,22 @@ def prepare_together(scenarios: Sequence[LoadedScenario], *, mixed_stacks: bool 
         As `prepare`; or if there is no stack that all devices have.
     """
     for loaded in scenarios:
-        _refuse_stages(loaded)
+        if not stages:
+            _refuse_stages(loaded)
     if mixed_stacks:
-        return [prepare(loaded, mixed_stacks=True) for loaded in scenarios]
-    read = [(loaded, read_named_files(loaded)) for loaded in scenarios]
-    wishes = [wishes_of(loaded, files) for loaded, files in read]
+        return [prepare(loaded, mixed_stacks=True, stages=stages) for loaded in scenarios]
+    own = [_one_by_one(loaded) for loaded in scenarios]
+    read = [(each, read_named_files(each)) for every in own for each in every]
+    wishes = [wishes_of(each, files) for each, files in read]
     shared = shared_stack(read, wishes)
-    questions = []
-    for (loaded, files), each in zip(read, wishes, strict=True):
-        with loaded.places():
+    found = []
+    for (each, files), wish in zip(read, wishes, strict=True):
+        with each.places():
             require_their_kinds(files)
-            questions.append(question_of(loaded, files, each, [shared] * len(each)))
+            found.append(question_of(each, files, wish, [shared] * len(wish)))
+    questions, rest = [], iter(found)
+    for loaded, every in zip(scenarios, own, strict=True):
+        questions.append(_together(loaded, [next(rest) for _ in every]))
     return questions
 
 

@@ -35,7 +35,7 @@ def diff(
     if len(keys) > MOST_KEYS:
         raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
     b = _simulated_as(b, a)
-    questions = prepare_together([a, b], mixed_stacks=mixed_stacks)
+    questions = prepare_together([a, b], mixed_stacks=mixed_stacks, stages=True)
     num_queries = questions[0].simulation.min_queries
     stack = None if mixed_stacks else questions[0].node.stack
     loads = _Loads()
@@ -45,7 +45,8 @@ def diff(
             if isinstance(which, int):
                 loaded, question = (a, b)[which], questions[which]
             else:
-                loaded, question = which, prepare(_of_stack(which, stack), mixed_stacks=mixed_stacks)
+                loaded = which
+                question = prepare(_of_stack(which, stack), mixed_stacks=mixed_stacks, stages=True)
             with loaded.places():
                 largest = loads.finder(loaded)
                 return side(question, num_queries=num_queries, extrapolate=extrapolate, largest=largest)
@@ -156,7 +157,7 @@ def _notes(one: Side, other: Side) -> tuple[str, ...]:
     notes += [f"A: {note}" for note in one.question.node_notes]
     notes += [f"B: {note}" for note in other.question.node_notes if note not in one.question.node_notes]
     times = {each.question.service_times_of for each in (one, other)}
-    models = {each.question.node.model_name for each in (one, other)}
+    models = {tuple(stage.node.model_name for stage in each.question.stages) for each in (one, other)}
     if len(times) == len(models) == 1:
         shared = "the error of the service times meets both sides alike, and is not in the intervals"
     else:

@@ -16,6 +16,9 @@ KINDS = ("name", "process", "distribution")
 _ALTERNATIVES = ("service_times", "qps", "peak_qps", "file")
 """Keys of which a node, or a demand, has one: where another one is there, the section differs as a whole."""
 
+_BY_NUMBER = "stages"
+"""The list whose entries are sections with keys of their own, by number."""
+
 _SAYS_NOTHING = ("description", "simulation")
 """Sections that are no part of what is compared: both sides are simulated by A's settings."""
 
@@ -65,6 +68,8 @@ def _said(loaded: LoadedScenario) -> dict[str, Any]:
     document = loaded.scenario.model_dump(mode="json")
     for section in _SAYS_NOTHING:
         document.pop(section, None)
+    if document.get("pipeline") is not None:
+        document["pipeline"].pop("candidates")  # where a stage might be put says nothing of where it is
     makes_absolute(document, loaded.source.directory)
     return document
 
@@ -74,6 +79,9 @@ def makes_absolute(section: dict[str, Any], folder: Path) -> None:
     for key, value in section.items():
         if isinstance(value, dict):
             makes_absolute(value, folder)
+        elif key == _BY_NUMBER:
+            for each in value:
+                makes_absolute(each, folder)
         elif key in ("file", "service_times") and value is not None:
             section[key] = str((folder / value).resolve())
         elif key in ("scenario", "model", "cpu") and isinstance(value, str):
@@ -96,6 +104,8 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Itera
         if one == other:
             continue
         path = f"{prefix}{name}"
+        if name == _BY_NUMBER and one is not None and other is not None and len(one) == len(other):
+            one, other = dict(enumerate(one)), dict(enumerate(other))
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             same_kind = all(one.get(kind) == other.get(kind) for kind in KINDS)
             same_kind &= all((one.get(key) is None) == (other.get(key) is None) for key in _ALTERNATIVES)

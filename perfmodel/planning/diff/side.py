@@ -200,7 +200,7 @@ def side(
             figures["latency_bounded_qps"] = found
     except UndecidedError as error:
         notes.append(str(error))
-    tdp_w = question.node.tdp_w
+    tdp_w = question.tdp_w
     if tdp_w is not None:
         figures["power_w"] = Figure(value=tdp_w)
         for rate, metric in (

@@ -26,12 +26,15 @@ class Binds:
         The operator that takes most of a full batch's time; None where the node is not full, or not known.
     operator_share : float or None
         How much of it. [1]
+    stage : str or None
+        Of several stages the one that is fullest; None: there is one, or the SLA binds.
     """
 
     resource: str
     why: str
     operator: str | None = None
     operator_share: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,8 @@ class Gain:
         Static power of the changed node, where a change of it is known. [W]
     reason : str or None
         Why there is no rate.
+    stage : str or None
+        Of several stages the one that is changed.
     """
 
     change: str
@@ -69,6 +74,7 @@ class Gain:
     ci95: tuple[float, float] | None
     tdp_w: float | None
     reason: str | None = None
+    stage: str | None = None
 
     @property
     def qps_per_w(self) -> float | None:
@@ -134,9 +140,11 @@ class Explanation:
             "each change is made alone; gains do not add up",
             "the error of the service times meets both sides of a gain, and is not in its interval",
         ]
-        node = self.question.node
-        if isinstance(node, ServingNode) and any(gain.resource == PHYSICAL for gain in self.gains):
-            notes.append(_of_hyper_threads(node.cpu))
+        for stage in self.question.stages:
+            node, own = stage.node, None if self.question.pipeline is None else stage.name
+            tried = any(gain.resource == PHYSICAL and gain.stage == own for gain in self.gains)
+            if isinstance(node, ServingNode) and tried:
+                notes.append(_of_hyper_threads(node.cpu))
         if self.question.traffic.is_closed:
             notes.append("loads are what closed users ask; the largest is that of the most within the SLA")
         if self.question.node.stack is not None and not any(
@@ -145,7 +153,7 @@ class Explanation:
             notes.append(
                 "calls were measured as they are: what each part of a core does to them is not known"
             )
-        return (*notes, *self.question.node_notes)
+        return (*dict.fromkeys(notes), *self.question.node_notes)
 
 
 def _of_hyper_threads(cpu: Device) -> str:

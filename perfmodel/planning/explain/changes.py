@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.near_memory import DEFAULT_CACHE_KIB, MOST_CACHE_KIB, MOST_RANKS, NearMemorySettings
 from perfmodel.domain.operators import EmbeddingBag, Operator
+from perfmodel.domain.scenario import MOST_SUB_BATCHES
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.derived_profile import is_derived, read_profile
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 from perfmodel.loading.shipped import find_profile, shipped_names
+from perfmodel.planning.explain.places import Place, places_of
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
+from perfmodel.planning.stages import StageTimes
 from perfmodel.planning.tune.question import share_thresholds
 from perfmodel.sim.policies import SplitAndOffload
 
@@ -46,6 +49,8 @@ class Change:
         Returns the changed question; raises a `PerfplanError` where there is none.
     setting : tuple of str
         As `--set` takes it, where that can say it.
+    stage : str or None
+        Of several stages the one that is changed; None: there is one, or it is no stage's.
     """
 
     name: str
@@ -53,79 +58,91 @@ class Change:
     resource: str
     make: Callable[[], Question]
     setting: tuple[str, ...] = ()
+    stage: str | None = None
 
 
 def changes_of(loaded: LoadedScenario, question: Question, *, mixed_stacks: bool) -> list[Change]:
     """Return all changes of a scenario that can be thought of here."""
-    changes = list(_sla_steps(question))
-    node = question.node
-    if isinstance(node, ServingNode):
-        changes += _core_steps(question, node)
-        changes += _device_steps(question, node)
-        changes += _tier_steps(question, node)
-    options = [*_policy_options(loaded, question), *_node_options(loaded, question)]
-    return changes + [_option(loaded, question, option, mixed_stacks) for option in options]
+    changes, options = list(_sla_steps(question)), list[_Option]()
+    places = list(places_of(loaded, question))
+    for place in places:
+        if isinstance(place.node, ServingNode):
+            changes += _core_steps(place, place.node)
+            changes += _device_steps(place, place.node)
+            changes += _tier_steps(place, place.node)
+    for place in places:
+        options += _policy_options(place)
+        options += _node_options(place)
+    options += _pipeline_options(loaded, question)
+    changes += [_option(loaded, question, option, mixed_stacks) for option in options]
+    return changes + [change for place in places for change in _narrower_tables(place)]
 
 
 def _sla_steps(question: Question) -> Iterator[Change]:
     sla = question.sla
     longer = sla.model_copy(update={"latency_ms": sla.latency_ms * STEP})
+    known = question.times if isinstance(question.times, StageTimes) else None
     yield Change(
         name=f"SLA +10 %: {sla.latency_ms:g} to {longer.latency_ms:g} ms",
         kind="step",
         resource="sla",
-        make=lambda: replace(question, sla=longer),
+        make=lambda: replace(question, sla=longer, known_times=known),
         setting=(f"sla.latency_ms={longer.latency_ms:.12g}",),
     )
 
 
-def _core_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+def _core_steps(place: Place, node: ServingNode) -> Iterator[Change]:
     """More workers on the node as it is; where all its cores serve, on a node that has more of them too."""
     workers = max(node.num_workers + 1, round(STEP * node.num_workers))
     percent = 100.0 * (workers / node.num_workers - 1.0)
     more = replace(node, cores=workers * node.threads)
     has = node.cpu.num_cores
-    shared = min(more.cores - node.cores, more.cores - has)
+    serving = node.cores + node.beside  # of all stages on the machine
+    shared = min(more.cores - node.cores, more.cores + node.beside - has)
 
     def make() -> Question:
         if more.cores > THREADS_A_CORE * has:
             raise InputError(f"{node.cpu.name} has {has} cores of {THREADS_A_CORE} threads each")
-        return replace(question, node=more)
+        return place.with_node(more)
 
     yield Change(
-        name=f"cores {percent:+.3g} %: {node.cores} to {more.cores}"
+        name=place.called(f"cores {percent:+.3g} %: {node.cores} to {more.cores}")
         + (f", {shared} as hyper-threads" if shared > 0 else ""),
         kind="step",
         resource="cores",
         make=make,
-        setting=(f"node.cores={more.cores}",),
+        setting=(f"{place.node_key}cores={more.cores}",),
+        stage=place.name,
     )
-    if shared > 0 and node.cores <= has and not node.cpu.surfaces:
+    if shared > 0 and serving <= has and not node.cpu.surfaces:
         a_socket = max(node.cpu.cores_per_socket + 1, round(STEP * node.cpu.cores_per_socket))
         larger = replace(node.cpu, cores_per_socket=a_socket)
         cores = node.cores + larger.num_cores - has
         name = f"{PHYSICAL} {100.0 * (cores / node.cores - 1.0):+.3g} %: {node.cores} to {cores}"
-        yield _step(question, name, PHYSICAL, replace(node, cpu=larger, cores=cores))
+        yield _step(place, name, PHYSICAL, replace(node, cpu=larger, cores=cores))
 
 
-def _device_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+def _device_steps(place: Place, node: ServingNode) -> Iterator[Change]:
     """Of each part of a device whose times are formulas; measured ones do not tell its parts apart."""
+    if place.stage.shares_machine:
+        return  # the device of the first stage, which is tried there
+    whose = "the machine" if place.is_shared else "the cores"
     for resource, (words, change) in _OF_A_CPU.items():
         if node.cpu.surfaces:
             break
         device = change(node.cpu)
         if device != node.cpu:
-            yield _step(question, f"{words} of the cores", resource, replace(node, cpu=device))
+            yield _step(place, f"{words} of {whose}", resource, replace(node, cpu=device))
     card = node.accelerator
     if card is None or not node.num_accelerators or card.surfaces:
         return
     for resource, (words, change) in _OF_A_CARD.items():
         device = change(card)
         if device != card:
-            yield _step(question, f"{words} of the accelerator", resource, replace(node, accelerator=device))
+            yield _step(place, f"{words} of the accelerator", resource, replace(node, accelerator=device))
 
 
-def _tier_steps(question: Question, node: ServingNode) -> Iterator[Change]:
+def _tier_steps(place: Place, node: ServingNode) -> Iterator[Change]:
     """Of rows beyond the memory: each tier, and the memory; of tables on other nodes: the way to them."""
     if (shards := node.shards) is not None and (network := shards.network) is not None:
         sooner = network.model_copy(
@@ -136,7 +153,7 @@ def _tier_steps(question: Question, node: ServingNode) -> Iterator[Change]:
             }
         )
         other = replace(node, shards=replace(shards, network=sooner))
-        yield _step(question, "network +10 % faster to the shards", "network", other)
+        yield _step(place, "network +10 % faster to the shards", "network", other)
     if (settings := node.tier_settings) is None:
         return
     for index, tier in enumerate(settings.beyond):
@@ -150,16 +167,22 @@ def _tier_steps(question: Question, node: ServingNode) -> Iterator[Change]:
         )
         beyond = (*settings.beyond[:index], faster, *settings.beyond[index + 1 :])
         changed = settings.model_copy(update={"beyond": beyond})
-        yield _step(question, f"{tier.name} +10 % faster", "tier", node.placed_anew(tier_settings=changed))
+        yield _step(place, f"{tier.name} +10 % faster", "tier", node.placed_anew(tier_settings=changed))
     memory = node.cpu.memory
     cpu = replace(node.cpu, memory=replace(memory, capacity_bytes=STEP * memory.capacity_bytes))
     own = None if settings.memory_gib is None else STEP * settings.memory_gib
     larger = node.placed_anew(cpu=cpu, tier_settings=settings.model_copy(update={"memory_gib": own}))
-    yield _step(question, "memory +10 % larger for rows", "memory size", larger)
+    yield _step(place, "memory +10 % larger for rows", "memory size", larger)
 
 
-def _step(question: Question, name: str, resource: str, node: ServingNode) -> Change:
-    return Change(name=name, kind="step", resource=resource, make=lambda: replace(question, node=node))
+def _step(place: Place, name: str, resource: str, node: ServingNode) -> Change:
+    return Change(
+        name=place.called(name),
+        kind="step",
+        resource=resource,
+        make=lambda: place.with_node(node),
+        stage=place.name,
+    )
 
 
 def _faster_arithmetic(device: Device) -> Device:
@@ -255,59 +278,81 @@ class _Option:
     name: str
     resource: str
     setting: tuple[str, ...]
+    stage: str | None = None
 
 
-def _policy_options(loaded: LoadedScenario, question: Question) -> Iterator[_Option]:
-    settings = loaded.scenario.policy.model_dump()
+def _policy_options(place: Place) -> Iterator[_Option]:
+    settings, prefix = place.policy_settings, place.policy_key
     for key in _BATCH_KEYS:
         batch = settings.get(key)
         if batch is None:
             continue
         for other in (batch // 2, 2 * batch):
             if other >= 1:
-                yield _Option(f"{key} {batch} to {other}", "batch", (f"policy.{key}={other}",))
-    if not question.node.num_accelerators or not isinstance(question.policy, SplitAndOffload):
+                name = place.called(f"{key} {batch} to {other}")
+                yield _Option(name, "batch", (f"{prefix}{key}={other}",), place.name)
+    if not place.node.num_accelerators or not isinstance(place.policy, SplitAndOffload):
         return
     threshold = settings["offload_threshold_items"]
-    steps = share_thresholds(question.traffic.size_pmf)
+    steps = share_thresholds(place.sizes)
     below = [step for step in steps if threshold is None or step < threshold][-1:]
     above = [step for step in steps if threshold is not None and step > threshold][:1]
     for other in [*below, *above, *([None] if threshold is not None else [])]:
         written = "null" if other is None else str(other)
         words = "nothing offloaded" if other is None else f"offload from {other} items"
         before = "" if threshold is None else f" instead of {threshold}"
-        yield _Option(words + before, "threshold", (f"policy.offload_threshold_items={written}",))
+        setting = (f"{prefix}offload_threshold_items={written}",)
+        yield _Option(place.called(words + before), "threshold", setting, place.name)
 
 
-def _node_options(loaded: LoadedScenario, question: Question) -> Iterator[_Option]:
-    node = question.node
-    if not isinstance(node, ServingNode):
+def _node_options(place: Place) -> Iterator[_Option]:
+    node = place.node
+    if not isinstance(node, ServingNode) or place.stage.shares_machine:
         return
+
+    def option(name: str, resource: str, *settings: str) -> _Option:
+        written = tuple(f"{place.node_key}{setting}" for setting in settings)
+        return _Option(place.called(name), resource, written, place.name)
+
     for name in _other_cpus(node):
-        settings = (f"node.cpu={name}@{node.stack}", "node.cores=null")
-        yield _Option(f"node of {name}, all its cores", "node type", settings)
+        yield option(f"node of {name}, all its cores", "node type", f"cpu={name}@{node.stack}", "cores=null")
     if node.cpu.without_input is not None:
-        setting = (f"node.stack={node.cpu.without_input}",)
-        yield _Option(f"a process without input conversion ({node.cpu.without_input})", "conversion", setting)
+        words = f"a process without input conversion ({node.cpu.without_input})"
+        yield option(words, "conversion", f"stack={node.cpu.without_input}")
     if node.near_memory is not None:
-        yield from _memory_options(node.near_memory.settings)
-    cards = list(loaded.scenario.node.accelerators)
-    if cards:
-        setting = (f"node.accelerators=[{', '.join([*cards, cards[0]])}]",)
-        yield _Option(f"one more {cards[0]}", "accelerator", setting)
+        for words, setting in _memory_options(node.near_memory.settings):
+            yield option(words, "memory", setting)
+    if place.cards:
+        cards = ", ".join([*place.cards, place.cards[0]])
+        yield option(f"one more {place.cards[0]}", "accelerator", f"accelerators=[{cards}]")
 
 
-def _memory_options(asked: NearMemorySettings) -> Iterator[_Option]:
+def _pipeline_options(loaded: LoadedScenario, question: Question) -> Iterator[_Option]:
+    """Of several stages other parts, and filters twice as fine."""
+    settings = loaded.scenario.pipeline
+    if settings is None:
+        return
+    parts = settings.sub_batches
+    for other in (parts // 2, 2 * parts):
+        if 1 <= other <= MOST_SUB_BATCHES:
+            yield _Option(f"sub_batches {parts} to {other}", "parts", (f"pipeline.sub_batches={other}",))
+    for number, stage in enumerate(settings.stages):
+        name, half = question.stages[number + 1].name, stage.items // 2
+        if half >= 1:
+            words = f"{name}: ranks {half} items instead of {stage.items}"
+            yield _Option(words, "items", (f"pipeline.stages.{number}.items={half}",), name)
+
+
+def _memory_options(asked: NearMemorySettings) -> Iterator[tuple[str, str]]:
     """Of modules that pool rows twice the ranks, caches or larger ones, and lookups by the cores."""
     if 2 * asked.ranks <= MOST_RANKS:
-        setting = (f"node.near_memory.ranks={2 * asked.ranks}",)
-        yield _Option(f"near memory of {2 * asked.ranks} ranks instead of {asked.ranks}", "memory", setting)
+        words = f"near memory of {2 * asked.ranks} ranks instead of {asked.ranks}"
+        yield words, f"near_memory.ranks={2 * asked.ranks}"
     kib = DEFAULT_CACHE_KIB if asked.cache_kib is None else 2.0 * asked.cache_kib
     if kib <= MOST_CACHE_KIB:
         before = "none" if asked.cache_kib is None else f"{asked.cache_kib:g}"
-        setting = (f"node.near_memory.cache_kib={kib!r}",)
-        yield _Option(f"caches of {kib:g} KiB a rank instead of {before}", "memory", setting)
-    yield _Option("lookups by the cores, no near memory", "memory", ("node.near_memory=null",))
+        yield f"caches of {kib:g} KiB a rank instead of {before}", f"near_memory.cache_kib={kib!r}"
+    yield "lookups by the cores, no near memory", "near_memory=null"
 
 
 def _other_cpus(node: ServingNode) -> Iterator[str]:
@@ -329,16 +374,21 @@ def _option(loaded: LoadedScenario, question: Question, option: _Option, mixed_s
         if any(setting.startswith(("node.stack=", "node.cpu=")) for setting in option.setting):
             kept = []
         changed = load_scenario(loaded, [*kept, *option.setting])
-        return prepare(changed, mixed_stacks=mixed_stacks)
+        return prepare(changed, mixed_stacks=mixed_stacks, stages=True)
 
     return Change(
-        name=option.name, kind="option", resource=option.resource, make=make, setting=option.setting
+        name=option.name,
+        kind="option",
+        resource=option.resource,
+        make=make,
+        setting=option.setting,
+        stage=option.stage,
     )
 
 
-def narrower_tables(question: Question) -> Iterator[Change]:
+def _narrower_tables(place: Place) -> Iterator[Change]:
     """Half the bytes of each element of the embedding tables, where the model says how many there are."""
-    node = question.node
+    node = place.node
     if not isinstance(node, ServingNode) or node.cpu.surfaces:
         return
     widths = {table.element_bytes for op in node.model.embedding_operators for table in op.tables}
@@ -348,14 +398,15 @@ def narrower_tables(question: Question) -> Iterator[Change]:
     def make() -> Question:
         operators = [_narrower(op) for op in node.model.operators]
         model = node.model.model_copy(update={"operators": tuple(operators)})
-        return replace(question, node=node.placed_anew(model=model))
+        return place.with_node(node.placed_anew(model=model))
 
     wide = max(widths)
     yield Change(
-        name=f"embedding tables of {wide // 2} bytes an element instead of {wide}",
+        name=place.called(f"embedding tables of {wide // 2} bytes an element instead of {wide}"),
         kind="option",
         resource="table precision",
         make=make,
+        stage=place.name,
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
+from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import PerfplanError
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
 from perfmodel.planning.diff.side import Figure, largest_load, spread_of_difference
 from perfmodel.planning.explain.answer import Binds, Explanation, Gain
-from perfmodel.planning.explain.changes import Change, changes_of, narrower_tables, refusal
+from perfmodel.planning.explain.changes import Change, changes_of, refusal
+from perfmodel.planning.explain.places import Place, places_of
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
@@ -19,8 +22,7 @@ from perfmodel.planning.verdict import central_verdict
 from perfmodel.sim.policies import largest_cpu_launch_items
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.run_result import RunResult
-from perfmodel.sim.users_run import loads_at
-from perfmodel.sim.utilisation import PoolLoads
+from perfmodel.sim.utilisation import PoolLoads, stage_loads
 from perfmodel.threads import Tell, side_by_side, untold
 
 NEARLY_FULL = 0.85
@@ -51,12 +53,13 @@ def explain(
     ExtrapolationError
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=True)
     with loaded.places():
         if not extrapolate:
             question.times.require_calibrated()
-        _, loads = loads_at(question.traffic, question.times.table, question.policy, 1.0)
-    changes = [*changes_of(loaded, question, mixed_stacks=mixed_stacks), *narrower_tables(question)]
+        stages = _stages_at(loaded, question)
+    changes = changes_of(loaded, question, mixed_stacks=mixed_stacks)
+    fullest = max(stages, key=lambda stage: max(stage.loads))
 
     def ask(change: Change | None) -> Figure | Gain | None:
         if change is None:
@@ -77,14 +80,28 @@ def explain(
         asked_qps = run.throughput_qps / (1.0 - run.shed_share)
     return Explanation(
         question=question,
-        binds=_binds(question, rate_qps, loads, gains),
+        binds=_binds(fullest, rate_qps, gains),
         latency_bounded_qps=rate_qps,
         ci95_qps=None if rate_qps is None or spread is None else (rate_qps - spread[0], rate_qps + spread[1]),
-        saturation_qps=1.0 / max(loads),
+        saturation_qps=1.0 / max(fullest.loads),
         offered_qps=asked_qps,
         verdict=central_verdict(question.sla, run),
         gains=tuple(sorted(gains, key=lambda gain: -inf if gain.gain is None else gain.gain, reverse=True)),
     )
+
+
+class _Busy(NamedTuple):
+    """A stage, and what a query a second asks of its pools with all executors busy. [1]"""
+
+    place: Place
+    loads: PoolLoads
+
+
+def _stages_at(loaded: LoadedScenario, question: Question) -> list[_Busy]:
+    """Every stage with its loads, one query a second arriving."""
+    opened = replace(question.traffic, arrivals=PoissonArrivals(rate_qps=1.0))
+    loads = stage_loads(opened, question.times.table, question.policy, contended=True)
+    return [_Busy(*each) for each in zip(places_of(loaded, question), loads, strict=True)]
 
 
 def _offered(question: Question) -> RunResult:
@@ -134,6 +151,7 @@ def _refused(change: Change, reason: str) -> Gain:
         ci95=None,
         tdp_w=None,
         reason=reason,
+        stage=change.stage,
     )
 
 
@@ -158,34 +176,47 @@ def _over(base: Figure | None, change: Change, found: Figure | Gain) -> Gain:
         latency_bounded_qps=found.value,
         gain=gain,
         ci95=ci95,
-        tdp_w=found.of.node.tdp_w if known else None,
+        tdp_w=found.of.tdp_w if known else None,
+        stage=change.stage,
     )
 
 
-def _binds(question: Question, rate_qps: float | None, loads: PoolLoads, gains: list[Gain]) -> Binds:
-    """What binds: the SLA, where a node is far from full at its largest load; else what fills it."""
-    sla = question.sla
+def _binds(fullest: _Busy, rate_qps: float | None, gains: list[Gain]) -> Binds:
+    """What binds: the SLA, where a node is far from full at its largest load; else what fills it.
+
+    Of several stages it is the fullest one that is looked into.
+    """
+    place, loads = fullest
+    sla, stage = place.question.sla, place.name
     bound = f"p{100 * sla.percentile:g} within {sla.latency_ms:g} ms"
     if rate_qps is None:
         return Binds(
-            resource="sla", why=f"no load meets {bound}: queries that find the node idle take longer"
+            resource="sla",
+            why=f"no load meets {bound}: queries that find the {_what(stage)} idle take longer",
         )
     used = rate_qps * max(loads)
-    steps = {gain.resource: gain.gain for gain in gains if gain.kind == "step" and gain.gain is not None}
+    steps = {
+        gain.resource: gain.gain
+        for gain in gains
+        if gain.kind == "step" and gain.gain is not None and gain.stage in (None, stage, place.machine)
+    }
     brings = f"; +10 % of the SLA brings {100 * steps['sla']:+.1f} %" if "sla" in steps else ""
     if used < NEARLY_FULL:
         why = (
-            f"{bound} holds up to {100 * used:.0f} % of the load that fills the node: latency binds, not work"
+            f"{bound} holds up to {100 * used:.0f} % of the load that fills "
+            f"{'the node' if stage is None else stage}: latency binds, not work"
         )
         return Binds(resource="sla", why=why + brings)
     pool = "cores" if loads.cpu >= loads.accelerator else "accelerator"
     verb, much = "are" if pool == "cores" else "is", f"{100 * used:.0f} %"
-    full = f"at the largest load the {pool} {verb} {much} full"
-    if used > 1.0 and question.policy.shedding is not None:
+    whose = "" if stage is None else f" of {stage}"
+    full = f"at the largest load the {pool}{whose} {verb} {much} full"
+    if used > 1.0 and place.policy.shedding is not None:
         full = f"the largest load asks for {much} of what the {pool} can serve, the rest is turned away"
-    breakdown = _breakdown(question, pool)
+    breakdown = _breakdown(place, pool)
     if breakdown is None:
-        return Binds(resource=pool, why=f"{full}: a table of service times does not say with what{brings}")
+        why = f"{full}: a table of service times does not say with what{brings}"
+        return Binds(resource=pool, why=why, stage=stage)
     shares = _shares(breakdown)
     operator, its_share = max(shares.by_operator.items(), key=lambda item: item[1])
     return Binds(
@@ -193,21 +224,26 @@ def _binds(question: Question, rate_qps: float | None, loads: PoolLoads, gains: 
         why=f"{full}; {_words(shares, steps, pool)}{brings}",
         operator=operator,
         operator_share=its_share,
+        stage=stage,
     )
 
 
-def _breakdown(question: Question, pool: str) -> BatchBreakdown | None:
+def _what(stage: str | None) -> str:
+    return "node" if stage is None else "stages"
+
+
+def _breakdown(place: Place, pool: str) -> BatchBreakdown | None:
     """A full batch with all cores busy, or a launch of the largest query."""
-    node = question.node
+    node, most_items = place.node, place.sizes.max_items
     if not isinstance(node, ServingNode):
         return None
     if pool == "accelerator":
-        time = node.accelerator_time(question.max_items)
+        time = node.accelerator_time(most_items)
         return None if time is None else break_down(time)
-    full = largest_cpu_launch_items(question.policy, question.max_items)
+    full = largest_cpu_launch_items(place.policy, most_items)
     if not full:
         return None
-    return break_down(node.cpu_time(full, node.cores, node.mix(question.policy, question.traffic.size_pmf)))
+    return break_down(node.cpu_time(full, node.cores, node.mix(place.policy, place.sizes)))
 
 
 class _Shares(NamedTuple):

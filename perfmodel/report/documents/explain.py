@@ -21,6 +21,7 @@ class BindsDocument(TypedDict):
     why: str
     operator: str | None
     operator_share: float | None
+    stage: str | None
 
 
 @document
@@ -47,6 +48,7 @@ class ChangeDocument(TypedDict):
     significant: bool | None
     qps_per_w: float | None
     reason: str | None
+    stage: str | None
 
 
 @document
@@ -70,7 +72,7 @@ class ExplainDocument(Saved):
 def explain_document(result: Explanation) -> ExplainDocument:
     """Return the document; what does not exist is None."""
     question, rate, room = result.question, result.latency_bounded_qps, result.room
-    tdp_w = question.node.tdp_w
+    tdp_w = question.tdp_w
     return {
         **saved("explain", VERSION, question.inputs),
         "scenario": question.name,
@@ -82,6 +84,7 @@ def explain_document(result: Explanation) -> ExplainDocument:
             "why": result.binds.why,
             "operator": result.binds.operator,
             "operator_share": result.binds.operator_share,
+            "stage": result.binds.stage,
         },
         "cliff": {
             "offered_qps": result.offered_qps,
@@ -111,4 +114,5 @@ def _change(gain: Gain) -> ChangeDocument:
         "significant": gain.is_significant,
         "qps_per_w": gain.qps_per_w,
         "reason": gain.reason,
+        "stage": gain.stage,
     }

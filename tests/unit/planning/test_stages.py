@@ -222,7 +222,7 @@ def test_who_asks_about_one_node_refuses_several_stages() -> None:
     with pytest.raises(InputError, match="pipeline: expected none"):
         perfmodel.fleet(TWO, 2)
     with pytest.raises(InputError, match="pipeline: expected none"):
-        perfmodel.explain(TWO)
+        perfmodel.tune(TWO)
 
 
 def test_sub_batches_of_a_light_load_overlap_the_stages() -> None:
