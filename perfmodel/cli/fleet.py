@@ -88,7 +88,9 @@ def fleet(
     counts = [nodes, *(count for _, count in others)]
     members = tuple(
         FleetMember(question=scaled_load(question, scale_load), num_nodes=count)
-        for question, count in zip(prepare_together(loaded, mixed_stacks=mixed_stacks), counts, strict=True)
+        for question, count in zip(
+            prepare_together(loaded, mixed_stacks=mixed_stacks, stages=True), counts, strict=True
+        )
     )
     question = FleetQuestion(
         members=members, routing=routing, rate_qps=qps and qps * (scale_load or 1.0), num_windows=windows

@@ -112,7 +112,9 @@ def fleet(
     members = tuple(
         FleetMember(question=scaled_load(question, scale_load), num_nodes=count)
         for question, count in zip(
-            prepare_together(loaded, mixed_stacks=mixed_stacks), (asked.nodes, *asked.also), strict=True
+            prepare_together(loaded, mixed_stacks=mixed_stacks, stages=True),
+            (asked.nodes, *asked.also),
+            strict=True,
         )
     )
     question = FleetQuestion(

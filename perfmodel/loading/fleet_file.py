@@ -67,23 +67,39 @@ class LoadedFleet:
     def on_node_type(self, service: str, node_type: str) -> LoadedScenario:
         """The scenario of a service with the node of a type; what is wrong with that is said at its place.
 
-        Where the node has no accelerator, nothing is offloaded, whatever the scenario says; a table of
-        service times takes the place of the model too.
+        Every stage with a machine of its own is on one of that type. Where the node has no accelerator,
+        nothing is offloaded, whatever the scenario says; a table of service times takes the place of the
+        model too.
         """
         loaded = self.scenarios[service]
         node = self.source.find("node_types", node_type, "node")
         assert node is not None, "a required key"
         place = self.source.place("node_types", node_type, "node")
         source = loaded.source.with_node(("node",), node, place)
-        if isinstance(self.fleet.node_types[node_type].node, TableNodeChoice):
+        choice = self.fleet.node_types[node_type].node
+        pipeline = loaded.scenario.pipeline
+        if isinstance(choice, TableNodeChoice):
+            if pipeline is not None:
+                one = f"expected a model and hardware profiles, which {service} has several stages on"
+                raise self.source.error(one, "node_types", node_type, "node", "service_times")
             where = source.key_place("model")
             source = source.with_node(("model",), Scalar(None, "null", where), where)
-        threshold = ("policy", "offload_threshold_items")
-        has_cards = bool(self.fleet.node_types[node_type].node.accelerators)
-        if not has_cards and source.find(*threshold) is not None:
-            where = source.place(*threshold)
-            source = source.with_node(threshold, Scalar(None, "null", where), where)
+        prefixes: list[tuple[str, ...]] = [()]
+        for number, stage in enumerate(() if pipeline is None else pipeline.stages):
+            prefixes.append(("pipeline", "stages", str(number)))
+            if stage.node is not None:
+                source = source.with_node((*prefixes[-1], "node"), node, place)
+        for prefix in prefixes:
+            threshold = (*prefix, "policy", "offload_threshold_items")
+            if not choice.accelerators and source.find(*_keys(threshold)) is not None:
+                where = source.place(*_keys(threshold))
+                source = source.with_node(threshold, Scalar(None, "null", where), where)
         return replace(loaded, scenario=validate(source, Scenario), source=source)
+
+
+def _keys(path: tuple[str, ...]) -> tuple[Key, ...]:
+    """A path with the numbers of stages as what they are."""
+    return tuple(int(key) if key.isdecimal() else key for key in path)
 
 
 def load_fleet(fleet: FleetLike, overrides: Sequence[str] = ()) -> LoadedFleet:

@@ -65,8 +65,8 @@ def _refuse_stages(loaded: LoadedScenario) -> None:
     """
     if loaded.scenario.pipeline is not None:
         several = (
-            "expected none: this asks about one stage; predict, capacity, tune, explain, diff, mlperf and "
-            "sweep know several"
+            "expected none: this asks about one stage; predict, capacity, tune, explain, diff, mlperf, "
+            "sweep, fleet and plan know several"
         )
         raise loaded.error(several, "pipeline")
 
@@ -176,6 +176,8 @@ class PreparedPair:
         Of the node's devices.
     misfit : str or None
         Why the model does not fit the node; None: it does.
+    stages : tuple of PreparedPair
+        Of several stages each by itself, the first included; empty where there is one.
     """
 
     loaded: LoadedScenario
@@ -184,9 +186,15 @@ class PreparedPair:
     checksums: tuple[str, ...]
     stacks: tuple[str, ...]
     misfit: str | None
+    stages: tuple[PreparedPair, ...] = ()
 
     def question(self) -> Question:
         """The question, of a model that fits."""
+        if self.stages:
+            questions = [stage.question() for stage in self.stages]
+            # What is asked may have another SLA meanwhile.
+            questions[0] = replace(questions[0], sla=self.loaded.scenario.sla)
+            return _together(self.loaded, questions)
         with self.loaded.places():
             return question_of(self.loaded, self.files, wishes_of(self.loaded, self.files), self.stacks)
 
@@ -197,8 +205,31 @@ def prepare_pairs(
     """As `prepare_together`, of scenarios whose nodes need not hold their models; each file is read once."""
     if not scenarios:
         return ()
-    for loaded in scenarios:
-        _refuse_stages(loaded)
+    own = [_one_by_one(loaded) for loaded in scenarios]
+    rest = iter(_prepared([each for every in own for each in every], mixed_stacks))
+    found = []
+    for loaded, every in zip(scenarios, own, strict=True):
+        stages = tuple(next(rest) for _ in every)
+        found.append(stages[0] if loaded.scenario.pipeline is None else _of_stages(loaded, stages))
+    return tuple(found)
+
+
+def _of_stages(loaded: LoadedScenario, stages: tuple[PreparedPair, ...]) -> PreparedPair:
+    """Several stages as one pair; it fits where each of them does."""
+    files = dict(each for stage in stages for each in zip(stage.paths, stage.checksums, strict=True))
+    return PreparedPair(
+        loaded=loaded,
+        files=stages[0].files,
+        paths=tuple(files),
+        checksums=tuple(files.values()),
+        stacks=tuple(stack for stage in stages for stack in stage.stacks),
+        misfit=next((stage.misfit for stage in stages if stage.misfit is not None), None),
+        stages=stages,
+    )
+
+
+def _prepared(scenarios: Sequence[LoadedScenario], mixed_stacks: bool) -> list[PreparedPair]:
+    """Each by itself, all devices with one software stack unless they may differ."""
     parse: Callable[[Path, type[Any]], Any] = cache(parse_any)  # type: ignore[assignment]  # paths are hashable
     paths = [(*loaded.node_paths(), *loaded.traffic_paths()) for loaded in scenarios]
     checksum = cache(lambda path: checksums_now((path,))[0])
@@ -225,7 +256,7 @@ def prepare_pairs(
                 misfit=misfit,
             )
         )
-    return tuple(found)
+    return found
 
 
 def checksums_now(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from perfmodel.planning.stages import Stage, StageTimes, lets_all_through
 from perfmodel.planning.table_node import TableNode
 from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores, largest_cpu_launch_items
+from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.traffic import TrafficSource
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ class Question:
         """The node's service times under the policy and the traffic's sizes; of a pipeline all stages'."""
         if self.known_times is not None:
             return self.known_times
-        if self.pipeline is not None:
-            return StageTimes(self.stages, self.pipeline, self.traffic.size_pmf)
-        return times_of(self.node, self.policy, self.traffic.size_pmf)
+        return self.times_under(self.traffic.size_pmf)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -89,6 +88,33 @@ class Question:
         name = self.node.model_name or self.node.short_name
         first = Stage(name=name, node=self.node, policy=self.policy, stack_note=self.stack_note)
         return (first, *self.later_stages)
+
+    def times_under(self, sizes: SizePmf) -> AnyTimes | StageTimes:
+        """As `times`, of queries of other sizes."""
+        if self.pipeline is not None:
+            return StageTimes(self.stages, self.pipeline, sizes)
+        return times_of(self.node, self.policy, sizes)
+
+    @property
+    def num_cores(self) -> int:
+        """Cores that serve, of all stages. [cores]"""
+        return sum(stage.node.cores for stage in self.stages)
+
+    @property
+    def num_accelerators(self) -> int:
+        """Accelerators of all stages."""
+        return sum(stage.node.num_accelerators for stage in self.stages)
+
+    @property
+    def num_machines(self) -> int:
+        """Machines of all stages, those that hold tables included."""
+        own = [stage for stage in self.stages if not stage.shares_machine]
+        return sum(stage.node.num_machines for stage in own)
+
+    @property
+    def model_names(self) -> tuple[str | None, ...]:
+        """The model of each stage, as far as that is known."""
+        return tuple(stage.node.model_name for stage in self.stages)
 
     @property
     def tdp_w(self) -> float | None:

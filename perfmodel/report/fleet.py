@@ -27,7 +27,8 @@ def fleet_page(result: FleetPrediction) -> RenderableType:
     """Verdict and the day as a whole, then its windows."""
     question = result.question
     model = question.scenario.node.model_name
-    head = f"[bold]{_nodes(result)}[/]" if model is None else f"[bold]{model}[/] on {_nodes(result)}"
+    unnamed = model is None or question.scenario.pipeline is not None
+    head = f"[bold]{_nodes(result)}[/]" if unnamed else f"[bold]{model}[/] on {_nodes(result)}"
     parts: list[RenderableType] = [
         f"{head}, {question.routing.value} routing",
         times_of(result),
@@ -49,6 +50,10 @@ def _nodes(result: FleetPrediction) -> str:
     texts = []
     for member in result.question.members:
         node = member.question.node
+        if member.question.pipeline is not None:
+            stages = ", then ".join(f"{stage.name} on {stage.node.where}" for stage in member.question.stages)
+            texts.append(f"{member.num_nodes:,} x ({stages})")
+            continue
         text = f"{member.num_nodes:,} x {node.where}"
         if node.num_machines > 1:
             text += " each"  # shards are a node's own

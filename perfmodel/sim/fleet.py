@@ -9,6 +9,7 @@ import numpy as np
 
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
+from perfmodel.sim.pipeline import stages_of
 from perfmodel.sim.policies import Policy, Pool, SplitAndOffload, executors_of, is_fifo
 from perfmodel.sim.records import LargeCores, RunRecord
 from perfmodel.sim.service import ServiceTimes
@@ -113,6 +114,7 @@ class FleetRecord:
         """Return what the nodes of one kind did, as if they were one node."""
         nodes: BoolArray = self.fleet.kind_of_node == kind
         service, policy = self.fleet.kinds[kind].service, self.fleet.kinds[kind].policy
+        stages = list(stages_of(service, policy))
         served = nodes[self.node]
         num_items = self.num_items[served]
         count = self.fleet.num_nodes_of[kind]
@@ -123,8 +125,8 @@ class FleetRecord:
             offloaded=np.zeros(len(num_items), np.bool_),
             cpu_busy_s=float(self.cpu_busy_s[nodes].sum()),
             accelerator_busy_s=float(self.accelerator_busy_s[nodes].sum()),
-            num_executors=count * service.num_executors,
-            num_accelerators=count * service.num_streams,
+            num_executors=count * sum(own.num_executors for own, _ in stages),
+            num_accelerators=count * sum(own.num_streams for own, _ in stages),
         )
         if self.others is not None:
             return self.others.added(record, served, nodes, self.fleet.kinds[kind], count)

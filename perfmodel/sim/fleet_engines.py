@@ -8,11 +8,14 @@ import numpy as np
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.fleet import Routing
+from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray, frozen_ints
 from perfmodel.sim.engines import simulate
-from perfmodel.sim.fleet import Fleet, FleetRecord, OtherPolicies
+from perfmodel.sim.fleet import Fleet, FleetRecord, NodeKind, OtherPolicies
 from perfmodel.sim.policies import check_covers
 from perfmodel.sim.routing import draw_candidates
+from perfmodel.sim.scatter import Luck
+from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries
 
 
@@ -68,11 +71,14 @@ def simulate_fleet(
     candidates = draw_candidates(
         routing, len(queries), fleet.num_nodes, seed=seed, replication=replication, weights=weights
     )
+    staged = any(kind.service.pipeline is not None for kind in fleet.kinds)
+    if staged and (candidates is None or candidates.shape[1] > 1 or engine == "simpy"):
+        raise InputError("routing: expected random or round-robin for several stages")
     if engine == "simpy":
         return _by_events(queries, fleet, candidates)
     settled = candidates is not None and candidates.shape[1] == 1
     # Factors, and kinds of queries, are drawn by the index at the router.
-    if settled and not any(kind.service.is_scattered or kind.service.by_query for kind in fleet.kinds):
+    if settled and (staged or not any(k.service.is_scattered or k.service.by_query for k in fleet.kinds)):
         assert candidates is not None, "one each"
         return _serve_split(queries, fleet, frozen_ints(candidates[:, 0]))
     if not all(kind.is_fifo for kind in fleet.kinds):
@@ -106,7 +112,7 @@ def _serve_split(queries: Queries, fleet: Fleet, node: IntArray) -> FleetRecord:
     for index in np.flatnonzero(np.diff(bounds)).tolist():
         own = by_node[bounds[index] : bounds[index + 1]]
         kind = fleet.kinds[kind_of_node[index]]
-        mine = Queries(queries.arrival_s[own], queries.num_items[own])
+        mine = Queries(queries.arrival_s[own], queries.num_items[own], _luck(queries.luck, index, kind))
         record = simulate(mine, kind.service, kind.policy)
         finish_s[own] = record.finish_s
         busy_s[:, index] = record.cpu_busy_s, record.accelerator_busy_s
@@ -122,3 +128,10 @@ def _serve_split(queries: Queries, fleet: Fleet, node: IntArray) -> FleetRecord:
         accelerator_busy_s=busy_s[1],
         others=others,
     )
+
+
+def _luck(luck: Luck, node: int, kind: NodeKind) -> Luck:
+    """What happens by chance on a node with several stages; on others it is drawn at the router."""
+    if kind.service.pipeline is None:
+        return luck
+    return Luck(int(stream(luck.seed, f"node {node}", luck.replication).integers(2**62)), luck.replication)

@@ -9,7 +9,7 @@ from math import ceil
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.fleet import Window
 from perfmodel.planning.fleet.question import FleetQuestion
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.sensitivity import Errors
 from perfmodel.planning.verdict import Deciding, Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
@@ -109,7 +109,7 @@ class FleetPrediction:
     @property
     def tdp_w(self) -> float | None:
         """Static power of the fleet: the TDP of everything in it; None where some of it is not known. [W]"""
-        powers_w = [(member.num_nodes, member.question.node.tdp_w) for member in self.question.members]
+        powers_w = [(member.num_nodes, member.question.tdp_w) for member in self.question.members]
         known = [number * tdp_w for number, tdp_w in powers_w if tdp_w is not None]
         return sum(known) if len(known) == len(powers_w) else None
 
@@ -140,7 +140,7 @@ class FleetPrediction:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Costs that no fit stands behind, each named once."""
-        lines = (line for member in self.question.members for line in member.question.node.assumptions)
+        lines = (line for node in self._nodes for line in node.assumptions)
         return tuple(dict.fromkeys(lines))
 
     @property
@@ -190,15 +190,20 @@ class FleetPrediction:
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
                 f"each is simulated as if its rate had lasted"
             )
-        nodes = [member.question.node for member in self.question.members]
+        nodes = self._nodes
         stacks = {node.cpu.stack: node.cpu.name for node in nodes if isinstance(node, ServingNode)}
-        if len({node.model_name for node in nodes}) > 1:
+        if len({member.question.model_names for member in self.question.members}) > 1:
             notes.append("which model a table of service times is of is not known: the same is taken for all")
         if len(stacks) > 1:
             each = ", ".join(f"{stack} on {name}" for stack, name in stacks.items())
             notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
         of_nodes = (note for member in self.question.members for note in member.question.node_notes)
         return (*notes, *dict.fromkeys(of_nodes))
+
+    @property
+    def _nodes(self) -> list[AnyNode]:
+        """Of every kind, and every stage of it."""
+        return [stage.node for member in self.question.members for stage in member.question.stages]
 
     @property
     def service_times_of(self) -> str:

@@ -11,7 +11,8 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
-from perfmodel.planning.service_times import AnyTimes, times_of
+from perfmodel.planning.service_times import AnyTimes
+from perfmodel.planning.stages import StageTimes
 from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, narrowing, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
@@ -52,7 +53,7 @@ def predict_fleet(
         If a trace is too short for a confidence interval.
     """
     law = question.scenario.traffic.size_pmf
-    times = [times_of(member.question.node, member.policy, law) for member in question.members]
+    times = [member.question.times_under(law) for member in question.members]
     if not extrapolate:
         for each in times:
             each.require_calibrated()
@@ -96,8 +97,8 @@ def _window(
     # What an overload keeps busy says nothing of how much is missing; what it asks for does.
     used = stretch.utilisation if stretch.is_stable else run.offered(window.rate_qps, stretch)
     by_member = list(zip(members, used, strict=True))
-    cores = sum(member.num_nodes * member.question.node.cores for member in members)
-    cards = sum(member.num_nodes * member.question.node.num_accelerators for member in members)
+    cores = sum(member.num_nodes * member.question.num_cores for member in members)
+    cards = sum(member.num_nodes * member.question.num_accelerators for member in members)
     return FleetWindow(
         window=window,
         share_of_time=(window.end_s - window.start_s) / period_s,
@@ -105,9 +106,9 @@ def _window(
         percentiles=run.percentiles(stretch.samples) if stretch.samples else {},
         node_percentiles=run.percentiles(stretch.node_samples) if stretch.node_samples else {},
         stretch=stretch,
-        cpu_utilisation=sum(m.num_nodes * m.question.node.cores * load.cpu for m, load in by_member) / cores,
+        cpu_utilisation=sum(m.num_nodes * m.question.num_cores * load.cpu for m, load in by_member) / cores,
         accelerator_utilisation=sum(
-            m.num_nodes * m.question.node.num_accelerators * load.accelerator for m, load in by_member
+            m.num_nodes * m.question.num_accelerators * load.accelerator for m, load in by_member
         )
         / cards
         if cards
@@ -147,7 +148,7 @@ def _whole_day(
 class FleetRun:
     """The fleet, the service times of each kind of node as given or longer, and what it does at a rate."""
 
-    def __init__(self, question: FleetQuestion, times: Sequence[AnyTimes]) -> None:
+    def __init__(self, question: FleetQuestion, times: Sequence[AnyTimes | StageTimes]) -> None:
         self.question = question
         self._law = question.scenario.traffic.size_pmf
         self._kinds = [

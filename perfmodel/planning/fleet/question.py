@@ -54,10 +54,17 @@ class FleetQuestion:
     num_windows: int = 96
 
     def __post_init__(self) -> None:
-        named = {member.question.node.model_name for member in self.members}
-        models = {name for name in named if name is not None}
-        if len(models) > 1:
-            raise InputError(f"fleet: expected nodes that serve one model, got {', '.join(sorted(models))}")
+        named = {member.question.model_names for member in self.members}
+        models = {_of_stages(names) for names in named if None not in names}
+        if len(models) > 1 or len({len(names) for names in named}) > 1:
+            told = sorted(models | {_of_stages(names) for names in named})
+            raise InputError(f"fleet: expected nodes that serve one model, got {', '.join(told)}")
+        staged = any(member.question.pipeline is not None for member in self.members)
+        if staged and self.routing.looks_at_queues:
+            blind = "whose router does not see how busy later stages are"
+            raise InputError(
+                f"routing: expected random or round-robin for several stages, {blind}, got {self.routing}"
+            )
         if self.rate_qps is not None and not self.rate_qps > 0:
             raise InputError(f"--qps: expected a rate > 0, got {self.rate_qps:g}")
 
@@ -94,3 +101,8 @@ class FleetQuestion:
     def is_cut(self) -> bool:
         """Whether windows stand for hours, so that the arrivals within one are Poisson."""
         return has_days(self.scenario.traffic)
+
+
+def _of_stages(names: tuple[str | None, ...]) -> str:
+    """Models of one stage after the other, in words."""
+    return " then ".join(name or "a table of service times" for name in names)

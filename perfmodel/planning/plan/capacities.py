@@ -212,7 +212,12 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
     sla = question.sla.model_copy(update={"confidence": confidence})
     question = replace(question, sla=sla)
     source, near_qps = "capacity", None
-    if tuned and isinstance(question.policy, SplitAndOffload) and question.policy.shedding is None:
+    if (
+        tuned
+        and question.pipeline is None
+        and isinstance(question.policy, SplitAndOffload)
+        and question.policy.shedding is None
+    ):
         from perfmodel.planning.tune.computation import settings_of
 
         best = settings_of(question, extrapolate=extrapolate)
@@ -226,7 +231,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             None, f"no load meets the SLA with {100 * confidence:g} %, {rate_qps:.4g} queries/s without"
         )
     policy, node = question.policy, question.node
-    settings = policy if isinstance(policy, SplitAndOffload) else None
+    settings = policy if isinstance(policy, SplitAndOffload) and question.pipeline is None else None
     return Found(
         PairCapacity(
             qps=rate_qps,
@@ -235,8 +240,10 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             offload_threshold_items=None if settings is None else settings.offload_threshold_items,
             source=source,
             threads=node.threads if isinstance(node, ServingNode) else 1,
-            num_nodes=node.num_machines,
-            num_shards=node.shards.num_shards if isinstance(node, ServingNode) and node.shards else 0,
+            num_nodes=question.num_machines,
+            num_shards=node.shards.num_shards
+            if isinstance(node, ServingNode) and node.shards and question.pipeline is None
+            else 0,
         ),
         "",
     )

@@ -175,6 +175,14 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
             "a unit of several nodes is lost with any of them, and drained as a whole; it lies in one zone"
             + (", and serves one service" if question.provision.sharing else "")
         )
+    for service in question.services:
+        if service.num_stages > 1:
+            units = {name: pair for (of, name), pair in question.capacities.items() if of == service.name}
+            told = ", ".join(f"{pair.num_nodes} {name}" for name, pair in units.items())
+            notes.append(
+                f"{service.name} has {service.num_stages} stages, which serve in units of {told}: one type "
+                "for all stages, with the settings of the scenario"
+            )
     if question.provision.sharing:
         notes.append(
             "nodes are shared: what services cost each other on a node is not in the capacities; the "

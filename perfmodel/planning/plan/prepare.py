@@ -51,6 +51,7 @@ def plan_question(
     types = tuple(_stocked_type(loaded, name, read) for name in loaded.fleet.node_types)
     with loaded.places():
         _require_power(loaded.fleet, types)
+        _require_own_nodes(loaded)
         _require_patience(loaded)
     given: dict[Pair, PairCapacity] = {}
     refused: dict[Pair, str] = {}
@@ -87,6 +88,7 @@ def plan_question(
                 demand_qps=loaded.demand_qps[name],
                 error=each.demand.error,
                 model_bytes=_model_bytes(loaded.scenarios[name]) if loaded.fleet.provision.sharing else 0.0,
+                num_stages=_num_stages(loaded.scenarios[name]),
             )
             for name, each in loaded.fleet.services.items()
         ),
@@ -121,16 +123,19 @@ def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> Pai
         At the node type's shards, where they cannot hold the tables.
     """
     choice = loaded.fleet.node_types[node_type].node
+    pipeline = loaded.scenarios[service].scenario.pipeline
     if isinstance(choice, TableNodeChoice) or choice.shards is None:
-        return PairCapacity(qps=qps, low_qps=qps)
+        machines = 1 if pipeline is None else 1 + sum(stage.node is not None for stage in pipeline.stages)
+        return PairCapacity(qps=qps, low_qps=qps, num_nodes=machines)
     (pair,) = prepare_pairs([loaded.on_node_type(service, node_type)], mixed_stacks=True)
     count = next(iter(counts_tried(pair, None)))
-    node = with_count_of(pair, count).question().node
-    shards = node.shards if isinstance(node, ServingNode) else None
+    question = with_count_of(pair, count).question()
+    node = question.node
+    shards = node.shards if isinstance(node, ServingNode) and pipeline is None else None
     return PairCapacity(
         qps=qps,
         low_qps=qps,
-        num_nodes=node.num_machines,
+        num_nodes=question.num_machines,
         num_shards=0 if shards is None else shards.num_shards,
     )
 
@@ -208,6 +213,11 @@ def _model_bytes(loaded: LoadedScenario) -> float:
     return float(model.embedding_bytes + model.dense_parameter_bytes)
 
 
+def _num_stages(loaded: LoadedScenario) -> int:
+    pipeline = loaded.scenario.pipeline
+    return 1 if pipeline is None else 1 + len(pipeline.stages)
+
+
 def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
     """Refuse what is asked of power where that of a node is not known."""
     asked = fleet.provision
@@ -224,6 +234,16 @@ def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
                 raise ValueErrorAt(needs, ("node_types", each.name, "node"))
             if asked.power_cap_w is not None or each.power_cap_w < inf:
                 raise ValueErrorAt("a power cap needs tdp_w of its node", ("node_types", each.name, "node"))
+
+
+def _require_own_nodes(loaded: LoadedFleet) -> None:
+    """Refuse stages on nodes that other services share."""
+    if not loaded.fleet.provision.sharing:
+        return
+    for name, each in loaded.scenarios.items():
+        if each.scenario.pipeline is not None:
+            alone = "expected one stage with provision.sharing: what stages and services cost each other"
+            raise ValueErrorAt(f"{alone} on a node is not simulated", ("services", name, "scenario"))
 
 
 def _require_patience(loaded: LoadedFleet) -> None:

@@ -133,12 +133,15 @@ class Service(NamedTuple):
         Standard deviation of the forecast over it. [1]
     model_bytes : float
         Tables and weights; 0 where they are not known. [bytes]
+    num_stages : int
+        Models that rank one after the other.
     """
 
     name: str
     demand_qps: tuple[float, ...]
     error: float = 0.0
     model_bytes: float = 0.0
+    num_stages: int = 1
 
 
 Pair = tuple[str, str]

@@ -23,7 +23,7 @@ def counts_tried(pair: PreparedPair, most_nodes: int | None) -> tuple[int | None
     """How many shards are tried; None: what the file says is taken as it is.
 
     With `count: auto`: none where the model fits the node; else the fewest that hold the tables, and more, as
-    far as there are nodes for the unit.
+    far as there are nodes for the unit. Of several stages each takes the fewest.
 
     Parameters
     ----------
@@ -33,7 +33,12 @@ def counts_tried(pair: PreparedPair, most_nodes: int | None) -> tuple[int | None
         That a unit may have; None: any number.
     """
     choice = pair.loaded.scenario.node
-    if not isinstance(choice, NodeChoice) or choice.shards is None or choice.shards.count != "auto":
+    if (
+        pair.stages
+        or not isinstance(choice, NodeChoice)
+        or choice.shards is None
+        or choice.shards.count != "auto"
+    ):
         return (None,)
     if pair.misfit is not None:
         return (None,)

@@ -79,7 +79,7 @@ def sharded_units(question: PlanQuestion) -> tuple[ShardedUnit, ...]:
         for service in question.services
         for node_type in question.node_types
         if (pair := question.capacities.get((service.name, node_type.name))) is not None
-        and pair.num_nodes > 1
+        and pair.num_shards > 0
     )
 
 

@@ -44,10 +44,11 @@ class FleetLatencies(TypedDict):
 
 @document
 class MemberDocument(NodeDocument):
-    """One kind of node, by the scenario that describes it, and how many there are."""
+    """One kind of node, by the scenario that describes it, how many there are, and its stages, if several."""
 
     scenario: str
     num_nodes: int
+    stages: list[str] | None
     asked: dict[str, Any]
 
 
@@ -152,6 +153,9 @@ def _member(member: FleetMember) -> MemberDocument:
     return {
         "scenario": member.question.name,
         "num_nodes": member.num_nodes,
+        "stages": None
+        if member.question.pipeline is None
+        else [stage.name for stage in member.question.stages],
         "asked": dict(member.question.asked),
         **node_document(member.question.node),
     }

@@ -220,8 +220,6 @@ def test_who_asks_about_one_node_refuses_several_stages() -> None:
     ):
         prepare(load_scenario(TWO))
     with pytest.raises(InputError, match="pipeline: expected none"):
-        perfmodel.fleet(TWO, 2)
-    with pytest.raises(InputError, match="pipeline: expected none"):
         perfmodel.tune(TWO)
 
 
