@@ -168,7 +168,10 @@ def calibrated_device_values(
     fitted = fit_records(records, card_caches(records.facts))
     visits = [visit for _, visit in records.visits]
     quiet_s, most = quiet_probe_s(visits), records.facts["most_table_bytes"]
-    level = host_level(visits, quiet_s)
+    known_s = records.facts.get(
+        "mean_probe_s"
+    )  # over more visits to such machines than the calibration's own
+    level = known_s / quiet_s if known_s and quiet_s else host_level(visits, quiet_s)
     costs = issue_costs(visits, most_table_bytes=most, quiet_s=quiet_s)
     host_error = issue_error(visits, costs, most_table_bytes=most, level=level)
     return device_values(

@@ -80,7 +80,8 @@ def device_values(
 
 
 def _level_words(facts: Mapping[str, float]) -> str:
-    return f"its host {facts.get('host_level', 1.0):.2f} times as slow as when quiet"
+    over = ", the mean over all visits to such machines" if "mean_probe_s" in facts else ""
+    return f"its host {facts.get('host_level', 1.0):.2f} times as slow as when quiet{over}"
 
 
 def _error_words(facts: Mapping[str, float]) -> str:

@@ -185,7 +185,7 @@ class NodeTimes:
         if card is not None and card.launches is not None and self._largest and self._offloaded:
             notes.append(
                 f"{card.name}: measured while the cores rested; busy ones slow its host's copies and "
-                f"launches, taken as {BESIDE_CORES:g} times as long: five runs of three models, within "
+                f"launches, taken as {BESIDE_CORES:g} times as long: eleven runs of three models, within "
                 f"a factor of {exp(BESIDE_CORES_SPREAD):.2g}"
             )
         if card is not None and card.launches is not None and self._node.cores >= cpu.num_cores:

@@ -176,6 +176,12 @@ RUNS = {
     "validate-h100-80gb-rmc1-capacity": "h100-80gb",
     "validate-h100-80gb-rmc3": "h100-80gb",
     "validate-h100-80gb-wnd": "h100-80gb",
+    "validate-h100-80gb-second-machine-rmc1": "h100-80gb",
+    "validate-h100-80gb-second-machine-rmc1-15-cores": "h100-80gb",
+    "validate-h100-80gb-second-machine-rmc3": "h100-80gb",
+    "validate-h100-80gb-second-machine-wnd": "h100-80gb",
+    "validate-h100-80gb-third-machine-rmc3": "h100-80gb",
+    "validate-h100-80gb-third-machine-wnd": "h100-80gb",
 }
 """Runs of cores and a card side by side, and the profile of the card alone."""
 

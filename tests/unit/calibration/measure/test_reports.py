@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -15,6 +16,8 @@ pytest.importorskip("torch")
 from calibration.measure import accuracy, beside, device_accuracy
 from calibration.measure.reports import guarded, kept_models
 from perfmodel.errors import InputError
+from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.units import US
 
 REPORTS = Path(__file__).parents[4] / "docs" / "reports"
 HOST = "intel-xeon-emerald-16c"
@@ -119,6 +122,12 @@ CHANGED = ("ncf", "din")
         ),
         (device_accuracy, "accuracy-h200.json", "h200", "power of the card: mean error"),
         (device_accuracy, "accuracy-h100-80gb.json", "h100-80gb", "power of the card: mean error"),
+        (
+            device_accuracy,
+            "accuracy-h100-80gb-another-machine.json",
+            "h100-80gb",
+            "power of the card: mean error",
+        ),
     ],
 )
 def test_kept_measurements_are_compared_with_the_shipped_profile_as_the_report_says(
@@ -146,3 +155,26 @@ def test_kept_measurements_are_compared_with_the_shipped_profile_as_the_report_s
         for path in (out, REPORTS / report)
     ]
     assert errors[0] == pytest.approx(errors[1], abs=0.2)
+
+
+H100 = (
+    "accuracy-h100-80gb",
+    "accuracy-unseen-h100-80gb",
+    "crossover-h100-80gb",
+    "accuracy-h100-80gb-another-machine",
+    "accuracy-unseen-h100-80gb-another-machine",
+)
+"""Visits to three machines with an H100, each with probes of its host."""
+
+
+def test_the_level_of_the_h100s_host_is_the_mean_over_all_visits() -> None:
+    """Its own calibration met the host at its slow speed: 1.43."""
+    means = []
+    for name in H100:
+        models = json.loads((REPORTS / f"{name}.json").read_text(encoding="utf-8"))
+        means.append(
+            np.mean([probe for model in models for row in model["rows"] for probe in row["probes_us"]])
+        )
+    launches = find_device("h100-80gb", find_model("ncf")).launches
+    assert launches is not None
+    assert launches.host_level * launches.quiet_probe_s / US == pytest.approx(np.mean(means), rel=1e-3)
