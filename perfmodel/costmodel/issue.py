@@ -16,8 +16,9 @@ from perfmodel.domain.hardware import LaunchCosts
 
 BESIDE_CORES = 1.47
 """Time of a launch that the host issues beside cores that serve, over that by the card's profile: 1.05 to
-1.57 in five runs of one model, 1.07 to 2.02 in six of two others, on four machines of one kind; geometric mean
-over models (docs/reports/validate-h*.json). The host's two speeds and pauses of the whole node are in it. [1]"""
+1.57 in five runs of one model, 1.07 to 2.02 in six of two others, on four machines of one kind; geometric
+mean over models (docs/reports/validate-h*.json). The host's two speeds and pauses of the whole node are in
+it. [1]"""
 BESIDE_CORES_SPREAD = 0.25
 """How far off that is for a model that it was not taken from: root mean square of the logarithm over the
 eleven runs, each against the mean of the other models. [ln]"""
