@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -20,6 +20,8 @@ from typing import Any, ParamSpec, TypeVar
 from perfmodel.errors import PerfplanError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_SENT_TO_ALL = (signal.SIGINT, signal.SIGTERM)
+"""What a terminal or `timeout` sends to every process of a group."""
 _LOOK_S = 0.2
 """Between two looks for the parent, where the kernel does not tell when it ends."""
 
@@ -45,24 +47,31 @@ def start(process: BaseProcess) -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put an interrupt off until the body has run; processes that it starts begin with interrupts blocked.
+    """Put an interrupt off until the body has run, and SIGTERM where a command hears it as one.
 
+    Processes that the body starts begin with what is held blocked.
     Within a fork, Python prints what is raised and goes on: the interrupt would be lost.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
+    if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is ever interrupted
         return
     caught: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with ExitStack() as then:
+        then.callback(_raise_first, caught)
+        # What is ignored, or ends the process with no word, is nobody's to hold.
+        held = {number: handler for number in _SENT_TO_ALL if callable(handler := signal.getsignal(number))}
+        for number, handler in held.items():
+            then.callback(signal.signal, number, handler)
+            signal.signal(number, lambda number, _: caught.append(number))
+        then.callback(
+            signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        )
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        signal.signal(signal.SIGINT, before)
-        if caught:
-            signal.raise_signal(signal.SIGINT)
+
+
+def _raise_first(caught: Sequence[int]) -> None:
+    for number in caught[:1]:
+        signal.raise_signal(number)
 
 
 def in_fresh_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,11 +109,8 @@ def end(process: BaseProcess) -> None:
 
 def _run(parent: int, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     """What a child does first, and then for the rest of its life."""
-    for sent_to_all in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # the parent ends its children once it has what they did
-        signal.signal(sent_to_all, signal.SIG_IGN)
+    for number in _SENT_TO_ALL:  # the parent ends its children once it has what they did
+        signal.signal(number, signal.SIG_IGN)
     _end_with(parent)
     target(*args)
 

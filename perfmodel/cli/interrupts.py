@@ -1,6 +1,7 @@
 """An interrupt (Ctrl-C) ends the run, wherever it falls: Python loses those that fall into a callback.
 
-So does SIGTERM, with which `timeout` and schedulers end a run: what it has measured is kept and told.
+So does SIGTERM, with which `timeout` and schedulers end a run: what it has measured is kept and told. In what
+a shell runs in the background it alone does: such a shell has interrupts ignored.
 """
 
 from __future__ import annotations
@@ -58,27 +59,28 @@ class Interrupts:
         self._is_over = False
         self._thread = _thread.get_ident()
         self._unraisable = sys.unraisablehook
-        # Only the main thread can have a handler, and only one that Python's own would serve gets ours.
-        try:
-            self._has_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            if self._has_handler:
-                signal.signal(signal.SIGINT, self._interrupt)
-        except ValueError:
-            self._has_handler = False
-        sys.unraisablehook = self._lost
         self._process = os.getpid()
-        if is_process and self._has_handler:
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._terminate)
+        # Only what Python's own handler, or none, would serve gets ours; in the background SIGINT is ignored.
+        is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._handlers = {signal.SIGINT: self._interrupt} if is_heard else {}
+        if is_process and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._handlers[signal.SIGTERM] = self._terminate
+        try:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        except ValueError:  # only the main thread can have a handler
+            self._handlers.clear()
+        sys.unraisablehook = self._lost
+        if is_process and self._handlers:
             self._watch()
 
     def end(self) -> None:
         """Give back what was there before; in a process that ends anyway, nothing is left to interrupt."""
         self._is_over = True
-        if self._has_handler:
+        if signal.SIGINT in self._handlers:
             signal.signal(signal.SIGINT, signal.SIG_IGN if self._is_process else signal.default_int_handler)
-            if signal.getsignal(signal.SIGTERM) == self._terminate:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.SIGTERM in self._handlers and signal.getsignal(signal.SIGTERM) == self._terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = self._unraisable
 
     def leave(self, code: int) -> None:
@@ -113,7 +115,8 @@ class Interrupts:
     def _end_after(self, wait_s: float, words: str) -> None:
         """End the process unless our handler has run by then, or is not the one that is asked."""
         time.sleep(wait_s)
-        if not self.seen and not self._is_over and signal.getsignal(signal.SIGINT) == self._interrupt:
+        is_asked = any(signal.getsignal(number) == handler for number, handler in self._handlers.items())
+        if not self.seen and not self._is_over and is_asked:
             os.write(2, f"{words}\n".encode())
             os._exit(InterruptionError.exit_code)
 
@@ -132,7 +135,7 @@ class Interrupts:
         if os.getpid() != self._process:  # a fork: whoever made it wants it gone, and waits for nothing
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
-        elif not self.seen:
+        elif self._is_again or not self.seen:
             self._interrupt()
 
     def _lost(self, unraisable: sys.UnraisableHookArgs, /) -> None:
@@ -147,7 +150,8 @@ class Interrupts:
         time.sleep(AGAIN_S)
         if not self._is_over:
             self._is_again = True
-            signal.pthread_kill(self._thread, signal.SIGINT)  # a real signal: it also ends a sleep
+            number = next(iter(self._handlers), signal.SIGINT)
+            signal.pthread_kill(self._thread, number)  # a real signal: it also ends a sleep
 
 
 def _end_now(code: int) -> None:

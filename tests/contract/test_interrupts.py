@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -150,15 +150,41 @@ def body():
 """
 
 
+LOSES_IT = """
+import signal, weakref
+def body():
+    class Thing:
+        pass
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+    print("begun", flush=True)
+    del thing
+    time.sleep(60)
+"""
+HOLDS_IT = """
+import signal
+from calibration.children import interrupts_held
+def body():
+    with interrupts_held():
+        print("begun", flush=True)
+        time.sleep(0.5)
+        print("written", flush=True)
+    time.sleep(60)
+"""
+
+IN_BACKGROUND = ["sh", "-c", '"$@" & trap "kill -TERM $!" TERM; wait $!; wait $!', "sh"]
+"""A shell's job, which begins with SIGINT ignored; SIGTERM to the shell goes on to it. [command]"""
+
+
 @contextmanager
-def running(body: str) -> Iterator[subprocess.Popen[str]]:
-    """A process whose command does this, once it is at it."""
+def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A process whose command does this, once it is at it; `within` a command that runs it."""
     source = (
         f"import sys, time\n{body}\nfrom perfmodel.cli import commands, main\n"
         "commands.COMMANDS = {'wait': commands.LazyCommand('Wait.', lambda: body)}\nsys.exit(main.main())"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", source, "wait"],
+        [*within, sys.executable, "-c", source, "wait"],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -189,6 +215,32 @@ def test_machine_code_that_never_ends_puts_an_interrupt_off_for_a_while_only(
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
     assert error == f"{STUCK}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "out"),
+    [
+        pytest.param(WAITS_FOR_THREADS, "", marks=pytest.mark.thorough),
+        pytest.param(LOSES_IT, "", marks=pytest.mark.thorough),
+        (HOLDS_IT, "written\n"),
+    ],
+)
+def test_sigterm_ends_what_a_shell_runs_in_the_background(body: str, out: str) -> None:
+    with running(body, IN_BACKGROUND) as process:
+        if body != LOSES_IT:
+            process.send_signal(signal.SIGTERM)
+        written, error = process.communicate(timeout=0.5 * LONG_S)
+    assert process.returncode == 130
+    assert error == "interrupted: there is no answer yet, and nothing was written\n"
+    assert written.replace("begun\n", "") == out  # threads begin twice
+
+
+@pytest.mark.thorough
+def test_machine_code_in_the_background_puts_sigterm_off_for_a_while_only() -> None:
+    with running(IN_MACHINE_CODE, IN_BACKGROUND) as process:
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert (process.returncode, error) == (130, f"{STUCK}\n")
 
 
 @pytest.mark.thorough

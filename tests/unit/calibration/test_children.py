@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -22,6 +23,7 @@ from perfmodel.errors import InputError, PerfplanError
 CHECKOUT = Path(calibration.__file__).parent.parent
 PROC = Path("/proc")
 MARK = "PERFPLAN_TEST_FAMILY"
+Handler = Callable[..., object] | signal.Handlers
 GONE_S = 20.0
 """A spawned child looks for its parent when it has imported what it needs."""
 
@@ -145,6 +147,22 @@ def test_a_child_whose_parent_has_gone_already_ends_at_once() -> None:
     end(nobody)
 
 
+@pytest.fixture
+def sigterm_as_an_interrupt() -> Iterator[Handler]:
+    """SIGTERM heard as the command line hears it; the handler."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["heard", "in the background"])
+def sigint(request: pytest.FixtureRequest) -> Iterator[Handler]:
+    """What serves interrupts: Python, or nobody, as a shell starts what it leaves in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_while_a_child_starts_is_raised_when_it_is_there() -> None:
     done = []
 
@@ -157,6 +175,34 @@ def test_an_interrupt_while_a_child_starts_is_raised_when_it_is_there() -> None:
         interrupted()
     assert done == ["went on"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_is_held_as_an_interrupt_is_and_all_is_as_it_was_then(
+    sigterm_as_an_interrupt: Handler, sigint: Handler
+) -> None:
+    done = []
+
+    def interrupted() -> None:
+        with interrupts_held():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to the process, then to its group
+            done.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    held = {signal.SIGTERM} if sigint is signal.SIG_IGN else {signal.SIGINT, signal.SIGTERM}
+    assert done == [held]
+    assert signal.getsignal(signal.SIGTERM) is sigterm_as_an_interrupt
+    assert signal.getsignal(signal.SIGINT) is sigint
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_sigterm_that_ends_a_process_is_not_held() -> None:
+    """A program that uses the library, and hears nothing of it, ends at once as any other."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with interrupts_held():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_children_do_not_hear_interrupts() -> None:
