@@ -11,7 +11,7 @@ import perfmodel
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.explain.changes import changes_of, narrower_tables
+from perfmodel.planning.explain.changes import changes_of
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
 
@@ -129,7 +129,6 @@ def test_explain_tries_what_rows_beyond_memory_hang_on() -> None:
     loaded = load_scenario("rm3_skylake", [HALF, "traffic.arrivals.rate_qps=1"])
     question = prepare(loaded)
     made = {each.name: each.make for each in changes_of(loaded, question, mixed_stacks=False)}
-    made |= {each.name: each.make for each in narrower_tables(question)}
 
     def share(name: str) -> float:
         tiers = made[name]().serving_node.tiers
