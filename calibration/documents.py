@@ -239,6 +239,7 @@ class AnchorDocument(TypedDict):
     accelerator_level: float
     relative_std: NotRequired[float | None]
     accelerator_relative_std: NotRequired[float | None]
+    stops: NotRequired[StopsDocument]
 
 
 @document

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from calibration.serving.served import Served
-from calibration.validation.stops import stops_of
+from calibration.validation.stops import Stops, stops_of
 from calibration.validation.unsteadiness import LEAST_COMPARED, PAUSED_S
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import FloatArray, IntArray
@@ -75,6 +75,8 @@ class Anchor:
     relative_std, accelerator_relative_std : float or None
         How far times lie about those corrected, on the cores and on the accelerator, stops of the node and
         pauses of a core taken off; None where too few were. [1]
+    stops : Stops
+        Of the whole node in the anchor's own runs; the factors' means have what they added.
     """
 
     shape: FloatArray
@@ -85,6 +87,7 @@ class Anchor:
     accelerator_level: float = 1.0
     relative_std: float | None = None
     accelerator_relative_std: float | None = None
+    stops: Stops = field(default_factory=Stops, repr=False)
 
     def refine(self, service: ServiceTimes) -> ServiceTimes:
         """Apply the correction to the table that it was fitted to; times scatter as they did in the runs."""
@@ -110,6 +113,7 @@ class Anchor:
             "accelerator_level": self.accelerator_level,
             "relative_std": self.relative_std,
             "accelerator_relative_std": self.accelerator_relative_std,
+            "stops": self.stops.to_dict(),
         }
 
 
@@ -153,14 +157,14 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
         drift=level_drift(runs, service),
         accelerator_level=_accelerator_level(runs, service),
     )
-    cores, accelerator = _relative_stds(runs, anchor.refine(service))
-    return replace(anchor, relative_std=cores, accelerator_relative_std=accelerator)
+    stops = stops_of(runs)
+    steady = [run.only(~slow) for run, slow in zip(runs, stops.struck, strict=True)]
+    cores, accelerator = _relative_stds(steady, anchor.refine(service))
+    return replace(anchor, relative_std=cores, accelerator_relative_std=accelerator, stops=stops)
 
 
-def _relative_stds(runs: Sequence[Served], refined: ServiceTimes) -> tuple[float | None, float | None]:
+def _relative_stds(steady: Sequence[Served], refined: ServiceTimes) -> tuple[float | None, float | None]:
     """How far times lie about those corrected, on the cores and on the accelerator. [1]"""
-    struck = stops_of(runs).struck
-    steady = [run.only(~slow) for run, slow in zip(runs, struck, strict=True)]
     cores = Samples.of(steady)
     without_s = np.concatenate([(run.service_s - run.cpu_s)[run.on_cores] for run in steady])
     ran_s = cores.service_s - np.where(without_s >= PAUSED_S, without_s, 0.0)

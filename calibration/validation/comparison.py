@@ -71,7 +71,7 @@ class Comparison:
     Attributes
     ----------
     predicted : Summary
-        By the profile, with the anchor where there is one.
+        By the profile, with the anchor where there is one, and stops of the node like those in the anchor.
     unanchored : Summary or None
         By the profile alone; None: the load is unstable by it.
     unanchored_now : Summary or None
@@ -173,12 +173,13 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
     factor = level_factor(trace, refined, policy, figures.service_time_s)
     unsteady = unsteadiness(served)
     own = own_service_times(served, service)
+    stopped = None if anchor is None else _with_stops(question, measured.segments, refined, anchor.stops)
     return Comparison(
         question=question,
         offered_qps=question.traffic.rate_qps,
         num_queries=sum(len(queries) for queries in measured.segments),
         measured=figures,
-        predicted=trace.predict(refined, policy),
+        predicted=trace.predict(refined, policy) if stopped is None else stopped,
         unanchored=_if_stable(question, trace, service),
         unanchored_now=_if_stable(question, trace, _service_now(question, measured.l3_lifetime_s)),
         equal_utilisation=trace.predict(scaled(refined, factor), policy),
@@ -198,23 +199,30 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
 
 
 def _with_stops(
-    question: Question, segments: Sequence[Queries], own: ServiceTimes, stops: Stops
+    question: Question, segments: Sequence[Queries], service: ServiceTimes, stops: Stops
 ) -> Summary | None:
-    """The queue given the run's own mean times less what stops added to them, and stops like those seen.
+    """The queue given mean times less what stops added to them, and stops like those seen.
 
     They strike whatever runs, at instants of their own: many traces together as often as they were seen. Of
-    recorded traffic there is no other draw.
+    recorded traffic there is no other draw. Times in requests are the means given: a stop counts in them.
     """
     if (pauses := stops.pauses) is None:
         return None
-    steady = own.scaled(1.0 - stops.share, 1.0 - stops.accelerator_share)
+    steady = service.scaled(1.0 - stops.share, 1.0 - stops.accelerator_share)
     alike = tuple(segments)
     if question.traffic.num_recorded is None:
         alike = tuple(
             question.traffic.draw(len(queries), seed=question.simulation.seed, replication=_LIKE + number)
             for number, queries in enumerate(alike * _TIMES)
         )
-    return Trace(alike).predict(replace(steady, node_pauses=(pauses,)), question.policy)
+    stopped = Trace(alike).predict(replace(steady, node_pauses=(pauses,)), question.policy)
+    means = Trace(tuple(segments)).predict(service, question.policy)
+    return replace(
+        stopped,
+        service_time_s=means.service_time_s,
+        utilisation=means.utilisation,
+        accelerator_service_time_s=means.accelerator_service_time_s,
+    )
 
 
 def _service_now(question: Question, l3_lifetime_s: float) -> ServiceTimes:

@@ -160,6 +160,8 @@ def _scattering(anchor: Anchor) -> str:
     found = f"; times scatter by {number(100 * anchor.relative_std, 2)} %"
     if anchor.accelerator_relative_std is not None:
         found += f", on the accelerator by {number(100 * anchor.accelerator_relative_std, 2)} %"
+    if anchor.stops.lost_s:
+        found += f"; the node stopped {len(anchor.stops.lost_s)} times in it"
     return f"{found}, and so are they predicted"
 
 

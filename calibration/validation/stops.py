@@ -56,6 +56,17 @@ class Stops:
     accelerator_share: float = 0.0
     struck: tuple[BoolArray, ...] = field(default=(), repr=False)
 
+    def to_dict(self) -> dict[str, object]:
+        """How often, how long and how much of all time in requests, as JSON."""
+        pauses = self.pauses
+        return {
+            "number": len(self.lost_s),
+            "per_s": 0.0 if pauses is None else pauses.rate_per_s,
+            "mean_ms": None if pauses is None else pauses.length_s / MS,
+            "share": self.share,
+            "accelerator_share": self.accelerator_share,
+        }
+
     @property
     def pauses(self) -> Pauses | None:
         """Pauses of the node that cost a worker as much, all equally long; None: it did not stop."""

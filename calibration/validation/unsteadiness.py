@@ -74,13 +74,7 @@ class Unsteadiness:
             "p99_over_p50": self.p99_over_p50,
             "pauses_per_s": self.pauses_per_s,
             "pause_ms": None if self.pause_s is None else self.pause_s / MS,
-            "stops": {
-                "number": len(self.stops.lost_s),
-                "per_s": 0.0 if stop is None else stop.rate_per_s,
-                "mean_ms": None if stop is None else stop.length_s / MS,
-                "share": self.stops.share,
-                "accelerator_share": self.stops.accelerator_share,
-            },
+            "stops": self.stops.to_dict(),
             "node": node,
         }
 

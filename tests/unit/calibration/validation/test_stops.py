@@ -7,9 +7,15 @@ import pytest
 
 from calibration.serving.requests import RequestList
 from calibration.serving.served import Served
-from calibration.validation.stops import stops_of
+from calibration.validation.anchor import fit_anchor
+from calibration.validation.comparison import _with_stops
+from calibration.validation.prediction import Trace
+from calibration.validation.stops import Stops, stops_of
 from calibration.validation.unsteadiness import unsteadiness
+from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.prepare import prepare
 from perfmodel.sim.arrays import FloatArray
+from perfmodel.sim.service import ServiceTimes
 
 WORKERS, MEAN_S, LENGTH_S = 8, 2e-3, 0.02
 
@@ -79,3 +85,31 @@ def test_what_a_stop_struck_counts_neither_as_scatter_nor_as_pauses() -> None:
             }
         ],
     }
+
+
+def test_an_anchor_tells_stops_from_scatter_and_keeps_both() -> None:
+    sizes = np.arange(1.0, 65.0)
+    even = ServiceTimes(
+        cpu_s=np.repeat((MEAN_S * sizes / 48)[:, None], WORKERS - 1, axis=1),
+        accelerator_s=MEAN_S * sizes / 48,
+        num_accelerators=1,
+    )
+    anchor = fit_anchor([served(STOPS_S, 0.1)], even)
+    assert len(anchor.stops.lost_s) == len(STOPS_S)
+    assert anchor.relative_std == pytest.approx(0.1, rel=0.15)
+    assert anchor.to_dict()["stops"] == anchor.stops.to_dict()
+
+
+def test_the_queue_with_stops_has_their_tail_and_the_mean_times_given() -> None:
+    asked = prepare(load_scenario("rm1_skylake", ["traffic.arrivals.rate_qps=400", "policy.batch_size=64"]))
+    segments = [asked.traffic.draw(4000, seed=7)]
+    service = ServiceTimes(cpu_s=np.repeat(1e-4 * np.arange(1.0, 65.0)[:, None], 8, axis=1))
+    stops = Stops(lost_s=(0.05,) * 20, running_s=10.0, share=0.1)
+    found = _with_stops(asked, segments, service, stops)
+    without = Trace(tuple(segments)).predict(service, asked.policy)
+    assert found is not None
+    assert found.service_time_s == without.service_time_s
+    # every tenth query comes within a stop or in its wake, and waits for half of it or more
+    assert found.percentiles_s[0.95] > without.percentiles_s[0.95] + 0.01
+    assert found.percentiles_s[0.5] < without.percentiles_s[0.5] * 1.5
+    assert _with_stops(asked, segments, service, Stops()) is None
