@@ -29,6 +29,7 @@ class Evaluation(StrEnum):
     """What can be recomputed."""
 
     DEEPRECSYS = "deeprecsys"
+    HERCULES = "hercules"
     HPCA = "hpca"
     MLPERF = "mlperf"
     RECNMP = "recnmp"
@@ -37,7 +38,13 @@ class Evaluation(StrEnum):
 SERVER_QUERIES = 1_000_000
 """Of each audited server's run."""
 
-STEPS = {Evaluation.DEEPRECSYS: 45, Evaluation.HPCA: 1, Evaluation.MLPERF: 7, Evaluation.RECNMP: 1}
+STEPS = {
+    Evaluation.DEEPRECSYS: 45,
+    Evaluation.HERCULES: 1,
+    Evaluation.HPCA: 1,
+    Evaluation.MLPERF: 7,
+    Evaluation.RECNMP: 1,
+}
 """Steps that each tells of, about: what is said of the time left, and no more."""
 
 
@@ -45,7 +52,8 @@ def reproduce(
     evaluation: Annotated[
         Evaluation,
         typer.Argument(
-            help="deeprecsys: ISCA 2020, tuned schedules. hpca: HPCA 2020, servers. "
+            help="deeprecsys: ISCA 2020, tuned schedules. hercules: HPCA 2022, provisioning. "
+            "hpca: HPCA 2020, servers. "
             "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups."
         ),
     ],
@@ -83,6 +91,10 @@ def _recomputed(evaluation: Evaluation, queries: int | None, progress: Progress)
         from calibration.reproduce.hpca import reproduce_hpca
 
         return reproduce_hpca()
+    if evaluation is Evaluation.HERCULES:
+        from calibration.reproduce.hercules import reproduce_hercules
+
+        return reproduce_hercules()
     if evaluation is Evaluation.RECNMP:
         from calibration.reproduce.recnmp import reproduce_recnmp
 
