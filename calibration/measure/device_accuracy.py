@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from math import ceil
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -242,14 +243,23 @@ def crossover_items(batches: Sequence[int], card_s: Floats, core_s: Floats) -> f
 
 
 def crossovers(model: RecModel, measured: Mapping[str, Any], profiles: tuple[str, str]) -> dict[str, Any]:
-    """Predicted and measured batch size from which the card is faster than a core. [items]"""
-    batches = [row["batch_size"] for row in measured["rows"]]
-    card_ms, core_ms = (
-        np.array([row[key] for row in measured["rows"]]) for key in ("measured_ms", "core_ms")
-    )
+    """Predicted and measured batch size from which the card is faster than a core. [items]
+
+    Predicted by the profiles as they are, and with the card's host at the level of the very passes.
+    """
+    rows = sorted(measured["rows"], key=itemgetter("batch_size"))
+    batches = [row["batch_size"] for row in rows]
+    card_ms, core_ms = (np.array([row[key] for row in rows]) for key in ("measured_ms", "core_ms"))
     on_card, on_core = (predicted(model, batches, profile) for profile in profiles)
+    then_s = MS * np.array(
+        [
+            np.median(row["quieter_rounds_ms"]) * (1.0 + row["error_percent_at_this_level"] / 100.0)
+            for row in rows
+        ]
+    )
     return {
         "predicted_items": crossover_items(batches, on_card, on_core),
+        "predicted_items_at_this_level": crossover_items(batches, then_s, on_core),
         "measured_items": crossover_items(batches, card_ms, core_ms),
     }
 
@@ -327,7 +337,8 @@ def line_of(found: Mapping[str, Any]) -> str:
         words = {
             key: "never" if items is None else f"{items:.0f}" for key, items in found["faster_from"].items()
         }
-        line += f"   card faster from {words['measured_items']}, predicted {words['predicted_items']}"
+        then = f"({words['predicted_items_at_this_level']})"
+        line += f"   card faster from {words['measured_items']}, predicted {words['predicted_items']}{then}"
     return line
 
 

@@ -11,6 +11,7 @@ import pytest
 from calibration.measure.device_accuracy import (
     Offloaded,
     crossover_items,
+    crossovers,
     errors_of,
     line_of,
     main,
@@ -23,10 +24,11 @@ from calibration.runtime.cuda import missing_cuda
 from calibration.runtime.memory import shrunk
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.planning.prepare import find_device, find_model
-from perfmodel.units import US
+from perfmodel.units import MS, US
 from tests.unit.calibration.runtime.standin import StandIn
 
 BATCHES = (1, 10, 100)
+BATCHES_ASKED = (1, 4, 16, 64, 256, 1024)
 
 
 def test_the_crossover_is_where_the_card_becomes_faster_for_good() -> None:
@@ -53,8 +55,8 @@ def test_an_error_is_positive_where_the_prediction_is_above() -> None:
     measured = measurements(model, BATCHES, times)
     found = errors_of(model, json.loads(json.dumps(measured)), "gtx1080ti")
     assert [row["error_percent"] for row in found["rows"]] == pytest.approx([100.0] * 3)
-    faster = {"predicted_items": 40.0, "measured_items": None}
-    assert line_of(found | {"faster_from": faster}).endswith("card faster from never, predicted 40")
+    faster = {"predicted_items": 40.0, "predicted_items_at_this_level": 50.0, "measured_items": None}
+    assert line_of(found | {"faster_from": faster}).endswith("card faster from never, predicted 40(50)")
 
 
 @pytest.mark.skipif(missing_cuda() is None, reason="there is a device")
@@ -78,3 +80,20 @@ def test_an_error_as_the_host_was_is_that_of_a_profile_at_the_level_that_the_pro
     found = errors_of(model, measurements(model, BATCHES, times), profile)
     assert [row["error_percent_at_this_level"] for row in found["rows"]] == pytest.approx([0.0] * 3, abs=1e-6)
     assert all(row["error_percent"] < 0.0 for row in found["rows"])
+
+
+@pytest.mark.thorough
+def test_a_host_that_was_slow_moves_the_crossover_and_the_level_says_where() -> None:
+    model, profiles = find_model("ncf"), ("h200", "intel-xeon-emerald-16c")
+    device = find_device(profiles[0], model)
+    assert device.launches is not None
+    level = 2.0 * device.launches.host_level
+    slow_s = batch_time(model, device.with_host_level(level), np.array(BATCHES_ASKED, float)).seconds
+    probe_s = np.full((1, len(BATCHES_ASKED)), level * device.launches.quiet_probe_s)
+    times = Offloaded(slow_s[None], slow_s[None], probe_s, slow_s[None], {})
+    found = measurements(model, BATCHES_ASKED, times)
+    core_ms = predicted(model, BATCHES_ASKED, profiles[1]) / MS
+    found["rows"] = [row | {"core_ms": each} for row, each in zip(found["rows"], core_ms, strict=True)]
+    faster = crossovers(model, errors_of(model, found, profiles[0]), profiles)
+    assert faster["predicted_items_at_this_level"] == pytest.approx(faster["measured_items"])
+    assert faster["predicted_items"] < 0.8 * faster["measured_items"]
