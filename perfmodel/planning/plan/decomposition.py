@@ -30,32 +30,50 @@ from perfmodel.planning.plan.programme import (
     FloatArray,
     IntArray,
     Programme,
+    Rows,
     Solution,
+    Variables,
+    charge,
     solve,
+    units_left,
+    units_serving,
 )
 
-CLOSE = 1e-4
+CLOSE = 1e-5
 """Relative: a cover this close to the cheapest is as good. [1]"""
 
 MOST_ROUNDS = 12
 """Of prices and covers."""
 
-NEAR = (0.001, 0.004, 0.016)
-"""Relative: how much more than the cheapest cover another may cost and be tried, one after the other. [1]"""
+FIRST_EXCESS = 2.5e-4
+"""Over the bound: how much more than its service's cheapest a cover may cost, and be chosen at first. [1]"""
 
-NEAR_COVERS = 20
-"""Of a service, the cheapest of them."""
+MORE_EXCESS = (1.6, 2.5)
+"""How many times more it may be where the choice is not close enough to the bound yet. [1]"""
 
-NEAR_STEPS = 3000
-"""Of the search for them: a few milliseconds."""
+
+class _Effort(NamedTuple):
+    """What one choice may take: covers in all, covers of a service, and steps of the search for those."""
+
+    covers: int
+    of_service: int
+    steps: int
+
+
+EFFORTS = (_Effort(250, 25, 5_000), _Effort(1500, 600, 30_000), _Effort(2500, 900, 50_000))
+"""Of the choices, one after the other: a twentieth of a second, then some tenths."""
 
 MASTER_GAP = 8e-4
 MASTER_NODES = 20
 MASTER_S = 15.0
-"""Of the choice among the covers found: a gap that leaves some of `GAP` to the bound, nodes of its branch and
-bound, so that a busy machine chooses alike, and a time that it hardly ever takes. [1], [], [s]"""
+"""Of the choice among the covers found: a gap that leaves some of `GAP` to what is not among them, nodes of
+its branch and bound, so that a busy machine chooses alike, and a time that it hardly ever takes.
+[1], [], [s]"""
 
 EXACT = 1e-9
+
+INFEASIBLE = 2
+"""What scipy's solvers call a programme that nothing meets."""
 
 
 class _Need(NamedTuple):
@@ -165,7 +183,7 @@ def _columns_generated(
     columns.add(free)
     if (one_by_one := large.one_by_one(prices, free)) is not None:  # so that there is a choice that fits
         columns.add(one_by_one)
-    bound = max(bound, large.bound(prices, watt_price, free))
+    priced = _Priced(prices, free, large.bound(prices, watt_price, free))
     for _ in range(MOST_ROUNDS):
         found = large.prices_of(columns)
         if found is None:
@@ -174,23 +192,48 @@ def _columns_generated(
         covers = large.covers(prices, large.stock)
         if covers is None:
             break
-        bound = max(bound, large.bound(prices, watt_price, covers))
+        if (found_bound := large.bound(prices, watt_price, covers)) > priced.bound:
+            priced = _Priced(prices, covers, found_bound)
         if not columns.add(covers):
             break
+    return _chosen_near(large, columns, priced, max(bound, priced.bound))
+
+
+class _Priced(NamedTuple):
+    """Prices, each service's cheapest cover at them, and what no plan costs less than by them."""
+
+    prices: FloatArray
+    free: IntArray
+    bound: float
+
+
+def _chosen_near(
+    large: _Large, columns: _Columns, priced: _Priced, bound: float
+) -> tuple[IntArray | None, float]:
+    """The best choice among all covers that cost little more than the cheapest, and what that proves.
+
+    A plan with a cover that costs x more than its service's cheapest costs at least x more than the bound of
+    the prices. So where all covers are known that cost up to x more, no plan costs less than that, or than
+    the least that the choice among those can cost, as its own branch and bound proves it: more than prices
+    prove. Of a service with too many of them all are known where it is chosen for node by node.
+    """
     chosen: IntArray | None = None
-    for share in NEAR:
-        # Covers that are nearly as cheap fill what the cheapest leave of the stock, as does each service's
-        # best within what the others leave.
-        for service in range(len(free)):
-            columns.add_of(service, large.near(service, prices, share))
-        if chosen is not None:
-            for at in (prices, large.first_prices()):
+    base, excess = priced.bound, FIRST_EXCESS * max(priced.bound, 0.0)
+    for effort in EFFORTS:
+        near = large.near(priced, excess, effort)
+        for service, covers in enumerate(near.covers):
+            columns.add_of(service, covers)
+        if chosen is not None:  # each service's best within what the others leave
+            for at in (priced.prices, large.first_prices()):
                 columns.add(large.beside_others(chosen, at))
-        better = large.chosen_of(columns, large.programme.power_cap_w)
+        better, least = large.chosen_of(columns, near.whole)
+        bound = max(bound, min(base + near.known, least))
         if better is not None and (chosen is None or large.cost(better) < large.cost(chosen)):
             chosen = better
-        if chosen is not None and large.cost(chosen) <= bound * (1.0 + GAP):
+        still = inf if chosen is None else large.cost(chosen) / (1.0 + GAP) - base
+        if still <= bound - base:
             break
+        excess = min(max(MORE_EXCESS[0] * excess, still), MORE_EXCESS[1] * excess)
     return chosen, bound
 
 
@@ -202,6 +245,24 @@ class _Knapsack(NamedTuple):
     limits: Sequence[int]
     need: Sequence[int]
     slope: float
+
+
+class _Near(NamedTuple):
+    """Covers to choose from.
+
+    Attributes
+    ----------
+    covers : list of list of (types,) int
+        Of each service.
+    whole : list of int
+        Services that have too many, and are chosen for node by node.
+    known : float
+        All covers of the others that cost at most so much more than the cheapest are there.
+    """
+
+    covers: list[list[IntArray]]
+    whole: list[int]
+    known: float
 
 
 class _Large:
@@ -270,17 +331,33 @@ class _Large:
         left = _cheapest(*knapsack)
         return None if left is None else self._cover_of(types, left)
 
-    def near(self, service: int, prices: FloatArray, share: float) -> list[IntArray]:
-        """Covers of a service that cost at most so much more than its cheapest, by ascending cost."""
-        if self.parts[service] is None:
-            return []
-        types, knapsack = self._knapsack(service, prices, self.limits(self.stock))
-        left = _cheapest(*knapsack)
-        if left is None:
-            return []
-        least = sum(price * self.need_list[n] for price, n in zip(knapsack.prices, left, strict=True))
-        found = _near(knapsack, least * (1.0 + share))
-        return [self._cover_of(types, each) for each in found[:NEAR_COVERS]]
+    def near(self, priced: _Priced, excess: float, effort: _Effort) -> _Near:
+        """Covers of each service that cost little more than its cheapest.
+
+        Where they would be too many in all, those that cost the most more are left out.
+        """
+        found: list[tuple[float, int, list[int], list[int]]] = []
+        limits, known, whole = self.limits(self.stock), excess, list[int]()
+        for service, cover in enumerate(priced.free):
+            if self.parts[service] is None:
+                continue
+            types, knapsack = self._knapsack(service, priced.prices, limits)
+            least = float(cover @ priced.prices)
+            ways, are_all = _near(knapsack, least + excess, effort.steps)
+            if not are_all:
+                whole.append(service)
+                continue
+            ways.sort(key=lambda each: each[0])
+            if len(ways) > effort.of_service:
+                known = min(known, ways[effort.of_service][0] - least)
+            found += [(cost - least, service, types, left) for cost, left in ways[: effort.of_service]]
+        found.sort(key=lambda each: each[0])
+        if len(found) > effort.covers:
+            known = min(known, found[effort.covers][0])
+        near: list[list[IntArray]] = [[] for _ in priced.free]
+        for _, service, types, left in found[: effort.covers]:
+            near[service].append(self._cover_of(types, left))
+        return _Near(near, whole, max(0.0, known))
 
     def _knapsack(
         self, service: int, prices: FloatArray, limits: Sequence[int]
@@ -368,7 +445,7 @@ class _Large:
             bounds=bounds,
             method="highs",
         )
-        if found.status == 2:
+        if found.status == INFEASIBLE:
             return None
         prices = np.maximum(0.0, -np.asarray(found.eqlin.marginals))
         watt_price = 0.0
@@ -397,42 +474,72 @@ class _Large:
             covers[service] = chosen[service] if cover is None else cover
         return covers
 
-    def chosen_of(self, columns: _Columns, watt_cap: float) -> IntArray | None:
-        """The best of the covers found, one a service, within stock and power: an integer programme."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_array
+    def chosen_of(self, columns: _Columns, whole: Sequence[int]) -> tuple[IntArray | None, float]:
+        """The best of the covers found, one a service, within stock and power, and what none costs less than.
 
-        owners, covers = columns.owners, columns.covers
-        count, types = len(owners), len(self.stock)
-        used = np.array(covers).T.astype(float)
-        programme = self.programme
-        own_cost = programme.cost + programme.tie_weight * programme.tie
-        bought_cost = programme.bought_cost + programme.tie_weight * programme.tie
-        owned = np.minimum(programme.owned, self.stock)
-        cost = np.concatenate([np.zeros(count), own_cost, bought_cost])
-        link = np.hstack([used, -np.eye(types), -np.eye(types)])
-        one = np.zeros((len(self.rates_qps), len(cost)))
-        one[owners, np.arange(count)] = 1.0
-        constraints = [
-            LinearConstraint(csr_array(link), 0.0, 0.0),
-            LinearConstraint(csr_array(one), 1.0, 1.0),
-        ]
-        if isfinite(watt_cap):
-            watts = np.concatenate([np.zeros(count), programme.tdp_w, programme.tdp_w]) / max(watt_cap, 1e-9)
-            constraints.append(LinearConstraint(watts[None, :], -inf, 1.0))
+        Services of `whole` are chosen for node by node, their covers left out.
+        """
+        from scipy.optimize import Bounds, milp
+
+        programme, variables, rows = self.programme, Variables(), Rows()
+        nodes: list[list[tuple[int, float]]] = [[] for _ in self.stock]
+        covers = {}
+        of_service: dict[int, list[tuple[int, float]]] = {}
+        for owner, cover in zip(columns.owners, columns.covers, strict=True):
+            if owner not in whole:
+                taken = variables.add(1.0)
+                covers[taken] = owner, cover
+                of_service.setdefault(owner, []).append((taken, 1.0))
+                for node_type in np.flatnonzero(cover).tolist():
+                    nodes[node_type].append((taken, float(cover[node_type])))
+        for taken_of in of_service.values():
+            rows.add(taken_of, 1.0, 1.0)
+        left = self._node_by_node(whole, nodes, variables, rows)
+        for node_type, of_type in enumerate(nodes):
+            charge(programme, node_type, of_type, variables, rows)
+            rows.add(of_type, 0.0, float(self.stock[node_type]))
+        if isfinite(programme.power_cap_w):
+            watts = (programme.tdp_w / max(programme.power_cap_w, 1e-9)).tolist()
+            drawn = [(n, each * watts[t]) for t, of_type in enumerate(nodes) for n, each in of_type]
+            rows.add(drawn, -inf, 1.0)
         result = milp(
-            cost,
-            integrality=np.concatenate([np.ones(count), np.zeros(2 * types)]),
-            bounds=Bounds(0.0, np.concatenate([np.ones(count), owned, self.stock - owned])),
-            constraints=constraints,
+            np.array(variables.cost),
+            integrality=np.array(variables.whole),
+            bounds=Bounds(np.array(variables.low), np.array(variables.high)),
+            constraints=rows.constraint(len(variables.high)),
             options={"mip_rel_gap": MASTER_GAP, "node_limit": MASTER_NODES, "time_limit": MASTER_S},
         )
+        least = -inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
         if result.x is None:
-            return None
+            return None, inf if result.status == INFEASIBLE else least
         chosen = np.zeros(self.rates_qps.shape, dtype=np.int64)
-        for index in np.flatnonzero(result.x[:count] > 0.5):
-            chosen[owners[index]] = covers[index]
-        return chosen
+        for taken, (owner, cover) in covers.items():
+            if result.x[taken] > 0.5:
+                chosen[owner] = cover
+        for (service, node_type), variable in left.items():
+            chosen[service, node_type] = self.need.nodes[round(result.x[variable])]
+        return chosen, least
+
+    def _node_by_node(
+        self, whole: Sequence[int], nodes: list[list[tuple[int, float]]], variables: Variables, rows: Rows
+    ) -> dict[tuple[int, int], int]:
+        """Write services down as they are; returns, by service and type, what is left of its nodes."""
+        programme = self.programme
+        left: dict[tuple[int, int], int] = {}
+        for index, group in enumerate(programme.groups):
+            (service,) = group.services
+            if service in whole and self.rates_qps[service, group.node_type] > 0.0:
+                n = variables.add(float(self.stock[group.node_type]))
+                nodes[group.node_type].append((n, 1.0))
+                serving = units_serving(programme, group, n, variables, rows)
+                left[service, group.node_type] = units_left(
+                    programme, self.condition, index, serving, variables, rows
+                )
+        for service in whole:
+            parts = self.parts[service]
+            assert parts is not None, "something is asked for"
+            rows.add([(m, parts[t]) for (owner, t), m in left.items() if owner == service], 1.0 - EXACT, inf)
+        return left
 
     def prices_of(self, columns: _Columns) -> tuple[FloatArray, float] | None:
         """Prices at which the covers found so far balance; None: they do not fit stock and power together."""
@@ -544,15 +651,18 @@ def _cheapest(
     return best
 
 
-def _near(knapsack: _Knapsack, most_cost: float) -> list[list[int]]:
-    """All ways to cover a demand, as `_cheapest` counts them, that cost at most so much, by ascending cost.
+def _near(
+    knapsack: _Knapsack, most_cost: float, most_steps: int
+) -> tuple[list[tuple[float, list[int]]], bool]:
+    """All ways to cover a demand, as `_cheapest` counts them, that cost at most so much, each with its cost.
 
-    In each of them the last type has no more than it takes. Not all of them where they are very many.
+    In each of them the last type has no more than it takes; what has more costs more and serves no one. Some
+    of them, and false, where the search for them takes too many steps.
 
     Examples
     --------
-    >>> _near(_Knapsack([10.0, 6.0], [0.4, 0.2], [9, 9], range(10), 1.0), 30.0)
-    [[2, 1], [1, 3], [3, 0], [0, 5]]
+    >>> _near(_Knapsack([10.0, 6.0], [0.4, 0.2], [9, 9], range(10), 1.0), 30.0, 100)
+    ([(30.0, [3, 0]), (26.0, [2, 1]), (28.0, [1, 3]), (30.0, [0, 5])], True)
     """
     prices, parts, limits, need, slope = knapsack
     count = len(prices)
@@ -571,10 +681,11 @@ def _near(knapsack: _Knapsack, most_cost: float) -> list[list[int]]:
             with_it = cost + price * need[left]
             if still <= EXACT:
                 if with_it <= most_cost:
+                    steps += 1
                     found.append((with_it, [*current[:index], left, *([0] * (count - index - 1))]))
                 continue
             beyond = _least(ratio, room, index + 1, still)
-            if steps >= NEAR_STEPS or cost + per_part * left * part + beyond > most_cost:
+            if steps >= most_steps or cost + per_part * left * part + beyond > most_cost:
                 break
             if index + 1 < count and with_it + beyond <= most_cost:
                 current[index] = left
@@ -582,7 +693,7 @@ def _near(knapsack: _Knapsack, most_cost: float) -> list[list[int]]:
         current[index] = 0
 
     search(0, 1.0, 0.0)
-    return [left for _, left in sorted(found, key=lambda each: each[0])]
+    return found, steps < most_steps
 
 
 def _least(ratio: Sequence[float], room: Sequence[float], first: int, rest: float) -> float:

@@ -205,7 +205,7 @@ class KnownSolutions(Protocol):
         """Keep what was taken for later runs."""
 
 
-class _Rows:
+class Rows:
     """Rows of a sparse matrix, as they are written down."""
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ class _Rows:
         return LinearConstraint(matrix, np.array(self.low), np.array(self.high))
 
 
-class _Columns:
+class Variables:
     """Variables, as they are introduced: bounds, whether whole, cost."""
 
     def __init__(self) -> None:
@@ -278,7 +278,7 @@ def solve(
 
 def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int] | None) -> Solution:
     """Write the programme down, and have it solved."""
-    columns, rows = _Columns(), _Rows()
+    columns, rows = Variables(), Rows()
     types = range(len(programme.stock))
     units = [columns.add(float(programme.most_units(group))) for group in programme.groups]
     factor = columns.add(1.0, whole=False, cost=-1.0) if most_served else None
@@ -289,7 +289,7 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
             if group.node_type == node_type
         ]
         if not most_served:
-            _charge(programme, node_type, of_type, columns, rows)
+            charge(programme, node_type, of_type, columns, rows)
         least = least_nodes[1] if least_nodes is not None and least_nodes[0] == node_type else 0
         if len(of_type) > 1 or least:
             rows.add(of_type, float(least), float(programme.stock[node_type]))
@@ -309,7 +309,7 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
     loads = []
     for condition in programme.binding_conditions:
         left = [
-            _left(programme, condition, index, serving[index], columns, rows)
+            units_left(programme, condition, index, serving[index], columns, rows)
             for index in range(len(programme.groups))
         ]
         loads.append(_cover(programme, condition, left, factor, columns, rows))
@@ -317,7 +317,7 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
 
 
 def _choose_one(
-    programme: Programme, alternatives: Sequence[int], units: Sequence[int], columns: _Columns, rows: _Rows
+    programme: Programme, alternatives: Sequence[int], units: Sequence[int], columns: Variables, rows: Rows
 ) -> None:
     """Let one at most of some groups have any units."""
     chosen = []
@@ -330,12 +330,12 @@ def _choose_one(
     rows.add(chosen, -inf, 1.0)
 
 
-def _charge(
+def charge(
     programme: Programme,
     node_type: int,
     of_type: Sequence[tuple[int, float]],
-    columns: _Columns,
-    rows: _Rows,
+    columns: Variables,
+    rows: Rows,
 ) -> None:
     """Put the cost of a type's nodes on their variables, or on owned and bought ones apart.
 
@@ -346,7 +346,7 @@ def _charge(
     tie = programme.tie_weight * float(programme.tie[node_type])
     if own == bought or owned >= stock or owned == 0:
         for n, nodes in of_type:
-            columns.cost[n] = nodes * ((bought if owned == 0 else own) + tie)
+            columns.cost[n] += nodes * ((bought if owned == 0 else own) + tie)
         return
     first = columns.add(float(owned), cost=own + tie)
     beyond = columns.add(float(stock - owned), cost=bought + tie)
@@ -358,7 +358,7 @@ def _charge(
 
 
 def _charge_loads(
-    programme: Programme, load_cost: FloatArray, serving: Sequence[int], columns: _Columns, rows: _Rows
+    programme: Programme, load_cost: FloatArray, serving: Sequence[int], columns: Variables, rows: Rows
 ) -> None:
     """Put the cost of the ordinary day's loads on variables of their own: shares of each service's demand."""
     full = next(1.0 - each.free for each in programme.conditions if not each.is_failure)
@@ -379,20 +379,23 @@ def _charge_loads(
         rows.add([(share, 1.0) for share in of_service], 1.0 - TOLERANCE, inf)
 
 
-def _serving(programme: Programme, units: Sequence[int], columns: _Columns, rows: _Rows) -> list[int]:
-    """Units that are not drained: v <= (1 - maintenance) N."""
+def _serving(programme: Programme, units: Sequence[int], columns: Variables, rows: Rows) -> list[int]:
+    """Units of each group that are not drained."""
+    pairs = zip(units, programme.groups, strict=True)
+    return [units_serving(programme, group, n, columns, rows) for n, group in pairs]
+
+
+def units_serving(programme: Programme, group: Group, n: int, columns: Variables, rows: Rows) -> int:
+    """Units of a group that are not drained: v <= (1 - maintenance) N."""
     if programme.maintenance == 0.0:
-        return list(units)
-    serving = []
-    for n, group in zip(units, programme.groups, strict=True):
-        v = columns.add(float(programme.most_units(group)))
-        rows.add([(v, 1.0), (n, programme.maintenance - 1.0)], -inf, TOLERANCE)
-        serving.append(v)
-    return serving
+        return n
+    v = columns.add(float(programme.most_units(group)))
+    rows.add([(v, 1.0), (n, programme.maintenance - 1.0)], -inf, TOLERANCE)
+    return v
 
 
-def _left(
-    programme: Programme, condition: Condition, index: int, v: int, columns: _Columns, rows: _Rows
+def units_left(
+    programme: Programme, condition: Condition, index: int, v: int, columns: Variables, rows: Rows
 ) -> int:
     """Units of a group that are left in a condition."""
     if not condition.is_failure:
@@ -424,8 +427,8 @@ def _cover(
     condition: Condition,
     left: Sequence[int],
     factor: int | None,
-    columns: _Columns,
-    rows: _Rows,
+    columns: Variables,
+    rows: Rows,
 ) -> dict[tuple[int, int], tuple[int, float]]:
     """Demand in one condition; returns the variable, and its factor, of each service's load on each group."""
     terms: dict[tuple[int, int], tuple[int, float]] = {}
@@ -459,8 +462,8 @@ def _cover(
 
 def _run(
     programme: Programme,
-    columns: _Columns,
-    rows: _Rows,
+    columns: Variables,
+    rows: Rows,
     units: Sequence[int],
     loads: Sequence[dict[tuple[int, int], tuple[int, float]]],
     factor: int | None,
