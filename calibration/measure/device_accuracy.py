@@ -200,7 +200,8 @@ def errors_of(model: RecModel, measured: Mapping[str, Any], profile: str) -> dic
         then = error_then(row) if quiet_s else error
         found = {"predicted_ms": expected_ms, "error_percent": error, "error_percent_at_this_level": then}
         errors.append(row | found)
-    return {**measured, "rows": errors, "power": _power_errors(model, device, measured["power_w"])}
+    kept = {key: value for key, value in measured.items() if key != "faster_from"}  # by the profile of then
+    return {**kept, "rows": errors, "power": _power_errors(model, device, measured["power_w"])}
 
 
 def _power_errors(model: RecModel, card: Device, measured_w: Mapping[str, float]) -> list[dict[str, float]]:
