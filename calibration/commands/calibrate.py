@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +95,8 @@ def calibrate(
         print(json.dumps(summary, indent=2))
     else:
         print("\n".join(summary_lines(out, summary)))
+        for line in _next_steps(out, values, device):
+            print(line, file=sys.stderr)
 
 
 def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
@@ -103,6 +106,18 @@ def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
         f"spread between passes {100 * summary['spread_between_passes']:.1f} %",
         f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %",
     ]
+
+
+def _next_steps(out: Path, values: Mapping[str, Any], device: str) -> list[str]:
+    """What a calibration left unmeasured, and what to ask now."""
+    lines = []
+    if device == "cpu" and not values["stacks"].keys() - {"pytorch"}:
+        lines.append(
+            "note: too few passes to tell what a PyTorch module takes more than a flat list of calls; "
+            "--resume adds to them, and two minutes measure it"
+        )
+    profile = shlex.quote(str(out))
+    return [*lines, f"try: perfplan latency --model dlrm-rmc1 --on {profile}"]
 
 
 def _name(out: Path, name: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -75,6 +76,7 @@ def import_model(
         print(json.dumps(result.to_dict(source), indent=2) if as_json else model_text(result.model))
         raise
     print(f"written: {out}", file=sys.stderr)
+    print(f"try: perfplan latency --model {shlex.quote(str(out))} --on skylake", file=sys.stderr)
     if as_json:
         print(json.dumps({"out": str(out)} | result.to_dict(source), indent=2))
     else:

@@ -26,6 +26,7 @@ from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.loading.shipped import find_profile
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare, scaled_load
 from perfmodel.planning.question import Question
@@ -154,6 +155,10 @@ def _here(scenario: str, overrides: Sequence[str], profile: str | None) -> list[
     """
     if profile is None:
         return list(overrides)
+    try:
+        find_profile(profile)
+    except InputError as error:
+        raise InputError(f"--profile: {error}") from None
     node = load_scenario(scenario, [f"node.cpu={profile}", *overrides]).scenario.node
     cores = len(threads_here()) - (1 if node.accelerators else 0)
     return [f"node.cpu={profile}", f"node.cores={max(1, cores)}", *overrides]

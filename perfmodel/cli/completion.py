@@ -81,7 +81,8 @@ def complete_settings(incomplete: str) -> list[str]:
     """Keys of a scenario for `--set`, each with the `=` that follows; names of files behind some."""
     key, equals, value = incomplete.partition("=")
     if not equals:
-        return [f"{each}=" for each in _keys() if each.startswith(incomplete)]
+        keys = [f"{each}=" for each in _keys() if each.startswith(incomplete)]
+        return [*keys, f"{keys[0]}VALUE"] if len(keys) == 1 else keys  # a shell puts a blank behind one alone
     behind = {"model": complete_models, "node.cpu": complete_profiles}.get(key)
     return [] if behind is None else [f"{key}={each}" for each in behind(value)]
 
@@ -98,8 +99,16 @@ def _with_stacks(name: str) -> list[str]:
     return [f"{name}@{stack}" for stack in profile.stack_names]
 
 
-def _files(incomplete: str) -> Iterator[str]:
-    """Folders, and YAML and JSON files, whose path begins like this."""
+def _files(incomplete: str) -> list[str]:
+    """Folders, and YAML and JSON files, whose path begins like this; of one folder alone what is in it, too.
+
+    Behind one alone a shell would put a blank.
+    """
+    found = list(_begin_like(incomplete))
+    return [*found, *_begin_like(found[0])] if len(found) == 1 and found[0].endswith(os.sep) else found
+
+
+def _begin_like(incomplete: str) -> Iterator[str]:
     folder, start = os.path.split(incomplete)
     try:
         entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from perfmodel.errors import InputError
-from perfmodel.loading.words import cut
+from perfmodel.loading.words import cut, nearest
 
 # Typer carries a Click of its own, or uses the installed one: its public classes lead to either.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -22,6 +22,19 @@ NARROW, NAMES = 70, 18
 
 _TYPE = re.compile(r"(?<=\]) <(?:list\[str\]|[^>]{50,})>$")
 """Of an argument: Python's name of its type, or choices that what it means lists too."""
+
+_CHOICE = re.compile(r"'([^']*)' is not one of ('.*')$")
+"""A value that no choice is, and the choices."""
+
+_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid number, unable to parse string as a number": "expected a number",
+    "Input should be a valid integer, unable to parse string as an integer": "expected a whole number",
+    "Input should be greater than or equal to": "expected at least",
+    "Input should be less than or equal to": "expected at most",
+    "Input should be greater than": "expected more than",
+}
+"""What a library says, as it is said here."""
 
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
 
@@ -126,5 +139,9 @@ def _refuse_repeats(command: Any, ctx: Any, args: list[str]) -> None:
 
 def _in_a_line(error: Any, ctx: Any) -> str:
     """What is wrong and where help is."""
-    said = " ".join(error.format_message().replace("Value error, ", "").split()).removesuffix(".")
+    said = " ".join(error.format_message().split()).removesuffix(".")
+    for theirs, ours in _WORDS.items():
+        said = said.replace(theirs, ours)
+    if (choice := _CHOICE.search(said)) is not None:
+        said += nearest(choice[1], re.findall("'([^']*)'", choice[2]))
     return f"Error: {cut(said, most=400)} ({ctx.command_path} --help)"

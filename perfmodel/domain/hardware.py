@@ -482,7 +482,7 @@ class Device:
         )
         described = (
             f"{self.describes}; a flat list of calls: what a PyTorch module takes more was not measured on "
-            f"{self.name}, and is in the error (`perfplan calibrate` measures it)"
+            f"{self.name}, and is in the error (`perfplan calibrate` measures it, given two minutes)"
         )
         nothing = dict.fromkeys(MODULE_TERMS, 0.0)
         return replace(self, errors=errors, describes=described, anchors={}, modules=nothing)

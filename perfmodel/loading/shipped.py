@@ -77,13 +77,23 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
         raise InputError(f"expected a {kind}, got {taken_by(others[0], name)}")
     if name.endswith(_ANSWER) and is_file(path):
         raise InputError(f"expected a {kind}, got {quoted(name)}, a saved answer, which diff and report take")
-    suffixes = ("", *_SUFFIXES) if "." in stem else _SUFFIXES
-    here = (f"./{stem}{suffix}" for suffix in suffixes if is_file(relative_to / f"{stem}{suffix}"))
+    if "." in stem and is_file(path):
+        raise InputError(f"expected a {kind}: a shipped name or a YAML file, got {_other_file(kind, name)}")
+    if has_suffix and os.path.isdir(path):  # which takes any name, however long
+        raise InputError(f"expected a {kind} file, got the folder {quoted(name)}")
+    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
     hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)
     shows_all = f"(perfplan list {kind}s shows all)"
     if has_suffix:
         raise InputError(f"the {kind} file {quoted(name)} does not exist{hint} {shows_all}")
     raise InputError(f"unknown {kind} {quoted(name)}{hint} {shows_all}")
+
+
+def _other_file(kind: Kind, name: str) -> str:
+    """A file by another ending, and what makes of it what was expected."""
+    if kind == "model" and name.endswith(".py"):
+        return f"{quoted(name)}; perfplan import {name}:FACTORY --out FILE.yaml makes one of a PyTorch module"
+    return f"{quoted(name)} (./{name} is read whatever its ending)"
 
 
 def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:

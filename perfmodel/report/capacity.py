@@ -57,7 +57,7 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row(label, said)
     filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
     share = rate / result.saturation_qps
-    of_it = f"this is {number(100 * share)} % of it" if share < 1.0 else "this is more: see the note"
+    of_it = f"this is {number(100 * share)} % of it" + ("" if share < 1.0 else ", as a note below explains")
     table.add_row("saturation", f"{filled}; {of_it}")
     if question.tdp_w is not None:
         per_w = number(rate / question.tdp_w)

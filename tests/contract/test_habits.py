@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -14,6 +15,7 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.commands import COMMANDS
+from perfmodel.cli.completion import complete_fleets, complete_settings
 from perfmodel.cli.main import main
 from perfmodel.loading.file_kinds import Kind
 from perfmodel.loading.shipped import shipped_directory, shipped_names
@@ -152,6 +154,39 @@ def test_a_tab_offers_commands_files_and_keys(
     main([])
     found = capsys.readouterr().out.split("\n")
     assert [each for each in found if not each.endswith("/")][: len(offered)] == offered
+
+
+def test_what_alone_goes_on_is_offered_with_what_may_follow(tmp_path: Path) -> None:
+    """Behind one offer alone a shell puts a blank, which a value or a file would have to lose."""
+    assert complete_settings("sla.perc") == ["sla.percentile=", "sla.percentile=VALUE"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "fleet.yaml").touch()
+    folder = f"{tmp_path / 'mine'}{os.sep}"
+    assert complete_fleets(f"{tmp_path / 'mi'}") == [folder, f"{folder}fleet.yaml"]
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
+def test_fish_itself_completes_names_and_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    folder = tmp_path / ".config" / "fish" / "completions"
+    folder.mkdir(parents=True)
+    perfplan = str(Path(sys.executable).with_name("perfplan"))
+    asks = {**os.environ, "_PERFPLAN_COMPLETE": "source_fish"}
+    script = subprocess.run([perfplan], env=asks, capture_output=True, text=True, check=True, timeout=60)
+    (folder / "perfplan.fish").write_text(script.stdout, encoding="utf-8")
+    here = {"HOME": str(tmp_path), "PATH": f"{Path(perfplan).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line, offered in (("predict rm3_sky", "rm3_skylake_bursty"), ("plan mi", "mine.yaml")):
+        done = subprocess.run(
+            ["fish", "-c", f"complete -C 'perfplan {line}'"],
+            env=here,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert offered in done.stdout.split()
 
 
 @pytest.mark.thorough

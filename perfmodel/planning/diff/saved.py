@@ -29,6 +29,14 @@ _NO_METRICS = (
 _ASKED = ("asked.", "node_types.", "provision.")
 """Sections that say the question again: what differs there are keys, and no figures."""
 
+_QUESTION = frozenset(
+    (
+        *("node.cores", "node.num_accelerators", "node.num_machines"),
+        *("sla.percentile", "sla.latency_ms", "sla.outside_ms", "sla.confidence"),
+    )
+)
+"""Numbers of the question that an answer repeats for its reader: likewise."""
+
 _IN_UNITS_OF_THE_OBJECTIVE = ("objective_value", "lower_bound")
 
 
@@ -47,7 +55,9 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
     metrics = [
         name
         for name in comparable(one, other, a.get("objective"), b.get("objective"))
-        if not name.startswith(_ASKED) and not any(part in name for part in _NO_METRICS)
+        if not name.startswith(_ASKED)
+        and name not in _QUESTION
+        and not any(part in name for part in _NO_METRICS)
     ]
     asked = ({**(one.get("asked") or {}), "description": ""} for one in (a, b))  # words change no answer
     keys = differences_of(*asked)

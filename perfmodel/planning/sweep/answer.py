@@ -23,6 +23,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Short names of what is looked at most, by the first column that there is."""
 
+MOST_NAMED = 16
+"""Columns that a message names."""
+
 ANY = "*"
 """A part of a column's name that is not known before there are rows: a service, a place in a list."""
 
@@ -166,7 +169,8 @@ def named_column(name: str, columns: Sequence[str], option: str) -> str:
         return (tuned or ending)[0]
     if ending:
         raise InputError(f"{option}: {name} may be {', '.join(ending[:6])}; expected one of them")
-    hint = nearest(name, columns) or f"; there are {', '.join(columns[:40])}"
+    short = [column for column in columns if "." not in column][:MOST_NAMED]
+    hint = nearest(name, columns) or f"; there are {', '.join(short)} and others, the columns of --out"
     raise InputError(f"{option}: no metric {quoted(name)}{hint}")
 
 

@@ -6,10 +6,12 @@ Each yields what is finished as it finishes. A point that was under way where a 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -70,7 +72,26 @@ def _by_joblib(joblib: Any, jobs: int, ask: Ask, points: Sequence[Point]) -> Ite
     pool = joblib.Parallel(
         n_jobs=min(jobs, len(points)), return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
     )
-    return iter(pool(joblib.delayed(_beside)(os.getpid(), ask, point) for point in points))
+    for tracker in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
+        import_module(tracker).ensure_running()  # before: its start lets interrupts in
+    with _interrupts_held_back():
+        return iter(pool(joblib.delayed(_beside)(os.getpid(), ask, point) for point in points))
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let an interrupt wait until workers are started: they inherit that, and hear of none themselves.
+
+    This process ends them. One that is interrupted while it imports what it needs would print where it was.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _beside(parent: int, ask: Ask, point: Point) -> Finished:

@@ -46,6 +46,17 @@ def test_a_name_whose_file_is_here_is_told_how_to_write_it(tmp_path: Path) -> No
         find_file("scenario", "mine", relative_to=tmp_path)
 
 
+def test_a_file_of_another_kind_is_told_apart_from_a_name(tmp_path: Path) -> None:
+    for name in ("net.py", "notes.txt", "folder.yaml"):
+        (tmp_path / name).mkdir() if name.startswith("folder") else (tmp_path / name).write_text("1\n")
+    with pytest.raises(InputError, match=r"perfplan import net.py:FACTORY --out FILE.yaml makes one"):
+        find_file("model", "net.py", relative_to=tmp_path)
+    with pytest.raises(InputError, match=r"a YAML file, got 'notes.txt' \(./notes.txt is read whatever"):
+        find_file("scenario", "notes.txt", relative_to=tmp_path)
+    with pytest.raises(InputError, match=r"expected a fleet file, got the folder 'folder\.yaml'"):
+        find_file("fleet", "folder.yaml", relative_to=tmp_path)
+
+
 def test_a_path_without_a_file_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a model file, found none at .*absent\.yaml"):
         find_file("model", "./absent.yaml", relative_to=tmp_path)
