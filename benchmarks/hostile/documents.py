@@ -79,6 +79,7 @@ _SHARDED: Document = {
     }
 }
 _WHAT_IFS: tuple[Document, ...] = (
+    {"cpu": "skylake", "cores": 8, "instances": 2},
     {
         "cpu": "skylake",
         "engine": {

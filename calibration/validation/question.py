@@ -96,6 +96,10 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
 
 def _require_own_tables(question: Question) -> None:
     """Refuse tables on other machines and in other memories: what is measured here is one of each."""
+    if isinstance(question.node, ServingNode) and question.node.instances is not None:
+        raise ValueErrorAt(
+            "expected none here: the runtime's workers have one copy of the tables", ("node", "instances")
+        )
     if isinstance(question.node, ServingNode) and question.node.shards is not None:
         raise ValueErrorAt(
             "expected none here: the runtime serves from one machine's memory", ("node", "shards")

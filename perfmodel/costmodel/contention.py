@@ -80,7 +80,8 @@ def _cached(
     """Weights in L2 and, beyond those, in L3; and what both leave to embedding rows. [1], [1], [bytes]
 
     An inclusive L3 repeats what the L2s hold. Rows of shared tables find the whole rest of the L3, and of
-    an exclusive cache's private L2 only the worker's own.
+    an exclusive cache's private L2 only the worker's own. Processes of one socket that have copies of the
+    tables each find their part of it.
     """
     if device.caches is None:
         return np.zeros_like(per_socket), np.zeros_like(per_socket), np.zeros_like(per_socket)
@@ -90,7 +91,8 @@ def _cached(
     own_l2 = np.maximum(0.0, caches.l2_bytes - weight_bytes * in_l2) if caches.exclusive else 0.0
     taken = weight_bytes * (in_l3 if caches.exclusive else in_l2 + in_l3)
     rest = np.maximum(0.0, caches.l3_bytes - taken * per_socket)
-    return in_l2, in_l3, own_l2 + (rest / per_socket if copies else rest)
+    apart = per_socket if copies else np.minimum(per_socket, caches.table_copies)
+    return in_l2, in_l3, own_l2 + rest / apart
 
 
 def memory_slowdown(

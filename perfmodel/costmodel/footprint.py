@@ -23,10 +23,10 @@ _MOST_AT_ONCE = 1_000_000
 """Probabilities worked out in one array: 8 MB."""
 
 
-def require_fit(model: RecModel, device: Device) -> None:
+def require_fit(model: RecModel, device: Device, *, copies: int = 1) -> None:
     """Refuse a model whose tables and weights exceed the device's memory.
 
-    Workers of a node share one read-only copy of the tables; a GPU holds all of them.
+    Workers of a process share one read-only copy of the tables; a GPU holds all of them.
 
     Derived here: bytes of all tables and of all weights in fp32.
 
@@ -36,16 +36,19 @@ def require_fit(model: RecModel, device: Device) -> None:
         What is to fit.
     device : Device
         Whose memory.
+    copies : int, default 1
+        Processes that have one each.
 
     Raises
     ------
     InputError
         Naming the largest table and the memory that is missing.
     """
-    needed = model.embedding_bytes + model.dense_parameter_bytes
+    needed = copies * (model.embedding_bytes + model.dense_parameter_bytes)
     if needed <= device.memory.capacity_bytes:
         return
-    missing = f"needs {needed / GIB:.1f} GiB, memory has {device.memory.capacity_bytes / GIB:.1f} GiB"
+    of_all = "needs" if copies == 1 else f"{copies} copies need"
+    missing = f"{of_all} {needed / GIB:.1f} GiB, memory has {device.memory.capacity_bytes / GIB:.1f} GiB"
     raise InputError(f"{model.name} does not fit {device.name}: {missing}{_largest_table(model)}")
 
 

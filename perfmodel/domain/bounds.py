@@ -30,6 +30,9 @@ MOST_CORES = 100_000
 MOST_ACCELERATORS = 64
 """Of a node: a few times what boards have room for."""
 
+MOST_INSTANCES = 1024
+"""Serving processes of a node."""
+
 MOST_QUERIES = 2 * 10**8
 """Of a run, whose latencies are kept, eight bytes each, and sorted. [queries]"""
 

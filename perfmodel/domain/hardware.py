@@ -53,12 +53,16 @@ class Caches:
         True: a line is in L2 or L3 (Skylake-SP); False: L3 holds copies of all L2s (Broadwell).
     l3_lifetime_s : float
         After how long half of what nobody read has left L3: other machines on the same host fill it. [s]
+    table_copies : float
+        Copies of the embedding tables that the workers of a socket look rows up in, >= 1: processes that have
+        one each. [1]
     """
 
     l2_bytes: float
     l3_bytes: float
     exclusive: bool
     l3_lifetime_s: float = inf
+    table_copies: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

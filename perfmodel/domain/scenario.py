@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import (
     MOST_ACCELERATORS,
+    MOST_INSTANCES,
     Cores,
     Milliseconds,
     MillisecondsFromZero,
@@ -147,6 +148,9 @@ class NodeChoice(Frozen):
         What the node costs while it is on, where USD a million queries are asked for. [USD/h]
     cores : int or None
         Cores that serve requests; None: all that the profile has.
+    instances : int or None
+        Serving processes, each pinned to as many cores of one socket, with a copy of the tables of its own;
+        None: one copy serves all cores.
     accelerators : tuple of str
         Profiles of the accelerators, if any.
     threads : int
@@ -178,6 +182,7 @@ class NodeChoice(Frozen):
     cpu: FileOrName
     price_usd_per_h: NonNegative | None = None
     cores: Cores | None = None
+    instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     # Not strict: which description a node is has been looked up by then, and a list is no longer JSON's.
     accelerators: Annotated[tuple[FileOrName, ...], Field(max_length=MOST_ACCELERATORS, strict=False)] = ()
@@ -245,6 +250,15 @@ class NodeChoice(Frozen):
         if self.anchor is not None:
             why = "expected none beside near_memory: no measured node had such modules"
             raise ValueErrorAt(why, ("anchor",))
+        return self
+
+    @model_validator(mode="after")
+    def _instances_have_the_tables(self) -> NodeChoice:
+        for key in ("shards", "tiers", "near_memory"):
+            if self.instances is not None and getattr(self, key) is not None:
+                raise ValueErrorAt(
+                    f"expected none beside {key}: each has the tables in memory", ("instances",)
+                )
         return self
 
     @model_validator(mode="before")
@@ -505,7 +519,10 @@ class Scenario(Frozen):
             raise ValueErrorAt(f"{later}, got closed", ("traffic", "arrivals"))
         for number, stage in enumerate(self.pipeline.stages):
             if stage.cores is not None and not self._has_cores_to_share:
-                own = "expected an own node: the first's has a table, an anchor or threads, or rows elsewhere"
+                own = (
+                    "expected an own node: the first's has a table, an anchor, threads, instances, or rows "
+                    "elsewhere"
+                )
                 raise ValueErrorAt(own, ("pipeline", "stages", number, "cores"))
         return self
 
@@ -514,5 +531,5 @@ class Scenario(Frozen):
         node = self.node
         if isinstance(node, TableNodeChoice):
             return False
-        elsewhere = (node.shards, node.tiers, node.near_memory)
-        return node.anchor is None and elsewhere == (None, None, None) and node.threads == 1
+        elsewhere = (node.shards, node.tiers, node.near_memory, node.instances)
+        return node.anchor is None and elsewhere == (None, None, None, None) and node.threads == 1

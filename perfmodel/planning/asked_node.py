@@ -88,6 +88,8 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     if threads > 1 and not cpu.thread_scaling:
         unknown = f"expected 1, since the profile {cpu.name} does not know how threads scale, got {threads}"
         raise ValueErrorAt(unknown, ("node", "threads"))
+    if choice.instances is not None:
+        cpu = _pinned(cpu, choice.instances, cores, threads)
     scatter, pauses = choice.scatter, choice.pauses
     if choice.measured_unrest:
         measured = _measured_unrest(cpu)
@@ -105,7 +107,7 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     else:
         for device, named in zip(devices, files.profiles, strict=True):
             try:
-                require_fit(files.model, device)
+                require_fit(files.model, device, copies=_copies_on(device, choice))
             except InputError as error:
                 raise ValueErrorAt(str(error) + _SHARDS_HELP, named.place[:2]) from None
     return ServingNode(
@@ -122,6 +124,7 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         cpu=cpu,
         cores=cores,
         threads=threads,
+        instances=choice.instances,
         accelerator=accelerators[0] if accelerators else None,
         num_accelerators=len(accelerators),
         scatter=scatter,
@@ -131,6 +134,33 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         if isinstance(choice.anchor, TableAnchor) and choice.anchor.error_percent is not None
         else None,
     )
+
+
+def _copies_on(device: Device, choice: NodeChoice) -> int:
+    """Copies of the tables in a device's memory: one for each process, of which a card knows nothing."""
+    return 1 if choice.instances is None or device.kind == "gpu" else choice.instances
+
+
+def _pinned(cpu: Device, instances: int, cores: int, threads: int) -> Device:
+    """The CPU with processes that are pinned to as many cores each, none of them in two sockets.
+
+    Raises
+    ------
+    ValueErrorAt
+        At `node.instances`, where cores cannot be shared out so, or nobody knows what copies cost.
+    """
+    place = ("node", "instances")
+    if instances % cpu.sockets:
+        one = f"expected a multiple of the {cpu.sockets} sockets of {cpu.name}, so that none lies in two"
+        raise ValueErrorAt(f"{one}, got {instances}", place)
+    if cores % instances or cores // instances % threads:
+        of = f"{threads} threads" if threads > 1 else "as many"
+        raise ValueErrorAt(f"expected a number that shares {cores} cores out by {of}, got {instances}", place)
+    a_socket = instances / cpu.sockets
+    if a_socket > 1.0 and cpu.surfaces:
+        unknown = "what several copies of the tables cost each other in one L3 was not measured"
+        raise ValueErrorAt(f"expected {cpu.sockets}, one a socket: {unknown}, got {instances}", place)
+    return cpu if cpu.caches is None else replace(cpu, caches=replace(cpu.caches, table_copies=a_socket))
 
 
 def _measured_unrest(cpu: Device) -> Unrest:
@@ -200,7 +230,7 @@ def misfit_of(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[
                 place_rows(model, device, tiers)
             return None
         for device in devices:
-            require_fit(model, device)
+            require_fit(model, device, copies=_copies_on(device, loaded.profiled_node))
         if loaded.profiled_node.near_memory is not None:
             from perfmodel.costmodel.near_memory import require_pooled  # few nodes have it
 

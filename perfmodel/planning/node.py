@@ -63,6 +63,8 @@ class ServingNode:
         How many of them; 0 without.
     threads : int
         Cores that work together on a request: threads of a worker process.
+    instances : int or None
+        Processes, each pinned to as many cores of one socket, with a copy of the tables; None: one copy.
     scatter : ScatterSettings or None
         How times of one size differ from request to request.
     pauses : tuple of PauseSettings
@@ -97,6 +99,7 @@ class ServingNode:
     accelerator: Device | None = None
     num_accelerators: int = 0
     threads: int = 1
+    instances: int | None = None
     scatter: ScatterSettings | None = None
     pauses: tuple[PauseSettings, ...] = ()
     lengths: SizePmf | None = None
@@ -152,6 +155,8 @@ class ServingNode:
     def where(self) -> str:
         """The cores, for the head of a page."""
         where = f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        if self.instances is not None:
+            where += f", {self.instances} pinned process{'' if self.instances == 1 else 'es'}"
         if self.beside:
             where += f", beside {self.beside} of other stages"
         if self.near_memory is not None:

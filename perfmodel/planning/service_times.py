@@ -174,6 +174,14 @@ class NodeTimes:
         if self._node.anchor is not None:
             stated = "" if self._node.anchor_error is not None else "; how far off that is, nobody stated"
             notes.append(f"times are corrected by the table {self._node.anchor.name}, size by size{stated}")
+        if (instances := self._node.instances) is not None:
+            processes = "1 process" if instances == 1 else f"{instances} processes, each"
+            cores = self._node.cores // instances
+            notes.append(
+                f"{processes} pinned to {cores} core{'' if cores == 1 else 's'} of one socket, with its own "
+                "copy of the tables; assumed: one queue hands requests to whichever has a free worker, and "
+                "no process reads another socket's memory"
+            )
         if self._node.num_accelerators and not self._offloaded:
             notes.append(
                 "no query is offloaded: the accelerator is paid for and idle; set "

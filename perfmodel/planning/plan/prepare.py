@@ -183,6 +183,9 @@ def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:
         if tiers is not None and loaded.fleet.provision.sharing:
             why = "expected none with provision.sharing: whose rows lie where is worked out for one service"
             raise loaded.source.error(why, "node_types", name, "node", "tiers")
+        if asked.node.instances is not None and loaded.fleet.provision.sharing:
+            why = "expected none with provision.sharing: how often a model is in memory is counted once there"
+            raise loaded.source.error(why, "node_types", name, "node", "instances")
     return StockedType(
         name=name,
         owned=asked.num_owned,

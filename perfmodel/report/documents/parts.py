@@ -170,6 +170,7 @@ class NodeDocument(TypedDict):
     cpu: str | None
     stack: str | None
     cores: int
+    instances: int | None
     accelerator: str | None
     num_accelerators: int
     service_times: str | None
@@ -372,6 +373,7 @@ def node_document(node: AnyNode) -> NodeDocument:
         "cpu": None if isinstance(node, TableNode) else node.cpu.name,
         "stack": node.stack,
         "cores": node.cores,
+        "instances": None if isinstance(node, TableNode) else node.instances,
         "accelerator": node.accelerator.name if node.accelerator else None,
         "num_accelerators": node.num_accelerators,
         "service_times": node.table.name if isinstance(node, TableNode) else None,
