@@ -74,12 +74,16 @@ class Prose:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings; cells are shown as given, words to the left and numbers to the right."""
+    """Rows under headings; cells are shown as given, words to the left and numbers to the right.
+
+    On a phone the last cell of a row stands below the others where the table `is_stacked`.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     name: str = ""
+    is_stacked: bool = False
 
     def to_html(self) -> str:
         """Return the markup; who does not see a table hears its name, else its caption or first headings."""
@@ -98,7 +102,8 @@ class Table:
         label = escape(
             self.name or self.caption or " and ".join(filter(None, self.headings[:2])) or "table", quote=True
         )
-        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        kind = ' class="stacked"' if self.is_stacked else ""
+        table = f"<table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
         return f'<div class="wide" role="region" tabindex="0" aria-label="{label}">{table}</div>'
 
 

@@ -548,6 +548,17 @@ def test_controls_where_nodes_are_shared_give_the_numbers_of_perfplan_plan(
         assert said[4] < 50.0
 
 
+def test_shared_nodes_count_once_in_each_hour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "shared.html"
+    sets = ["--set", "provision.sharing=true", "--json", "--out", str(page)]
+    assert main(["plan", "two_services", "--no-simulate", *sets]) == 0
+    hours = json.loads(capsys.readouterr().out)["hours"]
+    assert all(sum(hour["nodes_by_type"].values()) == hour["num_nodes"] for hour in hours)
+    nodes = [hour["num_nodes"] for hour in hours]
+    text = page.read_text(encoding="utf-8")
+    assert f"each hour planned for itself: {min(nodes)} to {max(nodes)} of the static {max(nodes)};" in text
+
+
 def test_shared_nodes_of_an_answer_without_their_groups_have_no_controls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ class HourDocument(TypedDict):
     demand_qps: dict[str, float]
     planned_qps: dict[str, float]
     nodes: NodesDocument | None
+    nodes_by_type: dict[str, int] | None
     num_nodes: int | None
     power_w: float | None
     price_usd_per_h: float | None
@@ -515,6 +516,7 @@ def _hour(hour: HourPlan) -> HourDocument:
         "demand_qps": dict(hour.demand_qps),
         "planned_qps": dict(hour.planned_qps),
         "nodes": None if of is None else of.nodes,
+        "nodes_by_type": None if of is None else of.by_type,
         "num_nodes": None if of is None else of.num_nodes,
         "power_w": power_w,
         "price_usd_per_h": price,

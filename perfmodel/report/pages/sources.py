@@ -92,6 +92,7 @@ def _table(values: Sequence[ValueSource], caption: str) -> Table:
         ["value of", "value", "kind", "source"],
         [[each.key, each.value, each.kind, each.source] for each in rows],
         caption=caption,
+        is_stacked=True,
     )
 
 
