@@ -48,6 +48,7 @@ _EVERY_CHANGE: Document = {
         "clock_ratio": 1.1,
         "sockets": 2,
         "cores_per_socket": 28,
+        "threads_per_core": {"value": 1, "source": "datasheet: the maker"},
         "peak_gflop_per_s": 200,
         "l2_kib_per_core": 1024,
         "l3_mib_per_socket": 38.5,

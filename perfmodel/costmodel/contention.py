@@ -170,6 +170,27 @@ def _stack_slowdown(device: Device, busy: Floats, all_busy: float) -> Floats:
     return np.asarray(1.0 + (all_busy - 1.0) * others)
 
 
+def hyper_thread_slowdown(family: str, device: Device, busy: Floats) -> Floats:
+    """Mean slow-down of a request's calls of a family where workers share cores as hyper-threads. [1]
+
+    Source: the profile's `hyper_thread_*_slowdown`; lookups and conversion of inputs by one, all else by the
+    other.
+
+    Parameters
+    ----------
+    family : str
+        Of the kernel.
+    device : Device
+        With its cores, and what two threads on one do to each other.
+    busy : (...) float array
+        Busy workers on the node, this one included.
+    """
+    interference = device.interference
+    waits = family in ("embedding_bag", "input")
+    slowdown = interference.hyper_thread_lookup if waits else interference.hyper_thread_gemm
+    return _of_a_request(slowdown, _paired_fraction(device, busy, copies=False))
+
+
 def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
     """Fraction of the busy workers that share their core with another one (hyper-threading)."""
     cores = device.cores_per_socket if copies else device.num_cores

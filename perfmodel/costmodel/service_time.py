@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perfmodel.costmodel.contention import conditions_alone, memory_slowdown
+from perfmodel.costmodel.contention import conditions_alone, hyper_thread_slowdown, memory_slowdown
 from perfmodel.costmodel.engine import engine_times, serving_inputs
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
@@ -310,7 +310,10 @@ def _as_module(
     from perfmodel.costmodel.module_costs import module_seconds  # see above
     from perfmodel.costmodel.surface_times import kind_slowdown  # see above
 
-    more_s = module_seconds(timed.kernel, law, batch_size) * kind_slowdown(timed.kernel, device, busy)
+    slowed = kind_slowdown(timed.kernel, device, busy) * hyper_thread_slowdown(
+        timed.kernel.family, device, busy
+    )
+    more_s = module_seconds(timed.kernel, law, batch_size) * slowed
     return _taking(timed, timed.seconds + more_s)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perfmodel.costmodel.contention import hyper_thread_slowdown
 from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, is_stand_in, measured_as
 from perfmodel.costmodel.moments import Before, Mix, Moment, moments
 from perfmodel.costmodel.places import place
@@ -41,7 +42,8 @@ def surface_times(
 
     Derived here: a surface read at each kernel's moment, in three rounds, since a pass's time and the
     coldness that it finds depend on each other; beside busy workers the larger of the measured slow-down of
-    its kind and that of the memory (`saturation_slowdowns`). The method: docs/calibration-method.md.
+    its kind and that of the memory (`saturation_slowdowns`), times that of workers who share a core. The
+    method: docs/calibration-method.md.
 
     Parameters
     ----------
@@ -194,7 +196,9 @@ def _beside(
         read, total = mix.share @ read[-count:], mix.share @ total[-count:]
     by_memory = saturation_slowdowns(traffic, seconds, read / total, device, busy)
     return [
-        one * np.maximum(slowed, kind_slowdown(kernels[index], device, busy))
+        one
+        * np.maximum(slowed, kind_slowdown(kernels[index], device, busy))
+        * hyper_thread_slowdown(kernels[index].family, device, np.array(busy))
         for one, slowed, index in zip(seconds, by_memory, own, strict=True)
     ]
 

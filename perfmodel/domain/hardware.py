@@ -406,6 +406,8 @@ class Device:
     ----------
     sockets, cores_per_socket : int
         Physical cores of the node; a GPU has 1 and 1.
+    threads_per_core : int
+        Hardware threads of each: so many workers it takes, at the most.
     peak_flop_per_s : float
         fp32 peak of one core, or of the card. [FLOP/s]
     stream_bytes_per_s : float
@@ -451,6 +453,7 @@ class Device:
     stack: str
     sockets: int
     cores_per_socket: int
+    threads_per_core: int = 2
     peak_flop_per_s: float
     stream_bytes_per_s: float
     memory: Memory
@@ -512,3 +515,14 @@ class Device:
     def num_cores(self) -> int:
         """Physical cores of the node; 1 for a GPU."""
         return self.sockets * self.cores_per_socket
+
+    @property
+    def num_threads(self) -> int:
+        """Hardware threads of the node; 1 for a GPU."""
+        return self.num_cores * self.threads_per_core
+
+    @property
+    def threads_in_words(self) -> str:
+        """Cores and their threads, for a reader who asked for more."""
+        each = "one thread each" if self.threads_per_core == 1 else "two threads each"
+        return f"{self.num_cores} cores of {self.name}, {each}"

@@ -149,6 +149,7 @@ KEY_WORDS: Mapping[str, str] = {
     "software": "The software.",
     "sockets": "Sockets of the node.",
     "cores_per_socket": "Physical cores of a socket.",
+    "threads_per_core": "Hardware threads of a core, 1 or 2.",
     "peak_gflop_per_s": "fp32 peak of one core, or of the card. [GFLOP/s]",
     "l2_kib_per_core": "L2 of one core. [KiB]",
     "l3_mib_per_socket": "L3 of one socket. [MiB]",

@@ -20,7 +20,7 @@ from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
-from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced
+from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced, ThreadsPerCore
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.validated import parse_file, validate
@@ -87,6 +87,7 @@ class HardwareChanges(Frozen):
     clock_ratio: _Positive | None = None
     sockets: _Cores | None = None
     cores_per_socket: _Cores | None = None
+    threads_per_core: Annotated[ThreadsPerCore, BeforeValidator(_stated)] | None = None
     peak_gflop_per_s: _Positive | None = None
     l2_kib_per_core: _Positive | None = None
     l3_mib_per_socket: _Positive | None = None

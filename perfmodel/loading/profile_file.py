@@ -166,6 +166,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         stack=stack,
         sockets=hardware.sockets.value,
         cores_per_socket=hardware.cores_per_socket.value,
+        threads_per_core=_threads_per_core(profile),
         peak_flop_per_s=hardware.peak_gflop_per_s.value * GFLOP,
         stream_bytes_per_s=costs.stream_gb_per_s.value * GB,
         caches=_caches(hardware),
@@ -200,6 +201,16 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
     )
+
+
+def _threads_per_core(profile: ProfileFile) -> int:
+    """As the file says, else as the machine showed when it was calibrated: a virtual one may have one."""
+    if profile.kind == "gpu":
+        return 1
+    stated, measured = profile.hardware.threads_per_core.value, profile.fingerprint
+    if "threads_per_core" in profile.hardware.model_fields_set or measured is None:
+        return int(stated)
+    return 1 if measured.machine.threads <= measured.machine.cores else int(stated)
 
 
 def _served_device(device: Device, name: str, ways: Mapping[str, ServedSection]) -> Device:

@@ -37,6 +37,12 @@ Slowdown = Sourced[bounds.Slowdown]
 NOTHING = NonNegative(value=0.0, source="assumed: not told apart from the rest of its power")
 NONE = NonNegative(value=0.0, source="assumed: this stack has no such cost")
 NO_SLOWDOWN = Slowdown(value=1.0, source="assumed: no interference beyond caches and bandwidth")
+SHARED_CORE_GEMM = Slowdown(value=1.6, source="assumed: as published of three Intel servers, HPCA 2020, text")
+SHARED_CORE_LOOKUP = Slowdown(
+    value=1.3, source="assumed: as published of three Intel servers, HPCA 2020, text"
+)
+ThreadsPerCore = Sourced[Literal[1, 2]]
+TWO_THREADS = ThreadsPerCore(value=2, source="assumed: as most server cores have")
 
 
 NOTHING_STORED = Sourced[bounds.StoredItems](value=0, source="assumed: a request converts its own inputs")
@@ -51,10 +57,12 @@ class HardwareSection(Frozen):
     """What the data sheet says; a GPU may leave the caches out, or state its L2 as both levels.
 
     `l3_lifetime_ms` is there where others use the same L3: after so long half of what nobody read is gone.
+    `threads_per_core` of a calibrated machine is what its system shows, where the file does not say.
     """
 
     sockets: Cores
     cores_per_socket: Cores
+    threads_per_core: ThreadsPerCore = TWO_THREADS
     peak_gflop_per_s: Positive
     l2_kib_per_core: Positive | None = None
     l3_mib_per_socket: Positive | None = None
@@ -70,8 +78,8 @@ class HardwareSection(Frozen):
     launched_w: Positive | None = None
     pj_per_flop: NonNegative = NOTHING
     pj_per_byte: NonNegative = NOTHING
-    hyper_thread_gemm_slowdown: Slowdown = NO_SLOWDOWN
-    hyper_thread_lookup_slowdown: Slowdown = NO_SLOWDOWN
+    hyper_thread_gemm_slowdown: Slowdown = SHARED_CORE_GEMM
+    hyper_thread_lookup_slowdown: Slowdown = SHARED_CORE_LOOKUP
 
     @model_validator(mode="after")
     def _caches_come_together(self) -> HardwareSection:

@@ -80,8 +80,8 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
 
         cpu = with_engine(cpu, choice.engine)
     cores, threads = choice.cores or cpu.engine.engines or cpu.num_cores, choice.threads
-    if cores > 2 * cpu.num_cores:
-        most = f"at most {2 * cpu.num_cores} ({cpu.num_cores} cores of {cpu.name}, two threads each)"
+    if cores > cpu.num_threads:
+        most = f"at most {cpu.num_threads} ({cpu.threads_in_words})"
         raise ValueErrorAt(f"expected {most}, got {cores}", ("node", "cores"))
     if threads > cores:
         raise ValueErrorAt(f"expected at most the {cores} cores, got {threads}", ("node", "threads"))

@@ -208,7 +208,7 @@ def latency_table(
     ExtrapolationError
         If a batch is outside the calibrated range and `extrapolate` is not set.
     """
-    most = 2 * device.cores_per_socket if device.kind == "cpu" else 1
+    most = device.cores_per_socket * device.threads_per_core
     if not 1 <= co_located <= most:
         raise InputError(
             f"--co-located: expected 1 to {most}, the threads of a socket of {device.name}, got {co_located}"

@@ -187,6 +187,14 @@ class NodeTimes:
                 "no query is offloaded: the accelerator is paid for and idle; set "
                 "policy.offload_threshold_items, or let tune find it"
             )
+        if (extra := self._node.cores - cpu.num_cores) > 0:
+            shared = cpu.interference
+            notes.append(
+                f"{cpu.name} has {cpu.num_cores} cores: {2 * extra} of the {self._node.cores} are two on a "
+                f"core, as hyper-threads, which takes {shared.hyper_thread_gemm:g} times as long for "
+                f"products and {shared.hyper_thread_lookup:g} times for lookups, as published of three Intel "
+                "servers"
+            )
         if card is not None and card.stack != cpu.stack:
             stacks = f"{cpu.stack} on the cores, {card.stack} on the accelerator"
             notes.append(f"mixed stacks: {stacks}; software is compared here, not hardware alone")

@@ -73,7 +73,7 @@ def test_no_core_is_tried_that_no_socket_has() -> None:
     loaded = load_scenario("rm3_skylake", ["node.cores=80"])
     changes = changes_of(loaded, prepare(loaded), mixed_stacks=False)
     more = next(change for change in changes if change.resource == "cores")
-    with pytest.raises(InputError, match="skylake has 40 cores of 2 threads each"):
+    with pytest.raises(InputError, match="40 cores of skylake, two threads each"):
         more.make()
 
 

@@ -24,9 +24,6 @@ from perfmodel.sim.policies import SplitAndOffload
 STEP = 1.1
 """Of every small change: 10 % more, or in a tenth less time. [1]"""
 
-THREADS_A_CORE = 2
-"""Hyper-threads of a core."""
-
 PHYSICAL = "physical cores"
 """The step that is tried beside one whose cores are hyper-threads."""
 
@@ -101,8 +98,8 @@ def _core_steps(place: Place, node: ServingNode) -> Iterator[Change]:
     shared = min(more.cores - node.cores, more.cores + node.beside - has)
 
     def make() -> Question:
-        if more.cores > THREADS_A_CORE * has:
-            raise InputError(f"{node.cpu.name} has {has} cores of {THREADS_A_CORE} threads each")
+        if more.cores > node.cpu.num_threads:
+            raise InputError(f"there are {node.cpu.threads_in_words}")
         return place.with_node(more)
 
     yield Change(

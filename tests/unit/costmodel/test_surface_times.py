@@ -76,9 +76,16 @@ def test_a_residual_far_away_leaves_the_law(cpu: Device) -> None:
     assert layer_on(cpu, narrow, 4)[0] == pytest.approx([2.024e-6])
 
 
-@pytest.mark.parametrize(("busy", "factor"), [(1, 1.0), (2, 1.2), (3, 1.3), (4, 1.4), (9, 1.4)])
+@pytest.mark.parametrize(("busy", "factor"), [(1, 1.0), (2, 1.2), (3, 1.3), (4, 1.4), (8, 1.4)])
 def test_busy_workers_slow_a_family_down_as_measured(cpu: Device, busy: int, factor: float) -> None:
     assert layer_on(cpu, FLAT, 4, busy)[0] == pytest.approx([factor * 2.024e-6])
+
+
+def test_workers_who_share_a_core_take_longer_as_hyper_threads(cpu: Device) -> None:
+    """All twelve on six cores: each beside another."""
+    six = replace(cpu, sockets=1, cores_per_socket=6)
+    apart, paired = (layer_on(six, FLAT, 4, busy)[0] for busy in (6, 12))
+    assert paired == pytest.approx(1.6 * apart)
 
 
 def test_beyond_twice_the_measured_range_is_an_extrapolation(cpu: Device) -> None:
@@ -163,7 +170,8 @@ def test_of_many_workers_times_lie_on_straight_lines_between_four_shares_of_busy
     caches = cpu.caches
     assert caches is not None
     ample = replace(cpu.memory, bandwidth_bytes_per_s=1e15)  # no worker slows another down
-    shared = replace(cpu, caches=replace(caches, l3_lifetime_s=20e-3), memory=ample, sockets=1)
+    shared = replace(cpu, caches=replace(caches, l3_lifetime_s=20e-3), memory=ample)
+    shared = replace(shared, sockets=1, cores_per_socket=10)
     calibrated = replace(shared, surfaces={"fc": waiting}, co_located={})
     mix = Mix(batch_size=np.array([16.0]), share=np.ones(1), workers=9.0)
 

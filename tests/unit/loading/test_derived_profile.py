@@ -119,3 +119,16 @@ def test_datasheet_machines_say_where_each_value_comes_from() -> None:
         )
         source = profile.hardware.memory_gib.source
         assert source.split(":")[0] in ("datasheet", "published", "assumed", "derived")
+
+
+def test_threads_of_a_core_are_as_stated_else_as_the_calibrated_machine_showed(tmp_path: Path) -> None:
+    virtual = read_profile(find_file("profile", "amd-epyc-turin-2c"))  # its system shows two of both
+    assert virtual.device().threads_per_core == 1
+    assert read_profile(find_file("profile", "skylake")).device().threads_per_core == 2
+    carried = "name: mine\nbase: amd-epyc-turin-2c\n"
+    assert read_profile(written(tmp_path, carried)).device().threads_per_core == 2
+    stated = carried + "changes: {threads_per_core: 1}\n"
+    assert read_profile(written(tmp_path, stated)).device().threads_per_core == 1
+    wrong = carried + "changes: {threads_per_core: {value: 0, source: 'datasheet: x'}}\n"
+    with pytest.raises(InputError, match=r"mine.yaml:3:\d+: value: expected one of 1, 2, got 0"):
+        read_profile(written(tmp_path, wrong))

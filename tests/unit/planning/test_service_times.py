@@ -245,3 +245,19 @@ def test_a_card_draws_no_more_with_launches_than_at_its_peak(tmp_path: Path) -> 
     (tmp_path / "hot.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"hot\.yaml:\d+:\d+: launched_w: expected at most peak_w, 630"):
         question("rm1_emerald_h200", f"node.accelerators=[{tmp_path / 'hot.yaml'}]")
+
+
+def test_two_on_a_core_take_longer_on_a_measured_machine_too_and_it_is_said() -> None:
+    on = ("node.cpu=granite-rapids-6787p", "node.stack=pytorch")
+    alone, shared = (question("rm3_skylake", *on, f"node.cores={cores}") for cores in (172, 344))
+    of_one, of_two = (asked.times.table.cpu_s[127, -1] for asked in (alone, shared))
+    assert 1.5 < of_two / of_one <= 1.6  # nearly all of this model is products
+    assert any("344 of the 344 are two on a core" in note for note in shared.times.notes)
+    assert not any("two on a core" in note for note in alone.times.notes)
+
+
+def test_a_machine_that_shows_one_thread_a_core_takes_no_more_workers_than_cores() -> None:
+    with pytest.raises(
+        InputError, match=r"at most 2 \(2 cores of amd-epyc-turin-2c, one thread each\), got 3"
+    ):
+        question("rm3_skylake", "node.cpu=amd-epyc-turin-2c", "node.stack=pytorch", "node.cores=3")
