@@ -10,7 +10,15 @@ from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.stages import stage_table
-from perfmodel.report.tables import assumption_lines, interval_ms, node_words, number, outside_words, times_of
+from perfmodel.report.tables import (
+    assumption_lines,
+    card_words,
+    interval_ms,
+    node_words,
+    number,
+    outside_words,
+    times_of,
+)
 from perfmodel.units import MS
 
 POOLS = {"cpu": "the cores", "accelerator": "the accelerators"}
@@ -24,7 +32,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     question, node = result.question, result.question.node
     sla = question.sla
     bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
-    head = f"{node_words(node)}\n{times_of(question)}"
+    head = f"{node_words(node)}{card_words(node)}\n{times_of(question)}"
     greatest, at = result.greatest, result.at_capacity
     if greatest is None or at is None:
         return Group(head, f"[bold red]{result.reason}[/]")

@@ -26,6 +26,7 @@ from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     assumption_lines,
+    card_words,
     interval_ms,
     node_words,
     number,
@@ -55,9 +56,7 @@ TAIL = (0.99, 0.999)
 def predict_page(result: Prediction) -> RenderableType:
     """Verdict, latencies with intervals, throughput and power, then where the time goes."""
     node = result.question.node
-    head = node_words(node)
-    if node.accelerator is not None:
-        head += f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
+    head = f"{node_words(node)}{card_words(node)}"
     parts: list[RenderableType] = [
         head,
         times_of(result.question),

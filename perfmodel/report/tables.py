@@ -94,6 +94,13 @@ def operator_table(title: str, operators: Sequence[OperatorTime]) -> FittingTabl
     return FittingTable(columns, rows, title)
 
 
+def card_words(node: AnyNode) -> str:
+    """Its accelerators, to stand behind its cores; nothing where it has none."""
+    if node.accelerator is None:
+        return ""
+    return f" + {node.num_accelerators} x {node.accelerator.name} ({node.accelerator.stack})"
+
+
 def node_words(node: AnyNode) -> str:
     """What runs on which cores: the head of a page; of a table of service times, what it is of."""
     return (
