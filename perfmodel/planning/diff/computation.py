@@ -89,7 +89,7 @@ class _Loads:
     """Largest loads, each searched for once: scenarios that differ in their load alone have the same."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str | None], Future[Figure | None]] = {}
+        self._found: dict[tuple[str | None, ...], Future[Figure | None]] = {}
         self._lock = Lock()
 
     def finder(self, loaded: LoadedScenario) -> Callable[[Question], Figure | None]:
@@ -99,7 +99,7 @@ class _Loads:
         def largest(question: Question) -> Figure | None:
             if question.load_test is not None:  # its times were fitted under the traffic
                 return largest_load(question)
-            key = (said, question.node.stack)
+            key = (said, *(stage.node.stack for stage in question.stages))
             with self._lock:
                 is_first = key not in self._found
                 found = self._found.setdefault(key, Future())

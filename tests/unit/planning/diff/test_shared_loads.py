@@ -22,6 +22,7 @@ QUICK = [f"simulation.{key}" for key in ("min_queries=50000", "max_queries=50000
         "rm3_skylake_bursty",
         "rm1_broadwell_diurnal",
         "rm1_broadwell_overloaded_shedding",
+        "ranking_two_stages",
     ],
 )
 def test_the_largest_load_does_not_hang_on_the_offered_one(name: str) -> None:
@@ -29,7 +30,7 @@ def test_the_largest_load_does_not_hang_on_the_offered_one(name: str) -> None:
     rate_qps = quick.scenario.traffic.arrivals.rate_qps
     other = load_scenario(quick, [f"traffic.arrivals.rate_qps={0.37 * rate_qps}"])
     assert all_but_load(quick) == all_but_load(other)
-    one, found = (largest_load(prepare(each)) for each in (quick, other))
+    one, found = (largest_load(prepare(each, stages=True)) for each in (quick, other))
     assert one is not None
     assert found is not None
     assert one.value == found.value
