@@ -115,7 +115,8 @@ def test_a_fleet_of_randomly_routed_nodes_predicts_what_one_node_predicts() -> N
 @pytest.mark.thorough
 def test_looking_at_queues_shortens_the_tail() -> None:
     question = scenario("rm3_skylake", "traffic.arrivals.rate_qps=600", "simulation.min_queries=200000")
-    tails = {r: ask(question, 16, routing=r).percentiles[0.99] for r in Routing}
+    compared = (Routing.RANDOM, Routing.POWER_OF_TWO, Routing.JOIN_SHORTEST_QUEUE)
+    tails = {r: ask(question, 16, routing=r).percentiles[0.99] for r in compared}
     assert tails[Routing.JOIN_SHORTEST_QUEUE].high_s < tails[Routing.POWER_OF_TWO].low_s
     assert tails[Routing.POWER_OF_TWO].high_s < tails[Routing.RANDOM].low_s
 
