@@ -1,7 +1,8 @@
 """A stack carried to servers that its fit has not seen: `perfplan dev carried`.
 
 The HPCA 2020 stack of one server, with another's data sheet by the rule of derived profiles, held against the
-figures of that other server, which the base's constants were not fitted to.
+figures of that other server, which the base's constants were not fitted to; and calibrated machines' stacks,
+held against passes that were measured on others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import fmean
 
+from calibration.published.carried_measured import measured_table
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import all_points
 from calibration.published.observations import Point, read_rows
@@ -115,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bases = SERVERS if given.base is None else (given.base,)
     pairs = [(base, server) for base in bases for server in SERVERS if server != base]
     print("\n".join(table([carried(base, server) for base, server in pairs])))
+    if given.base is None:
+        print("\n".join(["", *measured_table()]))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from perfmodel.loading.validated import parse_file, validate
 from perfmodel.loading.yaml_source import read_yaml
 from perfmodel.loading.yaml_tree import Section, YamlSource
 
-SPREAD_BY_DISTANCE: Final = 0.33
+SPREAD_BY_DISTANCE: Final = 0.36
 """Error of a derived time for each e-fold that the hardware is away from its base: what Broadwell's stack,
 carried to Skylake and to Haswell, misses the figures of these by, over their distance
 (`perfplan dev carried`). [ln/ln]"""
@@ -320,8 +320,11 @@ def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, sprea
     for key in ("fitted_values", "relative_error_of_fitted_models", "measured", "anchors"):
         carried.pop(key, None)  # of the base's own machine
     if "surfaces" in carried:
+        # A core waits for lines as long as memory takes to answer, which no data sheet states, however much
+        # it gives to all cores: that is saturation's. A card's passes have its memory to themselves.
+        lines = memory if base.kind == "gpu" else 1.0
         carried["surfaces"] = [
-            _carried_surface(surface, clock, peak, memory, spread) for surface in carried["surfaces"]
+            _carried_surface(surface, clock, peak, lines, spread) for surface in carried["surfaces"]
         ]
     return carried
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from calibration.published.carried import carried
+from calibration.published.carried_measured import carried_passes
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
@@ -132,3 +133,26 @@ def test_threads_of_a_core_are_as_stated_else_as_the_calibrated_machine_showed(t
     wrong = carried + "changes: {threads_per_core: {value: 0, source: 'datasheet: x'}}\n"
     with pytest.raises(InputError, match=r"mine.yaml:3:\d+: value: expected one of 1, 2, got 0"):
         read_profile(written(tmp_path, wrong))
+
+
+@pytest.mark.thorough
+def test_a_calibrated_stack_foretells_another_calibrated_machine() -> None:
+    """Whole passes on machines that the stack has not seen; its error is stated wide enough."""
+    card, *cpus = carried_passes()
+    assert (card.base, card.machine) == ("h200", "h100-80gb")
+    assert card.mean_error < 1.1 * card.own_mean_error
+    assert [each.machine for each in cpus] == ["intel-xeon-emerald-16c", "amd-epyc-turin-2c"]
+    for each in cpus:
+        assert each.own_mean_error < each.mean_error < 0.45
+        assert np.std(np.log1p(each.errors)) < SPREAD_BY_DISTANCE * each.distance
+
+
+def test_a_cores_wait_for_a_line_does_not_follow_the_bandwidth_of_its_socket(tmp_path: Path) -> None:
+    model = find_model("dlrm-rmc2")
+    base = read_profile(find_file("profile", "amd-epyc-turin-2c")).device()
+    text = "name: mine\nbase: amd-epyc-turin-2c\nchanges: {memory_gb_per_s_per_socket: 400}\n"
+    mine = read_profile(written(tmp_path, text)).device()
+    batch = np.array([64.0])
+    assert batch_time(model, mine, batch).seconds == pytest.approx(batch_time(model, base, batch).seconds)
+    loaded = batch_time(model, mine, batch, 2.0).seconds[0]
+    assert loaded < batch_time(model, base, batch, 2.0).seconds[0]
