@@ -73,7 +73,7 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
             f"{100 * window['utilisation']['cpu']:.1f} %",
             *(number(window["latency_ms"][key], 4) for key in keys),
             number(window["power_at_load_w"], 5),
-            window["verdict"].replace("_", " "),
+            window["verdict"].replace("_", " ").replace("sla", "SLA"),
         ]
         for window in windows
     ]
