@@ -157,7 +157,7 @@ def require_room(stages: Sequence[Stage]) -> None:
     if not shared or not isinstance(first, ServingNode):
         return
     place = ("pipeline", "stages", shared[-1] - 1, "cores")
-    total, most = machine_cores(stages), 2 * first.cpu.num_cores
+    total, most = machine_cores(stages), first.cpu.num_threads
     if total > most:
         raise ValueErrorAt(
             f"expected at most {most} cores of {first.cpu.name} for all stages, got {total}",

@@ -141,3 +141,30 @@ def test_a_difference_is_that_of_two_capacities() -> None:
     assert load.a == pytest.approx(perfmodel.capacity(TWO, overrides=QUICK).latency_bounded_qps, rel=0.01)
     assert load.b == pytest.approx(perfmodel.capacity(fewer).latency_bounded_qps, rel=0.01)
     assert load.is_significant
+
+
+def test_a_machine_of_one_thread_a_core_has_no_more_workers_than_cores_for_all_stages() -> None:
+    asked = {
+        "model": "dlrm-rmc1",
+        "node": {"cpu": "amd-epyc-turin-2c", "cores": 1},
+        "policy": {"name": "split", "batch_size": 64},
+        "pipeline": {
+            "stages": [
+                {
+                    "items": 20,
+                    "model": "ncf",
+                    "cores": 2,
+                    "policy": {"name": "split", "batch_size": 20},
+                }
+            ]
+        },
+        "traffic": {
+            "arrivals": {"process": "poisson", "rate_qps": 10},
+            "query_sizes": {"distribution": "fixed", "num_items": 64},
+        },
+        "sla": {"percentile": 0.95, "latency_ms": 100},
+    }
+    with pytest.raises(
+        PerfplanError, match="expected at most 2 cores of amd-epyc-turin-2c for all stages, got 3"
+    ):
+        prepare(load_scenario(asked), stages=True)
