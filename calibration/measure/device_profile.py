@@ -162,8 +162,21 @@ def _launches(issue: Mapping[str, IssueCost], facts: Mapping[str, float], source
         "output_us": _rounded(facts["output_s"] / US),
         "host_level": _rounded(facts.get("host_level", 1.0)),
         "quiet_probe_us": _rounded(facts.get("quiet_probe_s", 0.0) / US),
-        "source": source,
+        "source": source + _beside_words(facts),
     }
+
+
+def _beside_words(facts: Mapping[str, float]) -> str:
+    """Whose launches these are, and what busy cores did to some; nothing where that was not measured."""
+    if "beside.launch_s" not in facts:
+        return ""
+    launch, rate = (
+        facts[f"beside.{name}"] / facts[f"apart.{name}"] for name in ("launch_s", "copy_bytes_per_s")
+    )
+    return (
+        f"; of launches alone: what {facts['beside.workers']:.0f} busy workers beside do is not in it, "
+        f"launches of {launch:.2f} times the time and copies at {rate:.2f} times the rate"
+    )
 
 
 def _issue(cost: IssueCost) -> dict[str, float]:

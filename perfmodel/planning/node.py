@@ -355,8 +355,7 @@ class ServingNode:
         Longer than alone where its host issues them beside cores that serve.
         """
         assert self.accelerator is not None
-        alone_s = self._launches_alone_s(policy, max_items)
-        return alone_s * BESIDE_CORES if is_issued_beside_cores(self, policy, max_items) else alone_s
+        return self._launches_alone_s(policy, max_items) * launch_stretch(self, policy, max_items)
 
     def _launches_alone_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
         largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
@@ -435,12 +434,16 @@ class ServingNode:
         cards = self.num_accelerators * (self.accelerator.power.tdp_w if self.accelerator else 0.0)
         return self.cores_tdp_w + cards
 
-    def serving_w(self, num_items: float) -> float:
-        """Power of an accelerator while it serves launches of this size, one after the other. [W]"""
+    def serving_w(self, num_items: float, stretch: float = 1.0) -> float:
+        """Power of an accelerator while it serves launches of this size, one after the other. [W]
+
+        A launch that takes `stretch` times as long as alone does the same arithmetic and traffic for the same
+        energy: only what being launched on takes goes on for longer.
+        """
         card, time = self.accelerator, self.accelerator_time(num_items)
         assert card is not None, "a node with an accelerator"
         assert time is not None, "a node with an accelerator"
-        seconds, kernels = float(time.seconds.sum()), [timed.kernel for timed in time.kernels]
+        seconds, kernels = stretch * float(time.seconds.sum()), [timed.kernel for timed in time.kernels]
         works = [kernel.work(time.batch_size) for kernel in kernels if kernel.family != "input"]
         flop = sum(float(np.sum(work.flop)) for work in works)
         moved_bytes = sum(float(np.sum(work.bytes_moved)) for work in works)
@@ -541,3 +544,18 @@ def is_issued_beside_cores(node: ServingNode, policy: Policy, max_items: int) ->
     return bool(node.accelerator and node.accelerator.launches) and bool(
         largest_cpu_launch_items(policy, max_items)
     )
+
+
+def launch_stretch(node: ServingNode, policy: Policy, max_items: int) -> float:
+    """Time of a launch on an accelerator over that of it alone. [1]
+
+    Parameters
+    ----------
+    node : ServingNode
+        What serves.
+    policy : Policy
+        What splits and places queries.
+    max_items : int
+        Of a query. [items]
+    """
+    return BESIDE_CORES if is_issued_beside_cores(node, policy, max_items) else 1.0

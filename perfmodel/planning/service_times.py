@@ -14,7 +14,7 @@ from perfmodel.costmodel.issue import BESIDE_CORES, BESIDE_CORES_SPREAD
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import ExtrapolationError
-from perfmodel.planning.node import AnyNode, ServingNode, request_mix
+from perfmodel.planning.node import AnyNode, ServingNode, launch_stretch, request_mix
 from perfmodel.planning.sensitivity import ANCHORED_SPREAD, NEAR_MEMORY_SPREAD, SHARDED_SPREAD, Errors
 from perfmodel.planning.table_node import TableNode, TableTimes
 from perfmodel.planning.time_errors import (
@@ -92,7 +92,11 @@ class NodeTimes:
         if self._node.accelerator is None or not self._node.num_accelerators:
             return None
         items = mean_offloaded_items(self._policy, self._sizes)
-        return None if items is None else self._node.serving_w(items)
+        if items is None:
+            return None
+        # A level that a load test found is of times too: what is computed and moved stays as it is.
+        stretch = launch_stretch(self._node, self._policy, self._sizes.max_items)
+        return self._node.serving_w(items, stretch * (self._node.level or 1.0))
 
     @cached_property
     def asking_share(self) -> float:

@@ -74,7 +74,7 @@ def predict_page(result: Prediction) -> RenderableType:
         title = f"where a core spends a batch of {result.cpu.batch_size}, at this load"
         parts += ["", operator_table(title, result.cpu.operators)]
     if result.accelerator is not None:
-        title = f"where the accelerator spends a launch of {result.accelerator.batch_size} items"
+        title = f"where the accelerator spends a launch of {result.accelerator.batch_size} items, alone"
         parts += ["", operator_table(title, result.accelerator.operators)]
     parts += ["", *_sources(result)]
     parts += [f"note: {note}" for note in result.notes] + assumption_lines(node.assumptions)

@@ -306,7 +306,7 @@ def _where(view: NodeView | None, predict: Document | None) -> list[Block]:
         caption = f"A batch of {predict['operators_batch_size']} on a core at this load"
         blocks.append(operators_table(predict["operators"], caption))
     if predict is not None and predict["accelerator_operators"]:
-        caption = f"A launch of {predict['accelerator_operators_batch_size']} items on the accelerator"
+        caption = f"A launch of {predict['accelerator_operators_batch_size']} items on the accelerator, alone"
         blocks.append(operators_table(predict["accelerator_operators"], caption))
     return [Heading("Where the time goes"), *blocks] if blocks else []
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from perfmodel.costmodel.issue import BESIDE_CORES
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import prepare
@@ -47,3 +48,38 @@ def test_a_card_that_serves_draws_what_its_arithmetic_and_traffic_take(question:
     answer = replace(question, node=node)
     assert 60.0 < answer.times.serving_w < node.accelerator.power.peak_w
     assert answer.power_w(0.3, 0.9) < question.power_w(0.3, 0.9)
+
+
+def test_a_launch_that_takes_longer_takes_no_more_energy_for_its_arithmetic_and_traffic(
+    question: Question,
+) -> None:
+    node = with_energies(question.node)
+    time = node.accelerator_time(512.0)
+    assert time is not None
+    alone_s, longer_s = float(time.seconds[0]), 1.5 * float(time.seconds[0])
+    alone_joules, joules = alone_s * node.serving_w(512.0), longer_s * node.serving_w(512.0, 1.5)
+    assert joules - alone_joules == pytest.approx(60.0 * (longer_s - alone_s))
+
+
+@pytest.mark.parametrize(
+    ("change", "stretch"),
+    [
+        pytest.param("policy.offload_threshold_items=256", BESIDE_CORES, id="beside cores that serve"),
+        pytest.param("policy.offload_threshold_items=1", 1.0, id="alone"),
+    ],
+)
+def test_a_card_beside_busy_cores_is_charged_once_for_what_each_launch_does(
+    change: str, stretch: float
+) -> None:
+    asked = prepare(load_scenario("rm1_emerald_h200", [change]))
+    node, served = asked.node, asked.traffic.size_pmf
+    assert node.accelerator is not None
+    sent = served.values >= int(change.rpartition("=")[2])
+    mean_items = float(served.probabilities[sent] @ served.values[sent] / served.probabilities[sent].sum())
+    launched_w = node.accelerator.power.launched_w
+    assert launched_w is not None
+    work_w = node.serving_w(mean_items) - launched_w  # of launches one after the other, at their time alone
+    assert work_w > 1.0
+    assert asked.times.serving_w == pytest.approx(launched_w + work_w / stretch)
+    twice = replace(asked, node=replace(node, level=2.0))  # as a load test may find
+    assert twice.times.serving_w == pytest.approx(launched_w + work_w / stretch / 2.0)

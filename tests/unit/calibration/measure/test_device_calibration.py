@@ -22,7 +22,7 @@ from calibration.measure.device_calibration import (
 )
 from calibration.measure.device_issue import issue_costs, issue_error
 from calibration.measure.device_probes import _sources
-from calibration.measure.device_profile import _hardware
+from calibration.measure.device_profile import _hardware, _launches
 from calibration.measure.levels import host_level, quiet_probe_s
 from calibration.measure.records import Records, read_records
 from calibration.measure.sequences import random_sequence
@@ -304,3 +304,14 @@ def test_a_card_that_has_not_calmed_down_rests_at_what_launches_take() -> None:
     assert found["pj_per_byte"] == pytest.approx((570.0 - 121.0) / 4e12 * 1e12, rel=1e-4)
     del facts["power_limit_w"]
     assert _hardware(facts | once, "measured: x")["tdp_w"]["source"].endswith("for want of a limit")
+
+
+def test_a_profile_says_what_busy_cores_did_to_launches_where_it_was_measured() -> None:
+    facts = {"launch_latency_s": 5e-6, "output_s": 8e-6}
+    assert _launches({}, facts, "measured: raw.csv")["source"] == "measured: raw.csv"
+    both = {"apart.launch_s": 16e-6, "beside.launch_s": 20e-6, "beside.workers": 15}
+    rates = {"apart.copy_bytes_per_s": 8e9, "beside.copy_bytes_per_s": 6e9}
+    assert _launches({}, facts | both | rates, "measured: raw.csv")["source"] == (
+        "measured: raw.csv; of launches alone: what 15 busy workers beside do is not in it, launches of 1.25 "
+        "times the time and copies at 0.75 times the rate"
+    )
