@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,32 @@ def threads_here() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+_AT_MOST: ContextVar[int | None] = ContextVar("threads at most", default=None)
+"""Of the work at hand; None: as many as there are here."""
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Let what runs within use so many threads: where processes share the cores. With one, none is started.
+
+    Examples
+    --------
+    >>> with at_most(1):
+    ...     both(lambda: 1, lambda: "two")
+    (1, 'two')
+    """
+    before = _AT_MOST.set(threads)
+    try:
+        yield
+    finally:
+        _AT_MOST.reset(before)
+
+
+def _is_alone() -> bool:
+    """Whether one thread has to do."""
+    return _AT_MOST.get() == 1
 
 
 Tell = Callable[[float], None]
@@ -77,12 +104,24 @@ def side_by_side(
     [1, 2, 3]
     """
     todo = list(items)
-    workers = min(len(todo), len(threads_here()), len(todo) if most is None else most)
+    if _is_alone():
+        return _one_by_one(work, todo, tell)
+    limits = (len(todo), len(threads_here()), most, _AT_MOST.get())
+    workers = min(limit for limit in limits if limit is not None)
     with _threads(max(1, workers)) as threads:
-        asked = [threads.submit(work, item) for item in todo]
+        asked = [threads.submit(copy_context().run, work, item) for item in todo]
         for done, _ in enumerate(as_completed(asked) if tell is not untold else (), start=1):
             tell(done / len(todo))
         return [each.result() for each in asked]
+
+
+def _one_by_one(work: Callable[[T], U], todo: list[T], tell: Tell) -> list[U]:
+    """The same in this thread."""
+    found = []
+    for done, item in enumerate(todo, start=1):
+        found.append(work(item))
+        tell(done / len(todo))
+    return found
 
 
 def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
@@ -93,8 +132,10 @@ def both(one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
     >>> both(lambda: 1, lambda: "two")
     (1, 'two')
     """
+    if _is_alone():
+        return one(), other()
     with _threads(1) as thread:
-        beside = thread.submit(one)
+        beside = thread.submit(copy_context().run, one)
         found = other()
         return beside.result(), found
 
@@ -107,6 +148,10 @@ def ahead(make: Callable[[], T], count: int) -> Iterator[T]:
     >>> list(ahead(iter("abc").__next__, 3))
     ['a', 'b', 'c']
     """
+    if _is_alone():
+        for _ in range(count):
+            yield make()
+        return
     with _threads(1) as thread:
         made = [thread.submit(make)] if count else []
         for number in range(count):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from perfmodel import threads
-from perfmodel.threads import ahead, both, side_by_side
+from perfmodel.threads import ahead, at_most, both, side_by_side
 
 
 def test_results_come_in_the_order_of_the_items_on_at_most_as_many_threads_as_there_are(
@@ -90,3 +91,35 @@ def test_an_interrupt_does_not_wait_for_what_is_at_work_and_begins_nothing_more(
         side_by_side(work, range(100), tell)
     goes_on.set()  # whoever waited for them would never have come here
     assert len(begun) < 10
+
+
+def here(_: Any = None) -> int:
+    return threading.get_ident()
+
+
+def test_one_thread_is_this_one() -> None:
+    me = here()
+    with at_most(1):
+        assert side_by_side(here, range(3)) == [me] * 3
+        assert both(here, here) == (me, me)
+        assert list(ahead(here, 2)) == [me, me]
+    assert side_by_side(here, range(1)) != [me]
+
+
+def test_the_bound_holds_in_the_threads_that_it_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "threads_here", lambda: list(range(8)))
+    started = threading.Barrier(2, timeout=30)
+
+    def inner(_: int) -> int:
+        started.wait()  # two at a time, or never
+        return len(side_by_side(abs, [1, 2]))
+
+    with at_most(2):
+        assert side_by_side(inner, range(4)) == [2] * 4
+
+
+def test_what_is_done_is_told_by_one_thread_too() -> None:
+    told: list[float] = []
+    with at_most(1):
+        side_by_side(abs, [1, 2], told.append)
+    assert told == [0.5, 1.0]

@@ -18,7 +18,7 @@ from typing import Any
 from perfmodel.errors import InputError, Note
 from perfmodel.planning.sweep.journal import Finished, sources_digest
 from perfmodel.planning.sweep.points import Point
-from perfmodel.threads import threads_here
+from perfmodel.threads import at_most, threads_here
 
 Ask = Callable[[Point], Finished]
 Backend = Callable[[Ask, Sequence[Point]], Iterator[Finished]]
@@ -69,13 +69,14 @@ def processes(jobs: int | None = None) -> Backend:
 
 
 def _by_joblib(joblib: Any, jobs: int, ask: Ask, points: Sequence[Point]) -> Iterator[Finished]:
+    share = max(1, len(threads_here()) // min(jobs, len(points)))
     pool = joblib.Parallel(
         n_jobs=min(jobs, len(points)), return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
     )
     for tracker in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
         import_module(tracker).ensure_running()  # before: its start lets interrupts in
     with _interrupts_held_back():
-        return iter(pool(joblib.delayed(_beside)(os.getpid(), ask, point) for point in points))
+        return iter(pool(joblib.delayed(_beside)(os.getpid(), share, ask, point) for point in points))
 
 
 @contextmanager
@@ -94,11 +95,12 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _beside(parent: int, ask: Ask, point: Point) -> Finished:
-    """Answer in a worker, which does not outlive the process that started it, however that ends."""
+def _beside(parent: int, threads: int, ask: Ask, point: Point) -> Finished:
+    """Answer in a worker, which does not outlive the process that started it, on so many threads."""
     if os.getpid() != parent and WATCH not in {thread.name for thread in threading.enumerate()}:
         threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
-    return ask(point)
+    with at_most(threads):
+        return ask(point)
 
 
 def _end_with(parent: int) -> None:
