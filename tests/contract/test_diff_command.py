@@ -132,7 +132,8 @@ def test_luck_that_meets_both_is_no_part_of_the_difference() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth() -> None:
-    rates = ("traffic.arrivals.rate_qps=1250", "traffic.arrivals.rate_qps=1330")
+    # So far apart that 100,000 queries tell; of 1250 and 1330 some intervals are wider than the difference.
+    rates = ("traffic.arrivals.rate_qps=1000", "traffic.arrivals.rate_qps=1150")
 
     def found(seed: int, num_queries: int) -> dict[str, Any]:
         sides = [
