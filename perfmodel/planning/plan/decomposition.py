@@ -38,6 +38,7 @@ from perfmodel.planning.plan.programme import (
     units_left,
     units_serving,
 )
+from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
 
 CLOSE = 1e-5
 """Relative: a cover this close to the cheapest is as good. [1]"""
@@ -502,13 +503,14 @@ class _Large:
             watts = (programme.tdp_w / max(programme.power_cap_w, 1e-9)).tolist()
             drawn = [(n, each * watts[t]) for t, of_type in enumerate(nodes) for n, each in of_type]
             rows.add(drawn, -inf, 1.0)
-        result = milp(
-            np.array(variables.cost),
-            integrality=np.array(variables.whole),
-            bounds=Bounds(np.array(variables.low), np.array(variables.high)),
-            constraints=rows.constraint(len(variables.high)),
-            options={"mip_rel_gap": MASTER_GAP, "node_limit": MASTER_NODES, "time_limit": MASTER_S},
-        )
+        with solver_kept_off_stdout():
+            result = milp(
+                np.array(variables.cost),
+                integrality=np.array(variables.whole),
+                bounds=Bounds(np.array(variables.low), np.array(variables.high)),
+                constraints=rows.constraint(len(variables.high)),
+                options={"mip_rel_gap": MASTER_GAP, "node_limit": MASTER_NODES, "time_limit": MASTER_S},
+            )
         least = -inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
         if result.x is None:
             return None, inf if result.status == INFEASIBLE else least

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
+
 if TYPE_CHECKING:  # a quarter of what a plan imports: left alone where all solutions are known
     from scipy.optimize import LinearConstraint
 
@@ -479,16 +481,17 @@ def _run(
         )
     from scipy.optimize import Bounds, milp
 
-    result = milp(
-        np.array(columns.cost),
-        integrality=np.array(columns.whole),
-        bounds=Bounds(np.array(columns.low), np.array(columns.high)),
-        constraints=rows.constraint(len(columns.high)) if rows.low else (),
-        options={
-            "mip_rel_gap": 0.0 if programme.is_small else GAP,
-            "time_limit": MOST_S if programme.is_small else LARGE_S,
-        },
-    )
+    with solver_kept_off_stdout():
+        result = milp(
+            np.array(columns.cost),
+            integrality=np.array(columns.whole),
+            bounds=Bounds(np.array(columns.low), np.array(columns.high)),
+            constraints=rows.constraint(len(columns.high)) if rows.low else (),
+            options={
+                "mip_rel_gap": 0.0 if programme.is_small else GAP,
+                "time_limit": MOST_S if programme.is_small else LARGE_S,
+            },
+        )
     bound = result.mip_dual_bound if result.mip_dual_bound is not None else -inf
     if result.x is None:
         infeasible = result.status == 2
