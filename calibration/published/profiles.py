@@ -56,6 +56,7 @@ def _cpu(
     return {
         "sockets": (2, TABLE_II),
         "cores_per_socket": (cores, TABLE_II),
+        "threads_per_core": (2, "published: HPCA 2020, text: run with hyper-threading and without"),
         "peak_gflop_per_s": peak_gflop_per_s,
         "l2_kib_per_core": (l2_kib, TABLE_II),
         "l3_mib_per_socket": (l3_mib, TABLE_II),
@@ -106,6 +107,9 @@ HARDWARE: dict[str, dict[str, Sourced]] = {
     "gtx1080ti": {
         "sockets": (1, ONE_CARD),
         "cores_per_socket": (1, f"{ONE_CARD}; a forward pass has it to itself"),
+        "threads_per_core": (1, ONE_CARD),
+        "hyper_thread_gemm_slowdown": (1.0, "assumed: no interference beyond caches and bandwidth"),
+        "hyper_thread_lookup_slowdown": (1.0, "assumed: no interference beyond caches and bandwidth"),
         "peak_gflop_per_s": (10600.0, CARD_PEAK),
         "memory_gib": (11.0, SECTION_V),
         "memory_gb_per_s_per_socket": (484.0, "datasheet: vendor's data sheet"),

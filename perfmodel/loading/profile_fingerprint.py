@@ -8,9 +8,18 @@ from hashlib import sha256
 from perfmodel.loading.profile_sections import HardwareSection, StackSection
 
 NOT_FITTED = frozenset(
-    {"memory_gib", "tdp_w", "idle_w", "peak_w", "launched_w", "pj_per_flop", "pj_per_byte"}
+    {
+        "threads_per_core",
+        "memory_gib",
+        "tdp_w",
+        "idle_w",
+        "peak_w",
+        "launched_w",
+        "pj_per_flop",
+        "pj_per_byte",
+    }
 )
-"""Hardware that no service time depends on: what fits, and what it draws."""
+"""Hardware that no service time depends on: what fits, how many workers there may be, and what it draws."""
 DIGITS = 32
 """Hexadecimal digits of the hash that are kept: 128 bits."""
 

@@ -38,7 +38,14 @@ def test_a_prediction_is_of_the_profiles_machine_wherever_it_is_made(
 ) -> None:
     assert main([*QUESTION, str(other(tmp_path))]) == 0
     assert capsys.readouterr().err == ""
-    chosen = ["--set", f"node.cpu={other(tmp_path)}", "--set", "simulation.precision=0.2"]
+    chosen = [
+        "--set",
+        f"node.cpu={other(tmp_path)}",
+        "--set",
+        "simulation.precision=0.2",
+        "--set",
+        "node.cores=28",
+    ]
     assert main(["predict", "--scenario", "rm3_skylake", *chosen]) in (0, 3, 4)
     assert "note: " not in capsys.readouterr().err
 

@@ -61,6 +61,7 @@ def test_the_basis_is_the_table_and_its_error_is_not_known(
         "near_memory": None,
         "tiers": None,
         "card_tiers": None,
+        "instances": None,
     }
     assert answer["error_of_service_times"] == {"cpu": None, "accelerator": None}
     assert set(answer["calibration_band_ms"].values()) == {None}
