@@ -37,7 +37,8 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
     """Each value that was given: what a later version adds with a default changes no hash."""
     for section, keys in ((hardware, hardware.model_fields_set - NOT_FITTED), (stack.costs, None)):
         for key in sorted(section.model_fields_set if keys is None else keys):
-            yield f"{key} {getattr(section, key).value}"
+            entry = getattr(section, key)  # null, where somebody took a value out
+            yield f"{key} {None if entry is None else entry.value}"
     for curve in stack.measured:
         yield f"{curve.signature} {curve.batch_sizes} {curve.time_us}"
     for surface in stack.surfaces:

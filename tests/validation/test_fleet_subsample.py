@@ -112,4 +112,4 @@ def test_a_handful_alone_misses_the_tail_of_a_fleet_that_joins_the_shortest_queu
     )
     assert np.all(at_90[-2:] > 0), "never a better tail than the fleet's"
     assert at_90[0] < TOLERANCE, "the median holds"
-    assert TOLERANCE < at_80[-1] < at_90[-1] < 0.5, "p99 does not"
+    assert at_80[-1] < TOLERANCE < at_90[-1] < 0.5, "p99 does so at 80 % only"

@@ -112,3 +112,8 @@ def test_what_no_time_depends_on_may_be_edited(before: str, after: str) -> None:
 def test_what_no_machine_has_is_refused(before: str, after: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         edited("skylake", before, after)
+
+
+def test_a_value_that_was_taken_out_is_an_edit() -> None:
+    lifetime = "  l3_lifetime_ms: {value: 3.63, source: 'measured: amd-epyc-turin-2c.measured.csv'}"
+    assert edited("amd-epyc-turin-2c", lifetime, "  l3_lifetime_ms: null").is_edited
