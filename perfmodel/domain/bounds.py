@@ -97,6 +97,9 @@ Milliseconds = Annotated[float, Field(gt=0), within(1e-6, 1e9)]
 MillisecondsFromZero = Annotated[float, Field(ge=0), within(high=1e9)]
 # From a microsecond, since what changes faster averages out between two queries, to thirty years.
 Seconds = Annotated[float, Field(gt=0), within(1e-6, 1e9)]
+# A whole period is simulated in windows of minutes, each of which is kept: up to a leap year.
+MOST_PERIOD_S = 366 * 86_400.0
+Period = Annotated[float, Field(gt=0), within(1e-6, MOST_PERIOD_S)]
 
 # Ratios, and quantities in the units of files (GB/s, ns, W, GiB): far around what exists.
 Positive = Annotated[float, Field(gt=0), within(1e-12, 1e15)]

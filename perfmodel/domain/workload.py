@@ -8,7 +8,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS, Positive, QueryItems, Rate, Seconds, within
+from perfmodel.domain.bounds import (
+    LEAST_RATE_QPS,
+    MOST_PERIOD_S,
+    MOST_RATE_QPS,
+    Period,
+    Positive,
+    QueryItems,
+    Rate,
+    Seconds,
+    within,
+)
 
 RateFromZero = Annotated[float, Field(ge=0), within(high=MOST_RATE_QPS)]
 """A rate that may vanish for a while. [queries/s]"""
@@ -64,7 +74,7 @@ class DiurnalArrivals(Frozen):
     process: Literal["diurnal"] = "diurnal"
     rate_qps: Rate
     amplitude: Annotated[float, Field(ge=0, le=1, description="swing around the mean rate, 0 to 1")]
-    period_s: Seconds = 86400.0
+    period_s: Period = 86400.0
 
 
 class RateStage(Frozen):
@@ -80,7 +90,7 @@ class RateStage(Frozen):
         At its end; None: the same throughout. [queries/s]
     """
 
-    duration_s: Seconds
+    duration_s: Period
     rate_qps: RateFromZero
     to_qps: RateFromZero | None = None
 
@@ -112,6 +122,9 @@ class StagedArrivals(Frozen):
     def _something_arrives(self) -> Self:
         if not self.written_qps >= LEAST_RATE_QPS:
             raise ValueErrorAt("expected a rate > 0 in at least one stage", ("stages",))
+        if self.period_s > MOST_PERIOD_S:
+            most = f"expected at most {MOST_PERIOD_S:.4g} s, a year, in all stages together"
+            raise ValueErrorAt(f"{most}, got {self.period_s:.4g}", ("stages",))
         return self
 
     @property

@@ -124,14 +124,15 @@ def _text(source: Source, asked: str | None) -> Recording:
         raise source.error("expected recorded traffic, found an empty file")
     if looks_like_sizes(first):
         layout = None if is_dashed(first) else find_layout(source)
-        if layout is None or not layout.columns:
-            return read_size_list(source)
+        if layout is not None and not layout.columns:
+            layout = None
     else:
         for line in source.lines():  # says what is no text, before its letters are taken for names
             if line.text.partition("#")[0].strip():
                 break
         layout = find_layout(source)
-    assert layout is not None, "a line that is not of numbers is a header"
+    if layout is None:  # numbers, which no size may be some of: "-inf"
+        return read_size_list(source)
     return _table(source, layout, asked)
 
 

@@ -222,3 +222,13 @@ def test_it_says_what_times_were_taken_for_and_why(tmp_path: Path, text: str, un
     recording = read_recording(tmp_path / "trace.csv")
     assert recording.time_unit == unit
     assert reason in recording.time_reason
+
+
+@pytest.mark.parametrize("first", ["-inf", "inf", "nan", "-1", "1e400", "-inf,3"])
+def test_a_first_line_of_numbers_that_are_no_size_is_refused_where_it_stands(
+    first: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sizes.txt"
+    path.write_text(f"{first}\n1\n2\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"sizes.txt:1:1: expected a whole number from 1 to 1000000"):
+        read_recording(path)
