@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 
@@ -41,6 +42,19 @@ _UNARY: Mapping[str, Function] = {
     "softplus": torch._C._nn.softplus,
     "sqrt": torch.sqrt,
     "rsqrt": torch.rsqrt,
+    "exp2": torch.exp2,
+    "log2": torch.log2,
+    "log1p": torch.log1p,
+    "expm1": torch.expm1,
+    "log_sigmoid": torch._C._nn.log_sigmoid,
+    "log_softmax": partial(torch.log_softmax, dim=-1),
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "mish": torch._C._nn.mish,
+    "selu": torch.selu,
+    "elu": torch._C._nn.elu,
+    "hardswish": torch._C._nn.hardswish,
+    "pow": partial(torch.pow, exponent=1.5),
     "layer_norm": _layer_norm,
     "native_layer_norm": _layer_norm,
     "rms_norm": _layer_norm,

@@ -7,7 +7,7 @@ Quantities are per item of the batch, unless their name says per call or per bat
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from perfmodel.domain.shapes import Scope
 from perfmodel.domain.surface import AnyFamily
+from perfmodel.domain.tensor_operators import TRANSCENDENTAL
 
 Floats = npt.NDArray[np.float64]
 
@@ -105,7 +106,7 @@ class Kernel:
     pieces : int
         Inputs that a concat joins, in one call.
     rows_per_item : float
-        Rows that a softmax normalises, or small products that a batched product makes, in one call.
+        Rows that a softmax or a norm works on, or small products that a batched product makes, in one call.
     steps : int
         Steps of a recurrent layer, in all calls.
     variant : str
@@ -212,15 +213,42 @@ def surface_key(kernel: Kernel) -> str:
 
 PRODUCTS = "products"
 """Variant of products of activations as an operator of their own, of any sizes."""
-_KIN = {
-    "activation.gelu": "activation.tanh",
-    "activation.silu": "activation.sigmoid",
-    "elementwise.pointwise": "elementwise.mul",
-    "elementwise.transcendental": "activation.tanh",
-    "elementwise.norm": "elementwise.mul",
-    "fc.conv1d": "fc",
+VECTOR_NORM = "vector_norm"
+"""Variant of elementwise calls that sum over each vector first."""
+_ALL_FUNCTIONS, _ALL_NORMS = "elementwise.transcendental", "elementwise.norm"
+"""Surfaces of profiles from before each function, and each vector of a norm, was told apart."""
+_OF_MEMORY = ("elementwise.pointwise", "elementwise.mul")
+_LIKE = {
+    "silu": ("sigmoid",),
+    "gelu": ("tanh",),
+    "rsqrt": ("sqrt",),
+    **dict.fromkeys(("exp2", "log", "log2", "log1p", "expm1", "log_softmax"), ("exp",)),
+    **dict.fromkeys(("sin", "cos", "log_sigmoid", "erf"), ("softplus", "erf")),
+    **dict.fromkeys(("mish", "pow"), ("tanh",)),
 }
-"""The nearest call that earlier calibrations measured, where a call itself was not."""
+"""Functions that take as long as others, within a factor of two, on one x86 core with PyTorch 2.13."""
+_KIN: Mapping[str, tuple[str, ...]] = {
+    "activation.gelu": ("activation.tanh",),
+    "activation.silu": ("activation.sigmoid",),
+    "elementwise.pointwise": ("elementwise.mul",),
+    **{
+        f"elementwise.{function}": (
+            _ALL_FUNCTIONS,
+            f"activation.{function}",
+            *(
+                f"{family}.{like}"
+                for like in _LIKE.get(function, ())
+                for family in ("elementwise", "activation")
+            ),
+            "activation.tanh",
+        )
+        for function in TRANSCENDENTAL
+    },
+    **{f"elementwise.{function}": (_ALL_FUNCTIONS, *_OF_MEMORY) for function in ("elu", "selu", "hardswish")},
+    f"elementwise.{VECTOR_NORM}": (_ALL_NORMS, "elementwise.mul"),
+    "fc.conv1d": ("fc",),
+}
+"""The calls nearest to one that was not measured itself, the nearest first."""
 
 
 def measured_as(kernel: Kernel, measured: Container[str]) -> str | None:
@@ -248,10 +276,10 @@ def measured_as(kernel: Kernel, measured: Container[str]) -> str | None:
     if kernel.family == "batch_matmul" and kernel.variant == PRODUCTS:
         rows, inner, outer = kernel.shape
         kin = "weigh" if rows == 1 else "match" if outer == 1 else "scores" if inner <= outer else "values"
-        wanted = f"batch_matmul.{kin}"
+        near: tuple[str, ...] = (f"batch_matmul.{kin}",)
     else:
-        wanted = _KIN.get(own, "")
-    return wanted if wanted in measured else None
+        near = _KIN.get(own, ())
+    return next((one for one in near if one in measured), None)
 
 
 def is_stand_in(kernel: Kernel, key: str) -> bool:
@@ -266,7 +294,8 @@ def is_stand_in(kernel: Kernel, key: str) -> bool:
     key : str
         Name of the surface that times it.
     """
-    return key != surface_key(kernel) and kernel.variant != PRODUCTS
+    same = (surface_key(kernel), _ALL_FUNCTIONS, _ALL_NORMS)
+    return key not in same and kernel.variant != PRODUCTS
 
 
 def is_part_of_another(kernel: Kernel) -> bool:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel, surface_key
 from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.timing import LINE_BYTES
-from perfmodel.domain.surface import LAW_NAMES
+from perfmodel.domain.surface import law_names
 
 COLD_BYTES = 64e3
 """Traffic below which nothing that matters is evicted: about a first-level cache. [bytes]"""
@@ -39,7 +39,7 @@ class Place(NamedTuple):
     coordinates: Floats
 
 
-def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
+def place(kernel: Kernel, batch_size: Floats, at: Moment, key: str | None = None) -> Place:
     """Amounts and coordinates of one call of a kernel.
 
     Parameters
@@ -50,15 +50,19 @@ def place(kernel: Kernel, batch_size: Floats, at: Moment) -> Place:
         Items.
     at : Moment
         When; arrays as long as `batch_size`.
+    key : str, optional
+        Name of the surface that times it; by default its own.
     """
-    amounts, coordinates = _PLACES[kernel.family](kernel, kernel.of(batch_size), at)
+    call = key or surface_key(kernel)
+    of_call = _OF_CALLS.get(call) or _PLACES[kernel.family]
+    amounts, coordinates = of_call(kernel, kernel.of(batch_size), at)
     since, before = at.since_bytes / kernel.calls, at.before_bytes / kernel.calls
     amounts["code_beyond_private"] = _beyond(since, NEAR_BYTES)
     amounts["code_beyond_shared"] = _beyond(since, FAR_BYTES)
     amounts["framework_beyond_private"] = _beyond(before, NEAR_BYTES)
     coordinates["log_since_bytes"] = _log_touched(COLD_BYTES + since)
     coordinates["log_before_bytes"] = _log_touched(COLD_BYTES + before)
-    names = LAW_NAMES[kernel.family]
+    names = law_names(call)
     return Place(
         tuple(names.terms),
         _in_order(names.terms, amounts, len(batch_size)),
@@ -210,10 +214,16 @@ def _ratio(kernel: Kernel) -> float:
     return kernel.read_bytes_per_item / kernel.written_bytes_per_item
 
 
+_WRITTEN = ("", "mul", "addcmul", "take")
+"""Elementwise calls whose inputs are always as many and as large."""
+
+
 def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     """Elements written; of calls with any number of inputs, some of them repeated, half of what is moved."""
-    moved = kernel.variant in ("pointwise", "norm", "transcendental")
-    half = kernel.activation_bytes(batch_size) / 2.0 if moved else batch_size * kernel.written_bytes_per_item
+    counted = kernel.variant in _WRITTEN or kernel.family == "activation"
+    half = (
+        batch_size * kernel.written_bytes_per_item if counted else kernel.activation_bytes(batch_size) / 2.0
+    )
     elements = half / ELEMENT_BYTES
     return {"call": 1.0, "element": elements}, {
         "log_elements": np.log(elements),
@@ -310,3 +320,5 @@ _PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {
     "batch_matmul": _batch_matmul,
     "recurrent": _recurrent,
 }
+_OF_CALLS: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {"elementwise.vector_norm": _softmax}
+"""Calls that are charged as those of another family, as `domain.surface` has their names."""

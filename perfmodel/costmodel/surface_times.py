@@ -143,7 +143,7 @@ def _found(calls: Sequence[tuple[Kernel, Moment]], device: Device, sizes: Floats
     for kernel, moment in calls:
         key = measured_as(kernel, device.surfaces)
         assert key is not None, "only kernels with a surface are looked up"
-        surface, at = device.surfaces[key], place(kernel, sizes, moment)
+        surface, at = device.surfaces[key], place(kernel, sizes, moment, key)
         once = (key, at.coordinates.tobytes(), at.amounts.tobytes())
         if once not in known:
             known[once] = (

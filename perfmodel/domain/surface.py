@@ -209,7 +209,10 @@ LAW_NAMES: Mapping[str, LawNames] = {
         },
     ),
 }
-"""Family to the names of its law: counts, unless a unit is given. All of a family's variants share them."""
+"""Family to the names of its law: counts, unless a unit is given. All variants share them but `_OF_CALLS`."""
+
+_OF_CALLS: Mapping[str, LawNames] = {"elementwise.vector_norm": LAW_NAMES["softmax"]}
+"""Calls that are charged as those of another family: a norm works row by row, as a softmax does."""
 
 
 def law_names(call: str) -> LawNames:
@@ -220,7 +223,7 @@ def law_names(call: str) -> LawNames:
     >>> list(law_names("activation.relu").terms)[:2]
     ['call', 'element']
     """
-    return LAW_NAMES[call.partition(".")[0]]
+    return _OF_CALLS.get(call) or LAW_NAMES[call.partition(".")[0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

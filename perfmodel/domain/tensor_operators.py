@@ -10,9 +10,9 @@ from perfmodel.domain.bounds import Count
 from perfmodel.domain.shapes import ManyInputs, Name, OneInput, OperatorBase, Shape, Shapes
 
 NORMS: Final = frozenset(
-    {"layer_norm", "native_layer_norm", "rms_norm", "batch_norm", "group_norm", "instance_norm", "normalize"}
+    {"layer_norm", "native_layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize"}
 )
-"""Functions that sum over each vector before they scale its elements."""
+"""Functions that sum over each vector before they scale its elements; a batch norm that serves does not."""
 TRANSCENDENTAL: Final = frozenset(
     {"gelu", "silu", "exp", "log", "erf", "sin", "cos", "tanh", "sigmoid", "softplus", "mish", "selu", "elu"}
     | {"pow", "log1p", "expm1", "log_sigmoid", "log_softmax", "exp2", "log2", "sqrt", "rsqrt", "hardswish"}

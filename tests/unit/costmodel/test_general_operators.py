@@ -80,8 +80,11 @@ def test_a_product_takes_the_measured_one_of_its_sizes(sizes: tuple[int, int, in
     ("name", "own", "kin"),
     [
         ("add", "elementwise.pointwise", "elementwise.mul"),
-        ("layer_norm", "elementwise.norm", "elementwise.mul"),
-        ("gelu", "elementwise.transcendental", "activation.tanh"),
+        ("batch_norm", "elementwise.pointwise", "elementwise.mul"),
+        ("layer_norm", "elementwise.vector_norm", "elementwise.mul"),
+        ("gelu", "elementwise.gelu", "activation.tanh"),
+        ("silu", "elementwise.silu", "activation.sigmoid"),
+        ("selu", "elementwise.selu", "elementwise.mul"),
     ],
 )
 def test_a_function_stands_for_what_bounds_it(name: str, own: str, kin: str) -> None:
@@ -91,6 +94,25 @@ def test_a_function_stands_for_what_bounds_it(name: str, own: str, kin: str) -> 
     assert is_stand_in(kernel, kin)
     assert measured_as(kernel, (*OLD, own)) == own
     assert not is_stand_in(kernel, own)
+
+
+@pytest.mark.parametrize(
+    ("name", "older"), [("log", "elementwise.transcendental"), ("rms_norm", "elementwise.norm")]
+)
+def test_where_functions_were_measured_together_that_is_no_stand_in(name: str, older: str) -> None:
+    kernel = next(each for each in lower(function(name)) if each.family == "elementwise")
+    assert measured_as(kernel, (*OLD, older, "elementwise.exp")) == older
+    assert not is_stand_in(kernel, older)
+
+
+@pytest.mark.parametrize(
+    ("name", "like"), [("log", "exp"), ("rsqrt", "sqrt"), ("cos", "softplus"), ("pow", "tanh")]
+)
+def test_a_function_that_was_not_measured_takes_the_time_of_one_as_slow(name: str, like: str) -> None:
+    kernel = next(each for each in lower(function(name)) if each.family == "elementwise")
+    measured = [f"elementwise.{each}" for each in ("exp", "sqrt", "softplus", "tanh", "mul")]
+    assert measured_as(kernel, measured) == f"elementwise.{like}"
+    assert is_stand_in(kernel, f"elementwise.{like}")
 
 
 def test_products_by_heads_are_no_longer_priced_as_those_of_one_row() -> None:

@@ -223,7 +223,7 @@ def test_an_elementwise_call_counts_what_it_writes(family: Any) -> None:
     assert coordinates == pytest.approx({"log_elements": log(30)} | LOG_REUSE)
 
 
-@pytest.mark.parametrize("variant", ["pointwise", "norm", "transcendental"])
+@pytest.mark.parametrize("variant", ["pointwise", "exp", "softplus"])
 def test_a_call_of_any_number_of_inputs_counts_half_of_what_it_moves(variant: str) -> None:
     """Three items of 160 bytes read and 40 written: 600 bytes, half of them 75 elements of four."""
     call = Kernel(
@@ -236,6 +236,24 @@ def test_a_call_of_any_number_of_inputs_counts_half_of_what_it_moves(variant: st
     amounts, coordinates = named(call, 3)
     assert amounts == {"call": 1, "element": 75}
     assert coordinates == pytest.approx({"log_elements": log(75)} | LOG_REUSE)
+
+
+def test_a_norm_counts_its_vectors_and_on_an_older_surface_its_elements() -> None:
+    """Three items of two vectors of ten elements."""
+    call = Kernel(
+        operator="n",
+        family="elementwise",
+        variant="vector_norm",
+        rows_per_item=2,
+        read_bytes_per_item=80,
+        written_bytes_per_item=80,
+    )
+    amounts, coordinates = named(call, 3)
+    counts = {name: amounts[name] for name in ("call", "row", "element", "vector", "short_element")}
+    assert counts == {"call": 1, "row": 6, "element": 60, "vector": 6, "short_element": 60}
+    assert coordinates == pytest.approx({"log_rows": log(6), "log_width": log(10)} | LOG_REUSE)
+    older = place(call, np.array([3.0]), at(), "elementwise.norm")
+    assert dict(zip(older.terms, older.amounts[:, 0], strict=True))["element"] == 60
 
 
 @pytest.mark.parametrize(

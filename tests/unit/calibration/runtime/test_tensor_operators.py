@@ -61,7 +61,7 @@ def test_a_norm_moves_each_element_once_and_holds_two_weights_for_each_of_a_vect
     elements = LENGTH * WIDTH
     assert work(model) == [("elementwise", elements, 4 * elements, 4 * elements, 0)]
     assert model.dense_parameter_bytes == 4 * 2 * WIDTH
-    assert surface_key(lower(model)[-1]) == "elementwise.norm"
+    assert surface_key(lower(model)[-1]) == "elementwise.vector_norm"
 
 
 def test_a_norm_is_pytorch_s() -> None:
