@@ -152,6 +152,7 @@ class CalibrateDocument(Saved):
     kinds: int
     calls: int
     spread_between_passes: float
+    disturbed_passes: int
     relative_error: float
     co_located: dict[str, dict[str, float]]
     profile: NotRequired[dict[str, Any]]

@@ -101,8 +101,11 @@ def calibrate(
 
 def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
     """What a calibration says of itself, as lines that a narrow terminal shows whole."""
+    disturbed = summary["disturbed_passes"]
+    left_out = [f"{disturbed} passes left out: the machine was disturbed beside them"] if disturbed else []
     return [
         f"{out}: {summary['calls']:,} calls of {summary['kinds']} kinds",
+        *left_out,
         f"spread between passes {100 * summary['spread_between_passes']:.1f} %",
         f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %",
     ]
@@ -111,7 +114,7 @@ def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
 def _next_steps(out: Path, values: Mapping[str, Any], device: str) -> list[str]:
     """What a calibration left unmeasured, and what to ask now."""
     lines = []
-    if device == "cpu" and not values["stacks"].keys() - {"pytorch"}:
+    if device == "cpu" and "served" not in values["stacks"]["pytorch"]:
         lines.append(
             "note: too few passes to tell what a PyTorch module takes more than a flat list of calls; "
             "--resume adds to them, and two minutes measure it"
@@ -224,7 +227,7 @@ def _progress(budget_s: float) -> Iterator[Callable[[str, float], None]]:
 
 def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> CalibrateDocument:
     """Sum the profile up; it has to be one that loads."""
-    from calibration.measure.calibration import spread_between_passes
+    from calibration.measure.calibration import disturbed_passes, spread_between_passes
 
     ProfileFile.model_validate_json(json.dumps(values))
     stack = values["stacks"]["pytorch"]
@@ -239,6 +242,7 @@ def _summary(out: Path, values: dict[str, Any], raw: Path, records: Records) -> 
         "kinds": len(stack["surfaces"]),
         "calls": sum(section["calls"] for section in stack["surfaces"]),
         "spread_between_passes": spread_between_passes(records),
+        "disturbed_passes": disturbed_passes(records),
         "relative_error": stack["relative_error"]["value"],
         "co_located": stack["co_located"],
     }

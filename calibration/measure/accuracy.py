@@ -95,6 +95,7 @@ def measure_model(
         columns = []
         for index, batch_size in enumerate(batches):
             lifetimes_s.append(l3_lifetime_s(pool))
+            programme.touch_pages()
             inputs = fresh_inputs(programme, batch_size, np.random.default_rng((batch_size, number)))
             once = float(pass_seconds(programme, inputs, 3, clock)[-1])
             pass_seconds(programme, inputs[3:] or inputs, int(np.clip(_WARM_S / once, 1, 20)))

@@ -18,7 +18,7 @@ from calibration.measure.bandwidth import SharedReads, read_bandwidth_bytes_per_
 from calibration.measure.fit import fit_surface, held_out_seconds
 from calibration.measure.given import GIVEN_SEEDS, given_visits
 from calibration.measure.left_out import left_out_errors
-from calibration.measure.levels import at_mean_level, level_spread
+from calibration.measure.levels import at_mean_level, level_spread, was_disturbed
 from calibration.measure.points import points_by_call
 from calibration.measure.probes import co_located_slowdowns, l3_lifetime_s, power_w
 from calibration.measure.profile import (
@@ -293,6 +293,11 @@ def spread_between_passes(records: Records) -> float:
         and len(first[key].seconds) == len(visit.seconds)
     ]
     return float(np.median(np.abs(np.concatenate(ratios) - 1.0))) if ratios else 0.0
+
+
+def disturbed_passes(records: Records) -> int:
+    """Passes that the fit left out, since the machine was disturbed beside them."""
+    return sum(was_disturbed([visit for number, visit in records.visits if number == 0]))
 
 
 def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: str) -> dict[str, Any]:

@@ -18,6 +18,11 @@ _QUIET = 0.1
 """Share of the visits that found the host quiet, at the least: their slowest probe is the reference. [1]"""
 _HIGHEST = 2.0
 """Level beyond which a probe tells of an interrupt in it, and nothing of the visit. [1]"""
+_DISTURBED = 1.25
+"""Over the median level, beyond which a visit tells of what disturbed it and not of its calls: memory that a
+hypervisor takes away makes lookups up to eight times as slow, and a probe twice. [1]"""
+_USUAL = 0.9
+"""Share of the visits that are not disturbed, at the least: what is met more often is no exception. [1]"""
 _FEWEST = 20
 """Visits with a probe, from which on levels are told apart."""
 
@@ -37,16 +42,28 @@ def host_level(visits: Iterable[Visit], quiet_s: float) -> float:
 def at_mean_level(visits: Sequence[tuple[int, Visit]]) -> list[tuple[int, Visit]]:
     """A CPU's visits with times as at the mean level of all: each over its own level, times the mean.
 
-    Those without probes, and an accelerator's, whose own clock no neighbour slows, stay as they are.
+    Those beside which the machine was disturbed are left out. Those without probes, and an accelerator's,
+    whose own clock no neighbour slows, stay as they are.
     """
-    levels = _levels([visit for _, visit in visits])
+    alone = [visit for _, visit in visits]
+    levels = _levels(alone)
     if not len(levels):
         return list(visits)
     factors = np.mean(levels) / levels
     return [
         (number, replace(visit, seconds=visit.seconds * factor))
-        for (number, visit), factor in zip(visits, factors, strict=True)
+        for (number, visit), factor, was in zip(visits, factors, was_disturbed(alone), strict=True)
+        if not was
     ]
+
+
+def was_disturbed(visits: Sequence[Visit]) -> list[bool]:
+    """Of each visit, whether its probe was far slower than most: never, where there are too few probes."""
+    levels = _levels(visits)
+    if not len(levels):
+        return [False] * len(visits)
+    most = max(_DISTURBED * float(np.median(levels)), float(np.quantile(levels, _USUAL)))
+    return [bool(level > most) for level in levels]
 
 
 def level_spread(visits: Sequence[Visit]) -> float:

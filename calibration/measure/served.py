@@ -18,6 +18,7 @@ import torch
 from scipy.optimize import nnls
 
 from calibration.children import child, end, start
+from calibration.measure.levels import was_disturbed
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import (
     TABLE_SHARE,
@@ -165,13 +166,16 @@ class ModuleCosts:
 
 
 def module_costs(visits: Sequence[tuple[int, Visit]]) -> dict[str, ModuleCosts]:
-    """Costs of each way that was measured often enough, by its name.
+    """Costs of each way that was measured often enough, by its name, where the machine was not disturbed.
 
     Raises
     ------
     InputError
         If a measured sequence has other kernels than this version draws.
     """
+    both = [(number, visit) for number, visit in visits if number >= FLAT_ROUND]
+    disturbed = was_disturbed([visit for _, visit in both])
+    visits = [each for each, was in zip(both, disturbed, strict=True) if not was]
     flat = {(v.seed, v.batch_size): v for number, v in visits if number == FLAT_ROUND}
     found = {}
     for number, name in ROUNDS.items():

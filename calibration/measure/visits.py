@@ -36,8 +36,6 @@ _SWEPT_BYTES = 80e6
 """Tables that may stay in a cache are read once before they are timed."""
 _WITH_PADDING = 1.01
 """Of tensors to whole cache lines: an upper bound of what it adds to a sequence. [1]"""
-_PAGE_ELEMENTS = 1024
-"""Of all others each page is touched: hypervisors take a microsecond for one that rested for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +120,10 @@ def _in_pool(
     library: operators.Library = operators,
     mode: Mode = torch.inference_mode,
 ) -> Programme:
-    """The programme with weights cut somewhere out of the pool, all their pages touched."""
+    """The programme with weights cut somewhere out of the pool."""
     elements = pooled_elements(model)
     start = random_start(pool, elements, rng)
     programme = programme_with(model, pooled_weights(pool.memory, start), library=library, mode=mode)
-    pool.memory[start : start + elements : _PAGE_ELEMENTS].sum()
     if model.embedding_bytes < _SWEPT_BYTES:
         pool.memory[start : start + elements].sum()
     return programme
@@ -168,8 +165,8 @@ def expected_seconds(model: RecModel) -> tuple[float, float]:
 
 
 def visit_at(programme: Programme, seed: int, batch_size: int, rng: np.random.Generator) -> Visit:
-    """Time the calls of a programme at one batch size, medians over passes."""
-    """Time a programme at a batch size, after warming it up."""
+    """Time the calls of a programme at one batch size, medians over passes, after warming it up."""
+    programme.touch_pages()
     inputs = fresh_inputs(programme, batch_size, rng)
     first = pass_seconds(programme, inputs, 2)
     warm = int(np.clip(_WARM_S / first[-1], 2, _WARM_PASSES))

@@ -22,6 +22,8 @@ Mode = Callable[[], AbstractContextManager[object]]
 Slots = list["torch.Tensor | None"]
 
 CPU = torch.device("cpu")
+_PAGE_ELEMENTS = 1024
+"""Of 4 bytes: a page of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,16 @@ class Programme:
     dtype: torch.dtype = torch.float32
     mode: Mode = torch.inference_mode
     numbers: tuple[Numbers, ...] = ()
+    weights: tuple[torch.Tensor, ...] = ()
+
+    def touch_pages(self) -> None:
+        """Read an element of each page of the weights.
+
+        Hypervisors take pages away that rest for a while, and the next read of each costs half a microsecond
+        or more: a server whose lookups are spread over gigabytes then takes several times as long.
+        """
+        for weight in self.weights:
+            weight.view(-1)[::_PAGE_ELEMENTS].sum()
 
     def inputs(self, batch_size: int, rng: np.random.Generator) -> Inputs:
         """Draw a batch: dense features, and indices with each table's lookups and skew."""
@@ -186,8 +198,14 @@ def programme_with(
 
     `library` makes the calls with weights, `mode` gives the context of each pass.
     """
+    held: list[torch.Tensor] = []
+
+    def kept(*shape: int) -> torch.Tensor:
+        held.append(weights(*shape))
+        return held[-1]
+
     with mode():
-        assembly = assemble(model, weights, device, dtype, library)
+        assembly = assemble(model, kept, device, dtype, library)
     walk = assembly.walk
     output = assembly.steps[-1].writes
     frees = _last_reads(assembly.steps, output)
@@ -207,6 +225,7 @@ def programme_with(
         dtype=dtype,
         mode=mode,
         numbers=tuple(walk.numbers),
+        weights=tuple(held),
     )
 
 

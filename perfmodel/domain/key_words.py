@@ -187,6 +187,7 @@ KEY_WORDS: Mapping[str, str] = {
     "fitted_kinds": "Kinds of operators among them.",
     "fitted_values": "Values that the fit determined.",
     "spread_between_passes": "How far passes of the measurement differ. [1]",
+    "disturbed_passes": "Passes that the fit left out, since a probe beside them took far longer than most.",
     "costs": "What calls, bytes and lookups cost.",
     "measured": "Curves that were measured kernel by kernel.",
     "thread_scaling": "Share of a kernel family's time that threads share out. [1]",

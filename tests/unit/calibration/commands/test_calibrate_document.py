@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from calibration.commands.calibrate import _summary
+from calibration.commands.calibrate import _next_steps, _summary
 from calibration.documents import CalibrateDocument
 from perfmodel.loading.derived_profile import measured_document
 from perfmodel.loading.shipped import shipped_directory
@@ -31,3 +31,11 @@ def test_the_summary_of_a_calibration_follows_its_schema() -> None:
     adapter.validate_json(json.dumps({**summary, "profile": values}))
     assert summary["calls"] > 1000
     assert summary["relative_error"] == values["stacks"]["pytorch"]["relative_error"]["value"]
+
+
+def test_only_a_profile_without_costs_of_modules_is_said_to_lack_them() -> None:
+    def lines(stack: dict[str, Any]) -> list[str]:
+        return _next_steps(Path("here.yaml"), {"stacks": {"pytorch": stack}}, "cpu")
+
+    assert lines({"served": {"eager": {}}}) == ["try: perfplan latency --model dlrm-rmc1 --on here.yaml"]
+    assert "too few passes" in lines({})[0]

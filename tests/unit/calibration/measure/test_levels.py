@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration.measure.levels import at_mean_level, level_spread
+from calibration.measure.levels import at_mean_level, level_spread, was_disturbed
 from calibration.measure.visits import Visit
 
 QUIET_S = 5e-6
@@ -42,9 +42,22 @@ def test_what_a_pass_at_any_moment_is_off_by_is_the_spread_of_levels() -> None:
 
 
 def test_a_probe_that_an_interrupt_hit_does_not_make_its_visit_instant() -> None:
-    struck = [(0, replace(VISITS[0][1], probe_s=100.0 * QUIET_S)), *VISITS[1:]]
-    first = at_mean_level(struck)[0][1]
+    many = [(0, replace(visit, probe_s=100.0 * QUIET_S)) for _, visit in VISITS[:50]]
+    first = at_mean_level([*many, *VISITS[50:]])[0][1]
     assert first.seconds[0] > 0.5 * VISITS[0][1].seconds[0]
+
+
+def test_visits_beside_a_rare_disturbance_are_left_out() -> None:
+    """One in a hundred took 1.6 times as long by the probe, and seven times in truth."""
+    still = [
+        (number, replace(visit, seconds=QUIET_S * visit.seconds / visit.probe_s, probe_s=QUIET_S))
+        for number, visit in VISITS
+    ]
+    struck = [replace(visit, seconds=7.0 * visit.seconds, probe_s=1.6 * QUIET_S) for _, visit in still[:2]]
+    assert sum(was_disturbed([*struck, *(visit for _, visit in still[2:])])) == 2
+    kept = at_mean_level([*((0, visit) for visit in struck), *still[2:]])
+    assert len(kept) == len(VISITS) - 2
+    assert np.ptp([visit.seconds[0] for _, visit in kept]) == 0.0
 
 
 def test_visits_without_probes_and_those_of_a_card_stay_as_they_are() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,18 @@ def test_a_few_disturbed_calls_do_not_move_them() -> None:
     costs = module_costs(visits)["eager"]
     for term in ("fc_call", "activation_call", "bag_call"):
         assert costs.law[term] == pytest.approx(LAW[term], rel=0.25), term
+
+
+def test_passes_beside_which_the_machine_was_disturbed_do_not_count() -> None:
+    visits = made_up(range(60), np.random.default_rng(4), noise=0.0)
+    probed = [
+        (number, replace(visit, seconds=visit.seconds * (6.0 if odd else 1.0), probe_s=2e-6 if odd else 1e-6))
+        for index, (number, visit) in enumerate(visits)
+        for odd in [index % 40 == 1]
+    ]
+    costs = module_costs(probed)["eager"]
+    assert costs.passes == sum(number == EAGER for number, _ in visits) - 6
+    assert costs.relative_error < 0.02
 
 
 def test_too_few_passes_give_no_costs() -> None:

@@ -103,6 +103,14 @@ def test_bags_sum_the_rows_that_their_indices_name() -> None:
     assert programme.run(inputs).tolist() == expected
 
 
+def test_all_weights_are_at_hand_to_touch_their_pages() -> None:
+    model = find_model("ncf")
+    programme = build_programme(model)
+    held_bytes = sum(4 * weight.numel() for weight in programme.weights)
+    assert held_bytes == pytest.approx(model.embedding_bytes + model.dense_parameter_bytes, rel=1e-3)
+    programme.touch_pages()
+
+
 def test_the_same_seed_gives_the_same_result_and_another_seed_another() -> None:
     model = shrunk(find_model("din"), 1e-4)
     results = [
