@@ -51,12 +51,11 @@ def embedding_bag(op: ops.EmbeddingBag, at: Walk) -> Values:
         Where its calls are put down; holds the shapes of all results, for one item. [elements]
     """
     pieces: list[Value] = []
-    kernel = 0
     for table in op.tables:
         kernel = at.kernel(_lookups(op, table))
         pieces += [_lookup(op, table, kernel, at) for _ in range(table.count)]
     if op.pooling == "none" and len(pieces) > 1:
-        return (at.join(tuple(pieces), kernel),)
+        return (at.stacked(op.name, tuple(pieces)),)
     return tuple(pieces)
 
 

@@ -129,17 +129,26 @@ class Walk:
         return tuple(value for name in names for value in self.results[name])
 
     def one(self, name: str) -> Value:
-        """A result as one tensor; separate vectors are stacked once, in their first reader's time."""
+        """A result as one tensor; separate vectors are stacked once, by a call before their first reader."""
         pieces = self.results[name]
         if len(pieces) == 1:
             return pieces[0]
         if pieces not in self.joined:
-            self.joined[pieces] = self.join(pieces, len(self.kernels))
+            self.joined[pieces] = self.stacked(name, pieces)
         return self.joined[pieces]
 
-    def join(self, pieces: Values, kernel: int) -> Value:
-        """Vectors one after the other, in the time of a kernel."""
-        return self.moved("concat", pieces, kernel, along_length=True, repeats=False)
+    def stacked(self, name: str, pieces: Values) -> Value:
+        """Put down the call that copies the vectors of a result one after the other."""
+        moved = float(ELEMENT_BYTES * self.shapes[name].elements)
+        stack = Kernel(
+            operator=name,
+            family="concat",
+            read_bytes_per_item=moved,
+            written_bytes_per_item=moved,
+            pieces=len(pieces),
+            variant="stack",
+        )
+        return self.call("concat", pieces, stack, along_length=True, repeats=False)
 
     def kernel(self, kernel: Kernel) -> int:
         """Put down what a call, or several equal ones, cost; the kernel's index."""

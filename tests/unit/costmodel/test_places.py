@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perfmodel.costmodel.kernels import Gather, Kernel, Product
+from perfmodel.costmodel.kernels import Gather, Kernel, Product, surface_key
 from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.places import place
 from perfmodel.domain.surface import LAW_NAMES, law_names
@@ -43,7 +43,7 @@ def at(**changes: Any) -> Moment:
 def named(kernel: Kernel, batch_size: float, moment: Moment | None = None) -> tuple[dict[str, float], ...]:
     """Amounts and coordinates of a call by name, without those of coldness, which all calls share."""
     found = place(kernel, np.array([batch_size]), moment or at())
-    names = law_names(kernel.family)
+    names = law_names(surface_key(kernel))
     assert found.terms == tuple(names.terms)
     amounts = dict(zip(found.terms, found.amounts[:, 0].tolist(), strict=True))
     coordinates = dict(zip(names.coordinates, found.coordinates[:, 0].tolist(), strict=True))

@@ -97,16 +97,19 @@ def test_both_libraries_have_every_activation_and_agree_on_it(function: str) -> 
     assert torch.allclose(*results)
 
 
-def test_two_results_of_several_tables_are_joined_in_the_time_of_their_reader() -> None:
+def test_two_results_of_several_tables_are_each_joined_by_a_call_that_costs_time() -> None:
     tables = ({"num_rows": 9, "dim": 4, "count": 3},)
     bags = [{"name": name, "kind": "embedding_bag", "tables": tables} for name in ("one", "other")]
     walk = walk_over(model_of((*bags, op("sum", inputs=("one", "other")))))
     last = len(walk.kernels) - 1
     assert [(call.name, call.kernels) for call in walk.calls[-3:]] == [
-        ("concat", (last,)),
-        ("concat", (last,)),
+        ("concat", (last - 2,)),
+        ("concat", (last - 1,)),
         ("add", (last,)),
     ]
+    joined = walk.kernels[-3]
+    assert (joined.family, joined.variant, joined.pieces) == ("concat", "stack", 3)
+    assert joined.read_bytes_per_item == joined.written_bytes_per_item == 3 * 4 * 4
 
 
 def test_what_reads_the_query_alone_does_not_change_what_others_read_of_it() -> None:
