@@ -18,6 +18,7 @@ from calibration.importing.values import (
     Index,
     Joined,
     Key,
+    Pairs,
     Part,
     Result,
     Scope,
@@ -79,6 +80,7 @@ class Builder:
     _joins: dict[tuple[Joined, str], Result] = field(default_factory=dict)
     _ids: dict[tuple[str, Key], Result] = field(default_factory=dict)
     _parameters: dict[str, Result] = field(default_factory=dict)
+    _pairs: dict[Pairs, Result] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -127,6 +129,7 @@ class Builder:
         _forget(self._joins, gone)
         _forget(self._ids, gone)
         _forget(self._parameters, gone)
+        _forget(self._pairs, gone)
 
     def per_item(self, node: fx.Node) -> tuple[int, int] | None:
         """Vectors and elements of each, of one item, as the graph sees a result; None: it has no items."""
@@ -162,17 +165,19 @@ class Builder:
             return value.source
         if isinstance(value, Joined):
             return self._join(value, 1, value.elements)
-        name = self.read(value.vectors, value.num_vectors, value.width)
-        return self.emit(
-            ops.BatchMatmul,
-            "bmm",
-            value.label,
-            kind="batch_matmul",
-            left=name,
-            right=name,
-            inner=value.width,
-            scope=value.scope,
-        )
+        if value not in self._pairs:
+            name = self.read(value.vectors, value.num_vectors, value.width)
+            self._pairs[value] = self.emit(
+                ops.BatchMatmul,
+                "bmm",
+                value.label,
+                kind="batch_matmul",
+                left=name,
+                right=name,
+                inner=value.width,
+                scope=value.scope,
+            )
+        return self._pairs[value]
 
     def part(self, value: Value, elements: int, key: Key = ()) -> Value:
         """Some of the elements of a value, or repeated ones; all of them are the value itself."""

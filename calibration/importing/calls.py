@@ -246,6 +246,10 @@ _SELECTING = {"select", "slice", "narrow", "diagonal", "split", "split_with_size
     "as_strided",
     "unfold",
 }
+_SPLITS = (
+    "split split_with_sizes chunk unbind tensor_split unsafe_split unsafe_chunk unsafe_split_with_sizes "
+    "hsplit vsplit dsplit"
+)
 _CONVERSIONS = "to _to_copy type_as to_dense float long int"
 _NORMS = (
     "layer_norm batch_norm group_norm rms_norm instance_norm _native_batch_norm_legit native_layer_norm "
@@ -253,7 +257,7 @@ _NORMS = (
 )
 _REDUCTIONS = (
     "sum mean amax amin max min prod logsumexp norm linalg_vector_norm var std all any argmax argmin nansum "
-    "median mode count_nonzero"
+    "median mode count_nonzero segment_reduce"
 )
 _MOVES = (
     "flip roll cumsum cumprod cummax sort argsort topk pad constant_pad_nd tril triu rot90 renorm "
@@ -270,6 +274,7 @@ _PLACES = (
 
 CALLS: Mapping[str, Handler] = {
     "embedding": embedding,
+    "embedding_renorm": numbers,  # of rows that are too long: those that are looked up
     "embedding_bag": embedding_bag,
     "_embedding_bag": embedding_bag,
     "_embedding_bag_forward_only": embedding_bag,
@@ -280,7 +285,7 @@ CALLS: Mapping[str, Handler] = {
     **dict.fromkeys(_FREE.split(), view),
     **dict.fromkeys(_CONVERSIONS.split(), converted),
     **dict.fromkeys(("index", "index_select", "gather", "masked_select", "take_along_dim", "take"), indexed),
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind", "tensor_split"), split),
+    **dict.fromkeys(_SPLITS.split(), split),
     **dict.fromkeys(set(get_args(ops.Function)) - {"none"}, activation),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), softmax),
     "add": add,

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 
-from calibration.importing.factory import Example
+from calibration.importing.factory import Example, is_jagged
 from perfmodel.errors import InputError
 
 
@@ -48,10 +49,11 @@ class Graph:
     names: Mapping[fx.Node, str] = field(default_factory=dict)
 
 
-def capture(example: Example) -> Graph:
+def capture(example: Example, *, is_taken_apart: bool = False) -> Graph:
     """Record the calls of one forward pass; where that fails, trace with torch.export.
 
-    Sizes that depend on values, and branches on ids, are those of the example.
+    Sizes that depend on values, and branches on ids, are those of the example. `is_taken_apart`: the calls
+    that PyTorch makes of the module's own, which says what is behind a transform such as `vmap`.
 
     Raises
     ------
@@ -59,6 +61,9 @@ def capture(example: Example) -> Graph:
         If neither can follow the forward pass.
     """
     with _silence(), torch.no_grad(), call_by_call():
+        if is_taken_apart:
+            with sdpa_kernel(SDPBackend.MATH):
+                return _recorded(example, pre_dispatch=False)
         return _capture(example)
 
 
@@ -110,7 +115,7 @@ def _all_calls() -> Iterator[None]:
         fx.Graph.eliminate_dead_code = eliminate  # type: ignore[method-assign]
 
 
-def _recorded(example: Example) -> Graph:
+def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
     """Write the calls of one real pass down, before PyTorch takes composite ones apart."""
     flat, structure = tree_flatten(example.inputs)
     tensors = [index for index, leaf in enumerate(flat) if isinstance(leaf, torch.Tensor)]
@@ -126,7 +131,7 @@ def _recorded(example: Example) -> Graph:
         module = make_fx(
             call,
             tracing_mode="real",
-            pre_dispatch=True,
+            pre_dispatch=pre_dispatch,
             _error_on_data_dependent_ops=False,
             record_stack_traces=True,
         )(*(flat[index] for index in tensors))
@@ -179,7 +184,7 @@ def _has_items(tensor: torch.Tensor, batch_size: int) -> bool:
     """Whether an input has a dimension of as many as the example has items, or several for each of them."""
     if batch_size in tensor.shape:
         return True
-    return not tensor.dtype.is_floating_point and tensor.dim() == 1 and tensor.shape[0] > 1 and batch_size > 1
+    return is_jagged(tensor) and batch_size > 1
 
 
 def _hidden_tensors(objects: list[Any]) -> set[int]:

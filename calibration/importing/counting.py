@@ -20,6 +20,8 @@ aten = torch.ops.aten
 
 
 Shape = Sequence[int]
+_MOST_LETTERS = 200
+"""Of what PyTorch says, in an error's one line."""
 
 
 def _matrix_first(matrix: Shape, *_: Any, **__: Any) -> int:
@@ -28,6 +30,19 @@ def _matrix_first(matrix: Shape, *_: Any, **__: Any) -> int:
 
 def _matrix_second(_: Any, matrix: Shape, *__: Any, **___: Any) -> int:
     return 2 * math.prod(matrix)
+
+
+def _matrices(left: Shape, right: Shape, *_: Any, **__: Any) -> int:
+    return 2 * math.prod(left) * right[-1]
+
+
+def _added_matrices(_: Any, left: Shape, right: Shape, *__: Any, **___: Any) -> int:
+    return _matrices(left, right)
+
+
+def _distances(left: Shape, right: Shape, *_: Any, **__: Any) -> int:
+    """A product of all vectors with all: what their distances are made of."""
+    return 2 * math.prod(left) * right[-2]
 
 
 def _trilinear(left: Shape, weight: Shape, *_: Any, **__: Any) -> int:
@@ -52,6 +67,11 @@ def _missing() -> dict[Any, Any]:
         "addmv": _matrix_second,
         "dot": _matrix_first,
         "vdot": _matrix_first,
+        "addbmm": _added_matrices,
+        "_addmm_activation": _added_matrices,
+        "_int_mm": _matrices,
+        "_cdist_forward": _distances,
+        "_euclidean_dist": _distances,
         "_trilinear": _trilinear,
         "mkldnn_rnn_layer": _recurrent,
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
@@ -87,6 +107,8 @@ class Counted:
 class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts rows that are read from parameters, and from what is computed of parameters alone."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, storages: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.storages = storages
@@ -109,7 +131,8 @@ class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if given and isinstance(result, torch.Tensor) and all(map(self._is_weight, given)):
             self.of_weights.append(result)
             self.storages.add(result.untyped_storage().data_ptr())
-        name = func._schema.name.rpartition("::")[2]
+        schema = getattr(func, "_schema", None)  # calls of functions, such as a condition's, have none
+        name = schema.name.rpartition("::")[2] if schema else ""
         if name in ("embedding", "_embedding_bag", "_embedding_bag_forward_only"):
             self._count(args[0], args[1].numel(), args[0].shape[-1])
         elif name in ("index", "index_select", "gather", "take") and self._is_weight(args[0]):
@@ -141,13 +164,24 @@ def _row_width(name: str, args: Any) -> int:
 
 
 def count(example: Example) -> Counted:
-    """Run the example once; fused attention, which is not counted on CPUs, as the products it stands for."""
+    """Run the example once; fused attention, which is not counted on CPUs, as the products it stands for.
+
+    Raises
+    ------
+    InputError
+        If the module makes a call that nobody can look into.
+    """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     lookups = _Lookups(set(_storages(example)))
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, lookups:
             example.module(*example.inputs)
+    except Exception as error:  # it has run before: what fails is the look into one of its calls
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(
+            f"{example.target}: its work cannot be counted: {type(error).__name__}: {first[:_MOST_LETTERS]}"
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return Counted(

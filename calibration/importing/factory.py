@@ -148,7 +148,7 @@ def _made_inputs(module: nn.Module, target: str, batch_size: int) -> tuple[Any, 
 
 
 def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int | None) -> int:
-    """Items in the inputs: as said, else the output's first dimension; some input must have it too."""
+    """Items in the inputs: as said, else the output's rows; an input must have so many, or be jagged."""
     leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor) and leaf.dim()]
     outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
     if not leaves or not outputs:
@@ -158,13 +158,19 @@ def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int |
             f"{target}: the output has no batch dimension; say the batch size: --batch-example N"
         )
     size = int(outputs[0].shape[0]) if wanted is None else wanted
-    if not any(size in leaf.shape for leaf in leaves):
-        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
-        raise InputError(
-            f"{target}: no input of the example has a dimension of {size}, its batch size: {shapes}; "
-            f"say their batch size: --batch-example N"
-        )
-    return size
+    of_output = bool(outputs[0].dim()) and size == outputs[0].shape[0]
+    if any(size in leaf.shape for leaf in leaves) or (of_output and any(map(is_jagged, leaves))):
+        return size
+    shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
+    way = "say their batch size: --batch-example N" if wanted is None else "as --batch-example says"
+    raise InputError(
+        f"{target}: no input of the example has a dimension of {size}, its batch size: {shapes}; {way}"
+    )
+
+
+def is_jagged(tensor: torch.Tensor) -> bool:
+    """Whether an input is a list of whole numbers that may hold several, or their lengths, for each item."""
+    return not tensor.dtype.is_floating_point and tensor.dim() == 1 and tensor.shape[0] > 1
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -212,9 +213,9 @@ def import_example(example: Example, name: str, *, allow_unmodelled: float = 0.0
     counted = count(example)
     best: Imported | None = None
     failed: InputError | None = None
-    for variant in _variants(example):
+    for is_taken_apart, variant in product((False, True), _variants(example)):
         try:
-            found = _attempt(example, variant, name, counted)
+            found = _attempt(example, variant, name, counted, is_taken_apart=is_taken_apart)
         except InputError as error:
             failed = failed or error
             continue
@@ -236,10 +237,13 @@ def _variants(example: Example) -> Iterator[Example]:
     yield example
 
 
-def _attempt(example: Example, variant: Example, name: str, counted: Counted) -> Imported:
+def _attempt(
+    example: Example, variant: Example, name: str, counted: Counted, *, is_taken_apart: bool
+) -> Imported:
     """One reading of the module, held against what was counted on the example as it came."""
     try:
-        written = recognise(graph := capture(variant), variant.batch_size)
+        graph = capture(variant, is_taken_apart=is_taken_apart)
+        written = recognise(graph, variant.batch_size)
         operators = with_shared_memory(written)
         plain = _model(name, written, pruned(operators), example)
         model = _model(name, written, tidy(operators, written.shapes), example)
@@ -379,6 +383,6 @@ def _unrecognised(written: Builder, recognised: Iterable[Recognised]) -> tuple[U
 def _product_flop(kernel: Kernel) -> float:
     """FLOP of matrix products alone, as torch's counter takes them. [FLOP/item]"""
     if kernel.product is not None:
-        product = kernel.product
-        return kernel.calls * 2.0 * product.rows_per_item * product.inner * product.outer
+        shape = kernel.product
+        return kernel.calls * 2.0 * shape.rows_per_item * shape.inner * shape.outer
     return kernel.calls * kernel.flop_per_item if kernel.family == "batch_matmul" else 0.0

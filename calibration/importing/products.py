@@ -32,6 +32,21 @@ def matmul(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     return contract(node, contraction.of_matmul(left, right), given[sides[0]], given[sides[1]], to)
 
 
+def sum_of_products(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Products of matrices one by one, summed: one product over both dimensions."""
+    left, right = shape_of(node.args[1]), shape_of(node.args[2])
+    sizes = {0: left[0], 1: left[1], 2: left[2], 3: right[2]}
+    product = contraction.Contraction((0, 1, 2), (0, 2, 3), (1, 3), sizes)
+    return contract(node, product, given[1], given[2], to)
+
+
+def distances(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Distances of all vectors from all others: a product, which squares and roots come on top of."""
+    left, right = shape_of(node.args[0]), shape_of(node.args[1])
+    product = contraction.of_matmul(left, (*right[:-2], right[-1], right[-2]))
+    return contract(node, product, given[0], given[1], to)
+
+
 def outer(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Each element of one vector times each of another: nothing is summed over."""
     return elementwise(node, given, to)
@@ -233,6 +248,9 @@ _CONVOLUTIONS = (
 PRODUCTS: Mapping[str, Handler] = {
     "linear": linear,
     **dict.fromkeys(("addmm", "mm", "mv", "addmv", "bmm", "matmul", "baddbmm", "dot", "vdot"), matmul),
+    **dict.fromkeys(("_int_mm", "_addmm_activation"), matmul),
+    "addbmm": sum_of_products,
+    **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), distances),
     **dict.fromkeys(("outer", "ger", "addr"), outer),
     "tensordot": tensordot,
     "einsum": einsum,

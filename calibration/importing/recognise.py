@@ -23,6 +23,7 @@ from calibration.importing.builder import (
 )
 from calibration.importing.calls import CALLS
 from calibration.importing.capture import Graph
+from calibration.importing.composite import taken_apart
 from calibration.importing.counting import flop_counter
 from calibration.importing.pointwise import call_name, elementwise, numbers
 from calibration.importing.products import PRODUCTS
@@ -150,7 +151,38 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     recognised = _handled(node, [*given, *named.values()] if named else given, to)
     if recognised is None and not active:
         return _constant(node, to)
+    if recognised is None:
+        recognised = _of_parts(node, graph, to)
     return _unmodelled(node, leaves, to) if recognised is None else recognised
+
+
+def _of_parts(node: fx.Node, graph: Graph, to: Builder) -> AnyValue | None:
+    """A composite call by those that it is made of; None where one of them has no operator either."""
+    if (found := taken_apart(node)) is None:
+        return None
+    inside, outside = found
+    scope, precision = to.scope, to.precision
+    mark, before = to.mark(), len(to.unmodelled)
+    placeholders = [inner for inner in inside if inner.op == "placeholder"]
+    to.values |= {
+        inner: to.values[outer] for inner, outer in zip(placeholders, outside, strict=True) if inner.users
+    }
+    result: AnyValue | None = None
+    for inner in inside:
+        if inner.op == "output":
+            made = _resolved(inner.args[0], to)
+            result = Several(tuple(made)) if isinstance(made, list) else made
+        elif inner.op != "placeholder":
+            to.values[inner] = _value(inner, graph, to)
+            _write_through(inner, to)
+        if len(to.unmodelled) > before:
+            to.undo(mark)
+            del to.unmodelled[before:]
+            result = None
+            break
+    to.scope, to.precision = scope, precision
+    to.origins |= {operator.name: call_name(node) for operator in to.operators[mark:]}
+    return result
 
 
 def _constant(node: fx.Node, to: Builder) -> Constant:
@@ -209,7 +241,7 @@ def _handled(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | Non
         handler = elementwise
     only_ids = any(isinstance(leaf, Index) for leaf in leaves) and not any(map(is_activation, leaves))
     if only_ids and name not in _OF_IDS and name not in PRODUCTS:
-        handler = numbers
+        handler = numbers if handler is not None or not _reads_weights(node, leaves) else None
     if handler is None:
         return None
     mark = to.mark()
@@ -228,6 +260,13 @@ def _handled(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | Non
     if found is None:
         to.undo(mark)
     return found
+
+
+def _reads_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
+    """Whether a call reads tensors of the module, or what holds some, as quantised layers do."""
+    named = any(isinstance(leaf, Constant) and leaf.name for leaf in leaves)
+    packed = [argument for argument in node.all_input_nodes if argument.op == "get_attr"]
+    return named or any(not isinstance(argument.meta.get("val"), torch.Tensor) for argument in packed)
 
 
 def _require_no_branch(node: fx.Node, given: Sequence[Any]) -> None:

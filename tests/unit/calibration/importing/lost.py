@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -408,3 +409,120 @@ def some_biases() -> Made:
     layers = [nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 16, bias=False), nn.ReLU()]
     last = [nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 1)]
     return nn.Sequential(*layers, *last), (torch.rand(6, 12),)
+
+
+class Called(nn.Module):
+    """A function of the module, whose weights are `given` by name, and its inputs."""
+
+    def __init__(self, function: Callable[..., Tensor], **given: Tensor | nn.Module) -> None:
+        super().__init__()
+        for name, each in given.items():
+            if isinstance(each, nn.Module):
+                self.add_module(name, each)
+            elif each.is_floating_point():
+                self.register_parameter(name, nn.Parameter(each))
+            else:
+                self.register_buffer(name, each)
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(self, *inputs)
+
+
+def three_operands() -> Made:
+    """An einsum of three: PyTorch makes two products of it."""
+    module = Called(lambda m, x, y: torch.einsum("bi,oij,bj->bo", x, m.w, y), w=torch.rand(6, 4, 5))
+    return module, (torch.rand(7, 4), torch.rand(7, 5))
+
+
+def inner_product() -> Made:
+    return Called(lambda m, x: torch.inner(x, m.w), w=torch.rand(32, 16)), (torch.rand(7, 16),)
+
+
+def summed_products() -> Made:
+    """`addbmm`: a layer over channels and inputs at once."""
+    module = Called(
+        lambda m, x: torch.addbmm(m.b, x.transpose(0, 1), m.w), w=torch.rand(4, 16, 32), b=torch.rand(1, 32)
+    )
+    return module, (torch.rand(7, 4, 16),)
+
+
+def distances() -> Made:
+    """Distances of each item from 40 centres: few enough for one kernel, and too many for it."""
+    module = Called(
+        lambda m, x: torch.cdist(x, m.few).sum(1, keepdim=True) + torch.cdist(x, m.many),
+        few=torch.rand(20, 16),
+        many=torch.rand(40, 16),
+    )
+    return module, (torch.rand(7, 16),)
+
+
+def projected_lstm() -> Made:
+    module = Called(
+        lambda m, x: m.top(m.layer(x)[0][:, -1]),
+        layer=nn.LSTM(8, 6, proj_size=3, batch_first=True),
+        top=nn.Linear(3, 1),
+    )
+    return module, (torch.rand(7, 5, 8),)
+
+
+def vmapped() -> Made:
+    """A layer of its own for each field, written for one field."""
+    module = Called(
+        lambda m, x: torch.func.vmap(lambda a, w: a @ w, in_dims=(1, 0), out_dims=1)(x, m.w),
+        w=torch.rand(6, 8, 5),
+    )
+    return module, (torch.rand(7, 6, 8),)
+
+
+def pairs_read_twice() -> Made:
+    """Products of all pairs, from an einsum, that two calls read."""
+
+    def scores(_: Called, x: Tensor) -> Tensor:
+        pairs = torch.einsum("bid,bjd->bij", x, x)
+        return torch.softmax(pairs, -1) + pairs
+
+    return Called(scores), (torch.rand(7, 10, 8),)
+
+
+def whole_numbers() -> Made:
+    """A product of int8 with int8 weights."""
+    module = Called(
+        lambda m, x: m.top(torch._int_mm((x * 127).to(torch.int8), m.w).float()),
+        w=torch.randint(-5, 5, (16, 32), dtype=torch.int8),
+        top=nn.Linear(32, 1),
+    )
+    return module, (torch.rand(24, 16),)
+
+
+def renormed() -> Made:
+    module = Called(
+        lambda m, ids: m.top(m.table(ids).mean(1)),
+        table=nn.Embedding(100, 16, max_norm=1.0),
+        top=nn.Linear(16, 1),
+    )
+    return module, (ids(100, 7, 5),)
+
+
+def segments() -> Made:
+    """One list of ids, and to which item each belongs: neither has as many rows as there are items."""
+    module = Called(
+        lambda m, values, items: m.top(torch.zeros(6, 16).index_add(0, items, m.table(values))),
+        table=nn.Embedding(100, 16),
+        top=nn.Linear(16, 1),
+    )
+    return module, (ids(100, 30), torch.arange(6).repeat_interleave(5))
+
+
+def quantised_rows() -> Made:
+    """A table of bytes with a scale for each row, packed where no operator looks."""
+    packed = torch.ao.nn.quantized.Embedding(100, 16)
+    return Called(lambda m, ids: m.top(m.table(ids)), table=packed, top=nn.Linear(16, 1)), (ids(100, 7),)
+
+
+def flexible() -> Made:
+    """Attention as a function of a function, which nobody looks into."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    module = Called(lambda _, x: flex_attention(x, x, x)[:, 0, 0])
+    return module, (torch.rand(6, 2, 10, 8),)

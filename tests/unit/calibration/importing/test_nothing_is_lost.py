@@ -13,6 +13,7 @@ from calibration.importing.factory import load_example
 from calibration.importing.importer import Imported, import_example
 from calibration.runtime.programme import build_programme
 from perfmodel.cli.main import main
+from perfmodel.errors import InputError
 
 MODULES = Path(__file__).with_name("lost.py")
 
@@ -53,6 +54,17 @@ COUNTS = {
     "filled": Counts(2 * (2 * 4 * 3) + 2 * 6),
     "normalised": Counts(2 * 8, 1, table_bytes=4 * 4000),
     "some_biases": Counts(2 * (12 * 20 + 20 * 16 + 16 * 8 + 8)),
+    "three_operands": Counts(2 * 6 * 4 * 5 + 2 * 6 * 5),
+    "inner_product": Counts(2 * 16 * 32),
+    "summed_products": Counts(2 * 4 * 16 * 32),
+    "distances": Counts(2 * (20 + 40) * 16),
+    # 4 gates of 6 from 8 inputs and 3 states, 5 steps, each projected to 3
+    "projected_lstm": Counts(5 * 2 * (4 * 6 * (8 + 3) + 6 * 3) + 2 * 3),
+    "vmapped": Counts(6 * 2 * 8 * 5),
+    "pairs_read_twice": Counts(2 * 10 * 10 * 8),
+    "whole_numbers": Counts(2 * 16 * 32 + 2 * 32),
+    "renormed": Counts(2 * 16, 5, table_bytes=4 * 1600),
+    "segments": Counts(2 * 16, 5, table_bytes=4 * 1600),
 }
 
 
@@ -66,6 +78,7 @@ def operators(factory: str) -> dict[str, dict[str, Any]]:
     return {op.name: op.model_dump(exclude_defaults=True, exclude={"name"}) for op in model.operators}
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 @pytest.mark.thorough_cases("jagged", "convolution")
 @pytest.mark.parametrize("factory", COUNTS)
 def test_counts_are_those_worked_out_by_hand(factory: str) -> None:
@@ -88,6 +101,23 @@ def test_what_was_imported_runs(factory: str) -> None:
     output = programme.run(programme.inputs(5, np.random.default_rng(1)))
     assert output.shape[0] == 5
     assert output[0].numel() == model.shapes()[model.operators[-1].name].elements
+
+
+@pytest.mark.filterwarnings("ignore")  # what PyTorch says of calls that it keeps for old code, or tries out
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("quantised_rows", "no operator of a model file stands for embedding_byte x 1"),
+        ("flexible", "its work cannot be counted"),
+    ],
+)
+def test_what_nobody_can_look_into_is_refused(factory: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        imported(factory)
+
+
+def test_a_composite_call_is_listed_by_its_own_name() -> None:
+    assert [(row.call, row.kind) for row in imported("inner_product").recognised] == [("inner", "mlp")]
 
 
 def test_the_user_is_the_querys_and_not_the_items() -> None:
