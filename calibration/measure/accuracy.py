@@ -23,6 +23,7 @@ from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
+from calibration.runtime.memory import shrunk
 from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
@@ -79,15 +80,20 @@ def measure_model(
     rounds: int,
     served: Served | None = None,
     clock: Clock = time.thread_time_ns,
+    *,
+    shrink_tables: bool = False,
 ) -> ModelTimes:
     """Run a model at each batch size, round by round, in this process; as a module, or as a list of calls.
 
-    The clock is that of the thread, which no neighbour stops, unless another is given.
+    The clock is that of the thread, which no neighbour stops, unless another is given. Tables that do not fit
+    into memory may be shrunk: the model that comes back has as many rows as were there.
     """
     if served is None:
-        programme = build_programme(model)
+        programme = build_programme(model, shrink_tables=shrink_tables)
     else:
-        programme = build_programme(model, library=served.library, mode=served.mode)
+        programme = build_programme(
+            model, library=served.library, mode=served.mode, shrink_tables=shrink_tables
+        )
     pool, lifetimes_s = allocate_pool(PROBED_BYTES), []
     settle(programme)
     whole, parts = np.zeros((rounds, len(batches))), []
@@ -128,21 +134,35 @@ def settle(programme: Programme) -> None:
 
 
 def measured_apart(
-    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None = None, threads: int = 1
+    model: RecModel,
+    batches: Sequence[int],
+    rounds: int,
+    served: Served | None = None,
+    threads: int = 1,
+    *,
+    shrink_tables: bool = False,
 ) -> ModelTimes:
     """As `measure_model`, in a fresh process: no pages or caches are inherited from the last model.
 
     Several threads are timed by the wall clock: one that waits for another spends processor time too.
     """
-    return in_fresh_process(_set_up_and_measure, model, tuple(batches), rounds, served, threads)
+    return in_fresh_process(
+        _set_up_and_measure, model, tuple(batches), rounds, served, threads, shrink_tables=shrink_tables
+    )
 
 
 def _set_up_and_measure(
-    model: RecModel, batches: Sequence[int], rounds: int, served: Served | None, threads: int
+    model: RecModel,
+    batches: Sequence[int],
+    rounds: int,
+    served: Served | None,
+    threads: int,
+    *,
+    shrink_tables: bool,
 ) -> ModelTimes:
     apply_settings(threads=threads) if served is None else served.apply_settings(threads=threads)
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
-    return measure_model(model, batches, rounds, served, clock)
+    return measure_model(model, batches, rounds, served, clock, shrink_tables=shrink_tables)
 
 
 def comparison(times: ModelTimes, device: Device, threads: int = 1) -> dict[str, Any]:
@@ -195,6 +215,8 @@ def comparison(times: ModelTimes, device: Device, threads: int = 1) -> dict[str,
 
 def compared_again(model: RecModel, kept: Mapping[str, Any], device: Device) -> dict[str, Any]:
     """What an earlier report measured of a model, beside another prediction: of whole passes only."""
+    if (share := kept.get("rows_share", 1.0)) < 1.0:
+        model = shrunk(model, share)
     lifetime_ms = kept["l3_lifetime_ms"]
     now = device.with_l3_lifetime(inf if lifetime_ms is None else lifetime_ms * MS)
 
@@ -241,6 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
     parser.add_argument("--threads", type=int, default=1, help="of a worker; the profile says how they scale")
+    parser.add_argument(
+        "--shrink-tables", action="store_true", help="give tables that do not fit into memory fewer rows"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="visits of each model and batch size")
     parser.add_argument("--json", type=Path, help="file to write the comparison to")
     parser.add_argument("--measured", type=Path, help="compare what such a file holds; measure nothing")
@@ -280,8 +305,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _measured(
     model: RecModel, device: Device, batches: Sequence[int], served: Served | None, given: argparse.Namespace
 ) -> dict[str, Any]:
-    times = measured_apart(model, batches, given.rounds, served, given.threads)
-    return comparison(times, device, given.threads)
+    times = measured_apart(
+        model, batches, given.rounds, served, given.threads, shrink_tables=given.shrink_tables
+    )
+    share = times.model.embedding_bytes / model.embedding_bytes if model.embedding_bytes else 1.0
+    if share < 1.0:
+        print(f"{model.name}: {100.0 * share:.3g} % of its tables' rows fit here; predicted with as many")
+    return comparison(times, device, given.threads) | {"rows_share": share}
 
 
 def _with_stack(profile: str, stack: str | None) -> str:

@@ -28,7 +28,7 @@ from calibration.measure.profile import (
     with_fitted_values,
 )
 from calibration.measure.records import Records
-from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS
+from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS, GROUPED_SEEDS
 from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
 from calibration.measure.threaded import threaded_ratios
 from calibration.measure.unrest import unrest, unrest_section
@@ -53,6 +53,8 @@ _CO_LOCATED = 0.12
 """Share of the time for contention."""
 _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
+_GROUPED_EVERY = 7
+"""After so many one of layers side by side, or of convolutions."""
 _THREADS = 0.05
 """Share of the time for threads in a worker."""
 _UNREST = 0.02
@@ -159,13 +161,17 @@ class Calibration:
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
         done = self.records.seeds(0)
         done -= set(GIVEN_SEEDS)
-        general = max(done.intersection(GENERAL_SEEDS), default=GENERAL_SEEDS[0] - 1) + 1
-        seed = max(done.difference(GENERAL_SEEDS), default=-1) + 1
+        others = {
+            seeds: max(done.intersection(seeds), default=seeds[0] - 1) + 1
+            for seeds in (GENERAL_SEEDS, GROUPED_SEEDS)
+        }
+        seed = max(done.difference(*others), default=-1) + 1
         while self._spent_s() < until_s:
             self._visit(0, "operators", seed, pool)
-            if seed % _GENERAL_EVERY == 0:
-                self._visit(0, "operators", general, pool)
-                general += 1
+            for seeds, every in ((GENERAL_SEEDS, _GENERAL_EVERY), (GROUPED_SEEDS, _GROUPED_EVERY)):
+                if seed % every == 0:
+                    self._visit(0, "operators", others[seeds], pool)
+                    others[seeds] += 1
             seed += 1
 
     def _visit_again(self, pool: Pool, *, until_s: float) -> None:

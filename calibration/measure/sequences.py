@@ -22,16 +22,23 @@ GENERAL_SEEDS = range(300_000, 400_000)
 """Seeds of sequences of general operators: products of activations of any sizes, norms, functions.
 They came later, and leave what other seeds draw as it was."""
 
+GROUPED_SEEDS = range(600_000, 700_000)
+"""Seeds of sequences of layers side by side and of convolutions, which came later still."""
+
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
 
 
 def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
     """Draw the sequence of a seed; its tables take at most `most_table_bytes` together."""
     rng = np.random.default_rng(seed)
-    if seed not in GENERAL_SEEDS:
+    if seed in GENERAL_SEEDS:
+        shapes = (_attending, _gated)
+    elif seed in GROUPED_SEEDS:
+        shapes = (_side_by_side, _convolved)
+    else:
         return random_sequence(rng, most_table_bytes=most_table_bytes)
     draw = _Draw(rng, most_table_bytes)
-    operators = (_attending, _gated)[int(rng.random() < 0.4)](draw)
+    operators = shapes[int(rng.random() < 0.4)](draw)
     return RecModel.model_validate(
         {"name": "sequence", "dense_features": draw.dense, "operators": tuple(operators)}
     )
@@ -264,6 +271,58 @@ def _gated(draw: _Draw) -> list[Operator]:
         _elementwise(draw, "scaled", "product"),
     ]
     return operators
+
+
+def _side_by_side(draw: _Draw) -> list[Operator]:
+    """Experts over the same features, or layers of their own over parts of them."""
+    groups, inner = draw.log_int(2, 64), draw.width(4, 512)
+    same = draw.chance(0.5)
+    if not same:
+        groups = min(groups, max(2, 8192 // inner))
+    features = inner if same else groups * inner
+    draw.dense = draw.width(8, 256)
+    widths = (inner, *(draw.width(4, 512) for _ in range(int(draw.rng.integers(1, 3)))))
+    function = str(draw.rng.choice(_FUNCTIONS))
+    return [
+        {
+            "name": "features",
+            "kind": "mlp",
+            "input": "dense",
+            "widths": (draw.dense, features),
+            "activation": "none",
+        },
+        {"name": "parts", "kind": "view", "input": "features", "length": groups, "width": inner},
+        {
+            "name": "layers",
+            "kind": "mlp",
+            "input": "parts",
+            "widths": widths,
+            "activation": function,
+            "groups": groups,
+        },
+    ]
+
+
+def _convolved(draw: _Draw) -> list[Operator]:
+    """A sequence of rows and one or two convolutions over it."""
+    dim, length = draw.dim(), draw.log_int(8, 200)
+    table = draw.table(dim, lookups=length)
+    operators: list[Operator] = [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
+    ]
+    for number in range(int(draw.rng.integers(1, 3))):
+        window = int(draw.rng.choice((1, 2, 3, 3, 5, 7)))
+        operators.append(
+            {
+                "name": f"windows{number}",
+                "kind": "conv1d",
+                "input": operators[-1]["name"],
+                "channels": draw.width(8, 256),
+                "kernel_size": window,
+                "padding": window // 2,
+            }
+        )
+    return [*operators, {"name": "pooled", "kind": "sum", "inputs": (operators[-1]["name"],)}]
 
 
 _SHAPES: tuple[tuple[float, Callable[[_Draw], list[Operator]]], ...] = (

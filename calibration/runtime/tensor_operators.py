@@ -20,6 +20,11 @@ def view(length: int, width: int) -> Function:
         flat, wanted = x.flatten(1), length * width
         if wanted > flat.shape[1]:
             repeats = -(-wanted // flat.shape[1])
+            if (length, width) == (
+                repeats,
+                flat.shape[1],
+            ):  # the same vector again and again, which none copies
+                return flat.unsqueeze(1).expand(-1, length, -1)
             flat = flat.unsqueeze(1).expand(-1, repeats, -1).flatten(1)
         flat = flat.narrow(1, 0, wanted)
         return flat if length == 1 else flat.view(flat.shape[0], length, width)

@@ -211,6 +211,8 @@ def surface_key(kernel: Kernel) -> str:
     return f"{kernel.family}.{kernel.variant}" if kernel.variant else kernel.family
 
 
+GROUPED = "grouped"
+"""Variant of layers side by side, each over vectors of its own: one call for all of them."""
 PRODUCTS = "products"
 """Variant of products of activations as an operator of their own, of any sizes."""
 VECTOR_NORM = "vector_norm"
@@ -247,6 +249,7 @@ _KIN: Mapping[str, tuple[str, ...]] = {
     **{f"elementwise.{function}": (_ALL_FUNCTIONS, *_OF_MEMORY) for function in ("elu", "selu", "hardswish")},
     f"elementwise.{VECTOR_NORM}": (_ALL_NORMS, "elementwise.mul"),
     "fc.conv1d": ("fc",),
+    f"fc.{GROUPED}": ("fc",),
 }
 """The calls nearest to one that was not measured itself, the nearest first."""
 
@@ -295,7 +298,7 @@ def is_stand_in(kernel: Kernel, key: str) -> bool:
         Name of the surface that times it.
     """
     same = (surface_key(kernel), _ALL_FUNCTIONS, _ALL_NORMS)
-    return key not in same and kernel.variant != PRODUCTS
+    return key not in same and kernel.variant not in (PRODUCTS, GROUPED)
 
 
 def is_part_of_another(kernel: Kernel) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, Floats, Kernel, surface_key
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, GROUPED, Floats, Kernel, surface_key
 from perfmodel.costmodel.moments import Moment
 from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.domain.surface import law_names
@@ -56,10 +56,11 @@ def place(kernel: Kernel, batch_size: Floats, at: Moment, key: str | None = None
     call = key or surface_key(kernel)
     of_call = _OF_CALLS.get(call) or _PLACES[kernel.family]
     amounts, coordinates = of_call(kernel, kernel.of(batch_size), at)
-    since, before = at.since_bytes / kernel.calls, at.before_bytes / kernel.calls
-    amounts["code_beyond_private"] = _beyond(since, NEAR_BYTES)
-    amounts["code_beyond_shared"] = _beyond(since, FAR_BYTES)
-    amounts["framework_beyond_private"] = _beyond(before, NEAR_BYTES)
+    made = 1 if kernel.variant == GROUPED else kernel.calls
+    since, before, share = at.since_bytes / made, at.before_bytes / made, made / kernel.calls
+    amounts["code_beyond_private"] = share * _beyond(since, NEAR_BYTES)
+    amounts["code_beyond_shared"] = share * _beyond(since, FAR_BYTES)
+    amounts["framework_beyond_private"] = share * _beyond(before, NEAR_BYTES)
     coordinates["log_since_bytes"] = _log_touched(COLD_BYTES + since)
     coordinates["log_before_bytes"] = _log_touched(COLD_BYTES + before)
     names = law_names(call)
@@ -105,7 +106,7 @@ def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
         thin * m * k * n,
     )  # fewer rows than a block: weights are read for each of them
     amounts: _ByName = {
-        "call": 1.0,
+        "call": 1.0 / kernel.calls if kernel.variant == GROUPED else 1.0,
         "row": m,
         "multiply_add": wide * m * n,
         "row_strip": wide * m * strips,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.costmodel import calls as counted
 from perfmodel.costmodel.broadcast import read_once, shared_product
-from perfmodel.costmodel.kernels import ELEMENT_BYTES, Kernel
+from perfmodel.costmodel.kernels import ELEMENT_BYTES, GROUPED, Kernel
 from perfmodel.domain import operators as ops
 from perfmodel.domain.operators import Function, Scope, Shapes
 
@@ -228,7 +228,8 @@ class Walk:
         if groups == 1:
             return self.call("linear", (x,), kernel, weights=((outer, inner), (outer,)))
         weights = ((groups, inner, outer), (groups, 1, outer))
-        return self.call("grouped_linear", (x,), replace(kernel, calls=groups), weights=weights)
+        side_by_side = replace(kernel, calls=groups, variant=GROUPED)
+        return self.call("grouped_linear", (x,), side_by_side, weights=weights)
 
     def layer_activation(self, x: Value, function: Function, elements: float) -> Value:
         """A layer's activation, in place where it has such a form; nothing for `none`."""

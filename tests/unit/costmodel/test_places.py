@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -213,6 +214,17 @@ def test_a_sum_counts_its_tensors_or_the_rows_that_it_adds_up(variant: str, piec
     assert amounts == {"call": 1, "piece": pieces, "byte": 5 * 64, "written_byte": 5 * 16}
     logs = {"log_written_bytes": log(80), "log_pieces": log(pieces)}
     assert coordinates == pytest.approx(logs | LOG_REUSE)
+
+
+def test_layers_side_by_side_share_the_cost_of_their_one_call() -> None:
+    alone = layer(8, 16)
+    one, four = (
+        place(each, np.array([5.0]), at()) for each in (alone, replace(alone, calls=4, variant="grouped"))
+    )
+    once = {"call", *COLD_TERMS}
+    for term, of_one, of_four in zip(one.terms, one.amounts[:, 0], four.amounts[:, 0], strict=True):
+        assert 4 * of_four == (1 if term in once else 4) * of_one, term
+    assert four.coordinates.tolist() == one.coordinates.tolist()
 
 
 @pytest.mark.parametrize("family", ["activation", "elementwise"])
