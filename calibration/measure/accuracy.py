@@ -34,7 +34,7 @@ from perfmodel.costmodel.service_time import BatchTime, batch_time
 from perfmodel.costmodel.threads import with_threads
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.units import MS
@@ -44,6 +44,8 @@ DEEPRECSYS = ("ncf", "wnd", "mt-wnd", "dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "di
 FLAT = "pytorch"
 """The stack of a calibrated profile whose calls the runtime makes one by one."""
 BATCHES = (1, 3, 7, 16, 25, 40, 64, 100, 200, 300, 512, 700, 1024)
+_LONGEST_PASS_S = 5.0
+"""Expected of a pass, beyond which a batch size is left out."""
 _WARM_S, _TIMED_S = 0.04, 0.2
 _FEWEST, _MOST = 5, 25
 _SETTLING_BATCH = 512
@@ -95,7 +97,7 @@ def measure_model(
             model, library=served.library, mode=served.mode, shrink_tables=shrink_tables
         )
     pool, lifetimes_s = allocate_pool(PROBED_BYTES), []
-    settle(programme)
+    settle(programme, min(_SETTLING_BATCH, max(batches)))
     whole, parts = np.zeros((rounds, len(batches))), []
     for number in range(rounds):
         columns = []
@@ -121,11 +123,11 @@ def measure_model(
     )
 
 
-def settle(programme: Programme) -> None:
+def settle(programme: Programme, batch_size: int = _SETTLING_BATCH) -> None:
     """Look up rows all over the tables, as a server that has run for a while: first touches are slow."""
     rng, started_s, before = np.random.default_rng(0), time.monotonic(), np.inf
     while (spent_s := time.monotonic() - started_s) < _LONGEST_S:
-        inputs = fresh_inputs(programme, _SETTLING_BATCH, rng)
+        inputs = fresh_inputs(programme, batch_size, rng)
         once = float(pass_seconds(programme, inputs, 1)[0])
         now = float(np.median(pass_seconds(programme, inputs, int(np.clip(1.0 / once, 3, 500)))))
         if spent_s > _SHORTEST_S and now > before * (1.0 - _SETTLED):
@@ -162,7 +164,12 @@ def _set_up_and_measure(
 ) -> ModelTimes:
     apply_settings(threads=threads) if served is None else served.apply_settings(threads=threads)
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
-    return measure_model(model, batches, rounds, served, clock, shrink_tables=shrink_tables)
+    try:
+        return measure_model(model, batches, rounds, served, clock, shrink_tables=shrink_tables)
+    except RuntimeError as error:  # PyTorch has no type of its own for it
+        if "allocate memory" in str(error):
+            raise InputError(f"{model.name}: its results do not fit into memory beside its weights") from None
+        raise
 
 
 def comparison(times: ModelTimes, device: Device, threads: int = 1) -> dict[str, Any]:
@@ -290,21 +297,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 compared.append(compared_again(model, kept[model.name], device))
             else:
                 continue
-        except InputError as error:
+        except PerfplanError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
         _print_model(compared[-1])
+        found = summary(compared)
+        if given.json:  # what was measured is kept, whatever becomes of the next model
+            write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
     if not compared:
         raise InputError("no model is left to compare")
-    found = summary(compared)
     print("all: " + ", ".join(f"{key.replace('_', ' ')} {value:.1f}" for key, value in found.items()))
-    if given.json:
-        write_atomically(given.json, json.dumps({"summary": found, "models": compared}, indent=2) + "\n")
 
 
 def _measured(
     model: RecModel, device: Device, batches: Sequence[int], served: Served | None, given: argparse.Namespace
 ) -> dict[str, Any]:
+    expected_s = batch_time(model, device, np.array(batches, float)).seconds
+    batches = [size for size, seconds in zip(batches, expected_s, strict=True) if seconds < _LONGEST_PASS_S]
+    if not batches:
+        raise InputError(f"{model.name}: a pass takes more than {_LONGEST_PASS_S:g} s at every batch size")
     times = measured_apart(
         model, batches, given.rounds, served, given.threads, shrink_tables=given.shrink_tables
     )
