@@ -23,7 +23,7 @@ from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
 from calibration.measure.visits import allocate_pool
-from calibration.runtime.memory import shrunk
+from calibration.runtime.memory import fit_to_memory, shrunk
 from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.programme import Programme, build_programme
 from calibration.runtime.settings import apply_settings
@@ -312,7 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _measured(
     model: RecModel, device: Device, batches: Sequence[int], served: Served | None, given: argparse.Namespace
 ) -> dict[str, Any]:
-    expected_s = batch_time(model, device, np.array(batches, float)).seconds
+    fitting = fit_to_memory(model, shrink_tables=given.shrink_tables)
+    expected_s = batch_time(fitting, device, np.array(batches, float)).seconds
     batches = [size for size, seconds in zip(batches, expected_s, strict=True) if seconds < _LONGEST_PASS_S]
     if not batches:
         raise InputError(f"{model.name}: a pass takes more than {_LONGEST_PASS_S:g} s at every batch size")
