@@ -54,7 +54,7 @@ _CO_LOCATED = 0.12
 _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
 _GROUPED_EVERY = 7
-"""After so many one of layers side by side, or of convolutions."""
+"""After so many one of layers side by side, of convolutions or of LSTMs."""
 _THREADS = 0.05
 """Share of the time for threads in a worker."""
 _UNREST = 0.02

@@ -23,7 +23,7 @@ GENERAL_SEEDS = range(300_000, 400_000)
 They came later, and leave what other seeds draw as it was."""
 
 GROUPED_SEEDS = range(600_000, 700_000)
-"""Seeds of sequences of layers side by side and of convolutions, which came later still."""
+"""Seeds of sequences of layers side by side, of convolutions and of LSTMs, which came later still."""
 
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
 
@@ -34,11 +34,11 @@ def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
     if seed in GENERAL_SEEDS:
         shapes = (_attending, _gated)
     elif seed in GROUPED_SEEDS:
-        shapes = (_side_by_side, _convolved)
+        shapes = (_side_by_side, (_convolved, _remembering)[seed % 2])
     else:
         return random_sequence(rng, most_table_bytes=most_table_bytes)
     draw = _Draw(rng, most_table_bytes)
-    operators = shapes[int(rng.random() < 0.4)](draw)
+    operators = shapes[int(rng.random() < (0.4 if seed in GENERAL_SEEDS else 0.6))](draw)
     return RecModel.model_validate(
         {"name": "sequence", "dense_features": draw.dense, "operators": tuple(operators)}
     )
@@ -323,6 +323,22 @@ def _convolved(draw: _Draw) -> list[Operator]:
             }
         )
     return [*operators, {"name": "pooled", "kind": "sum", "inputs": (operators[-1]["name"],)}]
+
+
+def _remembering(draw: _Draw) -> list[Operator]:
+    """A sequence of rows and an LSTM over it."""
+    table = draw.table(draw.dim(), lookups=draw.log_int(4, 200))
+    returns = "last" if draw.chance(0.6) else "sequence"
+    return [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
+        {
+            "name": "states",
+            "kind": "lstm",
+            "input": "rows",
+            "hidden_size": draw.width(8, 256),
+            "returns": returns,
+        },
+    ]
 
 
 _SHAPES: tuple[tuple[float, Callable[[_Draw], list[Operator]]], ...] = (

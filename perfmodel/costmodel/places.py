@@ -281,11 +281,15 @@ def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
     }
 
 
+_GATES = {"rnn": 1.0, "lstm": 4.0}
+"""Products of a recurrent step, side by side; of a GRU and an AUGRU three."""
+
+
 def _recurrent(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
     """A step's share of the whole layer, whose input products and steps are one call of the framework."""
     steps, width, hidden = (float(size) for size in kernel.shape)
     b = batch_size
-    outputs = hidden * (1.0 if kernel.variant == "rnn" else 3.0)
+    outputs = hidden * _GATES.get(kernel.variant, 3.0)
     strips = float(_strips(np.array([outputs]), VECTOR)[0])
     several = (b > 1.0).astype(float)  # one row is multiplied as a vector, several are packed first
     amounts: _ByName = {

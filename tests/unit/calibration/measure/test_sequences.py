@@ -28,10 +28,10 @@ def test_general_sequences_hold_each_kind_of_call() -> None:
     assert {"elementwise.pointwise", "activation.gelu", "activation.silu"} <= kinds
 
 
-def test_layers_side_by_side_and_convolutions_are_drawn_too() -> None:
+def test_layers_side_by_side_convolutions_and_lstms_are_drawn_too() -> None:
     models = [sequence_of_seed(seed, most_table_bytes=ROOM_BYTES) for seed in GROUPED_SEEDS[:30]]
     kinds = {surface_key(kernel) for model in models for kernel in lower(model)}
-    assert {"fc.grouped", "fc.conv1d"} <= kinds
+    assert {"fc.grouped", "fc.conv1d", "recurrent.lstm"} <= kinds
 
 
 @pytest.mark.parametrize("seed", [*GENERAL_SEEDS[:12], *GROUPED_SEEDS[:12]])
