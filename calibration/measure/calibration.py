@@ -28,7 +28,7 @@ from calibration.measure.profile import (
     with_fitted_values,
 )
 from calibration.measure.records import Records
-from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS, GROUPED_SEEDS
+from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS, LATER_SEEDS
 from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
 from calibration.measure.threaded import threaded_ratios
 from calibration.measure.unrest import unrest, unrest_section
@@ -53,8 +53,8 @@ _CO_LOCATED = 0.12
 """Share of the time for contention."""
 _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
-_GROUPED_EVERY = 7
-"""After so many one of layers side by side, of convolutions or of LSTMs."""
+_LATER_EVERY = 6
+"""After so many one of layers side by side, attention, convolutions or LSTMs."""
 _THREADS = 0.05
 """Share of the time for threads in a worker."""
 _UNREST = 0.02
@@ -163,12 +163,12 @@ class Calibration:
         done -= set(GIVEN_SEEDS)
         others = {
             seeds: max(done.intersection(seeds), default=seeds[0] - 1) + 1
-            for seeds in (GENERAL_SEEDS, GROUPED_SEEDS)
+            for seeds in (GENERAL_SEEDS, LATER_SEEDS)
         }
         seed = max(done.difference(*others), default=-1) + 1
         while self._spent_s() < until_s:
             self._visit(0, "operators", seed, pool)
-            for seeds, every in ((GENERAL_SEEDS, _GENERAL_EVERY), (GROUPED_SEEDS, _GROUPED_EVERY)):
+            for seeds, every in ((GENERAL_SEEDS, _GENERAL_EVERY), (LATER_SEEDS, _LATER_EVERY)):
                 if seed % every == 0:
                     self._visit(0, "operators", others[seeds], pool)
                     others[seeds] += 1

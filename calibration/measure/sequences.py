@@ -22,8 +22,8 @@ GENERAL_SEEDS = range(300_000, 400_000)
 """Seeds of sequences of general operators: products of activations of any sizes, norms, functions.
 They came later, and leave what other seeds draw as it was."""
 
-GROUPED_SEEDS = range(600_000, 700_000)
-"""Seeds of sequences of layers side by side, of convolutions and of LSTMs, which came later still."""
+LATER_SEEDS = range(600_000, 700_000)
+"""Seeds of sequences of layers side by side, attention, convolutions and LSTMs, which came later still."""
 
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
 
@@ -32,13 +32,13 @@ def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
     """Draw the sequence of a seed; its tables take at most `most_table_bytes` together."""
     rng = np.random.default_rng(seed)
     if seed in GENERAL_SEEDS:
-        shapes = (_attending, _gated)
-    elif seed in GROUPED_SEEDS:
-        shapes = (_side_by_side, (_convolved, _remembering)[seed % 2])
+        shape = (_attending, _gated)[int(rng.random() < 0.4)]
+    elif seed in LATER_SEEDS:
+        shape = (_side_by_side, _headed, _convolved, _side_by_side, _headed, _remembering)[seed % 6]
     else:
         return random_sequence(rng, most_table_bytes=most_table_bytes)
     draw = _Draw(rng, most_table_bytes)
-    operators = shapes[int(rng.random() < (0.4 if seed in GENERAL_SEEDS else 0.6))](draw)
+    operators = shape(draw)
     return RecModel.model_validate(
         {"name": "sequence", "dense_features": draw.dense, "operators": tuple(operators)}
     )
@@ -300,6 +300,18 @@ def _side_by_side(draw: _Draw) -> list[Operator]:
             "activation": function,
             "groups": groups,
         },
+    ]
+
+
+def _headed(draw: _Draw) -> list[Operator]:
+    """Attention of several heads over a sequence of rows, with its layers, and the vectors' sum."""
+    heads, length = int(draw.rng.choice((1, 2, 4, 8))), draw.log_int(4, 250)
+    width = heads * draw.log_int(4, 256 / heads)
+    table = draw.table(width, lookups=length)
+    return [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
+        {"name": "attend", "kind": "attention", "query": "rows", "num_heads": heads},
+        {"name": "pooled", "kind": "sum", "inputs": ("attend",)},
     ]
 
 
