@@ -67,9 +67,13 @@ def was_disturbed(visits: Sequence[Visit]) -> list[bool]:
 
 
 def level_spread(visits: Sequence[Visit]) -> float:
-    """By how much a pass at any moment differs from one at the mean level: the root mean square. [ln]"""
+    """By how much a pass at any moment differs from one at the mean level: the root mean square. [ln]
+
+    Rare disturbances are left out here too: they are pauses, which `unrest` measures and simulations have.
+    """
     levels = _levels(visits)
-    return float(np.std(np.log(levels))) if len(levels) else 0.0
+    usual = levels[~np.array(was_disturbed(visits))] if len(levels) else levels
+    return float(np.std(np.log(usual))) if len(usual) else 0.0
 
 
 def _levels(visits: Sequence[Visit]) -> Floats:
