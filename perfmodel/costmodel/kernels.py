@@ -249,6 +249,7 @@ _KIN: Mapping[str, tuple[str, ...]] = {
     **{f"elementwise.{function}": (_ALL_FUNCTIONS, *_OF_MEMORY) for function in ("elu", "selu", "hardswish")},
     f"elementwise.{VECTOR_NORM}": (_ALL_NORMS, "elementwise.mul"),
     "fc.conv1d": ("fc",),
+    "recurrent.lstm": ("recurrent.gru",),
     f"fc.{GROUPED}": ("fc",),
 }
 """The calls nearest to one that was not measured itself, the nearest first."""
