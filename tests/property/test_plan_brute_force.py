@@ -8,6 +8,7 @@ import random
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.optimize import linprog
 
@@ -327,3 +328,18 @@ def test_power_by_utilisation_is_the_least_that_trying_everything_finds() -> Non
         shared += question.provision.sharing
     assert feasible > 8
     assert shared > 1
+
+
+def test_next_to_nothing_that_is_asked_for_is_served_still() -> None:
+    """A node that serves 10^9 times as much is a node all the same, and none where nothing is left of it."""
+    sharing = 0
+    for seed in range(60):
+        question = drawn(seed, objective="nodes", power_cap_w=None)
+        asked = [1e-6 * (1 + i) for i, _ in enumerate(question.services)]
+        found = best(question, np.array(asked))
+        least = by_trying(
+            question, [1.0 for _ in asked], grid=300.0
+        )  # that many: one query/s is next to none too
+        assert (None if found is None else found.objective_value) == least, seed
+        sharing += question.provision.sharing and least is not None and len(asked) > 1
+    assert sharing > 3

@@ -50,6 +50,9 @@ LARGE_S = 3.0
 TOLERANCE = 1e-9
 """Relative: of sums that are to be equal, as floats add them up. [1]"""
 
+LEAST_SHARE = 1e-5
+"""Of a node's time that a service takes where it is shared, however little it asks for. [1]"""
+
 MOST_TIE = 1e-4
 """What the power of a node counts for beside the node itself, where nodes are counted: at most so much, and
 less than one node over all of them."""
@@ -434,6 +437,9 @@ def _cover(
 ) -> dict[tuple[int, int], tuple[int, float]]:
     """Demand in one condition; returns the variable, and its factor, of each service's load on each group."""
     terms: dict[tuple[int, int], tuple[int, float]] = {}
+    enough: dict[
+        int, float
+    ] = {}  # a solver's zero, 1e-7 or so, of much more than that would serve a small demand
     for index, group in enumerate(programme.groups):
         full = 1.0 - condition.free
         if len(group.services) == 1:
@@ -442,11 +448,13 @@ def _cover(
                 left[index],
                 full * float(programme.capacity_qps[service, index]),
             )
+            enough[left[index]] = 1.0
             continue
         busy: list[tuple[int, float]] = [(left[index], -full)]
         for service in group.services:
             share = columns.add(float(programme.most_units(group)), whole=False)
             terms[service, index] = share, float(programme.capacity_qps[service, index])
+            enough[share] = 1.0 / LEAST_SHARE
             busy.append((share, 1.0))
         rows.add(busy, -inf, 0.0)
     for service, demand_qps in enumerate(programme.demand_qps.tolist()):
@@ -456,7 +464,9 @@ def _cover(
             (column, value / demand_qps) for (which, _), (column, value) in terms.items() if which == service
         ]
         if factor is None:
-            rows.add(of_service, 1.0 - TOLERANCE, inf)
+            rows.add(
+                [(column, min(each, enough[column])) for column, each in of_service], 1.0 - TOLERANCE, inf
+            )
         else:
             rows.add([*of_service, (factor, -1.0)], 0.0, inf)
     return terms
