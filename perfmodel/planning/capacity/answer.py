@@ -108,8 +108,8 @@ class Capacity:
         if self.greatest.rate_qps >= self.saturation_qps:
             queries = f"{self.greatest.num_queries:,} queries"
             notes.append(
-                f"the largest load is more than all executors can serve for long: {queries} end before the "
-                "backlog shows; with more of them (simulation.max_queries) it falls"
+                f"the largest load is the one that fills all executors: {queries} end before a backlog "
+                "passes the SLA"
             )
         question = self.question
         why_not = why_interpreted(question.times.table, question.policy, is_closed=True)

@@ -241,6 +241,7 @@ class LateCurve:
 
     Rates are `exp(STEP * k)`, k whole, up to the one that fills the node. Where the node is nearly full the
     share may go from nothing to all within a step: the steps that matter are halved there, whatever the SLA.
+    No answer is more than what fills the loaded node, though runs may end before a small overload shows.
     """
 
     def __init__(
@@ -257,7 +258,9 @@ class LateCurve:
         self._limit_qps, self._last = limit_qps, floor(log(limit_qps) / STEP) + 1
         self._first = ceil(log(limit_qps * IDLE_FRACTION) / STEP)
         self._shares: dict[float, tuple[float, float]] = {}
-        self._finer_from_qps = inf if has_days(search.traffic) else NEARLY_FULL * search.full_qps()
+        has_end = not has_days(search.traffic) and search.policy.shedding is None
+        self._full_qps = search.full_qps() if has_end else inf
+        self._finer_from_qps = NEARLY_FULL * (inf if has_days(search.traffic) else search.full_qps())
 
     def around(self, rate_qps: float) -> GreatestRate:
         """Find where the share crosses what is allowed, and where its error lets it, near a rate."""
@@ -267,6 +270,7 @@ class LateCurve:
         for end in self._ends():
             self._refine(end)
         low, high = map(self._rate_at, self._ends())
+        rate, low, high = (min(each, self._full_qps) for each in (rate, low, high))
         ci95_qps = (min(low, rate), max(high, rate)) if low < high else None
         return GreatestRate(rate, ci95_qps, self._num_queries, self._error() / self._allowed)
 
