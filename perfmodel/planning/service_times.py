@@ -187,10 +187,7 @@ class NodeTimes:
                 "no process reads another socket's memory"
             )
         if self._node.num_accelerators and not self._offloaded:
-            notes.append(
-                "no query is offloaded: the accelerator is paid for and idle; set "
-                "policy.offload_threshold_items, or let tune find it"
-            )
+            notes.append(f"{IDLE_ACCELERATOR}; set policy.offload_threshold_items, or let tune find it")
         if (extra := self._node.cores - cpu.num_cores) > 0:
             shared = cpu.interference
             notes.append(
@@ -283,6 +280,8 @@ class NodeTimes:
 
 AnyTimes = NodeTimes | TableTimes
 """What an answer needs of a node's service times, of either kind of node."""
+
+IDLE_ACCELERATOR = "no query is offloaded: the accelerator is paid for and idle"
 
 
 def times_of(node: AnyNode, policy: Policy, sizes: SizePmf) -> AnyTimes:

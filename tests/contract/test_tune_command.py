@@ -38,6 +38,34 @@ def test_the_baseline_stays_where_service_times_are_known(capsys: pytest.Capture
 
 
 @pytest.mark.thorough
+def test_batches_that_were_left_out_are_named_where_the_best_is_the_last_before_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "not tried, since skylake is calibrated for batches of 1 to 256: 512, 1024"
+    _, answer = ask(capsys, "tune", "rm3_skylake", *QUICK)
+    assert answer["tuned"]["batch_size"] == 256
+    (note,) = [note for note in answer["notes"] if note.startswith(said)]
+    assert note.endswith(
+        "the best is the last before them, and larger ones may carry more (--extrapolate tries them)"
+    )
+    _, answer = ask(capsys, "tune", "rm3_skylake", *QUICK, "--batch-sizes", "128,256")
+    assert not any(note.startswith("not tried") for note in answer["notes"]), "what was asked for was tried"
+
+
+@pytest.mark.thorough
+def test_an_answer_says_what_readers_must_know_of_the_tuned_node(capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, "tune", "rm2_near_memory", *QUICK, "--batch-sizes", "64")
+    assert any("a request of 64 items" in note for note in answer["notes"])
+    assert any(note.startswith("assumed of near memory") for note in answer["notes"])
+    cards = ["--set", "node.accelerators=[gtx1080ti]", "--batch-sizes", "128", "--thresholds", "400"]
+    _, answer = ask(capsys, "tune", "rm3_skylake", *QUICK, *cards)
+    assert any(note.startswith("node.stack: gtx1080ti was not measured") for note in answer["notes"])
+    idle = [note for note in answer["notes"] if "idle" in note]
+    offloads = answer["tuned"]["offload_threshold_items"] is not None
+    assert idle == ([] if offloads else ["no query is offloaded: the accelerator is paid for and idle"])
+
+
+@pytest.mark.thorough
 def test_a_batch_size_that_is_set_plays_no_part_and_a_line_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

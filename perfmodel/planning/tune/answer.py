@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.question import Question
-from perfmodel.planning.service_times import times_of
-from perfmodel.planning.table_node import TableNode
+from perfmodel.planning.service_times import IDLE_ACCELERATOR
 from perfmodel.planning.tune.question import MEDIUM, Configuration, Grid, Objective, threshold_key
 from perfmodel.sim.traffic import has_days
 
@@ -192,7 +191,8 @@ class TuneAnswer:
     simulated_queries : int
         In all probes of all searches.
     left_out : tuple of int
-        Batch sizes whose requests lie beyond the rows of a node's table of service times. [items]
+        Batch sizes whose requests lie beyond the rows of a node's table of service times, or beyond the
+        batches that its profile is calibrated for. [items]
     """
 
     question: Question
@@ -210,8 +210,12 @@ class TuneAnswer:
     @property
     def basis(self) -> Basis:
         """How far to trust the service times, over all batches of the optimum."""
-        best = self.tuning.exhaustive.configuration
-        return times_of(self.question.node, best.policy, self.question.traffic.size_pmf).basis
+        return self._tuned.times.basis
+
+    @property
+    def _tuned(self) -> Question:
+        """The question with the optimum's policy."""
+        return replace(self.question, policy=self.tuning.exhaustive.configuration.policy)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -222,14 +226,28 @@ class TuneAnswer:
         node = self.question.node
         if isinstance(node, ServingNode) and not node.threads_scale:
             notes.append(f"one thread a request: the profile {node.cpu.name} does not know how threads scale")
-        if isinstance(node, TableNode):
-            notes += self.question.node_notes
-        elif self.question.load_test is not None:
-            notes += self.question.load_test.notes
+        notes += [
+            IDLE_ACCELERATOR
+            if note.startswith(IDLE_ACCELERATOR)
+            else note  # what else it says is this answer
+            for note in self._tuned.node_notes
+        ]
         if self.left_out:
             sizes = ", ".join(map(str, self.left_out))
-            notes.append(f"not tried, since the node's service times do not reach their requests: {sizes}")
+            why = "the node's service times do not reach their requests"
+            if isinstance(node, ServingNode):
+                low, high = node.cpu.batch_range
+                why = f"{node.cpu.name} is calibrated for batches of {low} to {high}"
+            notes.append(f"not tried, since {why}: {sizes}{self._of_the_last_tried()}")
         return tuple(notes)
+
+    def _of_the_last_tried(self) -> str:
+        """What it means that larger batches were left out, where the best is the largest of the others."""
+        best = self.tuning.exhaustive
+        largest = max(self.grid.batch_sizes)
+        if best.latency_bounded_qps is None or best.batch_size < largest or max(self.left_out) < largest:
+            return ""
+        return "; the best is the last before them, and larger ones may carry more (--extrapolate tries them)"
 
     @property
     def settings(self) -> tuple[str, ...]:

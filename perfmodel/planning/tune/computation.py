@@ -121,7 +121,7 @@ def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell =
         grid=grid,
         levels=levels,
         by_threads=by_threads[MEDIUM],
-        left_out=_left_out(question, options),
+        left_out=_left_out(question, options, grid),
         simulated_queries=sum(
             one.simulated_queries for found in by_threads.values() for one in found.values()
         ),
@@ -220,13 +220,13 @@ def _is_within(question: Question, batch_size: int) -> bool:
     return times.basis is not Basis.EXTRAPOLATED
 
 
-def _left_out(question: Question, options: TuneOptions) -> tuple[int, ...]:
-    """Batch sizes of the default grid that a table of service times does not reach. [items]"""
-    if options.batch_sizes or options.extrapolate or not isinstance(question.node, TableNode):
+def _left_out(question: Question, options: TuneOptions, grid: Grid) -> tuple[int, ...]:
+    """Batch sizes of the default grid that the node's service times do not reach. [items]"""
+    if options.batch_sizes or options.extrapolate:
         return ()
     law = question.traffic.size_pmf
     sizes = affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
-    return tuple(size for size in sizes if not _is_within(question, size))
+    return tuple(size for size in sizes if size not in grid.batch_sizes)
 
 
 def _require_split(question: Question) -> None:
