@@ -120,7 +120,10 @@ def _figures(result: PlanAnswer) -> Table:
     table.add_row("to be bought", _counted(of.bought))
     if (simulated := result.simulated) is not None:
         raised = ", ".join(f"{name} by {count}" for name, count in simulated.raised_by.items() if count)
-        holds = "every simulated SLA holds" if simulated.holds else "[bold red]an SLA does not hold[/]"
+        lacks = f" within stock and caps: {'; '.join(simulated.lacks)}" if simulated.lacks else ""
+        holds = (
+            "every simulated SLA holds" if simulated.holds else f"[bold red]an SLA does not hold[/]{lacks}"
+        )
         table.add_row(
             "simulated", f"{simulated.provisioned.num_nodes:,} nodes, raised {raised or 'by none'}; {holds}"
         )

@@ -60,7 +60,7 @@ def answer(plan: Document) -> str:
     """The answer in a sentence."""
     static = plan["static"]
     if static is None:
-        return "Infeasible: no provision covers the largest demand of every service at once."
+        return f"Infeasible: no provision covers the largest demand of every service at once{_freed(plan)}."
     kinds = " and ".join(f"{count} {name}" for name, count in static["nodes_by_type"].items() if count)
     peak = sum(
         max(hour["demand_qps"][name] for hour in plan["hours"]) for name in plan["hours"][0]["demand_qps"]
@@ -70,7 +70,35 @@ def answer(plan: Document) -> str:
     least = LEAST[plan["objective"]]
     sure = f"no plan needs {least}" if plan["optimal"] else f"{number(100 * plan['gap'])} % from the least"
     carried = f"{static['num_nodes']} nodes ({kinds}) carry a peak of {number(peak, 4)} queries/s"
-    return f"{carried}{power}{price}; {sure}."
+    bought = sum(static["bought"].values())
+    buy = f", {bought} of them still to be bought" if bought else ""
+    return f"{carried}{power}{price}{buy}; {sure}.{_simulated(plan)}"
+
+
+def _freed(plan: Document) -> str:
+    """What binds, and the least of each kind of change that alone would free it."""
+    binding = plan["binding"]
+    if binding is None:
+        return ""
+    known = [each for each in binding["frees"] if each["amount"] is not None]
+    nodes = [each for each in known if each["unit"] == "nodes"]
+    least = [min(nodes, key=lambda each: float(each["amount"]))] if nodes else []
+    ways = [f"{number(each['amount'], 4)} {each['change']}" for each in least]
+    ways += [f"{each['change']}, by {number(each['amount'], 4)} W" for each in known if each["unit"] == "W"]
+    ways += [each["note"] for each in known if each["note"].startswith("all demand times")]
+    return f". What binds is {binding['constraint']}" + (f"; {', or '.join(ways)} would do" if ways else "")
+
+
+def _simulated(plan: Document) -> str:
+    """What the simulation makes of it, where it says anything else."""
+    found = plan.get("simulated")
+    if found is None:
+        return ""
+    raised = " and ".join(f"{name} by {count}" for name, count in found["raised_by"].items() if count)
+    if not found["holds"]:
+        lacks = f" within stock and caps: {'; '.join(found['lacks'])}" if found["lacks"] else ""
+        return f" Simulated, an SLA does not hold{lacks}."
+    return f" Simulated, it takes {found['num_nodes']} nodes: raised {raised}." if raised else ""
 
 
 def _nodes(plan: Document) -> Table:
@@ -88,11 +116,17 @@ def _nodes(plan: Document) -> Table:
         for node_type, count in counts.items()
         if count
     ]
-    rows += [
-        ["bought", name, str(count), "–", "–"] for name, count in plan["static"]["bought"].items() if count
-    ]
-    heads = ["service", "node type", "nodes", "queries/s a unit", "nodes a unit"]
-    return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
+    return _of_units(["service", "node type", "nodes"], "", rows, plan)
+
+
+def _of_units(heads: Sequence[str], of: str, rows: Sequence[Sequence[str]], plan: Document) -> Table:
+    """The static provision; the last column, nodes of a unit, only where some unit has more than one."""
+    bought = ", ".join(f"{count} {name}" for name, count in plan["static"]["bought"].items() if count)
+    caption = "The static provision: on all day, it covers the peak of every service"
+    caption += f"; still to be bought: {bought}" if bought else ""
+    if all(row[-1] == "1" for row in rows):
+        return Table([*heads, f"queries/s a node{of}"], [row[:-1] for row in rows], caption=caption)
+    return Table([*heads, f"queries/s a unit{of}", "nodes a unit"], rows, caption=caption)
 
 
 def _shared_nodes(plan: Document) -> Table:
@@ -111,12 +145,7 @@ def _shared_nodes(plan: Document) -> Table:
         for each in plan["sharing_groups"]
         if each["num_nodes"]
     ]
-    rows += [
-        ["bought", name, str(count), "–", "–"] for name, count in plan["static"]["bought"].items() if count
-    ]
-    heads = ["services that share them", "node type", "nodes", "queries/s a unit, of each alone"]
-    heads += ["nodes a unit"]
-    return Table(heads, rows, caption="The static provision: on all day, it covers the peak of every service")
+    return _of_units(["services that share them", "node type", "nodes"], ", of each alone", rows, plan)
 
 
 def unit_nodes(plan: Document, service: str, node_type: str) -> int:
@@ -249,36 +278,55 @@ def _beside(plan: Document) -> list[Block]:
             number(each["node_hours"], 5),
             number(each["mean_power_w"], 5),
             number(each["mean_price_usd_per_h"], 4),
+            "–" if (missed := each["sla_missed_share"]) is None else f"{number(100 * missed)} %",
             each["note"],
         ]
         for name, each in baselines.items()
     ]
-    heads = ["way", "feasible", "nodes at peak", "node hours", "mean W", "mean USD/h", "what it does"]
+    heads = ["way", "feasible", "nodes at peak", "node hours", "mean W", "mean USD/h", "SLA missed"]
+    heads += ["what it does"]
     blocks.append(Table(heads, rows))
     if plan["safeties"]:
         unit = plan["objective_unit"]
         rows = [
             [
                 each["safety"],
-                "–" if each["num_nodes"] is None else str(each["num_nodes"]),
+                "–" if each["num_nodes"] is None else f"{each['num_nodes']:+d}",
                 number(each["objective_value"], 4),
             ]
             for each in plan["safeties"]
         ]
         blocks.append(Table(["safety", "nodes", unit], rows, caption="What each safety costs"))
     blocks += [Prose(f"Not chosen: {each['node_type']}: {each['why']}.") for each in plan["not_chosen"]]
-    if plan["growth"] is not None:
-        rows = [
-            [
-                number(row["growth"], 4),
-                "–" if row["num_nodes"] is None else str(row["num_nodes"]),
-                number(row["power_w"], 5),
-                number(row["price_usd_per_h"], 4),
-            ]
-            for row in plan["growth"]["rows"]
+    return [*blocks, *_growth(plan)]
+
+
+def _growth(plan: Document) -> list[Block]:
+    """What more traffic takes, and where it ends."""
+    growth = plan["growth"]
+    if growth is None:
+        return []
+    rows = [
+        [
+            number(row["growth"], 4),
+            "infeasible" if row["num_nodes"] is None else str(row["num_nodes"]),
+            number(row["power_w"], 5),
+            number(row["price_usd_per_h"], 4),
+            _counted(row["bought"]),
+            _counted(row["unused"]),
         ]
-        blocks.append(Table(["growth", "nodes", "W", "USD/h"], rows, caption="With more traffic"))
+        for row in growth["rows"]
+    ]
+    heads = ["growth", "nodes", "W", "USD/h", "to be bought", "owned, not needed"]
+    blocks: list[Block] = [Table(heads, rows, caption="With more traffic")]
+    if growth["gives_out_at"] is not None:
+        at = number(growth["gives_out_at"], 4)
+        blocks.append(Prose(f"Served up to a growth of {at}; beyond it {growth['gives_out']} gives out."))
     return blocks
+
+
+def _counted(counts: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items() if count) or "–"
 
 
 def _capacities(plan: Document) -> Table:
@@ -337,6 +385,12 @@ MOST_CURVES = 6
 """Services whose backlog is drawn: those that take longest to recover."""
 
 
+def again_words(retries: int) -> str:
+    """How often a client asks again."""
+    often = {0: "gives up", 1: "asks again once", 2: "asks again, twice at most"}
+    return often.get(retries, f"asks again, {retries} times at most")
+
+
 def _after_failure(plan: Document) -> list[Block]:
     """The minutes after each failure: backlogs over time, and what each costs."""
     found = plan.get("after_failure") or []
@@ -352,7 +406,7 @@ def _after_failure(plan: Document) -> list[Block]:
     )
     text = (
         f"Arrivals go on; the router finds out after {number(of['detection_s'])} s, the lost nodes {again}; "
-        f"a client that has waited for {timeout} asks again, {of['retries']} times at most.{assumed}"
+        f"a client that has waited for {timeout} {again_words(of['retries'])}.{assumed}"
     )
     blocks: list[Block] = [Heading("The minutes after a failure"), Prose(text)]
     horizon_s = of["horizon_s"]
