@@ -103,7 +103,7 @@ def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
     peak_w = facts.get("busy_w", _ASSUMED_PEAK_W)
     # A card that worked just before has not calmed down yet: at rest it draws no more than with launches.
     idle_w = min(peak_w, facts.get("idle_w", _ASSUMED_IDLE_W), facts.get("launched_w", inf))
-    power = "measured: NVML" if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"
+    power = _nvml(facts) if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"
     limit_w = facts.get("power_limit_w")
     tdp = f"{power}; its peak, for want of a limit" if limit_w is None else "measured: its limit, by NVML"
     cache = "measured: the card's L2 as the driver reports it, as both levels: it has no other that matters"
@@ -124,6 +124,15 @@ def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
     } | _energies(facts)
 
 
+def _nvml(facts: Mapping[str, float], what: str = "") -> str:
+    """Whose power it is: the file's `powers_days_later` says that another card's stands for this one's."""
+    days = facts.get("powers_days_later", 0)
+    day = "a day" if days == 1 else f"{days:g} days"
+    return f"measured: NVML{what}" + (
+        f"; of another card of the kind, calibrated {day} later" if days else ""
+    )
+
+
 def _energies(facts: Mapping[str, float]) -> dict[str, Any]:
     """What launches, arithmetic and memory traffic take, where the card's counter could be read."""
     if not {"launched_w", "copied_w", "busy_w"} <= facts.keys():
@@ -132,9 +141,9 @@ def _energies(facts: Mapping[str, float]) -> dict[str, Any]:
     per_flop = max(0.0, facts["busy_w"] - launched_w) / facts["peak_flop_per_s"]
     per_byte = max(0.0, facts["copied_w"] - launched_w) / facts["bandwidth_bytes_per_s"]
     return {
-        "launched_w": _entry(_rounded(launched_w), "measured: NVML, small kernels one after the other"),
-        "pj_per_flop": _entry(_rounded(per_flop / PICO), "measured: NVML, products of large matrices"),
-        "pj_per_byte": _entry(_rounded(per_byte / PICO), "measured: NVML, copies within the card"),
+        "launched_w": _entry(_rounded(launched_w), _nvml(facts, ", small kernels one after the other")),
+        "pj_per_flop": _entry(_rounded(per_flop / PICO), _nvml(facts, ", products of large matrices")),
+        "pj_per_byte": _entry(_rounded(per_byte / PICO), _nvml(facts, ", copies within the card")),
     }
 
 

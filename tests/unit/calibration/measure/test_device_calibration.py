@@ -306,6 +306,21 @@ def test_a_card_that_has_not_calmed_down_rests_at_what_launches_take() -> None:
     assert _hardware(facts | once, "measured: x")["tdp_w"]["source"].endswith("for want of a limit")
 
 
+def test_power_of_another_card_is_said_to_be_so() -> None:
+    facts = {"busy_w": 700.0, "idle_w": 110.0, "launched_w": 121.0, "copied_w": 570.0}
+    once = {"l2_bytes": 5e7, "memory_bytes": 1e11, "bandwidth_bytes_per_s": 4e12, "peak_flop_per_s": 5e13}
+    powers = ("idle_w", "peak_w", "launched_w", "pj_per_flop", "pj_per_byte")
+    own, other, older = (
+        {key: entry["source"] for key, entry in _hardware(facts | once | days, "measured: x").items()}
+        for days in ({}, {"powers_days_later": 1.0}, {"powers_days_later": 2.0})
+    )
+    for key in powers:
+        assert other[key] == own[key] + "; of another card of the kind, calibrated a day later"
+        assert older[key] == own[key] + "; of another card of the kind, calibrated 2 days later"
+    del own["tdp_w"], other["tdp_w"]  # for want of a limit its peak, whose source it has
+    assert {key for key in own if own[key] != other[key]} == set(powers)
+
+
 def test_a_profile_says_what_busy_cores_did_to_launches_where_it_was_measured() -> None:
     facts = {"launch_latency_s": 5e-6, "output_s": 8e-6}
     assert _launches({}, facts, "measured: raw.csv")["source"] == "measured: raw.csv"
