@@ -317,8 +317,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for key, words in (("error_percent", "all"), ("error_percent_at_this_level", "as the host was")):
         errors = np.abs([row[key] for found in compared for row in found["rows"]])
         print(f"{words}: mean error {errors.mean():.1f} %, worst {errors.max():.1f} %")
+    card = find_device(given.profile, models[0]).launches
+    if card is not None and card.quiet_probe_s:
+        level = mean_level(compared, card.quiet_probe_s)
+        print(
+            f"the host was {level:.3f} times as slow as when quiet, the profile takes {card.host_level:.3f}"
+        )
     if powers := [abs(row["error_percent"]) for found in compared for row in found["power"]]:
         print(f"power of the card: mean error {np.mean(powers):.1f} %, worst {max(powers):.1f} %")
+
+
+def mean_level(compared: Sequence[Mapping[str, Any]], quiet_s: float) -> float:
+    """Mean of a report's probes over the profile's probe on a quiet host. [1]"""
+    probes_us = [us for found in compared for row in found["rows"] for us in row["probes_us"]]
+    return float(np.mean(probes_us)) * US / quiet_s
 
 
 def _measured(model: RecModel, given: argparse.Namespace) -> dict[str, Any]:

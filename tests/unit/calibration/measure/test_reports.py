@@ -178,3 +178,23 @@ def test_the_level_of_the_h100s_host_is_the_mean_over_all_visits() -> None:
     launches = find_device("h100-80gb", find_model("ncf")).launches
     assert launches is not None
     assert launches.host_level * launches.quiet_probe_s / US == pytest.approx(np.mean(means), rel=1e-3)
+
+
+def test_the_level_of_the_shipped_h100_is_that_of_its_five_reports_and_moves_little_without_one() -> None:
+    names = (
+        *("accuracy-h100-80gb", "accuracy-h100-80gb-another-machine", "accuracy-unseen-h100-80gb"),
+        *("accuracy-unseen-h100-80gb-another-machine", "crossover-h100-80gb"),
+    )
+    launches = find_device("h100-80gb", find_model("ncf")).launches
+    assert launches is not None
+    levels = [
+        device_accuracy.mean_level(
+            list(kept_models(REPORTS / f"{name}.json", ("probes_us",)).values()), launches.quiet_probe_s
+        )
+        for name in names
+    ]
+    assert np.mean(levels) == pytest.approx(launches.host_level, abs=1e-3)
+    # As docs/gpu.md prints them: the reports' own, and the mean of the others.
+    assert np.round(levels, 3).tolist() == [1.187, 1.083, 1.172, 1.216, 1.216]
+    without = [np.mean(levels[:at] + levels[at + 1 :]) for at in range(len(levels))]
+    assert np.round(without, 3).tolist() == [1.172, 1.198, 1.176, 1.165, 1.165]
