@@ -60,7 +60,7 @@ def conditions_alone(
     interference = device.interference
     stack = _stack_slowdown(device, busy, interference.node_factor)
     interpreter = _stack_slowdown(device, busy, interference.conversion_factor)
-    paired = _paired_fraction(device, busy, copies=copies)
+    paired = paired_fraction(device, busy, copies=copies)
     return Conditions(
         weights_in_l2=in_l2,
         weights_in_l3=in_l3,
@@ -188,11 +188,23 @@ def hyper_thread_slowdown(family: str, device: Device, busy: Floats) -> Floats:
     interference = device.interference
     waits = family in ("embedding_bag", "input")
     slowdown = interference.hyper_thread_lookup if waits else interference.hyper_thread_gemm
-    return _of_a_request(slowdown, _paired_fraction(device, busy, copies=False))
+    return _of_a_request(slowdown, paired_fraction(device, busy, copies=False))
 
 
-def _paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
-    """Fraction of the busy workers that share their core with another one (hyper-threading)."""
+def paired_fraction(device: Device, busy: Floats, *, copies: bool) -> Floats:
+    """Fraction of the busy workers that share their core with another one (hyper-threading). [1]
+
+    Derived here: 2 (n - c) of n workers on c cores, none before all cores have one.
+
+    Parameters
+    ----------
+    device : Device
+        With its cores.
+    busy : (...) float array
+        Busy workers on the node, this one included.
+    copies : bool
+        Workers are pinned to one socket and not spread over all.
+    """
     cores = device.cores_per_socket if copies else device.num_cores
     return np.clip(2.0 * (busy - cores) / busy, 0.0, 1.0)
 

@@ -270,6 +270,8 @@ class Interference:
         How far off that factor may be: root mean square of its logarithm. [ln]
     hyper_thread_gemm, hyper_thread_lookup : float
         Slow-down of two workers on one core. [1]
+    hyper_thread_spread : float
+        How far off these may be, where the profile assumes them: 0 where it says whence they are. [ln]
     """
 
     node_factor: float = 1.0
@@ -277,6 +279,7 @@ class Interference:
     node_factor_spread: float = 0.0
     hyper_thread_gemm: float = 1.0
     hyper_thread_lookup: float = 1.0
+    hyper_thread_spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

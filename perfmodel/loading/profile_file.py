@@ -39,6 +39,7 @@ from perfmodel.loading.profile_sections import (
     NONE,
     NOTHING_AHEAD,
     NOTHING_STORED,
+    SHARED_CORE_SPREAD,
     CostSection,
     Curve,
     HardwareSection,
@@ -184,6 +185,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
             else 0.0,
             hyper_thread_gemm=hardware.hyper_thread_gemm_slowdown.value,
             hyper_thread_lookup=hardware.hyper_thread_lookup_slowdown.value,
+            hyper_thread_spread=_shared_core_spread(hardware),
         ),
         engine=_engine(costs),
         batch_range=section.batch_range,
@@ -201,6 +203,12 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         assumptions=_assumptions(costs),
     )
+
+
+def _shared_core_spread(hardware: HardwareSection) -> float:
+    """How far off the slow-down of two threads on a core may be: where a profile assumes it. [ln]"""
+    sources = (hardware.hyper_thread_gemm_slowdown.source, hardware.hyper_thread_lookup_slowdown.source)
+    return SHARED_CORE_SPREAD if any(source.startswith("assumed") for source in sources) else 0.0
 
 
 def _threads_per_core(profile: ProfileFile) -> int:

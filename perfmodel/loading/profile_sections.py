@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Annotated, Generic, Literal, TypeVar
 
 import numpy as np
@@ -41,6 +42,10 @@ SHARED_CORE_GEMM = Slowdown(value=1.6, source="assumed: as published of three In
 SHARED_CORE_LOOKUP = Slowdown(
     value=1.3, source="assumed: as published of three Intel servers, HPCA 2020, text"
 )
+SHARED_CORE_SPREAD = log(1.2)
+"""How far off these two may be where a profile does not say whence they are: assumed; 1.6 is then 1.33 to
+1.92, a second thread on a core bringing 4 to 50 %. Two threads that gain nothing take 2 times as long.
+[ln]"""
 ThreadsPerCore = Sourced[Literal[1, 2]]
 TWO_THREADS = ThreadsPerCore(value=2, source="assumed: as most server cores have")
 

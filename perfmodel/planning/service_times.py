@@ -23,6 +23,7 @@ from perfmodel.planning.time_errors import (
     left_out_spread,
     loaded_spread,
     mean_offloaded_items,
+    paired_spread,
 )
 from perfmodel.planning.time_words import (
     EDITED,
@@ -83,7 +84,8 @@ class NodeTimes:
             elsewhere = SHARDED_SPREAD if node.shards is not None or node.tiers is not None else 0.0
             if node.near_memory is not None:
                 elsewhere = NEAR_MEMORY_SPREAD
-            cpu = hypot(alone, loaded_spread(node.cpu, node.cores), left_out_spread(node.model), elsewhere)
+            loaded = hypot(loaded_spread(node.cpu, node.cores), paired_spread(node.cpu, node.cores))
+            cpu = hypot(alone, loaded, left_out_spread(node.model), elsewhere)
         return Errors(cpu, accelerator_error(node, self._policy, self._sizes))
 
     @cached_property
@@ -190,11 +192,14 @@ class NodeTimes:
             notes.append(f"{IDLE_ACCELERATOR}; set policy.offload_threshold_items, or let tune find it")
         if (extra := self._node.cores - cpu.num_cores) > 0:
             shared = cpu.interference
+            assumed = shared.hyper_thread_spread
+            source = (
+                f"which is assumed, within a factor of {exp(assumed):.2g}" if assumed else "by its profile"
+            )
             notes.append(
                 f"{cpu.name} has {cpu.num_cores} cores: {2 * extra} of the {self._node.cores} are two on a "
                 f"core, as hyper-threads, which takes {shared.hyper_thread_gemm:g} times as long for "
-                f"products and {shared.hyper_thread_lookup:g} times for lookups, as published of three Intel "
-                "servers"
+                f"products and {shared.hyper_thread_lookup:g} times for lookups, {source}"
             )
         if card is not None and card.stack != cpu.stack:
             stacks = f"{cpu.stack} on the cores, {card.stack} on the accelerator"
@@ -202,8 +207,8 @@ class NodeTimes:
         if card is not None and card.launches is not None and self._largest and self._offloaded:
             notes.append(
                 f"{card.name}: measured while the cores rested; busy ones slow its host's copies and "
-                f"launches, taken as {BESIDE_CORES:g} times as long: eleven runs of three models, within "
-                f"a factor of {exp(BESIDE_CORES_SPREAD):.2g}"
+                f"launches, taken as {BESIDE_CORES:g} times as long: eleven runs of three models on one "
+                f"kind of host, within a factor of {exp(BESIDE_CORES_SPREAD):.2g}"
             )
         if card is not None and card.launches is not None and self._node.cores >= cpu.num_cores:
             notes.append(

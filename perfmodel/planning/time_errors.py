@@ -12,6 +12,7 @@ from math import hypot, log, log1p, sqrt
 
 import numpy as np
 
+from perfmodel.costmodel.contention import paired_fraction
 from perfmodel.costmodel.issue import BESIDE_CORES_SPREAD
 from perfmodel.costmodel.kernels import Floats, is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.service_time import BatchTime
@@ -98,6 +99,19 @@ def loaded_spread(cpu: Device, cores: int) -> float:
     factor = cpu.interference.node_factor
     used = min(1.0, (cores - 1) / max(1, cpu.num_cores - 1))
     return cpu.interference.node_factor_spread * factor * used / (1.0 + (factor - 1.0) * used)
+
+
+def paired_spread(cpu: Device, cores: int) -> float:
+    """What an assumed slow-down of two workers on a core adds, all `cores` being busy. [ln]
+
+    A mean request takes 1 / (1 - p + p / f) times as long, p being the share of the workers that are paired:
+    f being off by a share moves that by (p / f) / (1 - p + p / f) of it. Of products and lookups the
+    smaller f is taken, which moves more.
+    """
+    shared = cpu.interference
+    paired = float(paired_fraction(cpu, np.array(float(cores)), copies=False))
+    carried = paired / min(shared.hyper_thread_gemm, shared.hyper_thread_lookup)
+    return shared.hyper_thread_spread * carried / (1.0 - paired + carried)
 
 
 def _kind_shares(

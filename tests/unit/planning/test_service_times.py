@@ -27,6 +27,7 @@ from perfmodel.planning.time_errors import (
     EDITED_SPREAD,
     device_error,
     loaded_spread,
+    paired_spread,
 )
 from perfmodel.report.documents.predict import predict_document
 from perfmodel.sim.policies import SplitAndOffload
@@ -104,6 +105,37 @@ def test_kinds_of_measured_calls_count_by_their_share_and_correlation() -> None:
     ):
         device = replace(calibrated, errors=replace(calibrated.errors, correlation=correlation))
         assert device_error(device, "ncf", time, np.ones(1)) == pytest.approx(expected)
+
+
+def test_an_assumed_slow_down_of_paired_workers_counts_by_the_share_that_is_paired() -> None:
+    model = find_model("wnd")
+    silent, stated = find_device("amd-epyc-turin-2c", model), find_device("broadwell", model)
+    assert silent.interference.hyper_thread_spread == pytest.approx(log(1.2))
+    assert paired_spread(stated, 2 * stated.num_cores) == 0.0
+    cpu = replace(silent, sockets=1, cores_per_socket=4)
+    assert paired_spread(cpu, 4) == 0.0
+    assert paired_spread(cpu, 8) == pytest.approx(log(1.2))  # all are paired: off as f is
+    # Four of six are paired, p = 2/3, f = 1.3 for lookups: 1 / (1 - p + p / f), by a small change of f.
+    p, f = 2.0 / 3.0, 1.3
+    moved = log((1.0 - p + p / f) / (1.0 - p + p / (f * 1.0001))) / log(1.0001)
+    assert paired_spread(cpu, 6) == pytest.approx(log(1.2) * moved, rel=1e-3)
+
+
+def test_a_note_says_whose_the_slow_down_of_paired_workers_is_and_the_band_has_it_where_assumed() -> None:
+    for cpu, words, spread in (
+        ("skylake", "1.3 times for lookups, by its profile", 0.0),
+        ("genoa-9654", "1.3 times for lookups, which is assumed, within a factor of 1.2", log(1.2)),
+    ):
+        cores = find_device(cpu, find_model("dlrm-rmc3")).num_cores
+        here = ("node.cpu=" + cpu, "node.stack=null")
+        few, many = (question("rm3_skylake", *here, f"node.cores={n}") for n in (cores, 2 * cores))
+        assert [note for note in many.times.notes if "hyper-threads" in note and words in note]
+        assert not [note for note in few.times.notes if "hyper-threads" in note]
+        bare = replace(
+            many.node.cpu, interference=replace(many.node.cpu.interference, hyper_thread_spread=0.0)
+        )
+        known = replace(many, node=replace(many.node, cpu=bare))
+        assert errors(many).cpu == pytest.approx(hypot(errors(known).cpu, spread))
 
 
 def test_the_loaded_level_counts_where_more_than_one_core_is_busy() -> None:
