@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import log10
 from shlex import quote
@@ -43,6 +44,19 @@ NAMES = {
 
 MOST_CELLS = 60_000
 """Of the table of all metrics; a larger one is left to the files."""
+
+SIDE_BY_SIDE = 6
+"""Points in a table of all metrics: as many as a page is wide."""
+
+VERDICTS = {
+    "meets_sla": ("meets the SLA", "meet the SLA"),
+    "within_error": ("cannot be told", "cannot be told"),
+    "misses_sla": ("misses the SLA", "miss the SLA"),
+    "unstable": ("is unstable", "are unstable"),
+    "feasible": ("is feasible", "are feasible"),
+    "infeasible": ("is infeasible", "are infeasible"),
+}
+"""What one point does and what several do, by their verdict, in the order in which it is said."""
 
 MOST_ROWS = 2000
 MOST_BARS = 24
@@ -95,9 +109,19 @@ def answer(sweep: Document, metrics: Sequence[str]) -> str:
         text += f"; the {'greatest' if least else 'least'} is {number(worst[metric], 4)}, at "
         text += _setting(worst, keys)
     text += "."
+    text += _verdicts(rows)
     if sweep["answered"] < len(rows):
         text += f" {len(rows) - sweep['answered']} points have no answer."
     return text
+
+
+def _verdicts(rows: Sequence[Row]) -> str:
+    """How many points do what, where a point has a verdict."""
+    found = Counter(row.get("verdict") for row in rows)
+    said = [
+        f"{found[verdict]} {does[found[verdict] > 1]}" for verdict, does in VERDICTS.items() if found[verdict]
+    ]
+    return f" {', '.join(said)}." if said else ""
 
 
 def _points_words(sweep: Document, keys: Sequence[str]) -> str:
@@ -145,14 +169,11 @@ def _drawn(sweep: Document, keys: Sequence[str], metric: str) -> Drawing:
     if first is None or len({row[first] for row in rows}) < 2:
         return _as_bars(rows, keys, metric, name)
     others = [key for key in keys if key != first]
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_setting(row, others), []).append(row)
+    groups = _curves(rows, first, others, metric)
     if len(groups) > COLOURS:
         return _as_map(rows, keys, metric, name) if len(keys) == 2 else _as_cloud(rows, first, metric, name)
     series = []
     for label, own in groups.items():
-        own.sort(key=lambda row: float(row[first]))
         series.append(
             Series(name=label or name, x=[row[first] for row in own], y=[row[metric] for row in own])
         )
@@ -171,6 +192,22 @@ def _drawn(sweep: Document, keys: Sequence[str], metric: str) -> Drawing:
         log_y=is_far,
         y_limit=None if bound is None else (float(bound), f"SLA: {number(float(bound))} ms"),
     )
+
+
+def _curves(rows: Sequence[Row], first: str, others: Sequence[str], metric: str) -> dict[str, list[Row]]:
+    """The rows of each setting of the others, by name; settings that change nothing are one curve."""
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: float(row[first])):
+        groups.setdefault(_setting(row, others), []).append(row)
+    alike: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    for label, own in groups.items():
+        alike.setdefault(tuple((float(row[first]), float(row[metric])) for row in own), []).append(label)
+    if len(alike) == 1 < len(groups):
+        return {f"any {', '.join(shortest(list(others)))}": next(iter(groups.values()))}
+    return {
+        labels[0] + (f" and {len(labels) - 1} alike" if len(labels) > 1 else ""): groups[labels[0]]
+        for labels in alike.values()
+    }
 
 
 def _as_bars(rows: Sequence[Row], keys: Sequence[str], metric: str, name: str) -> Drawing:
@@ -288,9 +325,12 @@ def _all_metrics(rows: Sequence[Row]) -> list[Block]:
         return [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
     blocks: list[Block] = [Heading("All metrics")]
     varied = [name for name in columns if any(row[name] != rows[0][name] for row in rows)]
-    if varied:
-        cells = [[str(place), *(_cell(row[name]) for name in varied)] for place, row in enumerate(rows, 1)]
-        blocks.append(Table(["point", *varied], cells, caption="What is not the same at all points"))
+    for begin in range(0, len(rows) if varied else 0, SIDE_BY_SIDE):
+        some = rows[begin : begin + SIDE_BY_SIDE]
+        places = [str(place) for place in range(begin + 1, begin + 1 + len(some))]
+        cells = [[name, *(_cell(row[name]) for row in some)] for name in varied]
+        of = f"points {places[0]} to {places[-1]}" if len(some) > 1 else f"point {places[0]}"
+        blocks.append(Table(["metric", *places], cells, caption=f"What is not the same at all points: {of}"))
     same = [[name, _cell(rows[0][name])] for name in columns if name not in varied]
     if same:
         blocks.append(Table(["metric", "value"], same, caption="What is the same at all points"))
