@@ -154,7 +154,8 @@ class ServingNode:
     @property
     def where(self) -> str:
         """The cores, for the head of a page."""
-        where = f"{self.cores} cores of {self.cpu.name} ({self.cpu.stack})"
+        cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
+        where = f"{cores} of {self.cpu.name} ({self.cpu.stack})"
         if self.instances is not None:
             where += f", {self.instances} pinned process{'' if self.instances == 1 else 'es'}"
         if self.beside:

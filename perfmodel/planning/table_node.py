@@ -104,7 +104,7 @@ class TableNode:
     @property
     def where(self) -> str:
         """What it is, for the head of a page."""
-        return f"{self.executors} executors of {self.table.name}"
+        return f"{self.executors} executor{'' if self.executors == 1 else 's'} of {self.table.name}"
 
     @property
     def short_name(self) -> str:

@@ -11,6 +11,7 @@ from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_ba
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
+    as_asked,
     assumption_lines,
     card_words,
     interval_ms,
@@ -31,7 +32,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     """The rate with its interval, then what that load looks like and how far the cliff is."""
     question, node = result.question, result.question.node
     sla = question.sla
-    bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
+    bound = f"p{100 * sla.percentile:g} within {as_asked(sla.latency_ms)} ms"
     head = f"{node_words(node)}{card_words(node)}\n{times_of(question)}"
     greatest, at = result.greatest, result.at_capacity
     if greatest is None or at is None:
@@ -116,7 +117,7 @@ def limit(result: Capacity) -> str:
     if share >= FULL:
         return f"{pool}, which are full{most}"
     sla = result.question.sla
-    tail = f"the tail: p{100 * sla.percentile:g} reaches {number(sla.latency_ms)} ms"
+    tail = f"the tail: p{100 * sla.percentile:g} reaches {as_asked(sla.latency_ms)} ms"
     return f"{tail} while {pool} are at {number(100 * share)} % of what they can serve{most}"
 
 
@@ -144,7 +145,7 @@ def _curve(result: Capacity) -> FittingTable:
                 f"{'green' if meets else 'red'} {min(1.0, value_ms / (2.0 * sla.latency_ms)):.4f}",
             ]
         )
-    title = f"latency against load; half a bar is the SLA's {number(sla.latency_ms)} ms"
+    title = f"latency against load; half a bar is the SLA's {as_asked(sla.latency_ms)} ms"
     return FittingTable(columns, rows, title)
 
 

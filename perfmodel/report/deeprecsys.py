@@ -11,7 +11,7 @@ from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
 from perfmodel.planning.deeprecsys.settings import ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import node_words, number
+from perfmodel.report.tables import as_asked, node_words, number
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.units import MS
 
@@ -29,7 +29,7 @@ def shortcuts_page(report: ShortcutReport) -> RenderableType:
     question = report.question
     node, sla, policy = question.node, question.sla, question.policy
     head = node_words(node)
-    bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
+    bound = f"p{100 * sla.percentile:g} within {as_asked(sla.latency_ms)} ms"
     if not report.rows:
         return Group(head, f"[bold red]no load meets {bound}[/]")
     assert isinstance(policy, SplitAndOffload), "checked where the rows were made"

@@ -9,7 +9,7 @@ from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
 from perfmodel.report.error_budget import deciding_lines, error_source, probability
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.predict import VERDICTS
-from perfmodel.report.tables import assumption_lines, interval_ms, number, outside_words, times_of
+from perfmodel.report.tables import as_asked, assumption_lines, interval_ms, number, outside_words, times_of
 from perfmodel.units import MS
 
 SHORT_VERDICTS = {
@@ -65,7 +65,7 @@ def _nodes(result: FleetPrediction) -> str:
 
 def _because(result: FleetPrediction) -> str:
     sla = result.question.scenario.sla
-    bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
+    bound = f"p{100 * sla.percentile:g} of {as_asked(sla.latency_ms)} ms"
     worst = max(result.windows, key=lambda window: window.window.rate_qps)
     if not worst.stretch.is_stable:
         return f"utilisation would be {number(100 * worst.cpu_utilisation)} % ({bound} was asked)"

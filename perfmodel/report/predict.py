@@ -25,6 +25,7 @@ from perfmodel.report.error_budget import (
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
+    as_asked,
     assumption_lines,
     card_words,
     interval_ms,
@@ -97,7 +98,7 @@ def _chart(result: Prediction) -> FittingTable:
 
 def _because(result: Prediction) -> str:
     sla = result.question.sla
-    bound = f"p{100 * sla.percentile:g} of {number(sla.latency_ms)} ms"
+    bound = f"p{100 * sla.percentile:g} of {as_asked(sla.latency_ms)} ms"
     if result.sla_interval is None:
         return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
     served = " of the queries served" if result.shed_rate else ""

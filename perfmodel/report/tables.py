@@ -45,6 +45,18 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{float(text):,.0f}" if abs(float(text)) >= 10**digits else text
 
 
+def as_asked(value: float) -> str:
+    """A bound that the user gave, in the digits that it was given in: six at most.
+
+    Examples
+    --------
+    >>> as_asked(100.0), as_asked(12.43), as_asked(1012.57), as_asked(200 / 3)
+    ('100', '12.43', '1,012.57', '66.6667')
+    """
+    text = f"{float(f'{value:.6g}'):,.6f}"
+    return text.rstrip("0").rstrip(".") if value >= 1e-4 else number(value)
+
+
 def interval_ms(interval: Interval | None) -> str:
     """A latency with its interval, its upper end perhaps unbounded; a dash where there is none."""
     if interval is None:

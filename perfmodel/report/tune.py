@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 
 from perfmodel.planning.tune.answer import OperatingPoint, Tried, TuneAnswer, Tuning
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import node_words, number, times_of
+from perfmodel.report.tables import as_asked, node_words, number, times_of
 from perfmodel.units import MS
 
 FLAT = 0.05
@@ -36,7 +36,7 @@ def tune_page(answer: TuneAnswer) -> RenderableType:
 
 
 def _bound(tuning: Tuning) -> str:
-    return f"p{100 * tuning.sla.percentile:g} within {number(tuning.sla.latency_ms)} ms"
+    return f"p{100 * tuning.sla.percentile:g} within {as_asked(tuning.sla.latency_ms)} ms"
 
 
 def _setting(point: OperatingPoint) -> str:
@@ -159,7 +159,7 @@ def _levels(answer: TuneAnswer) -> FittingTable:
         rows.append(
             [
                 level,
-                number(tuning.sla.latency_ms),
+                as_asked(tuning.sla.latency_ms),
                 str(best.batch_size),
                 "–" if threshold is None else str(threshold),
                 number(best.latency_bounded_qps, 4),

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 
 from perfmodel.planning.tune_stages.answer import StageTuning, TriedPlacement
 from perfmodel.report.fitting import Column, FittingTable
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 MOST_ROWS = 12
 """Of what was tried; the JSON has all."""
@@ -15,7 +15,7 @@ MOST_ROWS = 12
 def stage_tuning_page(result: StageTuning) -> RenderableType:
     """The best placement beside the file's, then what else was tried."""
     sla = result.question.sla
-    bound = f"p{100 * sla.percentile:g} within {number(sla.latency_ms)} ms"
+    bound = f"p{100 * sla.percentile:g} within {as_asked(sla.latency_ms)} ms"
     best = result.tuned
     if best.latency_bounded_qps is None:
         return Group(f"[bold red]no placement meets {bound} at any load[/]")

@@ -167,3 +167,11 @@ def test_a_node_with_a_price_says_what_queries_cost(capsys: pytest.CaptureFixtur
     assert answer["joules_per_query"] == pytest.approx(answer["power_w"] / answer["plan_for_qps"])
     assert main(["capacity", "rm3_skylake", *few, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["usd_per_million_queries"] is None
+
+
+def test_a_page_gives_the_sla_in_the_digits_that_it_was_asked_in(capsys: pytest.CaptureFixture[str]) -> None:
+    # 12.42 ms meets 12.43 ms; it would miss the 12.4 ms of three digits.
+    main(["predict", "rm3_skylake", *QUICK, "--set", "sla.latency_ms=12.43", "--set", "node.cores=1"])
+    page = " ".join(capsys.readouterr().out.split())
+    assert "p95 of 12.43 ms" in page
+    assert page.startswith("dlrm-rmc3 on 1 core of skylake")

@@ -19,7 +19,7 @@ from perfmodel.report.pages.shared import (
 )
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 Document = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ def answer(explain: Document) -> str:
 
 def _cliff_words(explain: Document) -> str:
     cliff, sla = explain["cliff"], explain["sla"]
-    bound = f"p{100 * sla['percentile']:g} within {number(sla['latency_ms'])} ms"
+    bound = f"p{100 * sla['percentile']:g} within {as_asked(sla['latency_ms'])} ms"
     offered = f"the {number(cliff['offered_qps'], 4)} queries/s offered"
     full = (
         f"all executors are busy at {number(cliff['saturation_qps'], 4)}, "

@@ -10,7 +10,7 @@ from perfmodel.report.drawing import Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, question_text
 from perfmodel.report.pages.sources import sources
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 VERDICTS = {
     "meets_sla": "meet the SLA",
@@ -23,7 +23,7 @@ VERDICTS = {
 def fleet_html(fleet: Mapping[str, Any]) -> str:
     """Write the page of a fleet's document."""
     sla, windows = fleet["sla"], fleet["windows"]
-    bound = f"p{100 * sla['percentile']:g} within {number(sla['latency_ms'])} ms"
+    bound = f"p{100 * sla['percentile']:g} within {as_asked(sla['latency_ms'])} ms"
     kinds = " and ".join(
         f"{each['num_nodes']} of {each['cpu'] or each['scenario']}" for each in fleet["nodes"]
     )

@@ -27,7 +27,7 @@ from perfmodel.report.pages.shared import (
     time_by_batch,
 )
 from perfmodel.report.pages.sources import sources
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 Document = Mapping[str, Any]
 
@@ -119,7 +119,7 @@ def _offered_words(predict: Document) -> str:
 def _largest_words(found: Document) -> str:
     """The load to plan for, in a sentence; or why there is none."""
     sla = found["sla"]
-    bound = f"p{100 * sla['percentile']:g} stays within {number(sla['latency_ms'])} ms"
+    bound = f"p{100 * sla['percentile']:g} stays within {as_asked(sla['latency_ms'])} ms"
     if sheds(found):
         bound += " (those turned away counted as late)"
     confident = f"with a confidence of {number(100 * sla['confidence'])} %, at the low end of what we know"
@@ -159,7 +159,7 @@ def _latency_drawing(document: Document) -> Drawing | None:
         marks={bound: [sla["latency_ms"]] * len(known)},
         y_label="ms",
         title="Latency at this load",
-        text=f"The mark is the {bound}, {number(sla['latency_ms'])} ms.",
+        text=f"The mark is the {bound}, {as_asked(sla['latency_ms'])} ms.",
     )
 
 

@@ -13,7 +13,7 @@ from perfmodel.planning.breakdown import BatchBreakdown
 from perfmodel.planning.node_view import NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 from perfmodel.units import GB, GFLOP, MS
 
 MOST_PARTS = 5
@@ -318,7 +318,7 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
     marks = [(view.cliff_qps, f"{'full' if turned_away else 'cliff'} {number(view.cliff_qps, 4)}")]
     if plan is not None:
         marks.insert(0, (plan, f"plan for {number(plan, 4)}"))
-    limit = (sla["latency_ms"], f"SLA: p{100 * sla['percentile']:g} of {number(sla['latency_ms'])} ms")
+    limit = (sla["latency_ms"], f"SLA: p{100 * sla['percentile']:g} of {as_asked(sla['latency_ms'])} ms")
     text = (
         "Each point is a run of 50,000 queries, the shade its 95 % interval. "
         f"All executors are busy at {number(view.cliff_qps, 4)} queries/s: beyond it, "

@@ -10,7 +10,7 @@ from perfmodel.report.drawing import bars
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, notes, question_text
 from perfmodel.report.pages.sources import sources
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 Document = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ def tune_stages_html(found: Document) -> str:
 def answer(found: Document) -> str:
     """The best placement and what it carries beside the file's."""
     best, static, sla = found["tuned"], found["static"], found["sla"]
-    bound = f"p{100 * sla['percentile']:g} within {number(sla['latency_ms'])} ms"
+    bound = f"p{100 * sla['percentile']:g} within {as_asked(sla['latency_ms'])} ms"
     if best["latency_bounded_qps"] is None:
         return f"No placement of the stages meets {bound} at any load."
     where = ", ".join(f"{each['name']} {_on(each['on'])}" for each in found["stages"])

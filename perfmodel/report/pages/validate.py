@@ -11,7 +11,7 @@ from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, question_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 Document = Mapping[str, Any]
 
@@ -202,7 +202,7 @@ def _capacity(capacity: Document | None) -> list[Block]:
     if not capacity:
         return []
     sla = capacity["sla"]
-    bound = f"p{100 * sla['percentile']:g} within {number(sla['latency_ms'])} ms"
+    bound = f"p{100 * sla['percentile']:g} within {as_asked(sla['latency_ms'])} ms"
     blocks: list[Block] = [Heading("Largest load"), Prose(f"The largest load with {bound}, on the server:")]
     rows = [
         ["predicted", number(capacity["predicted_qps"], 4)],
