@@ -145,6 +145,10 @@ def scaled_load(question: Question, factor: float | None) -> Question:
     """
     if factor is None:
         return question
+    if question.traffic.is_closed:
+        raise InputError(
+            "--scale-load: closed users have no rate to scale; --set traffic.arrivals.users=N asks it of more"
+        )
     rate_qps = factor * question.traffic.rate_qps
     if not isfinite(factor) or factor <= 0.0:
         raise InputError(f"--scale-load: expected a factor > 0, such as 1.4, got {factor:g}")

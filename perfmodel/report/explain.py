@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from perfmodel.domain.workload import ClosedArrivals
 from perfmodel.planning.explain.answer import Explanation, Gain
 from perfmodel.report.fitting import Column, FittingTable, cut_in_the_middle
 from perfmodel.report.tables import number, times_of
@@ -27,13 +28,16 @@ def explain_page(result: Explanation) -> RenderableType:
     verb = "bind" if result.binds.resource == "cores" else "binds"
     head.append(f"[bold]{result.binds.resource}[/] {verb}: {result.binds.why}")
     offered = number(result.offered_qps, 4)
+    arrivals = question.traffic.arrivals
     if result.latency_bounded_qps is None or result.room is None:
         head.append("no load meets the SLA")
     else:
-        largest, where = number(result.latency_bounded_qps, 4), _beside(result.room)
-        head.append(f"the largest load within the SLA is {largest} queries/s, {where} the {offered} offered")
-    full, where = number(result.saturation_qps, 4), _beside(result.room_to_saturation)
-    head.append(f"{full} queries/s keep all executors busy, {where} the {offered} offered")
+        largest, where = number(result.latency_bounded_qps, 4), _beside(result.room, result)
+        head.append(f"the largest load within the SLA is {largest} queries/s{where}")
+    full, where = number(result.saturation_qps, 4), _beside(result.room_to_saturation, result)
+    head.append(f"{full} queries/s keep all executors busy{where}")
+    if isinstance(arrivals, ClosedArrivals):
+        head.append(f"{arrivals.users:,} users ask {offered} queries/s, no faster than they are answered")
     if result.verdict in OFFERED and result.room is not None:
         head.append(f"[bold]what is offered is {OFFERED[result.verdict]}[/]")
     columns = [
@@ -54,9 +58,12 @@ def explain_page(result: Explanation) -> RenderableType:
     return Group(*head, "", table, "", *refused, *(f"note: {note}" for note in result.notes))
 
 
-def _beside(room: float) -> str:
-    """Where a load lies, seen from the offered one."""
-    return f"{100.0 * room:.0f} % above" if room >= 0.0 else f"{-100.0 * room:.0f} % below"
+def _beside(room: float, result: Explanation) -> str:
+    """Where a load lies, seen from the offered one; of closed users, who offer what is answered, nothing."""
+    if result.question.traffic.is_closed:
+        return ""
+    where = f"{100.0 * room:.0f} % above" if room >= 0.0 else f"{-100.0 * room:.0f} % below"
+    return f", {where} the {number(result.offered_qps, 4)} offered"
 
 
 def _cells(gain: Gain) -> list[str]:

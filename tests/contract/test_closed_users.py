@@ -68,6 +68,20 @@ def test_explain_says_what_more_they_could_ask(capsys: pytest.CaptureFixture[str
     assert any("closed users ask" in note for note in found["notes"])
 
 
+@pytest.mark.thorough
+def test_explain_reads_no_room_off_what_users_ask_who_wait_for_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Five times as many users as the node carries ask hardly more than its largest load.
+    crowd = ["--set", "traffic.arrivals={process: closed, users: 2000, think_s: 0.2}", *QUICK]
+    assert main(["explain", "rm3_skylake", *crowd]) == 3
+    page = " ".join(capsys.readouterr().out.split())
+    assert "2,000 users ask" in page
+    assert "what is offered is too much for the SLA" in page
+    assert "% above the" not in page
+    assert "`perfplan capacity` says how many there may be" in page
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -85,6 +99,7 @@ def test_what_needs_a_rate_refuses_them_in_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "closed users have no rate" in error
+    assert ("--scale-load" in error) == ("--scale-load" in arguments)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,10 @@ class Explanation:
                 notes.append(_of_hyper_threads(node.cpu))
         if self.question.traffic.is_closed:
             notes.append("loads are what closed users ask; the largest is that of the most within the SLA")
+            notes.append(
+                "users ask no faster than they are answered: a load near the largest does not say that they "
+                "are few enough; `perfplan capacity` says how many there may be"
+            )
         if self.question.node.stack is not None and not any(
             gain.resource == "compute" for gain in self.gains
         ):

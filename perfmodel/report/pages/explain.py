@@ -70,9 +70,12 @@ def _cliff_words(explain: Document) -> str:
     )
     if explain["latency_bounded_qps"] is None:
         return f"No load keeps {bound}; {full}"
+    keeps = f"One node keeps {bound} up to {number(explain['latency_bounded_qps'], 4)} queries/s"
+    if explain.get("asked", {}).get("traffic", {}).get("arrivals", {}).get("process") == "closed":
+        asked = number(cliff["offered_qps"], 4)
+        return f"{keeps} by the central estimate; users ask {asked}, no faster than they are answered."
     return (
-        f"One node keeps {bound} up to {number(explain['latency_bounded_qps'], 4)} queries/s by the central "
-        f"estimate, {cliff['percent_to_largest_load']:+.0f} % from {offered}; {full}"
+        f"{keeps} by the central estimate, {cliff['percent_to_largest_load']:+.0f} % from {offered}; {full}"
     )
 
 
