@@ -20,6 +20,9 @@ MAIN = (
 WIDEST_VALUE = 24
 """Characters of what a key holds."""
 
+FEW = 20
+"""Figures up to which those that are equal are shown too: a plan has a hundred."""
+
 
 def diff_page(result: Diff) -> RenderableType:
     """Each metric of both with the difference; then the keys, each by itself."""
@@ -32,8 +35,16 @@ def diff_page(result: Diff) -> RenderableType:
         Column(heading="%", right=True),
         Column(heading="", leaves=2),
     ]
-    table = FittingTable(columns, [[f.metric, *_cells(f), _said(f)] for f in result.differences])
-    parts: list[RenderableType] = [f"A [bold]{result.a}[/]\nB [bold]{result.b}[/]", "", table]
+    shown = result.differences
+    if len(shown) > FEW:
+        shown = tuple(found for found in shown if found.value != 0.0)
+    table = FittingTable(columns, [[f.metric, *_cells(f), _said(f)] for f in shown])
+    parts: list[RenderableType] = [f"A [bold]{result.a}[/]\nB [bold]{result.b}[/]", ""]
+    if shown or not result.differences:
+        parts.append(table)
+    if equal := len(result.differences) - len(shown):
+        how_many = f"{equal} more" if shown else f"all {equal}"
+        parts.append(f"equal in both: {how_many} figures; --json lists them")
     if not result.keys and not result.differences:
         parts.append("nothing differs")
     if result.keys:

@@ -194,6 +194,24 @@ def test_fleets_are_compared_by_their_plans(tmp_path: Path, capsys: pytest.Captu
     assert main(["diff", paths[0], "rm3_skylake"]) == 2
 
 
+def test_the_page_of_many_figures_counts_those_that_are_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
+    for path, least in zip(paths, (2, 1), strict=True):
+        figures = {f"type{index}": max(index, least) for index in range(25)}
+        saved = {"schema": {"name": "plan", "version": 1}, "static": {"nodes_by_type": figures}}
+        Path(path).write_text(json.dumps(saved))
+    main(["diff", *paths])
+    page = capsys.readouterr().out
+    assert page.count("static.nodes_by_type.") == 2  # types 0 and 1
+    assert "equal in both: 23 more figures; --json lists them" in page
+    main(["diff", paths[0], paths[0]])
+    page = capsys.readouterr().out
+    assert "equal in both: all 25 figures; --json lists them" in page
+    assert "B − A" not in page
+
+
 PLAN = """{"schema": {"name": "plan", "version": 1}, "perfplan": "0.1.0", "objective": "power",
 "objective_value": 500, "static": {"num_nodes": 2, "nodes": {"feed": {"old": 2}}},
 "asked": {"services": {"feed": {"demand": {"qps": 100}}}}, "provision": {"headroom": 0.1}}"""
