@@ -15,6 +15,9 @@ from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
 
+SURE = 0.9
+"""Probability from which on a device is said to be the best without doubt. [1]"""
+
 
 def map_html(found: Document) -> str:
     """Write the page of a document."""
@@ -61,6 +64,10 @@ def answer(found: Document) -> str:
             f" The largest lead is {number(most['factor_over_second'])} times: {most['best']} over "
             f"{most['second']} for {most['model']} in batches of {most['batch_size']}."
         )
+    likely = [row["probability"] for row in known if row.get("probability") is not None]
+    if likely:
+        sure = sum(each >= SURE for each in likely)
+        text += f" In {sure or 'none'} of them that is {100 * SURE:g} % sure, given the errors of the times."
     if found["extrapolated_cells"]:
         text += f" {found['extrapolated_cells']} of the times lie outside the calibrated range."
     return text
