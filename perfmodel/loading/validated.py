@@ -136,6 +136,8 @@ def _input_error(
     details: ErrorDetails, path: KeyPath, source: YamlSource, expectations: Expectations
 ) -> InputError:
     """Write one error as a line: place, key, what was expected, what was found."""
+    if details["loc"][-1:] == ("[key]",):
+        return _bad_name(details, path, source)
     schemas = expectations.at(path, source.root)
     node = source.find(*path)
     match details["type"]:
@@ -160,6 +162,23 @@ def _input_error(
         case _:
             pass
     return _unexpected_value(path, node, source, schemas, details["msg"])
+
+
+LONGEST_NAME = 60
+"""Characters of a name that is shown in full."""
+
+
+def _bad_name(details: ErrorDetails, path: KeyPath, source: YamlSource) -> InputError:
+    """A key that is a name of the reader's own, such as that of a service, and does not do as one."""
+    bounds = details.get("ctx", {})
+    expected = details["msg"]
+    if "min_length" in bounds:
+        expected = f"expected a name of at least {bounds['min_length']} character"
+    elif "max_length" in bounds:
+        expected = f"expected a name of at most {bounds['max_length']} characters"
+    name = str(path[-1])
+    got = f"one of {len(name)}" if len(name) > LONGEST_NAME else quoted(name)
+    return InputError(f"{source.key_place(*path)}: {expected}, got {got}")
 
 
 def _unexpected_value(

@@ -193,3 +193,16 @@ def test_a_file_becomes_a_value_with_lists_as_tuples_and_texts_as_paths(tmp_path
     file.write_text("layers:\n  - {name: a, widths: [4, 2], scale: 1e6, file: b.csv}\n")
     layer = parse_file(file, Network).layers[0]
     assert layer == Layer(name="a", widths=(4, 2), scale=1e6, file=Path("b.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("''", "expected a name of at least 1 character, got ''"),
+        ("x" * 101, "expected a name of at most 100 characters, got one of 101"),
+    ],
+)
+def test_a_name_of_ones_own_that_is_none_is_told_where_it_stands(name: str, said: str) -> None:
+    services = f"services:\n  {name}: {{scenario: s, demand: {{qps: 1}}}}\n"
+    text = services + "node_types: {t: {node: {cpu: c}, owned: 1}}\n"
+    assert error_of(FleetFile, text) == f"a.yaml:2:3: {said}"
