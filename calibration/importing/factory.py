@@ -125,6 +125,8 @@ def _import_file(path: Path) -> Any:
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"no Python file {path}")
     module = importlib.util.module_from_spec(spec)
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, folder)  # as for a script: modules beside it are imported by their names
     sys.modules.setdefault(path.stem, module)  # dataclasses and pickles look their module up there
     with _one_line(f"{path}: importing failed"):
         spec.loader.exec_module(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,13 @@ def test_what_cannot_be_imported_is_one_line(
 def test_a_batch_size_that_no_input_has_is_refused() -> None:
     with pytest.raises(InputError, match="has a dimension of 5, its batch size"):
         load_example(f"{MODULES}:dlrm", batch_size=5)
+
+
+def test_a_file_imports_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "layers_beside_it.py").write_text("from torch import nn\nlayer = nn.Linear(4, 1)\n")
+    (tmp_path / "model_of_two_files.py").write_text(
+        "import torch\nfrom layers_beside_it import layer\n"
+        "def made():\n    return layer, (torch.rand(3, 4),)\n"
+    )
+    assert load_example(f"{tmp_path / 'model_of_two_files.py'}:made").batch_size == 3
