@@ -31,16 +31,17 @@ def times_words(document: Document) -> list[Block]:
     """What is in the service times, how far to trust them, and what their error does to the answer."""
     blocks: list[Block] = [Prose(f"Service times: {document['service_times_of']}.")]
     error = document.get("error_of_service_times") or {}
-    basis = document.get("basis") or "not known"
+    basis = document.get("basis")
     if error.get("cpu") is None:
-        return [*blocks, Prose(f"They are {basis}.")]
+        return [*blocks, Prose(f"They are {basis}.")] if basis else blocks
+    begin = f"They are {basis}; their" if basis else "Their"
     said = f"{number(100 * error['cpu'], 2)} % on the cores"
     if error.get("accelerator") is not None:
         said += f", {number(100 * error['accelerator'], 2)} % on the accelerator"
     return [
         *blocks,
         Prose(
-            f"They are {basis}; their error on what no fit had seen is {said}, root mean square. "
+            f"{begin} error on what no fit had seen is {said}, root mean square. "
             "Latencies are simulated with them; both errors are in what the page says to plan for."
         ),
     ]
