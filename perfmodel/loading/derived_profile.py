@@ -74,6 +74,11 @@ _Positive = Annotated[Positive, BeforeValidator(_stated, json_schema_input_type=
 _NonNegative = Annotated[
     NonNegative, BeforeValidator(_stated, json_schema_input_type=bounds.NonNegative | NonNegative)
 ]
+_Threads = Annotated[
+    ThreadsPerCore, BeforeValidator(_stated, json_schema_input_type=Literal[1, 2] | ThreadsPerCore)
+]
+_Kind = Literal["inclusive", "exclusive"]
+_Policy = Annotated[Sourced[_Kind], BeforeValidator(_stated, json_schema_input_type=_Kind | Sourced[_Kind])]
 _Cores = Annotated[Cores, BeforeValidator(_stated, json_schema_input_type=bounds.Cores | Cores)]
 
 
@@ -87,11 +92,11 @@ class HardwareChanges(Frozen):
     clock_ratio: _Positive | None = None
     sockets: _Cores | None = None
     cores_per_socket: _Cores | None = None
-    threads_per_core: Annotated[ThreadsPerCore, BeforeValidator(_stated)] | None = None
+    threads_per_core: _Threads | None = None
     peak_gflop_per_s: _Positive | None = None
     l2_kib_per_core: _Positive | None = None
     l3_mib_per_socket: _Positive | None = None
-    l3_policy: Annotated[Sourced[Literal["inclusive", "exclusive"]], BeforeValidator(_stated)] | None = None
+    l3_policy: _Policy | None = None
     memory_gib: _Positive | None = None
     memory_gb_per_s_per_socket: _Positive | None = None
     tdp_w: _Positive | None = None

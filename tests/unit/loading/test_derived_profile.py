@@ -135,6 +135,21 @@ def test_threads_of_a_core_are_as_stated_else_as_the_calibrated_machine_showed(t
         read_profile(written(tmp_path, wrong))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "threads_per_core: 3",
+            "3:29: threads_per_core: expected one of 1, 2 or a section with value, source",
+        ),
+        ("l3_policy: mixed", "3:22: l3_policy: expected one of inclusive, exclusive or a section with value"),
+    ],
+)
+def test_a_bare_value_that_is_no_choice_is_told_the_choices(tmp_path: Path, change: str, says: str) -> None:
+    with pytest.raises(InputError, match=f"mine.yaml:{says}"):
+        read_profile(written(tmp_path, f"name: mine\nbase: skylake\nchanges: {{{change}}}\n"))
+
+
 @pytest.mark.thorough
 def test_a_calibrated_stack_foretells_another_calibrated_machine() -> None:
     """Whole passes on machines that the stack has not seen; its error is stated wide enough."""
