@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,17 @@ def test_no_core_is_tried_that_no_socket_has() -> None:
     more = next(change for change in changes if change.resource == "cores")
     with pytest.raises(InputError, match="40 cores of skylake, two threads each"):
         more.make()
+
+
+def test_a_core_of_one_thread_has_no_hyper_threads_to_try(tmp_path: Path) -> None:
+    one = tmp_path / "one.yaml"
+    one.write_text("name: one\nbase: skylake\nchanges: {threads_per_core: 1}\n")
+    loaded = load_scenario("rm3_skylake", [f"node.cpu={one}", "node.cores=null"])
+    changes = {change.resource: change for change in changes_of(loaded, prepare(loaded), mixed_stacks=False)}
+    assert changes["cores"].name == "cores +10 %: 40 to 44"
+    with pytest.raises(InputError, match="40 cores of one, one thread each"):
+        changes["cores"].make()
+    assert changes["physical cores"].make().node.cores == 44
 
 
 @pytest.mark.thorough

@@ -162,6 +162,8 @@ class Explanation:
 
 def _of_hyper_threads(cpu: Device) -> str:
     """Why cores that a CPU has not bring less than those that it has."""
+    if cpu.threads_per_core == 1:
+        return f"{cpu.threads_in_words}: more of them are another machine"
     products, lookups = cpu.interference.hyper_thread_gemm, cpu.interference.hyper_thread_lookup
     said = f"{cpu.name} has {cpu.num_cores} cores, and more of them share one as hyper-threads"
     if max(products, lookups) == 1.0:

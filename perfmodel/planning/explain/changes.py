@@ -96,6 +96,7 @@ def _core_steps(place: Place, node: ServingNode) -> Iterator[Change]:
     has = node.cpu.num_cores
     serving = node.cores + node.beside  # of all stages on the machine
     shared = min(more.cores - node.cores, more.cores + node.beside - has)
+    as_threads = shared > 0 and node.cpu.threads_per_core > 1
 
     def make() -> Question:
         if more.cores > node.cpu.num_threads:
@@ -104,7 +105,7 @@ def _core_steps(place: Place, node: ServingNode) -> Iterator[Change]:
 
     yield Change(
         name=place.called(f"cores {percent:+.3g} %: {node.cores} to {more.cores}")
-        + (f", {shared} as hyper-threads" if shared > 0 else ""),
+        + (f", {shared} as hyper-threads" if as_threads else ""),
         kind="step",
         resource="cores",
         make=make,
