@@ -25,8 +25,9 @@ from perfmodel.errors import InputError, InterruptionError
 from perfmodel.loading.profile_file import ProfileFile, require_name
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.profile_writing import require_profile_writable, write_profile
+from perfmodel.loading.shipped import SUFFIXES
 from perfmodel.loading.words import quoted
-from perfmodel.loading.written import require_writable
+from perfmodel.loading.written import is_special, require_writable
 from perfmodel.planning.prepare import find_model
 from perfmodel.report.documents import saved
 
@@ -72,6 +73,7 @@ def calibrate(
     if device == "cpu" and precision != "fp32":
         raise InputError(f"--precision: expected fp32 on a CPU, got {quoted(precision)}; a card has others")
     require_profile_writable(out)
+    _require_ending(out)
     called = _name(out, name)
     raw = out.with_name(out.stem + ".measured.csv")
     require_writable(raw)
@@ -121,6 +123,12 @@ def _next_steps(out: Path, values: Mapping[str, Any], device: str) -> list[str]:
         )
     profile = shlex.quote(str(out))
     return [*lines, f"try: perfplan latency --model dlrm-rmc1 --on {profile}"]
+
+
+def _require_ending(out: Path) -> None:
+    """Refuse a name by which no command would find the profile in its folder."""
+    if out.suffix not in SUFFIXES and not is_special(out):
+        raise InputError(f"--out {quoted(str(out))}: expected a name that ends in {' or '.join(SUFFIXES)}")
 
 
 def _name(out: Path, name: str | None) -> str:

@@ -23,7 +23,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 STARTER = _PACKAGE / "starter"
 """Folder of the annotated files that `perfplan init` copies."""
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
+"""How the name of a file ends that a command finds without it."""
 _ANSWER = ".json"
 """How the name of a saved answer ends."""
 
@@ -64,7 +65,7 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     has_separator = os.sep in name or "/" in name
     path = relative_to / name
-    has_suffix = name.endswith(_SUFFIXES)
+    has_suffix = name.endswith(SUFFIXES)
     if (has_separator or has_suffix) and is_file(path):
         return path
     if has_separator:
@@ -81,7 +82,7 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
         raise InputError(f"expected a {kind}: a shipped name or a YAML file, got {_other_file(kind, name)}")
     if has_suffix and os.path.isdir(path):  # which takes any name, however long
         raise InputError(f"expected a {kind} file, got the folder {quoted(name)}")
-    here = (f"./{stem}{suffix}" for suffix in _SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
+    here = (f"./{stem}{suffix}" for suffix in SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
     hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)
     shows_all = f"(perfplan list {kind}s shows all)"
     if has_suffix:
@@ -105,7 +106,7 @@ def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:
         As `find_file`, or if nothing follows the `@`.
     """
     profile, at, stack = name.rpartition("@")
-    if not at or "/" in stack or stack.endswith(_SUFFIXES):  # an @ in the path itself
+    if not at or "/" in stack or stack.endswith(SUFFIXES):  # an @ in the path itself
         return ProfileChoice(find_file("profile", name, relative_to=relative_to), None)
     if not stack:
         raise InputError(f"expected a stack after @ in {quoted(name)}, or no @")

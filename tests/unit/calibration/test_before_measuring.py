@@ -37,6 +37,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["--out", "x.yaml", "--name", "My Machine"], "--name: expected a name of lower-case letters"),
         (["--out", "x.yaml", "--name", ""], "--name: expected a name"),
         (["--out", "x.yaml", "--name", "x\n"], "--name: expected a name"),
+        (["--out", "x.txt"], "--out 'x.txt': expected a name that ends in .yaml or .yml"),
+        (["--out", "x"], "--out 'x': expected a name that ends in .yaml or .yml"),
         (["--out", "folder"], "--out folder: is a directory"),
         (["--out", ".", "--name", "x"], "--out .: is a directory"),
         (["--out", "no/x.yaml"], "--out no/x.yaml: no directory no"),
