@@ -100,7 +100,9 @@ def _precision(facts: Mapping[str, float]) -> str:
 
 def _hardware(facts: Mapping[str, float], source: str) -> dict[str, Any]:
     """The hardware section: what the driver says, and what was measured once."""
-    peak_w = facts.get("busy_w", _ASSUMED_PEAK_W)
+    # Large products draw the most; where copies or launches were read higher, a card draws that at its peak.
+    drawn = [facts[key] for key in ("busy_w", "copied_w", "launched_w") if key in facts]
+    peak_w = max(drawn) if "busy_w" in facts else _ASSUMED_PEAK_W
     # A card that worked just before has not calmed down yet: at rest it draws no more than with launches.
     idle_w = min(peak_w, facts.get("idle_w", _ASSUMED_IDLE_W), facts.get("launched_w", inf))
     power = _nvml(facts) if "busy_w" in facts else f"assumed: a large card's; {_NO_COUNTER}"

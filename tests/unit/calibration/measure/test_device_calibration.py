@@ -302,6 +302,8 @@ def test_a_card_that_has_not_calmed_down_rests_at_what_launches_take() -> None:
     assert (found["idle_w"], found["peak_w"], found["tdp_w"]) == (121.0, 700.0, 690.0)
     assert found["pj_per_flop"] == pytest.approx((700.0 - 121.0) / 5e13 * 1e12)
     assert found["pj_per_byte"] == pytest.approx((570.0 - 121.0) / 4e12 * 1e12, rel=1e-4)
+    noisy = _hardware(facts | once | {"busy_w": 119.0, "copied_w": 120.0}, "measured: x")
+    assert (noisy["peak_w"]["value"], noisy["launched_w"]["value"]) == (121.0, 121.0)
     del facts["power_limit_w"]
     assert _hardware(facts | once, "measured: x")["tdp_w"]["source"].endswith("for want of a limit")
 
