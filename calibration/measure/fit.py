@@ -26,6 +26,8 @@ _JITTER = 1e-6
 _CONSTANT = 1e-3
 """Standard deviation of a coordinate that was the same in all sequences, but for rounding."""
 _FOLDS = 5
+_MOST_EXCHANGES = 30
+"""For each coefficient, in the search for the best ones."""
 _REWEIGHTED = 3
 _FAR_OFF = 0.5
 """Logarithm of a ratio to the law beyond which a point counts less and less. [1]"""
@@ -108,11 +110,22 @@ def fit_law(points: Points) -> dict[str, float]:
     return dict(zip(points.terms, law.tolist(), strict=True))
 
 
+def least_squares_from_zero(amounts: Floats, wanted: Floats) -> Floats:
+    """Coefficients that are not negative; where the exact search goes in circles, nearly the best ones."""
+    try:
+        found, _ = nnls(amounts, wanted, maxiter=_MOST_EXCHANGES * amounts.shape[1])
+    except RuntimeError:  # calls that are almost alike: what was measured is worth more than the last digit
+        size = np.linalg.norm(amounts, axis=0)
+        size = np.where(size > 0.0, size, 1.0)
+        found = np.maximum(lsq_linear(amounts / size, wanted, bounds=(0.0, np.inf)).x, 0.0) / size
+    return np.asarray(found)
+
+
 def _least_squares(amounts: Floats, wanted: Floats, most: Floats) -> Floats:
     """Coefficients from 0 to the most that each may be; again with bounds only where one is exceeded."""
-    free, _ = nnls(amounts, wanted)
+    free = least_squares_from_zero(amounts, wanted)
     if np.all(free <= most):
-        return np.asarray(free)
+        return free
     size = np.linalg.norm(amounts, axis=0)
     size = np.where(size > 0.0, size, 1.0)
     bounded = lsq_linear(amounts / size, wanted, bounds=(0.0, most * size), method="bvls")

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 
 from calibration.children import child, end, start
+from calibration.measure.fit import least_squares_from_zero
 from calibration.measure.levels import was_disturbed
 from calibration.measure.sequences import random_sequence
 from calibration.measure.visits import (
@@ -225,7 +225,7 @@ def _law(amounts: Floats, more_s: Floats, weights: Floats) -> Floats:
     """Costs >= 0 whose error, as a share of the pass, is least; disturbed kernels count less and less."""
     trust = np.ones_like(weights)
     for _ in range(_REWEIGHTED):
-        law, _ = nnls(amounts * (weights * trust)[:, None], more_s * weights * trust)
+        law = least_squares_from_zero(amounts * (weights * trust)[:, None], more_s * weights * trust)
         off = (amounts @ law - more_s) * weights
         trust = 1.0 / np.sqrt(1.0 + (off / _FAR_OFF) ** 2)
     return np.asarray(law)

@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.measure.fit import Points, fit_law, fit_surface, held_out_seconds, predicted_seconds
+from calibration.measure import fit
+from calibration.measure.fit import (
+    Points,
+    fit_law,
+    fit_surface,
+    held_out_seconds,
+    least_squares_from_zero,
+    predicted_seconds,
+)
 
 
 def made_points(count: int, *, bend: float, disturbed: int = 0) -> Points:
@@ -43,6 +51,20 @@ def test_no_coefficient_exceeds_the_most_that_it_may_be_and_the_rest_make_up_for
 def test_a_bound_that_nothing_reaches_changes_nothing() -> None:
     points = made_points(60, bend=0.0)
     assert fit_law(replace(points, most={"unit": 4e-9})) == fit_law(points)
+
+
+def test_coefficients_are_found_where_the_exact_search_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    amounts = rng.random((50, 4)) * np.array([1.0, 1e6, 1e-3, 0.0])
+    wanted = amounts @ np.array([2.0, 3e-6, 4e3, 0.0])
+
+    def gives_up(*_: object, **__: object) -> None:
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr(fit, "nnls", gives_up)
+    found = least_squares_from_zero(amounts, wanted)
+    assert found[:3] == pytest.approx([2.0, 3e-6, 4e3], rel=1e-4)
+    assert found[3] >= 0.0
 
 
 def test_the_law_hardly_notices_a_few_disturbed_calls() -> None:
