@@ -22,6 +22,7 @@ from calibration.children import in_fresh_process
 from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
+from calibration.measure.unseen_kinds import models_of_kinds
 from calibration.measure.visits import allocate_pool
 from calibration.runtime.memory import fit_to_memory, shrunk
 from calibration.runtime.modules import SERVED, Served
@@ -267,6 +268,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--models", "-m", default=",".join(DEEPRECSYS), help="names or files, by commas")
     parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
+    parser.add_argument(
+        "--kinds",
+        action="store_true",
+        help="random models with heads, wide layers, many tables, LSTMs, experts",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
     parser.add_argument("--threads", type=int, default=1, help="of a worker; the profile says how they scale")
@@ -279,7 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     batches = whole_numbers("--batch", given.batch)
     names = given.models.split(",")
-    models = unseen_models(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
+    if given.kinds and not given.unseen:
+        raise InputError("--kinds: expected --unseen N as well, how many to draw")
+    drawn = models_of_kinds if given.kinds else unseen_models
+    models = drawn(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
     # A slip is told before minutes of measuring.
     devices = [find_device(_with_stack(given.profile, given.stack), model) for model in models]
     if given.threads > 1 and (unknown := [each.name for each in devices if not each.thread_scaling]):
