@@ -40,20 +40,21 @@ def host_level(visits: Iterable[Visit], quiet_s: float) -> float:
 
 
 def at_mean_level(visits: Sequence[tuple[int, Visit]]) -> list[tuple[int, Visit]]:
-    """A CPU's visits with times as at the mean level of all: each over its own level, times the mean.
+    """A CPU's visits with times as at their mean level: each over its own level, times the mean.
 
-    Those beside which the machine was disturbed are left out. Those without probes, and an accelerator's,
-    whose own clock no neighbour slows, stay as they are.
+    Those beside which the machine was disturbed are left out, of the mean too. Those without probes, and an
+    accelerator's, whose own clock no neighbour slows, stay as they are.
     """
     alone = [visit for _, visit in visits]
     levels = _levels(alone)
     if not len(levels):
         return list(visits)
-    factors = np.mean(levels) / levels
+    kept = ~np.array(was_disturbed(alone))
+    factors = np.mean(levels[kept]) / levels
     return [
         (number, replace(visit, seconds=visit.seconds * factor))
-        for (number, visit), factor, was in zip(visits, factors, was_disturbed(alone), strict=True)
-        if not was
+        for (number, visit), factor, is_kept in zip(visits, factors, kept, strict=True)
+        if is_kept
     ]
 
 

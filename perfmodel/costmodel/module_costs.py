@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another
+from perfmodel.costmodel.kernels import GROUPED, Floats, Kernel, is_part_of_another
 from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.units import KIB
 
@@ -42,7 +42,8 @@ def module_amounts(kernel: Kernel, batch_size: Floats) -> dict[str, Floats]:
     batch = np.asarray(batch_size, dtype=float)
     is_recurrent = kernel.family == "recurrent"
     counted = "recurrent_step" if is_recurrent else f"{_kind(kernel)}_call"
-    amounts = {counted: np.full_like(batch, float(kernel.shape[0] if is_recurrent else kernel.calls))}
+    made = 1 if kernel.variant == GROUPED else kernel.calls
+    amounts = {counted: np.full_like(batch, float(kernel.shape[0] if is_recurrent else made))}
     written = kernel.written_bytes_per_item * batch
     fresh = np.where((written > KEPT_BYTES) | (kernel.family == "activation"), written, 0.0)
     amounts["fresh_kib"] = kernel.calls * fresh / KIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def amounts(operator: str, family: str, batch_size: float) -> dict[str, float]:
 
 def test_each_call_of_a_layer_counts_once() -> None:
     assert amounts("bottom", "fc", 4.0) == {"fc_call": 1.0, "fresh_kib": 0.0}
+
+
+def test_layers_side_by_side_are_one_call_of_a_module() -> None:
+    (layer, *_) = (each for each in lower(OWN) if each.family == "fc")
+    together = replace(layer, calls=8, variant="grouped")
+    assert float(module_amounts(together, np.array(4.0))["fc_call"]) == 1.0
+    assert float(module_amounts(replace(layer, calls=8), np.array(4.0))["fc_call"]) == 8.0
 
 
 def test_an_activation_has_a_result_of_its_own_at_any_size() -> None:
