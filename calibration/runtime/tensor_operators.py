@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -32,24 +32,44 @@ def view(length: int, width: int) -> Function:
     return call
 
 
-def _layer_norm(x: Tensor) -> Tensor:
-    return torch.layer_norm(x, x.shape[-1:])
+def _scaled(norm: Callable[..., Tensor], *, shifted: bool) -> Function:
+    """A norm with a weight for each element of a vector, as models have it; others take twice as long."""
+    held: list[Tensor] = []
+
+    def call(x: Tensor) -> Tensor:
+        if not held:
+            weight = torch.ones(x.shape[-1], device=x.device, dtype=x.dtype)
+            held.extend((weight, torch.zeros_like(weight)) if shifted else (weight,))
+        return norm(x, x.shape[-1:], *held)
+
+    return call
+
+
+def _of_positive(function: Function) -> Function:
+    """A function of positive numbers, as many as come in.
+
+    Random weights make negative ones, whose roots and logarithms take 10 to 20 times as long, as does what
+    follows of NaN; a model that is served takes them of what is positive.
+    """
+    held: list[Tensor] = []
+
+    def call(x: Tensor) -> Tensor:
+        if not held or held[0].shape != x.shape:
+            held[:] = [torch.rand_like(x).add_(0.5)]
+        return function(held[0])
+
+    return call
 
 
 _UNARY: Mapping[str, Function] = {
     "gelu": torch._C._nn.gelu,
     "silu": torch._C._nn.silu,
     "exp": torch.exp,
-    "log": torch.log,
     "erf": torch.erf,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": torch._C._nn.softplus,
-    "sqrt": torch.sqrt,
-    "rsqrt": torch.rsqrt,
     "exp2": torch.exp2,
-    "log2": torch.log2,
-    "log1p": torch.log1p,
     "expm1": torch.expm1,
     "log_sigmoid": torch._C._nn.log_sigmoid,
     "log_softmax": partial(torch.log_softmax, dim=-1),
@@ -59,13 +79,22 @@ _UNARY: Mapping[str, Function] = {
     "selu": torch.selu,
     "elu": torch._C._nn.elu,
     "hardswish": torch._C._nn.hardswish,
-    "pow": partial(torch.pow, exponent=1.5),
-    "layer_norm": _layer_norm,
-    "native_layer_norm": _layer_norm,
-    "rms_norm": _layer_norm,
     "relu": torch.relu,
     "neg": torch.neg,
     "abs": torch.abs,
+}
+_POSITIVE: Mapping[str, Function] = {
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "log": torch.log,
+    "log2": torch.log2,
+    "log1p": torch.log1p,
+    "pow": partial(torch.pow, exponent=1.5),
+}
+_NORMS: Mapping[str, Callable[[], Function]] = {
+    "layer_norm": partial(_scaled, torch.layer_norm, shifted=True),
+    "native_layer_norm": partial(_scaled, torch.layer_norm, shifted=True),
+    "rms_norm": partial(_scaled, torch.rms_norm, shifted=False),
 }
 _JOINED: Mapping[str, tuple[Function, str]] = {
     "add": (torch.add, "add_"),
@@ -83,7 +112,7 @@ def elementwise(length: int, width: int, num_inputs: int, function: str = "mul")
     difference or the like, else their product.
     """
     join, in_place = _JOINED.get(function, (torch.mul, "mul_"))
-    unary = _UNARY.get(function) if num_inputs == 1 else None
+    unary = _unary(function) if num_inputs == 1 else None
 
     def call(*inputs: Tensor) -> Tensor:
         parts = [x if x.dim() == 3 else x.unsqueeze(1) for x in inputs]
@@ -101,6 +130,13 @@ def elementwise(length: int, width: int, num_inputs: int, function: str = "mul")
         return result.squeeze(1) if length == 1 else result
 
     return call
+
+
+def _unary(function: str) -> Function | None:
+    """The function of one input, with what it holds; None: it is not known here."""
+    if function in _NORMS:
+        return _NORMS[function]()
+    return _of_positive(_POSITIVE[function]) if function in _POSITIVE else _UNARY.get(function)
 
 
 def batch_matmul(products: int, inner: int, *, left: bool = False) -> Function:  # noqa: ARG001  # as above

@@ -223,7 +223,9 @@ _OF_MEMORY = ("elementwise.pointwise", "elementwise.mul")
 _LIKE = {
     "silu": ("sigmoid",),
     "gelu": ("tanh",),
-    "rsqrt": ("sqrt",),
+    "sqrt": ("sigmoid",),
+    "rsqrt": ("sqrt", "sigmoid"),
+    **dict.fromkeys(("elu", "selu"), ("exp", "sigmoid")),
     **dict.fromkeys(("exp2", "log", "log2", "log1p", "expm1", "log_softmax"), ("exp",)),
     **dict.fromkeys(("sin", "cos", "log_sigmoid", "erf"), ("softplus", "erf")),
     **dict.fromkeys(("mish", "pow"), ("tanh",)),
@@ -246,7 +248,7 @@ _KIN: Mapping[str, tuple[str, ...]] = {
         )
         for function in TRANSCENDENTAL
     },
-    **{f"elementwise.{function}": (_ALL_FUNCTIONS, *_OF_MEMORY) for function in ("elu", "selu", "hardswish")},
+    "elementwise.hardswish": (_ALL_FUNCTIONS, *_OF_MEMORY),
     f"elementwise.{VECTOR_NORM}": (_ALL_NORMS, "elementwise.mul"),
     "fc.conv1d": ("fc",),
     "recurrent.lstm": ("recurrent.gru",),

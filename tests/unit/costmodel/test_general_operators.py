@@ -84,7 +84,7 @@ def test_a_product_takes_the_measured_one_of_its_sizes(sizes: tuple[int, int, in
         ("layer_norm", "elementwise.vector_norm", "elementwise.mul"),
         ("gelu", "elementwise.gelu", "activation.tanh"),
         ("silu", "elementwise.silu", "activation.tanh"),
-        ("selu", "elementwise.selu", "elementwise.mul"),
+        ("hardswish", "elementwise.hardswish", "elementwise.mul"),
     ],
 )
 def test_a_function_stands_for_what_bounds_it(name: str, own: str, kin: str) -> None:

@@ -13,6 +13,7 @@ from calibration.importing.factory import Example
 from calibration.importing.importer import import_example
 from calibration.runtime.memory import random_weights
 from calibration.runtime.programme import CPU, build_programme
+from calibration.runtime.tensor_operators import elementwise
 from perfmodel.costmodel.kernels import is_stand_in, measured_as, surface_key
 from perfmodel.costmodel.lowering import gemm_flop_per_item, lower
 from perfmodel.domain.model import RecModel
@@ -154,3 +155,17 @@ def test_pytorch_s_modules_come_through_as_these(bias: bool) -> None:
     assert found["layer_norm"].num_parameters(made.model.shapes()) == 24
     assert made.model.dense_parameter_bytes == 4 * sum(each.numel() for each in module.parameters())
     assert made.product_flop_per_item == made.counted_flop_per_item == 2 * (3 * 12 * 4 + 12)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "rsqrt", "log", "log2", "log1p", "pow"])
+def test_roots_and_logarithms_are_of_positive_numbers(name: str) -> None:
+    """Of negative ones they take many times as long, and so does what follows of NaN."""
+    call = elementwise(3, 8, 1, name)
+    for rows in (4, 5):
+        assert torch.isfinite(call(-torch.ones(rows, 3, 8))).all()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("layer_norm", [-1.0, 1.0]), ("rms_norm", [0.0, 2.0**0.5])])
+def test_norms_as_functions_have_weights(name: str, expected: list[float]) -> None:
+    found = elementwise(1, 2, 1, name)(torch.tensor([[0.0, 4.0]]))
+    assert found.tolist() == [pytest.approx(expected, abs=1e-4)]
