@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from math import hypot
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -151,7 +152,12 @@ def _details(topic: Topic, name: str) -> dict[str, Any]:
     profile = (
         read_profile(path).model_dump(mode="json") if "base" in profile else measured_document(source).data()
     )
-    return {"stacks": [_stack(stack, section, profile) for stack, section in profile["stacks"].items()]}
+    stacks = []
+    for stack, section in profile["stacks"].items():
+        stacks.append(_stack(stack, section, profile))
+        ways = section.get("served") or {}
+        stacks += [stacks[-1] | _served(way, served, section) for way, served in ways.items()]
+    return {"stacks": stacks}
 
 
 def _counts(name: str) -> ModelCounts:
@@ -181,6 +187,12 @@ def _stack(name: str, section: Mapping[str, Any], profile: Mapping[str, Any]) ->
         "relative_error": section["relative_error"]["value"],
         "relative_error_of_fitted_models": of_fitted and of_fitted["value"],
     }
+
+
+def _served(name: str, served: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    """What a way to serve a stack's calls in says in place of the stack: both errors are in its times."""
+    both = hypot(section["relative_error"]["value"], served["relative_error"]["value"])
+    return {"name": name, "default": False, "describes": served["describes"], "relative_error": both}
 
 
 def _stack_line(stack: Mapping[str, Any]) -> str:

@@ -115,6 +115,12 @@ def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.Ca
     skylake = next(row for row in found if row["name"] == "skylake")
     assert [stack["name"] for stack in skylake["stacks"]] == ["hpca2020", "deeprecsys-repository"]
     assert all(stack["relative_error"] > 0 for stack in skylake["stacks"])
+    modules = next(row for row in found if row["name"] == "amd-epyc-turin-2c-modules")
+    alone, *ways = modules["stacks"]
+    assert alone["name"] == "pytorch"
+    assert [way["name"] for way in ways] == ["eager", "eager-inference-mode", "eager-frozen", "eager-tuned"]
+    assert all(way["relative_error"] > alone["relative_error"] for way in ways)
+    assert "@eager: a PyTorch module as people serve it" in " ".join(text.split())
 
 
 @pytest.mark.thorough
