@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,9 @@ class Prediction(Shown, answer.Prediction):
 
     def _summary(self) -> str:
         at = self.sla_interval
-        said = "" if at is None else f", p{100 * self.question.sla.percentile:g} {at.value_s / MS:.4g} ms"
+        said = ""
+        if at is not None and isfinite(at.value_s):
+            said = f", p{100 * self.question.sla.percentile:g} {at.value_s / MS:.4g} ms"
         return f"{self.question.name}: {self.verdict}{said}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, log
+from math import exp, inf, isfinite, log
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from perfmodel.planning.rate.interval import (
 )
 from perfmodel.planning.rate.late import RUNS_AT_A_TIME, DrawnTraffic, at_peak
 from perfmodel.planning.rate.search import RateSearch
-from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.backlog import SATURATED_FROM, overloaded_pool
 from perfmodel.sim.engines import simulate, why_interpreted
 from perfmodel.sim.policies import Policy
@@ -109,6 +109,13 @@ class Errors(NamedTuple):
         return self.at(self.spread)
 
 
+class Latencies(NamedTuple):
+    """By percentile, of the queries that were served, and of all that came: of these it may be inf. [s]"""
+
+    served: Mapping[float, float]
+    of_asked: Mapping[float, float]
+
+
 GIVEN = Scale(1.0, 1.0)
 SCALES_OF_STEP = (Scale(1.0 - STEP, 1.0 - STEP), Scale(1.0 + STEP, 1.0 + STEP))
 
@@ -122,8 +129,10 @@ class LatencyBudget:
     bands_s : mapping of float to Band
         Latency by percentile with service times shorter and longer by their error; none where that is not
         known. [s]
-    sure_s : mapping of float to Band
-        The same with them shorter and longer by as much as the SLA's confidence asks: each end is passed
+    sla_band_s : Band or None
+        The same of the SLA's percentile, of all queries that came: inf where that is one turned away. [s]
+    sure_s : Band or None
+        Likewise, with them shorter and longer by as much as the SLA's confidence asks: each end is passed
         with the rest of that only, and the verdict turns where one is the limit. [s]
     responses : mapping of float to (float or None)
         By percentile, per cent of latency for each per cent of service time; None where unstable. [1]
@@ -133,7 +142,8 @@ class LatencyBudget:
     """
 
     bands_s: Mapping[float, Band]
-    sure_s: Mapping[float, Band]
+    sla_band_s: Band | None
+    sure_s: Band | None
     responses: Mapping[float, float | None]
     to_saturation: float
 
@@ -203,36 +213,62 @@ class OtherTimes:
             PoolLoads(load.cpu * peak, load.accelerator * peak) for load in (run.alone, run.contended)
         )
         self._queries: Queries | None = None
-        self._found: dict[Scale, Mapping[float, float] | None] = {}
-        self._own: Mapping[float, float] | None = None
+        self._found: dict[Scale, Latencies | None] = {}
+        self._own: Latencies | None = None
 
-    def percentiles_s(self, scale: Scale) -> Mapping[float, float] | None:
+    def latencies_s(self, scale: Scale) -> Latencies | None:
         """The run's percentiles at these times; None where they are an overload. [s]"""
         if scale not in self._found:
             self._found[scale] = self._scaled_to_the_run(scale)
         return self._found[scale]
 
-    def all_percentiles_s(self, scales: Sequence[Scale]) -> list[Mapping[float, float] | None]:
+    def all_latencies_s(self, scales: Sequence[Scale]) -> list[Latencies | None]:
         """Likewise, several side by side. [s]"""
         self._draw()
-        return side_by_side(self.percentiles_s, scales, most=RUNS_AT_A_TIME)
+        return side_by_side(self.latencies_s, scales, most=RUNS_AT_A_TIME)
 
     @property
     def intervals(self) -> Mapping[float, Interval]:
         """The run's percentiles, of a day those of its worst five minutes; none of an overload. [s]"""
         return self._run.percentiles if self._run.worst is None else self._run.worst.percentiles
 
-    def _scaled_to_the_run(self, scale: Scale) -> Mapping[float, float] | None:
+    @property
+    def interval_of_asked(self) -> Interval | None:
+        """Of the SLA's percentile of all queries that came; None where none is turned away. [s]"""
+        return self._run.of_asked if self._run.worst is None else self._run.worst.of_asked
+
+    def of_asked_s(self, scale: Scale, percentile: float) -> float | None:
+        """The SLA's percentile of all queries, inf where it is one turned away; None in an overload. [s]"""
+        found = self.latencies_s(scale)
+        given = self.interval_of_asked
+        if found is None or given is None:
+            return None if found is None else found.served[percentile]
+        own = self._own_s()
+        assert own is not None, "what sheds is not overloaded"
+        again_s, own_s = found.of_asked[percentile], own.of_asked[percentile]
+        if scale == GIVEN:
+            return given.value_s
+        # Where one is inf there is no ratio: what is turned away decides, and these queries tell how much is.
+        return given.value_s * again_s / own_s if isfinite(given.value_s + own_s) else again_s
+
+    def band_of_asked_s(self, shorter: Scale, longer: Scale, percentile: float) -> Band:
+        """The same with shorter and with longer times. [s]"""
+        self.all_latencies_s((shorter, longer))
+        return self.of_asked_s(shorter, percentile), self.of_asked_s(longer, percentile)
+
+    def _scaled_to_the_run(self, scale: Scale) -> Latencies | None:
         """Ratios to the same queries at the given times, times the percentiles of the whole run. [s]"""
-        if scale == GIVEN and self.intervals:
-            return {percentile: interval.value_s for percentile, interval in self.intervals.items()}
+        given = {percentile: interval.value_s for percentile, interval in self.intervals.items()}
+        if scale == GIVEN and given and self.interval_of_asked is None:
+            return Latencies(given, given)
         again = self._served_again(scale)
         own = self._own_s() if again is not None else None
         if again is None or own is None:
             return again
-        return {p: self.intervals[p].value_s * again[p] / own[p] for p in self._wanted}
+        served = {p: given[p] * again.served[p] / own.served[p] for p in self._wanted}
+        return Latencies(served, again.of_asked)
 
-    def _own_s(self) -> Mapping[float, float] | None:
+    def _own_s(self) -> Latencies | None:
         """The queries' percentiles at the given times; None where those are an overload. [s]"""
         if not self._run.is_stable:
             return None
@@ -240,7 +276,7 @@ class OtherTimes:
             self._own = self._served_again(GIVEN)
         return self._own
 
-    def _served_again(self, scale: Scale) -> Mapping[float, float] | None:
+    def _served_again(self, scale: Scale) -> Latencies | None:
         sheds = self._policy.shedding is not None or self._traffic.is_closed  # neither is overloaded
         if not sheds and _most_loaded(self._alone, scale) >= 1.0:
             return None
@@ -248,52 +284,58 @@ class OtherTimes:
         record = simulate(queries, self._service.scaled(*scale), self._policy)
         if not sheds and _is_overloaded(record, _most_loaded(self._contended, scale)):
             return None
-        served = None if record.shed is None else record.served[self._warm_up :]
-        return self._percentiles_s(record.latency_s[self._warm_up :], served)
+        latency_s = record.latency_s[self._warm_up :]
+        of_asked = self._percentiles_s(latency_s)
+        if record.shed is None:
+            return Latencies(of_asked, of_asked)
+        return Latencies(self._percentiles_s(latency_s[record.served[self._warm_up :]]), of_asked)
 
     def _draw(self) -> Queries:
         if self._queries is None:
             self._queries = self._traffic.draw(self._num_queries, seed=self._seed)
         return self._queries
 
-    def _percentiles_s(self, latency_s: FloatArray, served: BoolArray | None) -> Mapping[float, float]:
-        """Percentiles of the queries that were served; inf where none was. [s]"""
-        values_s = latency_s if served is None else latency_s[served]
-        if len(values_s) == 0:
+    def _percentiles_s(self, latency_s: FloatArray) -> Mapping[float, float]:
+        """Percentiles; inf of no queries. [s]"""
+        if len(latency_s) == 0:
             return dict.fromkeys(self._wanted, inf)
-        ordered_s = np.sort(values_s)
+        ordered_s = np.sort(latency_s)
         return {percentile: order_statistic(ordered_s, percentile) for percentile in self._wanted}
 
 
 def latency_budget(
-    times: OtherTimes, run: RunResult, errors: Errors, *, quantile: float = 1.0
+    times: OtherTimes, run: RunResult, errors: Errors, *, percentile: float, quantile: float = 1.0
 ) -> LatencyBudget | None:
     """Say what a run's percentiles are with other service times; None where the run is unstable.
 
     Parameters
     ----------
+    percentile : float
+        The SLA's, as a fraction.
     quantile : float
         Of the standard normal law at the confidence that is asked for.
     """
     if run.record is None or not run.is_stable:
         return None
     surely = (errors.at(-quantile * errors.spread), errors.at(quantile * errors.spread))
-    shorter, longer, least, most, *steps = times.all_percentiles_s(
+    shorter, longer, _, _, *steps = times.all_latencies_s(
         (errors.shorter, errors.longer, *surely, *SCALES_OF_STEP)
     )
     bands: dict[float, Band] = {}
-    sure: dict[float, Band] = {}
     responses: dict[float, float | None] = {}
-    for percentile, value in times.intervals.items():
-        low, high = (None if ends is None else ends[percentile] for ends in (shorter, longer))
+    for each, value in times.intervals.items():
+        low, high = (None if ends is None else ends.served[each] for ends in (shorter, longer))
         if errors.known:
-            bands[percentile] = (low, high)
-            low, high = (None if ends is None else ends[percentile] for ends in (least, most))
-            sure[percentile] = (low, high)
-        at_steps = (None if ends is None else ends[percentile] for ends in steps)
-        responses[percentile] = _response(value.value_s, *at_steps)
-    to_saturation = 1.0 / max(run.contended) - 1.0
-    return LatencyBudget(bands_s=bands, sure_s=sure, responses=responses, to_saturation=to_saturation)
+            bands[each] = (low, high)
+        at_steps = (None if ends is None else ends.served[each] for ends in steps)
+        responses[each] = _response(value.value_s, *at_steps)
+    return LatencyBudget(
+        bands_s=bands,
+        sla_band_s=times.band_of_asked_s(errors.shorter, errors.longer, percentile) if errors.known else None,
+        sure_s=times.band_of_asked_s(*surely, percentile) if errors.known else None,
+        responses=responses,
+        to_saturation=1.0 / max(run.contended) - 1.0,
+    )
 
 
 def rate_budget(

@@ -243,8 +243,12 @@ def central_verdict(sla: SlaTarget, run: RunResult) -> Verdict:
 
 
 def sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
-    """The SLA's percentile, of a day that of its worst five minutes; None of an overload. [s]"""
-    return (run.percentiles if run.worst is None else run.worst.percentiles).get(sla.percentile)
+    """The SLA's percentile, of a day that of its worst five minutes; None of an overload. [s]
+
+    Of all queries that came: those turned away take for ever, and it is inf where it is one of them.
+    """
+    found = run if run.worst is None else run.worst
+    return found.percentiles.get(sla.percentile) if found.of_asked is None else found.of_asked
 
 
 def _ln_overload(run: RunResult, margin: Margin) -> float:
@@ -273,8 +277,8 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
 
     def excess(ln_scale: float) -> float:
         """Logarithm of the percentile over its limit; inf for an overload."""
-        found = times.percentiles_s(errors.at(ln_scale))
-        return inf if found is None else log(max(found[sla.percentile], 1e-12) / sla.latency_s)
+        found_s = times.of_asked_s(errors.at(ln_scale), sla.percentile)
+        return inf if found_s is None else log(max(found_s, 1e-12) / sla.latency_s)
 
     low, high, bracketed = _bracket(excess, spread)
     if not bracketed:
@@ -288,7 +292,15 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
     if isinf(high[1]):  # a cliff, and the simulation sees where it is
         return Margin(0.5 * (low[0] + high[0]), 0.0)
     slope = (high[1] - low[1]) / (high[0] - low[0])
-    return Margin(low[0] - low[1] / slope, _ln_error(times.intervals.get(sla.percentile)) / slope)
+    return Margin(low[0] - low[1] / slope, _ln_error(_known(times, sla)) / slope)
+
+
+def _known(times: OtherTimes, sla: SlaTarget) -> Interval | None:
+    """The interval of the SLA's percentile; None where what is turned away makes a cliff of it."""
+    found = times.interval_of_asked
+    if found is None:
+        return times.intervals.get(sla.percentile)
+    return None if isinf(found.high_s) else found
 
 
 def _ln_error(interval: Interval | None) -> float:

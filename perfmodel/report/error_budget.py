@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
@@ -37,8 +39,14 @@ def rate_band(band: Band, errors: Errors) -> str:
 
 def latency_band(band: Band) -> str:
     """A percentile at both ends of the calibration's error."""
-    low, high = ("unstable" if end is None else f"{number(end / MS, 4)}" for end in band)
-    return f"{low} to {high}" + ("" if band[1] is None else " ms")
+    low, high = (_end(end) for end in band)
+    return f"{low} to {high}" + ("" if band[1] is None or band[1] == inf else " ms")
+
+
+def _end(end_s: float | None) -> str:
+    if end_s is None:
+        return "unstable"
+    return "never" if end_s == inf else f"{number(end_s / MS, 4)}"
 
 
 def service_errors(errors: Errors) -> str:

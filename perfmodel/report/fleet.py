@@ -69,8 +69,13 @@ def _because(result: FleetPrediction) -> str:
     worst = max(result.windows, key=lambda window: window.window.rate_qps)
     if not worst.stretch.is_stable:
         return f"utilisation would be {number(100 * worst.cpu_utilisation)} % ({bound} was asked)"
+    of_served, shed = "", ""
+    if worst.stretch.shed_rate:
+        of_served = " of the queries served"
+        shed = f"{number(100 * worst.stretch.shed_rate)} % are turned away, which counts as late, "
     text = (
-        f"p{100 * sla.percentile:g} is {interval_ms(worst.percentiles[sla.percentile])}, the SLA is {bound}"
+        f"{shed}p{100 * sla.percentile:g}{of_served} is {interval_ms(worst.percentiles[sla.percentile])}, "
+        f"the SLA is {bound}"
     )
     return f"in the busiest window {text}" if len(result.windows) > 1 else text
 

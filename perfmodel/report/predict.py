@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import expm1, inf, log
+from math import expm1, inf, isinf, log
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -101,8 +101,12 @@ def _because(result: Prediction) -> str:
     bound = f"p{100 * sla.percentile:g} of {as_asked(sla.latency_ms)} ms"
     if result.sla_interval is None:
         return f"{result.run.notes[0]}; no latency exists ({bound} was asked)"
-    served = " of the queries served" if result.shed_rate else ""
-    text = f"p{100 * sla.percentile:g}{served} is {interval_ms(result.sla_interval)}, the SLA is {bound}"
+    if isinf(result.sla_interval.value_s):
+        shed = f"{number(100 * (result.shed_rate or 0.0))} % of the queries are turned away"
+        text = f"{shed}, which counts as late, the SLA is {bound}"
+    else:
+        of_all = ", of all queries," if result.shed_rate else ""
+        text = f"p{100 * sla.percentile:g}{of_all} is {interval_ms(result.sla_interval)}, the SLA is {bound}"
     worst = result.run.worst
     return text if worst is None else f"in the worst {duration(worst.end_s - worst.start_s)} {text}"
 
@@ -201,16 +205,18 @@ def _steady(run: RunResult) -> str:
 def _add_sure(table: Table, result: Prediction) -> None:
     """Where the queue makes more of the service times' error than it is: how far that reaches, surely."""
     sla, budget = result.question.sla, result.latency_budget
-    band = None if budget is None else budget.sure_s.get(sla.percentile)
+    band = None if budget is None else budget.sure_s
     spread = quantile(sla.confidence) * result.errors.spread
-    if band is None or band[0] is None or spread == 0.0:
+    if band is None or band[0] is None or isinf(band[0]) or spread == 0.0:
         return
     weight = inf if band[1] is None else 0.5 * log(band[1] / band[0]) / spread
     if weight < AMPLIFIED:
         return
-    much = (
-        "an overload is within them" if band[1] is None else f"the load makes {number(weight, 2)} times of it"
-    )
+    much = f"the load makes {number(weight, 2)} times of it"
+    if band[1] is None:
+        much = "an overload is within them"
+    elif isinf(band[1]):
+        much = "too many queries are turned away within them"
     sure = f"{number(100 * sla.confidence)} %"
     by = f"{number(100 * expm1(spread), 2)} % of service time either way"
     table.add_row(f"p{100 * sla.percentile:g}, each end with {sure}", f"{latency_band(band)}; {by}: {much}")

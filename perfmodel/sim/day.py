@@ -98,7 +98,7 @@ def simulate_day(
     if day.can_repeat(worst, begin):
         window = day.repeated(worst, begin, settings, percentile, wanted, latency_s, replication)
     else:
-        window = day.once(worst, begin, histogram, wanted)
+        window = day.once(worst, begin, histogram, percentile, wanted)
     return DayResult(
         worst=window,
         percentiles={fraction: histogram.interval(fraction) for fraction in wanted},

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
-from perfmodel.sim.statistics import Estimate, Interval
+from perfmodel.sim.statistics import Estimate, Interval, level_among_served
 
 LEAST_REPETITIONS = 4
 """Of the worst window; where even so many are too long, it is known from one draw alone."""
@@ -25,9 +25,10 @@ LASTING = 2.0
 
 
 class WindowCounts(NamedTuple):
-    """What the whole period showed of one window."""
+    """What the whole period showed of one window; `of_asked` counts those turned away as taking for ever."""
 
     quantile: Callable[[float], float]
+    of_asked: Callable[[float], float]
     late_share: Estimate | None
     num_queries: int
 
@@ -98,16 +99,17 @@ class DayCounts:
         error = 0.0 if share in (0.0, 1.0) else sqrt(share * (1.0 - share))
         return WindowCounts(
             lambda fraction: self._quantile(self._counts[window], fraction),
+            lambda fraction: self._of_asked(window, fraction),
             None if self._latency_s is None else Estimate(share, error, LEAST_REPETITIONS - 1),
             queries,
         )
 
     def worst_window(self, percentile: float, peak: int) -> int:
-        """Return the window whose percentile is greatest; the peak, unless another is clearly worse.
+        """Return the window whose percentile of all queries is greatest; the peak, unless far from it.
 
         Windows around the peak differ by chance in one draw, and the worst of a draw is not the worst.
         """
-        values_s = [self._quantile(counts, percentile) for counts in self._counts]
+        values_s = [self._of_asked(window, percentile) for window in range(len(self._counts))]
         worst = int(np.argmax(values_s))
         return peak if values_s[peak] >= CLEARLY_WORSE * values_s[worst] else worst
 
@@ -152,6 +154,14 @@ class DayCounts:
 
     def _fastest_s(self) -> FloatArray:
         return np.array([self._quantile(counts, 0.05) for counts in self._counts])
+
+    def _of_asked(self, window: int, fraction: float) -> float:
+        """The same of all queries of a window, inf where it is one that was turned away. [s]"""
+        counts, shed = self._counts[window], int(self._shed[window])
+        if not shed:
+            return self._quantile(counts, fraction)
+        served = level_among_served(fraction, shed / (shed + int(counts.sum())))
+        return inf if served is None else self._quantile(counts, served)
 
     def _quantile(self, counts: IntArray, fraction: float) -> float:
         """Middle of the cell that holds it; 0 without queries. [s]"""

@@ -61,6 +61,8 @@ class WindowResult:
         limit was given. [1]
     num_queries : int
         In all repetitions of the window.
+    of_asked : Interval or None
+        The SLA's percentile of all queries, those turned away taking for ever; None where none was. [s]
     """
 
     start_s: float
@@ -69,6 +71,7 @@ class WindowResult:
     percentiles: dict[float, Interval]
     late_share: Estimate | None
     num_queries: int
+    of_asked: Interval | None = None
 
 
 class DayRun:
@@ -92,6 +95,10 @@ class DayRun:
         self.num_windows = min(MAX_WINDOWS, max(1, int(self.period_s / WINDOW_S)))
         self.window_s = self.period_s / self.num_windows
         self._streams = engine != "simpy" and serves_chunks(service, policy)
+
+    @property
+    def _sheds(self) -> bool:
+        return self._policy.shedding is not None
 
     @property
     def peak_window(self) -> int:
@@ -144,7 +151,9 @@ class DayRun:
         queries = self._expected(self.start_s(begin), self.start_s(window + 1))
         return queries * LEAST_REPETITIONS <= REPEATED_QUERIES
 
-    def once(self, window: int, begin: int, histogram: DayCounts, wanted: Sequence[float]) -> WindowResult:
+    def once(
+        self, window: int, begin: int, histogram: DayCounts, percentile: float, wanted: Sequence[float]
+    ) -> WindowResult:
         """Take a window as the whole period showed it, after a backlog that has lasted for hours.
 
         The executors have been busy all that time, so that the backlog is the work of all that came less a
@@ -156,17 +165,18 @@ class DayRun:
         mean_square = float(self._sizes.probabilities @ busiest_s**2)
         error_s = 1.96 * sqrt(self._expected(self.start_s(begin), end_s) * mean_square)
         counts = histogram.of_window(window)
-        values_s = {fraction: counts.quantile(fraction) for fraction in wanted}
+
+        def known_to_that(value_s: float) -> Interval:
+            return Interval(value_s, max(0.0, value_s - error_s), value_s + error_s)
+
         return WindowResult(
             start_s=start_s,
             end_s=end_s,
             rate_qps=self._expected(start_s, end_s) / (end_s - start_s),
-            percentiles={
-                fraction: Interval(value_s, max(0.0, value_s - error_s), value_s + error_s)
-                for fraction, value_s in values_s.items()
-            },
+            percentiles={fraction: known_to_that(counts.quantile(fraction)) for fraction in wanted},
             late_share=counts.late_share,
             num_queries=counts.num_queries,
+            of_asked=known_to_that(counts.of_asked(percentile)) if self._sheds else None,
         )
 
     def repeated(
@@ -193,7 +203,7 @@ class DayRun:
                     begin_s, end_s, 1 + repetition + MOST_REPLICATIONS * replication
                 )
                 found_s.append(served_s[np.searchsorted(arrival_s, start_s) :])
-            result = self._window_result(found_s, (start_s, end_s), wanted, latency_s)
+            result = self._window_result(found_s, (start_s, end_s), percentile, wanted, latency_s)
             excess = result.percentiles[percentile].relative_half_width / settings.precision
             if excess <= 1.0 or repetitions >= most:
                 return result
@@ -239,6 +249,7 @@ class DayRun:
         self,
         found_s: Sequence[FloatArray],
         bounds_s: tuple[float, float],
+        percentile: float,
         wanted: Sequence[float],
         latency_s: float | None,
     ) -> WindowResult:
@@ -260,6 +271,9 @@ class DayRun:
             percentiles={fraction: _across(found_s, served_s, fraction) for fraction in wanted},
             late_share=late,
             num_queries=len(all_s),
+            of_asked=percentile_interval(all_s, percentile, num_batches=len(found_s))
+            if self._sheds
+            else None,
         )
 
     def _streamed(

@@ -167,6 +167,9 @@ def run_until_precise(
     if cycle is not None:
         cycles = num_queries / cycle.queries
         needed = None if cycles >= MIN_CYCLES else ceil(MIN_CYCLES * cycle.queries)
+    of_asked = None
+    if record.shed is not None:
+        of_asked = percentile_interval(all_s[counted], percentile, rounding_s=rounding_s)
     node_mean, on_node = mean, intervals
     if outside_s is not None:
         node_served_s = node_s[counted] if record.shed is None else node_s[counted][record.served[counted]]
@@ -175,6 +178,7 @@ def run_until_precise(
         overloaded=None,
         mean_latency=mean,
         percentiles=intervals,
+        of_asked=of_asked,
         on_node=OnNode(node_mean.value_s, {each: found.value_s for each, found in on_node.items()}),
         precision_reached=excess <= 1.0 and needed is None,
         num_queries=num_queries,

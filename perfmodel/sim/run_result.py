@@ -37,8 +37,11 @@ class RunResult:
         None where overloaded. [s]
     percentiles : mapping of float to Interval
         Latency by percentile, a fraction, of the queries that were served; empty where overloaded. [s]
+    of_asked : Interval or None
+        Latency at the SLA's percentile of all queries, those turned away taking for ever: inf where it is one
+        of them; None where none can be, and where overloaded. Of a day see `worst`. [s]
     on_node : OnNode or None
-        The same without what queries spend outside the node; None where overloaded.
+        The same as `percentiles` without what queries spend outside the node; None where overloaded.
     precision_reached : bool
         Whether the interval at the SLA's percentile is as narrow as the settings ask.
     num_queries, warm_up_queries : int
@@ -74,6 +77,7 @@ class RunResult:
     overloaded: Pool | None
     mean_latency: Interval | None
     percentiles: Mapping[float, Interval]
+    of_asked: Interval | None = None
     on_node: OnNode | None = None
     precision_reached: bool
     num_queries: int

@@ -176,6 +176,20 @@ def order_statistic(sorted_s: FloatArray, fraction: float) -> float:
     return float(sorted_s[rank - 1])
 
 
+def level_among_served(percentile: float, shed_share: float) -> float | None:
+    """Which percentile of the queries that were served is this one of all that came.
+
+    Those turned away take for ever; None where the percentile is one of them.
+
+    Examples
+    --------
+    >>> level_among_served(0.9, 0.04), level_among_served(0.9, 0.1)
+    (0.9375, None)
+    """
+    served = 1.0 - shed_share
+    return percentile / served if percentile < served else None
+
+
 def percentile_interval(
     latency_s: FloatArray,
     percentile: float,

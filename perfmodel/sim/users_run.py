@@ -81,6 +81,9 @@ def run_users(
         overloaded=None,
         mean_latency=mean_interval(all_s),
         percentiles={fraction: interval(fraction) for fraction in wanted},
+        of_asked=None
+        if record.shed is None
+        else percentile_interval(record.latency_s[warm_up:], percentile, rounding_s=record.rounding_s),
         on_node=OnNode(
             float(node_s.mean()),
             {

@@ -216,7 +216,7 @@ def test_a_page_of_a_node_that_sheds_says_how_much_is_turned_away(tmp_path: Path
     page, answer = tmp_path / "shed.html", tmp_path / "shed.json"
     with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
         patch.setattr("sys.stdout", stdout)
-        assert main(["predict", "rm1_broadwell_overloaded_shedding", *FEW, "--json", "--out", str(page)]) == 0
+        assert main(["predict", "rm1_broadwell_overloaded_shedding", *FEW, "--json", "--out", str(page)]) == 3
     text, printed = page.read_text(encoding="utf-8"), json.loads(answer.read_text(encoding="utf-8"))
     share = number(100 * printed["shed_rate"])
     assert f"at 10,000 queries/s, of which {share} % are turned away" in text

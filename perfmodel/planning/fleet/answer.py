@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -64,6 +64,13 @@ class FleetWindow:
         return self.judgement.verdict
 
 
+def shed_rate(windows: Sequence[FleetWindow]) -> float:
+    """Share of the queries of all windows that were shed. [1]"""
+    weights = [window.window.rate_qps * window.share_of_time for window in windows]
+    shed = [window.stretch.shed_rate for window in windows]
+    return sum(w * each for w, each in zip(weights, shed, strict=True)) / sum(weights)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FleetPrediction:
     """The answer of `perfplan fleet`.
@@ -78,6 +85,9 @@ class FleetPrediction:
         Latency over all queries of all windows; empty where one of them is unstable. [s]
     node_percentiles : mapping of float to Interval
         The same without what queries spend outside the nodes. [s]
+    of_asked : Interval or None
+        The SLA's percentile of all queries, those turned away taking for ever: inf where it is one of them;
+        None where none can be, or a window is unstable. [s]
     basis : Basis
         How far to trust the service times.
     errors : tuple of Errors
@@ -93,6 +103,7 @@ class FleetPrediction:
     basis: Basis
     errors: tuple[Errors, ...]
     deciding: Deciding | None = None
+    of_asked: Interval | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -128,9 +139,7 @@ class FleetPrediction:
         """Share of all queries that were shed; None where no node sheds. [1]"""
         if all(member.policy.shedding is None for member in self.question.members):
             return None
-        weights = [window.window.rate_qps * window.share_of_time for window in self.windows]
-        shed = [window.stretch.shed_rate for window in self.windows]
-        return sum(w * each for w, each in zip(weights, shed, strict=True)) / sum(weights)
+        return shed_rate(self.windows)
 
     @property
     def simulated_queries(self) -> int:

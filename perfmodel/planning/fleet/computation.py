@@ -8,7 +8,7 @@ from math import inf, isinf, log
 
 from perfmodel.domain.fleet import Window
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow
+from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow, shed_rate
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
 from perfmodel.planning.service_times import AnyTimes
@@ -18,7 +18,7 @@ from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
 from perfmodel.sim.fleet_window import FleetTraffic, Stretch, no_traffic, simulate_stretch
 from perfmodel.sim.run_result import REPORTED_PERCENTILES
-from perfmodel.sim.statistics import Interval
+from perfmodel.sim.statistics import Interval, level_among_served
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 from perfmodel.threads import Tell, part_of, side_by_side, untold
@@ -80,6 +80,7 @@ def predict_fleet(
         windows=answers,
         percentiles=_whole_day(run, answers, lambda stretch: stretch.samples),
         node_percentiles=_whole_day(run, answers, lambda stretch: stretch.node_samples),
+        of_asked=_of_asked(run, answers),
         basis=max(each.basis for each in times),
         errors=tuple(each.errors for each in times),
         deciding=deciding,
@@ -132,17 +133,33 @@ def _whole_day(
     """Percentiles over all queries: the windows' latencies in proportion to their queries."""
     if not all(window.stretch.is_stable for window in windows):
         return {}
+    return run.percentiles(_day_samples(windows, samples_of))
+
+
+def _of_asked(run: FleetRun, windows: tuple[FleetWindow, ...]) -> Interval | None:
+    """The SLA's percentile of all queries of all windows, inf where it is one that was turned away. [s]"""
+    if not all(window.stretch.is_stable for window in windows) or not run.sheds:
+        return None
+    served = level_among_served(run.question.scenario.sla.percentile, shed_rate(windows))
+    if served is None:
+        return Interval(inf, inf, inf)
+    return LatencyMixture(_day_samples(windows, lambda stretch: stretch.samples)).interval(served)
+
+
+def _day_samples(
+    windows: tuple[FleetWindow, ...], samples_of: Callable[[Stretch], Sequence[LatencySample]]
+) -> list[LatencySample]:
+    """The windows' latencies in proportion to their queries."""
     queries: dict[int, float] = {}
     for window in windows:
         of = window.window.rate_qps * window.share_of_time * len(windows)
         queries[id(window.stretch)] = queries.get(id(window.stretch), 0.0) + of
     stretches = {id(window.stretch): window.stretch for window in windows}
-    samples = [
+    return [
         sample.reweighted(queries[key])
         for key, stretch in stretches.items()
         for sample in samples_of(stretch)
     ]
-    return run.percentiles(samples)
 
 
 class FleetRun:
@@ -161,6 +178,11 @@ class FleetRun:
     def spread(self) -> float:
         """Error of the service times of the kind of node known worst. [ln]"""
         return max(errors.spread for errors in self.errors)
+
+    @property
+    def sheds(self) -> bool:
+        """Whether a node may turn queries away."""
+        return any(kind.policy.shedding is not None for kind in self._kinds)
 
     def at(self, rate_qps: float, replication: int, *, errors_longer: float = 0.0) -> Stretch:
         """Simulate a stretch, every service time longer by so many of its errors."""
@@ -197,6 +219,11 @@ class FleetRun:
             traffic = TrafficSource(arrivals=each, sizes=self._law)
             loads.append(offered_utilisation(traffic, kind.service, kind.policy, contended=True))
         return tuple(loads)
+
+    def of_asked_s(self, stretch: Stretch, percentile: float) -> float:
+        """A percentile of all queries that came; inf where it is one that was turned away. [s]"""
+        served = level_among_served(percentile, stretch.shed_rate)
+        return inf if served is None else LatencyMixture(stretch.samples).percentile_s(served)
 
     def percentiles(self, samples: Sequence[LatencySample]) -> dict[float, Interval]:
         """Percentiles of latencies in proportion to their weights. [s]"""
@@ -248,7 +275,7 @@ def _deciding(
 
     def end(errors_longer: float) -> float | None:
         other = run.at(rate_qps, index, errors_longer=errors_longer)
-        return run.percentiles(other.samples)[percentile].value_s if other.is_stable else None
+        return run.of_asked_s(other, percentile) if other.is_stable else None
 
     share = expected / worst.spread
     return Deciding(
@@ -275,15 +302,18 @@ def _judge_stretch(
             other = run.at(rate_qps, replication, errors_longer=errors_longer)
         if not other.is_stable:
             return inf
-        return log(run.percentiles(other.samples)[sla.percentile].value_s / sla.latency_s)
+        return log(run.of_asked_s(other, sla.percentile) / sla.latency_s)
 
-    return judged(
+    judgement = judged(
         excess,
         spread=run.spread,
         confidence=sla.confidence,
         overload=lambda: max(max(loads) for loads in run.offered(rate_qps, stretch)),
         accept_uncertain=accept_uncertain,
     )
+    if judgement.verdict == "unstable" and stretch.is_stable:  # what is too much is turned away
+        return replace(judgement, verdict="misses_sla")
+    return judgement
 
 
 def judged(

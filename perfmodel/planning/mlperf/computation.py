@@ -21,9 +21,7 @@ from perfmodel.planning.run_cost import most_queries
 from perfmodel.planning.sensitivity import (
     MOST_RATE_QUERIES,
     RATE_QUERIES,
-    Band,
     Errors,
-    OtherTimes,
     RateBudget,
     rate_budget,
 )
@@ -216,14 +214,11 @@ def _judged(
             narrowing=narrowing(question.node, errors),
             precision=question.simulation.precision,
             most_queries=most_queries(question.policy, question.traffic.size_pmf),
-            band_at=lambda ln_scale: _band(times, errors, ln_scale, question.sla.percentile),
+            band_at=lambda ln_scale: times.band_of_asked_s(
+                errors.at(-ln_scale), errors.at(ln_scale), question.sla.percentile
+            ),
         ),
     )
-
-
-def _band(times: OtherTimes, errors: Errors, ln_scale: float, percentile: float) -> Band:
-    low, high = times.all_percentiles_s((errors.at(-ln_scale), errors.at(ln_scale)))
-    return (None if low is None else low[percentile]), (None if high is None else high[percentile])
 
 
 def _largest(

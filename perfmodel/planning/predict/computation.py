@@ -158,9 +158,8 @@ def deciding(
     """What would decide where neither "meets" nor "misses" can be said of a load."""
 
     def band_at(ln_scale: float) -> Band:
-        ends = times.all_percentiles_s((errors.at(-ln_scale), errors.at(ln_scale)))
-        low, high = (None if end is None else end[question.sla.percentile] for end in ends)
-        return low, high
+        ends = errors.at(-ln_scale), errors.at(ln_scale)
+        return times.band_of_asked_s(*ends, question.sla.percentile)
 
     return what_decides(
         run,
@@ -191,7 +190,13 @@ def describe(
         errors=errors,
         run=run,
         greatest=greatest,
-        latency_budget=latency_budget(times, run, errors, quantile=quantile(question.sla.confidence)),
+        latency_budget=latency_budget(
+            times,
+            run,
+            errors,
+            percentile=question.sla.percentile,
+            quantile=quantile(question.sla.confidence),
+        ),
         rate_budget=budget,
         mean_service_s=_mean_service_s(question, run),
         cpu=_cpu_breakdown(question, run),

@@ -111,7 +111,7 @@ def fleet_document(result: FleetPrediction) -> FleetDocument:
     """Return the document; what does not exist is None."""
     question, sla = result.question, result.question.scenario.sla
     load_power_w, tdp_w = result.load_power_w, result.tdp_w
-    at_sla = result.percentiles.get(sla.percentile)
+    at_sla = result.percentiles.get(sla.percentile) if result.of_asked is None else result.of_asked
     is_stable = all(window.stretch.is_stable for window in result.windows)
     return {
         **saved("fleet", VERSION, (each for one in question.members for each in one.question.inputs)),

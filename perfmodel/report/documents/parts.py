@@ -14,7 +14,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.rate.interval import GreatestRate
-from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
+from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
 from perfmodel.planning.table_node import TableNode
 from perfmodel.planning.verdict import Deciding
 from perfmodel.report.documents import document
@@ -277,15 +277,19 @@ def ms(seconds: float | None) -> float | None:
 
 
 def value_ms(interval: Interval | None) -> float | None:
-    """The estimate that an interval is about. [ms]"""
-    return None if interval is None else interval.value_s / MS
+    """The estimate that an interval is about; None where it never comes. [ms]"""
+    return None if interval is None else _finite_ms(interval.value_s)
+
+
+def _finite_ms(seconds: float | None) -> float | None:
+    return None if seconds is None or seconds == float("inf") else seconds / MS
 
 
 def ci_ms(interval: Interval | None) -> JsonBand | None:
     """Both ends of an interval, the upper one null where there is none. [ms]"""
     if interval is None:
         return None
-    return [interval.low_s / MS, None if interval.high_s == float("inf") else interval.high_s / MS]
+    return [_finite_ms(interval.low_s), _finite_ms(interval.high_s)]
 
 
 def reported_ms(percentiles: Mapping[float, Interval]) -> ReportedMs:
@@ -519,13 +523,12 @@ def latency_bands_ms(budget: LatencyBudget | None) -> dict[float, JsonBand]:
     """Latency by percentile with service times shorter, and longer, by the profiles' error. [ms]"""
     if budget is None:
         return {}
-    return {percentile: [ms(end) for end in band] for percentile, band in budget.bands_s.items()}
+    return {percentile: [_finite_ms(end) for end in band] for percentile, band in budget.bands_s.items()}
 
 
-def sure_band_ms(budget: LatencyBudget | None, percentile: float) -> JsonBand | None:
-    """A percentile between ends that it passes with one less the SLA's confidence each. [ms]"""
-    band = None if budget is None else budget.sure_s.get(percentile)
-    return None if band is None else [ms(end) for end in band]
+def band_ms(band: Band | None) -> JsonBand | None:
+    """The SLA's percentile at both ends of an error. [ms]"""
+    return None if band is None else [_finite_ms(end) for end in band]
 
 
 def reported_bands_ms(budget: LatencyBudget | None) -> ReportedBandsMs:
@@ -572,5 +575,5 @@ def deciding_document(deciding: Deciding | None) -> DecidingDocument | None:
         "error_now": deciding.size,
         "error_then": deciding.expected,
         "command": deciding.command,
-        "band_ms_then": None if deciding.band_s is None else [ms(end) for end in deciding.band_s],
+        "band_ms_then": band_ms(deciding.band_s),
     }

@@ -24,11 +24,11 @@ from perfmodel.report.documents.parts import (
     SensitivityDocument,
     SlaAsked,
     UtilisationDocument,
+    band_ms,
     ci_ms,
     cis_ms,
     deciding_document,
     errors_document,
-    latency_bands_ms,
     load_test_document,
     ms,
     node_document,
@@ -43,7 +43,6 @@ from perfmodel.report.documents.parts import (
     reported_ms,
     sensitivity,
     sla_asked,
-    sure_band_ms,
     value_ms,
     values_ms,
 )
@@ -144,7 +143,7 @@ class PredictDocument(Saved):
 def predict_document(result: Prediction) -> PredictDocument:
     """Return the document; what does not exist is None."""
     question, node, run = result.question, result.question.node, result.run
-    mean, at_sla = run.mean_latency, result.sla_interval
+    mean, at_sla, budget = run.mean_latency, result.sla_interval, result.latency_budget
     return {
         **saved("predict", VERSION, question.inputs),
         "scenario": question.name,
@@ -174,8 +173,8 @@ def predict_document(result: Prediction) -> PredictDocument:
             "confidence": question.sla.confidence,
             "predicted_ms": value_ms(at_sla),
             "ci95_ms": ci_ms(at_sla),
-            "calibration_band_ms": latency_bands_ms(result.latency_budget).get(question.sla.percentile),
-            "confidence_band_ms": sure_band_ms(result.latency_budget, question.sla.percentile),
+            "calibration_band_ms": None if budget is None else band_ms(budget.sla_band_s),
+            "confidence_band_ms": None if budget is None else band_ms(budget.sure_s),
         },
         "worst_window": _worst_window(run.worst),
         "share_within_sla": run.within_share,

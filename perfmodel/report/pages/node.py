@@ -110,7 +110,7 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
 
 
 def _offered_words(predict: Document) -> str:
-    """The load that was asked about, and what of it is turned away: the verdict is of the others."""
+    """The load that was asked about, and what of it is turned away."""
     offered = f"{number(predict['offered_qps'], 4)} queries/s"
     shed = predict["shed_rate"]
     return f"{offered}, of which {number(100 * shed)} % are turned away" if shed else offered

@@ -28,7 +28,7 @@ NO_CARD = Errors(0.1, None)
 
 def budget_of(queue: TextbookQueue, errors: Errors = NO_CARD) -> LatencyBudget | None:
     run, times = run_of(queue)
-    return latency_budget(times, run, errors)
+    return latency_budget(times, run, errors, percentile=0.95)
 
 
 def run_of(queue: TextbookQueue) -> tuple[RunResult, OtherTimes]:

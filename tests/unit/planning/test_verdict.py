@@ -20,8 +20,10 @@ from perfmodel.planning.verdict import (
     judge,
     margin,
     narrowing,
+    sla_interval,
     what_decides,
 )
+from perfmodel.sim.policies import Shedding
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.run_result import RunResult
 from perfmodel.units import MS
@@ -164,3 +166,28 @@ def test_too_few_bursts_tell_nothing_and_say_what_it_takes() -> None:
         band_at=lambda _: (None, None),
     )
     assert "max_queries=123456" in deciding.command
+
+
+# M/D/4/4: Erlang's formula asks the mean alone. At 2 erlang 9.5 % find all four busy, at 1 erlang 1.5 %.
+@pytest.mark.parametrize(
+    ("erlang", "turned_away", "verdict"), [(2.0, 0.0952, "misses_sla"), (1.0, 0.0154, "meets_sla")]
+)
+def test_a_query_that_is_turned_away_counts_as_late(erlang: float, turned_away: float, verdict: str) -> None:
+    queue = deterministic_queue(erlang / 4.0, 4)
+    queue = replace(queue, policy=replace(queue.policy, shedding=Shedding(deadline_s=1e-9)))
+    run = run_of(queue)
+    assert run.shed_share == pytest.approx(turned_away, rel=0.03)
+    assert run.percentiles[0.95].value_s == pytest.approx(1.0), "those that are served never wait"
+    assert judged(queue, sla_of(2.0), 0.01).verdict == verdict
+    assert judged(queue, sla_of(2.0), 0.0, accept_uncertain=True).verdict == verdict
+    at_sla = sla_interval(sla_of(2.0), run)
+    assert at_sla is not None
+    assert at_sla.value_s == (inf if verdict == "misses_sla" else pytest.approx(1.0))
+
+
+def test_what_is_turned_away_is_as_uncertain_as_the_times_that_fill_the_executors() -> None:
+    # 5 % find four executors busy at 1.525 erlang; at 1.5 times known to 10 % may be 1.6 % longer.
+    queue = deterministic_queue(1.5 / 4.0, 4)
+    queue = replace(queue, policy=replace(queue.policy, shedding=Shedding(deadline_s=1e-9)))
+    probability = judged(queue, sla_of(2.0), 0.1).sla_probability
+    assert probability == pytest.approx(NormalDist().cdf(log(1.525 / 1.5) / 0.1), abs=0.06)
