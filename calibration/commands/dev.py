@@ -37,8 +37,15 @@ PROGRAMMES: Mapping[str, Programme] = {
 }
 
 
+def _complete_programmes(incomplete: str) -> list[str]:
+    return [name for name in PROGRAMMES if name.startswith(incomplete)]
+
+
 def dev(
-    programme: Annotated[str | None, typer.Argument(help="Which one; without, they are listed.")] = None,
+    programme: Annotated[
+        str | None,
+        typer.Argument(help="Which one; without, they are listed.", autocompletion=_complete_programmes),
+    ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Its own; -h tells them.")] = None,
 ) -> None:
     """Run a programme of perfplan's own workshop: fits, comparisons, and how far profiles are off."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import wraps
 from importlib import import_module
+from io import StringIO
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.main import get_command
 
-from perfmodel.cli.completion import VARIABLE, asked_as_typer_does, words_so_far
+from perfmodel.cli.completion import VARIABLE, as_bash_breaks, asked_as_typer_does, words_so_far
 from perfmodel.cli.once import StrictCommand, StrictGroup
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.units import GIB
@@ -385,9 +387,24 @@ def run(arguments: list[str]) -> int:
         Whatever the command raises; an interruption is an `InterruptionError`.
     """
     if VARIABLE in os.environ:
-        os.environ[VARIABLE] = asked_as_typer_does(os.environ[VARIABLE])
-        arguments = []
-    words = arguments or words_so_far(os.environ)
+        return _offer(asked_as_typer_does(os.environ[VARIABLE]))
+    return _run(arguments, arguments)
+
+
+def _offer(asked: str) -> int:
+    """Answer a shell that asks for completions, or for the script that asks."""
+    os.environ[VARIABLE] = asked
+    if asked != "complete_bash":
+        return _run([], words_so_far(os.environ))
+    as_bash_wants = as_bash_breaks(os.environ)
+    with redirect_stdout(StringIO()) as offered:
+        code = _run([], words_so_far(os.environ))
+    print("\n".join(as_bash_wants(each) for each in offered.getvalue().splitlines()))
+    return code
+
+
+def _run(arguments: list[str], words: list[str]) -> int:
+    """Run the command that is named in the words."""
     wanted = next((word for word in words if not word.startswith("-")), None)
     if wanted in SIMULATING:
         _require_room()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from perfmodel.loading.file_kinds import Kind
 from perfmodel.loading.shipped import shipped_directory, shipped_names
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 VARIABLE = "_PERFPLAN_COMPLETE"
 """By which a shell asks for completions instead of running a command."""
@@ -31,6 +35,53 @@ def asked_as_typer_does(instruction: str) -> str:
     """
     shell, _, what = instruction.rpartition("_")
     return f"{what}_{shell}" if what in ("source", "complete") else instruction
+
+
+BREAKS = "=@:"
+"""Where bash breaks what is one word here, such as `node.cpu=skylake@hpca2020`."""
+
+QUOTES = ("'", '"')
+
+
+def as_bash_breaks(environment: MutableMapping[str, str]) -> Callable[[str], str]:
+    """Join what bash has broken, in what it tells of the line, and say how it wants what is offered.
+
+    bash puts an offer, as it is, in the place of what stands behind the last break, or from it on where that
+    is an `@`. So what lies before is taken off, and outside of quotes blanks and the like are escaped.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Of the process; its `COMP_WORDS`, a word a line, and `COMP_CWORD` are changed.
+
+    Examples
+    --------
+    >>> told = {"COMP_WORDS": chr(10).join(["perfplan", "--set", "node.cpu", "=", "sk"]), "COMP_CWORD": "4"}
+    >>> as_bash_wants = as_bash_breaks(told)
+    >>> told["COMP_WORDS"].split(), told["COMP_CWORD"], as_bash_wants("node.cpu=skylake")
+    (['perfplan', '--set', 'node.cpu=sk'], '2', 'skylake')
+    """
+    told = environment.get("COMP_WORDS", "")
+    separator, place = "\n" if "\n" in told else " ", int(environment.get("COMP_CWORD", "0"))
+    words = [*told.split(separator), ""][: place + 1]
+    joined: list[str] = []
+    goes_on = False
+    for word in words:
+        is_break = word != "" and not word.strip(BREAKS)
+        if joined and (is_break or goes_on):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        goes_on = is_break
+    environment["COMP_WORDS"] = separator.join(joined)
+    environment["COMP_CWORD"] = str(len(joined) - 1)
+    word = joined[-1]
+    if word.startswith(QUOTES):
+        return str
+    if word.startswith("--"):  # what is offered behind an option's `=` is its value alone
+        word = word.partition("=")[2]
+    begin = max(word.rfind(each) + (each != "@") for each in BREAKS)
+    return lambda offer: re.sub(r"([\s'\"&;|<>()$`\\])", r"\\\1", offer[max(0, begin) :])
 
 
 def complete_scenarios(incomplete: str) -> list[str]:
@@ -77,12 +128,20 @@ def complete_shipped(incomplete: str) -> list[str]:
     return [name for kind in kinds for name in _shipped(kind, incomplete)]
 
 
+def complete_fleet_settings(incomplete: str) -> list[str]:
+    """Keys of a fleet for `--set`, those that stand under no name of its own, each with its `=`."""
+    from perfmodel.domain.provision import FleetFile
+
+    return _settings(FleetFile, incomplete)
+
+
 def complete_settings(incomplete: str) -> list[str]:
     """Keys of a scenario for `--set`, each with the `=` that follows; names of files behind some."""
+    from perfmodel.domain.scenario import Scenario
+
     key, equals, value = incomplete.partition("=")
     if not equals:
-        keys = [f"{each}=" for each in _keys() if each.startswith(incomplete)]
-        return [*keys, f"{keys[0]}VALUE"] if len(keys) == 1 else keys  # a shell puts a blank behind one alone
+        return _settings(Scenario, incomplete)
     behind = {"model": complete_models, "node.cpu": complete_profiles}.get(key)
     return [] if behind is None else [f"{key}={each}" for each in behind(value)]
 
@@ -123,12 +182,12 @@ def _begin_like(incomplete: str) -> Iterator[str]:
                 yield path
 
 
-def _keys() -> list[str]:
-    """Keys of a scenario that hold single values, joined by points."""
-    from perfmodel.domain.scenario import Scenario
-
-    schema = Scenario.model_json_schema()
-    return sorted(dict.fromkeys(_leaves(schema, schema["$defs"])))
+def _settings(of: type[BaseModel], incomplete: str) -> list[str]:
+    """Keys that hold single values, joined by points, each with its `=`."""
+    schema = of.model_json_schema()
+    keys = sorted(dict.fromkeys(_leaves(schema, schema["$defs"])))
+    keys = [f"{each}=" for each in keys if each.startswith(incomplete)]
+    return [*keys, f"{keys[0]}VALUE"] if len(keys) == 1 else keys  # a shell puts a blank behind one alone
 
 
 def _leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import page_path
-from perfmodel.cli.completion import complete_scenarios, complete_settings
+from perfmodel.cli.completion import complete_fleet_settings, complete_scenarios, complete_settings
 from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_COUNT, MOST_RATE_QPS
 from perfmodel.errors import InputError
 from perfmodel.loading.words import cut, quoted
@@ -73,6 +73,17 @@ SetOption = Annotated[
         callback=_each_key_once,
         help="Change one value of the scenario, such as traffic.arrivals.rate_qps=500. Repeatable.",
         autocompletion=complete_settings,
+    ),
+]
+
+FleetSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        callback=_each_key_once,
+        help="Change one value of the fleet, such as provision.headroom=0.2. Repeatable.",
+        autocompletion=complete_fleet_settings,
     ),
 ]
 

@@ -17,11 +17,11 @@ from perfmodel.cli.answering import SLA_MISSED, show
 from perfmodel.cli.completion import complete_fleets
 from perfmodel.cli.options import (
     ExtrapolateOption,
+    FleetSetOption,
     FormatOption,
     JsonOption,
     MixedStacksOption,
     PageOption,
-    SetOption,
     SettingsFormat,
 )
 from perfmodel.cli.watched import watched
@@ -78,7 +78,7 @@ def plan(
             "--simulate/--no-simulate", help="Simulate the plan, and raise it where an SLA is missed."
         ),
     ] = True,
-    overrides: SetOption = None,
+    overrides: FleetSetOption = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     sla_curves: Annotated[

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import page_path, printed_first, show, write_page
+from perfmodel.cli.completion import complete_settings
 from perfmodel.cli.options import (
     AcceptUncertainOption,
     ExtrapolateOption,
@@ -66,6 +67,7 @@ def sweep(
             metavar="KEY=V1,V2,...",
             help="Values of a key, or ranges: 10:50:5 (five of them), 100..500+50, 16..1024*2. Repeatable: "
             "every combination is a point.",
+            autocompletion=complete_settings,
         ),
     ] = None,
     question: Annotated[

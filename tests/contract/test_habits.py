@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -33,7 +37,9 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def asked_by(shell: str, line: str) -> dict[str, str]:
     """What a shell sets to be offered something at the end of a line."""
-    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    broken = [part for word in line.split(" ") for part in filter(None, re.split("([=@:]+)", word))]
+    broken += [""] if line.endswith(" ") else []
+    words = {"COMP_WORDS": "\n".join(broken), "COMP_CWORD": str(len(broken) - 1)}
     asked = words if shell == "bash" else {"_TYPER_COMPLETE_ARGS": line}
     return {**asked, "_PERFPLAN_COMPLETE": f"complete_{shell}"}
 
@@ -133,8 +139,13 @@ def test_every_help_has_examples_and_a_short_form(name: str, capsys: pytest.Capt
         ("perfplan predict -s rm3_sky", ["rm3_skylake", "rm3_skylake_bursty"]),
         ("perfplan latency -m dlrm-r", ["dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3"]),
         ("perfplan latency --on sky", ["skylake"]),
-        ("perfplan latency --on skylake@h", ["skylake@hpca2020"]),
+        ("perfplan latency --on skylake@h", ["@hpca2020"]),  # bash wants what stands behind its last break
         ("perfplan predict --set sla.", ["sla.confidence=", "sla.latency_ms="]),
+        ("perfplan predict --set node.cpu=sky", ["skylake"]),
+        ("perfplan predict --set=node.cpu=sky", ["skylake"]),
+        ("perfplan sweep rm3_skylake --over sla.", ["sla.confidence=", "sla.latency_ms="]),
+        ("perfplan plan two_services --set provision.head", ["provision.headroom="]),
+        ("perfplan dev acc", ["accuracy"]),
         ("perfplan predict scenarios/rm3_skylake.", ["scenarios/rm3_skylake.yaml"]),
         ("perfplan plan two", ["two_services"]),
         ("perfplan report two", ["two_services"]),
@@ -163,6 +174,64 @@ def test_what_alone_goes_on_is_offered_with_what_may_follow(tmp_path: Path) -> N
     (tmp_path / "mine" / "fleet.yaml").touch()
     folder = f"{tmp_path / 'mine'}{os.sep}"
     assert complete_fleets(f"{tmp_path / 'mi'}") == [folder, f"{folder}fleet.yaml"]
+
+
+class Terminal:
+    """An interactive bash that completes perfplan, and what it shows."""
+
+    def __init__(self, home: Path) -> None:
+        perfplan = str(Path(sys.executable).with_name("perfplan"))
+        asks = {**os.environ, "_PERFPLAN_COMPLETE": "source_bash"}
+        script = subprocess.run([perfplan], env=asks, capture_output=True, text=True, check=True, timeout=60)
+        (home / "rc").write_text(f"{script.stdout}\nPS1='ready> '\n", encoding="utf-8")
+        path = f"{Path(perfplan).parent}{os.pathsep}{os.environ['PATH']}"
+        ours, theirs = pty.openpty()
+        self.shell = subprocess.Popen(
+            ["bash", "--noprofile", "--rcfile", "rc", "-i"],
+            cwd=home,
+            env={"PATH": path, "HOME": str(home), "TERM": "dumb", "INPUTRC": os.devnull},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.ours = ours
+        self.until("ready> ")
+
+    def until(self, shown: str, timeout_s: float = 60.0) -> str:
+        """Read until something is shown."""
+        text, end_s = "", time.monotonic() + timeout_s
+        while shown not in text:
+            assert select([self.ours], [], [], max(0.0, end_s - time.monotonic()))[0], (shown, text)
+            text += os.read(self.ours, 4096).decode()
+        return text
+
+    def completes(self, typed: str, to: str) -> None:
+        """Type, press Tab, and see what comes of it."""
+        os.write(self.ours, f"{typed}\t".encode())
+        self.until(to)
+        os.write(self.ours, b"\x15\n")
+        self.until("ready> ")
+
+    def close(self) -> None:
+        self.shell.kill()
+        self.shell.wait()
+        os.close(self.ours)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("bash") is None or sys.platform == "win32", reason="no bash here")
+def test_bash_itself_completes_words_that_it_breaks_and_names_with_blanks(tmp_path: Path) -> None:
+    (tmp_path / "my files").mkdir()
+    (tmp_path / "my files" / "one.yaml").touch()
+    terminal = Terminal(tmp_path)
+    try:
+        terminal.completes("perfplan predict --set node.cpu=sky", "node.cpu=skylake ")
+        terminal.completes("perfplan latency --on skylake@h", "skylake@hpca2020 ")
+        terminal.completes("perfplan plan my\\ files/", "my\\ files/one.yaml ")
+    finally:
+        terminal.close()
 
 
 @pytest.mark.thorough
