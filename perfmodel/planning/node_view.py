@@ -6,11 +6,31 @@ from dataclasses import dataclass
 
 from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
 from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
-from perfmodel.planning.node import ServingNode
+from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.question import Question
+from perfmodel.sim.policies import Policy
 
 BATCHES = (1, 4, 16, 64, 256)
 """Batch sizes whose time is taken apart, beside the policy's own. [items]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inside:
+    """Where the time of a node's batches goes.
+
+    Attributes
+    ----------
+    batches : tuple of BatchBreakdown
+        One batch on a core with no other at work, by size.
+    roofs : Roofs
+        Of the CPU.
+    stage : str or None
+        Of several stages the one that runs there.
+    """
+
+    batches: tuple[BatchBreakdown, ...]
+    roofs: Roofs
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,16 +43,13 @@ class NodeView:
         Latency at rates up to the cliff; empty where it is no function of a rate.
     cliff_qps : float or None
         Rate that fills the executors; None: closed users, who ask for less then. [queries/s]
-    batches : tuple of BatchBreakdown
-        One batch on a core with no other at work, by size; empty of a node without a model.
-    roofs : Roofs or None
-        Of the CPU.
+    inside : tuple of Inside
+        Where the time goes, of several stages in each; nothing of a node without a model.
     """
 
     curve: tuple[LoadPoint, ...]
     cliff_qps: float | None
-    batches: tuple[BatchBreakdown, ...] = ()
-    roofs: Roofs | None = None
+    inside: tuple[Inside, ...] = ()
 
 
 def node_view(question: Question, *rates_qps: float | None) -> NodeView:
@@ -47,15 +64,21 @@ def node_view(question: Question, *rates_qps: float | None) -> NodeView:
     """
     curve = load_curve(question, *rates_qps)
     cliff = None if question.traffic.is_closed else saturation_qps(question)
-    node = question.node
+    found = [
+        _inside(stage.node, stage.policy, None if question.pipeline is None else stage.name)
+        for stage in question.stages
+    ]
+    return NodeView(curve=curve, cliff_qps=cliff, inside=tuple(each for each in found if each is not None))
+
+
+def _inside(node: AnyNode, policy: Policy, stage: str | None) -> Inside | None:
     if not isinstance(node, ServingNode):
-        return NodeView(curve=curve, cliff_qps=cliff)
+        return None
     most = node.cpu.batch_range[1]
-    own = getattr(question.policy, "batch_size", None)
+    own = getattr(policy, "batch_size", None)
     sizes = sorted({*BATCHES, *([own] if own else [])})
-    return NodeView(
-        curve=curve,
-        cliff_qps=cliff,
+    return Inside(
         batches=tuple(break_down(node.cpu_time(size, 1)) for size in sizes if size <= most),
         roofs=roofs_of(node.cpu),
+        stage=stage,
     )

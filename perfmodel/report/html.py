@@ -7,7 +7,7 @@ phone and on paper, with a keyboard and by a screen reader.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -21,8 +21,16 @@ FOLDER = Path(__file__).parent
 SOME, LONG = 16, 50
 """Cells of more characters are not narrowed to a word a line on a phone, where they would make rows high."""
 
-_NUMERIC = re.compile(r"[-+−]?[0-9]|[-+–−]?$|–")
-"""What a cell with a number begins with; or nothing, or a dash for what does not exist."""
+_NUMERIC = re.compile(r"[-+−]?[0-9]")
+"""What a cell with a number begins with."""
+
+_MISSING = re.compile("[-+–−]?$")
+"""A cell without anything, or a dash for what does not exist."""
+
+_WORD = re.compile("[A-Za-z]{3,}")
+
+MOST_WORDS = 2
+"""In a cell that is a number, such as `12.4 to no end`; `85 instances, 94 % of Offline` is a text."""
 
 
 class Block(Protocol):
@@ -74,9 +82,10 @@ class Prose:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings; cells are shown as given, words to the left and numbers to the right.
+    """Rows under headings; cells are shown as given, words to the left and columns of numbers to the right.
 
-    On a phone the last cell of a row stands below the others where the table `is_stacked`.
+    On a phone the last cell of a row stands below the others where the table `is_stacked`. Where it
+    `is_grouped`, rows whose first cells are the same stand below that cell, which has a line of its own.
     """
 
     headings: Sequence[str]
@@ -84,20 +93,32 @@ class Table:
     caption: str = ""
     name: str = ""
     is_stacked: bool = False
+    is_grouped: bool = False
 
     def to_html(self) -> str:
         """Return the markup; who does not see a table hears its name, else its caption or first headings."""
+        begin = 1 if self.is_grouped else 0
         words = [
-            any(not _NUMERIC.match(row[index]) for row in self.rows if index < len(row))
+            _is_of_words([row[index] for row in self.rows if index < len(row)])
             for index in range(len(self.headings))
         ]
         head = "".join(
             f'<th scope="col"{_left(is_words)}>{escape(heading)}</th>'
             if heading
             else f"<td{_left(is_words)}></td>"
-            for heading, is_words in zip(self.headings, words, strict=True)
+            for heading, is_words in zip(self.headings[begin:], words[begin:], strict=True)
         )
-        body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in self.rows)
+        lines, group = [], None
+        for row in self.rows:
+            if self.is_grouped and row[0] != group:
+                group = row[0]
+                span = len(self.headings) - 1
+                lines.append(
+                    f'<tr class="group"><th scope="rowgroup" colspan="{span}">{escape(group)}</th></tr>'
+                )
+            cells = zip(row[begin:], words[begin:], strict=False)
+            lines.append(f"<tr>{''.join(_cell(cell, is_words) for cell, is_words in cells)}</tr>")
+        body = "\n".join(lines)
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         label = escape(
             self.name or self.caption or " and ".join(filter(None, self.headings[:2])) or "table", quote=True
@@ -183,8 +204,8 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
     True
     """
     first = next((i for i, block in enumerate(blocks) if isinstance(block, Heading)), len(blocks))
-    before = "\n".join(block.to_html() for block in blocks[:first])
-    after = "\n".join(block.to_html() for block in blocks[first:])
+    before = "\n".join(_in_rows(blocks[:first]))
+    after = "\n".join(_in_rows(blocks[first:]))
     heads = [block for block in blocks if isinstance(block, Heading)]
     entries = "".join(f'<li><a href="#{head.anchor}">{escape(head.text)}</a></li>' for head in heads)
     contents = f'<nav aria-label="Contents"><ol>{entries}</ol></nav>' if len(heads) > 1 else ""
@@ -229,9 +250,54 @@ def _left(is_words: bool) -> str:
     return ' class="words"' if is_words else ""
 
 
-def _cell(text: str) -> str:
-    """A cell; what begins like a number, or stands for a missing one, is set to the right; no sentence is."""
-    if _NUMERIC.match(text) and len(text) <= LONG:
-        return f"<td>{escape(text)}</td>"
-    kind = "words long" if len(text) > LONG else "words some" if len(text) > SOME else "words"
-    return f'<td class="{kind}">{escape(text)}</td>'
+def _is_of_words(cells: Sequence[str]) -> bool:
+    """Whether a column is one of words: fewer than half of its cells that say something are numbers.
+
+    Examples
+    --------
+    >>> _is_of_words(["12.4 to 12.5", "the service time of many queries", "–"]), _is_of_words(["–", ""])
+    (False, False)
+    >>> _is_of_words(["85 instances, 94 % of Offline", ""])
+    True
+    """
+    said = [cell for cell in cells if not _MISSING.match(cell)]
+    return 2 * sum(map(_is_number, said)) < len(said)
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMERIC.match(cell) is not None and len(_WORD.findall(cell)) <= MOST_WORDS
+
+
+def _cell(text: str, is_words: bool) -> str:
+    """A cell, on its column's side; a sentence stands to the left everywhere."""
+    kinds = ["words"] if is_words or len(text) > LONG else []
+    if len(text) > LONG:
+        kinds.append("long")
+    elif len(text) > SOME and not _is_number(text):
+        kinds.append("some")
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
+    return f"<td{kind}>{escape(text)}</td>"
+
+
+def _in_rows(blocks: Sequence[Block]) -> Iterator[str]:
+    """Markup, figures beside each other and beside the tables that follow them, where there is room."""
+    figures, tables = list[str](), list[str]()
+
+    def row() -> Iterator[str]:
+        if figures:
+            beside = f'<div class="tables">{"".join(tables)}</div>' if tables else ""
+            yield f'<div class="row">{"".join(figures)}{beside}</div>'
+        figures.clear()
+        tables.clear()
+
+    for block in blocks:
+        if isinstance(block, Figure):
+            if tables:
+                yield from row()
+            figures.append(block.to_html())
+        elif isinstance(block, Table) and figures:
+            tables.append(block.to_html())
+        else:
+            yield from row()
+            yield block.to_html()
+    yield from row()

@@ -14,8 +14,7 @@ from perfmodel.report.pages.shared import (
     load_drawing,
     notes,
     question_text,
-    roofline,
-    time_by_batch,
+    where_time_goes,
 )
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
@@ -32,7 +31,7 @@ def explain_html(explain: Document, view: NodeView | None) -> str:
     blocks += changes(explain)
     blocks += _cliff(explain, view)
     if view is not None:
-        where = time_by_batch(view.batches) + roofline(view)
+        where = where_time_goes(view)
         blocks += [Heading("Where the time goes"), *where] if where else []
     blocks += sources(explain)
     blocks += notes(explain)

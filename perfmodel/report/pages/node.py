@@ -22,9 +22,8 @@ from perfmodel.report.pages.shared import (
     notes,
     operators_table,
     question_text,
-    roofline,
     sheds,
-    time_by_batch,
+    where_time_goes,
 )
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import as_asked, number
@@ -81,7 +80,7 @@ def node_page(
     blocks += notes(predict or capacity or tune or {})
     blocks += glossary()
     blocks += question_text(first.get("asked", {}), first["scenario"], _command(predict, capacity))
-    title = f"{first['model'] or 'service times'}: {first['scenario']}"
+    title = f"{_models(first)}: {first['scenario']}"
     return page(title, blocks, facts=made_of(first), script=script)  # type: ignore[arg-type]  # a document is one
 
 
@@ -204,9 +203,9 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
     document = capacity or predict
     if document is None:
         return []
-    blocks: list[Block] = [Heading("Latency" if _is_closed(document) else "Latency against load")]
-    drawing = None if view is None else load_drawing(view, document)
-    drawing = drawing or _latency_drawing(document)
+    curve = None if view is None else load_drawing(view, document)
+    drawing = curve or _latency_drawing(document)
+    blocks: list[Block] = [Heading("Latency" if curve is None else "Latency against load")]
     if drawing is not None:
         blocks.append(Figure(drawing))
     rows = []
@@ -299,16 +298,30 @@ def _where(view: NodeView | None, predict: Document | None) -> list[Block]:
         return []
     blocks: list[Block] = []
     if view is not None:
-        blocks += time_by_batch(view.batches) + roofline(view)
+        blocks += where_time_goes(view)
     elif predict is not None and predict["operators"]:
         blocks.append(Figure(_shares_drawing(predict["operators"], predict["operators_batch_size"])))
     if predict is not None and predict["operators"]:
-        caption = f"A batch of {predict['operators_batch_size']} on a core at this load"
+        caption = f"A batch of {predict['operators_batch_size']}{_in_stage(predict)} on a core at this load"
         blocks.append(operators_table(predict["operators"], caption))
     if predict is not None and predict["accelerator_operators"]:
         caption = f"A launch of {predict['accelerator_operators_batch_size']} items on the accelerator, alone"
         blocks.append(operators_table(predict["accelerator_operators"], caption))
     return [Heading("Where the time goes"), *blocks] if blocks else []
+
+
+def _in_stage(document: Document) -> str:
+    """Of several stages the one whose operators a document lists: the first."""
+    pipeline = document.get("pipeline")
+    return "" if pipeline is None else f" of {pipeline['stages'][0]['name']}"
+
+
+def _models(document: Document) -> str:
+    """What is served: of several stages each model."""
+    pipeline = document.get("pipeline")
+    if pipeline is None:
+        return str(document["model"] or "service times")
+    return ", then ".join(str(each["model"] or each["name"]) for each in pipeline["stages"])
 
 
 def _tuning(tune: Document) -> list[Block]:

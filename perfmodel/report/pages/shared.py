@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.planning.breakdown import BatchBreakdown
-from perfmodel.planning.node_view import NodeView
+from perfmodel.planning.node_view import Inside, NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim
 from perfmodel.report.tables import as_asked, number
@@ -142,14 +141,17 @@ class BatchShares(NamedTuple):
     operators: Sequence[tuple[str, str, float]]
 
 
-def time_by_batch(batches: Sequence[BatchBreakdown]) -> list[Block]:
-    """Where the time of a batch goes, by its size: the share of each operator."""
-    return shares_by_batch(
-        [
-            BatchShares(batch.batch_size, [(each.name, each.kind, each.share) for each in batch.operators])
-            for batch in batches
+def where_time_goes(view: NodeView) -> list[Block]:
+    """Where the time of batches goes, and the roofline; of several stages in each."""
+    blocks: list[Block] = []
+    for each in view.inside:
+        where = "" if each.stage is None else f" in {each.stage}"
+        batches = [
+            BatchShares(batch.batch_size, [(one.name, one.kind, one.share) for one in batch.operators])
+            for batch in each.batches
         ]
-    )
+        blocks += shares_by_batch(batches, where) + _roofline(each, where)
+    return blocks
 
 
 def shares_by_batch(batches: Sequence[BatchShares], where: str = "") -> list[Block]:
@@ -191,13 +193,13 @@ def _label(name: str, kind: str) -> str:
 def operators_table(rows: Sequence[Mapping[str, Any]], caption: str) -> Table:
     """Operators of a document."""
     return Table(
-        ["operator", "kind", "ms", "share", "GFLOP", "GB", "rows", "bound by", "basis"],
+        ["operator", "ms", "share", "kind", "GFLOP", "GB", "rows", "bound by", "basis"],
         [
             [
                 row["name"],
-                row["kind"],
                 number(row["time_ms"]),
                 f"{100 * row['share']:.1f} %",
+                row["kind"],
                 number(row["flop"] / GFLOP),
                 number(row["bytes_moved"] / GB),
                 number(row["random_rows"]) if row["random_rows"] else "–",
@@ -210,11 +212,11 @@ def operators_table(rows: Sequence[Mapping[str, Any]], caption: str) -> Table:
     )
 
 
-def roofline(view: NodeView) -> list[Block]:
+def _roofline(inside: Inside, where: str) -> list[Block]:
     """The CPU's roofs, and the operators of the largest batch below them."""
-    if view.roofs is None or not view.batches:
+    if not inside.batches:
         return []
-    batch = view.batches[-1]
+    batch = inside.batches[-1]
     return roofline_of(
         [
             {
@@ -226,9 +228,10 @@ def roofline(view: NodeView) -> list[Block]:
             for each in batch.operators
         ],
         batch.batch_size,
-        device=view.roofs.device,
-        peak_gflop_per_s=view.roofs.peak_flop_per_s / GFLOP,
-        bandwidth_gb_per_s=view.roofs.bytes_per_s / GB,
+        device=inside.roofs.device,
+        peak_gflop_per_s=inside.roofs.peak_flop_per_s / GFLOP,
+        bandwidth_gb_per_s=inside.roofs.bytes_per_s / GB,
+        where=where,
     )
 
 
