@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perfmodel.planning.plan.exchanges import Offers, Resources, fitting_choice
 from perfmodel.planning.plan.programme import (
     GAP,
     Condition,
@@ -62,7 +63,8 @@ class _Effort(NamedTuple):
 
 
 EFFORTS = (_Effort(250, 25, 5_000), _Effort(1500, 600, 30_000), _Effort(2500, 900, 50_000))
-"""Of the choices, one after the other: a twentieth of a second, then some tenths."""
+"""Of the choices, one after the other: a hundredth of a second, then some tenths. The first is by exchanges
+alone; where that is not close enough to the bound, an integer programme chooses among more covers."""
 
 MASTER_GAP = 8e-4
 MASTER_NODES = 20
@@ -220,17 +222,18 @@ def _chosen_near(
     """
     chosen: IntArray | None = None
     base, excess = priced.bound, FIRST_EXCESS * max(priced.bound, 0.0)
-    for effort in EFFORTS:
+    for attempt, effort in enumerate(EFFORTS):
         near = large.near(priced, excess, effort)
         for service, covers in enumerate(near.covers):
             columns.add_of(service, covers)
         if chosen is not None:  # each service's best within what the others leave
             for at in (priced.prices, large.first_prices()):
                 columns.add(large.beside_others(chosen, at))
-        better, least = large.chosen_of(columns, near.whole)
-        bound = max(bound, min(base + near.known, least))
-        if better is not None and (chosen is None or large.cost(better) < large.cost(chosen)):
-            chosen = better
+        chosen = large.cheaper(chosen, large.exchanged(columns, priced.prices, bound))
+        if attempt and not large.is_close(chosen, bound):
+            better, least = large.chosen_of(columns, near.whole)
+            bound = max(bound, min(base + near.known, least))
+            chosen = large.cheaper(chosen, better)
         still = inf if chosen is None else large.cost(chosen) / (1.0 + GAP) - base
         if still <= bound - base:
             break
@@ -301,6 +304,16 @@ class _Large:
         used = chosen.sum(axis=0)
         drawn_w = float(used @ self.programme.tdp_w)
         return bool((used <= self.stock).all()) and drawn_w <= self.programme.power_cap_w * (1.0 + EXACT)
+
+    def cheaper(self, one: IntArray | None, other: IntArray | None) -> IntArray | None:
+        """The one that costs less."""
+        if one is None or other is None:
+            return other if one is None else one
+        return other if self.cost(other) < self.cost(one) else one
+
+    def is_close(self, chosen: IntArray | None, bound: float) -> bool:
+        """Whether nodes cost so little more than a bound that nothing better is asked for."""
+        return chosen is not None and self.cost(chosen) <= bound * (1.0 + GAP)
 
     def first_prices(self) -> FloatArray:
         """What a node costs while there is enough of everything."""
@@ -474,6 +487,37 @@ class _Large:
             cover = self.cover(service, prices, left)
             covers[service] = chosen[service] if cover is None else cover
         return covers
+
+    def exchanged(self, columns: _Columns, prices: FloatArray, bound: float) -> IntArray | None:
+        """A choice of one cover a service by exchanges, within stock and power; None: none was found."""
+        programme, covers = self.programme, np.array(columns.covers, dtype=np.float64)
+        owners = np.array(columns.owners)
+        cheapest = np.full(len(self.rates_qps), inf)
+        np.minimum.at(cheapest, owners, covers @ prices)
+        tie = programme.tie_weight * programme.tie
+        there_is = Resources(
+            self.stock.astype(np.float64),
+            programme.owned.astype(np.float64),
+            programme.cost + tie,
+            programme.bought_cost + tie,
+        )
+        used = covers
+        if isfinite(
+            programme.power_cap_w
+        ):  # in parts of the dearest node's watts, as fines go by what is over
+            watts = programme.tdp_w / max(float(programme.tdp_w.max(initial=0.0)), 1e-9)
+            cap = programme.power_cap_w / max(float(programme.tdp_w.max(initial=0.0)), 1e-9)
+            used = np.hstack([covers, (covers @ watts)[:, None]])
+            there_is = Resources(
+                np.append(there_is.most, cap * (1.0 + EXACT)),
+                *(np.append(each, 0.0) for each in there_is[1:]),
+            )
+        offers = Offers(used, owners, covers @ prices - cheapest[owners])
+        found = fitting_choice(offers, there_is, bound * (1.0 + GAP))
+        if found is None:
+            return None
+        chosen = np.array(columns.covers)[found]
+        return chosen if self.fits(chosen) else None
 
     def chosen_of(self, columns: _Columns, whole: Sequence[int]) -> tuple[IntArray | None, float]:
         """The best of the covers found, one a service, within stock and power, and what none costs less than.
