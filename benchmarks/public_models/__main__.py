@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -24,10 +25,12 @@ PINNED: dict[str, str] = {
     "rechub": "torch-rechub==0.9.0 scikit-learn tqdm pandas",
     "recbole": "recbole==1.2.1 pandas tqdm colorlog==4.7.2 colorama scikit-learn tabulate texttable psutil "
     "tensorboard thop plotly ray",
-    "torchrec": "torchrec==1.8.0 fbgemm-gpu-cpu==1.8.0 tensordict torchmetrics==1.0.3 tqdm pyre-extensions",
+    "torchrec": "tensordict torchmetrics==1.0.3 tqdm pyre-extensions",
     "xtransformers": "x-transformers==2.31.10 einops einx loguru torch-einops-utils",
 }
 """What a library needs beside PyTorch (torchrec's is of PyTorch 2.13); FuxiCTR's wheel holds no models."""
+ALONE: dict[str, str] = {"torchrec": "torchrec==1.8.0 fbgemm-gpu-cpu==1.8.0"}
+"""What is installed without what it asks for: torchrec asks for the kernels of cards."""
 HEADINGS = ("model", "FLOP an item", "torch", "rows an item", "module", "table bytes an item", "module")
 
 
@@ -38,15 +41,22 @@ def environment(library: str, where: Path) -> Path:
     if not python.exists():
         venv.create(home, with_pip=True)
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
-        (packages / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINNED[library].split()], check=True)
+        ours = distribution("torch")
+        (packages / "ours.pth").write_text(f"{ours.locate_file('')}\n", encoding="utf-8")
+        kept = home / "kept.txt"  # were PyTorch not seen there, pip would fetch another one
+        kept.write_text(f"torch=={ours.version}\n", encoding="utf-8")
+        install = [python, "-m", "pip", "install", "--quiet", "--constraint", kept]
+        subprocess.run([*install, *PINNED[library].split()], check=True)
+        if library in ALONE:
+            subprocess.run([*install, "--no-deps", *ALONE[library].split()], check=True)
     return python
 
 
-def rows(library: str, python: Path) -> list[dict[str, Any]]:
-    """What became of each of its models."""
+def rows(library: str, python: Path, files: Path | None) -> list[dict[str, Any]]:
+    """What became of each of its models; their files are kept in a folder, where one is given."""
     path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     command = [python, "-W", "ignore", "-m", "benchmarks.public_models.one", library]
+    command.append("" if files is None else str(files))
     done = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}, text=True
     )
@@ -85,11 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Import public models, and count.")
     parser.add_argument("libraries", nargs="*", choices=[[], *PINNED], default=[])
     parser.add_argument("--environments", type=Path, default=Path(gettempdir()) / "perfplan-public-models")
+    parser.add_argument("--files", type=Path, help="A folder that the models' files are kept in.")
     options = parser.parse_args()
+    if options.files is not None:
+        options.files.mkdir(parents=True, exist_ok=True)
     found = []
     for library in options.libraries or PINNED:
         print(library, file=sys.stderr)
-        found += rows(library, environment(library, options.environments))
+        found += rows(library, environment(library, options.environments), options.files)
     print(table(found))
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from calibration.importing.counting import count
 from calibration.importing.factory import Example, load_example
 from calibration.importing.importer import import_example
 from perfmodel.errors import InputError
+from perfmodel.loading.model_file import model_text
 
 LIBRARIES = ("deepctr", "rechub", "recbole", "fuxictr", "torchrec", "xtransformers")
 
 
-def measured(library: str, name: str) -> dict[str, Any]:
-    """Counts on the module beside those of its file, or why there is no file."""
+def measured(library: str, name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Counts on the module beside those of its file, kept in a folder; or why there is no file."""
     row: dict[str, Any] = {"library": library, "model": name}
     try:
         example = load_example(f"benchmarks.public_models.{library}:MODELS_{name}")
@@ -32,6 +34,8 @@ def measured(library: str, name: str) -> dict[str, Any]:
     except InputError as error:
         return row | {"refused": str(error)}
     model, items = result.model, example.batch_size
+    if folder is not None:
+        (folder / f"{library}.{name}.yaml").write_text(model_text(model), encoding="utf-8")
     return row | {
         "flop": result.product_flop_per_item,
         "rows": model.lookups_per_item + model.lookups_per_query / items,
@@ -66,8 +70,8 @@ def _query_share(result: Any, items: int) -> float:
     return 1 - alone / whole if whole else 0.0
 
 
-def main(library: str, chosen: list[str]) -> None:
-    """Print a line for each model."""
+def main(library: str, folder: str, chosen: list[str]) -> None:
+    """Print a line for each model; keep the files in a folder, where one is named."""
     module = importlib.import_module(f"benchmarks.public_models.{library}")
     for name, factory in module.MODELS.items():
         if chosen and name not in chosen:
@@ -76,11 +80,11 @@ def main(library: str, chosen: list[str]) -> None:
         setattr(module, f"MODELS_{name}", factory)
         with redirect_stdout(sys.stderr):
             try:
-                row = measured(library, name)
+                row = measured(library, name, Path(folder) if folder else None)
             except Exception as error:  # a traceback is what must not happen: it is counted as one
                 row = {"library": library, "model": name, "traceback": f"{type(error).__name__}: {error}"}
         print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
