@@ -60,6 +60,12 @@ class Builder:
         Of the call at hand.
     precision : str
         Of what it gives.
+    of_weights : set of str
+        Operators whose results are made of weights alone: the same in every pass.
+    computed : set of str
+        Operators whose results weights have part in.
+    is_by_example : bool
+        Whether numbers that the model computes go to Python, which may do one thing or another with them.
     """
 
     batch_size: int
@@ -75,6 +81,9 @@ class Builder:
     values: dict[fx.Node, AnyValue] = field(default_factory=dict)
     unmodelled: list[Unmodelled] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    of_weights: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
+    is_by_example: bool = False
     readers: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     _views: dict[tuple[str, int, int, Key, Scope], Result] = field(default_factory=dict)
     _joins: dict[tuple[Joined, str], Result] = field(default_factory=dict)
@@ -97,10 +106,33 @@ class Builder:
             fields["precision"] = self.precision
         operator = type_(name=name, **fields)
         shape = operator.output_shape(self.shapes)
+        self._note_origin(operator)
         self.operators.append(operator)  # type: ignore[arg-type]  # every kind is one of the union
         self.origins[name] = call
         self.shapes[name] = shape
         return Result(name, shape, scope)
+
+    def _note_origin(self, operator: OperatorBase) -> None:
+        reads = operator.reads()
+        if isinstance(operator, ops.Parameters) or (reads and self.of_weights.issuperset(reads)):
+            self.of_weights.add(operator.name)
+        has_weights = isinstance(operator, ops.EmbeddingBag) or operator.num_parameters(self.shapes) > 0
+        if has_weights or not self.computed.isdisjoint(reads):
+            self.computed.add(operator.name)
+
+    def source(self, value: Value) -> str:
+        """Name of the operator behind a value, or behind the first part of one that is still pending."""
+        if isinstance(value, Joined):
+            return self.source(value.parts[0])
+        if isinstance(value, Pairs):
+            return self.source(value.vectors)
+        return value.source.name if isinstance(value, Part) else value.name
+
+    def is_computed(self, value: AnyValue) -> bool:
+        """Whether weights have part in a value, which then no request brings."""
+        if isinstance(value, Index):
+            return value.result is not None and value.result.name in self.computed
+        return isinstance(value, ACTIVATIONS) and self.source(value) in self.computed
 
     def used(self, weight: Constant, result: Result) -> None:
         """Note which weights an operator reads: two readers of the same ones share their memory."""

@@ -11,7 +11,7 @@ from torch import fx
 from torch.utils._pytree import tree_leaves
 
 from calibration.importing.builder import Builder, holds_ids, is_activation, shape_of
-from calibration.importing.lookups import argument, elements_of, embedding, embedding_bag, indexed
+from calibration.importing.lookups import argument, elements_of, embedding, embedding_bag, indexed, packed_bag
 from calibration.importing.pointwise import Handler, call_name, elementwise, numbers, one_call
 from calibration.importing.values import (
     AnyValue,
@@ -146,6 +146,8 @@ def softmax(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None
     if isinstance(given[0], Index):
         return numbers(node, given, to)
     width = shape[given[1]]
+    if to.scope == "item" and to.is_distinctive and width % to.units == 0:
+        return elementwise(node, given, to)  # over all items of the batch
     rows, rest = divmod(math.prod(shape), to.units * width)
     if rest or not is_activation(given[0]):
         return None
@@ -276,6 +278,8 @@ CALLS: Mapping[str, Handler] = {
     "embedding": embedding,
     "embedding_renorm": numbers,  # of rows that are too long: those that are looked up
     "embedding_bag": embedding_bag,
+    "embedding_byte": embedding,
+    "embedding_bag_byte": packed_bag,
     "_embedding_bag": embedding_bag,
     "_embedding_bag_forward_only": embedding_bag,
     **dict.fromkeys(

@@ -17,7 +17,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 
-from calibration.importing.factory import Example, is_jagged
+from calibration.importing.factory import Example, is_jagged, tensors_in
+from calibration.importing.packed import Packed, named_holders, unpacked
 from perfmodel.errors import InputError
 
 
@@ -37,6 +38,8 @@ class Graph:
         Whether a size that is a multiple of the batch size can only mean items.
     names : mapping of Node to str
         What the module calls its inputs.
+    packed : mapping of str to (str, tuple of Packed)
+        What quantised layers hold, and their names, by the nodes that stand for it.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -47,6 +50,7 @@ class Graph:
     is_distinctive: bool
     method: str
     names: Mapping[fx.Node, str] = field(default_factory=dict)
+    packed: Mapping[str, tuple[str, tuple[Packed, ...]]] = field(default_factory=dict)
 
 
 def capture(example: Example, *, is_taken_apart: bool = False) -> Graph:
@@ -119,13 +123,13 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
     """Write the calls of one real pass down, before PyTorch takes composite ones apart."""
     flat, structure = tree_flatten(example.inputs)
     tensors = [index for index, leaf in enumerate(flat) if isinstance(leaf, torch.Tensor)]
-    hidden = _hidden_tensors([leaf for leaf in flat if not isinstance(leaf, torch.Tensor)])
+    hidden = {id(one) for one in tensors_in(leaf for leaf in flat if not isinstance(leaf, torch.Tensor))}
 
     def call(*given: torch.Tensor) -> Any:
         leaves = list(flat)
         for index, tensor in zip(tensors, given, strict=True):
             leaves[index] = tensor
-        return _only_tensors(example.module(*tree_unflatten(leaves, structure)))
+        return tensors_in(tree_leaves(example.module(*tree_unflatten(leaves, structure))))
 
     with _all_calls():
         module = make_fx(
@@ -135,7 +139,8 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
             _error_on_data_dependent_ops=False,
             record_stack_traces=True,
         )(*(flat[index] for index in tensors))
-    names = {id(tensor): name for name, tensor in _tensors(example.module)}
+    names = {id(tensor): name for name, tensor in weights_of(example.module)}
+    holders = {hash(holder): name for name, holder in named_holders(example.module)}
     nodes = tuple(module.graph.nodes)
     known = {node: getattr(module, str(node.target)) for node in nodes if node.op == "get_attr"}
     places = [node for node in nodes if node.op == "placeholder"]
@@ -161,6 +166,11 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
         is_distinctive=example.is_distinctive,
         method="a recorded pass",
         names=dict(zip(places, [_names(example)[index] for index in tensors], strict=True)),
+        packed={
+            node.name: (holders.get(hash(holder), f"{node.name}.weight"), unpacked(holder))
+            for node, holder in known.items()
+            if isinstance(holder, torch.ScriptObject)
+        },
     )
 
 
@@ -185,40 +195,6 @@ def _has_items(tensor: torch.Tensor, batch_size: int) -> bool:
     if batch_size in tensor.shape:
         return True
     return is_jagged(tensor) and batch_size > 1
-
-
-def _hidden_tensors(objects: list[Any]) -> set[int]:
-    """Tensors inside inputs of types of the module's own, such as a library's batch."""
-    found: set[int] = set()
-    seen: set[int] = set()
-    todo = list(objects)
-    while todo and len(seen) < 10_000:
-        thing = todo.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, torch.Tensor):
-            found.add(id(thing))
-        elif isinstance(thing, dict):
-            todo += thing.values()
-        elif isinstance(thing, (list, tuple, set)):
-            todo += thing
-        elif not isinstance(thing, (str, bytes, int, float, type(None), type)):
-            todo += vars(thing).values() if hasattr(thing, "__dict__") else ()
-    return found
-
-
-def _only_tensors(output: Any) -> list[torch.Tensor]:
-    """The tensors of an output, whatever holds them."""
-    found = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
-    others = [
-        leaf
-        for leaf in tree_leaves(output)
-        if not isinstance(leaf, torch.Tensor) and hasattr(leaf, "__dict__")
-    ]
-    for other in others:
-        found += [value for value in vars(other).values() if isinstance(value, torch.Tensor)]
-    return found
 
 
 def _exported(example: Example) -> Graph:
@@ -248,8 +224,15 @@ def _exported(example: Example) -> Graph:
     )
 
 
-def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
+def weights_of(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Parameters, buffers, and tensors that are plain attributes of a module, by name."""
+    plain = [
+        (f"{path}.{name}".strip("."), value)
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+    ]
+    return [*module.named_parameters(), *module.named_buffers(), *plain]
 
 
 def _reason(error: Exception) -> str:

@@ -160,7 +160,7 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     groups, rows, inner, outer = sizes
     source = to.read(to.part(x, groups * rows * inner), groups * rows, inner)
     fields: dict[str, Any] = {"groups": groups} if groups > 1 else {}
-    if not has_bias(node):
+    if not (has_bias(node) if weight.packed_bias is None else weight.packed_bias):
         fields["bias"] = False
     result = to.emit(
         ops.Mlp,

@@ -13,7 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from calibration.importing.capture import weights_of
 from calibration.importing.factory import Example
+from calibration.importing.packed import QUANTISED, unpacked
 from perfmodel.errors import InputError
 
 aten = torch.ops.aten
@@ -60,6 +62,16 @@ def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> in
     return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+def _quantised(x: Shape, holder: Any, *_: Any, **__: Any) -> int:
+    """A layer whose weights are packed."""
+    return sum(2 * math.prod(x[:-1]) * math.prod(each.shape) for each in unpacked(holder))
+
+
+def _quantised_recurrent(x: Shape, _: Any, holders: Any, *__: Any, **___: Any) -> int:
+    """Each step multiplies with all weights of all layers once."""
+    return sum(_quantised(x, holder) for holder in holders)
+
+
 def _missing() -> dict[Any, Any]:
     """Counts of the products that torch's counter leaves out."""
     counts = {
@@ -76,7 +88,14 @@ def _missing() -> dict[Any, Any]:
         "mkldnn_rnn_layer": _recurrent,
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
     }
-    return {getattr(aten, name): count for name, count in counts.items() if hasattr(aten, name)}
+    of_aten = counts | dict.fromkeys(("quantized_lstm", "quantized_gru"), _quantised_recurrent)
+    packed = dict.fromkeys(QUANTISED.split(), _quantised)
+    return {
+        getattr(space, name): count
+        for space, known in ((aten, of_aten), (torch.ops.quantized, packed))
+        for name, count in known.items()
+        if hasattr(space, name)
+    }
 
 
 def flop_counter() -> FlopCounterMode:
@@ -135,11 +154,19 @@ class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = schema.name.rpartition("::")[2] if schema else ""
         if name in ("embedding", "_embedding_bag", "_embedding_bag_forward_only"):
             self._count(args[0], args[1].numel(), args[0].shape[-1])
+        elif name in ("embedding_byte", "embedding_bag_byte"):
+            self._count_packed(args[0], args[1].numel())
         elif name in ("index", "index_select", "gather", "take") and self._is_weight(args[0]):
             out = result.numel()
             width = 1 if name in ("gather", "take") else _row_width(name, args)
             self._count(args[0], out / width, width)
         return result
+
+    def _count_packed(self, holder: Any, rows: float) -> None:
+        for table in unpacked(holder):
+            self.rows += rows
+            self.row_bytes += rows * table.shape[-1] * table.element_bytes
+            self.weight_bytes[hash(holder)] = math.prod(table.shape) * table.element_bytes
 
     def _is_weight(self, tensor: torch.Tensor) -> bool:
         return tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() in self.storages
@@ -200,7 +227,7 @@ def _storages(example: Example) -> Iterable[int]:
     InputError
         Of a sparse one: what its products take is not counted.
     """
-    for name, tensor in (*example.module.named_parameters(), *example.module.named_buffers()):
+    for name, tensor in weights_of(example.module):
         if tensor.layout != torch.strided:
             raise InputError(
                 f"{example.target}: expected dense weights, got {name}, which is {tensor.layout}: what its "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from perfmodel.errors import InputError
 from perfmodel.loading.words import cut, quoted
 
+_MOST_OBJECTS = 10_000
+"""That are searched for tensors, of an input or an output."""
 DEFAULT_BATCH = 4
 """Items in a batch that is made here; 1 would hide which dimension is the batch. [items]"""
 
@@ -59,9 +62,12 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
     if not isinstance(module, nn.Module):
         got = type(module).__name__
         raise InputError(f"{target}: expected a torch.nn.Module or (module, example inputs), got {got}")
-    module = module.eval()
+    with suppress(NotImplementedError):  # an exported programme is as it was exported
+        module = module.eval()
     if inputs is None:
         inputs = _made_inputs(module, target, batch_size or DEFAULT_BATCH)
+    elif isinstance(inputs, dict) and _are_arguments(module, inputs):
+        module, inputs = Named(module, tuple(inputs)).eval(), tuple(inputs.values())
     elif not isinstance(inputs, tuple):
         inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
     with torch.no_grad(), _one_line(f"{target}: the module fails on its example inputs"):
@@ -72,6 +78,31 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
         inputs=inputs,
         batch_size=_batch_size(target, inputs, output, batch_size),
     )
+
+
+class Named(nn.Module):
+    """A module whose arguments are given by their names, as one that takes them in the order of the names."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.names = names
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the module gives for arguments in the order of their names."""
+        return self.module(**dict(zip(self.names, inputs, strict=True)))
+
+
+def _are_arguments(module: nn.Module, inputs: dict[Any, Any]) -> bool:
+    """Whether a dictionary holds the arguments of `forward` by their names, and not the one that it takes."""
+    try:
+        arguments = inspect.signature(module.forward).parameters
+        inspect.signature(module.forward).bind(**inputs)
+    except (TypeError, ValueError):
+        return False
+    return bool(inputs) and set(inputs) <= {
+        name for name, one in arguments.items() if one.kind is not inspect.Parameter.VAR_KEYWORD
+    }
 
 
 def _call_factory(target: str) -> Any:
@@ -151,8 +182,8 @@ def _made_inputs(module: nn.Module, target: str, batch_size: int) -> tuple[Any, 
 
 def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int | None) -> int:
     """Items in the inputs: as said, else the output's rows; an input must have so many, or be jagged."""
-    leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor) and leaf.dim()]
-    outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    leaves = [leaf for leaf in tensors_in(tree_leaves(inputs)) if leaf.dim()]
+    outputs = tensors_in(tree_leaves(output))
     if not leaves or not outputs:
         raise InputError(f"{target}: expected tensors as inputs and output of forward")
     if wanted is None and outputs[0].dim() == 0:
@@ -168,6 +199,27 @@ def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int |
     raise InputError(
         f"{target}: no input of the example has a dimension of {size}, its batch size: {shapes}; {way}"
     )
+
+
+def tensors_in(objects: Iterable[Any]) -> list[torch.Tensor]:
+    """Tensors among objects, and inside those of types of the module's own, such as a library's batch."""
+    found: list[torch.Tensor] = []
+    seen: set[int] = set()
+    todo = list(objects)[::-1]
+    while todo and len(seen) < _MOST_OBJECTS:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            found.append(thing)
+        elif isinstance(thing, dict):
+            todo += reversed(list(thing.values()))
+        elif isinstance(thing, (list, tuple, set)):
+            todo += reversed(list(thing))
+        elif not isinstance(thing, (str, bytes, int, float, type(None), type)) and hasattr(thing, "__dict__"):
+            todo += reversed(list(vars(thing).values()))
+    return found
 
 
 def is_jagged(tensor: torch.Tensor) -> bool:

@@ -16,7 +16,7 @@ from calibration.documents import VERSION, ImportDocument
 from calibration.importing.builder import Builder, as_name
 from calibration.importing.capture import capture
 from calibration.importing.counting import Counted, count
-from calibration.importing.factory import Example
+from calibration.importing.factory import Example, Named
 from calibration.importing.rebatch import rebatched
 from calibration.importing.recognise import recognise
 from calibration.importing.tidy import pruned, tidy
@@ -29,6 +29,7 @@ from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
 
+_BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
 _AGREE = 0.01
 """How far the file's FLOP and rows may be from those counted on the module. [1]"""
 
@@ -316,10 +317,11 @@ def _with_unmodelled_said(result: Imported) -> Imported:
 
 def _model(name: str, written: Builder, operators: list[Operator], example: Example) -> RecModel:
     read = {source for operator in operators for source in operator.reads()}
-    kind = type(example.module).__name__
+    module = example.module
+    kind = type(module.module if isinstance(module, Named) else module).__name__
     return RecModel(
         name=name,
-        description=f"{kind}, imported from PyTorch",
+        description=f"{kind}, imported from PyTorch{_BY_EXAMPLE if written.is_by_example else ''}",
         source=f"perfplan import {example.target} (torch {torch.__version__})",
         dense_features=written.dense_features if DENSE in read else 0,
         query_dense_features=written.query_dense_features if QUERY_DENSE in read else 0,

@@ -19,11 +19,20 @@ from perfmodel.domain import operators as ops
 def embedding(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Rows of a table, each a vector of its own."""
     table, index = given[0], given[1]
+    table = _as_table(table, node, index, to)
     if is_activation(table):
         return one_call(node, [to.part(table, elements_of(node, to), ("rows", node.name))], to, "gather")
     if not isinstance(table, Constant):
         return None
     return lookup(node, table, index, math.prod(shape_of(node.args[1])) / to.units, to)
+
+
+def _as_table(value: Any, node: fx.Node, index: Any, to: Builder) -> Any:
+    """What is computed of weights alone is a table of that size, where the request asks for its rows."""
+    if not (is_activation(value) and isinstance(index, Index)):
+        return value
+    rows = shape_of(node.args[0])
+    return Constant(rows) if len(rows) > 1 and to.source(value) in to.of_weights else value
 
 
 def embedding_bag(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -49,10 +58,17 @@ def embedding_bag(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue 
     return None if found is None else Several((found, Index(0.0), Index(0.0), Index(0.0)))
 
 
+def packed_bag(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """Rows of a table of bytes, each with a scale, pooled; without offsets, where each list is a row."""
+    found = embedding_bag(node, given, to)
+    return found.members[0] if isinstance(found, Several) else None
+
+
 def indexed(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """Elements at given places: rows of weights, or a copy of some elements of a result."""
-    x = given[0]
     name = call_name(node)
+    asked = next((leaf for leaf in tree_leaves(list(given[1:])) if isinstance(leaf, Index)), None)
+    x = _as_table(given[0], node, asked, to)
     if isinstance(x, Constant):
         indices = [leaf for leaf in tree_leaves(list(given[1:])) if isinstance(leaf, (Index, Constant))]
         if not indices or not (x.name or _is_asked_for(node, indices)):

@@ -12,6 +12,7 @@ from calibration.importing import contraction
 from calibration.importing.builder import Builder, is_activation, shape_of
 from calibration.importing.contraction import batched, contract, layer
 from calibration.importing.lookups import argument
+from calibration.importing.packed import QUANTISED
 from calibration.importing.pointwise import Handler, call_name, elementwise
 from calibration.importing.values import AnyValue, Constant, Joined, Result, Several, Value
 from perfmodel.domain import operators as ops
@@ -173,6 +174,25 @@ def attention(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
     )
 
 
+def quantised_linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A layer whose weights are packed whole numbers, or halves; what it reads and gives are floats."""
+    x, weight = given[0], given[1]
+    if not is_activation(x) or not isinstance(weight, Constant) or len(weight.shape) != 2:
+        return None
+    outer, inner = weight.shape
+    rows, rest = divmod(math.prod(shape_of(node)), to.units * outer)
+    if rest or not rows:
+        return None
+    before = to.precision
+    to.precision = "int8" if weight.element_bytes == 1 else "fp16"
+    result = layer(node, x, weight, (1, rows, inner, outer), to)
+    to.precision = before
+    if "relu" not in call_name(node):
+        return result
+    label = f"{result.name}.relu"
+    return to.emit(ops.Activation, "relu", label, kind="activation", function="relu", input=result.name)
+
+
 def recurrent_cell(kind: str) -> Handler:
     """One step of a recurrent layer, with the state handed in."""
     gates = {"lstm_cell": 4, "gru_cell": 3}.get(kind, 1)
@@ -215,6 +235,9 @@ def recurrent(kind: str) -> Handler:
         per_item = to.per_item(node.args[0])  # type: ignore[arg-type]
         if not is_activation(x) or per_item is None:
             return None
+        if weights and isinstance(weights[0], Several):  # packed: each direction of a layer holds its own
+            weights = [weight for holder in weights for weight in holder.members]
+            to.precision = "int8" if weights[0].element_bytes == 1 else "fp16"
         (length, width), directions = per_item, 1 + bidirectional
         value: Value = x
         last: list[Value] = []
@@ -257,6 +280,9 @@ PRODUCTS: Mapping[str, Handler] = {
     **dict.fromkeys(("bilinear", "_trilinear"), bilinear),
     **dict.fromkeys(_CONVOLUTIONS.split(), convolution),
     "scaled_dot_product_attention": attention,
+    **dict.fromkeys(QUANTISED.split(), quantised_linear),
+    "quantized_lstm": recurrent("lstm"),
+    "quantized_gru": recurrent("gru"),
     "lstm": recurrent("lstm"),
     "gru": recurrent("gru"),
     "rnn_tanh": recurrent("rnn"),

@@ -25,6 +25,7 @@ from calibration.importing.calls import CALLS
 from calibration.importing.capture import Graph
 from calibration.importing.composite import taken_apart
 from calibration.importing.counting import flop_counter
+from calibration.importing.packed import Packed
 from calibration.importing.pointwise import call_name, elementwise, numbers
 from calibration.importing.products import PRODUCTS
 from calibration.importing.values import (
@@ -120,6 +121,8 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
 def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if node in graph.inputs:
         return _input(node, graph, to)
+    if node.name in graph.packed:
+        return _packed(*graph.packed[node.name])
     if node.op in ("get_attr", "placeholder"):
         tensor = node.meta.get("val")
         size: Any = tensor.element_size() if isinstance(tensor, torch.Tensor) else 4
@@ -135,6 +138,7 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         return member
     if call_name(node) in _CHECKS:
         _require_no_branch(node, given)
+        to.is_by_example |= bool(given) and to.is_computed(given[0])
         return Constant(())
     if call_name(node) in _MAKING:
         to.scope = _scope(node, leaves, to)
@@ -154,6 +158,15 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if recognised is None:
         recognised = _of_parts(node, graph, to)
     return _unmodelled(node, leaves, to) if recognised is None else recognised
+
+
+def _packed(name: str, matrices: Sequence[Packed]) -> AnyValue:
+    """What a quantised layer holds: one matrix, or those of a recurrent layer."""
+    held = tuple(
+        Constant(one.shape, name, one.element_bytes, key=(place,) if place else (), packed_bias=one.has_bias)
+        for place, one in enumerate(matrices)
+    )
+    return held[0] if len(held) == 1 else Several(held)
 
 
 def _of_parts(node: fx.Node, graph: Graph, to: Builder) -> AnyValue | None:

@@ -93,7 +93,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Parameters, and what is computed from them alone; `items`: whether each item has a copy."""
+    """Parameters, and what is computed from them alone; `items`: whether each item has a copy.
+
+    `packed_bias`: of a quantised layer's weights, whether a bias is packed with them.
+    """
 
     shape: tuple[int, ...]
     name: str = ""
@@ -101,6 +104,7 @@ class Constant:
     items: bool = False
     key: Key = ()
     is_index: bool = False
+    packed_bias: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -518,6 +519,102 @@ def quantised_rows() -> Made:
     """A table of bytes with a scale for each row, packed where no operator looks."""
     packed = torch.ao.nn.quantized.Embedding(100, 16)
     return Called(lambda m, ids: m.top(m.table(ids)), table=packed, top=nn.Linear(16, 1)), (ids(100, 7),)
+
+
+def quantised() -> Made:
+    """Layers whose weights are packed whole numbers, converted as PyTorch does it for serving."""
+    layers = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
+    return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}), (torch.rand(7, 16),)
+
+
+def quantised_halves() -> Made:
+    layers = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
+    return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}, dtype=torch.float16), (
+        torch.rand(7, 16),
+    )
+
+
+def quantised_lstm() -> Made:
+    module = Called(
+        lambda m, x: m.top(m.layer(x)[0][:, -1]),
+        layer=nn.LSTM(8, 6, num_layers=2, bidirectional=True, batch_first=True),
+        top=nn.Linear(12, 1),
+    )
+    return torch.ao.quantization.quantize_dynamic(module, {nn.LSTM}), (torch.rand(7, 5, 8),)
+
+
+class Unregistered(nn.Module):
+    """A table that is an attribute like any other, which `parameters()` does not list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = torch.rand(100, 8)
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.top(self.rows[ids])  # type: ignore[no-any-return]
+
+
+def unregistered() -> Made:
+    return Unregistered(), (ids(100, 7),)
+
+
+def product_table() -> Made:
+    """Rows of a table of low rank, which is multiplied out in every pass."""
+    module = Called(
+        lambda m, ids: m.top(nn.functional.embedding(ids, m.left @ m.right)),
+        left=torch.rand(100, 3),
+        right=torch.rand(3, 8),
+        top=nn.Linear(8, 1),
+    )
+    return module, (ids(100, 7),)
+
+
+@dataclass
+class Batch:
+    """What some libraries hand to a module, and take from it."""
+
+    x: Tensor
+    y: Tensor | None = None
+
+
+def in_dataclass() -> Made:
+    return Called(lambda m, batch: Batch(m.top(batch.x)), top=nn.Linear(16, 1)), (Batch(torch.rand(7, 16)),)
+
+
+class ByName(nn.Module):
+    """Arguments that can only be given by their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = nn.Linear(16, 1)
+
+    def forward(self, *, x: Tensor, scale: float = 1.0) -> Tensor:
+        return self.top(x) * scale  # type: ignore[no-any-return]
+
+
+def by_name() -> tuple[nn.Module, dict[str, Tensor]]:
+    return ByName(), {"x": torch.rand(7, 16)}
+
+
+def over_candidates() -> Made:
+    """Shares of all candidates of the request."""
+    return Called(lambda m, x: m.top(x).softmax(0), top=nn.Linear(16, 1)), (torch.rand(7, 16),)
+
+
+def branching() -> Made:
+    """What the module computes decides what it gives."""
+
+    def scores(m: Called, x: Tensor) -> Tensor:
+        y = m.top(x)
+        return y if y.mean().item() > 0 else -y
+
+    return Called(scores, top=nn.Linear(16, 1)), (torch.rand(7, 16),)
+
+
+def exported() -> Made:
+    example = torch.rand(7, 16)
+    return torch.export.export(nn.Linear(16, 1), (example,)).module(), (example,)  # type: ignore[return-value]
 
 
 def flexible() -> Made:
