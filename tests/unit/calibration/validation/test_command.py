@@ -34,6 +34,8 @@ OPTIONS = Options(
     settings="",
 )
 CORES = len(os.sched_getaffinity(0))
+ANSWERED = (0, 3, 6)
+"""Met, missed, or disturbed by what else ran: whatever the machine did, there is an answer."""
 SMALL_MODEL = """\
 name: small
 description: a small model
@@ -103,7 +105,7 @@ def test_a_refined_profile_predicts_what_the_anchor_measured(
 ) -> None:
     refined = scenario.parent / "refined.yaml"
     options = ["--duration", "500ms", "--anchor", "--no-capacity", "--refined", str(refined), "--json"]
-    assert main(["validate", "-s", str(scenario), *options]) in (0, 3)
+    assert main(["validate", "-s", str(scenario), *options]) in ANSWERED
     validated = json.loads(capsys.readouterr().out)["predicted"]["service_time_ms"]
     assert main(["predict", "-s", str(scenario), "--set", f"node.cpu={refined}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["service_time_ms"] == pytest.approx(validated, rel=0.05)
@@ -201,7 +203,7 @@ def test_an_interruption_after_the_measurement_keeps_the_answer(
 def test_an_answer_whose_records_cannot_be_written_is_printed(
     scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(path: Path, _: object) -> None:
+    def full(path: Path, *_: object) -> None:
         raise InputError(f"{path}: cannot be written: No space left on device")
 
     monkeypatch.setattr(single, "write_queries", full)
@@ -285,7 +287,7 @@ def test_offloaded_queries_are_served_and_compared(
 ) -> None:
     records = scenario.parent / "queries.csv"
     options = ["--duration", "500ms", "--anchor", "--records", str(records), "--json"]
-    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in (0, 3)
+    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in ANSWERED
     answer = json.loads(capsys.readouterr().out)
     for key in ("predicted", "measured"):
         assert answer[key]["accelerator_service_time_ms"] > 0
@@ -305,10 +307,11 @@ def test_the_page_shows_the_accelerator_beside_the_cores(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--duration", "300ms", "--no-capacity"]
-    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in (0, 3)
+    assert main(["validate", "-s", str(scenario), *OFFLOADING, *options]) in ANSWERED
     page = capsys.readouterr().out
     assert "on the accelerator" in page
-    assert page.count("requests") == 2  # a table of the cores, one of the accelerator
+    tables = [line for line in page.splitlines() if "items" in line and "predicted [ms]" in line]
+    assert len(tables) == 2  # of the cores, and of the accelerator
 
 
 @pytest.mark.usefixtures("stand_in")
