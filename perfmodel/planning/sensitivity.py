@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, isfinite, log
+from math import exp, hypot, inf, isfinite, log
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,11 @@ without overlap, rows spread evenly and cores found free may be off by, either w
 NEAR_MEMORY_SPREAD = log(1.25)
 """Assumed of a node whose memory does the lookups: nobody measured one; what is published of a simulated one
 comes out within a tenth, whole models within a quarter (`perfplan reproduce recnmp`). [ln]"""
+
+ANOTHER_RUN = 0.006
+"""By how much longer times the rate to plan for allows, beyond what the confidence asks: a run of `predict`
+puts its verdict elsewhere, by 0.3 % of the times in the mean from seed to seed, and twice that covers
+nineteen of twenty (`python -m benchmarks.planned_rates`). [ln]"""
 
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
@@ -391,9 +396,28 @@ def rate_to_plan_for(
 
 
 def _planned(found: GreatestRate, errors: Errors, quantile: float) -> Scale:
-    """Times as long as the confidence asks: the simulation's own error adds to that of the service times."""
-    total = float(np.hypot(errors.spread, found.relative_half_width / NORMAL_QUANTILE))
-    return errors.at(quantile * total)
+    """Times at which the rate to plan for is the greatest."""
+    return errors.at(planned_ln_scale(errors, found.relative_half_width, quantile=quantile))
+
+
+def planned_ln_scale(errors: Errors, half_width: float, *, quantile: float) -> float:
+    """How much longer times are at which the rate to plan for is the greatest. [ln]
+
+    As much as the confidence asks, the simulation's own error beside that of the service times; and as much
+    as simulations differ: who asks `predict` about that rate is to get the same answer, and not that it is
+    as likely just below the confidence as just above.
+
+    Parameters
+    ----------
+    half_width : float
+        Of the interval of the greatest rate, over that rate. [1]
+
+    Examples
+    --------
+    >>> round(planned_ln_scale(Errors(0.1, None), 0.0, quantile=1.2816), 4)
+    0.1342
+    """
+    return quantile * hypot(errors.spread, half_width / NORMAL_QUANTILE) + ANOTHER_RUN
 
 
 def _rates_qps(again: _SearchAgain, own_qps: float, scales: Sequence[Scale]) -> list[float | None]:

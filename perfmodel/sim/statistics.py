@@ -183,8 +183,8 @@ def level_among_served(percentile: float, shed_share: float) -> float | None:
 
     Examples
     --------
-    >>> level_among_served(0.9, 0.04), level_among_served(0.9, 0.1)
-    (0.9375, None)
+    >>> level_among_served(0.75, 0.0), level_among_served(0.75, 0.25)
+    (0.75, None)
     """
     served = 1.0 - shed_share
     return percentile / served if percentile < served else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil, hypot, inf, sqrt
+from math import ceil, inf, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -12,13 +12,12 @@ from perfmodel.planning.capacity.answer import Capacity, GreatestUsers
 from perfmodel.planning.predict.computation import describe, other_times
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import STUDENT_T, GreatestRate
-from perfmodel.planning.sensitivity import GIVEN, RateBudget, Scale
+from perfmodel.planning.sensitivity import GIVEN, RateBudget, Scale, planned_ln_scale
 from perfmodel.planning.verdict import Judgement, quantile
 from perfmodel.sim.engines import EngineName, simulate, why_interpreted
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.run_length import MIN_QUERIES_BEYOND
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import NORMAL_QUANTILE
 from perfmodel.sim.users_run import WARM_UP_ROUNDS, loads_at, throughput_of
 from perfmodel.threads import Tell, untold
 
@@ -190,7 +189,7 @@ def capacity_in_users(question: Question, *, engine: EngineName = "auto", tell: 
     half = STUDENT_T[repetitions] * stdev(known) / sqrt(repetitions)
     ci95 = (max(1, int(users - half)), ceil(users + half))
     rate_qps = search.throughput_qps(users, GIVEN)
-    certain = quantile(question.sla.confidence) * hypot(errors.spread, half / users / NORMAL_QUANTILE)
+    certain = planned_ln_scale(errors, half / users, quantile=quantile(question.sla.confidence))
     planned = search.near(errors.at(certain), users)
     tell(0.7)
     ends = (errors.longer, errors.shorter) if errors.known else ()
