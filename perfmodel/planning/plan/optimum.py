@@ -8,11 +8,11 @@ from perfmodel.errors import PerfplanError
 from perfmodel.planning.plan.answer import Optimum, Provisioned
 from perfmodel.planning.plan.check import Placement, violations
 from perfmodel.planning.plan.decomposition import cheapest
-from perfmodel.planning.plan.programme import FloatArray, Programme, Solution, solve
+from perfmodel.planning.plan.programme import TOLERANCE, FloatArray, Programme, Solution, solve
 from perfmodel.planning.plan.question import Pair, PlanQuestion, Way
 
-PROVED = 1e-9
-"""A gap below which the solver's bound differs from its optimum by rounding alone. [1]"""
+PROVED = 10.0 * TOLERANCE
+"""A gap up to which the solver's bound differs from its optimum by its rows' tolerance alone. [1]"""
 
 PROVED_WITH_LOADS = 2e-6
 """The same where loads are variables, not whole: the solver meets their rows to 1e-6. [1]"""
