@@ -301,6 +301,10 @@ def is_stand_in(kernel: Kernel, key: str) -> bool:
         Name of the surface that times it.
     """
     same = (surface_key(kernel), _ALL_FUNCTIONS, _ALL_NORMS)
+    if (
+        kernel.variant == "pointwise" and key in _OF_MEMORY
+    ):  # a product is one of them, bound by memory as all
+        return False
     return key not in same and kernel.variant not in (PRODUCTS, GROUPED)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.costmodel.contention import hyper_thread_slowdown
 from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, is_stand_in, measured_as
 from perfmodel.costmodel.moments import Before, Mix, Moment, moments
-from perfmodel.costmodel.places import place
+from perfmodel.costmodel.places import Place, place
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
 from perfmodel.costmodel.surfaces import surface_seconds
 from perfmodel.domain.estimate import Basis
@@ -27,6 +27,18 @@ _UTILISATIONS = np.array([0.1, 0.3, 0.6, 1.0])
 """Where there are many workers, times are interpolated between these shares of busy ones. [1]"""
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
+
+_BY_ITSELF = frozenset(
+    [
+        "call",
+        "thin_call",
+        "column_call",
+        "code_beyond_private",
+        "code_beyond_shared",
+        "framework_beyond_private",
+    ]
+)
+"""What a law charges for a call however little it does."""
 
 Timed = tuple[Floats | None, Basis]
 
@@ -146,10 +158,8 @@ def _found(calls: Sequence[tuple[Kernel, Moment]], device: Device, sizes: Floats
         surface, at = device.surfaces[key], place(kernel, sizes, moment, key)
         once = (key, at.coordinates.tobytes(), at.amounts.tobytes())
         if once not in known:
-            known[once] = (
-                surface_seconds(surface, at),
-                _is_outside(surface, at.coordinates) or is_stand_in(kernel, key),
-            )
+            each_s = surface_seconds(surface, at)
+            known[once] = each_s, _is_far(surface, at, each_s) or is_stand_in(kernel, key)
         each_s, is_far = known[once]
         seconds = kernel.calls * each_s
         found.append(_Found(seconds, memory_traffic(kernel, sizes, moment, seconds, rate), is_far))
@@ -211,9 +221,20 @@ def _knots(sizes: Floats) -> Floats:
     return np.union1d(small, np.geomspace(sizes[0], sizes[-1], _KNOTS))
 
 
-def _is_outside(surface: Surface, coordinates: Floats) -> bool:
-    low, high = surface.low[:, None] - _MARGIN, surface.high[:, None] + _MARGIN
-    return bool(np.any((coordinates < low) | (coordinates > high)))
+def _is_far(surface: Surface, at: Place, seconds: Floats) -> bool:
+    """Whether a call lies far from what was measured: outside it, and not merely smaller.
+
+    A call of less work than the smallest measured one takes at least what a call by itself does, which the
+    law has. Where it takes no more than twice that, it cannot be off by more.
+    """
+    above = at.coordinates > surface.high[:, None] + _MARGIN
+    below = at.coordinates < surface.low[:, None] - _MARGIN
+    if np.any(above) or not np.any(below):
+        return bool(np.any(above))
+    itself = [name in _BY_ITSELF for name in at.terms]
+    coefficients = np.array([surface.law[name] for name in at.terms])[itself]
+    at_least_s = coefficients @ at.amounts[itself]
+    return bool(np.any(np.any(below, axis=0) & (seconds > np.exp(_MARGIN) * at_least_s)))
 
 
 def kind_slowdown(kernel: Kernel, device: Device, busy: Floats | float) -> Floats:

@@ -100,6 +100,25 @@ def test_an_operator_of_much_work_does_and_is_named_with_its_share() -> None:
         times.require_calibrated()
 
 
+def test_calls_of_less_work_than_any_measured_do_not_refuse_a_model() -> None:
+    # 2 elements an item, where 312 were the fewest: the call is all that they cost
+    tiny = {"name": "tiny", "kind": "elementwise", "function": "mul", "inputs": ("dense", "dense")}
+    model = RecModel.model_validate({"name": "small", "dense_features": 2, "operators": (tiny,)})
+    device = find_device("amd-epyc-turin-2c", model)
+    assert np.exp(device.surfaces["elementwise.mul"].low[0]) > 300
+    time = batch_time(model, device, np.array([1.0]))
+    assert time.extrapolated_share == 0.0
+
+
+def test_fewer_tensors_than_any_measured_are_extrapolated_where_they_are_large() -> None:
+    # 2 tensors to add, where 6 were the fewest: at 256 kB each it is the traffic that costs
+    views = tuple({"name": name, "kind": "view", "input": "dense", "width": 1024} for name in ("a", "b"))
+    added = {"name": "added", "kind": "sum", "inputs": ("a", "b")}
+    model = RecModel.model_validate({"name": "sums", "dense_features": 1024, "operators": (*views, added)})
+    time = batch_time(model, find_device("amd-epyc-turin-2c", model), np.array([64.0]))
+    assert time.extrapolated_share == 1.0
+
+
 def test_what_is_extrapolated_widens_the_band_by_its_share() -> None:
     model = beside_a_layer(60_000)
     flat = replace(find_device("amd-epyc-turin-2c", model), modules=None)
