@@ -38,12 +38,16 @@ T = TypeVar("T", bound=OperatorBase)
 
 @dataclass(frozen=True, slots=True)
 class Unmodelled:
-    """A call that no operator stands for, its work for one item, and the line of the module that makes it."""
+    """A call that no operator stands for, its work for one item, and the line of the module that makes it.
+
+    `is_of_parts`: it works on some of the items only, or on one after the other.
+    """
 
     call: str
     flop_per_item: float
     bytes_per_item: float
     where: str = ""
+    is_of_parts: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Builder:
     ----------
     batch_size : int
         Items of the example.
+    parameters : frozenset of str
+        Names of the weights that are parameters, not buffers.
     is_distinctive : bool
         Whether a size that is a multiple of `batch_size` can only mean items.
     scope : {"item", "query"}
@@ -70,6 +76,7 @@ class Builder:
 
     batch_size: int
     weights: Mapping[str, str]
+    parameters: frozenset[str] = frozenset()
     is_distinctive: bool = False
     dense_features: int = 0
     query_dense_features: int = 0

@@ -30,6 +30,10 @@ from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
 
 _BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
+_OF_PARTS = (
+    "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), "
+    "operators on all: expected a module that computes all of them at once"
+)
 _AGREE = 0.01
 """How far the file's FLOP and rows may be from those counted on the module. [1]"""
 
@@ -54,6 +58,7 @@ class Unrecognised:
     flop_share: float
     bytes_share: float
     where: str = ""
+    is_of_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,8 @@ class Imported:
             more = f" and {len(self.unrecognised) - 4} more" if len(self.unrecognised) > 4 else ""
             where = self.unrecognised[0].where or target
             lost = f"no operator of a model file stands for {calls}{more}: {self.unmodelled_shares}"
+            if any(row.is_of_parts for row in self.unrecognised):
+                lost += f"; {_OF_PARTS}"
             return f"{where}: {lost}; {way}"
         ours, theirs = self.product_flop_per_item, self.counted_flop_per_item
         if _gap(ours, theirs) or _gap(theirs, ours):
@@ -362,6 +369,7 @@ def _row(call: str, kind: str, names: set[str], kernels: Iterable[Kernel], batch
 def _unrecognised(written: Builder, recognised: Iterable[Recognised]) -> tuple[Unrecognised, ...]:
     calls: dict[str, list[tuple[float, float]]] = {}
     lines = {entry.call: entry.where for entry in reversed(written.unmodelled)}
+    of_parts = {entry.call for entry in written.unmodelled if entry.is_of_parts}
     for entry in written.unmodelled:
         calls.setdefault(entry.call, []).append((entry.flop_per_item, entry.bytes_per_item))
     rows = list(recognised)
@@ -376,6 +384,7 @@ def _unrecognised(written: Builder, recognised: Iterable[Recognised]) -> tuple[U
             flop_share=math.fsum(work[0] for work in works) / flop if flop else 0.0,
             bytes_share=math.fsum(work[1] for work in works) / moved if moved else 0.0,
             where=lines[call],
+            is_of_parts=call in of_parts,
         )
         for call, works in calls.items()
     ]

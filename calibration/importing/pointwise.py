@@ -31,9 +31,9 @@ def elementwise(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
     operands = [value for value in leaves if is_activation(value)]
     if not operands:
         return None
-    result = one_call(
-        node, operands, to, call_name(node), [leaf for leaf in leaves if isinstance(leaf, Index)]
-    )
+    masks = [leaf for leaf in leaves if isinstance(leaf, Index)]
+    weights = [leaf for leaf in leaves if isinstance(leaf, Constant) and leaf.name in to.parameters]
+    result = one_call(node, operands, to, call_name(node), masks, weights)
     outputs = node.meta.get("val")
     if result is None or not isinstance(outputs, (list, tuple)):
         return result
@@ -41,11 +41,17 @@ def elementwise(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
 
 
 def one_call(
-    node: fx.Node, operands: Sequence[Value], to: Builder, function: str, masks: Sequence[Index] = ()
+    node: fx.Node,
+    operands: Sequence[Value],
+    to: Builder,
+    function: str,
+    masks: Sequence[Index] = (),
+    weights: Sequence[Constant] = (),
 ) -> Result | None:
     """Write one call over all elements down; None where the result has no items.
 
-    Numbers made from ids (`masks`) are read beside the operands where they repeat to the result's shape.
+    Numbers made from ids (`masks`), and parameters (`weights`) such as positions or those of a norm, are read
+    beside the operands where they repeat to the result's shape.
     """
     per_item = to.per_item(node) or _per_item_of_first(node, to)
     if per_item is None:
@@ -63,7 +69,7 @@ def one_call(
         operands = [to.part(operands[0], wanted), *operands[1:]]  # each with each
         known[0] = per_item
     names = [to.read(operand, *shape) for operand, shape in zip(operands, known, strict=True)]
-    for mask in masks:
+    for mask in (*masks, *weights):
         shape = _broadcast(mask, per_item)
         seen = to.as_activation(mask) if shape is not None else None
         if shape is not None and seen is not None:
@@ -87,10 +93,10 @@ def _per_item_of_first(node: fx.Node, to: Builder) -> tuple[int, int] | None:
     return None if rest or not elements else (max(1, elements // shape[-1]), min(shape[-1], elements))
 
 
-def _broadcast(operand: Value | Index, per_item: tuple[int, int]) -> tuple[int, int] | None:
+def _broadcast(operand: Value | Index | Constant, per_item: tuple[int, int]) -> tuple[int, int] | None:
     """Shape in which an operand repeats to the result's: whole vectors, or one element for each vector."""
     length, width = per_item
-    elements = operand.elements
+    elements = prod(operand.shape) if isinstance(operand, Constant) else operand.elements
     if elements != int(elements) or not elements:
         return None
     elements = int(elements)

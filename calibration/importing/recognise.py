@@ -96,7 +96,7 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
         If the output does not come from anything that a model file can hold, or if control flow depends on
         what the model computes.
     """
-    to = Builder(batch_size, graph.weights, graph.is_distinctive)
+    to = Builder(batch_size, graph.weights, graph.parameters, graph.is_distinctive)
     for node in graph.nodes:
         if node in graph.inputs and _is_float(node):
             scope, elements = _shared_out(node, graph, batch_size)
@@ -146,6 +146,8 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         whole = isinstance(made, torch.Tensor) and holds_ids(made)
         items = to.scope == "item" and to.are_items(shape_of(node))
         return Constant(shape_of(node), items=items, is_index=whole)
+    if _chooses_by_value(node) and any(to.is_computed(leaf) for leaf in leaves):
+        to.is_by_example = True
     active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves)
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):
@@ -222,6 +224,17 @@ def _works_on_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
     return name in (*_LOOKUPS, "index", "index_select", "gather") and bool(
         leaves and isinstance(leaves[0], Constant) and leaves[0].name
     )
+
+
+def _chooses_by_value(node: fx.Node) -> bool:
+    """Whether the size of a result depends on values: places of what is true, rows that a mask chooses."""
+    name = call_name(node)
+    if name == "where":
+        return len(node.args) == 1
+    if name in ("index", "index_put"):
+        chosen = [one.meta.get("val") for one in node.all_input_nodes[1:]]
+        return any(isinstance(one, torch.Tensor) and one.dtype == torch.bool for one in chosen)
+    return name in ("nonzero", "nonzero_numpy", "masked_select", "_unique2", "unique_dim")
 
 
 def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
@@ -330,8 +343,9 @@ def _unmodelled(node: fx.Node, leaves: Sequence[Any], to: Builder) -> AnyValue:
     else:
         moved = sum(tensor.numel() * tensor.element_size() for tensor in (*read, *outputs))
     items = to.batch_size
+    of_parts = to.scope == "item" and any(tensor.numel() % items for tensor in (*outputs, *read[:1]))
     to.unmodelled.append(
-        Unmodelled(call_name(node), _flop(node, outputs) / items, moved / items, source_line(node))
+        Unmodelled(call_name(node), _flop(node, outputs) / items, moved / items, source_line(node), of_parts)
     )
     first = next((leaf for leaf in leaves if is_activation(leaf)), None)
     if first is None:

@@ -612,6 +612,37 @@ def branching() -> Made:
     return Called(scores, top=nn.Linear(16, 1)), (torch.rand(7, 16),)
 
 
+def positions() -> Made:
+    """Learned positions and a norm without a bias: parameters that no layer holds."""
+    module = Called(
+        lambda m, ids: m.top(m.norm(m.table(ids) + m.positions).mean(1)),
+        table=nn.Embedding(100, 8),
+        positions=torch.rand(1, 5, 8),
+        norm=nn.LayerNorm(8, bias=False),
+        top=nn.Linear(8, 1),
+    )
+    return module, (ids(100, 7, 5),)
+
+
+def gated() -> Made:
+    """Each item through the one of two experts that a gate chooses."""
+
+    def chosen(m: Called, x: Tensor) -> Tensor:
+        first = m.gate(x).squeeze(1) > 0
+        out = torch.zeros_like(x)
+        out[first], out[~first] = m.one(x[first]), m.two(x[~first])
+        return m.top(out)  # type: ignore[no-any-return]
+
+    module = Called(
+        chosen, gate=nn.Linear(8, 1), one=nn.Linear(8, 8), two=nn.Linear(8, 8), top=nn.Linear(8, 1)
+    )
+    with torch.no_grad():
+        module.gate.weight.copy_(torch.tensor([[1.0] * 4 + [-1.0] * 4]))  # type: ignore[union-attr, operator]
+    x = torch.zeros(8, 8)
+    x[:3, :4], x[3:, 4:] = 9.0, 9.0
+    return module, (x,)
+
+
 def exported() -> Made:
     example = torch.rand(7, 16)
     return torch.export.export(nn.Linear(16, 1), (example,)).module(), (example,)  # type: ignore[return-value]

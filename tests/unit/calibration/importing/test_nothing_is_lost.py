@@ -69,6 +69,7 @@ COUNTS = {
     "whole_numbers": Counts(2 * 16 * 32 + 2 * 32),
     "renormed": Counts(2 * 16, 5, table_bytes=4 * 1600),
     "segments": Counts(2 * 16, 5, table_bytes=4 * 1600),
+    "positions": Counts(2 * 8, 5, table_bytes=4 * 800),
     "quantised": Counts(2 * (16 * 8 + 8)),
     "quantised_halves": Counts(2 * (16 * 8 + 8)),
     # two layers, two directions each: 4 gates of 6 from 8 inputs, then from 12, and from 6 states; 5 steps
@@ -133,6 +134,10 @@ def test_packed_weights_keep_their_precision() -> None:
         assert [layer["precision"] for layer in layers] == [precision, precision]
         assert imported(factory).model.dense_parameter_bytes == size * (16 * 8 + 8 + 8 + 1)
     assert operators("quantised_rows")["table"]["tables"][0]["element_bytes"] == 1
+
+
+def test_parameters_that_no_layer_holds_are_held() -> None:
+    assert imported("positions").model.dense_parameter_bytes == 4 * (5 * 8 + 8 + 8 + 1)
 
 
 def test_what_is_decided_by_computed_values_is_said() -> None:
@@ -222,6 +227,7 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
     ("factory", "says"),
     [
         ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
+        ("gated", "they work on some of the items (rows that a gate or a mask chooses"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
 )
