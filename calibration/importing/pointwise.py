@@ -69,9 +69,10 @@ def one_call(
         operands = [to.part(operands[0], wanted), *operands[1:]]  # each with each
         known[0] = per_item
     names = [to.read(operand, *shape) for operand, shape in zip(operands, known, strict=True)]
-    for mask in (*masks, *weights):
-        shape = _broadcast(mask, per_item)
-        seen = to.as_activation(mask) if shape is not None else None
+    beside: tuple[Index | Constant, ...] = (*masks, *weights)
+    for one in beside:
+        shape = _broadcast(one, per_item)
+        seen = to.as_activation(one) if shape is not None else None
         if shape is not None and seen is not None:
             names.append(to.read(seen, *shape))
     weight = next((to.values.get(arg) for arg in node.args[1:] if isinstance(arg, fx.Node)), None)
