@@ -59,8 +59,8 @@ comes out within a tenth, whole models within a quarter (`perfplan reproduce rec
 
 ANOTHER_RUN = 0.006
 """By how much longer times the rate to plan for allows, beyond what the confidence asks: a run of `predict`
-puts its verdict elsewhere, by 0.3 % of the times in the mean from seed to seed, and twice that covers
-nineteen of twenty (`python -m benchmarks.planned_rates`). [ln]"""
+puts its verdict elsewhere, by 0.2 to 0.7 % of the rate from seed to seed (standard deviation,
+`python -m benchmarks.planned_rates`, where it then says meets_sla in 30 cases of 32). [ln]"""
 
 FARTHEST = 5.0
 """Errors to either side within which the service times lie for all purposes."""
