@@ -9,8 +9,15 @@ from typing import Annotated
 import typer
 
 from perfmodel.cli.answering import show
-from perfmodel.cli.completion import complete_questions
-from perfmodel.cli.options import ExtrapolateOption, JsonOption, MixedStacksOption, PageOption, SetOption
+from perfmodel.cli.completion import complete_questions, complete_settings
+from perfmodel.cli.options import (
+    ExtrapolateOption,
+    JsonOption,
+    MixedStacksOption,
+    PageOption,
+    SetOption,
+    each_key_once,
+)
 from perfmodel.report.comparing import compare
 from perfmodel.report.diff import diff_page
 from perfmodel.report.documents.diff import diff_document
@@ -30,6 +37,16 @@ def diff(
         typer.Argument(metavar="B", help="What it is compared with.", autocompletion=complete_questions),
     ],
     overrides: SetOption = None,
+    overrides_b: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-b",
+            metavar="KEY=VALUE",
+            callback=each_key_once,
+            help="Change it in B alone: diff S S --set-b KEY=VALUE says what it does. Repeatable.",
+            autocompletion=complete_settings,
+        ),
+    ] = None,
     mixed_stacks: MixedStacksOption = False,
     extrapolate: ExtrapolateOption = False,
     out: PageOption = None,
@@ -37,7 +54,14 @@ def diff(
 ) -> None:
     """Compare two scenarios on the same random numbers, two fleets, or two saved answers."""
     show_comparison(
-        a, b, overrides or (), mixed_stacks=mixed_stacks, extrapolate=extrapolate, as_json=as_json, out=out
+        a,
+        b,
+        overrides or (),
+        overrides_b=overrides_b or (),
+        mixed_stacks=mixed_stacks,
+        extrapolate=extrapolate,
+        as_json=as_json,
+        out=out,
     )
 
 
@@ -46,12 +70,20 @@ def show_comparison(
     b: str,
     overrides: Sequence[str],
     *,
+    overrides_b: Sequence[str] = (),
     mixed_stacks: bool,
     extrapolate: bool,
     as_json: bool,
     out: Path | None = None,
 ) -> None:
     """Compare, and print it: what `diff A B` does, and any command that is given two scenarios."""
-    result = compare(a, b, overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
+    result = compare(
+        a,
+        b,
+        overrides=overrides,
+        overrides_b=overrides_b,
+        mixed_stacks=mixed_stacks,
+        extrapolate=extrapolate,
+    )
 
     show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json, out=out)

@@ -52,7 +52,7 @@ ScenarioOption = Annotated[
 ]
 
 
-def _each_key_once(overrides: list[str] | None) -> list[str] | None:
+def each_key_once(overrides: list[str] | None) -> list[str] | None:
     """Refuse a key that is set twice, rather than take its last value in silence."""
     seen = set[str]()
     for override in overrides or ():
@@ -70,7 +70,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        callback=_each_key_once,
+        callback=each_key_once,
         help="Change one value of the scenario, such as traffic.arrivals.rate_qps=500. Repeatable.",
         autocompletion=complete_settings,
     ),
@@ -81,7 +81,7 @@ FleetSetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        callback=_each_key_once,
+        callback=each_key_once,
         help="Change one value of the fleet, such as provision.headroom=0.2. Repeatable.",
         autocompletion=complete_fleet_settings,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +77,11 @@ def predict(
     if names is not None and len(names) == 2 and scenario is None:
         from perfmodel.cli.diff import show_comparison  # on use: one scenario is what most ask of
 
-        options = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate, "as_json": as_json}
+        options: dict[str, Any] = {
+            "mixed_stacks": mixed_stacks,
+            "extrapolate": extrapolate,
+            "as_json": as_json,
+        }
         changed = (scale_load, policy, policy_file, trace_out)
         if engine is not Engine.AUTO or accept_uncertain or any(each is not None for each in changed):
             raise InputError(

@@ -40,6 +40,7 @@ def diff(
     b: ScenarioLike,
     *,
     overrides: Sequence[str] = (),
+    overrides_b: Sequence[str] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> Diff:
@@ -51,6 +52,8 @@ def diff(
         As for `predict`; or two paths of answers that `--json` printed.
     overrides : sequence of str
         Changes of both scenarios, as for `--set`.
+    overrides_b : sequence of str
+        Changes of `b` alone, as for `--set-b`.
     mixed_stacks : bool
         Let the devices have different software stacks.
     extrapolate : bool
@@ -76,4 +79,13 @@ def diff(
     >>> [share.key.key for share in found.keys]
     ['policy.batch_size']
     """
-    return Diff.of(compare(a, b, overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate))
+    return Diff.of(
+        compare(
+            a,
+            b,
+            overrides=overrides,
+            overrides_b=overrides_b,
+            mixed_stacks=mixed_stacks,
+            extrapolate=extrapolate,
+        )
+    )

@@ -13,11 +13,10 @@ from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     as_asked,
     assumption_lines,
-    card_words,
     interval_ms,
-    node_words,
     number,
     outside_words,
+    served_words,
     times_of,
 )
 from perfmodel.units import MS
@@ -33,7 +32,7 @@ def capacity_page(result: Capacity) -> RenderableType:
     question, node = result.question, result.question.node
     sla = question.sla
     bound = f"p{100 * sla.percentile:g} within {as_asked(sla.latency_ms)} ms"
-    head = f"{node_words(node)}{card_words(node)}\n{times_of(question)}"
+    head = f"{served_words(question)}\n{times_of(question)}"
     greatest, at = result.greatest, result.at_capacity
     if greatest is None or at is None:
         return Group(head, f"[bold red]{result.reason}[/]")
@@ -113,7 +112,7 @@ def limit(result: Capacity) -> str:
         most = ""
     else:
         first = max(breakdown.operators, key=lambda operator: operator.seconds)
-        most = f"; {number(100 * first.share)} % of their time is {first.name}, bound by {first.bound}"
+        most = f"; {number(100 * first.share)} % of their time goes to {first.name}, bound by {first.bound}"
     if share >= FULL:
         return f"{pool}, which are full{most}"
     sla = result.question.sla
@@ -155,5 +154,5 @@ def _plan(result: Capacity, bound: str) -> str:
     if result.budget is None:
         return "not known"
     if result.plan_for_qps is None:
-        return f"[bold yellow]no load meets {bound} with {confident}[/]"
-    return f"[bold]{plan_interval(result.budget)}[/]: {bound} with {confident}"
+        return f"[bold yellow]no load meets {bound} with {confident} probability[/]"
+    return f"[bold]{plan_interval(result.budget)}[/]: {bound} with {confident} probability"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ def compare(
     b: ScenarioLike,
     *,
     overrides: Sequence[str] = (),
+    overrides_b: Sequence[str] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> Diff:
-    """Compare two scenarios, two fleets or two saved answers; `overrides` change both files.
+    """Compare two scenarios, two fleets or two saved answers; `overrides` change both, `overrides_b` B alone.
 
     Raises
     ------
@@ -39,9 +41,15 @@ def compare(
     if all(fleets):
         from perfmodel.report.comparing_fleets import compare_fleets  # on use: it loads the solver
 
-        return compare_fleets(
-            str(a), str(b), overrides=overrides, mixed_stacks=mixed_stacks, extrapolate=extrapolate
+        found = compare_fleets(
+            str(a),
+            str(b),
+            overrides=overrides,
+            overrides_b=overrides_b,
+            mixed_stacks=mixed_stacks,
+            extrapolate=extrapolate,
         )
+        return _saying(found, overrides, overrides_b)
     kinds = [
         "a fleet" if f else "a saved answer" if s else "a scenario"
         for f, s in zip(fleets, saved, strict=True)
@@ -50,16 +58,28 @@ def compare(
         both = "two scenarios, two fleets or two saved answers"
         raise InputError(f"diff: expected {both}, got {kinds[0]} and {kinds[1]}")
     if not any(saved):
-        return diff(
+        found = diff(
             load_scenario(a, overrides),
-            load_scenario(b, overrides),
+            load_scenario(b, [*overrides, *overrides_b]),
             mixed_stacks=mixed_stacks,
             extrapolate=extrapolate,
         )
-    if overrides:
-        raise InputError("--set: expected scenarios; a saved answer cannot be changed")
+        return _saying(found, overrides, overrides_b)
+    if overrides or overrides_b:
+        option = "--set" if overrides else "--set-b"
+        raise InputError(f"{option}: expected scenarios; a saved answer cannot be changed")
     paths = Path(str(a)), Path(str(b))
     return diff_saved((str(a), str(b)), *(_read(path) for path in paths))
+
+
+def _saying(found: Diff, overrides: Sequence[str], overrides_b: Sequence[str]) -> Diff:
+    """The comparison, with what was set on which side."""
+    if overrides_b:
+        found = replace(found, b=f"{found.b} with {', '.join(overrides_b)}")
+    if overrides:
+        note = f"set in A and in B: {', '.join(overrides)}; --set-b sets it in B alone"
+        found = replace(found, notes=(note, *found.notes))
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

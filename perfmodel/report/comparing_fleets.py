@@ -32,17 +32,19 @@ def compare_fleets(
     b: str,
     *,
     overrides: Sequence[str] = (),
+    overrides_b: Sequence[str] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
 ) -> Diff:
-    """Plan both fleets, and A and B with each key of the other.
+    """Plan both fleets, and A and B with each key of the other; `overrides_b` change B alone.
 
     Raises
     ------
     InputError
         If a fleet cannot be read, or they differ in too much.
     """
-    fleets = [load_fleet(name, overrides) for name in (a, b)]
+    sides = ((a, overrides), (b, [*overrides, *overrides_b]))
+    fleets = [load_fleet(path, settings) for path, settings in sides]
     keys = differences_of(*(_said(fleet) for fleet in fleets))
     if len(keys) > MOST_KEYS:
         raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
@@ -57,7 +59,7 @@ def compare_fleets(
 
     one, other = (planned(fleet) for fleet in fleets)
     names = [fleet.name for fleet in fleets]
-    shares = [_share(key, (a, b), overrides, (one, other), planned) for key in keys]
+    shares = [_share(key, sides, (one, other), planned) for key in keys]
     objectives = [fleet.fleet.provision.objective for fleet in fleets]
     notes = ["plans before simulation; an interval of no width: the programme's answer for these capacities"]
     if objectives[0] != objectives[1]:
@@ -75,15 +77,14 @@ def compare_fleets(
 
 def _share(
     key: DifferingKey,
-    paths: tuple[str, str],
-    overrides: Sequence[str],
+    sides: Sequence[tuple[str, Sequence[str]]],
     both: tuple[Numbers, Numbers],
     planned: Any,
 ) -> KeyShare:
     found: list[Numbers | PerfplanError] = []
-    for path, value in zip(paths, (key.b, key.a), strict=True):
+    for (path, settings), value in zip(sides, (key.b, key.a), strict=True):
         try:
-            found.append(planned(load_fleet(path, [*overrides, f"{key.key}={json.dumps(value)}"])))
+            found.append(planned(load_fleet(path, [*settings, f"{key.key}={json.dumps(value)}"])))
         except PerfplanError as error:
             found.append(error)
     changed_a, changed_b = found

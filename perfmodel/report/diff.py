@@ -9,7 +9,7 @@ from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.side import Difference
 from perfmodel.report.documents.diff import scaled
 from perfmodel.report.fitting import Column, FittingTable, cut_in_the_middle
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 MAIN = (
     *("latency_bounded_qps", "latency_ms.p95", "latency_ms.p99", "qps_per_w"),
@@ -112,4 +112,5 @@ def _value(differences: tuple[Difference, ...], metric: str) -> str:
 
 
 def _text(value: object) -> str:
-    return "–" if value is None else cut_in_the_middle(Text(str(value)), WIDEST_VALUE).plain
+    said = as_asked(value) if isinstance(value, float) else str(value)
+    return "–" if value is None else cut_in_the_middle(Text(said), WIDEST_VALUE).plain

@@ -6,10 +6,11 @@ same data give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html import escape
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 
 from perfmodel.report.tables import number
@@ -57,6 +58,8 @@ class Series:
         Ends of a band around the line; empty where there is none.
     is_points : bool
         Marks without a line.
+    paint : int or None
+        Which of the colours; None: that of its place, so that one name has one colour where order differs.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     is_points: bool = False
+    paint: int | None = None
 
 
 FARTHEST_END = 10.0
@@ -186,7 +190,8 @@ def lines(
     """Draw lines with marks; `y_limit` is a bound across, `x_marks` are values to note upright."""
     text = text or f"{y_label} over {x_label}: {', '.join(one.name for one in series)}."
     canvas = Canvas(title, text)
-    top = canvas.legend([(colour(i), one.name) for i, one in enumerate(series)], 0.0) + 24.0
+    paints = [colour(i if one.paint is None else one.paint) for i, one in enumerate(series)]
+    top = canvas.legend([(paint, one.name) for paint, one in zip(paints, series, strict=True)], 0.0) + 24.0
     xs = [x for one in series for x in one.x] + [x for x, _ in x_marks]
     drawn = [_with_ends_near(one) for one in series]
     ys = [y for one in drawn for y in (*one.y, *one.high) if isfinite(y)]
@@ -211,9 +216,10 @@ def lines(
     if y_limit is not None:
         canvas.line(LEFT, y.at(y_limit[0]), WIDTH - RIGHT, y.at(y_limit[0]), "sla")
         canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
-    for index, one in enumerate(drawn):
-        _draw(canvas, one, x, y, colour(index))
+    for paint, one in zip(paints, drawn, strict=True):
+        _draw(canvas, one, x, y, paint)
     dots = [(x.at(a), y.at(b)) for one in drawn if one.is_points for a, b in zip(one.x, one.y, strict=True)]
+    dots += [dot for one in drawn if labels and not one.is_points for dot in _along(one, x, y)]
     taken = [(px - 5.0, py - 5.0, px + 5.0, py + 5.0) for px, py in dots]
     for lx, ly, name in labels:
         _label(canvas, (x.at(lx), y.at(ly)), name, top, taken)
@@ -230,6 +236,15 @@ def lines(
         for i, (a, b) in enumerate(zip(one.x, one.y, strict=True))
     ]
     return canvas.done(headings + (["from", "to"] if banded else []), rows)
+
+
+def _along(one: Series, x: Axis, y: Axis) -> Iterator[tuple[float, float]]:
+    """Places on a line, close enough that no label fits between."""
+    at = [(x.at(a), y.at(b)) for a, b in zip(one.x, one.y, strict=True)]
+    for (x1, y1), (x2, y2) in pairwise(at):
+        steps = max(1, ceil(max(abs(x2 - x1), abs(y2 - y1)) / ROW))
+        for step in range(steps + 1):
+            yield x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps
 
 
 def _label(

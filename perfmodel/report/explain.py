@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from perfmodel.domain.workload import ClosedArrivals
-from perfmodel.planning.explain.answer import Explanation, Gain
+from perfmodel.planning.explain.answer import NEGLIGIBLE, Explanation, Gain
 from perfmodel.report.fitting import Column, FittingTable, cut_in_the_middle
 from perfmodel.report.tables import number, times_of
 
@@ -26,7 +26,8 @@ def explain_page(result: Explanation) -> RenderableType:
     question = result.question
     head = [f"[bold]{question.name}[/]", times_of(question), ""]
     verb = "bind" if result.binds.resource == "cores" else "binds"
-    head.append(f"[bold]{result.binds.resource}[/] {verb}: {result.binds.why}")
+    resource = "the SLA" if result.binds.resource == "sla" else result.binds.resource
+    head.append(f"[bold]{resource}[/] {verb}: {result.binds.why}")
     offered = number(result.offered_qps, 4)
     arrivals = question.traffic.arrivals
     if result.latency_bounded_qps is None or result.room is None:
@@ -48,14 +49,16 @@ def explain_page(result: Explanation) -> RenderableType:
         Column(heading="qps/W", right=True, leaves=1),
         Column(heading="", leaves=4),
     ]
-    rows = [
-        [*_cells(gain), "may be luck" if gain.is_significant is False else ""]
-        for gain in result.gains
-        if gain.reason is None
-    ]
+    rows = [[*_cells(gain), _said(gain)] for gain in result.gains if gain.reason is None]
     table = FittingTable(columns, rows)
     refused = [f"not possible: {gain.change}: {gain.reason}" for gain in result.gains if gain.reason]
     return Group(*head, "", table, "", *refused, *(f"note: {note}" for note in result.notes))
+
+
+def _said(gain: Gain) -> str:
+    if gain.is_significant is not False or gain.gain is None:
+        return ""
+    return f"below {100 * NEGLIGIBLE:g} %" if abs(gain.gain) <= NEGLIGIBLE else "may be luck"
 
 
 def _beside(room: float, result: Explanation) -> str:

@@ -29,7 +29,7 @@ _MISSING = re.compile("[-+–−]?$")
 
 _WORD = re.compile("[A-Za-z]{3,}")
 
-MOST_WORDS = 2
+MOST_WORDS = 1
 """In a cell that is a number, such as `12.4 to no end`; `85 instances, 94 % of Offline` is a text."""
 
 
@@ -210,6 +210,7 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
     entries = "".join(f'<li><a href="#{head.anchor}">{escape(head.text)}</a></li>' for head in heads)
     contents = f'<nav aria-label="Contents"><ol>{entries}</ol></nav>' if len(heads) > 1 else ""
     sheet = figure_sheet() + (FOLDER / "page.css").read_text(encoding="utf-8")
+    heading = escape(title).replace("_", "_<wbr>")  # where a phone may break a long name
     made = " · ".join(escape(fact) for fact in facts)
     made = f'<p class="facts">{made}</p>' if made else ""
     return (
@@ -217,7 +218,7 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>\n{sheet}</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{made}\n{before}\n{contents}\n{after}\n</main>\n"
+        f"<body>\n<main>\n<h1>{heading}</h1>\n{made}\n{before}\n{contents}\n{after}\n</main>\n"
         + (f"<script>\n{script}\n</script>\n" if script else "")
         + "</body>\n</html>\n"
     )

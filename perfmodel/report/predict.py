@@ -27,12 +27,11 @@ from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     as_asked,
     assumption_lines,
-    card_words,
     interval_ms,
-    node_words,
     number,
     operator_table,
     outside_words,
+    served_words,
     times_of,
 )
 from perfmodel.sim.run_result import RunResult
@@ -57,9 +56,8 @@ TAIL = (0.99, 0.999)
 def predict_page(result: Prediction) -> RenderableType:
     """Verdict, latencies with intervals, throughput and power, then where the time goes."""
     node = result.question.node
-    head = f"{node_words(node)}{card_words(node)}"
     parts: list[RenderableType] = [
-        head,
+        served_words(result.question),
         times_of(result.question),
         f"{VERDICTS[result.verdict]}: {_because(result)}",
         f"probability {probability(result.judgement.sla_probability)}{_plan(result)}",
@@ -72,7 +70,8 @@ def predict_page(result: Prediction) -> RenderableType:
     if result.run.percentiles and result.run.worst is None:
         parts += ["", _chart(result)]
     if result.cpu is not None:
-        title = f"where a core spends a batch of {result.cpu.batch_size}, at this load"
+        of = "" if result.question.pipeline is None else f" of {result.question.stages[0].name}"
+        title = f"where a core spends a batch of {result.cpu.batch_size}{of}, at this load"
         parts += ["", operator_table(title, result.cpu.operators)]
     if result.accelerator is not None:
         title = f"where the accelerator spends a launch of {result.accelerator.batch_size} items, alone"
@@ -132,6 +131,9 @@ def _utilisation(result: Prediction) -> str:
     text = f"{number(100 * result.cpu_utilisation)} % of the {executors}"
     if result.accelerator_utilisation is not None:
         text += f", {number(100 * result.accelerator_utilisation)} % of the accelerators"
+    if not result.run.is_stable and result.run.record is None:
+        alone = number(100 * max(result.run.alone))
+        text += f", each slowed by the others as all are busy ({alone} % if it were not)"
     return text
 
 

@@ -28,7 +28,7 @@ PLOTS = (".svg", ".png", ".pdf")
 SHOWN: Mapping[str, Mapping[str, str]] = {
     "predict": {
         "verdict": "verdict",
-        "sla.predicted_ms": "at the SLA [ms]",
+        "sla.predicted_ms": "latency [ms]",
         "utilisation.cpu": "cores busy",
         "plan_for_qps": "plan for",
         "latency_bounded_qps": "largest load",
@@ -60,6 +60,14 @@ SHOWN: Mapping[str, Mapping[str, str]] = {
 }
 """Columns of the page, by question, and their headings."""
 
+VERDICTS = {
+    "meets_sla": "meets",
+    "within_error": "cannot tell",
+    "misses_sla": "misses",
+    "unstable": "unstable",
+}
+"""As a cell says them; others as they are."""
+
 
 def sweep_page(table: SweepTable) -> RenderableType:
     """A line a point: what was set, and the figures that are asked for most."""
@@ -78,7 +86,7 @@ def sweep_page(table: SweepTable) -> RenderableType:
     ]
     lines = []
     for place, row in enumerate(table.rows[:MOST_ROWS], start=1):
-        cells = [_cell(row[key]) for key in keys] + [_cell(row[name]) for name in shown]
+        cells = [_cell(row[key]) for key in keys] + [shown_cell(name, row[name]) for name in shown]
         cells += ["*" if row["pareto"] else ""] if table.pareto else []
         lines.append([str(place), *cells])
     drawn = FittingTable(columns, lines)
@@ -89,7 +97,8 @@ def sweep_page(table: SweepTable) -> RenderableType:
         notes.append(f"{left} more points: --out FILE.csv, .parquet or .json holds all of them")
     if table.pareto:
         notes.append(f"*: no other point is as good in {' and '.join(table.pareto)} and better in one")
-    notes.append("loads in queries/s; keys by their last names; reasons and all metrics: --out or --json")
+    units = "loads in queries/s; keys by their last names; reasons and all metrics: --out or --json"
+    notes.append(f"latency: the SLA's percentile; {units}" if "sla.predicted_ms" in shown else units)
     return Group(head, "", drawn, "", *_reasons(table), *notes)
 
 
@@ -113,6 +122,15 @@ def shortest(keys: Sequence[str]) -> list[str]:
     while len({tuple(each[-length:]) for each in parts}) < len(parts):
         length += 1
     return [".".join(each[-length:]) for each in parts]
+
+
+def shown_cell(name: str, value: object) -> str:
+    """A metric as pages show it: what a script reads as a name or a share is put in words."""
+    if name == "verdict" and isinstance(value, str):
+        return VERDICTS.get(value, value)
+    if name == "utilisation.cpu" and isinstance(value, float):
+        return f"{100 * value:.1f} %"
+    return _cell(value)
 
 
 def _cell(value: object) -> str:

@@ -8,10 +8,14 @@ from typing import Protocol
 
 from perfmodel.planning.breakdown import OperatorTime
 from perfmodel.planning.node import AnyNode
+from perfmodel.planning.question import Question
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.sim.outside import ConstantOutside, OutsideLaw
 from perfmodel.sim.statistics import Interval
 from perfmodel.units import GB, GFLOP, MS
+
+GROUPED = 10_000
+"""From here on the thousands of a number are set apart, however many digits it has."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -32,6 +36,8 @@ def number(value: float | None, digits: int = 3) -> str:
     --------
     >>> number(1234.5), number(0.012345), number(999.7), number(None), number(float("inf"))
     ('1,230', '0.0123', '1,000', '–', 'no end')
+    >>> number(21500.0, 5), number(1058.2, 4)
+    ('21,500', '1058')
     """
     if value is None:
         return "–"
@@ -42,7 +48,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) < 1e-4:
         return f"{value:.1e}"
     text = f"{value:.{digits}g}"
-    return f"{float(text):,.0f}" if abs(float(text)) >= 10**digits else text
+    return f"{float(text):,.0f}" if abs(float(text)) >= min(10**digits, GROUPED) else text
 
 
 def as_asked(value: float) -> str:
@@ -118,6 +124,11 @@ def node_words(node: AnyNode) -> str:
     return (
         f"[bold]{node.where}[/]" if node.model_name is None else f"[bold]{node.model_name}[/] on {node.where}"
     )
+
+
+def served_words(question: Question) -> str:
+    """What is served on what, cards included; of several stages each in its turn."""
+    return ", then ".join(f"{node_words(stage.node)}{card_words(stage.node)}" for stage in question.stages)
 
 
 def outside_words(outside: OutsideLaw, percentiles_s: Mapping[float, float]) -> str:

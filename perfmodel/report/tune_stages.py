@@ -19,8 +19,8 @@ def stage_tuning_page(result: StageTuning) -> RenderableType:
     best = result.tuned
     if best.latency_bounded_qps is None:
         return Group(f"[bold red]no placement meets {bound} at any load[/]")
-    where = ", ".join(
-        f"{stage.name} on {stage.node.where}{_card(stage.node.accelerator)} ({on})"
+    where = "; ".join(
+        f"{stage.name} on {on}: {stage.node.where}{_card(stage.node.accelerator)}"
         for stage, on in zip(result.best.stages, best.placement.on, strict=True)
     )
     gain = "" if result.gain is None else f", {number(result.gain)} times what the file says"

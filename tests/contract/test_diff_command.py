@@ -301,3 +301,20 @@ def test_python_gets_what_the_command_prints(capsys: pytest.CaptureFixture[str])
     answer = perfmodel.diff("ncf_skylake", "ncf_broadwell", overrides=QUICK)
     assert json.loads(json.dumps(answer.to_dict())) == ask(capsys, "ncf_skylake", "ncf_broadwell", *FEW)
     assert "which key it comes from" in str(answer)
+
+
+@pytest.mark.thorough
+def test_what_is_set_in_b_alone_is_what_differs_and_what_is_set_in_both_is_said() -> None:
+    found = perfmodel.diff(
+        "rm3_skylake", "rm3_skylake", overrides=QUICK, overrides_b=["policy.batch_size=64"]
+    )
+    assert [share.key.key for share in found.keys] == ["policy.batch_size"]
+    assert found.b.endswith("with policy.batch_size=64")
+    assert found.notes[0] == f"set in A and in B: {', '.join(QUICK)}; --set-b sets it in B alone"
+
+
+def test_a_saved_answer_has_nothing_to_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "a.json"
+    saved.write_text("{}", encoding="utf-8")
+    assert main(["diff", str(saved), str(saved), "--set-b", "policy.batch_size=64"]) == 2
+    assert capsys.readouterr().err == "--set-b: expected scenarios; a saved answer cannot be changed\n"

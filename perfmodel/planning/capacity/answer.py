@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.planning.load_curve import LoadPoint
-from perfmodel.planning.predict.answer import Prediction
+from perfmodel.planning.predict.answer import Prediction, full_note
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
@@ -106,11 +106,7 @@ class Capacity:
                 "interval of the largest load: what one run shows there may lie on either side"
             )
         if self.greatest.rate_qps >= self.saturation_qps:
-            queries = f"{self.greatest.num_queries:,} queries"
-            notes.append(
-                f"the largest load is the one that fills all executors: {queries} end before a backlog "
-                "passes the SLA"
-            )
+            notes.append(full_note(self.greatest))
         question = self.question
         why_not = why_interpreted(question.times.table, question.policy, is_closed=True)
         if self.users is not None and why_not is not None:
@@ -118,7 +114,7 @@ class Capacity:
                 f"{why_not}: searched in Python by {self.greatest.num_queries:,} queries of each number of "
                 "users, and shown by one run of a fixed length"
             )
-        return tuple(notes)
+        return tuple(dict.fromkeys(notes))
 
     @property
     def usd_per_million_queries(self) -> float | None:

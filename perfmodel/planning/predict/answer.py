@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown
+from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
@@ -119,10 +120,20 @@ class Prediction:
             notes.append(self.undecided)
         if self.question.traffic.is_closed:
             notes.append("closed users have no largest rate: `perfplan capacity` says how many there may be")
+        elif self.greatest is not None and self._fills_the_node:
+            notes.append(full_note(self.greatest))
         notes += self.question.node_notes
         if self.engine == "simpy" and policy.why_not_compiled is not None:
             notes.append(f"policy {policy.name} ran in the SimPy engine: {policy.why_not_compiled}")
         return tuple(notes)
+
+    @property
+    def _fills_the_node(self) -> bool:
+        """Whether the largest load is what keeps all executors busy: queries meet the SLA up to there."""
+        greatest = self.greatest
+        if greatest is None or greatest.ci95_qps is not None:
+            return False
+        return greatest.rate_qps >= saturation_qps(self.question)
 
     @property
     def qps_per_w(self) -> float | None:
@@ -152,3 +163,11 @@ class Prediction:
     def sla_interval(self) -> Interval | None:
         """Latency at the SLA's percentile with its interval. [s]"""
         return sla_interval(self.question.sla, self.run)
+
+
+def full_note(greatest: GreatestRate) -> str:
+    """What a reader must know of a largest load that keeps all executors busy."""
+    return (
+        f"the largest load is the one that fills all executors: {greatest.num_queries:,} queries end before "
+        "a backlog passes the SLA"
+    )

@@ -11,7 +11,7 @@ from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import ends, glossary, notes, questions_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
-from perfmodel.report.tables import number
+from perfmodel.report.tables import as_asked, number
 
 Document = Mapping[str, Any]
 
@@ -198,4 +198,4 @@ def _pair(interval: Any) -> tuple[float, float] | None:
 
 
 def _text(value: object) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else as_asked(value) if isinstance(value, float) else str(value)

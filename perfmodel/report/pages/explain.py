@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perfmodel.planning.explain.answer import NEGLIGIBLE
 from perfmodel.planning.node_view import NodeView
 from perfmodel.report.documents import made_of
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
@@ -23,6 +24,8 @@ from perfmodel.report.tables import as_asked, number
 Document = Mapping[str, Any]
 
 MOST_DRAWN = 24
+
+LEAST_PERCENT = 100.0 * NEGLIGIBLE
 
 
 def explain_html(explain: Document, view: NodeView | None) -> str:
@@ -44,7 +47,8 @@ def explain_html(explain: Document, view: NodeView | None) -> str:
 def answer(explain: Document) -> str:
     """What binds, and the best single change, in a sentence or two."""
     binds = explain["binds"]
-    said = f"{binds['resource']} {'bind' if binds['resource'] == 'cores' else 'binds'}: {binds['why']}."
+    resource = "the SLA" if binds["resource"] == "sla" else str(binds["resource"])
+    said = f"{resource} {'bind' if resource == 'cores' else 'binds'}: {binds['why']}."
     said = said[0].upper() + said[1:]
     best = {}
     for kind in ("step", "option"):
@@ -86,9 +90,13 @@ def changes(explain: Document) -> list[Block]:
         ("option", "Whole options", "What another setting or part, taken alone, adds to the load."),
     ):
         some = [each for each in explain["changes"] if each["kind"] == kind and each["reason"] is None]
-        drawn = [_span(each) for each in some if each["gain_percent"] is not None][:MOST_DRAWN]
+        drawn = [
+            _span(each) for each in some if each["gain_percent"] is not None and not _is_next_to_nothing(each)
+        ][:MOST_DRAWN]
         if drawn:
             text += " Bars are 95 % intervals of the simulation; a hollow dot may be luck."
+            if any(map(_is_next_to_nothing, some)):
+                text += f" What changes less than {LEAST_PERCENT:g} % is in the table."
             label = "gain of the largest load [%]"
             blocks.append(Figure(spans(drawn, x_label=label, title=title, text=text)))
     rows = [
@@ -98,7 +106,7 @@ def changes(explain: Document) -> list[Block]:
             "–" if each["gain_percent"] is None else f"{each['gain_percent']:+.2f}",
             ends(each["gain_percent_ci95"], 3),
             number(each["qps_per_w"]),
-            {True: "yes", False: "may be luck", None: "–"}[each["significant"]],
+            _said(each),
             " ".join(each["set"]) or "–",
         ]
         for each in explain["changes"]
@@ -112,6 +120,16 @@ def changes(explain: Document) -> list[Block]:
     if refused:
         blocks.append(Table(["change", "why it is not possible"], refused, caption="What cannot be had"))
     return blocks
+
+
+def _is_next_to_nothing(change: Document) -> bool:
+    return change["gain_percent"] is not None and abs(change["gain_percent"]) <= LEAST_PERCENT
+
+
+def _said(change: Document) -> str:
+    if _is_next_to_nothing(change):
+        return f"below {LEAST_PERCENT:g} %"
+    return {True: "yes", False: "may be luck", None: "–"}[change["significant"]]
 
 
 def _span(change: Document) -> Span:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.report.documents import made_of
-from perfmodel.report.drawing import Series, lines
+from perfmodel.report.drawing import Series, bars, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, question_text
 from perfmodel.report.pages.sources import sources
@@ -33,9 +33,10 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
             f"{number(fleet['offered_qps'], 4)} queries/s in all.",
             is_answer=True,
         ),
-        Heading("The day"),
+        Heading("Window by window" if len(windows) > 1 else "Latency"),
     ]
     keys = ("p50", "p95", "p99")
+    limit = (sla["latency_ms"], f"SLA: {bound}")
     times = [window["start_s"] / 3600.0 for window in windows]
     if len(windows) > 1:
         rate = Series(name="load", x=times, y=[window["offered_qps"] for window in windows])
@@ -55,7 +56,6 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
             )
             for key in keys
         ]
-        limit = (sla["latency_ms"], f"SLA: {bound}")
         if some:
             drawn = lines(
                 tails,
@@ -66,9 +66,19 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
                 y_limit=limit,
             )
             blocks.append(Figure(drawn))
+    elif windows[0]["latency_ms"]["p99"] is not None:
+        drawn = bars(
+            list(keys),
+            {"latency": [windows[0]["latency_ms"][key] for key in keys]},
+            marks={limit[1]: [limit[0]] * len(keys)},
+            y_label="ms",
+            title="Latency at this load",
+            text="Of all queries of the fleet; the mark is the SLA.",
+        )
+        blocks.append(Figure(drawn))
     rows = [
         [
-            number(window["start_s"], 5),
+            *([number(window["start_s"], 5)] if len(windows) > 1 else []),
             number(window["offered_qps"], 4),
             f"{100 * window['utilisation']['cpu']:.1f} %",
             *(number(window["latency_ms"][key], 4) for key in keys),
@@ -77,8 +87,15 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
         ]
         for window in windows
     ]
-    heads = ["from s", "queries/s", "cores busy", *(f"{key} ms" for key in keys), "W", "verdict"]
-    blocks.append(Table(heads, rows, caption="Windows"))
+    heads = [
+        *(["from s"] if len(windows) > 1 else []),
+        "queries/s",
+        "cores busy",
+        *(f"{key} ms" for key in keys),
+        "W",
+        "verdict",
+    ]
+    blocks.append(Table(heads, rows, caption="Windows" if len(windows) > 1 else "The fleet at this load"))
     blocks += [
         *sources(fleet),
         *(Prose(f"note: {note}") for note in fleet["notes"]),

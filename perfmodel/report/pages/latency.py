@@ -136,7 +136,8 @@ def _times(devices: Sequence[Document]) -> list[Block]:
         for row in device["rows"]
     ]
     heads = [*(["device"] if len(devices) > 1 else []), "batch size", "ms", "us an item", "basis"]
-    blocks.append(Table(heads, rows, caption="One batch on one executor, no queue"))
+    caption = "One batch on one executor, no queue"
+    blocks.append(Table(heads, rows, caption=caption, is_grouped=len(devices) > 1))
     return blocks
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import heatmap
+from perfmodel.report.error_budget import probability
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import command_text, glossary, notes
 from perfmodel.report.pages.sources import profiles_of
@@ -67,7 +68,7 @@ def answer(found: Document) -> str:
     likely = [row["probability"] for row in known if row.get("probability") is not None]
     if likely:
         sure = sum(each >= SURE for each in likely)
-        text += f" In {sure or 'none'} of them that is {100 * SURE:g} % sure, given the errors of the times."
+        text += f" That is {100 * SURE:g} % sure in {sure or 'none'} of them, given the errors of the times."
     if found["extrapolated_cells"]:
         text += f" {found['extrapolated_cells']} of the times lie outside the calibrated range."
     return text
@@ -103,7 +104,7 @@ def _best(found: Document) -> Table:
             (row["best"] or "none") + (" (extrapolated)" if row["extrapolated"] else ""),
             number(row["factor_over_second"]),
             row["second"] or "–",
-            "–" if row["probability"] is None else f"{100 * row['probability']:.1f} %",
+            "–" if row["probability"] is None else probability(row["probability"]),
         ]
         for row in found["rows"]
     ]

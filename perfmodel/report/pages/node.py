@@ -64,10 +64,12 @@ def node_page(
     if predict is not None:
         blocks.append(Prose(_load_words(predict)))
     blocks += deciding_words((predict or capacity or {}).get("would_decide"))
+    if tune is not None and first is tune:
+        blocks += _tuning(tune)
     blocks += _load(view, predict, capacity)
     blocks += _stages((predict or capacity or {}).get("pipeline"))
     blocks += _where(view, predict)
-    if tune is not None:
+    if tune is not None and first is not tune:
         blocks += _tuning(tune)
     if explain is not None:
         blocks += [*changes(explain), Prose(explain_answer(explain))]

@@ -409,11 +409,12 @@ def _after_failure(plan: Document) -> list[Block]:
         f"a client that has waited for {timeout} {again_words(of['retries'])}.{assumed}"
     )
     blocks: list[Block] = [Heading("The minutes after a failure"), Prose(text)]
-    horizon_s = of["horizon_s"]
+    horizon_s, services = of["horizon_s"], list(plan["hours"][0]["demand_qps"])
     slowest = sorted(found, key=lambda each: -(each["recovers_after_s"] or horizon_s + each["rate_qps"]))
     curves = [
         Series(
             name=f"{each['service']}, {each['failure']}",
+            paint=services.index(each["service"]),  # as in the figure of the demand
             x=[moment["at_s"] / SECONDS_A_MINUTE for moment in each["moments"]],
             y=[moment["backlog_queries"] / each["rate_qps"] for moment in each["moments"]],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import compress
+from itertools import compress, groupby
 from statistics import median
 from typing import Any
 
@@ -34,7 +34,9 @@ def reproduce_html(found: Document) -> str:
         blocks += [Figure(_drawn(each)) for each in section.get("drawings", ())]
         if section["rows"]:
             headings, cells = used_columns(section["rows"], HEADINGS)
-            blocks.append(Table(headings, cells, caption=section["title"]))
+            cases = [row["case"] for row in section["rows"]]
+            is_grouped = headings[0] == "case" and len(cases) > 1.5 * len(list(groupby(cases)))
+            blocks.append(Table(headings, cells, name=section["title"], is_grouped=is_grouped))
     blocks += sources(found)
     blocks += [Heading("How to read it"), Definitions(WORDS), *glossary()]
     if command := found.get("command"):  # answers of before it was written down do not say how many queries

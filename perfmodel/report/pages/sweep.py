@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import log10
+from math import ceil, log10
 from shlex import quote
 from typing import Any
 
@@ -15,7 +15,7 @@ from perfmodel.report.drawing import COLOURS, Drawing, Series, bars, heatmap, li
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, notes, questions_text
 from perfmodel.report.pages.sources import sources
-from perfmodel.report.sweep import SHOWN, shortest
+from perfmodel.report.sweep import SHOWN, shortest, shown_cell
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -71,9 +71,15 @@ def sweep_html(sweep: Document) -> str:
         Prose(answer(sweep, metrics), is_answer=True),
         Prose(_points_words(sweep, keys)),
     ]
-    drawn = [_drawn(sweep, keys, metric) for metric in metrics]
-    if drawn:
-        blocks += [Heading("Over what was set"), *(Figure(each) for each in drawn)]
+    varied = [metric for metric in metrics if len(_values(rows, metric)) > 1] or metrics
+    if varied:
+        same = [
+            Prose(f"At every point the {_in_words(metric, min(_values(rows, metric)))}.")
+            for metric in metrics
+            if metric not in varied
+        ]
+        drawn = [Figure(_drawn(sweep, keys, metric)) for metric in varied]
+        blocks += [Heading("Over what was set"), *same, *drawn]
     blocks += _front(sweep, keys)
     blocks += [Heading("Every point"), _table(sweep, keys)]
     blocks += _without_answer(rows)
@@ -101,10 +107,8 @@ def answer(sweep: Document, metrics: Sequence[str]) -> str:
     least = less_is_better(metric)
     best = (min if least else max)(some, key=lambda row: float(row[metric]))
     worst = (max if least else min)(some, key=lambda row: float(row[metric]))
-    name, _, unit = NAMES[metric].partition(" [")
-    unit = f" {unit.removesuffix(']')}" if unit else ""
-    text = f"Of {len(rows)} points the {'least' if least else 'greatest'} {name} is "
-    text += f"{number(best[metric], 4)}{unit}, at {_setting(best, keys)}"
+    text = f"Of {len(rows)} points the {'least' if least else 'greatest'} "
+    text += f"{_in_words(metric, float(best[metric]))}, at {_setting(best, keys)}"
     if worst[metric] != best[metric]:
         text += f"; the {'greatest' if least else 'least'} is {number(worst[metric], 4)}, at "
         text += _setting(worst, keys)
@@ -113,6 +117,17 @@ def answer(sweep: Document, metrics: Sequence[str]) -> str:
     if sweep["answered"] < len(rows):
         text += f" {len(rows) - sweep['answered']} points have no answer."
     return text
+
+
+def _values(rows: Sequence[Row], metric: str) -> set[float]:
+    """Those that a metric has, one for each of which a reader sees the same figures."""
+    known = (_number(row.get(metric)) for row in rows)
+    return {float(f"{value:.4g}") for value in known if value is not None}
+
+
+def _in_words(metric: str, value: float) -> str:
+    name, _, unit = NAMES[metric].partition(" [")
+    return f"{name} is {number(value, 4)}" + (f" {unit.removesuffix(']')}" if unit else "")
 
 
 def _verdicts(rows: Sequence[Row]) -> str:
@@ -294,13 +309,14 @@ def _table(sweep: Document, keys: Sequence[str]) -> Table:
         [
             str(place),
             *(_text(row[key]) for key in keys),
-            *(_cell(row[name]) for name in shown),
+            *(shown_cell(name, row[name]) for name in shown),
             *(["front" if row["pareto"] else ""] if sweep["pareto"] else []),
         ]
         for place, row in enumerate(rows[:MOST_ROWS], start=1)
     ]
     heads = ["point", *shortest(list(keys)), *shown.values(), *(["front"] if sweep["pareto"] else [])]
     caption = "Loads in queries/s of a node" if sweep["question"] != "plan" else "Plans"
+    caption += "; latency is that of the SLA's percentile" if "sla.predicted_ms" in shown else ""
     if len(rows) > MOST_ROWS:
         caption += f"; {len(rows) - MOST_ROWS} more points: --out FILE.csv holds all"
     return Table(heads, cells, caption=caption)
@@ -325,8 +341,10 @@ def _all_metrics(rows: Sequence[Row]) -> list[Block]:
         return [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
     blocks: list[Block] = [Heading("All metrics")]
     varied = [name for name in columns if any(row[name] != rows[0][name] for row in rows)]
-    for begin in range(0, len(rows) if varied else 0, SIDE_BY_SIDE):
-        some = rows[begin : begin + SIDE_BY_SIDE]
+    tables = ceil(len(rows) / SIDE_BY_SIDE)
+    wide = ceil(len(rows) / tables)  # as many in each, or one fewer in the last ones
+    for begin in range(0, len(rows) if varied else 0, wide):
+        some = rows[begin : begin + wide]
         places = [str(place) for place in range(begin + 1, begin + 1 + len(some))]
         cells = [[name, *(_cell(row[name]) for row in some)] for name in varied]
         of = f"points {places[0]} to {places[-1]}" if len(some) > 1 else f"point {places[0]}"

@@ -92,3 +92,30 @@ def test_a_sentence_that_begins_with_a_number_is_set_as_words() -> None:
     text = page("Sources", [Table(["value", "source"], [["100 W", source]], caption="Where from")])
     assert f'<td class="words long">{source}</td>' in text
     assert "<td>100 W</td>" in text
+
+
+def test_a_column_stands_on_the_side_of_most_of_its_cells() -> None:
+    rows = [["1.2 to 3", "85 instances, 94 % of Offline"], ["the service time of many queries", ""]]
+    table = Table(["interval", "setting"], rows).to_html()
+    assert '<th scope="col">interval</th><th scope="col" class="words">setting</th>' in table
+    assert '<td class="some">the service time of many queries</td><td class="words"></td>' in table
+
+
+def test_rows_of_a_grouped_table_stand_below_what_they_have_in_common() -> None:
+    table = Table(
+        ["case", "figure", "value"],
+        [["A", "p50", "1"], ["A", "p95", "2"], ["B", "p50", "3"]],
+        is_grouped=True,
+    ).to_html()
+    assert table.count('<th scope="rowgroup" colspan="2">') == 2
+    assert table.index(">A</th>") < table.index(">p95<") < table.index(">B</th>")
+    assert ">case<" not in table
+
+
+def test_figures_stand_beside_the_tables_that_follow_them_and_never_behind_those_before() -> None:
+    figure = Figure("<svg></svg>")
+    table, heading = Table(["a"], [["1"]]), Heading("One")
+    text = page("P", [heading, figure, figure, table, figure, heading, table])
+    rows = re.findall(r'<div class="row">(.*?)</div>(?=\n|</main>)', text, flags=re.DOTALL)
+    assert [(row.count("<figure>"), row.count("<table>")) for row in rows] == [(2, 1), (1, 0)]
+    assert text.rindex("<table>") > text.rindex('class="row"')

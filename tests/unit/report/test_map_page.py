@@ -23,8 +23,8 @@ def row(probability: float | None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("probabilities", "said"),
     [
-        ([0.55, 0.95, 0.9], " In 2 of them that is 90 % sure"),
-        ([0.55, None], " In none of them that is 90 % sure"),
+        ([0.55, 0.95, 0.9], " That is 90 % sure in 2 of them"),
+        ([0.55, None], " That is 90 % sure in none of them"),
     ],
 )
 def test_a_map_says_first_where_the_best_is_sure(probabilities: list[float | None], said: str) -> None:

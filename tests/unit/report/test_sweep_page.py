@@ -58,7 +58,16 @@ def test_curves_that_are_alike_are_one_with_a_name_that_says_so() -> None:
 def test_all_metrics_stand_below_each_other_few_points_to_a_table() -> None:
     page = sweep_html(swept(7))
     captions = re.findall(r"What is not the same at all points: ([^<]*)</caption>", page)
-    assert captions == ["points 1 to 6", "points 7 to 12", "points 13 to 14"]
+    assert captions == ["points 1 to 5", "points 6 to 10", "points 11 to 14"]
     row = re.search(r'<tr><td class="words">plan_for_qps</td>(.*?)</tr>', page)
     assert row is not None
-    assert re.findall(r"<td>([^<]*)</td>", row[1]) == ["100", "200"] * 3
+    assert re.findall(r"<td>([^<]*)</td>", row[1]) == ["100", "200", "100", "200", "100"]
+
+
+def test_a_figure_that_is_the_same_at_every_point_is_said_and_not_drawn() -> None:
+    sweep = swept(3)
+    for row in sweep["rows"]:
+        row["plan_for_qps"] = 100.0
+    page = sweep_html(sweep)
+    assert "At every point the load to plan for is 100 queries/s." in page
+    assert "<b>Load to plan for" not in page
