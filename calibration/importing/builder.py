@@ -121,7 +121,7 @@ class Builder:
 
     def _note_origin(self, operator: OperatorBase) -> None:
         reads = operator.reads()
-        if isinstance(operator, ops.Parameters) or (reads and self.of_weights.issuperset(reads)):
+        if reads and self.of_weights.issuperset(reads):
             self.of_weights.add(operator.name)
         has_weights = isinstance(operator, ops.EmbeddingBag) or operator.num_parameters(self.shapes) > 0
         if has_weights or not self.computed.isdisjoint(reads):
@@ -267,6 +267,8 @@ class Builder:
                 scope="query",
             )
         result = self._parameters[name]
+        if value.name:
+            self.of_weights.add(result.name)
         whole = result.elements == elements and not value.items
         return result if whole else Part(result, elements, value.key, "item" if value.items else "query")
 

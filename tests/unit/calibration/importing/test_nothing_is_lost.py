@@ -69,6 +69,7 @@ COUNTS = {
     "whole_numbers": Counts(2 * 16 * 32 + 2 * 32),
     "renormed": Counts(2 * 16, 5, table_bytes=4 * 1600),
     "segments": Counts(2 * 16, 5, table_bytes=4 * 1600),
+    "through_numpy": Counts(2 * 8, 5, table_bytes=4 * 800),
     "positions": Counts(2 * 8, 5, table_bytes=4 * 800),
     "quantised": Counts(2 * (16 * 8 + 8)),
     "quantised_halves": Counts(2 * (16 * 8 + 8)),
