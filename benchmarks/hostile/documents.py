@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from benchmarks.hostile.values import LADDER
-from perfmodel.domain.hardware import MODULE_TERMS
+from perfmodel.domain.hardware import LAYER_TERMS, MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import Scenario
@@ -432,15 +432,15 @@ def _with_ways(profiles: Sequence[Document]) -> Document:
     """A CPU whose modules were measured beside the flat list of calls, and its scatter and pauses."""
     core = copy.deepcopy(next(profile for profile in profiles if profile["name"] == "broadwell"))
     source = "measured: nowhere"
-    core["stacks"][core["default_stack"]]["served"] = {
-        "eager": {
-            "describes": "modules",
-            "law_ns": dict.fromkeys(MODULE_TERMS, 1.0),
-            "relative_error": {"value": 0.1, "source": source},
-            "passes": 40,
-            "source": source,
-        }
+    eager = {
+        "describes": "modules",
+        "law_ns": dict.fromkeys(MODULE_TERMS, 1.0),
+        "relative_error": {"value": 0.1, "source": source},
+        "passes": 40,
+        "source": source,
     }
+    half = {"precision": "bf16", "layers_ns": dict.fromkeys(LAYER_TERMS, 1.0), "factors": {"bag": 0.5}}
+    core["stacks"][core["default_stack"]]["served"] = {"eager": eager, "eager-bf16": {**eager, **half}}
     pauses = [{"rate_per_s": 1.0, "length_ms": 1.0, "lengths": "exponential", "scope": "executor"}]
     unrest = {"relative_std": 0.1, "pauses": pauses, "source": source}
     core["stacks"][core["default_stack"]] |= {"derived_from": "nowhere", "unrest": unrest}

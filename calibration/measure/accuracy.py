@@ -95,7 +95,11 @@ def measure_model(
         programme = build_programme(model, shrink_tables=shrink_tables)
     else:
         programme = build_programme(
-            model, library=served.library, mode=served.mode, shrink_tables=shrink_tables
+            model,
+            dtype=served.dtype,
+            library=served.library,
+            mode=served.mode,
+            shrink_tables=shrink_tables,
         )
     pool, lifetimes_s = allocate_pool(PROBED_BYTES), []
     settle(programme, min(_SETTLING_BATCH, max(batches)))

@@ -29,7 +29,15 @@ from calibration.measure.profile import (
 )
 from calibration.measure.records import Records
 from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS, LATER_SEEDS
-from calibration.measure.served import FLAT_ROUND, ServedBench, module_costs, next_seed
+from calibration.measure.served import (
+    FIRST_TABLE_BYTES,
+    FLAT_ROUND,
+    ModuleCosts,
+    ServedBench,
+    module_costs,
+    next_seed,
+    table_bytes_here,
+)
 from calibration.measure.threaded import threaded_ratios
 from calibration.measure.unrest import unrest, unrest_section
 from calibration.measure.visits import TABLE_SHARE, Pool, allocate_pool, visits
@@ -59,7 +67,7 @@ _THREADS = 0.05
 """Share of the time for threads in a worker."""
 _UNREST = 0.02
 """Share of the time for scatter and pauses with all workers at work."""
-_SERVED = 0.25
+_SERVED = 0.3
 """Share of the time for what modules cost beside the flat list of calls."""
 _POWER_SHARE = 0.015
 """Share of the time for power at rest, and for power at work, where a counter can be read."""
@@ -184,7 +192,10 @@ class Calibration:
 
     def _visit_served(self, *, until_s: float) -> None:
         """Sequences as modules, beside the flat list of calls."""
-        with ServedBench() as bench:
+        known = self.records.seeds(FLAT_ROUND)
+        here = FIRST_TABLE_BYTES if known else table_bytes_here()
+        most_bytes = self.records.facts.setdefault("served_table_bytes", here)
+        with ServedBench(most_bytes) as bench:
             while self._spent_s() < until_s:
                 seed = next_seed(self.records.seeds(FLAT_ROUND))
                 self.records.visits += bench.visits(seed)
@@ -308,7 +319,8 @@ def disturbed_passes(records: Records) -> int:
 
 def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: str) -> dict[str, Any]:
     """Fit the records and give the profile's plain values; `taken` is where they were measured."""
-    fitted = fit_records(records, caches_of(taken, records.facts))
+    caches = caches_of(taken, records.facts)
+    fitted = fit_records(records, caches)
     facts = dict(records.facts)
     facts |= {
         "peak_flop_per_s": 2.0 / multiply_add_seconds(fitted.surfaces),
@@ -334,10 +346,15 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
             threaded=_by_family(facts, "threads"),
             unrest=unrest_section(facts, f"measured: {raw}"),
             facts=facts,
-            served=module_costs(records.visits),
+            served=_module_costs(records, caches),
             raw=raw,
         )
     )
+
+
+def _module_costs(records: Records, caches: Caches) -> dict[str, ModuleCosts]:
+    most_bytes = records.facts.get("served_table_bytes", FIRST_TABLE_BYTES)
+    return module_costs(records.visits, most_table_bytes=most_bytes, l2_bytes=caches.l2_bytes)
 
 
 def caches_of(taken: Fingerprint, facts: Mapping[str, float]) -> Caches:

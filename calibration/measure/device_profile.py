@@ -60,6 +60,8 @@ def device_values(
     stack = values["stacks"]["pytorch"]
     precision = _precision(facts)
     stack["description"] = f"PyTorch eager, {precision}, on one stream: the calls of calibration/runtime"
+    if precision == "bf16":
+        stack["precision"] = precision
     stack["describes"] = (
         f"PyTorch's own calls, eager, {precision}, on one stream, {_level_words(facts)}; "
         "copying the inputs included"

@@ -12,6 +12,7 @@ from calibration.measure.threaded import parallel_fraction
 from calibration.runtime.modules import SERVED
 from perfmodel.costmodel.places import LEAST_LINES, ROW_BLOCK, VECTOR
 from perfmodel.domain.fingerprint import Fingerprint, Machine
+from perfmodel.domain.hardware import ModuleLaw
 from perfmodel.domain.surface import Surface
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.profile_fingerprint import fitted_values
@@ -134,11 +135,20 @@ def _served(way: str, costs: ModuleCosts, source: str) -> dict[str, Any]:
     )
     return {
         "describes": SERVED[way].describes,
-        "law_ns": {term: _rounded(value / NS) for term, value in costs.law.items()},
+        **({} if costs.law.precision == "fp32" else {"precision": costs.law.precision}),
+        "law_ns": {term: _rounded(value / NS) for term, value in costs.law.costs.items()},
+        **_layers(costs.law),
         "relative_error": _entry(_rounded(costs.relative_error), f"{source}; {left_out}"),
         "passes": costs.passes,
         "source": f"{source}; {costs.ratio:.2f} times the flat list of calls, geometric mean",
     }
+
+
+def _layers(law: ModuleLaw) -> dict[str, Any]:
+    """What another precision than fp32 makes of times."""
+    layers = {term: _rounded(value / NS) for term, value in law.layers.items()}
+    factors = {kind: _rounded(value) for kind, value in law.factors.items()}
+    return ({"layers_ns": layers} if layers else {}) | ({"factors": factors} if factors else {})
 
 
 def with_fitted_values(values: dict[str, Any]) -> dict[str, Any]:

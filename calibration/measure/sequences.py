@@ -25,6 +25,9 @@ They came later, and leave what other seeds draw as it was."""
 LATER_SEEDS = range(600_000, 700_000)
 """Seeds of sequences of layers side by side, attention, convolutions and LSTMs, which came later still."""
 
+MIXED_SEEDS = range(510_000, 600_000)
+"""Seeds of sequences of all of these kinds, as models have them, which modules are measured on."""
+
 _FUNCTIONS = ("relu", "relu", "relu", "sigmoid", "tanh", "prelu", "none")
 
 
@@ -35,6 +38,8 @@ def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
         shape = (_attending, _gated)[int(rng.random() < 0.4)]
     elif seed in LATER_SEEDS:
         shape = (_side_by_side, _headed, _convolved, _side_by_side, _headed, _remembering)[seed % 6]
+    elif seed in MIXED_SEEDS and seed % 3 == 0:
+        shape = _MIXED[seed // 3 % len(_MIXED)]
     else:
         return random_sequence(rng, most_table_bytes=most_table_bytes)
     draw = _Draw(rng, most_table_bytes)
@@ -359,3 +364,6 @@ _SHAPES: tuple[tuple[float, Callable[[_Draw], list[Operator]]], ...] = (
     (0.06, _sums),
     (0.20, _behaviours),
 )
+
+_MIXED = (_remembering, _headed, _convolved, _attending, _remembering, _side_by_side, _gated)
+"""Of `MIXED_SEEDS`, one sequence in three."""

@@ -1,8 +1,8 @@
 """What modules cost beside a flat list of calls: the same sequences, both ways, in turn.
 
-Two processes stand side by side and never run at once: one whose allocator is tuned as the runtime's is, and
-one as Python starts. What disturbs this machine for longer than a second disturbs both, and leaves their
-difference alone.
+Processes stand side by side and never run at once: one whose allocator is tuned as the runtime's is, one as
+Python starts, and one like that whose weights are in bf16. What disturbs this machine for longer than a
+second disturbs all, and leaves their difference alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ import torch
 from calibration.children import child, end, start
 from calibration.measure.fit import least_squares_from_zero
 from calibration.measure.levels import was_disturbed
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.visits import (
     TABLE_SHARE,
     Pool,
@@ -30,13 +31,17 @@ from calibration.measure.visits import (
     visit_at,
 )
 from calibration.runtime import operators
+from calibration.runtime.memory import available_bytes
 from calibration.runtime.modules import SERVED
 from calibration.runtime.programme import Mode
 from calibration.runtime.settings import apply_plain_settings, apply_settings
-from perfmodel.costmodel.kernels import Floats, Kernel
+from perfmodel.costmodel.kernels import Floats, Gather, Kernel
+from perfmodel.costmodel.layer_precision import is_layer, layer_amounts
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.module_costs import module_amounts
-from perfmodel.domain.hardware import MODULE_TERMS
+from perfmodel.costmodel.module_costs import call_kind, module_amounts
+from perfmodel.costmodel.residency import far_entries
+from perfmodel.domain.hardware import CALL_KINDS, LAYER_TERMS, MODULE_TERMS, ModuleLaw
+from perfmodel.domain.shapes import Precision
 from perfmodel.errors import InputError, PerfplanError
 
 FLAT_ROUND = 2
@@ -46,30 +51,72 @@ ROUNDS: Mapping[int, str] = {FLAT_ROUND + 1 + index: way for index, way in enume
 LAST_ROUND = max(ROUNDS)
 _ALWAYS = next(iter(ROUNDS))
 """What people do unless told: measured on every sequence, the other ways in turn."""
+_TURNS = tuple(
+    tuple(n for n in ROUNDS if n != _ALWAYS and (SERVED[ROUNDS[n]].precision == "fp32") == in_fp32)
+    for in_fp32 in (True, False)
+)
+"""The other ways: in fp32, and in other precisions."""
 FEWEST_PASSES = 12
-"""Behind the costs of a way: fewer than the terms of its law say nothing."""
-_POOL_BYTES = 1e9
-"""Of each of the two processes: tables far beyond any cache, and filled in half a second."""
-TABLE_BYTES = TABLE_SHARE * 4.0 * int(_POOL_BYTES / 4)
-"""What the tables of a sequence may take there. [bytes]"""
-_FIRST_SEED = 5 * 10**5
-"""Other sequences than those that the flat list of calls is fitted to."""
+"""Behind the costs of a way: fewer than the terms of its law say nothing. In another precision, whose law has
+three times as many, three times as many."""
+_POOL_BYTES = 3e9
+_POOL_SHARE = 0.15
+"""Of each of the processes: tables whose page-table entries are far beyond an L2, filled in two seconds; or
+of what memory is free. [bytes], [1]"""
+FIRST_TABLE_BYTES = TABLE_SHARE * 4.0 * int(1e9 / 4)
+"""What the tables of a sequence could take in measurements that do not say so. [bytes]"""
+_FIRST_SEED = 510_000
+"""Other sequences than those that the flat list of calls is fitted to; from before 510,000 on there were no
+LSTMs, convolutions, layers side by side and attention among them."""
 _FOLDS = 5
 _REWEIGHTED = 5
+_NO_TIME_S = 1e-9
 _FAR_OFF = 0.05
 """Share of a pass: kernels whose difference is off by more were disturbed, and count less and less. [1]"""
 
 
+class _Kind(NamedTuple):
+    """A process: whether its allocator is tuned, and its weights are in bf16."""
+
+    tuned: bool
+    in_bf16: bool
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """Of the ways that such a process serves."""
+        return tuple(
+            number
+            for number, name in ROUNDS.items()
+            if (SERVED[name].tuned, SERVED[name].precision == "bf16") == self
+        )
+
+
+_KINDS = (_Kind(True, False), _Kind(False, False), _Kind(False, True))
+
+
 class ServedBench(ExitStack):
-    """The two processes, started on entry."""
+    """The processes, started on entry.
+
+    Parameters
+    ----------
+    most_table_bytes : float
+        What the tables of a sequence may take (`table_bytes_here`, or what earlier sequences were drawn by).
+        [bytes]
+    """
+
+    def __init__(self, most_table_bytes: float) -> None:
+        super().__init__()
+        self._pool_bytes = most_table_bytes / TABLE_SHARE
 
     def __enter__(self) -> ServedBench:
         super().__enter__()
         context = multiprocessing.get_context("spawn")
         self._talks: list[Connection] = []
-        for tuned in (True, False):
+        for kind in _KINDS:
+            if kind.rounds and not any(SERVED[ROUNDS[number]].is_here for number in kind.rounds):
+                continue
             ours, theirs = context.Pipe()
-            process = child(context, _serve, (theirs, tuned))
+            process = child(context, _serve, (theirs, kind, self._pool_bytes))
             self.callback(end, process)
             start(process)
             theirs.close()
@@ -98,16 +145,21 @@ def next_seed(done: Collection[int]) -> int:
     return max(done, default=_FIRST_SEED - 1) + 1
 
 
-def _serve(talk: Connection, tuned: bool) -> None:
-    """What a process does: run the sequences that it is asked for in the ways that suit its allocator."""
-    apply_settings() if tuned else apply_plain_settings()
-    pool = allocate_pool(_POOL_BYTES)
+def table_bytes_here() -> float:
+    """What the tables of a sequence may take on this machine. [bytes]"""
+    return TABLE_SHARE * 4.0 * int(min(_POOL_BYTES, _POOL_SHARE * available_bytes()) / 4)
+
+
+def _serve(talk: Connection, kind: _Kind, pool_bytes: float) -> None:
+    """What a process does: run the sequences that it is asked for in the ways that suit it."""
+    apply_settings() if kind.tuned else apply_plain_settings()
+    pool = allocate_pool(pool_bytes, dtype=torch.bfloat16 if kind.in_bf16 else torch.float32)
     ways: list[tuple[int, operators.Library, Mode]] = [
-        (number, SERVED[name].library, SERVED[name].mode)
-        for number, name in ROUNDS.items()
-        if SERVED[name].tuned == tuned
+        (number, SERVED[ROUNDS[number]].library, SERVED[ROUNDS[number]].mode)
+        for number in kind.rounds
+        if SERVED[ROUNDS[number]].is_here
     ]
-    if tuned:
+    if kind.tuned:
         ways.insert(0, (FLAT_ROUND, operators, torch.inference_mode))
     while True:
         talk.send(list(_visits(talk.recv(), pool, ways)))
@@ -134,13 +186,12 @@ def _visits(
 
 
 def rounds_of(seed: int) -> tuple[int, ...]:
-    """Rounds that a sequence is measured in: two always, and one of the others.
+    """Rounds that a sequence is measured in: two always, one of the others in fp32, one of other precisions.
 
     Visits of one programme lie 10 to 20 % apart on shared machines: the costs of the way that most people's
     modules are served in are better known from more sequences than from every way on each.
     """
-    others = [number for number in ROUNDS if number != _ALWAYS]
-    return (FLAT_ROUND, _ALWAYS, others[seed % len(others)])
+    return (FLAT_ROUND, _ALWAYS, *(others[seed % len(others)] for others in _TURNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +200,8 @@ class ModuleCosts:
 
     Attributes
     ----------
-    law : mapping
-        Cost of one of each of `MODULE_TERMS`. [s]
+    law : ModuleLaw
+        Costs, and what its precision makes of other times.
     relative_error : float
         Of whole passes left out of the fit, given the flat list's own time: root mean square. [ln]
     ratio : float
@@ -159,14 +210,25 @@ class ModuleCosts:
         That are behind it.
     """
 
-    law: Mapping[str, float]
+    law: ModuleLaw
     relative_error: float
     ratio: float
     passes: int
 
 
-def module_costs(visits: Sequence[tuple[int, Visit]]) -> dict[str, ModuleCosts]:
+def module_costs(
+    visits: Sequence[tuple[int, Visit]], *, most_table_bytes: float, l2_bytes: float
+) -> dict[str, ModuleCosts]:
     """Costs of each way that was measured often enough, by its name, where the machine was not disturbed.
+
+    Parameters
+    ----------
+    visits : sequence of (int, Visit)
+        With their rounds.
+    most_table_bytes : float
+        What the sequences' tables could take. [bytes]
+    l2_bytes : float
+        Of a core. [bytes]
 
     Raises
     ------
@@ -184,68 +246,99 @@ def module_costs(visits: Sequence[tuple[int, Visit]]) -> dict[str, ModuleCosts]:
             for at, visit in visits
             if at == number and (key := (visit.seed, visit.batch_size)) in flat
         ]
-        if len(pairs) >= FEWEST_PASSES and len({visit.seed for _, visit in pairs}) >= _FOLDS:
-            found[name] = _costs(pairs)
+        fewest = FEWEST_PASSES * (1 if SERVED[name].precision == "fp32" else 3)
+        if len(pairs) >= fewest and len({visit.seed for _, visit in pairs}) >= _FOLDS:
+            found[name] = _costs(_rows(pairs, SERVED[name].precision, most_table_bytes, l2_bytes), name)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """One row a kernel: its amounts, what it took more [s], and the time of its pass, both ways. [s]"""
+    """One row a kernel: amounts of all terms, what they have to sum up to [s], and the time of its pass. [s]
+
+    That is what it took more than in the flat list; its own time, where the terms are those of a layer in
+    another precision, or the flat list's time is one of them.
+    """
 
     amounts: Floats
-    more_s: Floats
+    expected_s: Floats
     pass_of: Floats
     flat_s: Floats
     served_s: Floats
     seeds: Floats
 
 
-def _costs(pairs: Sequence[tuple[Visit, Visit]]) -> ModuleCosts:
-    rows = _rows(pairs)
-    weights = 1.0 / rows.flat_s[rows.pass_of.astype(int)]
-    expected = np.zeros(len(pairs))
+_TERMS = (
+    *MODULE_TERMS,
+    *(f"layer {term}" for term in LAYER_TERMS),
+    *(f"factor {kind}" for kind in CALL_KINDS),
+)
+"""Of all ways; those that a way has nothing of come out as 0."""
+_IS_FACTOR = np.array([term.startswith("factor ") for term in _TERMS])
+
+
+def _costs(rows: _Rows, way: str) -> ModuleCosts:
+    precision, passes = SERVED[way].precision, len(rows.seeds)
+    place = rows.pass_of.astype(int)
+    weights = 1.0 / (rows.flat_s if precision == "fp32" else rows.served_s)[place]
+    expected = np.zeros(passes)
     fold = np.unique(rows.seeds, return_inverse=True)[1] % _FOLDS
     for number in range(_FOLDS):
-        kept = fold[rows.pass_of.astype(int)] != number
-        law = _law(rows.amounts[kept], rows.more_s[kept], weights[kept])
-        more = np.bincount(rows.pass_of.astype(int), rows.amounts @ law, minlength=len(pairs))
-        expected[fold == number] = (rows.flat_s + more)[fold == number]
-    errors = np.log(expected / rows.served_s)
-    law = _law(rows.amounts, rows.more_s, weights)
+        kept = fold[place] != number
+        law = _law(rows.amounts[kept], rows.expected_s[kept], weights[kept])
+        off_s = rows.amounts @ law - rows.expected_s
+        predicted = rows.served_s + np.bincount(place, off_s, minlength=passes)
+        expected[fold == number] = predicted[fold == number]
+    errors = np.log(np.maximum(expected, _NO_TIME_S) / rows.served_s)
+    found = dict(zip(_TERMS, _law(rows.amounts, rows.expected_s, weights).tolist(), strict=True))
     return ModuleCosts(
-        law=dict(zip(MODULE_TERMS, law.tolist(), strict=True)),
+        law=_module_law(found, rows.amounts.sum(axis=0), precision),
         relative_error=float(np.sqrt(np.mean(errors**2))),
         ratio=float(np.exp(np.mean(np.log(rows.served_s / rows.flat_s)))),
-        passes=len(pairs),
+        passes=passes,
     )
 
 
-def _law(amounts: Floats, more_s: Floats, weights: Floats) -> Floats:
+def _module_law(found: Mapping[str, float], amounts: Floats, precision: Precision) -> ModuleLaw:
+    """The law of terms by name; kinds of calls that were not measured keep the times of the flat list."""
+    seen = dict(zip(_TERMS, amounts.tolist(), strict=True))
+    return ModuleLaw(
+        costs={term: found[term] for term in MODULE_TERMS},
+        precision=precision,
+        layers={} if precision == "fp32" else {term: found[f"layer {term}"] for term in LAYER_TERMS},
+        factors={kind: found[f"factor {kind}"] for kind in CALL_KINDS if seen[f"factor {kind}"] > 0.0},
+    )
+
+
+def _law(amounts: Floats, expected_s: Floats, weights: Floats) -> Floats:
     """Costs >= 0 whose error, as a share of the pass, is least; disturbed kernels count less and less."""
     trust = np.ones_like(weights)
     for _ in range(_REWEIGHTED):
-        law = least_squares_from_zero(amounts * (weights * trust)[:, None], more_s * weights * trust)
-        off = (amounts @ law - more_s) * weights
+        law = least_squares_from_zero(amounts * (weights * trust)[:, None], expected_s * weights * trust)
+        off = (amounts @ law - expected_s) * weights
         trust = 1.0 / np.sqrt(1.0 + (off / _FAR_OFF) ** 2)
-    return np.asarray(law)
+    return np.where(_IS_FACTOR & ~amounts.any(axis=0), 1.0, law)  # of what was not seen the flat list's time
 
 
-def _rows(pairs: Sequence[tuple[Visit, Visit]]) -> _Rows:
-    amounts, more, pass_of = [], [], []
+def _rows(
+    pairs: Sequence[tuple[Visit, Visit]], precision: Precision, most_table_bytes: float, l2_bytes: float
+) -> _Rows:
+    amounts, expected, pass_of = [], [], []
     for index, (flat, served) in enumerate(pairs):
-        kernels = _kernels(flat.seed)
+        kernels = lower(sequence_of_seed(flat.seed, most_table_bytes=most_table_bytes))
+        batch = np.array(float(flat.batch_size))
+        far = far_entries(kernels, batch, l2_bytes, part=0.5 if precision == "bf16" else 1.0)
         if max(len(flat.seconds), len(served.seconds)) > len(kernels):
             raise InputError(f"measurements: sequence {flat.seed} has {len(kernels)} kernels, got more")
         for kernel, before_s, after_s in zip(kernels, flat.seconds, served.seconds, strict=False):
             if before_s > 0.0 and after_s > 0.0:
-                counted = module_amounts(kernel, np.array(float(flat.batch_size)))
-                amounts.append([float(counted.get(term, 0.0)) for term in MODULE_TERMS])
-                more.append(after_s - before_s)
+                counted, is_more = _amounts(kernel, batch, float(before_s), precision, far)
+                amounts.append([counted.get(term, 0.0) for term in _TERMS])
+                expected.append(after_s - before_s if is_more else after_s)
                 pass_of.append(index)
     return _Rows(
         amounts=np.array(amounts),
-        more_s=np.array(more),
+        expected_s=np.array(expected),
         pass_of=np.array(pass_of, dtype=float),
         flat_s=np.array([flat.seconds.sum() for flat, _ in pairs]),
         served_s=np.array([served.seconds.sum() for _, served in pairs]),
@@ -253,5 +346,14 @@ def _rows(pairs: Sequence[tuple[Visit, Visit]]) -> _Rows:
     )
 
 
-def _kernels(seed: int) -> tuple[Kernel, ...]:
-    return lower(random_sequence(np.random.default_rng(seed), most_table_bytes=TABLE_BYTES))
+def _amounts(
+    kernel: Kernel, batch: Floats, flat_s: float, precision: Precision, far: Mapping[Gather, Floats]
+) -> tuple[dict[str, float], bool]:
+    """Of each term, and whether they are what the kernel takes more; as `served_seconds` adds them up."""
+    if precision != "fp32" and is_layer(kernel):
+        of_layer = layer_amounts(kernel, batch, precision)
+        return {f"layer {term}": float(amount) for term, amount in of_layer.items()}, False
+    counted = {term: float(amount) for term, amount in module_amounts(kernel, batch, far).items()}
+    if precision == "bf16":  # elements of half the bytes
+        return counted | {f"factor {call_kind(kernel)}": flat_s}, False
+    return counted, True

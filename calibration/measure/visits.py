@@ -123,7 +123,9 @@ def _in_pool(
     """The programme with weights cut somewhere out of the pool."""
     elements = pooled_elements(model)
     start = random_start(pool, elements, rng)
-    programme = programme_with(model, pooled_weights(pool.memory, start), library=library, mode=mode)
+    programme = programme_with(
+        model, pooled_weights(pool.memory, start), dtype=pool.memory.dtype, library=library, mode=mode
+    )
     if model.embedding_bytes < _SWEPT_BYTES:
         pool.memory[start : start + elements].sum()
     return programme

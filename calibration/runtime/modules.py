@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from calibration.runtime.operators import Function, Tensor
 from calibration.runtime.settings import RuntimeSettings, apply_plain_settings, apply_settings
+from perfmodel.domain.shapes import Precision
+
+INT8_MOST = 127.0
+TINY = 1e-12
+"""Scale of weights that are all nothing."""
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
@@ -34,9 +41,12 @@ class Modules:
     """
 
     frozen: bool
+    quantized: bool = False
 
     def linear(self, weight: Tensor, bias: Tensor) -> Function:
-        """`nn.Linear`."""
+        """`nn.Linear`, or what `quantize_dynamic` makes of it."""
+        if self.quantized:
+            return _dynamically_quantized(weight, bias)
         layer = nn.Linear(1, 1)
         layer.out_features, layer.in_features = weight.shape
         layer.weight, layer.bias = self._own(weight), self._own(bias)
@@ -82,6 +92,21 @@ class Modules:
         return nn.Parameter(weight, requires_grad=not self.frozen)
 
 
+def _dynamically_quantized(weight: Tensor, bias: Tensor) -> Function:
+    """The module of `torch.ao.quantization.quantize_dynamic`: int8 weights, packed once."""
+    from torch.ao.nn.quantized.dynamic import Linear
+
+    outer, inner = weight.shape
+    weight, bias = weight.detach(), bias.detach()
+    scale = max(float(weight.abs().max()) / INT8_MOST, TINY)
+    with warnings.catch_warnings():  # that a later PyTorch has it no more
+        warnings.simplefilter("ignore", UserWarning)
+        layer: Any = Linear(inner, outer)  # type: ignore[no-untyped-call]
+        layer.set_weight_bias(torch.quantize_per_tensor(weight, scale, 0, torch.qint8), bias)
+    called: Function = layer
+    return called
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """A way to serve a module.
@@ -94,6 +119,8 @@ class Served:
         `torch.inference_mode` instead of `torch.no_grad`.
     tuned : bool
         In a process whose allocator keeps its memory and asks for huge pages (`apply_settings`).
+    precision : Precision
+        Of weights and results; int8: of the fully connected layers, whose inputs and results are fp32.
     describes : str
         All of that in words.
     """
@@ -101,13 +128,28 @@ class Served:
     frozen: bool = False
     inference_mode: bool = False
     tuned: bool = False
-
+    precision: Precision = "fp32"
     describes: str = ""
 
     @property
     def library(self) -> Modules:
         """What makes the calls."""
-        return Modules(frozen=self.frozen)
+        return Modules(frozen=self.frozen, quantized=self.precision == "int8")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and results, but those of quantised layers."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine has the instructions: without them PyTorch computes by another, slow way."""
+        if self.precision == "bf16":
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        if self.precision == "int8":
+            engines = set(torch.backends.quantized.supported_engines)
+            return hasattr(torch, "quantize_per_tensor") and bool(engines & {"x86", "fbgemm"})
+        return True
 
     def apply_settings(self, *, threads: int = 1) -> RuntimeSettings:
         """Set the process up as this way has it."""
@@ -136,6 +178,15 @@ SERVED: Mapping[str, Served] = {
         tuned=True,
         describes="a PyTorch module, eager, frozen, in inference_mode, with an allocator that keeps its "
         "memory and asks for huge pages",
+    ),
+    "eager-bf16": Served(
+        precision="bf16",
+        describes="a PyTorch module, eager, weights and results in bf16 (module.bfloat16())",
+    ),
+    "eager-int8": Served(
+        precision="int8",
+        describes="a PyTorch module, eager, its fully connected layers quantised to int8 "
+        "(quantize_dynamic), the rest in fp32",
     ),
 }
 """Ways to serve a module, by the names of their stacks; the first is what people do unless told."""

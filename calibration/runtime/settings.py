@@ -13,6 +13,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 _NEVER = 2**31 - 1
 _TOP_PAD_BYTES = 64 * 2**20
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # read once by PyTorch, at its first allocation
+_SET_HERE = "PERFPLAN_SET_HUGE_PAGES"
+"""That the variable is ours, and not of whoever started us: processes that this one starts inherit both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ def apply_settings(*, threads: int = 1) -> RuntimeSettings:
     threads : int, default 1
         PyTorch threads of this process.
     """
-    os.environ[_HUGE_PAGES] = "1"
+    if os.environ.get(_HUGE_PAGES) != "1":
+        os.environ[_HUGE_PAGES] = os.environ[_SET_HERE] = "1"
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     # Values of untrained recurrent layers may become denormal, which are slow and say nothing.
@@ -51,11 +54,16 @@ def apply_settings(*, threads: int = 1) -> RuntimeSettings:
 def apply_plain_settings(*, threads: int = 1) -> RuntimeSettings:
     """Only what a server fixes that does nothing about its memory: threads; what was fixed, in words.
 
+    A process whose parent asked for huge pages does not ask for them. Call it before the process allocates
+    its first tensor.
+
     Parameters
     ----------
     threads : int, default 1
         PyTorch threads of this process.
     """
+    if os.environ.pop(_SET_HERE, None) is not None:
+        os.environ.pop(_HUGE_PAGES, None)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # of untrained recurrent layers, as in `apply_settings`
     return RuntimeSettings(threads=threads, allocator="malloc as it starts", huge_pages="as PyTorch asks")

@@ -252,7 +252,12 @@ def _built(model: RecModel, seed: int, served: Served | None, *, shrink_tables: 
             programme = build_programme(model, seed=seed, shrink_tables=shrink_tables)
         else:
             programme = build_programme(
-                model, seed=seed, shrink_tables=shrink_tables, library=served.library, mode=served.mode
+                model,
+                seed=seed,
+                shrink_tables=shrink_tables,
+                dtype=served.dtype,
+                library=served.library,
+                mode=served.mode,
             )
         programme.run(programme.inputs(1, np.random.default_rng(seed)))
     except (PerfplanError, MemoryError):

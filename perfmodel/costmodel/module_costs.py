@@ -7,18 +7,31 @@ from typing import Final
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import GROUPED, Floats, Kernel, is_part_of_another
+from perfmodel.costmodel.kernels import GROUPED, VECTOR_NORM, Floats, Gather, Kernel, is_part_of_another
+from perfmodel.costmodel.layer_precision import is_layer, layer_seconds
 from perfmodel.costmodel.timing import LINE_BYTES
+from perfmodel.domain.hardware import MODULE_TERMS, ModuleLaw
 from perfmodel.units import KIB
 
 KEPT_BYTES: Final = 128 * KIB
 """Largest result that glibc's malloc takes from what the process has, not from the kernel: M_MMAP_THRESHOLD
 as it is without tuning (mallopt(3)). [bytes]"""
+_KINDS: Final = {
+    "fc.conv1d": "convolution",
+    "recurrent.lstm": "lstm",
+    f"elementwise.{VECTOR_NORM}": "norm",
+    "elementwise.take": "take",
+}
+"""Calls of a kind of their own within their family."""
+NOTHING_FAR: Final[Mapping[Gather, Floats]] = {}
+"""Of tables on huge pages, or so small that all entries are in the L2."""
 _SEQUENCE: Final = "sequence"
 """Variant of a lookup that gives its rows one by one."""
 
 
-def module_amounts(kernel: Kernel, batch_size: Floats) -> dict[str, Floats]:
+def module_amounts(
+    kernel: Kernel, batch_size: Floats, far: Mapping[Gather, Floats] = NOTHING_FAR
+) -> dict[str, Floats]:
     """How much of each term all calls of a kernel have; terms that it has nothing of are left out.
 
     Derived here: counts of the kernel. Results above `KEPT_BYTES` are taken to be fresh in each pass, which
@@ -31,33 +44,73 @@ def module_amounts(kernel: Kernel, batch_size: Floats) -> dict[str, Floats]:
         A kernel of a pass.
     batch_size : (...) float array
         Items.
+    far : mapping of Gather to (...) float array, default empty
+        Share of each table's lookups whose page's entry is not in the L2 (`far_entries`). [1]
 
     Returns
     -------
     dict of str to (...) float array
-        Of `MODULE_TERMS`: calls, indices, vectors, cache lines, KiB.
+        Of `MODULE_TERMS`: calls, indices, vectors, cache lines, rows, KiB.
     """
     if is_part_of_another(kernel):
         return {}
     batch = np.asarray(batch_size, dtype=float)
-    is_recurrent = kernel.family == "recurrent"
-    counted = "recurrent_step" if is_recurrent else f"{_kind(kernel)}_call"
     made = 1 if kernel.variant == GROUPED else kernel.calls
-    amounts = {counted: np.full_like(batch, float(kernel.shape[0] if is_recurrent else made))}
+    amounts = {
+        term: np.full_like(batch, float(count)) for term, count in _calls(kernel, made).items() if count
+    }
     written = kernel.written_bytes_per_item * batch
     fresh = np.where((written > KEPT_BYTES) | (kernel.family == "activation"), written, 0.0)
     amounts["fresh_kib"] = kernel.calls * fresh / KIB
     if kernel.gather is not None and kernel.family == "embedding_bag":
         gather = kernel.gather
+        share = far.get(gather, np.zeros_like(batch))
         rows = kernel.calls * gather.rows_per_item * batch
         amounts["row_line"] = rows * np.ceil(gather.row_bytes / LINE_BYTES)
-        if kernel.variant != _SEQUENCE:
+        if kernel.variant == _SEQUENCE:
+            amounts["far_row"] = rows * share
+        else:
+            bags = kernel.calls * gather.bags_per_item * batch
             amounts["pooled_index"] = rows
-            amounts["pooled_bag"] = kernel.calls * gather.bags_per_item * batch
+            amounts["pooled_bag"] = bags
+            amounts["far_bag"] = bags * share
     return amounts
 
 
-def module_seconds(kernel: Kernel, law: Mapping[str, float], batch_size: Floats) -> Floats:
+def served_seconds(
+    kernel: Kernel,
+    flat_s: Floats,
+    law: ModuleLaw,
+    batch_size: Floats,
+    far: Mapping[Gather, Floats] = NOTHING_FAR,
+) -> Floats:
+    """Time of all calls of a kernel as a way to serve modules makes them. [s]
+
+    Derived here: that of the flat list of calls, times the factor of its kind, and what modules take more;
+    of a fully connected layer in another precision that of its own law.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    flat_s : (...) float array
+        Its time in a flat list of calls. [s]
+    law : ModuleLaw
+        Of the way.
+    batch_size : (...) float array
+        Items.
+    far : mapping of Gather to (...) float array, default empty
+        As of `module_amounts`. [1]
+    """
+    if law.layers and is_layer(kernel):
+        return layer_seconds(kernel, law, batch_size)
+    factor = law.factors.get(call_kind(kernel), 1.0)
+    return factor * flat_s + module_seconds(kernel, law.costs, batch_size, far)
+
+
+def module_seconds(
+    kernel: Kernel, law: Mapping[str, float], batch_size: Floats, far: Mapping[Gather, Floats] = NOTHING_FAR
+) -> Floats:
     """What all calls of a kernel take more as modules. [s]
 
     Derived here: a sum of amounts times costs, fitted to sequences run both ways
@@ -71,15 +124,36 @@ def module_seconds(kernel: Kernel, law: Mapping[str, float], batch_size: Floats)
         Cost of one of each of `MODULE_TERMS`. [s]
     batch_size : (...) float array
         Items.
+    far : mapping of Gather to (...) float array, default empty
+        As of `module_amounts`. [1]
     """
     total = np.zeros_like(np.asarray(batch_size, dtype=float))
-    for term, amount in module_amounts(kernel, batch_size).items():
+    for term, amount in module_amounts(kernel, batch_size, far).items():
         total = total + law[term] * amount
     return total
 
 
-def _kind(kernel: Kernel) -> str:
-    """Modules of layers and of tables do more in Python than others."""
+def call_kind(kernel: Kernel) -> str:
+    """Return the kind of a kernel's calls, of `CALL_KINDS`.
+
+    Derived here: its family; lookups by whether they pool, LSTMs, norms and selected elements apart.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    """
     if kernel.family == "embedding_bag":
         return "lookup" if kernel.variant == _SEQUENCE else "bag"
-    return kernel.family if kernel.family in ("fc", "activation") else "other"
+    return _KINDS.get(f"{kernel.family}.{kernel.variant}", kernel.family)
+
+
+def _calls(kernel: Kernel, made: int) -> dict[str, int]:
+    """Terms of what is called, and how often: modules of layers and of tables do more in Python than others.
+
+    An LSTM is one call of oneDNN's; other recurrent layers are PyTorch's own loops over their steps.
+    """
+    if kernel.family == "recurrent":
+        return {"recurrent_call": 1, "recurrent_step": 0 if kernel.variant == "lstm" else kernel.shape[0]}
+    kind = {"batch_matmul": "product", "fc": "fc"}.get(kernel.family, call_kind(kernel))
+    return {f"{kind}_call" if f"{kind}_call" in MODULE_TERMS else "other_call": made}

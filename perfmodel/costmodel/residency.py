@@ -18,6 +18,8 @@ HUGE_PAGE_BYTES = 2.0**21
 """Of the pages that the runtime asks for: x86-64's huge ones. [bytes]"""
 _MAPPED_BYTES = LINE_BYTES / PAGE_ENTRY_BYTES * PAGE_BYTES
 """Table whose page-table entries share a cache line. Hypervisors map huge pages by small ones. [bytes]"""
+_KNOTS = 32
+"""Sizes of passes between which what is far is interpolated."""
 _LOG_TIME_BOUND = 40.0
 _BISECTIONS = 34
 """Of a logarithm between -40 and 40: to 5e-9."""
@@ -131,6 +133,33 @@ def missed_rows(
     pairs = zip(missed[: len(tables)], missed[len(tables) :], strict=True)
     found = {table: Missed(*pair) for table, pair in zip(tables, pairs, strict=True)}
     return {gather: found[table] for gather, table in table_of.items()}
+
+
+def far_entries(
+    kernels: Sequence[Kernel], batch_size: Floats, l2_bytes: float, *, part: float = 1.0
+) -> Mapping[Gather, Floats]:
+    """Share of each table's lookups whose page's entry is not in a core's L2, tables on pages of 4 KiB. [1]
+
+    Source: `missed_rows`, of passes of one size that follow each other; between some sizes interpolated.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Of one pass.
+    batch_size : (...) float array
+        Items of the pass.
+    l2_bytes : float
+        Of the core. [bytes]
+    part : float, default 1
+        Of the tables' bytes that are there: a half in bf16, which as much L2 holds twice as well. [1]
+    """
+    sizes, inverse = np.unique(batch_size, return_inverse=True)
+    knots = sizes if len(sizes) <= _KNOTS else np.unique(np.geomspace(sizes[0], sizes[-1], _KNOTS))
+    missed = missed_rows(kernels, knots, l2_bytes / part, np.zeros_like(knots), knots, unused_share=1.0)
+    return {
+        gather: np.interp(sizes, knots, found.entries)[inverse].reshape(np.shape(batch_size))
+        for gather, found in missed.items()
+    }
 
 
 def _rows(gather: Gather) -> _Lines:

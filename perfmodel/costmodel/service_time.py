@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perfmodel.costmodel.contention import conditions_alone, hyper_thread_slowdown, memory_slowdown
+from perfmodel.costmodel.contention import (
+    conditions_alone,
+    hyper_thread_slowdown,
+    memory_slowdown,
+)
 from perfmodel.costmodel.engine import engine_times, serving_inputs
 from perfmodel.costmodel.footprint import require_fit
 from perfmodel.costmodel.kernel_time import kernel_time, kernel_times
-from perfmodel.costmodel.kernels import Floats, Kernel
+from perfmodel.costmodel.kernels import Floats, Gather, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.timing import Conditions, KernelTime
 from perfmodel.domain.estimate import Basis
-from perfmodel.domain.hardware import Device, LaunchCosts
+from perfmodel.domain.hardware import Device, LaunchCosts, ModuleLaw
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import Scope
 
@@ -157,7 +162,7 @@ def batch_time(
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
     return kernels_time(
-        lower(model),
+        lower(model.with_wide_tables if device.precision == "bf16" else model),
         weight_bytes,
         device,
         batch_size,
@@ -260,7 +265,7 @@ def kernels_time(
             for kernel, part in zip(kernels, parts, strict=True)
         )
     if device.modules is not None:
-        timed = tuple(_as_module(each, device, device.modules, batch, workers) for each in timed)
+        timed = _as_modules(timed, device, device.modules, batch, workers)
     if device.is_derived:
         timed = tuple(replace(each, basis=max(each.basis, Basis.DERIVED)) for each in timed)
     if device.launches is not None:
@@ -303,18 +308,43 @@ def _pipelined(
     return (*inputs, *(_taking(timed, seconds) for timed, seconds in zip(rest, parts, strict=True)))
 
 
-def _as_module(
-    timed: TimedKernel, device: Device, law: Mapping[str, float], batch_size: Floats, busy: Floats
-) -> TimedKernel:
-    """The kernel with what its calls take more in modules, as overhead of its call, slowed as its kind is."""
-    from perfmodel.costmodel.module_costs import module_seconds  # see above
+def _as_modules(
+    kernels: tuple[TimedKernel, ...], device: Device, law: ModuleLaw, batch_size: Floats, busy: Floats
+) -> tuple[TimedKernel, ...]:
+    """The kernels as their calls are in modules; what they take more is overhead, slowed as its kind is."""
+    from perfmodel.costmodel.module_costs import served_seconds  # see above
     from perfmodel.costmodel.surface_times import kind_slowdown  # see above
 
-    slowed = kind_slowdown(timed.kernel, device, busy) * hyper_thread_slowdown(
-        timed.kernel.family, device, busy
-    )
-    more_s = module_seconds(timed.kernel, law, batch_size) * slowed
-    return _taking(timed, timed.seconds + more_s)
+    far = pages_far(tuple(timed.kernel for timed in kernels), device, batch_size)
+    found = []
+    for timed in kernels:
+        slowed = kind_slowdown(timed.kernel, device, busy) * hyper_thread_slowdown(
+            timed.kernel.family, device, busy
+        )
+        alone_s = timed.seconds / slowed
+        served_s = served_seconds(timed.kernel, alone_s, law, batch_size, far)
+        found.append(_taking(timed, served_s * slowed))
+    return tuple(found)
+
+
+def pages_far(kernels: tuple[Kernel, ...], device: Device, batch_size: Floats) -> Mapping[Gather, Floats]:
+    """Share of each table's lookups whose page's entry is not in the L2 of a core. [1]
+
+    Source: `far_entries`.
+
+    Parameters
+    ----------
+    kernels : tuple of Kernel
+        Of the pass, their tables in fp32.
+    device : Device
+        With caches; without, none is far.
+    batch_size : (...) float array
+        Items.
+    """
+    from perfmodel.costmodel.residency import far_entries  # see above
+
+    l2_bytes = inf if device.caches is None else device.caches.l2_bytes
+    return far_entries(kernels, batch_size, l2_bytes, part=0.5 if device.precision == "bf16" else 1.0)
 
 
 def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:

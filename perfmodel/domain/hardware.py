@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from perfmodel.domain.shapes import Precision
 from perfmodel.domain.surface import Surface
 from perfmodel.domain.unsteady import Unrest
 
@@ -30,15 +31,80 @@ MODULE_TERMS = (
     "pooled_bag",
     "row_line",
     "fresh_kib",
+    "recurrent_call",
+    "product_call",
+    "far_bag",
+    "far_row",
 )
 """What costs more in modules than in a flat list of calls: a call by its kind, a step of a recurrent
-layer, an index and a vector of pooled lookups, a cache line of a row, a KiB of a result in memory that the
-kernel gives page by page."""
+layer that is a call of its own, an index and a vector of pooled lookups, a cache line of a row, a KiB of a
+result in memory that the kernel gives page by page, and a vector of pooled lookups, or a row, whose page's
+entry is not in the L2: tables lie on pages of 4 KiB where nobody asks for huge ones. Of pooled rows the first
+waits for it, the others' entries come meanwhile."""
+
+LATER_MODULE_TERMS = frozenset({"recurrent_call", "product_call", "far_bag", "far_row"})
+"""Which profiles of before do not have: 0 there."""
+
+CALL_KINDS = (
+    "fc",
+    "convolution",
+    "activation",
+    "lookup",
+    "bag",
+    "recurrent",
+    "lstm",
+    "batch_matmul",
+    "concat",
+    "sum",
+    "elementwise",
+    "norm",
+    "take",
+    "softmax",
+)
+"""Kinds of calls that ways to serve modules tell apart: kernel families, lookups by what they give, and
+calls whose code is another one in another precision. `fc` there is layers side by side."""
+
+LAYER_TERMS = (
+    "call",
+    "row",
+    "input",
+    "result",
+    "weight",
+    "multiply_add",
+    "small_call",
+    "small_multiply_add",
+)
+"""What the time of a fully connected layer in another precision than fp32 is made of: a call, a row, an
+element of its input, of its result and of its weights, a multiply-add; and a call and a multiply-add of
+products so small that PyTorch computes them in a loop of its own."""
 
 
 UNMEASURED_MODULES_SPREAD = 0.23
 """What modules may take more than a flat list of calls, where nobody measured it: ln 1.26, by the mean
 error of fourteen models as plain PyTorch serves them (docs/calibration.md). [ln]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleLaw:
+    """What a way to serve modules makes of the times of a flat list of calls in fp32.
+
+    Attributes
+    ----------
+    costs : mapping
+        What calls take more, by term of `MODULE_TERMS`. [s]
+    precision : Precision
+        In which its fully connected layers multiply; bf16: all weights and results.
+    layers : mapping
+        Time of those layers in that precision, by term of `LAYER_TERMS`; empty: that of the flat list, and
+        more. [s]
+    factors : mapping
+        What the times of other kinds of calls in the flat list are multiplied by; 1 where it has none. [1]
+    """
+
+    costs: Mapping[str, float]
+    precision: Precision = "fp32"
+    layers: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,10 +505,12 @@ class Device:
         What the stack's serving processes do for each request of a loaded node.
     anchors : mapping
         Model to its anchor, for those that were run as a whole.
-    modules : mapping or None
-        What calls take more as modules, by term of `MODULE_TERMS`; None: a flat list of calls. [s]
+    modules : ModuleLaw or None
+        What serving calls as modules makes of their times; None: a flat list of calls.
     module_ways : mapping
         All measured ways to serve a module, the own one among them: stack to what `modules` would be.
+    precision : Precision
+        In which it multiplies whatever a model's file says; bf16: weights and results are that, too.
     unrest : Unrest or None
         Scatter and pauses that its calibration measured, where it did.
     co_located : mapping
@@ -481,8 +549,9 @@ class Device:
     co_located: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     launches: LaunchCosts | None = None
     anchors: Mapping[str, ModelAnchor] = field(default_factory=dict)
-    modules: Mapping[str, float] | None = None
-    module_ways: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    modules: ModuleLaw | None = None
+    module_ways: Mapping[str, ModuleLaw] = field(default_factory=dict)
+    precision: Precision = "fp32"
     assumptions: tuple[str, ...] = ()
 
     def as_unmeasured_modules(self) -> Device:
@@ -494,7 +563,7 @@ class Device:
             f"{self.describes}; a flat list of calls: what a PyTorch module takes more was not measured on "
             f"{self.name}, and is in the error (`perfplan calibrate` measures it, given two minutes)"
         )
-        nothing = dict.fromkeys(MODULE_TERMS, 0.0)
+        nothing = ModuleLaw(costs=dict.fromkeys(MODULE_TERMS, 0.0))
         return replace(self, errors=errors, describes=described, anchors={}, modules=nothing)
 
     def with_host_level(self, host_level: float) -> Device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from perfmodel.domain.operators import (
     Shape,
     View,
 )
-from perfmodel.domain.shapes import Name
+from perfmodel.domain.shapes import Name, Precision
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -256,24 +257,52 @@ class RecModel(Frozen):
         return tuple(op for op in self.operators if isinstance(op, EmbeddingBag))
 
     @property
-    def reduced_precision(self) -> str:
-        """What is not fp32, in words for every answer; empty where all is."""
-        kinds: dict[str, int] = {}
-        for operator in self.operators:
-            if operator.precision != "fp32":
-                kinds[operator.precision] = kinds.get(operator.precision, 0) + 1
+    def reduced_precision(self) -> Precision:
+        """The precision of most operators that are not in fp32; fp32 where all are."""
+        kinds = Counter(operator.precision for operator in self.operators if operator.precision != "fp32")
+        return kinds.most_common(1)[0][0] if kinds else "fp32"
+
+    def in_other_precision(self, known: Precision) -> str:
+        """What is neither in fp32 nor in a precision that costs are known of, in words; empty: nothing.
+
+        Costs in int8 are those of fully connected layers.
+        """
+        kinds = Counter(
+            operator.precision
+            for operator in self.operators
+            if operator.precision not in ("fp32", known)
+            or (operator.precision == "int8" and not isinstance(operator, Mlp))
+        )
         listed = ", ".join(f"{count} in {precision}" for precision, count in kinds.items())
         return f"of {len(self.operators)} operators {listed}" if kinds else ""
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What every answer from this file repeats: what it leaves out, and what is not fp32."""
+    def notes_on(self, known: Precision) -> tuple[str, ...]:
+        """What every answer from this file repeats: what it leaves out, and precisions that nobody measured.
+
+        Parameters
+        ----------
+        known : Precision
+            What the answer's costs are known of, beside fp32.
+        """
         notes: tuple[str, ...] = () if self.unmodelled is None else (self.unmodelled.said,)
-        if self.reduced_precision:
+        if other := self.in_other_precision(known):
+            notes += (f"{other}: times are those of fp32, which is all that costs are known of",)
+        timed = "fully connected layers in int8" if known == "int8" else f"all of it in {known}"
+        if known != "fp32" and any(op.precision != known for op in self.operators if isinstance(op, Mlp)):
             notes += (
-                f"{self.reduced_precision}: times are those of fp32, which is all that costs are known of",
+                f"{self.name} is not in {known}, or not all of it; this answers for {timed} (what that does "
+                "to its ranking is not known here)",
             )
         return notes
+
+    @property
+    def with_wide_tables(self) -> RecModel:
+        """The model with table elements of at least 4 bytes: what costs in bf16 were measured beside."""
+        if all(
+            table.element_bytes >= _BYTES["fp32"] for op in self.embedding_operators for table in op.tables
+        ):
+            return self
+        return self.model_copy(update={"operators": tuple(_with_wide_tables(op) for op in self.operators)})
 
     @property
     def num_tables(self) -> int:
@@ -327,6 +356,18 @@ class RecModel(Frozen):
                 total += _BYTES[operator.precision] * operator.num_parameters(shapes)
             known.add(memory)
         return total
+
+
+def _with_wide_tables(operator: Operator) -> Operator:
+    """The operator with table elements of 4 bytes or more."""
+    if not isinstance(operator, EmbeddingBag):
+        return operator
+    wide = _BYTES["fp32"]
+    tables = (
+        table.model_copy(update={"element_bytes": max(wide, table.element_bytes)})
+        for table in operator.tables
+    )
+    return operator.model_copy(update={"tables": tuple(tables)})
 
 
 def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:

@@ -41,7 +41,7 @@ class OperatorBase(Frozen):
 
     `scope: query` says that it is computed once for each request of a query that reaches an executor (the
     user's features, history or tower) and broadcast to the request's items. `precision` is that of the
-    module; a profile's costs are those of fp32.
+    module; a stack's costs are those of fp32, or of the precision that it says.
     """
 
     name: Name

@@ -31,6 +31,7 @@ from perfmodel.domain.hardware import (
     Memory,
     Power,
 )
+from perfmodel.domain.shapes import Precision
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_sections import (
@@ -123,13 +124,21 @@ class ProfileFile(Frozen):
         ways = (way for section in self.stacks.values() for way in section.served)
         return (*self.stacks, *ways)
 
-    def stack_of(self, model: str, published_in: str | None = None, *, is_module: bool = False) -> str:
+    def stack_of(
+        self,
+        model: str,
+        published_in: str | None = None,
+        *,
+        is_module: bool = False,
+        precision: Precision = "fp32",
+    ) -> str:
         """Choose the stack for a model where none was named.
 
         That in which the model's figures were published; else the default, if its figures were measured
         with this model or the profile does not say with which; else one without a framework's own
         overheads, where there is one: they are those of the models and the framework measured. For a
-        model that somebody serves as a module the first measured way to do that, where there is one.
+        model that somebody serves as a module the first measured way to do that in its precision, where there
+        is one, else the first.
 
         Parameters
         ----------
@@ -139,11 +148,15 @@ class ProfileFile(Frozen):
             The stack that the model's file names.
         is_module : bool, default False
             Whether it is a user's own model, and no shipped one.
+        precision : Precision, default fp32
+            What its layers multiply in.
         """
         if published_in in self.stack_names:
             return str(published_in)
         if is_module and (ways := self.stacks[self.default_stack].served):
-            return next(iter(ways))
+            return next(
+                (way for way, served in ways.items() if served.precision == precision), next(iter(ways))
+            )
         measured_with = self.stacks[self.default_stack].fitted_models
         if not measured_with or model in measured_with:
             return self.default_stack
@@ -201,6 +214,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         co_located={str(family): counts for family, counts in section.co_located.items()},
         launches=section.launches.costs() if section.launches else None,
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
+        precision=section.precision,
         assumptions=_assumptions(costs),
     )
 
@@ -233,8 +247,9 @@ def _served_device(device: Device, name: str, ways: Mapping[str, ServedSection])
         describes=served.describes,
         errors=errors,
         anchors={},
-        modules=served.seconds(),
-        module_ways={way: section.seconds() for way, section in ways.items()},
+        modules=served.law(),
+        module_ways={way: section.law() for way, section in ways.items()},
+        precision=served.precision,
     )
 
 

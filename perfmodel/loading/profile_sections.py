@@ -10,7 +10,17 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.hardware import MODULE_TERMS, IssueCost, LaunchCosts, ModelAnchor
+from perfmodel.domain.hardware import (
+    CALL_KINDS,
+    LATER_MODULE_TERMS,
+    LAYER_TERMS,
+    MODULE_TERMS,
+    IssueCost,
+    LaunchCosts,
+    ModelAnchor,
+    ModuleLaw,
+)
+from perfmodel.domain.shapes import Precision
 from perfmodel.domain.surface import Family
 from perfmodel.domain.unsteady import Unrest
 from perfmodel.loading.profile_surfaces import Source, SurfaceSection
@@ -249,25 +259,43 @@ class ServedSection(Frozen):
     `law_ns` is what a pass takes more, by term: a call of each kind, an index (`pooled_index`) and a vector
     (`pooled_bag`) of pooled lookups, a cache line of a row (`row_line`), a KiB of a result in memory that
     was given back and comes anew (`fresh_kib`). [ns]
+    In another `precision` than fp32, `layers_ns` is the time of its fully connected layers, by term: a call,
+    a row, an element of input, result and weights, a multiply-add, and calls and multiply-adds of very small
+    products; `factors` is what times of other kinds of calls are multiplied by. [ns], [1]
     `relative_error` is the root mean square of the logarithm of whole passes left out of the fit.
     """
 
     describes: str
+    precision: Precision = "fp32"
     law_ns: dict[str, bounds.NonNegative]
+    layers_ns: dict[str, bounds.NonNegative] = Field(default_factory=dict)
+    factors: dict[str, bounds.NonNegative] = Field(default_factory=dict)
     relative_error: NonNegative
     passes: bounds.Count
     source: Source
 
     @model_validator(mode="after")
     def _every_term(self) -> ServedSection:
-        if odd := sorted(set(self.law_ns) ^ set(MODULE_TERMS)):
+        if odd := sorted((set(self.law_ns) ^ set(MODULE_TERMS)) - (LATER_MODULE_TERMS - set(self.law_ns))):
             expected = f"expected the terms {', '.join(MODULE_TERMS)}; missing or unknown {odd}"
             raise ValueErrorAt(expected, ("law_ns",))
+        terms = () if self.precision == "fp32" else LAYER_TERMS
+        if odd := sorted(set(self.layers_ns) ^ set(terms)):
+            listed = ", ".join(terms) or "no terms in fp32"
+            raise ValueErrorAt(f"expected {listed}; missing or unknown {odd}", ("layers_ns",))
+        if odd := sorted(set(self.factors) - set(CALL_KINDS)):
+            raise ValueErrorAt(f"expected {', '.join(CALL_KINDS)}; unknown {odd}", ("factors",))
         return self
 
-    def seconds(self) -> dict[str, float]:
-        """The law in SI. [s]"""
-        return {term: value * NS for term, value in self.law_ns.items()}
+    def law(self) -> ModuleLaw:
+        """The law in SI."""
+        later = dict.fromkeys(LATER_MODULE_TERMS, 0.0)
+        return ModuleLaw(
+            costs={term: value * NS for term, value in {**later, **self.law_ns}.items()},
+            precision=self.precision,
+            layers={term: value * NS for term, value in self.layers_ns.items()},
+            factors=self.factors,
+        )
 
 
 class SurfacesFile(Frozen):
@@ -307,7 +335,8 @@ class StackSection(Frozen):
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the
     model's name. `served` are ways to serve a module whose calls these are, each a stack of its own by its
-    name. `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
+    name; `precision` is what its calls multiply in, bf16 also what its weights and results are in.
+    `launches` is there where `surfaces` hold an accelerator's own times. `thread_scaling`
     is optional: the share of a kernel family's time that a worker's threads share out; so is `unrest`,
     the scatter and the pauses that were measured beside.
     """
@@ -315,6 +344,7 @@ class StackSection(Frozen):
     description: str
     describes: str = ""
     derived_from: str | None = None
+    precision: Precision = "fp32"
     batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative
     relative_error_of_fitted_models: NonNegative | None = None

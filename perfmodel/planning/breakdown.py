@@ -16,7 +16,12 @@ from perfmodel.domain.operators import Scope
 from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.words import quoted
-from perfmodel.planning.time_words import device_words, input_share, words_of_shares
+from perfmodel.planning.time_words import (
+    device_words,
+    input_share,
+    words_of_precisions,
+    words_of_shares,
+)
 
 BOUNDS: Mapping[str, str] = {
     "overhead_s": "call overhead",
@@ -217,11 +222,8 @@ def latency_table(
         require_fit(model, device)
     except InputError as error:
         raise InputError(f"--on: {error}") from None
-    if model.reduced_precision and not extrapolate:
-        raise ExtrapolationError(
-            f"{model.name}: {model.reduced_precision}: costs are known of fp32 only (--extrapolate answers "
-            "as if all were fp32, marked)"
-        )
+    if (other := model.in_other_precision(device.precision)) and not extrapolate:
+        raise ExtrapolationError(f"{model.name}: {other}: {words_of_precisions(device)}")
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
     for batch_size in batch_sizes:
@@ -242,7 +244,7 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
-        notes=model.notes,
+        notes=model.notes_on(device.precision),
         roofs=roofs_of(device),
     )
 

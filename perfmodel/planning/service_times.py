@@ -13,6 +13,7 @@ import numpy as np
 from perfmodel.costmodel.issue import BESIDE_CORES, BESIDE_CORES_SPREAD
 from perfmodel.costmodel.service_time import NEGLIGIBLE, BatchTime
 from perfmodel.domain.estimate import Basis
+from perfmodel.domain.hardware import Device
 from perfmodel.errors import ExtrapolationError
 from perfmodel.planning.node import AnyNode, ServingNode, launch_stretch, request_mix
 from perfmodel.planning.sensitivity import ANCHORED_SPREAD, NEAR_MEMORY_SPREAD, SHARDED_SPREAD, Errors
@@ -34,6 +35,7 @@ from perfmodel.planning.time_words import (
     shard_notes,
     tier_notes,
     tuning_advice,
+    words_of_precisions,
     words_of_shares,
 )
 from perfmodel.sim.policies import Policy, Pool, largest_cpu_launch_items
@@ -136,8 +138,12 @@ class NodeTimes:
         """
         used = (self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)
         edited = any(device is not None and device.is_edited and items for device, items in used)
-        edited = edited or bool(self._node.model.reduced_precision)
+        edited = edited or any(self._in_other_precision(device) for device, items in used if items)
         return Basis.EXTRAPOLATED if edited else self._basis_in_range
+
+    def _in_other_precision(self, device: Device | None) -> str:
+        """What of the model is in a precision that costs there are not known of."""
+        return "" if device is None else self._node.model.in_other_precision(device.precision)
 
     def require_calibrated(self) -> None:
         """Refuse batches beyond the calibrated range.
@@ -147,11 +153,9 @@ class NodeTimes:
         ExtrapolationError
             Naming the range and what exceeds it.
         """
-        if reduced := self._node.model.reduced_precision:
-            raise ExtrapolationError(
-                f"{self._node.model.name}: {reduced}: costs are known of fp32 only (--extrapolate answers as "
-                "if all were fp32, marked)"
-            )
+        for device, items in ((self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)):
+            if device is not None and items and (other := self._in_other_precision(device)):
+                raise ExtrapolationError(f"{self._node.model.name}: {other}: {words_of_precisions(device)}")
         if self._basis_in_range is not Basis.EXTRAPOLATED:
             return
         cpu, card = self._node.cpu, self._node.accelerator
@@ -176,7 +180,13 @@ class NodeTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
-        notes = [*self._node.model.notes]
+        notes = [*self._node.model.notes_on(cpu.precision)]
+        if card is not None and self._offloaded and card.precision != cpu.precision:
+            notes += [
+                f"{card.name}: {note}"
+                for note in self._node.model.notes_on(card.precision)
+                if note not in notes
+            ]
         if self._node.anchor is not None:
             stated = "" if self._node.anchor_error is not None else "; how far off that is, nobody stated"
             notes.append(f"times are corrected by the table {self._node.anchor.name}, size by size{stated}")

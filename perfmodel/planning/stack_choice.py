@@ -39,7 +39,9 @@ class Wish(NamedTuple):
 
 def own_stack(profile: ProfileFile, model: RecModel) -> str:
     """The stack of a device in an answer of its own, where none is named; a user's model runs as a module."""
-    return profile.stack_of(model.name, model.stack, is_module=not is_shipped(model))
+    return profile.stack_of(
+        model.name, model.stack, is_module=not is_shipped(model), precision=model.reduced_precision
+    )
 
 
 def is_shipped(model: RecModel) -> bool:

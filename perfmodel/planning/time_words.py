@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from perfmodel.costmodel.kernels import Floats
-from perfmodel.costmodel.service_time import BatchTime
+from perfmodel.costmodel.service_time import BatchTime, pages_far
 from perfmodel.domain.hardware import Device
 from perfmodel.planning.node import ServingNode
 from perfmodel.sim.policies import Policy
@@ -56,6 +56,18 @@ def words_of_shares(operators: Mapping[str, float], most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def words_of_precisions(device: Device) -> str:
+    """Say what costs are known of, and which stacks know others, to whoever asked for another precision."""
+    known = "fp32 only" if device.precision == "fp32" else f"fp32 and {device.precision}"
+    others = [
+        f"{way} ({law.precision})"
+        for way, law in device.module_ways.items()
+        if law.precision != device.precision
+    ]
+    there = f"; {device.name} has {', '.join(others)}" if others else ""
+    return f"costs are known of {known}{there} (--extrapolate answers as if all were fp32, marked)"
+
+
 def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
     """Say what the best other way to serve the same module would take off a request's time, if it matters.
 
@@ -68,13 +80,24 @@ def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
     shares : (n,) float array
         How often each size comes.
     """
-    if not cpu.module_ways:
+    if cpu.modules is None:
+        return None
+    ways = {
+        way: law
+        for way, law in cpu.module_ways.items()
+        if law.precision == cpu.precision and law.factors == cpu.modules.factors
+    }
+    if cpu.stack not in ways:
         return None
     from perfmodel.costmodel.module_costs import module_seconds  # few stacks were measured as modules
 
+    far = pages_far(tuple(timed.kernel for timed in time.kernels), cpu, time.batch_size)
     more_s = {
-        way: float(shares @ sum(module_seconds(timed.kernel, law, time.batch_size) for timed in time.kernels))
-        for way, law in cpu.module_ways.items()
+        way: sum(
+            float(shares @ module_seconds(timed.kernel, law.costs, time.batch_size, far))
+            for timed in time.kernels
+        )
+        for way, law in ways.items()
     }
     best = min(more_s, key=lambda way: more_s[way])
     saved = (more_s[cpu.stack] - more_s[best]) / float(shares @ time.seconds)

@@ -317,6 +317,12 @@ def _node_options(place: Place) -> Iterator[_Option]:
     if node.cpu.without_input is not None:
         words = f"a process without input conversion ({node.cpu.without_input})"
         yield option(words, "conversion", f"stack={node.cpu.without_input}")
+    if not place.cards:  # which no way to serve a module on cores has
+        for way, law in node.cpu.module_ways.items():
+            if way != node.cpu.stack:
+                other = "layers in int8" if law.precision == "int8" else f"all in {law.precision}"
+                words = "a process" if law.precision == node.cpu.precision else other
+                yield option(f"{words} as {way} has it", "software", f"stack={way}")
     if node.near_memory is not None:
         for words, setting in _memory_options(node.near_memory.settings):
             yield option(words, "memory", setting)

@@ -68,6 +68,7 @@ def test_lookups_count_their_indices_bags_and_lines() -> None:
         "pooled_index": 60.0,
         "pooled_bag": 12.0,
         "row_line": 120.0,
+        "far_bag": 0.0,
         "fresh_kib": 0.0,
     }
 

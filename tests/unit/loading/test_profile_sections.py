@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perfmodel.domain.hardware import MODULE_TERMS
+from perfmodel.domain.hardware import LATER_MODULE_TERMS, LAYER_TERMS, MODULE_TERMS
 from perfmodel.errors import InputError
 from tests.unit.loading.test_profile_file import (
     SOURCE,
@@ -153,7 +153,52 @@ def test_what_modules_take_more_is_read_in_seconds() -> None:
         "source": SOURCE,
     }
     device = profile(with_stack(served={"modules": served})).device("modules")
-    assert device.modules == pytest.approx({term: 1e-9 * ns for term, ns in law_ns.items()})
+    assert device.modules is not None
+    assert device.modules.costs == pytest.approx({term: 1e-9 * ns for term, ns in law_ns.items()})
+    assert device.precision == device.modules.precision == "fp32"
+
+
+def served_in(precision: str, **changes: object) -> dict[str, object]:
+    law_ns = dict.fromkeys(MODULE_TERMS, 1.0)
+    error = {"value": 0.1, "source": SOURCE}
+    section = {
+        "describes": "modules",
+        "law_ns": law_ns,
+        "relative_error": error,
+        "passes": 20,
+        "source": SOURCE,
+    }
+    return {**section, "precision": precision, **changes}
+
+
+def test_a_way_in_another_precision_has_a_law_of_its_layers() -> None:
+    layers_ns = {term: float(number) for number, term in enumerate(LAYER_TERMS)}
+    served = served_in("bf16", layers_ns=layers_ns, factors={"activation": 0.5})
+    device = profile(with_stack(served={"half": served})).device("half")
+    assert device.modules is not None
+    assert device.precision == "bf16"
+    assert device.modules.layers == pytest.approx({term: 1e-9 * ns for term, ns in layers_ns.items()})
+    assert device.modules.factors == {"activation": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("served", "place"),
+    [
+        (served_in("bf16"), "layers_ns"),
+        (served_in("fp32", layers_ns=dict.fromkeys(LAYER_TERMS, 1.0)), "layers_ns"),
+        (served_in("int8", layers_ns=dict.fromkeys(LAYER_TERMS, 1.0), factors={"lines": 1.0}), "factors"),
+        (served_in("int4"), "precision"),
+    ],
+)
+def test_such_a_way_with_other_terms_is_refused(served: dict[str, object], place: str) -> None:
+    assert place in error_of(with_stack(served={"other way": served}))
+
+
+def test_terms_that_came_later_may_be_missing() -> None:
+    law_ns = {term: 1.0 for term in MODULE_TERMS if term not in LATER_MODULE_TERMS}
+    device = profile(with_stack(served={"modules": served_in("fp32", law_ns=law_ns)})).device("modules")
+    assert device.modules is not None
+    assert {device.modules.costs[term] for term in LATER_MODULE_TERMS} == {0.0}
 
 
 def test_an_engine_of_which_a_stack_says_nothing_stores_queues_and_locks_nothing() -> None:

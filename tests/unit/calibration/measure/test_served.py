@@ -11,11 +11,12 @@ pytest.importorskip("torch")
 
 import torch
 
-from calibration.measure.sequences import random_sequence
+from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.served import (
+    FIRST_TABLE_BYTES,
     FLAT_ROUND,
     ROUNDS,
-    TABLE_BYTES,
+    ModuleCosts,
     ServedBench,
     module_costs,
     next_seed,
@@ -25,13 +26,23 @@ from calibration.measure.visits import Visit
 from calibration.runtime.memory import random_weights
 from calibration.runtime.modules import SERVED
 from calibration.runtime.programme import CPU, programme_with
+from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.module_costs import module_seconds
-from perfmodel.domain.hardware import MODULE_TERMS
+from perfmodel.costmodel.module_costs import served_seconds
+from perfmodel.costmodel.residency import far_entries
+from perfmodel.domain.hardware import LAYER_TERMS, MODULE_TERMS, ModuleLaw
 from perfmodel.planning.prepare import find_model
 
-EAGER = next(number for number, way in ROUNDS.items() if way == "eager")
-LAW = dict(zip(MODULE_TERMS, (4e-6, 3e-6, 8e-6, 9e-6, 2e-5, 1e-6, 1.5e-9, 5e-9, 1e-10, 4e-8), strict=True))
+EAGER, BF16, INT8 = (
+    next(number for number, way in ROUNDS.items() if way == name)
+    for name in ("eager", "eager-bf16", "eager-int8")
+)
+COSTS = (4e-6, 3e-6, 8e-6, 9e-6, 2e-5, 1e-6, 1.5e-9, 5e-9, 1e-10, 4e-8, 3e-5, 2e-6, 3e-8, 1e-8)
+L2_BYTES = 2.0**20
+LAW = dict(zip(MODULE_TERMS, COSTS, strict=True))
+IN_FP32 = ModuleLaw(costs=LAW)
+LAYERS = dict(zip(LAYER_TERMS, (2e-5, 2e-8, 2e-10, 2e-10, 5e-11, 4e-12, 5e-6, 4e-10), strict=True))
+SEEDS = range(510_000, 510_090)
 
 
 @pytest.mark.parametrize("model", ["dlrm-rmc1", "din", "dien", "ncf"])
@@ -49,21 +60,50 @@ def test_modules_give_the_results_of_the_flat_list(model: str, way: str) -> None
     small = small.model_copy(update={"operators": tuple(tables)})
     served = SERVED[way]
     flat = programme_with(small, random_weights(1, CPU))
-    modules = programme_with(small, random_weights(1, CPU), library=served.library, mode=served.mode)
-    inputs = flat.inputs(3, np.random.default_rng(0))
-    assert torch.allclose(flat.run(inputs), modules.run(inputs), atol=1e-6)
+    modules = programme_with(
+        small,
+        random_weights(1, CPU, served.dtype),
+        dtype=served.dtype,
+        library=served.library,
+        mode=served.mode,
+    )
+    given, own = (each.inputs(3, np.random.default_rng(0)) for each in (flat, modules))
+    # Numbers of 8 significant bits, and of 8 in all, a few of them summed up.
+    close = {"fp32": 1e-6, "bf16": 0.05, "int8": 0.05}[served.precision]
+    assert torch.allclose(flat.run(given), modules.run(own).float(), atol=close)
 
 
-def made_up(seeds: range, rng: np.random.Generator, *, noise: float) -> list[tuple[int, Visit]]:
+def costs_of(visits: list[tuple[int, Visit]]) -> dict[str, ModuleCosts]:
+    return module_costs(visits, most_table_bytes=FIRST_TABLE_BYTES, l2_bytes=L2_BYTES)
+
+
+def flat_seconds(kernel: Kernel) -> float:
+    """Made up: of its bytes an item, so that times differ."""
+    return 0.0 if kernel.family == "input" else 2e-5 + 1e-9 * kernel.activation_bytes_per_item
+
+
+def made_up(
+    seeds: range,
+    rng: np.random.Generator,
+    *,
+    noise: float,
+    law: ModuleLaw = IN_FP32,
+    way: int = EAGER,
+) -> list[tuple[int, Visit]]:
     visits = []
     for seed in seeds:
-        kernels = lower(random_sequence(np.random.default_rng(seed), most_table_bytes=TABLE_BYTES))
+        kernels = lower(sequence_of_seed(seed, most_table_bytes=FIRST_TABLE_BYTES))
         for batch_size in (1, 40):
-            flat = np.array([0.0 if each.family == "input" else 2e-5 for each in kernels])
-            more = np.array([float(module_seconds(each, LAW, np.array(batch_size))) for each in kernels])
-            served = np.where(flat > 0.0, flat + more, 0.0) * np.exp(noise * rng.standard_normal(len(flat)))
+            part = 0.5 if law.precision == "bf16" else 1.0
+            far = far_entries(kernels, np.array(float(batch_size)), L2_BYTES, part=part)
+            flat = np.array([flat_seconds(each) for each in kernels])
+            times = [
+                float(served_seconds(each, np.array(before), law, np.array(batch_size), far))
+                for each, before in zip(kernels, flat, strict=True)
+            ]
+            served = np.where(flat > 0.0, times, 0.0) * np.exp(noise * rng.standard_normal(len(flat)))
             spread = np.zeros(len(flat))
-            for number, seconds in ((FLAT_ROUND, flat), (EAGER, served)):
+            for number, seconds in ((FLAT_ROUND, flat), (way, served)):
                 visits.append(
                     (number, Visit(seed=seed, batch_size=batch_size, seconds=seconds, spread=spread))
                 )
@@ -72,56 +112,86 @@ def made_up(seeds: range, rng: np.random.Generator, *, noise: float) -> list[tup
 
 @pytest.mark.thorough
 def test_costs_are_found_again() -> None:
-    costs = module_costs(made_up(range(60), np.random.default_rng(1), noise=0.0))
+    costs = costs_of(made_up(SEEDS, np.random.default_rng(1), noise=0.0))
     assert list(costs) == ["eager"]
     for term, cost in LAW.items():
-        if term not in ("row_line", "pooled_bag"):  # rows, bags and fresh bytes grow together
-            assert costs["eager"].law[term] == pytest.approx(cost, rel=0.1), term
+        if term not in (
+            "row_line",
+            "pooled_bag",
+            "far_bag",
+            "far_row",
+        ):  # rows, bags and fresh bytes grow together
+            assert costs["eager"].law.costs[term] == pytest.approx(cost, rel=0.1), term
+    assert costs["eager"].law.layers == costs["eager"].law.factors == {}
     assert costs["eager"].relative_error < 0.02
-    assert costs["eager"].passes == 120
+    assert costs["eager"].passes == 2 * len(SEEDS)
     assert costs["eager"].ratio > 1.0
 
 
+@pytest.mark.thorough
+def test_layers_in_int8_have_a_law_of_their_own_and_leave_other_calls_as_they_are() -> None:
+    law = ModuleLaw(costs=LAW, precision="int8", layers=LAYERS)
+    costs = costs_of(made_up(SEEDS, np.random.default_rng(5), noise=0.0, law=law, way=INT8))["eager-int8"]
+    assert costs.law.precision == "int8"
+    assert costs.law.factors == {}
+    for term in ("call", "row", "input", "weight", "multiply_add"):
+        assert costs.law.layers[term] == pytest.approx(LAYERS[term], rel=0.1), term
+    assert costs.law.costs["activation_call"] == pytest.approx(LAW["activation_call"], rel=0.1)
+    assert costs.relative_error < 0.02
+
+
+@pytest.mark.thorough
+def test_in_bf16_other_calls_take_a_share_of_what_they_take_in_fp32() -> None:
+    factors = {"activation": 0.6, "bag": 0.9, "lookup": 0.7, "concat": 0.5}
+    law = ModuleLaw(costs=LAW, precision="bf16", layers=LAYERS, factors=factors)
+    costs = costs_of(made_up(SEEDS, np.random.default_rng(6), noise=0.0, law=law, way=BF16))["eager-bf16"]
+    assert costs.relative_error < 0.03
+    assert costs.law.layers["small_call"] == pytest.approx(LAYERS["small_call"], rel=0.3)
+    assert costs.law.layers["multiply_add"] == pytest.approx(LAYERS["multiply_add"], rel=0.1)
+    assert {"activation", "bag", "lookup", "concat", "recurrent"} <= set(costs.law.factors)
+
+
 def test_a_few_disturbed_calls_do_not_move_them() -> None:
-    visits = made_up(range(60), np.random.default_rng(2), noise=0.02)
+    visits = made_up(SEEDS, np.random.default_rng(2), noise=0.02)
     disturbed = next(visit for number, visit in visits if number == EAGER and visit.batch_size == 1)
     disturbed.seconds[-1] += 5e-3
-    costs = module_costs(visits)["eager"]
+    costs = costs_of(visits)["eager"]
     for term in ("fc_call", "activation_call", "bag_call"):
-        assert costs.law[term] == pytest.approx(LAW[term], rel=0.25), term
+        assert costs.law.costs[term] == pytest.approx(LAW[term], rel=0.25), term
 
 
 def test_passes_beside_which_the_machine_was_disturbed_do_not_count() -> None:
-    visits = made_up(range(60), np.random.default_rng(4), noise=0.0)
+    visits = made_up(SEEDS, np.random.default_rng(4), noise=0.0)
     probed = [
         (number, replace(visit, seconds=visit.seconds * (6.0 if odd else 1.0), probe_s=2e-6 if odd else 1e-6))
         for index, (number, visit) in enumerate(visits)
         for odd in [index % 40 == 1]
     ]
-    costs = module_costs(probed)["eager"]
-    assert costs.passes == sum(number == EAGER for number, _ in visits) - 6
+    costs = costs_of(probed)["eager"]
+    assert costs.passes == sum(number == EAGER for number, _ in visits) - 9
     assert costs.relative_error < 0.02
 
 
 def test_too_few_passes_give_no_costs() -> None:
-    assert module_costs(made_up(range(4), np.random.default_rng(3), noise=0.0)) == {}
+    assert costs_of(made_up(SEEDS[:4], np.random.default_rng(3), noise=0.0)) == {}
 
 
 def test_sequences_follow_each_other_and_are_not_those_of_the_list() -> None:
-    assert next_seed(()) == 500_000
-    assert next_seed({500_000, 500_003}) == 500_004
+    assert next_seed(()) == 510_000
+    assert next_seed({500_000, 500_003}) == 500_004  # measurements from before go on as they began
 
 
 def test_every_way_has_its_turn_and_the_usual_one_always() -> None:
     turns = [rounds_of(seed) for seed in range(next_seed(()), next_seed(()) + len(ROUNDS) - 1)]
-    assert all(turn[:2] == (FLAT_ROUND, EAGER) and len(turn) == 3 for turn in turns)
+    assert all(turn[:2] == (FLAT_ROUND, EAGER) and len(turn) == 4 for turn in turns)
+    assert all((turn[2] in (BF16, INT8), turn[3] in (BF16, INT8)) == (False, True) for turn in turns)
     assert {number for turn in turns for number in turn} == {FLAT_ROUND, *ROUNDS}
 
 
 @pytest.mark.slow
 def test_two_processes_run_a_sequence_in_every_way() -> None:
     first = next_seed(())
-    with ServedBench() as bench:
+    with ServedBench(FIRST_TABLE_BYTES) as bench:
         visits = [visit for seed in range(first, first + len(ROUNDS) - 1) for visit in bench.visits(seed)]
     assert {number for number, _ in visits} == {FLAT_ROUND, *ROUNDS}
     by_round = {
