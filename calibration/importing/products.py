@@ -183,6 +183,7 @@ def quantised_linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyVal
     rows, rest = divmod(math.prod(shape_of(node)), to.units * outer)
     if rest or not rows:
         return None
+    to.read(x, rows, inner)  # what joins its inputs is in floats
     before = to.precision
     to.precision = "int8" if weight.element_bytes == 1 else "fp16"
     result = layer(node, x, weight, (1, rows, inner, outer), to)

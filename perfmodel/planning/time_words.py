@@ -62,7 +62,7 @@ def words_of_precisions(device: Device) -> str:
     others = [
         f"{way} ({law.precision})"
         for way, law in device.module_ways.items()
-        if law.precision != device.precision
+        if law.precision not in ("fp32", device.precision)
     ]
     there = f"; {device.name} has {', '.join(others)}" if others else ""
     return f"costs are known of {known}{there} (--extrapolate answers as if all were fp32, marked)"

@@ -528,6 +528,14 @@ def quantised() -> Made:
     return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}), (torch.rand(7, 16),)
 
 
+def quantised_beside() -> Made:
+    """A quantised layer over what two floats are joined to."""
+    module = Called(
+        lambda m, x, y: m.top(torch.cat([x, torch.relu(y)], 1)), top=nn.Sequential(nn.Linear(12, 1))
+    )
+    return torch.ao.quantization.quantize_dynamic(module, {nn.Linear}), (torch.rand(7, 8), torch.rand(7, 4))
+
+
 def quantised_halves() -> Made:
     layers = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
     return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}, dtype=torch.float16), (

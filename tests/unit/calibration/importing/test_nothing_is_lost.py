@@ -72,6 +72,7 @@ COUNTS = {
     "through_numpy": Counts(2 * 8, 5, table_bytes=4 * 800),
     "positions": Counts(2 * 8, 5, table_bytes=4 * 800),
     "quantised": Counts(2 * (16 * 8 + 8)),
+    "quantised_beside": Counts(2 * 12),
     "quantised_halves": Counts(2 * (16 * 8 + 8)),
     # two layers, two directions each: 4 gates of 6 from 8 inputs, then from 12, and from 6 states; 5 steps
     "quantised_lstm": Counts(5 * 2 * 2 * 4 * 6 * ((8 + 6) + (12 + 6)) + 2 * 12),
@@ -135,6 +136,9 @@ def test_packed_weights_keep_their_precision() -> None:
         assert [layer["precision"] for layer in layers] == [precision, precision]
         assert imported(factory).model.dense_parameter_bytes == size * (16 * 8 + 8 + 8 + 1)
     assert operators("quantised_rows")["table"]["tables"][0]["element_bytes"] == 1
+    beside = {op["kind"]: op.get("precision", "fp32") for op in operators("quantised_beside").values()}
+    assert beside["mlp"] == "int8"
+    assert beside["concat"] == "fp32"
 
 
 def test_parameters_that_no_layer_holds_are_held() -> None:
