@@ -11,7 +11,6 @@ from perfmodel.planning.question import Question
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import has_days
-from perfmodel.sim.utilisation import offered_utilisation
 
 CURVE_QUERIES = 50_000
 """Behind each point: p99 is of 500 queries beyond it. [queries]"""
@@ -39,12 +38,6 @@ class LoadPoint:
     cpu_utilisation: float
 
 
-def saturation_qps(question: Question) -> float:
-    """Rate from which a pool with all executors busy cannot keep up. [queries/s]"""
-    one = question.traffic.at_rate(1.0)
-    return 1.0 / max(offered_utilisation(one, question.times.table, question.policy, contended=True))
-
-
 def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, ...]:
     """Simulate some rates shortly; rates at which a backlog grows are left out.
 
@@ -63,7 +56,7 @@ def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, 
         return ()
     if question.policy.why_not_compiled is not None:
         return ()
-    full = saturation_qps(question)
+    full = question.saturation_qps
     rates = sorted({*(part * full for part in PARTS), *(rate for rate in more_qps if rate and rate < full)})
     points = (_point(question, rate) for rate in rates)
     return tuple(point for point in points if point is not None)

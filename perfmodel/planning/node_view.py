@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
-from perfmodel.planning.load_curve import LoadPoint, load_curve, saturation_qps
+from perfmodel.planning.load_curve import LoadPoint, load_curve
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.question import Question
 from perfmodel.sim.policies import Policy
@@ -63,7 +63,7 @@ def node_view(question: Question, *rates_qps: float | None) -> NodeView:
         Loads that the curve shall go through, such as the one to plan for. [queries/s]
     """
     curve = load_curve(question, *rates_qps)
-    cliff = None if question.traffic.is_closed else saturation_qps(question)
+    cliff = None if question.traffic.is_closed else question.saturation_qps
     found = [
         _inside(stage.node, stage.policy, None if question.pipeline is None else stage.name)
         for stage in question.stages

@@ -31,6 +31,7 @@ from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.policies import Policy, check_cores, largest_cpu_launch_items
 from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.traffic import TrafficSource
+from perfmodel.sim.utilisation import offered_utilisation
 
 if TYPE_CHECKING:
     from perfmodel.planning.load_test_fit import LoadTestFit
@@ -81,6 +82,12 @@ class Question:
         if self.known_times is not None:
             return self.known_times
         return self.times_under(self.traffic.size_pmf)
+
+    @property
+    def saturation_qps(self) -> float:
+        """Rate from which a pool with all executors busy cannot keep up. [queries/s]"""
+        one = self.traffic.at_rate(1.0)
+        return 1.0 / max(offered_utilisation(one, self.times.table, self.policy, contended=True))
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -118,7 +118,8 @@ def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.Ca
     modules = next(row for row in found if row["name"] == "amd-epyc-turin-2c-modules")
     alone, *ways = modules["stacks"]
     assert alone["name"] == "pytorch"
-    assert [way["name"] for way in ways] == ["eager", "eager-inference-mode", "eager-frozen", "eager-tuned"]
+    names = ["eager", "eager-inference-mode", "eager-frozen", "eager-tuned", "eager-bf16", "eager-int8"]
+    assert [way["name"] for way in ways] == names
     assert all(way["relative_error"] > alone["relative_error"] for way in ways)
     assert "@eager: a PyTorch module as people serve it" in " ".join(text.split())
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfmodel.domain.fleet import Routing
 from perfmodel.errors import InputError
-from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.plan.after_failure import after_failures
 from perfmodel.planning.plan.answer import (
     AfterLoss,
@@ -251,7 +250,7 @@ class Simulator:
         pair = self._question.capacities[service, name]
         if pair.source == "given":
             return pair.low_qps
-        return max(pair.low_qps, saturation_qps(self._tuned(service, name)) * pair.low_qps / pair.qps)
+        return max(pair.low_qps, self._tuned(service, name).saturation_qps * pair.low_qps / pair.qps)
 
     def run(
         self, service: str, counts: Counts, rate_qps: float, routing: Routing = Routing.RANDOM

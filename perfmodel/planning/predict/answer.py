@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from perfmodel.domain.estimate import Basis
 from perfmodel.planning.breakdown import BatchBreakdown
-from perfmodel.planning.load_curve import saturation_qps
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, LatencyBudget, RateBudget
@@ -133,7 +132,7 @@ class Prediction:
         greatest = self.greatest
         if greatest is None or greatest.ci95_qps is not None:
             return False
-        return greatest.rate_qps >= saturation_qps(self.question)
+        return greatest.rate_qps >= self.question.saturation_qps
 
     @property
     def qps_per_w(self) -> float | None:
