@@ -52,14 +52,14 @@ ScenarioOption = Annotated[
 ]
 
 
-def each_key_once(overrides: list[str] | None) -> list[str] | None:
+def each_key_once(param: typer.CallbackParam, overrides: list[str] | None) -> list[str] | None:
     """Refuse a key that is set twice, rather than take its last value in silence."""
     seen = set[str]()
     for override in overrides or ():
         key = ".".join(part.strip() for part in override.partition("=")[0].split("."))
         if key in seen:
             raise InputError(
-                f"--set {cut(key)}: given twice; expected one value (sweep --over asks for several)"
+                f"{param.opts[0]} {cut(key)}: given twice; expected one value (sweep --over asks for several)"
             )
         seen.add(key)
     return overrides

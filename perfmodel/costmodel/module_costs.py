@@ -54,7 +54,7 @@ def module_amounts(
     """
     if is_part_of_another(kernel):
         return {}
-    batch = np.asarray(batch_size, dtype=float)
+    batch = kernel.of(np.asarray(batch_size, dtype=float))
     made = 1 if kernel.variant == GROUPED else kernel.calls
     amounts = {
         term: np.full_like(batch, float(count)) for term, count in _calls(kernel, made).items() if count

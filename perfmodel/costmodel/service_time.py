@@ -312,10 +312,11 @@ def _as_modules(
     kernels: tuple[TimedKernel, ...], device: Device, law: ModuleLaw, batch_size: Floats, busy: Floats
 ) -> tuple[TimedKernel, ...]:
     """The kernels as their calls are in modules; what they take more is overhead, slowed as its kind is."""
-    from perfmodel.costmodel.module_costs import served_seconds  # see above
+    from perfmodel.costmodel.module_costs import NOTHING_FAR, served_seconds  # see above
     from perfmodel.costmodel.surface_times import kind_slowdown  # see above
 
-    far = pages_far(tuple(timed.kernel for timed in kernels), device, batch_size)
+    waits = law.costs["far_bag"] > 0.0 or law.costs["far_row"] > 0.0
+    far = pages_far(tuple(timed.kernel for timed in kernels), device, batch_size) if waits else NOTHING_FAR
     found = []
     for timed in kernels:
         slowed = kind_slowdown(timed.kernel, device, busy) * hyper_thread_slowdown(

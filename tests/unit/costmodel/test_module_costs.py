@@ -48,6 +48,13 @@ def test_each_call_of_a_layer_counts_once() -> None:
     assert amounts("bottom", "fc", 4.0) == {"fc_call": 1.0, "fresh_kib": 0.0}
 
 
+def test_work_of_the_query_is_that_of_one_item_whatever_the_batch() -> None:
+    (lookups,) = (each for each in lower(OWN) if each.family == "embedding_bag")
+    of_query = module_amounts(replace(lookups, scope="query"), np.array(64.0))
+    for term, amount in module_amounts(lookups, np.array(1.0)).items():
+        assert float(of_query[term]) == float(amount), term
+
+
 def test_layers_side_by_side_are_one_call_of_a_module() -> None:
     (layer, *_) = (each for each in lower(OWN) if each.family == "fc")
     together = replace(layer, calls=8, variant="grouped")
