@@ -6,7 +6,7 @@ same data give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from html import escape
@@ -88,13 +88,19 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Place of a value, at an end where it lies beyond."""
+        return self.start + min(1.0, max(0.0, self._part(value))) * (self.end - self.start)
+
+    def beyond(self, value: float) -> float:
+        """Place of a value, above the axis where it lies above it, so that a line to it has its slope."""
+        return self.start + max(0.0, self._part(value)) * (self.end - self.start)
+
+    def _part(self, value: float) -> float:
         low, high, value = (
             map(log10, (self.low, self.high, max(value, 1e-300)))
             if self.is_log
             else (self.low, self.high, value)
         )
-        part = (value - low) / (high - low) if high > low else 0.5
-        return self.start + min(1.0, max(0.0, part)) * (self.end - self.start)
+        return (value - low) / (high - low) if high > low else 0.5
 
     def ticks(self, most: int) -> list[float]:
         """Round values between the ends, at most so many."""
@@ -187,7 +193,10 @@ def lines(
     y_most: float | None = None,
     labels: Sequence[tuple[float, float, str]] = (),
 ) -> Drawing:
-    """Draw lines with marks; `y_limit` is a bound across, `x_marks` are values to note upright."""
+    """Draw lines with marks; `y_limit` is a bound across, `x_marks` are values to note upright.
+
+    A line that goes above `y_most` leaves the drawing there; its data have all of it.
+    """
     text = text or f"{y_label} over {x_label}: {', '.join(one.name for one in series)}."
     canvas = Canvas(title, text)
     paints = [colour(i if one.paint is None else one.paint) for i, one in enumerate(series)]
@@ -206,21 +215,24 @@ def lines(
         from_zero=True,
     )
     _frame(canvas, x, y, top, x_label, y_label)
-    for at, name in x_marks:
+    for at, _ in x_marks:
         canvas.line(x.at(at), top, x.at(at), canvas.height - BOTTOM, "sla")
-        right = x.at(at) > (LEFT + WIDTH) / 2
-        row = top + 10.0 + ROW * [mark for mark, _ in x_marks].index(at)
-        canvas.words(
-            x.at(at) + (-4.0 if right else 4.0), row, name, anchor="end" if right else "start", kind="slatext"
-        )
     if y_limit is not None:
         canvas.line(LEFT, y.at(y_limit[0]), WIDTH - RIGHT, y.at(y_limit[0]), "sla")
-        canvas.words(LEFT + 4.0, y.at(y_limit[0]) - 4.0, y_limit[1], kind="slatext")
     for paint, one in zip(paints, drawn, strict=True):
-        _draw(canvas, one, x, y, paint)
+        _draw(canvas, one, x, y, paint, top)
     dots = [(x.at(a), y.at(b)) for one in drawn if one.is_points for a, b in zip(one.x, one.y, strict=True)]
-    dots += [dot for one in drawn if labels and not one.is_points for dot in _along(one, x, y)]
+    if labels or x_marks or y_limit is not None:
+        dots += [dot for one in drawn if not one.is_points for dot in _along(one, x, y)]
     taken = [(px - 5.0, py - 5.0, px + 5.0, py + 5.0) for px, py in dots]
+    ruled = [(x.at(at) - 2.0, top, x.at(at) + 2.0, canvas.height) for at, _ in x_marks]
+    if y_limit is not None:
+        bound = y.at(y_limit[0])
+        ruled.append((LEFT, bound - 2.0, WIDTH, bound + 2.0))
+    for at, name in x_marks:
+        _write(canvas, name, _beside(x.at(at), name, top), [*taken, *ruled], taken)
+    if y_limit is not None:
+        _write(canvas, y_limit[1], _at_bound(bound, y_limit[1]), [*taken, *ruled], taken)
     for lx, ly, name in labels:
         _label(canvas, (x.at(lx), y.at(ly)), name, top, taken)
     headings = ["series", x_label, y_label]
@@ -247,17 +259,46 @@ def _along(one: Series, x: Axis, y: Axis) -> Iterator[tuple[float, float]]:
             yield x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps
 
 
-def _label(
-    canvas: Canvas,
-    at: tuple[float, float],
-    name: str,
-    top: float,
-    taken: list[tuple[float, float, float, float]],
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of what is written or drawn."""
+
+FREE_ROWS = 9
+"""In which a text is tried below the place where it would stand best."""
+
+
+def _beside(at: float, name: str, top: float) -> Iterator[tuple[float, float]]:
+    """Where the name of an upright line may begin: on its inner side, at the top and below."""
+    wide = CHARACTER * len(name)
+    sides = [at - 4.0 - wide, at + 4.0] if at > (LEFT + WIDTH) / 2 else [at + 4.0, at - 4.0 - wide]
+    for row in range(FREE_ROWS):
+        yield from ((left, top + 10.0 + ROW * row) for left in sides)
+
+
+def _at_bound(at: float, name: str) -> Iterator[tuple[float, float]]:
+    """Where the name of a line across may begin: above it, from left to right, then below it."""
+    last = WIDTH - RIGHT - CHARACTER * len(name)
+    for row in (at - 6.0, at + 15.0):
+        yield from ((left, row) for left in (LEFT + 4.0, (LEFT + last) / 2, last))
+
+
+def _write(
+    canvas: Canvas, name: str, places: Iterable[tuple[float, float]], full: Sequence[Box], taken: list[Box]
 ) -> None:
+    """Write a name at the first place where nothing is, else at the first of all, over what is there."""
+    wide = CHARACTER * len(name)
+    boxes = [(left, row - 11.0, left + wide, row + 3.0) for left, row in places]
+    inside = [box for box in boxes if box[0] >= LEFT and box[2] <= WIDTH] or boxes
+    free = next((box for box in inside if all(not _overlap(box, other) for other in full)), inside[0])
+    taken.append(free)
+    canvas.words(free[0], free[3] - 3.0, name, kind="slatext")
+
+
+def _label(canvas: Canvas, at: tuple[float, float], name: str, top: float, taken: list[Box]) -> None:
     """Name a point beside it, where nothing is written or drawn yet; above all that is, if need be."""
     (x, y), wide = at, CHARACTER * len(name)
     places = [(x - wide + 5.0, y - 9.0), (x - wide - 8.0, y + 4.0), (x + 8.0, y + 4.0)]
     places += [(x - wide + 5.0, y + 18.0), (x - 5.0, y - 9.0), (x - 5.0, y + 18.0)]
+    places += [(x - wide + 5.0, y + 18.0 + ROW * row) for row in range(1, 4)]
     inside = [
         (left, row)
         for left, row in places
@@ -468,9 +509,10 @@ def _mark_name(mark: str, own: Mapping[str, int]) -> str:
     return mark.partition(",")[2].strip() if mark in own else mark
 
 
-def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
-    """A line with its marks and its band; what is not finite is a gap."""
-    at = [(x.at(a), y.at(b)) for a, b in zip(one.x, one.y, strict=True) if isfinite(b)]
+def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str, top: float) -> None:
+    """A line with its marks and its band, below the top; what is not finite is left out."""
+    every = [(x.at(a), y.beyond(b)) for a, b in zip(one.x, one.y, strict=True) if isfinite(b)]
+    at = [(a, b) for a, b in every if b >= top]
     if one.low:
         upper = [f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(one.x, one.high, strict=True)]
         lower = [f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(one.x, one.low, strict=True)]
@@ -479,8 +521,8 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
         )
     if not one.is_points:
         dash = ' stroke-dasharray="5 4"' if one.dashed else ""
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
-        canvas.add(f'<polyline points="{points}" fill="none" stroke="{paint}" stroke-width="2"{dash}/>')
+        for run in _below(every, top):
+            canvas.path(run, paint, dash)
     for a, b in at:
         if one.dashed:
             canvas.add(f'<rect x="{a - 3:.1f}" y="{b - 3:.1f}" width="6" height="6" fill="{paint}"/>')
@@ -488,6 +530,28 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis, paint: str) -> None:
             canvas.add(
                 f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{4 if one.is_points else 2.8}" fill="{paint}"/>'
             )
+
+
+def _below(points: Sequence[tuple[float, float]], top: float) -> list[list[tuple[float, float]]]:
+    """The parts of a line that lie below the top; where it crosses the top, they end.
+
+    Examples
+    --------
+    >>> _below([(0.0, 30.0), (2.0, 10.0), (4.0, 30.0)], 20.0)
+    [[(0.0, 30.0), (1.0, 20.0)], [(3.0, 20.0), (4.0, 30.0)]]
+    """
+    parts: list[list[tuple[float, float]]] = [[]]
+    before: tuple[float, float] | None = None
+    for x, y in points:
+        if before is not None and (before[1] < top) != (y < top):
+            part = (top - before[1]) / (y - before[1])
+            parts[-1].append((before[0] + part * (x - before[0]), top))
+        if y >= top:
+            parts[-1].append((x, y))
+        elif parts[-1]:
+            parts.append([])
+        before = (x, y)
+    return [part for part in parts if part]
 
 
 def axis_over(
@@ -527,7 +591,7 @@ def _left_axis(canvas: Canvas, y: Axis, top: float, y_label: str) -> None:
     for tick in y.ticks(5):
         place = y.at(tick)
         canvas.line(LEFT, place, WIDTH - RIGHT, place, "grid")
-        if place + 13.0 <= last:
+        if place + 13.0 <= last and place >= top + 3.0:
             canvas.words(LEFT - 5.0, place + 4.0, _tick(tick), anchor="end", kind="dim")
             last = place
     canvas.line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")

@@ -226,6 +226,36 @@ def test_a_page_of_a_node_that_sheds_says_how_much_is_turned_away(tmp_path: Path
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["predict", "rm3_skylake", *FEW, "--scale-load", "20"], 4, "Unstable: 8000 queries/s are more than"),
+        (
+            ["predict", "rm3_skylake", *FEW, "--set", "sla.latency_ms=10"],
+            6,
+            "By the central estimate no load meets the SLA",
+        ),
+        (["capacity", "rm3_skylake", *FEW, "--set", "sla.latency_ms=5"], 3, "No load meets the SLA"),
+        (["predict", "rm3_skylake_table", *FEW], 0, "They are those of a table that was measured"),
+        (
+            ["tune", "ncf_skylake", *FEW, "--batch-sizes", "32,128", "--sla-levels"],
+            0,
+            "The best at each level of the SLA",
+        ),
+    ],
+)
+def test_a_page_says_what_kind_of_answer_it_is(
+    arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    assert main([*arguments, "--out", str(page)]) == code
+    text = page.read_text(encoding="utf-8")
+    assert said in text
+    if code == 4:
+        assert text.index(said) < text.index("Plan for ")
+
+
+@pytest.mark.thorough
 def test_a_report_of_a_pipeline_says_what_binds_and_what_each_change_of_a_stage_buys(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,11 +33,13 @@ Document = Mapping[str, Any]
 MOST_OPERATORS = 8
 """In a drawing of one batch; the table has all."""
 
+UNCERTAIN = "within_error"
+"""The verdict of what the errors leave open."""
+
 VERDICTS = {
     "meets_sla": "It meets its SLA",
-    "within_error": "It cannot be told whether it meets its SLA",
+    UNCERTAIN: "It cannot be told whether it meets its SLA",
     "misses_sla": "It misses its SLA",
-    "unstable": "It is unstable: the load is more than the node can serve",
 }
 
 
@@ -97,17 +99,26 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
     found = capacity or predict
     said = []
     if found is not None:
-        said.append(_largest_words(found))
-    if predict is not None:
+        said.append(_largest_words(found, is_open=predict is not None and predict["verdict"] == UNCERTAIN))
+    if predict is not None and predict["verdict"] == "unstable":
+        said.insert(0, f"Unstable: {_offered_words(predict)} are more than the node can serve.")
+    elif predict is not None:
         said.append(f"{VERDICTS[predict['verdict']]} at {_offered_words(predict)}.")
     if tune is not None and tune["gain"] is not None:
-        best = tune["tuned"]
-        said.append(
-            f"With a batch size of {best['batch_size']} a node carries "
-            f"{number(best['latency_bounded_qps'], 4)} queries/s, {number(tune['gain'])} times the "
-            "static baseline."
-        )
+        said.append(_tuned_words(tune))
     return " ".join(said)
+
+
+def _tuned_words(tune: Document) -> str:
+    """What is best, and what it brings."""
+    best = tune["tuned"]
+    threshold = best["offload_threshold_items"]
+    offload = "" if threshold is None else f" and an offload threshold of {threshold} items"
+    carried = f"{number(best['latency_bounded_qps'], 4)} queries/s"
+    return (
+        f"With a batch size of {best['batch_size']}{offload} a node carries {carried}, "
+        f"{number(tune['gain'])} times the static baseline."
+    )
 
 
 def _offered_words(predict: Document) -> str:
@@ -117,8 +128,8 @@ def _offered_words(predict: Document) -> str:
     return f"{offered}, of which {number(100 * shed)} % are turned away" if shed else offered
 
 
-def _largest_words(found: Document) -> str:
-    """The load to plan for, in a sentence; or why there is none."""
+def _largest_words(found: Document, *, is_open: bool = False) -> str:
+    """The load to plan for, in a sentence; or why there is none, and whether that is open still."""
     sla = found["sla"]
     bound = f"p{100 * sla['percentile']:g} stays within {as_asked(sla['latency_ms'])} ms"
     if sheds(found):
@@ -144,7 +155,8 @@ def _largest_words(found: Document) -> str:
         return "How many users a node serves within the SLA, perfplan capacity says."
     if found["sla"].get("predicted_ms") is not None and sla["predicted_ms"] <= sla["latency_ms"]:
         return "The largest load was not searched for, as the notes say."
-    return "No load meets the SLA: queries that find the node idle already take longer."
+    none = "no load meets the SLA: queries that find the node idle already take longer"
+    return f"By the central estimate {none}." if is_open else f"{none[0].upper()}{none[1:]}."
 
 
 def _latency_drawing(document: Document) -> Drawing | None:
@@ -336,7 +348,7 @@ def _tuning(tune: Document) -> list[Block]:
         [
             name,
             str(point["batch_size"]),
-            "–" if point["offload_threshold_items"] is None else str(point["offload_threshold_items"]),
+            _or_dash(point["offload_threshold_items"]),
             number(point["latency_bounded_qps"], 4),
             number(point["qps_per_w"]),
         ]
@@ -350,9 +362,33 @@ def _tuning(tune: Document) -> list[Block]:
     blocks.append(
         Table(heads, rows, caption="The static baseline, where the climb ends, and the best of all")
     )
+    if tune["sla_levels"]:
+        blocks.append(_levels(tune["sla_levels"]))
     if tune["set"]:
         blocks.append(Prose("To set it: " + " ".join(f"--set {each}" for each in tune["set"])))
     return blocks
+
+
+def _levels(levels: Sequence[Document]) -> Table:
+    """What is best at a tighter and a looser SLA."""
+    rows = [
+        [
+            each["level"],
+            number(each["sla"]["latency_ms"], 4),
+            str(each["tuned"]["batch_size"]),
+            _or_dash(each["tuned"]["offload_threshold_items"]),
+            number(each["static"]["latency_bounded_qps"], 4),
+            number(each["tuned"]["latency_bounded_qps"], 4),
+            number(each["gain"]),
+        ]
+        for each in levels
+    ]
+    heads = ["SLA", "ms", "batch size", "threshold", "static queries/s", "best queries/s", "gain"]
+    return Table(heads, rows, caption="The best at each level of the SLA; gain: times the static baseline")
+
+
+def _or_dash(value: int | None) -> str:
+    return "–" if value is None else str(value)
 
 
 def _map(tune: Document, per_watt: bool) -> Drawing:

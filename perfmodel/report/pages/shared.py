@@ -15,6 +15,12 @@ from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, P
 from perfmodel.report.tables import as_asked, number
 from perfmodel.units import GB, GFLOP, MS
 
+ABOVE_SLA = 2.2
+"""Of the SLA, or of the least latency where that is above it: how far up latencies are drawn. [1]"""
+
+FAR = 12.0
+"""Times the least latency, beyond which the SLA and the latencies need an axis in powers. [1]"""
+
 MOST_PARTS = 5
 """Operators with a colour of their own; the rest are one."""
 
@@ -81,7 +87,7 @@ def notes(document: Mapping[str, Any]) -> list[Block]:
     said = [*document.get("notes", ()), *(f"assumed: {each}" for each in document.get("assumptions", ()))]
     if not said:
         return []
-    items = "".join(f"<li>{escape(note)}</li>" for note in said)
+    items = "".join(f"<li>{escape(note.replace('`', ''))}</li>" for note in said)
     return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
 
 
@@ -316,6 +322,7 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
                     high=[each.high_s / MS for each in some],
                 )
             )
+    latencies = [value for one in series for value in one.y]
     plan = document.get("plan_for_qps")
     turned_away = sheds(document)
     marks = [(view.cliff_qps, f"{'full' if turned_away else 'cliff'} {number(view.cliff_qps, 4)}")]
@@ -335,5 +342,6 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
         text=text,
         y_limit=limit,
         x_marks=marks,
-        y_most=2.2 * sla["latency_ms"],
+        y_most=max(ABOVE_SLA * sla["latency_ms"], ABOVE_SLA * min(latencies, default=0.0)),
+        log_y=bool(latencies) and sla["latency_ms"] > FAR * min(latencies),
     )

@@ -20,6 +20,12 @@ PROFILES = "hardware_profiles/"
 """What the name of a shipped profile begins with, among the inputs of a document."""
 
 
+BOTH = "Latencies are simulated with them; both errors are in what the page says to plan for."
+
+TABLE = "measured table"
+"""The basis of a node that is known by its service times."""
+
+
 def sources(document: Document) -> list[Block]:
     """Where the numbers come from: the stack in words, the profile's own accuracy, every value's source."""
     said = times_words(document) if isinstance(document.get("service_times_of"), str) else []
@@ -34,16 +40,16 @@ def times_words(document: Document) -> list[Block]:
     basis = document.get("basis")
     if error.get("cpu") is None:
         return [*blocks, Prose(f"They are {basis}.")] if basis else blocks
-    begin = f"They are {basis}; their" if basis else "Their"
     said = f"{number(100 * error['cpu'], 2)} % on the cores"
+    if basis == TABLE:
+        of_table = f"Their error is taken to be {said}, as a logarithm: node.error_percent. {BOTH}"
+        return [*blocks, Prose("They are those of a table that was measured."), Prose(of_table)]
+    begin = f"They are {basis}; their" if basis else "Their"
     if error.get("accelerator") is not None:
         said += f", {number(100 * error['accelerator'], 2)} % on the accelerator"
     return [
         *blocks,
-        Prose(
-            f"{begin} error on what no fit had seen is {said}, root mean square. "
-            "Latencies are simulated with them; both errors are in what the page says to plan for."
-        ),
+        Prose(f"{begin} error on what no fit had seen is {said}, root mean square. {BOTH}"),
     ]
 
 

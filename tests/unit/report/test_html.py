@@ -119,3 +119,29 @@ def test_figures_stand_beside_the_tables_that_follow_them_and_never_behind_those
     rows = re.findall(r'<div class="row">(.*?)</div>(?=\n|</main>)', text, flags=re.DOTALL)
     assert [(row.count("<figure>"), row.count("<table>")) for row in rows] == [(2, 1), (1, 0)]
     assert text.rindex("<table>") > text.rindex('class="row"')
+
+
+def test_a_line_that_goes_above_what_is_drawn_leaves_it_and_does_not_lie_along_its_end() -> None:
+    steep = Series(name="p99", x=[1.0, 2.0, 3.0, 4.0], y=[10.0, 20.0, 400.0, 900.0])
+    drawing = lines([steep], x_label="load", y_label="ms", title="T", y_most=100.0)
+    assert drawing.svg.count("<circle") == 2  # the two points below 100; the table has all four
+    (line,) = re.findall(r'<polyline points="([^"]*)"', drawing.svg)
+    places = [tuple(map(float, each.split(","))) for each in line.split()]
+    top = min(y for _, y in places)
+    assert [y for _, y in places].count(top) == 1
+    assert places[2][0] - places[1][0] < 0.5 * (places[1][0] - places[0][0])  # 84 of the 380 to the third
+    assert [row[2] for row in drawing.rows] == ["10", "20", "400", "900"]
+
+
+def test_names_of_lines_stand_where_no_curve_is() -> None:
+    flat = Series(name="p95", x=[1.0, 2.0, 3.0], y=[12.0, 12.0, 12.0])
+    drawing = lines(
+        [flat], x_label="load", y_label="ms", title="T", y_limit=(10.0, "SLA"), x_marks=[(2.9, "cliff")]
+    )
+    ((_, curve), *_) = [
+        map(float, each.split(","))
+        for each in re.findall(r'<polyline points="([^"]*)"', drawing.svg)[0].split()
+    ]
+    rows = re.findall(r'y="([\d.]+)"[^>]*class="slatext"', drawing.svg)
+    assert len(rows) == 2
+    assert all(float(row) < curve - 5.0 or float(row) - 11.0 > curve for row in rows)
