@@ -34,6 +34,8 @@ PROCESSES: Mapping[str, tuple[str, ...]] = {
 }
 LIBRARIES = "numba, numpy and simpy"
 TABLES = 10_000
+TABLES_ON = ("skylake", "amd-epyc-turin-2c", "amd-epyc-turin-2c-modules")
+"""Formulas of a server; measured calls; measured calls as modules make them."""
 
 
 def start_rows(repetitions: int = 7) -> Iterator[Row]:
@@ -42,8 +44,10 @@ def start_rows(repetitions: int = 7) -> Iterator[Row]:
         model = Path(folder) / "tables.yaml"
         model.write_text(many_tables(TABLES), encoding="utf-8")
         warm = os.environ | {"NUMBA_CACHE_DIR": str(Path(folder) / "warm")}
-        tables = ("-m", "perfmodel.cli.main", "latency", "--model", str(model), "--on", "skylake")
-        processes = {**PROCESSES, f"latency of {TABLES:,} tables": (*tables, "--batch", "64")}
+        processes = dict(PROCESSES)
+        for profile in TABLES_ON:
+            of_tables = ("latency", "--model", str(model), "--on", profile, "--batch", "64", "--extrapolate")
+            processes[f"latency of {TABLES:,} tables on {profile}"] = ("-m", "perfmodel.cli.main", *of_tables)
 
         def starts(name: str) -> Callable[[], object]:
             return lambda: _run(processes[name], warm)
@@ -70,7 +74,7 @@ def start_rows(repetitions: int = 7) -> Iterator[Row]:
 def many_tables(count: int) -> str:
     """Return a model file of so many different tables between two small MLPs."""
     tables = "\n".join(
-        f"      - {{num_rows: {1000 + 37 * index}, dim: 32, pooling_factor: {1 + index % 50}}}"
+        f"      - {{num_rows: {1000 + 3 * index}, dim: 32, pooling_factor: {1 + index % 50}}}"
         for index in range(count)
     )
     return f"""name: tables

@@ -57,9 +57,9 @@ def points_by_call(
         then = replace(caches, l3_lifetime_s=visit.l3_lifetime_s)
         pass_s = np.array([times.sum()])
         found_at = moments(kernels, batch, then, pass_s, Before.alike(batch, pass_s))
-        for kernel, seconds, moment in zip(kernels, times, found_at, strict=True):
+        for index, (kernel, seconds) in enumerate(zip(kernels, times, strict=True)):
             if not is_part_of_another(kernel) and seconds > 0.0:
-                at = place(kernel, batch, moment)
+                at = place(kernel, batch, found_at.of(index))
                 one = Seen(at, seconds / kernel.calls, visit.seed, number, kernel.calls)
                 found[surface_key(kernel)].append(one)
     return {call: gather_points(found[call]) for call in sorted(found)}

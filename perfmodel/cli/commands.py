@@ -348,6 +348,8 @@ SIMULATING = (
     "calibrate",
     "report",
 )
+MEASURING = ("calibrate", "validate", "doctor", "dev")
+"""Commands whose processes have the user's own settings, which are part of what is measured."""
 LEAST_ROOM_BYTES = 0.65 * GIB
 """Address space that numpy, numba and their threads map before the first query; with less, a library ends
 the process, or waits for ever for a thread that could not start. `rm1_skylake` runs in 0.67 GiB."""
@@ -406,6 +408,9 @@ def _offer(asked: str) -> int:
 def _run(arguments: list[str], words: list[str]) -> int:
     """Run the command that is named in the words."""
     wanted = next((word for word in words if not word.startswith("-")), None)
+    if wanted not in MEASURING:
+        # Products here are small, and both cores have their own work: threads of a library make them slower.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if wanted in SIMULATING:
         _require_room()
         _require_compiler()

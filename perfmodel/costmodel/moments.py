@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from perfmodel.costmodel.kernels import Floats, Gather, Kernel, surface_key
-from perfmodel.costmodel.residency import HUGE_PAGE_BYTES, Missed, missed_pages, missed_rows
+from perfmodel.costmodel.kernels import Floats, Kernel, surface_key
+from perfmodel.costmodel.residency import HUGE_PAGE_BYTES, Lookups, Missed, missed_pages, missed_rows
 from perfmodel.domain.hardware import Caches
 
 TLB_REACH_BYTES = (96 * HUGE_PAGE_BYTES, 2048 * HUGE_PAGE_BYTES)
@@ -96,10 +97,55 @@ class Before(NamedTuple):
         return cls(np.ones(1), batch_size[None], seconds[None], 1.0)
 
 
-def moments(
-    kernels: Sequence[Kernel], batch_size: Floats, caches: Caches, pass_seconds: Floats, before: Before
-) -> list[Moment]:
-    """The moment of each kernel in a pass that follows other passes of the same model.
+class Moments(NamedTuple):
+    """The moments of the kernels of a pass, in arrays.
+
+    Attributes
+    ----------
+    reuse_bytes : (n,) array
+        As of a `Moment`, for all kernels. [bytes]
+    evicted : (2, n) array
+        Likewise. [1]
+    since_bytes, before_bytes : (kernels, n) arrays
+        Of each kernel. [bytes]
+    missed, entries_missed, pages_missed : (2, tables + 1, n) arrays
+        Of each table; of the last, which stands for kernels without lookups, nothing is missed. [1]
+    table : (kernels,) int array
+        Of each kernel, which of these it looks up.
+    """
+
+    reuse_bytes: Floats
+    evicted: Floats
+    since_bytes: Floats
+    before_bytes: Floats
+    missed: Floats
+    entries_missed: Floats
+    pages_missed: Floats
+    table: NDArray[np.intp]
+
+    def of(self, *kernels: int) -> Moment:
+        """The moment of a kernel; of several, one after the other: arrays of `n` for each of them."""
+        several, which = list(kernels), self.table[list(kernels)]
+
+        def each(of_pass: Floats) -> Floats:
+            return np.tile(of_pass, len(several))
+
+        def in_a_row(of_kernels: Floats) -> Floats:
+            return of_kernels.reshape(*of_kernels.shape[:-2], -1)
+
+        return Moment(
+            reuse_bytes=each(self.reuse_bytes),
+            evicted=each(self.evicted),
+            since_bytes=in_a_row(self.since_bytes[several]),
+            before_bytes=in_a_row(self.before_bytes[several]),
+            missed=in_a_row(self.missed[:, which]),
+            entries_missed=in_a_row(self.entries_missed[:, which]),
+            pages_missed=in_a_row(self.pages_missed[:, which]),
+        )
+
+
+class Passes:
+    """Passes of one model that follow others of it: what does not depend on how long they take is known.
 
     A call's weights were last read in the pass before; in between lie, on average, half of that pass and
     half of this one, and the pause. Rows may have been looked up long before: for them passes of the mean
@@ -117,42 +163,106 @@ def moments(
         Items.
     caches : Caches
         Of the worker; what others leave it of L3, its lines' lifetime says.
+    share, size_before : (sizes,) and (sizes, n) float arrays
+        As `share` and `batch_size` of `Before`. [1], [items]
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        batch_size: Floats,
+        caches: Caches,
+        share: Floats,
+        size_before: Floats,
+    ) -> None:
+        self._batch_size, self._caches, self._earlier = batch_size, caches, np.asarray(share @ size_before)
+        self._levels = (caches.l2_bytes, caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0))
+        touched, earlier, last_bytes = _touched_bytes(kernels, batch_size), 0.0, list[Floats]()
+        for one, sizes in zip(share, size_before, strict=True):
+            touched_before = _touched_bytes(kernels, sizes)
+            earlier = earlier + one * touched_before
+            last_bytes.append(touched_before.sum(axis=0))
+        self._reuse = 0.5 * (np.array(last_bytes) + touched.sum(axis=0))
+        bytes_of = np.concatenate([earlier, touched])
+        self._since, self._before = _since_bytes(kernels, bytes_of), bytes_of[len(kernels) - 1 : -1]
+        self._lookups = Lookups.of(kernels)
+        self._from_l2 = self._missed_rows(0, np.zeros_like(batch_size))
+        self._pages = _and_none(
+            *(missed_pages(self._lookups, batch_size, reach, self._earlier) for reach in TLB_REACH_BYTES)
+        )
+        table_of = self._lookups.tables
+        self._table = np.array(
+            [
+                table_of[kernel.gather] if kernel.gather and kernel.family == "embedding_bag" else -1
+                for kernel in kernels
+            ],
+            dtype=np.intp,
+        )
+
+    def at(self, pass_seconds: Floats, before: Before) -> Moments:
+        """The moments in passes that take so long, after others that did.
+
+        Parameters
+        ----------
+        pass_seconds : (n,) float array
+            How long a pass takes, roughly. [s]
+        before : Before
+            What runs before it.
+        """
+        lifetime_s = self._caches.l3_lifetime_s
+        lifetimes = _mean(before, before.seconds) / before.utilisation / lifetime_s
+        from_l3 = self._missed_rows(1, self._levels[1] * lifetimes)
+        return Moments(
+            reuse_bytes=_mean(before, self._reuse),
+            evicted=_all_evicted(self._reuse, pass_seconds, before, self._levels, lifetime_s),
+            since_bytes=self._since,
+            before_bytes=self._before,
+            missed=_and_none(self._from_l2.rows, from_l3.rows),
+            entries_missed=_and_none(self._from_l2.entries, from_l3.entries),
+            pages_missed=self._pages,
+            table=self._table,
+        )
+
+    def _missed_rows(self, level: int, others_bytes: Floats) -> Missed:
+        capacity = self._levels[level]
+        return missed_rows(self._lookups, self._batch_size, capacity, others_bytes, self._earlier)
+
+
+def moments(
+    kernels: Sequence[Kernel], batch_size: Floats, caches: Caches, pass_seconds: Floats, before: Before
+) -> Moments:
+    """The moments of the kernels in passes that take so long.
+
+    Source: `Passes`.
+
+    Parameters
+    ----------
+    kernels, batch_size, caches
+        As of `Passes`.
     pass_seconds : (n,) float array
         How long a pass takes, roughly. [s]
     before : Before
         What runs before it.
-
-    Returns
-    -------
-    list of Moment
-        Of each kernel; arrays of `n` passes.
     """
-    levels = (caches.l2_bytes, caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0))
-    touched = [_touched_bytes(kernel, batch_size) for kernel in kernels]
-    earlier = [_mean(before, _touched_bytes(kernel, before.batch_size)) for kernel in kernels]
-    last_bytes = np.sum([_touched_bytes(kernel, before.batch_size) for kernel in kernels], axis=0)
-    reuse = 0.5 * (last_bytes + np.sum(touched, axis=0))
-    evicted = _all_evicted(reuse, pass_seconds, before, levels, caches.l3_lifetime_s)
-    rows = _RowsMissed.of(kernels, batch_size, before, levels, caches.l3_lifetime_s)
-    bytes_of = [*earlier, *touched]
-    found, last = [], dict.fromkeys((surface_key(kernel) for kernel in kernels), 0)
-    for index, kernel in enumerate((*kernels, *kernels)):
-        if index >= len(kernels):
-            since = np.sum(bytes_of[last[surface_key(kernel)] + 1 : index], axis=0)
-            missed, entries_missed, pages_missed = rows.of_kernel(kernel)
-            found.append(
-                Moment(
-                    reuse_bytes=_mean(before, reuse),
-                    evicted=evicted,
-                    since_bytes=since + np.zeros_like(batch_size),
-                    before_bytes=bytes_of[index - 1],
-                    missed=missed,
-                    entries_missed=entries_missed,
-                    pages_missed=pages_missed,
-                )
-            )
-        last[surface_key(kernel)] = index
-    return found
+    return Passes(kernels, batch_size, caches, before.share, before.batch_size).at(pass_seconds, before)
+
+
+def _and_none(*levels: Floats) -> Floats:
+    """What the tables miss at each level, and nothing for what has no table: `(levels, tables + 1, n)`."""
+    found = np.array(levels)
+    return np.concatenate([found, np.zeros_like(found, shape=(len(levels), 1, found.shape[-1]))], axis=1)
+
+
+def _since_bytes(kernels: Sequence[Kernel], bytes_of: Floats) -> Floats:
+    """Touched since a call of each kernel's kind last ran, in the pass before and in this one. [bytes]"""
+    keys, num = [surface_key(kernel) for kernel in kernels], len(kernels)
+    last = {key: index for index, key in enumerate(keys)}
+    since = np.zeros_like(bytes_of[:num])
+    for index, key in enumerate(keys, start=num):
+        if last[key] + 1 < index:
+            since[index - num] = bytes_of[last[key] + 1 : index].sum(axis=0)
+        last[key] = index
+    return since
 
 
 def _mean(before: Before, values: Floats) -> Floats:
@@ -160,15 +270,30 @@ def _mean(before: Before, values: Floats) -> Floats:
     return np.asarray(before.share @ values)
 
 
-def _touched_bytes(kernel: Kernel, batch_size: Floats) -> Floats:
-    """Operands and results of all calls; inputs are prepared before the pass. [bytes]"""
+def _touched_bytes(kernels: Sequence[Kernel], batch_size: Floats) -> Floats:
+    """Operands and results of all calls, `(kernels, n)`; inputs are prepared before the pass. [bytes]"""
+    of_kernels = np.array([_touched_by(kernel) for kernel in kernels])
+    is_query, calls, weights, per_item, rows, table = of_kernels[..., None].transpose(1, 0, 2)
+    items = np.where(is_query > 0.0, 1.0, batch_size)
+    return np.asarray(calls * (weights + per_item * items - np.maximum(rows * items - table, 0.0)))
+
+
+def _touched_by(kernel: Kernel) -> tuple[float, ...]:
+    """Whether it is the query's; its calls; of one, bytes, bytes an item, and of rows, and of their table."""
+    gather = kernel.gather
+    rows, table = (
+        (0.0, 0.0) if gather is None else (gather.rows_per_item * gather.row_bytes, gather.table_bytes)
+    )
     if kernel.family == "input":
-        return np.zeros_like(batch_size)
-    touched = kernel.weight_bytes + kernel.activation_bytes(batch_size)
-    if kernel.gather is not None:
-        rows = kernel.of(batch_size) * kernel.gather.rows_per_item * kernel.gather.row_bytes
-        touched = touched - np.maximum(rows - kernel.gather.table_bytes, 0.0)
-    return np.asarray(kernel.calls * touched)
+        return (0.0,) * 6
+    return (
+        float(kernel.scope == "query"),
+        float(kernel.calls),
+        kernel.weight_bytes + kernel.read_bytes_per_query,
+        kernel.activation_bytes_per_item,
+        rows,
+        table,
+    )
 
 
 def _all_evicted(
@@ -190,45 +315,3 @@ def _evicted(reuse_bytes: Floats, capacity_bytes: float, lifetimes: Floats) -> F
     """Fraction that has left a cache when it is read again, so many of its lines' lifetimes later. [1]"""
     ratio = (reuse_bytes / (_HALF_EVICTED * capacity_bytes) + lifetimes) ** _EVICTION_SHARPNESS
     return np.asarray(ratio / (1.0 + ratio))
-
-
-class _RowsMissed(NamedTuple):
-    """What the lookups of each kind of table miss: by cache, and by TLB."""
-
-    by_level: Sequence[Mapping[Gather, Missed]]
-    by_tlb: Sequence[Mapping[Gather, Floats]]
-    cases: int
-
-    @classmethod
-    def of(
-        cls,
-        kernels: Sequence[Kernel],
-        batch_size: Floats,
-        before: Before,
-        levels: tuple[float, float],
-        lifetime_s: float,
-    ) -> _RowsMissed:
-        """Look up passes that follow each other at their mean distance."""
-        earlier = _mean(before, before.batch_size)
-        lifetimes = _mean(before, before.seconds) / before.utilisation / lifetime_s
-        filled = (np.zeros_like(batch_size), levels[1] * lifetimes)
-        return cls(
-            [
-                missed_rows(kernels, batch_size, level, others, earlier)
-                for level, others in zip(levels, filled, strict=True)
-            ],
-            [missed_pages(kernels, batch_size, reach, earlier) for reach in TLB_REACH_BYTES],
-            len(batch_size),
-        )
-
-    def of_kernel(self, kernel: Kernel) -> tuple[Floats, Floats, Floats]:
-        """Rows, page-table entries and pages that its lookups miss, `(2, n)` each; zeros without lookups."""
-        if kernel.gather is None or kernel.family != "embedding_bag":
-            nothing = np.zeros((2, self.cases))
-            return nothing, nothing, nothing
-        missed = [level[kernel.gather] for level in self.by_level]
-        return (
-            np.array([level.rows for level in missed]),
-            np.array([level.entries for level in missed]),
-            np.array([tlb[kernel.gather] for tlb in self.by_tlb]),
-        )

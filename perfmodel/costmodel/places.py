@@ -5,7 +5,8 @@ Calibration fits laws and residuals with these very functions; `domain.surface` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,14 @@ each piece costs almost as much as a whole: 31 outputs, in strips of 16, 8, 4, 2
 LEAST_LINES = (1.0, 2.0, 4.0)
 """Rows of fewer lines take as long as ones of so many: first lines come one after the other, the next ones of
 a row are fetched ahead. [cache lines]"""
+
+
+TOUCHED = ("log_reuse_bytes", "log_since_bytes", "log_before_bytes")
+"""Coordinates that say how cold a call finds the caches."""
+
+_ByName = dict[str, Floats | float]
+_Named = tuple[_ByName, _ByName]
+"""Amounts and coordinates of a call, by their names in `domain.surface`."""
 
 
 class Place(NamedTuple):
@@ -55,19 +64,48 @@ def place(kernel: Kernel, batch_size: Floats, at: Moment, key: str | None = None
     """
     call = key or surface_key(kernel)
     of_call = _OF_CALLS.get(call) or _PLACES[kernel.family]
-    amounts, coordinates = of_call(kernel, kernel.of(batch_size), at)
     made = 1 if kernel.variant == GROUPED else kernel.calls
-    since, before, share = at.since_bytes / made, at.before_bytes / made, made / kernel.calls
+    return _placed(call, of_call(kernel, kernel.of(batch_size), at), at, made, made / kernel.calls)
+
+
+def place_of(kernels: Sequence[Kernel], batch_size: Floats, at: Moment, key: str) -> Place:
+    """Amounts and coordinates of one call of each of several kernels, one kernel's after the other's.
+
+    Derived here: `place`, for lookups of many tables at once.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Lookups, or one kernel.
+    batch_size : (n,) float array
+        Items.
+    at : Moment
+        When; arrays of n for each of the kernels.
+    key : str
+        Name of the surface that times them.
+    """
+    if len(kernels) == 1:
+        return place(kernels[0], batch_size, at, key)
+    of_kernels = np.array([(*_gather_columns(kernel), float(kernel.calls)) for kernel in kernels]).T
+    rows, bags, row_bytes, table_bytes, made = np.repeat(of_kernels, len(batch_size), axis=1)
+    items = np.concatenate([kernel.of(batch_size) for kernel in kernels])
+    return _placed(key, _looked_up(rows, bags, row_bytes, table_bytes, items, at), at, made, 1.0)
+
+
+def _placed(call: str, named: _Named, at: Moment, made: Floats | int, share: float) -> Place:
+    """The place, with how cold the code is: of so many calls in a row each waits for its share of it."""
+    amounts, coordinates = named
+    since, before = at.since_bytes / made, at.before_bytes / made
     amounts["code_beyond_private"] = share * _beyond(since, NEAR_BYTES)
     amounts["code_beyond_shared"] = share * _beyond(since, FAR_BYTES)
     amounts["framework_beyond_private"] = share * _beyond(before, NEAR_BYTES)
     coordinates["log_since_bytes"] = _log_touched(COLD_BYTES + since)
     coordinates["log_before_bytes"] = _log_touched(COLD_BYTES + before)
-    names = law_names(call)
+    names, n = law_names(call), len(since)
     return Place(
         tuple(names.terms),
-        _in_order(names.terms, amounts, len(batch_size)),
-        _in_order(names.coordinates, coordinates, len(batch_size)),
+        _in_order(names.terms, amounts, n),
+        _in_order(names.coordinates, coordinates, n),
     )
 
 
@@ -89,9 +127,16 @@ def _log_touched(touched_bytes: Floats) -> Floats:
     return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
 
 
-_ByName = dict[str, Floats | float]
-_Named = tuple[_ByName, _ByName]
-"""Amounts and coordinates of a call, by their names in `domain.surface`."""
+def touched_bytes(log_touched: float) -> float:
+    """What was touched, of a coordinate that says so; infinite where it is level. [bytes]
+
+    Examples
+    --------
+    >>> round(touched_bytes(float(_log_touched(np.array(1e6)))))
+    1000000
+    """
+    level = exp(log_touched)
+    return level / (1.0 - level / ALL_EVICTED_BYTES) if level < ALL_EVICTED_BYTES else inf
 
 
 def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
@@ -150,18 +195,34 @@ def _strips(sizes: Floats, block: int) -> Floats:
 
 
 def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
+    return _looked_up(*_gather_columns(kernel), batch_size, at)
+
+
+def _gather_columns(kernel: Kernel) -> tuple[float, float, float, float]:
+    """Rows and bags of an item, bytes of a row and of the table."""
     gather = kernel.gather
     if gather is None:
         raise AssertionError(f"{kernel.operator}: lookup without a table")
+    return gather.rows_per_item, gather.bags_per_item, gather.row_bytes, gather.table_bytes
+
+
+def _looked_up(
+    item_rows: Floats | float,
+    item_bags: Floats | float,
+    row_bytes: Floats | float,
+    table_bytes: Floats | float,
+    batch_size: Floats,
+    at: Moment,
+) -> _Named:
     beyond_l2, beyond_l3 = at.missed
     entries_beyond_l2, entries_beyond_l3 = at.entries_missed
     pages_beyond_tlb1, pages_beyond_tlb2 = at.pages_missed
-    rows, bags = batch_size * gather.rows_per_item, batch_size * gather.bags_per_item
-    lines = np.ceil(gather.row_bytes / LINE_BYTES)
+    rows, bags = batch_size * item_rows, batch_size * item_bags
+    lines = np.ceil(np.asarray(row_bytes) / LINE_BYTES)
     amounts: _ByName = {"call": 1.0, "bag": bags, "row": rows, "line": rows * lines}
     for level, missed in (("l2", beyond_l2), ("l3", beyond_l3)):
         for least in LEAST_LINES:  # short rows wait for their first line, long ones for bandwidth
-            amounts[f"line_beyond_{level}_least_{least:g}"] = rows * missed * max(lines, least)
+            amounts[f"line_beyond_{level}_least_{least:g}"] = rows * missed * np.maximum(lines, least)
     amounts |= {
         "entry_beyond_l2": rows * entries_beyond_l2,
         "entry_beyond_l3": rows * entries_beyond_l3,
@@ -171,15 +232,15 @@ def _lookup(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     }
     return amounts, {
         "log_bags": np.log(bags),
-        "log_rows_per_bag": np.log(gather.rows_per_item / gather.bags_per_item),
-        "log_row_bytes": np.log(gather.row_bytes),
+        "log_rows_per_bag": np.log(item_rows / item_bags),
+        "log_row_bytes": np.log(row_bytes),
         "rows_beyond_l2": beyond_l2,
         "rows_beyond_l3": beyond_l3,
         "entries_beyond_l2": entries_beyond_l2,
         "entries_beyond_l3": entries_beyond_l3,
         "pages_beyond_tlb1": pages_beyond_tlb1,
         "pages_beyond_tlb2": pages_beyond_tlb2,
-        "log_table_bytes": np.log(gather.table_bytes),
+        "log_table_bytes": np.log(table_bytes),
         "log_reuse_bytes": _log_touched(at.reuse_bytes),
     }
 

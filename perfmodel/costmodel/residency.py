@@ -7,6 +7,7 @@ from math import ceil, inf
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfmodel.costmodel.contention import PAGE_BYTES, PAGE_ENTRY_BYTES
 from perfmodel.costmodel.footprint import popularity_bins, tables_in_memory
@@ -20,6 +21,8 @@ _MAPPED_BYTES = LINE_BYTES / PAGE_ENTRY_BYTES * PAGE_BYTES
 """Table whose page-table entries share a cache line. Hypervisors map huge pages by small ones. [bytes]"""
 _KNOTS = 32
 """Sizes of passes between which what is far is interpolated."""
+_BINS_AT_ONCE = 2**15
+"""Bins of tables whose arithmetic is done together: an array of 10 MB where there are 40 sizes."""
 _LOG_TIME_BOUND = 40.0
 _BISECTIONS = 34
 """Of a logarithm between -40 and 40: to 5e-9."""
@@ -35,13 +38,13 @@ _PROGRESS, _PROGRESS_WEIGHTS = 0.5 * (1.0 + _NODES), 0.5 * _WEIGHTS
 
 
 class Missed(NamedTuple):
-    """Fractions of a table's lookups, `(n,)` arrays.
+    """Fractions of the lookups in each table, `(tables, n)` arrays.
 
     Attributes
     ----------
-    rows : (n,) array
+    rows : (tables, n) array
         Whose row is not in the cache. [1]
-    entries : (n,) array
+    entries : (tables, n) array
         For whose page the page-table entry is not in the cache: it is read before the row. [1]
     """
 
@@ -50,19 +53,32 @@ class Missed(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """Pieces of memory that lookups read: how many of each popularity, lookups per item of each, bytes.
+    """Pieces of memory that the lookups of some tables read, the bins of all tables in a row.
 
-    Of lookups of the query, the lookups are per query: a pass has one, whatever its items.
+    Of each bin of a popularity: how many pieces one table has, and lookups of each. Of each table: its first
+    bin, how many it has, the bytes of a piece, and how many tables are like it. All are looked up for the
+    items, or all for the query: the lookups are then per query, of which a pass has one, whatever its items.
     """
 
     number: Floats
     rate: Floats
-    bytes_each: float
-    scope: Scope = "item"
+    first: NDArray[np.intp]
+    bins: NDArray[np.intp]
+    bytes_each: Floats
+    alike: Floats
+    scope: Scope
 
     def of(self, items: Floats) -> Floats:
         """How many look up in a pass of so many items: all of them, or the query."""
         return np.ones_like(items) if self.scope == "query" else items
+
+    def to_bins(self, of_tables: Floats) -> Floats:
+        """What holds of each table, for each of its bins."""
+        return np.repeat(of_tables, self.bins)
+
+    def sums(self, of_bins: Floats) -> Floats:
+        """Sums over the bins of each table."""
+        return np.asarray(np.add.reduceat(of_bins, self.first, axis=0))
 
 
 class _Cache(NamedTuple):
@@ -72,15 +88,115 @@ class _Cache(NamedTuple):
     unused_share: float
 
 
+class _Affine(NamedTuple):
+    """What a pass reads besides its lines: of each pass, and of each item more. [bytes], [bytes/item]"""
+
+    each_pass: float
+    item: float
+
+    def of(self, items: Floats) -> Floats:
+        return np.asarray(self.each_pass + self.item * items)
+
+
+class Lookups(NamedTuple):
+    """The tables that a pass of a model looks up, with all that it reads besides: made once a pass.
+
+    Attributes
+    ----------
+    tables : mapping of Gather to int
+        Of each lookup of the pass, which of the tables it reads: the row of `Missed`.
+    """
+
+    tables: Mapping[Gather, int]
+    rows: Sequence[_Lines]
+    entries: Sequence[_Lines]
+    pages: Sequence[_Lines]
+    streamed: _Affine
+    once: _Affine
+
+    @classmethod
+    def of(cls, kernels: Sequence[Kernel]) -> Lookups:
+        """Those of the kernels of a pass, in execution order."""
+        counts, table_of = tables_in_memory(kernels)
+        tables = sorted(counts, key=lambda gather: gather.scope)
+        at = {table: index for index, table in enumerate(tables)}
+        found = [(table, popularity_bins(table)) for table in tables]
+        streamed, once = _besides(kernels)
+        return cls(
+            {gather: at[table] for gather, table in table_of.items()},
+            _in_blocks(counts, [_rows(table, *bins) for table, bins in found]),
+            _in_blocks(counts, [_entries(table, *bins) for table, bins in found]),
+            _in_blocks(counts, [_pages(table) for table in tables]),
+            streamed,
+            once,
+        )
+
+
+def _besides(kernels: Sequence[Kernel]) -> tuple[_Affine, _Affine]:
+    """Weights and activations, touched in each pass; and indices, others in each pass."""
+    streamed, once = _Affine(0.0, 0.0), _Affine(0.0, 0.0)
+    for kernel in kernels:
+        item, query = kernel.activation_bytes_per_item, kernel.read_bytes_per_query
+        if kernel.family == "embedding_bag" and kernel.gather is not None:
+            item, query = kernel.written_bytes_per_item, 0.0
+            indices = kernel.calls * INDEX_BYTES * kernel.gather.rows_per_item
+            once = _with(once, kernel.scope, indices, 0.0)
+        if kernel.family != "input":
+            each = kernel.calls * (kernel.weight_bytes + query)
+            streamed = _with(streamed, kernel.scope, kernel.calls * item, each)
+    return streamed, once
+
+
+def _with(known: _Affine, scope: Scope, item: float, each_pass: float) -> _Affine:
+    """More of it: what is per item, of the query's once a pass."""
+    if scope == "query":
+        return _Affine(known.each_pass + each_pass + item, known.item)
+    return _Affine(known.each_pass + each_pass, known.item + item)
+
+
+class _Pieces(NamedTuple):
+    """The pieces of one table: how many of each popularity, lookups of each, bytes of a piece."""
+
+    table: Gather
+    number: Floats
+    rate: Floats
+    bytes_each: float
+
+
+def _in_blocks(counts: Mapping[Gather, int], of_tables: Sequence[_Pieces]) -> list[_Lines]:
+    """The pieces of tables in this order, those of one scope together, not too many at once."""
+    blocks, block, bins = list[_Lines](), list[_Pieces](), 0
+    for pieces in of_tables:
+        bins += len(pieces.number)
+        if block and (block[0].table.scope != pieces.table.scope or bins > _BINS_AT_ONCE):
+            blocks.append(_block(block, counts))
+            block, bins = [], len(pieces.number)
+        block.append(pieces)
+    return [*blocks, _block(block, counts)] if block else blocks
+
+
+def _block(pieces: Sequence[_Pieces], counts: Mapping[Gather, int]) -> _Lines:
+    bins = np.array([len(each.number) for each in pieces])
+    return _Lines(
+        np.concatenate([each.number for each in pieces]),
+        np.concatenate([each.rate for each in pieces]),
+        np.cumsum(bins) - bins,
+        bins,
+        np.array([each.bytes_each for each in pieces]),
+        np.array([float(counts[each.table]) for each in pieces]),
+        pieces[0].table.scope,
+    )
+
+
 def missed_rows(
-    kernels: Sequence[Kernel],
+    lookups: Lookups,
     batch_size: Floats,
     capacity_bytes: float,
     others_bytes: Floats,
     earlier_size: Floats,
     *,
     unused_share: float = _UNUSED_SHARE,
-) -> Mapping[Gather, Missed]:
+) -> Missed:
     """Fraction of each table's lookups whose row, or its page's entry, is not in a cache of this capacity.
 
     A call fills the cache with its own rows, beside those that earlier passes have left: LRU over everything
@@ -94,7 +210,7 @@ def missed_rows(
 
     Parameters
     ----------
-    kernels : sequence of Kernel
+    lookups : Lookups
         Of one pass; passes follow each other for ever, with other rows each time.
     batch_size : (n,) float array
         Items of the pass at hand.
@@ -109,30 +225,24 @@ def missed_rows(
 
     Returns
     -------
-    mapping of Gather to Missed
-        Fractions of the lookups in each table, `(n,)` arrays. [1]
+    Missed
+        Fractions of the lookups in each table, by `lookups.tables`, `(tables, n)` arrays. [1]
 
     References
     ----------
     .. [1] H. Che, Y. Tung, Z. Wang, "Hierarchical Web Caching Systems", IEEE JSAC 20(7), 2002.
     """
-    tables, table_of = tables_in_memory(kernels)
-    streamed, once = np.zeros_like(batch_size), others_bytes
-    for kernel in kernels:  # weights and activations: touched in each pass; indices: others in each pass
-        activations = kernel.activation_bytes(earlier_size)
-        if kernel.family == "embedding_bag" and kernel.gather is not None:
-            activations = kernel.of(earlier_size) * kernel.written_bytes_per_item
-            indices = kernel.of(earlier_size) * kernel.gather.rows_per_item
-            once = once + kernel.calls * INDEX_BYTES * indices
-        if kernel.family != "input":
-            streamed = streamed + kernel.calls * (kernel.weight_bytes + activations)
-    lines = [(_rows(gather), count) for gather, count in tables.items()]
-    lines += [(_entries(gather), count) for gather, count in tables.items()]
+    streamed, once = lookups.streamed.of(earlier_size), others_bytes + lookups.once.of(earlier_size)
     cache = _Cache(capacity_bytes, unused_share)
+    lines = [*lookups.rows, *lookups.entries]
     missed = _missed(lines, batch_size, earlier_size, streamed, once, cache)
-    pairs = zip(missed[: len(tables)], missed[len(tables) :], strict=True)
-    found = {table: Missed(*pair) for table, pair in zip(tables, pairs, strict=True)}
-    return {gather: found[table] for gather, table in table_of.items()}
+    num_rows = len(lookups.rows)
+    return Missed(_joined(missed[:num_rows], batch_size), _joined(missed[num_rows:], batch_size))
+
+
+def _joined(blocks: Sequence[Floats], cases: Floats) -> Floats:
+    """`(tables, n)` of all blocks; without tables none."""
+    return np.concatenate(blocks) if blocks else np.empty((0, len(cases)))
 
 
 def far_entries(
@@ -155,137 +265,121 @@ def far_entries(
     """
     sizes, inverse = np.unique(batch_size, return_inverse=True)
     knots = sizes if len(sizes) <= _KNOTS else np.unique(np.geomspace(sizes[0], sizes[-1], _KNOTS))
-    missed = missed_rows(kernels, knots, l2_bytes / part, np.zeros_like(knots), knots, unused_share=1.0)
-    return {
-        gather: np.interp(sizes, knots, found.entries)[inverse].reshape(np.shape(batch_size))
-        for gather, found in missed.items()
-    }
+    lookups, nothing = Lookups.of(kernels), np.zeros_like(knots)
+    missed = missed_rows(lookups, knots, l2_bytes / part, nothing, knots, unused_share=1.0)
+    at_sizes = [
+        np.interp(sizes, knots, entries)[inverse].reshape(np.shape(batch_size)) for entries in missed.entries
+    ]
+    return {gather: at_sizes[index] for gather, index in lookups.tables.items()}
 
 
-def _rows(gather: Gather) -> _Lines:
-    """A table's rows, in whole cache lines."""
-    line_bytes = float(np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES)
-    return _Lines(*popularity_bins(gather), line_bytes, gather.scope)
+def _rows(table: Gather, rows: Floats, rate: Floats) -> _Pieces:
+    """A table's rows, of these bins, in whole cache lines."""
+    return _Pieces(table, rows, rate, ceil(table.row_bytes / LINE_BYTES) * LINE_BYTES)
 
 
-def _entries(gather: Gather) -> _Lines:
+def _entries(table: Gather, rows: Floats, rate: Floats) -> _Pieces:
     """The page-table entries of a table, in whole cache lines; popular rows lie scattered over the table."""
-    rows, rate = popularity_bins(gather)
-    number = max(1.0, gather.table_bytes / _MAPPED_BYTES)
+    number = max(1.0, table.table_bytes / _MAPPED_BYTES)
     alone = np.cumsum(rows) < number
-    lookups = np.sum(rows[~alone] * rate[~alone])
-    return _Lines(
-        np.append(rows[alone], number - rows[alone].sum()),
-        np.append(rate[alone], 0.0) + lookups / number,
-        LINE_BYTES,
-        gather.scope,
-    )
+    scattered = np.sum(rows[~alone] * rate[~alone]) / number
+    entries = np.append(rows[alone], number - rows[alone].sum())
+    return _Pieces(table, entries, np.append(rate[alone], 0.0) + scattered, LINE_BYTES)
 
 
-def missed_pages(
-    kernels: Sequence[Kernel], batch_size: Floats, reach_bytes: float, earlier_size: Floats
-) -> Mapping[Gather, Floats]:
-    """Fraction of each table's lookups whose page is not in a TLB of this reach. [1]
+def missed_pages(lookups: Lookups, batch_size: Floats, reach_bytes: float, earlier_size: Floats) -> Floats:
+    """Fraction of each table's lookups whose page is not in a TLB of this reach, `(tables, n)`. [1]
 
     Derived here: as `missed_rows`, with huge pages in the place of rows. Popular rows are taken to lie all
     over a table.
 
     Parameters
     ----------
-    kernels, batch_size, earlier_size
+    lookups, batch_size, earlier_size
         As for `missed_rows`.
     reach_bytes : float
         Entries times the size of a page. [bytes]
-
-    Returns
-    -------
-    mapping of Gather to (n,) float array
-        Fraction of the lookups in each table. [1]
     """
-    tables, table_of = tables_in_memory(kernels)
-    pages = [(_pages(gather), count) for gather, count in tables.items()]
     nothing = np.zeros_like(batch_size)
-    missed = _missed(pages, batch_size, earlier_size, nothing, nothing, _Cache(reach_bytes, 1.0))
-    found = dict(zip(tables, missed, strict=True))
-    return {gather: found[table] for gather, table in table_of.items()}
+    cache = _Cache(reach_bytes, 1.0)
+    return _joined(_missed(lookups.pages, batch_size, earlier_size, nothing, nothing, cache), batch_size)
 
 
-def _pages(gather: Gather) -> _Lines:
+def _pages(table: Gather) -> _Pieces:
     """A table's huge pages."""
-    number = float(ceil(gather.table_bytes / HUGE_PAGE_BYTES))
-    return _Lines(
-        np.array([number]), np.array([gather.rows_per_item / number]), HUGE_PAGE_BYTES, gather.scope
-    )
+    number = float(ceil(table.table_bytes / HUGE_PAGE_BYTES))
+    return _Pieces(table, np.array([number]), np.array([table.rows_per_item / number]), HUGE_PAGE_BYTES)
 
 
 def _missed(
-    tables: Sequence[tuple[_Lines, int]],
+    blocks: Sequence[_Lines],
     batch_size: Floats,
     earlier_size: Floats,
     streamed_bytes: Floats,
     once_bytes: Floats,
     cache: _Cache,
 ) -> list[Floats]:
-    """Fraction of the lookups that miss, for each kind of line and how many tables have such ones. [1]
+    """Fraction of the lookups that miss, for each block of lines: `(tables, n)` arrays. [1]
 
     Besides those lines a pass reads some bytes that every pass reads, and some that none reads again.
     """
+    spaces = [lines.to_bins(lines.alike * lines.bytes_each) * lines.number for lines in blocks]
 
     def cached_bytes(log_passes: Floats) -> Floats:
         passes = np.exp(log_passes)
         held = streamed_bytes * np.minimum(1.0, passes) + once_bytes * passes
-        for lines, count in tables:
-            held = held + count * _held_bytes(lines, lines.of(earlier_size) * passes, cache)
+        for lines, space in zip(blocks, spaces, strict=True):
+            held = held + space @ _held(np.outer(lines.rate, lines.of(earlier_size) * passes), cache)
         return held
 
-    passes = _filling_time(cached_bytes, cache.capacity_bytes, len(batch_size)) if tables else batch_size
+    if not blocks:
+        return []
+    passes = _filling_time(cached_bytes, cache.capacity_bytes, len(batch_size))
     apart = 0.5 * (1.0 + batch_size / earlier_size)
     kept = np.minimum(1.0, passes / apart) ** _CYCLE_SHARPNESS
     return [
         _missed_lines(lines, lines.of(batch_size), lines.of(earlier_size) * passes, kept, cache)
-        for lines, _ in tables
+        for lines in blocks
     ]
 
 
 def _missed_lines(
     lines: _Lines, batch_size: Floats, window_items: Floats, kept: Floats, cache: _Cache
 ) -> Floats:
-    """Fraction of a call's lookups that find their line gone: the mean over its progress. [1]
+    """Fraction of a call's lookups that find their line gone: the mean over its progress, `(tables, n)`. [1]
 
     After x of its b items a line is there that was looked up since the call began, but no longer ago than
     the cache holds; or, where the last passes left anything, within the rest of the window before it.
     """
     alone, looked_up = _filling_items(lines, cache), lines.number * lines.rate
-    missed = np.zeros_like(batch_size)
+    alone_bins, rate = lines.to_bins(alone)[:, None], lines.rate[:, None]
+    missed = np.zeros((len(lines.first), len(batch_size)))
     for progress, weight in zip(_PROGRESS, _PROGRESS_WEIGHTS, strict=True):
         done = progress * batch_size
-        since = 1.0 - _touched(lines.rate, np.minimum(done, alone))
-        before = kept * _touched(lines.rate, np.maximum(0.0, window_items - done))
-        missed += weight * (looked_up @ (since * (1.0 - np.where(done < alone, before, 0.0))))
-    return np.asarray(missed / looked_up.sum())
+        gone = np.exp(-rate * np.minimum(done, alone_bins))
+        before = kept * -np.expm1(-rate * np.maximum(0.0, window_items - done))
+        gone *= 1.0 - np.where(done < alone_bins, before, 0.0)
+        missed += weight * lines.sums(looked_up[:, None] * gone)
+    return np.asarray(missed / lines.sums(looked_up)[:, None])
 
 
-def _touched(rate: Floats, items: Floats) -> Floats:
-    """Probability that a row of each bin is looked up within each number of items, `(bins, n)`."""
-    return np.asarray(-np.expm1(-np.outer(rate, items)))
-
-
-def _held_bytes(lines: _Lines, items: Floats, cache: _Cache) -> Floats:
-    """Space that the lines looked up within each number of items take, `(n,)`. [bytes]"""
-    lookups = np.outer(lines.rate, items)
+def _held(lookups: Floats, cache: _Cache) -> Floats:
+    """Space that a line takes that is looked up so many times, of its own. [1]"""
     unused = (1.0 - cache.unused_share) * lookups * np.exp(-lookups)
-    return np.asarray(lines.bytes_each * (lines.number @ (-np.expm1(-lookups) - unused)))
+    return np.asarray(-np.expm1(-lookups) - unused)
 
 
-def _filling_items(lines: _Lines, cache: _Cache) -> float:
-    """Items after which one call's lines fill the cache; infinite where all of them fit."""
-    if lines.bytes_each * lines.number.sum() <= cache.capacity_bytes:
-        return inf
+def _filling_items(lines: _Lines, cache: _Cache) -> Floats:
+    """Items after which one call's lines fill the cache, of each table; infinite where all of them fit."""
+    space = lines.to_bins(lines.bytes_each) * lines.number
+    fits = lines.sums(space) <= cache.capacity_bytes
+    if fits.all():
+        return np.full(len(fits), inf)
 
     def cached_bytes(log_items: Floats) -> Floats:
-        return _held_bytes(lines, np.exp(log_items), cache)
+        return lines.sums(space * _held(lines.rate * lines.to_bins(np.exp(log_items)), cache))
 
-    return float(_filling_time(cached_bytes, cache.capacity_bytes, 1)[0])
+    return np.where(fits, inf, _filling_time(cached_bytes, cache.capacity_bytes, len(fits)))
 
 
 def _filling_time(cached_bytes: Callable[[Floats], Floats], capacity_bytes: float, cases: int) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +19,14 @@ _ROUNDS = 4
 
 
 class Traffic(NamedTuple):
-    """What all calls of a kernel have to do with memory, `(n,)` arrays.
+    """What all calls of each kernel have to do with memory, `(kernels, n)` arrays.
 
     Attributes
     ----------
-    bytes_read : (n,) array
+    bytes_read : (kernels, n) array
         From memory: what no cache holds. [bytes]
-    waiting : (n,) array
-        Share of the kernel's time that waits for it, alone on the machine. [1]
+    waiting : (kernels, n) array
+        Share of a kernel's time that waits for it, alone on the machine. [1]
     """
 
     bytes_read: Floats
@@ -33,7 +34,7 @@ class Traffic(NamedTuple):
 
 
 def memory_traffic(
-    kernel: Kernel, batch_size: Floats, at: Moment, seconds: Floats, bandwidth_bytes_per_s: float
+    kernels: Sequence[Kernel], batch_size: Floats, at: Moment, seconds: Floats, bandwidth_bytes_per_s: float
 ) -> Traffic:
     """Rows, or weights, that the last-level cache does not hold, and the indices of lookups.
 
@@ -45,35 +46,33 @@ def memory_traffic(
 
     Parameters
     ----------
-    kernel : Kernel
-        What runs.
+    kernels : sequence of Kernel
+        Lookups, or one kernel.
     batch_size : (n,) float array
         Items.
     at : Moment
-        What it finds in the caches.
-    seconds : (n,) float array
+        What they find in the caches: arrays of n for each kernel.
+    seconds : (kernels, n) float array
         Of all calls, alone. [s]
     bandwidth_bytes_per_s : float
         At which one worker reads memory. [bytes/s]
     """
-    gather = kernel.gather if kernel.family == "embedding_bag" else None
-    if gather is None:
-        read = kernel.calls * kernel.weight_bytes * at.evicted[1]
+    gathers = [kernel.gather for kernel in kernels if kernel.family == "embedding_bag"]
+    if None in gathers or not gathers:
+        calls = np.array([kernel.calls * kernel.weight_bytes for kernel in kernels])
+        read = calls[:, None] * at.evicted[1].reshape(seconds.shape)
         return Traffic(read, np.minimum(1.0, read / bandwidth_bytes_per_s / seconds))
-    rows = kernel.calls * kernel.of(batch_size) * gather.rows_per_item
-    row_bytes = np.ceil(gather.row_bytes / LINE_BYTES) * LINE_BYTES
-    entries = at.entries_missed[1] * LINE_BYTES
-    read = rows * (at.missed[1] * row_bytes + entries + INDEX_BYTES)
-    return Traffic(read, np.maximum(at.missed[1], np.minimum(1.0, read / bandwidth_bytes_per_s / seconds)))
+    missed, entries = (each[1].reshape(seconds.shape) for each in (at.missed, at.entries_missed))
+    each = [(one.rows_per_item, ceil(one.row_bytes / LINE_BYTES) * LINE_BYTES) for one in gathers if one]
+    item_rows, row_bytes = np.array(each).T[..., None]
+    rows = item_rows * [kernel.calls * kernel.of(batch_size) for kernel in kernels]
+    read = rows * (missed * row_bytes + entries * LINE_BYTES + INDEX_BYTES)
+    return Traffic(read, np.maximum(missed, np.minimum(1.0, read / bandwidth_bytes_per_s / seconds)))
 
 
 def saturation_slowdowns(
-    traffic: Sequence[Traffic],
-    seconds: Sequence[Floats],
-    demand_bytes_per_s: Floats,
-    device: Device,
-    busy: float,
-) -> list[Floats]:
+    traffic: Traffic, seconds: Floats, demand_bytes_per_s: Floats, device: Device, busy: float
+) -> Floats:
     """Time of each kernel with `busy` workers over its time alone. [1]
 
     A kernel that reads r bytes/s while n others on its socket read d each, of a memory that gives W to all,
@@ -86,7 +85,7 @@ def saturation_slowdowns(
     Parameters
     ----------
     traffic, seconds
-        Of each kernel of a pass, `(n,)` arrays. [bytes], [s]
+        Of the kernels of a pass, `(kernels, n)` arrays. [bytes], [s]
     demand_bytes_per_s : (n,) array
         What one of the others reads, alone: d, the mean over its passes. [bytes/s]
     device : Device
@@ -96,24 +95,19 @@ def saturation_slowdowns(
 
     Returns
     -------
-    list of (n,) float arrays
+    (kernels, n) float array
         Slow-down of each kernel, >= 1. [1]
     """
     memory, others = device.memory, max(0.0, busy / device.sockets - 1.0)
     reachable, sharpness = memory.bandwidth_bytes_per_s * memory.random_fraction, memory.saturation_sharpness
-    total = np.sum(seconds, axis=0)
-    read = np.sum([one.bytes_read for one in traffic], axis=0)
-    more_often = np.ones_like(total)
-    stretches = list[Floats]()
+    total, read = seconds.sum(axis=0), traffic.bytes_read.sum(axis=0)
+    own = traffic.bytes_read / seconds / reachable
+    more_often, slowed = np.ones_like(total), np.ones_like(seconds)
     for _ in range(_ROUNDS):
-        stretches = []
-        for one, alone_s in zip(traffic, seconds, strict=True):
-            own = one.bytes_read / alone_s / reachable
-            beside = own + others * demand_bytes_per_s * more_often / reachable
-            stretches.append(saturation_stretch(beside, sharpness) / saturation_stretch(own, sharpness))
-        pairs = list(zip(traffic, stretches, strict=True))
-        slowed = [1.0 + one.waiting * (stretch - 1.0) for one, stretch in pairs]
-        passes = np.sum([alone_s * by for alone_s, by in zip(seconds, slowed, strict=True)], axis=0) / total
-        reading = np.sum([one.bytes_read * stretch for one, stretch in pairs], axis=0) / np.maximum(read, 1.0)
+        beside = own + others * demand_bytes_per_s * more_often / reachable
+        stretch = saturation_stretch(beside, sharpness) / saturation_stretch(own, sharpness)
+        slowed = 1.0 + traffic.waiting * (stretch - 1.0)
+        passes = (seconds * slowed).sum(axis=0) / total
+        reading = (traffic.bytes_read * stretch).sum(axis=0) / np.maximum(read, 1.0)
         more_often = np.maximum(1.0, reading / passes)
-    return [1.0 + one.waiting * (stretch - 1.0) for one, stretch in zip(traffic, stretches, strict=True)]
+    return slowed

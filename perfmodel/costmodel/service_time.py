@@ -317,11 +317,13 @@ def _as_modules(
 
     waits = law.costs["far_bag"] > 0.0 or law.costs["far_row"] > 0.0
     far = pages_far(tuple(timed.kernel for timed in kernels), device, batch_size) if waits else NOTHING_FAR
+    by_family = {
+        family: kind_slowdown(family, device, busy) * hyper_thread_slowdown(family, device, busy)
+        for family in {timed.kernel.family for timed in kernels}
+    }
     found = []
     for timed in kernels:
-        slowed = kind_slowdown(timed.kernel, device, busy) * hyper_thread_slowdown(
-            timed.kernel.family, device, busy
-        )
+        slowed = by_family[timed.kernel.family]
         alone_s = timed.seconds / slowed
         served_s = served_seconds(timed.kernel, alone_s, law, batch_size, far)
         found.append(_taking(timed, served_s * slowed))

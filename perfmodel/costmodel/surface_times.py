@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from math import inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfmodel.costmodel.contention import hyper_thread_slowdown
 from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, is_stand_in, measured_as
-from perfmodel.costmodel.moments import Before, Mix, Moment, moments
-from perfmodel.costmodel.places import Place, place
+from perfmodel.costmodel.moments import Before, Mix, Moments, Passes
+from perfmodel.costmodel.places import TOUCHED, Place, place_of, touched_bytes
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
 from perfmodel.costmodel.surfaces import surface_seconds
 from perfmodel.domain.estimate import Basis
-from perfmodel.domain.hardware import Device
-from perfmodel.domain.surface import Surface
+from perfmodel.domain.hardware import Caches, Device
+from perfmodel.domain.surface import AnyFamily, Surface, law_names
 
 _EVERY_SIZE_UP_TO = 16
 _KNOTS = 48
@@ -39,6 +40,9 @@ _BY_ITSELF = frozenset(
     ]
 )
 """What a law charges for a call however little it does."""
+
+_LOOKUPS_AT_ONCE = 512
+"""Lookups whose places are worked out together: arrays of some 10 MB, for as many sizes as there are."""
 
 Timed = tuple[Floats | None, Basis]
 
@@ -77,25 +81,23 @@ def surface_times(
     """
     sizes, inverse = np.unique(batch_size, return_inverse=True)
     counts, which = np.unique(busy, return_inverse=True)
-    knots = _knots(sizes)
-    own = [index for index, kernel in enumerate(kernels) if _has_surface(kernel, device)]
+    own = _own(kernels, device)
     utilisation = np.ones_like(counts) if mix is None else np.minimum(1.0, counts / (mix.workers + 1.0))
-    levels = _levels(utilisation)
-    settled = [_settled(kernels, own, device, knots, mix, float(level)) for level in levels]
+    levels, knots = _levels(utilisation), _knots(sizes)
+    settled = [*_settled(kernels, own, device, knots, mix, levels)]
     tables = [
-        _beside(_between(settled, levels, used), kernels, own, device, mix, float(count))
+        _beside(_between(settled, levels, used), kernels, own, device, mix, float(count))[:, : len(knots)]
         for count, used in zip(counts, utilisation, strict=True)
     ]
+    at_sizes = _at_sizes(np.array(tables).transpose(1, 0, 2), knots, sizes)
     outside = sizes[0] < device.batch_range[0] or sizes[-1] > device.batch_range[1]
+    is_far = np.any([found.is_far for found in settled], axis=0) | outside
+    row = {index: row for row, index in enumerate(own.kernels)}
     timed: list[Timed] = []
     for index, kernel in enumerate(kernels):
-        if index in own:
-            row = own.index(index)
-            at_knots = np.log([table[row][: len(knots)] for table in tables])
-            at_sizes = np.exp([np.interp(np.log(sizes), np.log(knots), each) for each in at_knots])
-            seconds = at_sizes[which.ravel(), inverse.ravel()].reshape(batch_size.shape)
-            is_far = outside or any(found[row].is_far for found in settled)
-            timed.append((seconds, Basis.EXTRAPOLATED if is_far else Basis.INTERPOLATED))
+        if index in row:
+            seconds = at_sizes[row[index]][which.ravel(), inverse.ravel()].reshape(batch_size.shape)
+            timed.append((seconds, Basis.EXTRAPOLATED if is_far[row[index]] else Basis.INTERPOLATED))
         elif is_part_of_another(kernel):
             timed.append((np.zeros_like(batch_size), Basis.INTERPOLATED))
         else:
@@ -103,38 +105,58 @@ def surface_times(
     return timed
 
 
+class _Own(NamedTuple):
+    """The kernels that surfaces time, by their place in the pass; those that are looked up together."""
+
+    kernels: Sequence[int]
+    groups: Sequence[tuple[str, Sequence[int]]]
+
+
+def _own(kernels: Sequence[Kernel], device: Device) -> _Own:
+    """Lookups of one surface are one group, some hundreds at a time; any other kernel is one by itself."""
+    groups, open_groups = list[tuple[str, list[int]]](), dict[str, list[int]]()
+    for index, kernel in enumerate(kernels):
+        key = None if is_part_of_another(kernel) else measured_as(kernel, device.surfaces)
+        if key is None:
+            continue
+        group = open_groups.get(key)
+        if group is None or len(group) >= _LOOKUPS_AT_ONCE:
+            group = list[int]()
+            groups.append((key, group))
+            if kernel.family == "embedding_bag":
+                open_groups[key] = group
+        group.append(index)
+    return _Own([index for _, group in groups for index in group], groups)
+
+
 class _Found(NamedTuple):
-    """All calls of a kernel at some batch sizes: time, traffic, and whether it lies far out of range."""
+    """All calls of the kernels at some batch sizes: times, traffic, and which lie far out of range.
+
+    `(kernels, n)` arrays, the last `(kernels,)`.
+    """
 
     seconds: Floats
     traffic: Traffic
-    is_far: bool
-
-
-def _has_surface(kernel: Kernel, device: Device) -> bool:
-    return not is_part_of_another(kernel) and measured_as(kernel, device.surfaces) is not None
+    is_far: NDArray[np.bool_]
 
 
 def _settled(
-    kernels: tuple[Kernel, ...],
-    own: Sequence[int],
-    device: Device,
-    knots: Floats,
-    mix: Mix | None,
-    utilisation: float,
-) -> list[_Found]:
-    """The kernels with surfaces, `own`, at the knots, then at the sizes of the mix; other workers idle."""
+    kernels: tuple[Kernel, ...], own: _Own, device: Device, knots: Floats, mix: Mix | None, levels: Floats
+) -> Iterator[_Found]:
+    """The kernels with surfaces at the knots, then at the sizes of the mix; other workers idle."""
     caches = device.caches
     if caches is None:
         raise AssertionError(f"{device.name}: surfaces without caches")
     sizes = knots if mix is None else np.append(knots, mix.batch_size)
-    pass_seconds, found = np.zeros_like(sizes), list[_Found]()
-    for _ in range(_ROUNDS if isfinite(caches.l3_lifetime_s) else 1):
-        before = _before(sizes, pass_seconds, mix, utilisation)
-        at = moments(kernels, sizes, caches, pass_seconds, before)
-        found = _found([(kernels[index], at[index]) for index in own], device, sizes)
-        pass_seconds = sum((one.seconds for one in found), np.zeros_like(sizes))
-    return found
+    first = _before(sizes, np.zeros_like(sizes), mix, 1.0)
+    passes = Passes(kernels, sizes, caches, first.share, first.batch_size)
+    for utilisation in levels:
+        pass_seconds = np.zeros_like(sizes)
+        for _ in range(_ROUNDS if isfinite(caches.l3_lifetime_s) else 1):
+            at = passes.at(pass_seconds, _before(sizes, pass_seconds, mix, float(utilisation)))
+            found = _found(kernels, own, at, device, caches, sizes)
+            pass_seconds = found.seconds.sum(axis=0)
+        yield found
 
 
 def _before(sizes: Floats, pass_seconds: Floats, mix: Mix | None, utilisation: float) -> Before:
@@ -147,23 +169,29 @@ def _before(sizes: Floats, pass_seconds: Floats, mix: Mix | None, utilisation: f
     return Before(mix.share, sizes_before, seconds, utilisation)
 
 
-def _found(calls: Sequence[tuple[Kernel, Moment]], device: Device, sizes: Floats) -> list[_Found]:
+def _found(
+    kernels: Sequence[Kernel], own: _Own, moments: Moments, device: Device, caches: Caches, sizes: Floats
+) -> _Found:
     """Times of these kernels; alike ones are looked up once."""
     rate = device.gemm.weight_memory_bytes_per_s
-    known: dict[tuple[object, ...], tuple[Floats, bool]] = {}
-    found = []
-    for kernel, moment in calls:
-        key = measured_as(kernel, device.surfaces)
-        assert key is not None, "only kernels with a surface are looked up"
-        surface, at = device.surfaces[key], place(kernel, sizes, moment, key)
-        once = (key, at.coordinates.tobytes(), at.amounts.tobytes())
+    known: dict[tuple[object, ...], tuple[Floats, NDArray[np.bool_]]] = {}
+    found = [(np.empty((0, len(sizes))),) * 3 + (np.empty(0, dtype=bool),)]
+    for key, group in own.groups:
+        members, at = [kernels[index] for index in group], moments.of(*group)
+        surface, place = device.surfaces[key], place_of(members, sizes, at, key)
+        once = (key, place.coordinates.tobytes(), place.amounts.tobytes())
         if once not in known:
-            each_s = surface_seconds(surface, at)
-            known[once] = each_s, _is_far(surface, at, each_s) or is_stand_in(kernel, key)
+            each_s = surface_seconds(surface, place)
+            far_out = _is_far(surface, place, each_s, _highest(key, surface, caches)).reshape(len(group), -1)
+            known[once] = each_s, np.asarray(np.any(far_out, axis=1))
         each_s, is_far = known[once]
-        seconds = kernel.calls * each_s
-        found.append(_Found(seconds, memory_traffic(kernel, sizes, moment, seconds, rate), is_far))
-    return found
+        stand_in = [is_stand_in(kernel, key) for kernel in members]
+        calls = np.array([float(kernel.calls) for kernel in members])
+        seconds = calls[:, None] * each_s.reshape(len(group), -1)
+        traffic = memory_traffic(members, sizes, at, seconds, rate)
+        found.append((seconds, *traffic, is_far | stand_in))
+    seconds, read, waiting, far = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return _Found(seconds, Traffic(read, waiting), far)
 
 
 def _levels(utilisation: Floats) -> Floats:
@@ -172,7 +200,7 @@ def _levels(utilisation: Floats) -> Floats:
     return distinct if len(distinct) <= len(_UTILISATIONS) else _UTILISATIONS
 
 
-def _between(settled: Sequence[list[_Found]], levels: Floats, utilisation: float) -> list[_Found]:
+def _between(settled: Sequence[_Found], levels: Floats, utilisation: float) -> _Found:
     """Interpolated between utilisations; at the lowest below it."""
     right = min(int(np.searchsorted(levels, utilisation)), len(levels) - 1)
     left = max(right - 1, 0)
@@ -182,35 +210,39 @@ def _between(settled: Sequence[list[_Found]], levels: Floats, utilisation: float
     def blend(low: Floats, high: Floats) -> Floats:
         return np.asarray((1.0 - weight) * low + weight * high)
 
-    return [
-        _Found(blend(low.seconds, high.seconds), Traffic(*map(blend, low.traffic, high.traffic)), high.is_far)
-        for low, high in zip(settled[left], settled[right], strict=True)
-    ]
+    low, high = settled[left], settled[right]
+    return _Found(
+        blend(low.seconds, high.seconds), Traffic(*map(blend, low.traffic, high.traffic)), high.is_far
+    )
 
 
 def _beside(
-    found: Sequence[_Found],
-    kernels: tuple[Kernel, ...],
-    own: Sequence[int],
-    device: Device,
-    mix: Mix | None,
-    busy: float,
-) -> list[Floats]:
+    found: _Found, kernels: Sequence[Kernel], own: _Own, device: Device, mix: Mix | None, busy: float
+) -> Floats:
     """Times of these kernels with so many workers busy: slowed as their kind was, or by their memory. [s]"""
-    seconds, traffic = [one.seconds for one in found], [one.traffic for one in found]
-    if busy <= 1.0 or not found:
+    seconds, traffic = found.seconds, found.traffic
+    if busy <= 1.0 or not len(seconds):
         return seconds
-    read, total = np.sum([one.bytes_read for one in traffic], axis=0), np.sum(seconds, axis=0)
+    read, total = traffic.bytes_read.sum(axis=0), seconds.sum(axis=0)
     if mix is not None:
         count = len(mix.batch_size)
         read, total = mix.share @ read[-count:], mix.share @ total[-count:]
     by_memory = saturation_slowdowns(traffic, seconds, read / total, device, busy)
-    return [
-        one
-        * np.maximum(slowed, kind_slowdown(kernels[index], device, busy))
-        * hyper_thread_slowdown(kernels[index].family, device, np.array(busy))
-        for one, slowed, index in zip(seconds, by_memory, own, strict=True)
-    ]
+    at = np.array(busy)
+    of_kind = {
+        family: (kind_slowdown(family, device, at), hyper_thread_slowdown(family, device, at))
+        for family in {kernels[index].family for index in own.kernels}
+    }
+    kind, threads = np.array([of_kind[kernels[index].family] for index in own.kernels]).T[..., None]
+    return np.asarray(seconds * np.maximum(by_memory, kind) * threads)
+
+
+def _at_sizes(at_knots: Floats, knots: Floats, sizes: Floats) -> Floats:
+    """Times at all sizes from those at knots, along the last axis. [s]"""
+    if knots is sizes or not len(at_knots):
+        return at_knots
+    x, logs = np.log(sizes), np.log(at_knots)
+    return np.asarray(np.exp(np.apply_along_axis(lambda row: np.interp(x, np.log(knots), row), -1, logs)))
 
 
 def _knots(sizes: Floats) -> Floats:
@@ -221,37 +253,50 @@ def _knots(sizes: Floats) -> Floats:
     return np.union1d(small, np.geomspace(sizes[0], sizes[-1], _KNOTS))
 
 
-def _is_far(surface: Surface, at: Place, seconds: Floats) -> bool:
-    """Whether a call lies far from what was measured: outside it, and not merely smaller.
+def _is_far(surface: Surface, at: Place, seconds: Floats, highest: Floats) -> NDArray[np.bool_]:
+    """Which calls lie far from what was measured: outside it, and not merely smaller.
 
     A call of less work than the smallest measured one takes at least what a call by itself does, which the
     law has. Where it takes no more than twice that, it cannot be off by more.
     """
-    above = at.coordinates > surface.high[:, None] + _MARGIN
-    below = at.coordinates < surface.low[:, None] - _MARGIN
-    if np.any(above) or not np.any(below):
-        return bool(np.any(above))
+    above = np.any(at.coordinates > highest[:, None] + _MARGIN, axis=0)
+    below = np.any(at.coordinates < surface.low[:, None] - _MARGIN, axis=0)
     itself = [name in _BY_ITSELF for name in at.terms]
     coefficients = np.array([surface.law[name] for name in at.terms])[itself]
     at_least_s = coefficients @ at.amounts[itself]
-    return bool(np.any(np.any(below, axis=0) & (seconds > np.exp(_MARGIN) * at_least_s)))
+    return np.asarray(above | (below & (seconds > np.exp(_MARGIN) * at_least_s)))
 
 
-def kind_slowdown(kernel: Kernel, device: Device, busy: Floats | float) -> Floats:
-    """Measured slow-down of the kernel's family beside busy workers. [1]
+def _highest(key: str, surface: Surface, caches: Caches) -> Floats:
+    """Up to where each coordinate was measured. [1]
+
+    Of how cold a call is, without end where one was measured after more was touched than the caches hold:
+    nothing was left in them, and no call is colder.
+    """
+    held = caches.l2_bytes + caches.l3_bytes
+    return np.array(
+        [
+            inf if name in TOUCHED and touched_bytes(high) > held else high
+            for name, high in zip(law_names(key).coordinates, surface.high, strict=True)
+        ]
+    )
+
+
+def kind_slowdown(family: AnyFamily, device: Device, busy: Floats | float) -> Floats:
+    """Measured slow-down of a family of kernels beside busy workers. [1]
 
     Source: `co_located` of the profile, linear between the counts that were measured.
 
     Parameters
     ----------
-    kernel : Kernel
-        What runs.
+    family : str
+        Of the kernel that runs.
     device : Device
         Where.
     busy : (...) float array
         Busy workers, this one included.
     """
-    measured = device.co_located.get(kernel.family)
+    measured = device.co_located.get(family)
     if not measured:
         return np.ones_like(np.asarray(busy, dtype=float))
     workers = sorted(measured)

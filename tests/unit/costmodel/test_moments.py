@@ -32,12 +32,12 @@ def among(batch_size: float, others: float, *, utilisation: float = 1.0, seconds
     """The large layer's moment in a pass that follows passes of another size."""
     size, time = np.array([batch_size]), np.array([seconds])
     before = Before(np.ones(1), np.array([[others]]), time[None], utilisation)
-    return moments(KERNELS, size, CACHES, time, before)[1]
+    return moments(KERNELS, size, CACHES, time, before).of(1)
 
 
 def test_a_closed_loop_is_one_of_passes_of_the_same_size() -> None:
     size, time = np.array([8.0, 64.0]), np.array([1e-3, 5e-3])
-    loop = moments(KERNELS, size, CACHES, time, Before.alike(size, time))[1]
+    loop = moments(KERNELS, size, CACHES, time, Before.alike(size, time)).of(1)
     alone = among(64.0, 64.0, seconds=5e-3)
     assert loop.reuse_bytes[1] == alone.reuse_bytes[0]
     assert loop.evicted[:, 1] == pytest.approx(alone.evicted[:, 0])
@@ -50,14 +50,16 @@ def test_between_two_uses_of_weights_lie_half_of_each_pass() -> None:
 
 def test_the_first_call_follows_the_last_of_the_pass_before() -> None:
     size, time = np.array([8.0]), np.array([1e-3])
-    first = moments(KERNELS, size, CACHES, time, Before(np.ones(1), np.array([[1000.0]]), time[None], 1.0))[0]
+    first = moments(
+        KERNELS, size, CACHES, time, Before(np.ones(1), np.array([[1000.0]]), time[None], 1.0)
+    ).of(0)
     assert first.before_bytes == pytest.approx([4e6 + 1000 * 8000])
 
 
 def test_a_mix_is_the_mean_of_its_sizes() -> None:
     size, time = np.array([8.0]), np.array([1e-3])
     both = Before(np.array([0.25, 0.75]), np.array([[8.0], [3000.0]]), np.full((2, 1), 1e-3), 1.0)
-    mixed = moments(KERNELS, size, CACHES, time, both)[1].evicted
+    mixed = moments(KERNELS, size, CACHES, time, both).of(1).evicted
     expected = 0.25 * among(8.0, 8.0).evicted + 0.75 * among(8.0, 3000.0).evicted
     assert mixed == pytest.approx(expected)
 
@@ -84,7 +86,7 @@ def test_an_exclusive_cache_holds_its_own_and_what_the_private_one_does() -> Non
     before = Before(np.ones(1), np.array([[4000.0]]), time[None], 1.0)
     exclusive = replace(CACHES, l3_bytes=29e6, exclusive=True)
     found, same, less = (
-        moments(KERNELS, size, caches, time, before)[1].evicted[1]
+        moments(KERNELS, size, caches, time, before).of(1).evicted[1]
         for caches in (exclusive, CACHES, replace(CACHES, l3_bytes=29e6))
     )
     assert found == same

@@ -11,7 +11,7 @@ import pytest
 
 from perfmodel.costmodel.kernels import Gather, Kernel, Product, surface_key
 from perfmodel.costmodel.moments import Moment
-from perfmodel.costmodel.places import place
+from perfmodel.costmodel.places import place, place_of
 from perfmodel.domain.surface import LAW_NAMES, law_names
 
 SINCE, BEFORE, REUSE = 32e6, 3e6, 256e6
@@ -359,6 +359,35 @@ def test_every_size_of_many_is_where_it_is_alone() -> None:
         alone = place(call, np.array([size]), at())
         assert both.amounts[:, column].tolist() == alone.amounts[:, 0].tolist()
         assert both.coordinates[:, column].tolist() == alone.coordinates[:, 0].tolist()
+
+
+def test_lookups_of_many_tables_are_each_where_it_is_alone() -> None:
+    tables = [
+        Gather(rows_per_item=rows, bags_per_item=1.0, row_bytes=dim * 4.0, num_rows=size, zipf_exponent=0.0)
+        for rows, dim, size in ((1.0, 8, 10), (20.0, 64, 10**6), (3.0, 33, 5000))
+    ]
+    lookups = [
+        Kernel(operator="t", family="embedding_bag", variant="pooled", gather=table, calls=calls, scope=scope)
+        for table, calls, scope in zip(tables, (1, 4, 2), ("item", "item", "query"), strict=True)
+    ]
+    columns = [(index, size) for index in range(3) for size in (5.0, 7.0)]
+    each = {
+        key: [np.array(row * 6) * np.arange(1.0, 7.0) / 6 for row in value]
+        if isinstance(value[0], list)
+        else np.array(value * 6) * np.arange(1.0, 7.0)
+        for key, value in MOMENT.items()
+    }
+    together = place_of(lookups, np.array([5.0, 7.0]), at(**each), "embedding_bag.pooled")
+    for column, (index, size) in enumerate(columns):
+        own = {
+            key: [[row[column]] for row in value] if isinstance(value, list) else [value[column]]
+            for key, value in each.items()
+        }
+        alone = place(lookups[index], np.array([size]), at(**own))
+        assert together.amounts[:, column].tolist() == pytest.approx(alone.amounts[:, 0].tolist(), rel=1e-15)
+        assert together.coordinates[:, column].tolist() == pytest.approx(
+            alone.coordinates[:, 0].tolist(), rel=1e-15
+        )
 
 
 def test_names_are_told_apart_and_explained() -> None:

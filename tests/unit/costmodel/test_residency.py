@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfmodel.costmodel.kernels import Gather, Kernel, Product
-from perfmodel.costmodel.residency import missed_rows
+from perfmodel.costmodel.residency import Lookups, missed_rows
 
 
 def lookup(rows: int, *, lookups: float = 20.0, skew: float = 0.0) -> Kernel:
@@ -35,10 +35,11 @@ def missed(
     """Rows of the first kernel's table that a pass does not find in a plain LRU cache."""
     size, others = np.array([float(batch_size)]), np.array([others_bytes])
     earlier = size if earlier_size is None else np.array([float(earlier_size)])
-    found = missed_rows(kernels, size, capacity_bytes, others, earlier, unused_share=1.0)
+    lookups = Lookups.of(kernels)
+    found = missed_rows(lookups, size, capacity_bytes, others, earlier, unused_share=1.0)
     gather = kernels[0].gather
     assert gather is not None
-    return float(found[gather].rows[0])
+    return float(found.rows[lookups.tables[gather], 0])
 
 
 def test_tables_that_fit_are_found_and_tables_far_larger_are_not() -> None:
@@ -129,10 +130,11 @@ def test_a_pass_among_passes_of_another_size_agrees_with_a_simulated_cache(
 def entries_missed(kernels: list[Kernel], capacity_bytes: float, *, others_bytes: float = 0.0) -> float:
     """Page-table entries of the first kernel's table that a pass of 100 items does not find."""
     size = np.array([100.0])
-    found = missed_rows(kernels, size, capacity_bytes, np.array([others_bytes]), size)
+    lookups = Lookups.of(kernels)
+    found = missed_rows(lookups, size, capacity_bytes, np.array([others_bytes]), size)
     gather = kernels[0].gather
     assert gather is not None
-    return float(found[gather].entries[0])
+    return float(found.entries[lookups.tables[gather], 0])
 
 
 def test_page_table_entries_of_a_table_beyond_the_cache_are_kept_until_something_else_fills_it() -> None:
@@ -152,8 +154,9 @@ def test_rows_read_once_take_little_from_a_table_that_is_read_again() -> None:
 
     def missed_beside_a_scan(unused_share: float) -> float:
         size, nothing = np.array([100.0]), np.array([0.0])
-        found = missed_rows([small, large], size, 4e6, nothing, size, unused_share=unused_share)
+        lookups = Lookups.of([small, large])
+        found = missed_rows(lookups, size, 4e6, nothing, size, unused_share=unused_share)
         assert small.gather is not None
-        return float(found[small.gather].rows[0])
+        return float(found.rows[lookups.tables[small.gather], 0])
 
     assert missed_beside_a_scan(0.2) < 0.6 * missed_beside_a_scan(1.0)

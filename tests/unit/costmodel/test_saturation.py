@@ -32,24 +32,24 @@ def moment(*, evicted: float = 0.0, missed: float = 0.0, entries: float = 0.0) -
 
 def test_a_layer_reads_the_weights_that_were_evicted_and_waits_as_long_as_reading_takes() -> None:
     layer = Kernel(operator="l", family="fc", product=Product(rows_per_item=1, inner=1000, outer=1000))
-    traffic = memory_traffic(layer, ONE, moment(evicted=0.5), np.array([1e-3]), 10e9)
-    assert traffic.bytes_read == pytest.approx([2e6])
-    assert traffic.waiting == pytest.approx([0.2])  # 0.2 ms of 1 ms
+    traffic = memory_traffic([layer], ONE, moment(evicted=0.5), np.array([[1e-3]]), 10e9)
+    assert traffic.bytes_read[0] == pytest.approx([2e6])
+    assert traffic.waiting[0] == pytest.approx([0.2])  # 0.2 ms of 1 ms
 
 
 def test_lookups_read_missed_rows_in_whole_lines_with_their_entries_and_indices() -> None:
     gather = Gather(rows_per_item=10.0, bags_per_item=1.0, row_bytes=100.0, num_rows=10**6, zipf_exponent=0.0)
     lookup = Kernel(operator="e", family="embedding_bag", gather=gather)
     traffic = memory_traffic(
-        lookup, np.array([8.0]), moment(missed=0.75, entries=0.5), np.array([1e-3]), 10e9
+        [lookup], np.array([8.0]), moment(missed=0.75, entries=0.5), np.array([[1e-3]]), 10e9
     )
-    assert traffic.bytes_read == pytest.approx([80 * (0.75 * 128 + 0.5 * 64 + 8)])
-    assert traffic.waiting == pytest.approx([0.75])
+    assert traffic.bytes_read[0] == pytest.approx([80 * (0.75 * 128 + 0.5 * 64 + 8)])
+    assert traffic.waiting[0] == pytest.approx([0.75])
 
 
 def test_a_kernel_waits_no_longer_than_it_takes() -> None:
     layer = Kernel(operator="l", family="fc", product=Product(rows_per_item=1, inner=1000, outer=1000))
-    assert memory_traffic(layer, ONE, moment(evicted=1.0), np.array([1e-4]), 10e9).waiting == [1.0]
+    assert memory_traffic([layer], ONE, moment(evicted=1.0), np.array([[1e-4]]), 10e9).waiting == [1.0]
 
 
 def one_socket(device: Device, gb_per_s: float, sharpness: float = 100.0) -> Device:
@@ -64,8 +64,8 @@ def one_socket(device: Device, gb_per_s: float, sharpness: float = 100.0) -> Dev
 
 def slowdown(device: Device, *, demand_gb_per_s: float, waiting: float, busy: float) -> float:
     """Of a pass of one kernel of 1 s, beside its like."""
-    traffic = Traffic(np.array([demand_gb_per_s * 1e9]), np.array([waiting]))
-    (found,) = saturation_slowdowns([traffic], [ONE], traffic.bytes_read, device, busy)
+    traffic = Traffic(np.array([[demand_gb_per_s * 1e9]]), np.array([[waiting]]))
+    (found,) = saturation_slowdowns(traffic, ONE[None], traffic.bytes_read[0], device, busy)
     return float(found[0])
 
 

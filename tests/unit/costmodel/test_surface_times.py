@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
+from perfmodel.costmodel.places import TOUCHED
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.costmodel.surface_times import Timed, surface_times
 from perfmodel.domain.estimate import Basis
@@ -25,6 +27,17 @@ LAYER = RecModel.model_validate(
         ),
     }
 )
+COLD = RecModel.model_validate(
+    {
+        "name": "cold",
+        "dense_features": 8,
+        "operators": (
+            {"name": "layer", "kind": "mlp", "input": "dense", "widths": (8, 20), "final_activation": "none"},
+            {"name": "other", "kind": "mlp", "input": "layer", "widths": (20, 16384, 16384)},
+        ),
+    }
+)
+"""A layer beside one of 1 GB of weights."""
 DIMS = 10
 
 
@@ -134,6 +147,45 @@ def _of_dims(dims: int) -> dict[str, np.ndarray]:
 
 def test_beyond_the_calibrated_batches_is_an_extrapolation(cpu: Device) -> None:
     assert layer_on(replace(cpu, batch_range=(1, 8)), FLAT, 9)[1] is Basis.EXTRAPOLATED
+
+
+def test_no_call_is_colder_than_one_measured_after_all_that_the_caches_hold(cpu: Device) -> None:
+    wide = {"scales": np.ones(DIMS), "low": np.full(DIMS, -100.0)}
+    for touched_bytes, basis in ((10e6, Basis.EXTRAPOLATED), (60e6, Basis.INTERPOLATED)):
+        level = float(np.log(touched_bytes / (1 + touched_bytes / 256e6)))
+        high = [level if name in TOUCHED else 100.0 for name in law_names("fc").coordinates]
+        surface = replace(FLAT, high=np.array(high), **wide)
+        assert cpu.caches is not None
+        small = replace(cpu, caches=replace(cpu.caches, l2_bytes=1e6, l3_bytes=30e6))
+        kernels = lower(COLD)
+        timed = surface_times(kernels, replace(small, surfaces={"fc": surface}), np.array([4.0]), np.ones(1))
+        found = {one[1] for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "fc"}
+        assert found == {basis}, touched_bytes
+
+
+def test_many_tables_take_what_each_of_them_takes_alone(cpu: Device) -> None:
+    """However many are worked out together, and whatever the order: only sizes are told apart here."""
+    dims = len(law_names("embedding_bag").coordinates)
+    coefficients = law(
+        "embedding_bag", call=1e-6, row=1e-8, line_beyond_l2_least_1=1e-8, page_beyond_tlb1=1e-8
+    )
+    surface = replace(FLAT, law=coefficients, **_of_dims(dims))
+    device = replace(cpu, surfaces={"embedding_bag.pooled": surface, "embedding_bag.sequence": surface})
+    tables = [
+        {"num_rows": 1000 + 977 * index, "dim": 16, "pooling_factor": 1 + index % 7} for index in range(700)
+    ]
+
+    def seconds(order: Sequence[int]) -> dict[float, list[float]]:
+        rows = tuple(tables[index] for index in order)
+        tower = {"name": "e", "kind": "embedding_bag", "tables": rows}
+        kernels = lower(RecModel.model_validate({"name": "many", "operators": (tower,)}))
+        timed = surface_times(kernels, device, np.array([2.0, 9.0]), np.ones(2))
+        pairs = zip(kernels, timed, strict=True)
+        return {k.gather.num_rows: list(one[0]) for k, one in pairs if k.gather and one[0] is not None}
+
+    forwards, backwards = seconds(range(700)), seconds(range(699, -1, -1))
+    assert len(forwards) == 700
+    assert all(found == pytest.approx(backwards[size], rel=1e-12) for size, found in forwards.items())
 
 
 def test_a_kind_of_call_without_a_surface_has_no_time(cpu: Device) -> None:
