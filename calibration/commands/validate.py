@@ -139,17 +139,14 @@ def validate(
     for option, path in (("--records", records), ("--refined", refined), ("--trace-out", trace_out)):
         if path is not None:
             require_writable(path, option)
-    if refined is not None:
-        from calibration.validation.question import profile_path  # as below
+    from calibration.validation.question import Options, profile_path, settings_for  # as below
 
-        if is_derived(profile_path(wanted, tuple(overrides or ()), profile)):
-            stacks = "expected a calibrated profile, whose stacks an anchor is added to, got a derived one"
-            raise InputError(f"--refined: {stacks}")
+    if refined is not None and is_derived(profile_path(wanted, tuple(overrides or ()), profile)):
+        stacks = "expected a calibrated profile, whose stacks an anchor is added to, got a derived one"
+        raise InputError(f"--refined: {stacks}")
     duration_s = (
         (SUITE_POINT_S if suite else SINGLE_S) if duration is None else seconds_of(duration, "--duration")
     )
-    from calibration.validation.question import Options, settings_for
-
     # Before anything allocates a tensor.
     settings = settings_for(wanted, tuple(overrides or ()), profile, of_module=module is not None)
 
@@ -192,6 +189,7 @@ def validate(
         if module is None:
             result = validate_scenario(one, say=say)
         else:
+            profile_path(wanted, options.overrides, profile)  # a mistake there is told before the import
             with own_module(module) as own:
                 changed = (f"model={own.model_path}", *options.overrides)
                 options = replace(options, module=own, overrides=changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -30,7 +31,8 @@ class Example:
     """A module in evaluation mode, with inputs that it accepts, for `batch_size` items.
 
     `of_items` are the inputs, as leaves, of which each item has its own; None: those that have a dimension of
-    `batch_size`. `is_distinctive`: no other size is a multiple of it.
+    `batch_size`. `is_distinctive`: no other size is a multiple of it. `compiled`: the module as it is served,
+    where that is through `torch.compile`; `module` is what was compiled.
     """
 
     target: str
@@ -39,6 +41,7 @@ class Example:
     batch_size: int
     of_items: frozenset[int] | None = None
     is_distinctive: bool = False
+    compiled: nn.Module | None = None
 
 
 def load_example(target: str, *, batch_size: int | None = None) -> Example:
@@ -70,14 +73,31 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
         module, inputs = Named(module, tuple(inputs)).eval(), tuple(inputs.values())
     elif not isinstance(inputs, tuple):
         inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
+    plain = _uncompiled(module)
     with torch.no_grad(), _one_line(f"{target}: the module fails on its example inputs"):
-        output = module(*inputs)
+        output = plain(*inputs)
     return Example(
         target=target,
-        module=module,
+        module=plain,
         inputs=inputs,
         batch_size=_batch_size(target, inputs, output, batch_size),
+        compiled=None if plain is module else module,
     )
+
+
+def _uncompiled(module: nn.Module) -> nn.Module:
+    """The module without `torch.compile`, or itself where nothing of it is compiled; they share weights."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return module
+    if (original := module._modules.get("_orig_mod")) is not None:
+        return _uncompiled(original)
+    parts = {name: part for name, part in module._modules.items() if part is not None}
+    plain_parts = {name: _uncompiled(part) for name, part in parts.items()}
+    if all(plain_parts[name] is part for name, part in parts.items()):
+        return module if module._compiled_call_impl is None else copy.copy(module)  # a copy is not compiled
+    plain = copy.copy(module)
+    plain._modules = {**module._modules, **plain_parts}
+    return plain
 
 
 class Named(nn.Module):

@@ -334,6 +334,7 @@ def _model(name: str, written: Builder, operators: list[Operator], example: Exam
         query_dense_features=written.query_dense_features if QUERY_DENSE in read else 0,
         operators=tuple(operators),
         unread=tuple(operator.name for operator in operators[:-1] if operator.name not in read),
+        compiled=example.compiled is not None,
     )
 
 

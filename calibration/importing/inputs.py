@@ -140,7 +140,8 @@ class ModuleServable:
     def run(self, inputs: tuple[Any, ...]) -> Any:
         """One forward pass, as its owner serves it: `no_grad`, and nothing else."""
         with torch.no_grad():
-            return self.maker.example.module(*inputs)
+            example = self.maker.example
+            return (example.module if example.compiled is None else example.compiled)(*inputs)
 
 
 def servable_of(example: Example) -> ModuleServable:

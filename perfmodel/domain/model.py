@@ -85,6 +85,9 @@ class RecModel(Frozen):
     unread : tuple of str
         Results that no operator reads and that are computed all the same: further outputs, layers whose
         result the module drops.
+    compiled : bool
+        Whether the module that the file was imported from is served through `torch.compile`: no stack's
+        costs are those of its fused calls.
     unmodelled : Unmodelled or None
         Work of the module that the file was imported from and that no operator stands for; None: none.
 
@@ -103,6 +106,7 @@ class RecModel(Frozen):
     query_dense_features: CountFromZero = 0
     operators: Annotated[tuple[Operator, ...], Field(min_length=1)]
     unread: tuple[Name, ...] = ()
+    compiled: bool = False
     unmodelled: Unmodelled | None = None
 
     @model_validator(mode="after")
@@ -285,6 +289,11 @@ class RecModel(Frozen):
             What the answer's costs are known of, beside fp32.
         """
         notes: tuple[str, ...] = () if self.unmodelled is None else (self.unmodelled.said,)
+        if self.compiled:
+            notes += (
+                f"{self.name} is served through torch.compile, of which nothing is measured: times are those "
+                "of its calls one by one; `perfplan validate --module FILE:FACTORY --anchor` measures yours",
+            )
         if other := self.in_other_precision(known):
             notes += (f"{other}: times are those of fp32, which is all that costs are known of",)
         timed = "fully connected layers in int8" if known == "int8" else f"all of it in {known}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
-from calibration.importing.factory import Example
+from calibration.importing.factory import Example, load_example
+from calibration.importing.importer import import_example
 from calibration.importing.inputs import InputMaker, servable_of
 from perfmodel.errors import InputError
 
@@ -77,3 +80,35 @@ def test_a_module_for_one_size_only_is_one_line() -> None:
 
     with pytest.raises(InputError, match=r"does not run on 1 items .* example_inputs"):
         servable_of(example(Fixed(7, 1), torch.rand(6, 7)))
+
+
+def half_compiled() -> nn.Module:
+    module = Columns()
+    module.top = torch.compile(module.top, backend="eager")
+    return module
+
+
+def whole_compiled() -> nn.Module:
+    return torch.compile(Columns(), backend="eager")
+
+
+def compiled_in_place() -> nn.Module:
+    module = Columns()
+    module.compile(backend="eager")
+    return module
+
+
+@pytest.mark.parametrize("make", [half_compiled, whole_compiled, compiled_in_place])
+def test_a_compiled_module_is_imported_as_it_is_without_and_served_as_it_is(
+    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, dense = torch.zeros(6, 3, dtype=torch.long) + torch.tensor([1, 2, 3]), torch.rand(6, 2)
+    module = make()
+    made = (module, (ids, dense, torch.tensor(2.0)))
+    monkeypatch.setattr("calibration.importing.factory._call_factory", lambda _: made)
+    found = load_example("mine:factory")
+    assert found.compiled is module
+    model = import_example(found, "compiled").model
+    assert model == import_example(columns(), "compiled").model.model_copy(update={"compiled": True})
+    assert "served through torch.compile, of which nothing is measured" in model.notes_on("fp32")[0]
+    assert servable_of(found).run(made[1]).shape == (6, 1)
