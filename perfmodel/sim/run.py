@@ -102,8 +102,10 @@ def run_until_precise(
     if max(alone) >= 1.0 and not sheds:
         busiest = Pool.CPU if alone.cpu >= 1.0 else Pool.ACCELERATOR
         return overload(busiest, alone, contended, record=None)
-    if isinstance(traffic.arrivals, PoissonArrivals) and max(contended) < IDLE_LOAD:
-        livelier = traffic.at_rate(traffic.rate_qps * IDLE_LOAD / max(contended))
+    busy = _meetings(traffic, policy, contended)
+    # The rate that is asked for has this load but for what rounding does to it, once.
+    if busy < IDLE_LOAD * (1 - 1e-9):
+        livelier = traffic.at_rate(traffic.rate_qps * IDLE_LOAD / busy)
         found = run_until_precise(
             livelier, service, policy, settings, percentile=percentile, reported=reported, engine=engine
         )
@@ -199,6 +201,21 @@ def run_until_precise(
     )
 
 
+def _meetings(traffic: TrafficSource, policy: Policy, contended: PoolLoads) -> float:
+    """Return how often queries meet each other in the node, or in a launch that waits for more of them. [1]
+
+    1 where a rate cannot be exchanged for another: its queries do not come as they like, or a decider of
+    the user's own is told the time.
+    """
+    if (
+        not isinstance(traffic.arrivals, PoissonArrivals)
+        or type(policy).place_query is not Policy.place_query
+    ):
+        return 1.0
+    waits_s = (lane.joining.wait_s for lane in policy.lanes if lane.joining is not None)
+    return max(*contended, traffic.rate_qps * max(waits_s, default=0.0))
+
+
 def _slowed(found: RunResult, factor: float, alone: PoolLoads, contended: PoolLoads) -> RunResult:
     """Return what a run says of a rate lower by a factor, at which its queries find the node as idle."""
     assert found.utilisation is not None
@@ -214,7 +231,7 @@ def _slowed(found: RunResult, factor: float, alone: PoolLoads, contended: PoolLo
         notes=(
             *found.notes,
             f"the node is idle but for {max(contended):.2g} of the time: latencies are those at "
-            f"{IDLE_LOAD:g}, since time stamps of so slow a run are too coarse",
+            f"{max(contended) / factor:.2g}, since time stamps of so slow a run are too coarse",
         ),
     )
 

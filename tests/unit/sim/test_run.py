@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.bounds import LEAST_RATE_QPS
-from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.serving import DynamicBatchingPolicy, SimulationSettings
 from perfmodel.domain.workload import BurstyArrivals, ConstantArrivals, PoissonArrivals, TraceArrivals
 from perfmodel.errors import InputError
 from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim.backlog import overloaded_pool
+from perfmodel.sim.builtin_policies import policy_from
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Pool, Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
@@ -261,6 +262,27 @@ def test_a_node_that_is_nearly_always_idle_has_its_own_latency(rate_qps: float) 
     assert result.utilisation is not None
     assert result.utilisation.cpu == pytest.approx(rate_qps * 0.007 / 2, rel=0.05)
     assert result.goodput_qps(0.007) == pytest.approx(rate_qps / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("slower", [1.35, 1.82, 2.7])
+def test_the_rate_that_stands_for_a_slower_one_is_sought_once(slower: float) -> None:
+    # Rounding leaves the load at that rate a hair below the limit, which asked for another one for ever.
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=1e-6), sizes=pmf_of_list([1, 2, 3]))
+    service = ServiceTimes(cpu_s=np.repeat(np.array([[0.002], [0.004], [0.006]]) * slower, 7, axis=1))
+    result = run_until_precise(traffic, service, SplitAndOffload(batch_size=3), settings(), percentile=0.95)
+    assert result.percentiles[0.95].value_s == pytest.approx(0.006 * slower, rel=1e-4)
+
+
+@pytest.mark.parametrize("rate_qps", [1e-6, 1e-4, 1e-3])
+def test_a_launch_that_nobody_joins_waits_its_time_however_idle_the_node(rate_qps: float) -> None:
+    # 100 s of waiting, 1 ms of service. Another query comes meanwhile with probability 1 - exp(-100 rate), at
+    # most 9.5 %; the first of the two waits as long then, and the median is that of those who are alone.
+    traffic = TrafficSource(arrivals=PoissonArrivals(rate_qps=rate_qps), sizes=ONE_ITEM)
+    service = ServiceTimes(cpu_s=np.full((4, 2), 0.001))
+    batching = DynamicBatchingPolicy(name="dynamic-batching", max_batch_items=4, timeout_ms=100_000.0)
+    result = run_until_precise(traffic, service, policy_from(batching), settings(), percentile=0.95)
+    assert result.percentiles[0.5].value_s == pytest.approx(100.001, rel=1e-6)
+    assert result.throughput_qps == pytest.approx(rate_qps, rel=0.05)
 
 
 @pytest.mark.thorough
