@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isclose
+from math import inf, isclose
 
 import numpy as np
 import pytest
@@ -72,6 +72,25 @@ def test_a_large_fleet_is_planned_to_a_tenth_of_a_per_cent(
     assert found is not None
     assert found.lower_bound <= found.objective_value
     assert found.gap <= 1e-3
+
+
+@pytest.mark.thorough
+def test_few_covers_prove_a_choice_that_prices_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exchanges come to 0.14 % of the bound of the prices; near that there are 535 covers."""
+    choose, asked = decomposition._Large.chosen_of, []
+
+    def chosen_of(large, columns, whole, most_cost=inf):  # type: ignore[no-untyped-def]
+        asked.append((len(columns.owners), most_cost))
+        return choose(large, columns, whole, most_cost)
+
+    monkeypatch.setattr(decomposition._Large, "chosen_of", chosen_of)
+    question = large_fleet(0, CASES["and a node of each type lost"])
+    found = best(question, question.planned_qps(4))
+    assert found is not None
+    assert found.gap <= 1e-3
+    ((num_covers, most_cost),) = asked
+    assert num_covers < 250
+    assert found.lower_bound == pytest.approx(most_cost)
 
 
 def test_a_type_is_worth_what_a_query_costs_elsewhere() -> None:

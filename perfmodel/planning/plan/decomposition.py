@@ -53,6 +53,10 @@ FIRST_EXCESS = 2.5e-4
 MORE_EXCESS = (1.6, 2.5)
 """How many times more it may be where the choice is not close enough to the bound yet. [1]"""
 
+MOST_PROVED = 1e-3
+"""Over the bound of the prices: what a choice may cost, the gap left out, so that the few covers of a cheaper
+one are looked at. [1]"""
+
 
 class _Effort(NamedTuple):
     """What one choice may take: covers in all, covers of a service, and steps of the search for those."""
@@ -230,15 +234,41 @@ def _chosen_near(
             for at in (priced.prices, large.first_prices()):
                 columns.add(large.beside_others(chosen, at))
         chosen = large.cheaper(chosen, large.exchanged(columns, priced.prices, bound))
+        if attempt:
+            chosen, bound = _proved(large, priced, chosen, bound, effort)
         if attempt and not large.is_close(chosen, bound):
             better, least = large.chosen_of(columns, near.whole)
             bound = max(bound, min(base + near.known, least))
-            chosen = large.cheaper(chosen, better)
-        still = inf if chosen is None else large.cost(chosen) / (1.0 + GAP) - base
+            chosen, bound = _proved(large, priced, large.cheaper(chosen, better), bound, effort)
+        still = large.closest(chosen) - base
         if still <= bound - base:
             break
         excess = min(max(MORE_EXCESS[0] * excess, still), MORE_EXCESS[1] * excess)
     return chosen, bound
+
+
+def _proved(
+    large: _Large, priced: _Priced, chosen: IntArray | None, bound: float, effort: _Effort
+) -> tuple[IntArray | None, float]:
+    """A choice and a bound, that no choice costs less by more than the gap that is allowed, or such a one.
+
+    All its covers would cost little more than their service's cheapest: together not more than what the gap
+    leaves over the bound of the prices. Those are few, and mostly a solver sees within milliseconds that none
+    are a choice. Where they are many, nothing is tried.
+    """
+    most_cost = large.closest(chosen)
+    excess = most_cost - priced.bound
+    if chosen is None or large.is_close(chosen, bound) or excess > MOST_PROVED * priced.bound:
+        return chosen, bound
+    near = large.near(priced, excess, effort)
+    if near.whole or near.known < excess:
+        return chosen, bound
+    columns = _Columns()
+    columns.add(priced.free)
+    for service, covers in enumerate(near.covers):
+        columns.add_of(service, covers)
+    better, least = large.chosen_of(columns, (), most_cost)
+    return large.cheaper(chosen, better), max(bound, min(most_cost, least))
 
 
 class _Knapsack(NamedTuple):
@@ -310,6 +340,10 @@ class _Large:
         if one is None or other is None:
             return other if one is None else one
         return other if self.cost(other) < self.cost(one) else one
+
+    def closest(self, chosen: IntArray | None) -> float:
+        """The least bound that says of nodes that nothing better is asked for."""
+        return inf if chosen is None else self.cost(chosen) / (1.0 + GAP)
 
     def is_close(self, chosen: IntArray | None, bound: float) -> bool:
         """Whether nodes cost so little more than a bound that nothing better is asked for."""
@@ -519,7 +553,9 @@ class _Large:
         chosen = np.array(columns.covers)[found]
         return chosen if self.fits(chosen) else None
 
-    def chosen_of(self, columns: _Columns, whole: Sequence[int]) -> tuple[IntArray | None, float]:
+    def chosen_of(
+        self, columns: _Columns, whole: Sequence[int], most_cost: float = inf
+    ) -> tuple[IntArray | None, float]:
         """The best of the covers found, one a service, within stock and power, and what none costs less than.
 
         Services of `whole` are chosen for node by node, their covers left out.
@@ -547,6 +583,8 @@ class _Large:
             watts = (programme.tdp_w / max(programme.power_cap_w, 1e-9)).tolist()
             drawn = [(n, each * watts[t]) for t, of_type in enumerate(nodes) for n, each in of_type]
             rows.add(drawn, -inf, 1.0)
+        if isfinite(most_cost):
+            rows.add([(i, c / most_cost) for i, c in enumerate(variables.cost) if c], -inf, 1.0)
         with solver_kept_off_stdout():
             result = milp(
                 np.array(variables.cost),
@@ -684,7 +722,10 @@ def _cheapest(
                     best_cost = with_it
                     best = [*current[:index], left, *([0] * (count - index - 1))]
                 continue
-            beyond = _least(ratio, room, index + 1, still)
+            if index + 1 < count and still <= room[index + 1]:  # mostly: as `_least` has it
+                beyond = still * ratio[index + 1]
+            else:
+                beyond = _least(ratio, room, index + 1, still)
             if cost + per_part * left * part + beyond >= best_cost * (1.0 - CLOSE):
                 break  # fewer of it are no better: the next ones cost more a part
             if index + 1 < count and with_it + beyond < best_cost * (1.0 - CLOSE):
@@ -730,7 +771,10 @@ def _near(
                     steps += 1
                     found.append((with_it, [*current[:index], left, *([0] * (count - index - 1))]))
                 continue
-            beyond = _least(ratio, room, index + 1, still)
+            if index + 1 < count and still <= room[index + 1]:  # mostly: as `_least` has it
+                beyond = still * ratio[index + 1]
+            else:
+                beyond = _least(ratio, room, index + 1, still)
             if steps >= most_steps or cost + per_part * left * part + beyond > most_cost:
                 break
             if index + 1 < count and with_it + beyond <= most_cost:
