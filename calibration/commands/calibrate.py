@@ -30,6 +30,7 @@ from perfmodel.loading.words import quoted
 from perfmodel.loading.written import is_special, require_writable
 from perfmodel.planning.prepare import find_model
 from perfmodel.report.documents import saved
+from perfmodel.report.tables import counted
 
 if TYPE_CHECKING:  # torch is imported by the command, and only where it is needed
     from calibration.measure.records import Records
@@ -106,7 +107,7 @@ def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:
     disturbed = summary["disturbed_passes"]
     left_out = [f"{disturbed} passes left out: the machine was disturbed beside them"] if disturbed else []
     return [
-        f"{out}: {summary['calls']:,} calls of {summary['kinds']} kinds",
+        f"{out}: {summary['calls']:,} calls of {counted(summary['kinds'], 'kind')}",
         *left_out,
         f"spread between passes {100 * summary['spread_between_passes']:.1f} %",
         f"error on calls left out of the fit {100 * summary['relative_error']:.1f} %",

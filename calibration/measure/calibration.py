@@ -266,9 +266,10 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         for call, found in points.items()
         if len(found.seconds) >= _FEWEST_CALLS and len(np.unique(found.groups)) >= _FEWEST_SEQUENCES
     }
-    if "fc" not in often:
+    if missing := [call for call in _NEEDED if call not in often]:
         raise InputError(
-            f"too little was measured to fit anything: {len(records.seeds(0))} sequences; {_MORE}"
+            f"too little was measured to fit anything: {len(records.seeds(0))} sequences, and too few "
+            f"calls of {', '.join(missing)}; {_MORE}"
         )
     surfaces = {call: fit_surface(found) for call, found in often.items()}
     errors = left_out_errors(
@@ -289,6 +290,9 @@ def fit_records(records: Records, caches: Caches) -> Fitted:
         error_correlation=errors.correlation,
     )
 
+
+_NEEDED = ("fc", "embedding_bag.pooled", "concat.features", "activation.relu")
+"""Calls off whose laws the formulas' constants are read: a profile without one would charge nothing there."""
 
 _MORE = "calibrate with --resume, or with a larger --budget"
 

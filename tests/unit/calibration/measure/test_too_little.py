@@ -40,6 +40,13 @@ def test_too_few_sequences_are_told(sequences: int) -> None:
         fit_records(first(sequences), caches())
 
 
+@pytest.mark.thorough
+def test_a_profile_that_would_charge_nothing_for_lookups_is_not_written() -> None:
+    # Eight sequences have enough products to fit, and too little else: a bag of 20 rows took 2e-10 ms then.
+    with pytest.raises(InputError, match=r"too few calls of embedding_bag\.pooled, concat\.features, activ"):
+        fit_records(first(8), caches())
+
+
 @pytest.mark.slow  # two fits of a minute
 def test_an_error_that_helps_no_one_is_told() -> None:
     records, rng = first(40), np.random.default_rng(0)
