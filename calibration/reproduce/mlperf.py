@@ -162,7 +162,7 @@ def _systems(servers: Sequence[AuditedServer], found: Mapping[str, FloatArray]) 
         groups=tuple(_shown(name) for name in names),
         heights={
             "predicted": tuple(quantity_ms(found[bare.label], name) for name in names),
-            "measured": tuple(bare.measured_ms[f"{name}_ms"] for name in names),
+            "published": tuple(bare.measured_ms[f"{name}_ms"] for name in names),
         },
     )
     return Section(

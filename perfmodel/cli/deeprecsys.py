@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from perfmodel.cli.answering import SLA_MISSED, show
@@ -12,7 +14,9 @@ from perfmodel.report.deeprecsys import deeprecsys_page
 from perfmodel.report.documents.deeprecsys import deeprecsys_document
 
 
-def show_deeprecsys_mode(question: Question, *, extrapolate: bool, as_json: bool) -> None:
+def show_deeprecsys_mode(
+    question: Question, *, extrapolate: bool, as_json: bool, out: Path | None = None
+) -> None:
     """Show what each shortcut is worth at the scenario's policy, and what the published climb chooses."""
     shortcuts = compare_shortcuts(question, extrapolate=extrapolate)
     climbs = published_climbs(question, extrapolate=extrapolate)
@@ -20,6 +24,7 @@ def show_deeprecsys_mode(question: Question, *, extrapolate: bool, as_json: bool
         lambda: deeprecsys_document(shortcuts, climbs),
         lambda: deeprecsys_page(shortcuts, climbs),
         as_json=as_json,
+        out=out,
     )
     if shortcuts.exact_qps is None:
         raise typer.Exit(SLA_MISSED)

@@ -114,7 +114,7 @@ def tune(
     question = prepare(loaded, mixed_stacks=mixed_stacks)
     with loaded.places():
         if deeprecsys_mode:
-            show_deeprecsys_mode(question, extrapolate=extrapolate, as_json=as_json)
+            show_deeprecsys_mode(question, extrapolate=extrapolate, as_json=as_json, out=out)
             return
         with watched() as watch:
             answer = tune_question(question, options, tell=watch.stage("configurations"))

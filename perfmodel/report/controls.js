@@ -196,7 +196,8 @@ function better(chosen, lows, demands, states, used, price) {
 }
 
 function plan() {
-  const [growth, headroom, failures, price] = ["growth", "headroom", "failures", "price"].map(value);
+  const [growth, headroom, failures] = ["growth", "headroom", "failures"].map(value);
+  const price = document.getElementById("i-price") ? value("price") : 1;  // none where no price is known
   if ([growth, headroom, failures, price].includes(null) || headroom >= 100) return clear();
   const free = headroom / 100, lost = Math.round(failures);
   const inFailure = DATA.free_in_failure === null ? free : DATA.free_in_failure;

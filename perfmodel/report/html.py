@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,10 @@ _MISSING = re.compile("[-+–−]?$")
 """A cell without anything, or a dash for what does not exist."""
 
 _WORD = re.compile("[A-Za-z]{3,}")
+
+_LONG_WORD = re.compile(rf"[^\s&;<>]{{{SOME + 1},}}")
+_BREAKS = re.compile("(?<=[._/=@])(?=[A-Za-z0-9])")
+"""Where a name of several parts may break; each part stays whole."""
 
 MOST_WORDS = 1
 """In a cell that is a number, such as `12.4 to no end`; `85 instances, 94 % of Offline` is a text."""
@@ -86,6 +91,7 @@ class Table:
 
     On a phone the last cell of a row stands below the others where the table `is_stacked`. Where it
     `is_grouped`, rows whose first cells are the same stand below that cell, which has a line of its own.
+    Where it `is_trimmed`, columns in which no cell says anything are left out.
     """
 
     headings: Sequence[str]
@@ -94,9 +100,16 @@ class Table:
     name: str = ""
     is_stacked: bool = False
     is_grouped: bool = False
+    is_trimmed: bool = False
 
     def to_html(self) -> str:
         """Return the markup; who does not see a table hears its name, else its caption or first headings."""
+        if self.is_trimmed:
+            says = [any(not _MISSING.match(row[i]) for row in self.rows) for i in range(len(self.headings))]
+            rows = [list(compress(row, says)) for row in self.rows]
+            return replace(
+                self, headings=list(compress(self.headings, says)), rows=rows, is_trimmed=False
+            ).to_html()
         begin = 1 if self.is_grouped else 0
         words = [
             _is_of_words([row[index] for row in self.rows if index < len(row)])
@@ -171,6 +184,19 @@ class Figure:
         data = Table(drawing.headings, drawing.rows, name=f"The data of {drawing.title}").to_html()
         table = f"<details><summary>The data of “{escape(drawing.title)}”</summary>{data}</details>"
         return f"<figure>{caption}{drawing.svg}{table}</figure>"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Parts that few want: a line that opens them."""
+
+    summary: str
+    blocks: Sequence[Block]
+
+    def to_html(self) -> str:
+        """Return the markup."""
+        inside = "\n".join(block.to_html() for block in self.blocks)
+        return f'<details class="folded"><summary>{escape(self.summary)}</summary>\n{inside}\n</details>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +303,18 @@ def _cell(text: str, is_words: bool) -> str:
     elif len(text) > SOME and not _is_number(text):
         kinds.append("some")
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f"<td{kind}>{escape(text)}</td>"
+    return f"<td{kind}>{_breakable(escape(text))}</td>"
+
+
+def _breakable(text: str) -> str:
+    """A text whose long names may break between their parts.
+
+    Examples
+    --------
+    >>> _breakable("static.nodes_by_type.skylake of 0.5.1")
+    'static.<wbr>nodes_<wbr>by_<wbr>type.<wbr>skylake of 0.5.1'
+    """
+    return _LONG_WORD.sub(lambda word: _BREAKS.sub("<wbr>", word[0]), text)
 
 
 def _in_rows(blocks: Sequence[Block]) -> Iterator[str]:

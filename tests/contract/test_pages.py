@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Callable
 from math import ceil, log
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 import perfmodel
+from calibration.validation.suite_page import suite_html
+from calibration.validation.suite_report import SuiteReport
 from perfmodel.cli.main import main
 from perfmodel.report.tables import number
 from tests.contract.browser import AXE, CHROMIUM, found
+from tests.golden.pages import SIZES, observed
 from tests.golden.scenarios import QUICK
 
 FEW = [part for setting in QUICK for part in ("--set", setting)]
@@ -48,6 +52,53 @@ ASKED = {
     "users": ["capacity", "rm3_skylake", *FEW, "--set", USERS],
     "reproduce": ["reproduce", "hpca"],
 }
+
+GIVEN = "capacities={feed: {skylake: 5900, broadwell: 1900}, ads: {skylake: 800, broadwell: 300}}"
+PLAN = ["plan", "two_services", "--no-simulate", "--no-sla-curves"]
+FURTHER = {
+    "unstable": ["predict", "rm3_skylake", *FEW, "--scale-load", "20"],
+    "uncertain": ["predict", "rm3_skylake", *FEW, "--set", "sla.latency_ms=10"],
+    "none": ["capacity", "rm3_skylake", *FEW, "--set", "sla.latency_ms=5"],
+    "shedding": ["predict", "rm1_broadwell_overloaded_shedding", *FEW],
+    "card": ["predict", "rm1_broadwell_gtx1080ti", *FEW],
+    "two-cards": ["predict", "wnd_emerald_h200", *FEW],
+    "table": ["predict", "rm3_skylake_table", *FEW],
+    "sharded": ["predict", "five_terabytes_sharded", *FEW],
+    "tiered": ["predict", "five_terabytes_tiered", *FEW],
+    "near-memory": ["predict", "rm2_near_memory", *FEW],
+    "calibrated": ["predict", "rm3_amd_epyc_turin_2c", *FEW],
+    "levels": ["tune", "ncf_skylake", *FEW, "--batch-sizes", "32,128", "--sla-levels"],
+    "infeasible": [*PLAN, "--set", "services.feed.demand.growth=20"],
+    "growth": [*PLAN, "--growth", "1.0:3.0"],
+    "shared": [*PLAN, "--set", "provision.sharing=true"],
+    "unpriced": ["plan", "hercules", "--no-simulate", "--no-sla-curves"],
+    "failure": ["plan", "two_services", "--no-sla-curves"],
+    "grid": [
+        *("sweep", "rm3_skylake_table", *FEW, "--jobs", "1", "--over", "node.executors=20,30,40"),
+        *("--over", "traffic.arrivals.rate_qps=100,400,900", "--over", "sla.latency_ms=25,50,100"),
+    ],
+    "plans": [
+        *("sweep", "two_services", "--jobs", "1", "--question", "plan", "--set", GIVEN),
+        *("--over", "provision.headroom=0.1,0.3", "--over", "services.feed.demand.growth=1,1.5"),
+    ],
+    "fleets": ["diff", "two_services", "two_services", "--set", GIVEN, "--set-b", "provision.headroom=0.3"],
+    "two-kinds": ["fleet", "rm3_skylake", "-n", "4", "--also", "rm3_broadwell=4", *FEW],
+    "offline": ["mlperf", "mlperf_dlrm_v2_skylake", "--loadgen-scenario", "offline", *FEW],
+    "explained-stages": ["explain", "ranking_two_stages", *FEW],
+    "hercules": ["reproduce", "hercules"],
+    "recnmp": ["reproduce", "recnmp"],
+    "audited": [],
+    "saved": [],
+    "suite": [],
+    "trace": [],
+    "observe": [],
+    "import": [],
+}
+"""Kinds of pages beside those of PAGES: a command each, or made below of what is saved."""
+ASKED |= FURTHER
+NOW_AND_THEN = set(FURTHER) - {"unstable", "none", "grid", "infeasible", "suite", "observe"}
+"""Tried by `pytest -m slow` alone: a browser a page and width takes seconds."""
+
 quick_pages = pytest.mark.by_default("predict", "latency", "validate")
 
 
@@ -59,15 +110,20 @@ class Pages(dict[str, tuple[Path, Path]]):
         self.folder = folder
 
     def __missing__(self, name: str) -> tuple[Path, Path]:
-        self[name] = _validated(self.folder) if name == "validate" else _answered(name, self.folder)
+        make = SAVED.get(name)
+        self[name] = _answered(name, self.folder) if make is None else make(self)
         return self[name]
 
 
 def _answered(name: str, folder: Path) -> tuple[Path, Path]:
+    return _printed(ASKED[name], name, folder)
+
+
+def _printed(command: list[str], name: str, folder: Path) -> tuple[Path, Path]:
     page, answer = folder / f"{name}.html", folder / f"{name}.json"
     with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
         patch.setattr("sys.stdout", stdout)
-        assert main([*ASKED[name], "--json", "--out", str(page)]) in (0, 3, 6)
+        assert main([*command, "--json", "--out", str(page)]) in (0, 3, 4, 6)
     return page, answer
 
 
@@ -75,6 +131,57 @@ def _answered(name: str, folder: Path) -> tuple[Path, Path]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
     """Each page and the JSON that was printed beside it."""
     return Pages(tmp_path_factory.mktemp("pages"))
+
+
+def _reported(saved: object, name: str, folder: Path) -> tuple[Path, Path]:
+    """The page of an answer that is given."""
+    answer, page = folder / f"{name}.json", folder / f"{name}.html"
+    answer.write_text(json.dumps(saved), encoding="utf-8")
+    assert main(["report", str(answer), "--out", str(page)]) == 0
+    return page, answer
+
+
+def _compared(pages: Pages) -> tuple[Path, Path]:
+    """Two saved answers held against each other."""
+    return _printed(["diff", str(pages["predict"][1]), str(pages["none"][1])], "saved", pages.folder)
+
+
+def _suite(pages: Pages) -> tuple[Path, Path]:
+    """The suite as it was measured on a machine, from its saved report."""
+    saved = json.loads((REPORTS / "validate-amd-epyc-turin-2c.json").read_text(encoding="utf-8"))
+    saved.pop("summary")
+    page = pages.folder / "suite.html"
+    page.write_text(suite_html(SuiteReport(**saved)), encoding="utf-8")
+    return page, page
+
+
+def _imported() -> dict[str, Any]:
+    """A module of which something was not recognised."""
+    calls = [{"call": "aten.cumsum.default", "count": 2, "flop_share": 0.001, "bytes_share": 0.02}]
+    linear = {"call": "linear", "kind": "mlp", "count": 6, "flop_per_item": 1e6, "bytes_per_item": 5e3}
+    return {
+        "schema": {"name": "import", "version": 1},
+        "name": "my-model",
+        "method": "torch.export",
+        "operators": [{"name": "bottom", "kind": "mlp"}],
+        "recognised": [linear],
+        "unmodelled": {"flop_share": 0.001, "bytes_share": 0.02, "calls": calls},
+        "product_flop_per_item": 1.0e6,
+        "counted_flop_per_item": 1.1e6,
+    }
+
+
+SAVED: dict[str, Callable[[Pages], tuple[Path, Path]]] = {
+    "validate": lambda pages: _validated(pages.folder),
+    "audited": lambda pages: _reported(
+        json.loads((REPORTS / "reproduce-mlperf.json").read_text(encoding="utf-8")), "audited", pages.folder
+    ),
+    "saved": _compared,
+    "suite": _suite,
+    "trace": lambda pages: _reported(perfmodel.trace(SIZES).to_dict(), "trace", pages.folder),
+    "observe": lambda pages: _reported(observed().to_dict(), "observe", pages.folder),
+    "import": lambda pages: _reported(_imported(), "import", pages.folder),
+}
 
 
 def _validated(folder: Path) -> tuple[Path, Path]:
@@ -91,10 +198,7 @@ def _validated(folder: Path) -> tuple[Path, Path]:
     saved["capacity"] = {"sla": sla, "predicted_qps": 2100.0, "measured_qps": 2000.0, "error_percent": 5.0}
     saved["capacity"]["tried"] = tried
     saved["alone"] = [{"batch_size": 1, "measured_ms": 0.2, "predicted_ms": 0.25, "error_percent": 25.0}]
-    answer, page = folder / "validate.json", folder / "validate.html"
-    answer.write_text(json.dumps(saved), encoding="utf-8")
-    assert main(["report", str(answer), "--out", str(page)]) == 0
-    return page, answer
+    return _reported(saved, "validate", folder)
 
 
 def document(pages: dict[str, tuple[Path, Path]], name: str) -> Any:
@@ -105,7 +209,7 @@ def test_terminal_json_page_and_python_show_the_same_numbers(pages: dict[str, tu
     printed = document(pages, "predict")
     answer = perfmodel.predict("rm3_skylake", overrides=QUICK)
     assert answer.to_dict() == printed
-    page, terminal = pages["predict"][0].read_text(encoding="utf-8"), str(answer)
+    page, terminal = text_of(pages["predict"][0]), str(answer)
     assert answer.to_html() == page
     values = [printed["plan_for_qps"], printed["latency_bounded_qps"], *printed["latency_ms"].values()]
     for value in values:
@@ -117,13 +221,18 @@ def test_terminal_json_page_and_python_show_the_same_numbers(pages: dict[str, tu
         assert f"{100 * operator['share']:.1f} %" in terminal
 
 
+def text_of(page: Path) -> str:
+    """A page whose long names are whole."""
+    return page.read_text(encoding="utf-8").replace("<wbr>", "")
+
+
 def cells(*values: str) -> str:
     return "".join(f"<td>{value}</td>" for value in values)
 
 
 @pytest.mark.thorough
 def test_a_comparison_shows_each_figure_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = pages["diff"][0].read_text(encoding="utf-8"), document(pages, "diff")
+    page, printed = text_of(pages["diff"][0]), document(pages, "diff")
     for each in printed["differences"]:
         values = [number(each[key], 4) for key in ("a", "b", "difference")]
         assert f">{each['metric']}</td>{cells(*values)}" in page
@@ -137,7 +246,7 @@ def test_a_comparison_shows_each_figure_of_its_json(pages: dict[str, tuple[Path,
 
 @pytest.mark.thorough
 def test_an_explanation_shows_each_change_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = pages["explain"][0].read_text(encoding="utf-8"), document(pages, "explain")
+    page, printed = text_of(pages["explain"][0]), document(pages, "explain")
     assert printed["binds"]["why"] in html.unescape(page)
     for each in printed["changes"]:
         assert html.escape(each["change"]) in page
@@ -151,7 +260,7 @@ def test_an_explanation_shows_each_change_of_its_json(pages: dict[str, tuple[Pat
 def test_a_latency_page_shows_each_batch_and_operator_of_its_json(
     pages: dict[str, tuple[Path, Path]],
 ) -> None:
-    page, printed = pages["latency"][0].read_text(encoding="utf-8"), document(pages, "latency")
+    page, printed = text_of(pages["latency"][0]), document(pages, "latency")
     for device in printed["devices"]:
         assert f"Where the time goes on {device['device']}" in page
         assert f"{number(device['roofs']['peak_gflop_per_s'])} GFLOP/s" in page
@@ -164,7 +273,7 @@ def test_a_latency_page_shows_each_batch_and_operator_of_its_json(
 
 @pytest.mark.thorough
 def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = pages["sweep"][0].read_text(encoding="utf-8"), document(pages, "sweep")
+    page, printed = text_of(pages["sweep"][0]), document(pages, "sweep")
     rows = printed["rows"]
     for place, row in enumerate(rows, start=1):
         setting = cells(str(place), str(row["policy.batch_size"]), str(row["node.cores"]))
@@ -179,7 +288,7 @@ def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tu
 
 @pytest.mark.thorough
 def test_what_loadgen_would_say_is_that_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = html.unescape(pages["mlperf"][0].read_text(encoding="utf-8")), document(pages, "mlperf")
+    page, printed = html.unescape(text_of(pages["mlperf"][0])), document(pages, "mlperf")
     assert printed["result"] == "undecided"
     assert "It cannot be told whether LoadGen would call the run VALID at a target of 40 queries/s" in page
     largest = number(printed["largest_valid_qps"], 4)
@@ -199,11 +308,11 @@ def test_what_loadgen_would_say_is_that_of_its_json(pages: dict[str, tuple[Path,
 
 @pytest.mark.thorough
 def test_stages_of_a_pipeline_have_the_figures_of_their_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = pages["pipeline"][0].read_text(encoding="utf-8"), document(pages, "pipeline")
+    page, printed = text_of(pages["pipeline"][0]), document(pages, "pipeline")
     for stage in printed["pipeline"]["stages"]:
         latency = [number(stage["latency_ms"][key], 4) for key in ("p50", "p95", "p99")]
         assert f"{number(100 * stage['utilisation']['cpu'])}</td>{cells(*latency)}" in page
-    page, printed = pages["stages"][0].read_text(encoding="utf-8"), document(pages, "stages")
+    page, printed = text_of(pages["stages"][0]), document(pages, "stages")
     best = number(printed["tuned"]["latency_bounded_qps"], 4)
     assert f"{best} queries/s are served with p95 within" in page
     for tried in printed["tried"]:
@@ -273,7 +382,7 @@ def test_a_report_of_a_pipeline_says_what_binds_and_what_each_change_of_a_stage_
 def test_users_who_wait_for_answers_are_counted_and_have_no_cliff(
     pages: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    page, printed = pages["users"][0].read_text(encoding="utf-8"), document(pages, "users")
+    page, printed = text_of(pages["users"][0]), document(pages, "users")
     assert f"Plan for {printed['plan_for_users']:,} users a node" in page
     assert cells(f"{printed['latency_bounded_users']:,}") in page
     assert "cliff</td>" not in page
@@ -285,7 +394,7 @@ def test_users_who_wait_for_answers_are_counted_and_have_no_cliff(
 
 
 def test_a_validation_shows_the_figures_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
-    page, printed = pages["validate"][0].read_text(encoding="utf-8"), document(pages, "validate")
+    page, printed = text_of(pages["validate"][0]), document(pages, "validate")
     for key in ("p50", "p95", "p99"):
         measured, predicted = (printed[side]["latency_ms"][key] for side in ("measured", "predicted"))
         error = f"{printed['error_percent'][key]:+.1f} %"
@@ -354,34 +463,37 @@ def test_a_profile_that_changed_since_the_answer_has_no_sources(
     assert "Every value of broadwell" in text
 
 
+READS = """
+    const over = [];
+    let smallest = 99;
+    for (const svg of document.querySelectorAll("svg")) {
+      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+      for (const text of svg.querySelectorAll("text"))
+        smallest = Math.min(smallest, scale * parseFloat(getComputedStyle(text).fontSize));
+      const texts = [...svg.querySelectorAll("text")].map(
+        (t) => [t.textContent, t.getBoundingClientRect()]);
+      for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
+        const [a, b] = [texts[i][1], texts[j][1]];
+        if (a.left + 1 < b.right && b.left + 1 < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom)
+          over.push(texts[i][0] + " | " + texts[j][0]);
+      }
+      const box = svg.getBoundingClientRect();
+      for (const [text, t] of texts)
+        if (t.left < box.left - 1 || t.right > box.right + 1 || t.top < box.top - 2
+            || t.bottom > box.bottom + 2) over.push("cut: " + text);
+    }
+    return { over, smallest, errors: ERRORS, requests: performance.getEntriesByType("resource").length,
+      wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+"""
+"""What in a page cannot be read: texts that overlap or are cut, small ones, errors, requests, width."""
+
+
 @pytest.mark.thorough
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_reads_well(name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]) -> None:
-    script = """
-        const over = [];
-        let smallest = 99;
-        for (const svg of document.querySelectorAll("svg")) {
-          const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-          for (const text of svg.querySelectorAll("text"))
-            smallest = Math.min(smallest, scale * parseFloat(getComputedStyle(text).fontSize));
-          const texts = [...svg.querySelectorAll("text")].map(
-            (t) => [t.textContent, t.getBoundingClientRect()]);
-          for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
-            const [a, b] = [texts[i][1], texts[j][1]];
-            if (a.left + 1 < b.right && b.left + 1 < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom)
-              over.push(texts[i][0] + " | " + texts[j][0]);
-          }
-          const box = svg.getBoundingClientRect();
-          for (const [text, t] of texts)
-            if (t.left < box.left - 1 || t.right > box.right + 1 || t.top < box.top - 2
-                || t.bottom > box.bottom + 2) over.push("cut: " + text);
-        }
-        return { over, smallest, errors: ERRORS, requests: performance.getEntriesByType("resource").length,
-          wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
-    """
-    said = found(pages[name][0], script, width=width, dark=dark)
+    said = found(pages[name][0], READS, width=width, dark=dark)
     assert said.pop("smallest") >= 11.0  # CSS pixels of a text in a figure: read without zooming
     assert said == {
         "over": [],
@@ -402,6 +514,29 @@ def test_axe_finds_nothing(name: str, width: int, dark: bool, pages: dict[str, t
         return result.violations.map((v) => v.id + ": " + v.nodes[0].html.slice(0, 200));
     """
     assert found(pages[name][0], script, width=width, dark=dark, axe=True) == []
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), WIDTHS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in NOW_AND_THEN else pytest.mark.thorough)
+        for name in FURTHER
+    ],
+)
+def test_further_kinds_of_pages_read_well_and_axe_finds_nothing(
+    name: str, width: int, dark: bool, pages: dict[str, tuple[Path, Path]]
+) -> None:
+    page, has_axe = pages[name][0], AXE.is_file()
+    text = page.read_text(encoding="utf-8")
+    assert text.index('class="answer"') < text.index("<h2")
+    check = f"const said = (() => {{ {READS} }})();"
+    if has_axe:
+        check += "said.axe = (await axe.run(document)).violations.map((v) => v.id + v.nodes[0].html);"
+    said = found(page, f"{check} return said;", width=width, dark=dark, axe=has_axe)
+    assert said.pop("smallest") >= 11.0 or "<svg" not in text
+    assert said == {"over": [], "errors": [], "requests": 0, "wide": 0} | ({"axe": []} if has_axe else {})
 
 
 SET = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from perfmodel.report.diff import MAIN
@@ -31,9 +32,10 @@ WORDS = {
 
 def diff_html(diff: Document) -> str:
     """Write the page of a comparison's document."""
+    a, b = _names(str(diff["a"]), str(diff["b"]))
     blocks: list[Block] = [
         Prose(answer(diff), is_answer=True),
-        Prose(f"A is {diff['a']}, B is {diff['b']}; every difference is B less A."),
+        Prose(f"A is {a}, B is {b}; every difference is B less A."),
         Heading("What differs"),
         *_differences(diff),
     ]
@@ -43,8 +45,19 @@ def diff_html(diff: Document) -> str:
     blocks += glossary()
     names = [(diff.get(f"asked_{side}"), str(diff[side])) for side in ("a", "b")]
     blocks += questions_text(names, "diff")
-    title = f"{diff['a']} and {diff['b']}"
-    return page(title, blocks, facts=made_of(diff))  # type: ignore[arg-type]  # a document is one
+    return page(f"{a} and {b}", blocks, facts=made_of(diff))  # type: ignore[arg-type]  # a document is one
+
+
+def _names(a: str, b: str) -> tuple[str, str]:
+    """What both are called: of saved answers their files, without folders where that tells them apart.
+
+    Examples
+    --------
+    >>> _names("runs/a.json", "runs/b.json"), _names("old/a.json", "new/a.json")
+    (('a.json', 'b.json'), ('old/a.json', 'new/a.json'))
+    """
+    short = [Path(each).name if each.endswith(".json") else each for each in (a, b)]
+    return (short[0], short[1]) if short[0] != short[1] else (a, b)
 
 
 def answer(diff: Document) -> str:
@@ -72,12 +85,15 @@ def _name(metric: str) -> str:
 
 
 def _moves(found: Document) -> str:
-    """A metric's way in words; nothing where it is not known of both."""
+    """A metric's way in words; nothing where it is known of neither."""
     a, b = found["a"], found["b"]
-    if a is None or b is None:
-        return ""
     name = _name(found["metric"])
     unit = " ms" if "_ms" in found["metric"] else ""
+    if a is None and b is None:
+        return ""
+    if a is None or b is None:
+        known, side, other = (b, "B", "A") if a is None else (a, "A", "B")
+        return f"{name} is {number(known, 4)}{unit} in {side}, and not known, or none, in {other}"
     if found["difference"] == 0.0:
         return f"{name} stays {number(a, 4)}{unit}"
     if found["significant"] is False:
@@ -157,6 +173,10 @@ def _keys(diff: Document) -> list[Block]:
     if not diff["keys"]:
         return []
     known = [each["metric"] for each in diff["differences"]]
+    shown = [metric for metric in MAIN if metric in known]
+    if not any(each["contribution"].get(m) is not None for each in diff["keys"] for m in shown):
+        rows = [[each["key"], _text(each["a"]), _text(each["b"])] for each in diff["keys"]]
+        return [Heading("Which keys differ"), Table(["key", "A", "B"], rows), *_refused(diff)]
     blocks: list[Block] = [Heading("Which key it comes from")]
     for metric in [each for each in MAIN if each in known][:2]:
         drawn = [
@@ -174,7 +194,6 @@ def _keys(diff: Document) -> list[Block]:
             )
             title = f"What moves {_name(metric)}"
             blocks.append(Figure(spans(drawn[:MOST_DRAWN], x_label=metric, title=title, text=text)))
-    shown = [metric for metric in MAIN if metric in known]
     rows = [
         [
             each["key"],
@@ -187,10 +206,13 @@ def _keys(diff: Document) -> list[Block]:
     rows.append(["interaction", "", "", *(number(diff["interaction"].get(metric)) for metric in shown)])
     caption = "Each key alone: put into A / taken out of B"
     blocks.append(Table(["key", "A", "B", *shown], rows, caption=caption))
+    return [*blocks, *_refused(diff)]
+
+
+def _refused(diff: Document) -> list[Block]:
+    """Keys that cannot be changed alone, and why."""
     refused = [[each["key"], each["reason"]] for each in diff["keys"] if each["reason"]]
-    if refused:
-        blocks.append(Table(["key", "why it has no answer alone"], refused))
-    return blocks
+    return [Table(["key", "why it has no answer alone"], refused)] if refused else []
 
 
 def _pair(interval: Any) -> tuple[float, float] | None:
@@ -198,4 +220,6 @@ def _pair(interval: Any) -> tuple[float, float] | None:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(each)}" for key, each in value.items())
     return "–" if value is None else as_asked(value) if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Series, bars, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.pages.shared import file_name, glossary, questions_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.tables import as_asked, number
 
@@ -37,13 +37,18 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
     ]
     keys = ("p50", "p95", "p99")
     limit = (sla["latency_ms"], f"SLA: {bound}")
-    times = [window["start_s"] / 3600.0 for window in windows]
+    unit, unit_s = _unit(windows[-1]["start_s"])
+    times = [window["start_s"] / unit_s for window in windows]
     if len(windows) > 1:
         rate = Series(name="load", x=times, y=[window["offered_qps"] for window in windows])
         blocks.append(
             Figure(
                 lines(
-                    [rate], x_label="from [h]", y_label="queries/s", title="Load", text="Of the whole fleet."
+                    [rate],
+                    x_label=f"from [{unit}]",
+                    y_label="queries/s",
+                    title="Load",
+                    text="Of the whole fleet.",
                 )
             )
         )
@@ -51,7 +56,7 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
         tails = [
             Series(
                 name=key,
-                x=[window["start_s"] / 3600.0 for window in some],
+                x=[window["start_s"] / unit_s for window in some],
                 y=[window["latency_ms"][key] for window in some],
             )
             for key in keys
@@ -59,7 +64,7 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
         if some:
             drawn = lines(
                 tails,
-                x_label="from [h]",
+                x_label=f"from [{unit}]",
                 y_label="latency [ms]",
                 title="Latency by window",
                 text="Windows without a point are overloaded.",
@@ -82,7 +87,7 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
             number(window["offered_qps"], 4),
             f"{100 * window['utilisation']['cpu']:.1f} %",
             *(number(window["latency_ms"][key], 4) for key in keys),
-            number(window["power_at_load_w"], 5),
+            number(window["power_at_load_w"], 4),
             window["verdict"].replace("_", " ").replace("sla", "SLA"),
         ]
         for window in windows
@@ -100,9 +105,27 @@ def fleet_html(fleet: Mapping[str, Any]) -> str:
         *sources(fleet),
         *(Prose(f"note: {note}") for note in fleet["notes"]),
         *glossary(),
-        *question_text(
-            fleet["nodes"][0].get("asked", {}), fleet["scenario"], f"fleet -n {fleet['num_nodes']} --scenario"
-        ),
+        *_question(fleet),
     ]
     title = f"{fleet['num_nodes']} nodes: {fleet['scenario']}"
     return page(title, blocks, facts=made_of(fleet))  # type: ignore[arg-type]  # a document is one
+
+
+def _unit(last_s: float) -> tuple[str, float]:
+    """The unit in which windows up to the last are few, and its seconds."""
+    return next((each for each in UNITS if last_s >= 2.0 * each[1]), UNITS[-1])
+
+
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def _question(fleet: Mapping[str, Any]) -> list[Block]:
+    """Each kind of node as a file, and the command that puts them together."""
+    first, *others = fleet["nodes"]
+    names = [(each.get("asked"), str(each["scenario"])) for each in (first, *others)]
+    options = f"--nodes {first['num_nodes']} --routing {fleet['routing']}"
+    options += f" --qps {fleet['offered_qps']:.10g}"
+    if len(fleet["windows"]) > 1:
+        options += f" --windows {len(fleet['windows'])}"
+    also = [f"--also {file_name(each['scenario'])}={each['num_nodes']}" for each in others]
+    return questions_text(names, "fleet", " ".join([options, *also]), num_named=1)

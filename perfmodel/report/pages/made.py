@@ -21,6 +21,7 @@ from perfmodel.report.documents.explain import explain_document
 from perfmodel.report.documents.predict import predict_document
 from perfmodel.report.documents.tune import tune_document
 from perfmodel.report.html import figures_of
+from perfmodel.report.pages.deeprecsys import deeprecsys_html
 from perfmodel.report.pages.diff import diff_html
 from perfmodel.report.pages.explain import explain_html
 from perfmodel.report.pages.fleet import fleet_html
@@ -30,6 +31,7 @@ from perfmodel.report.pages.mlperf import mlperf_html
 from perfmodel.report.pages.node import node_page
 from perfmodel.report.pages.plain import plain_html
 from perfmodel.report.pages.plan import plan_html
+from perfmodel.report.pages.recorded import observe_html, trace_html
 from perfmodel.report.pages.reproduce import reproduce_html
 from perfmodel.report.pages.sweep import sweep_html
 from perfmodel.report.pages.tune_stages import tune_stages_html
@@ -111,7 +113,7 @@ def document_html(document: Document, *, anew: bool = True) -> str:
         if isinstance(error, PerfplanError):
             raise
         raise InputError(f"report: the answer lacks what its schema {name!r} has: {error}") from None
-    return plain_html(document, f"What perfplan {name} found.")
+    return plain_html(document)
 
 
 def document_figures(document: Document) -> str:
@@ -120,14 +122,17 @@ def document_figures(document: Document) -> str:
 
 
 PAGES: Mapping[str, Callable[[Document], str]] = {
+    "deeprecsys": deeprecsys_html,
     "diff": diff_html,
     "fleet": fleet_html,
     "latency": latency_html,
     "map": map_html,
     "mlperf": mlperf_html,
+    "observe": observe_html,
     "plan": plan_html,
     "reproduce": reproduce_html,
     "sweep": sweep_html,
+    "trace": trace_html,
     "tune-stages": tune_stages_html,
     "validate": validate_html,
 }

@@ -14,10 +14,22 @@ from perfmodel.report.tables import number
 MOST_ROWS = 2000
 
 
-def plain_html(document: Mapping[str, Any], answer: str) -> str:
-    """Write the page of a document whose kind has none of its own; it begins with `answer`."""
+def lead(document: Mapping[str, Any]) -> str:
+    """What such a page says first."""
+    left = document.get("unmodelled")
+    if document["schema"]["name"] != "import" or left is None:
+        return f"What perfplan {document['schema']['name']} found."
+    if not left["calls"]:
+        return f"All that the module does is in the model file {document['name']}."
+    shares = f"{number(100 * left['flop_share'])} % of the module's FLOP and "
+    shares += f"{number(100 * left['bytes_share'])} % of its bytes"
+    return f"The model file {document['name']} leaves out {shares}, in calls that were not recognised."
+
+
+def plain_html(document: Mapping[str, Any]) -> str:
+    """Write the page of a document whose kind has none of its own."""
     rest = {key: value for key, value in document.items() if key not in NOT_OF_THE_ANSWER}
-    blocks: list[Block] = [Prose(answer, is_answer=True), Heading("The answer")]
+    blocks: list[Block] = [Prose(lead(document), is_answer=True), Heading("The answer")]
     single = {key: value for key, value in flat(rest).items() if value is not None}
     blocks.append(Table(["what", "value"], [[key, _cell(value)] for key, value in single.items()]))
     for key, value in rest.items():

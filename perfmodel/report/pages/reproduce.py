@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import compress, groupby
 from statistics import median
+from string import ascii_lowercase
 from typing import Any
 
 from perfmodel.report.documents import made_of
@@ -22,7 +23,11 @@ WORDS = (
     ("predicted", "Computed now, on the shipped profiles, from the question that the paper asks."),
     ("published", "As the paper, or the submission, prints it; in figures a mark, or a broken line."),
     ("deviation", "Predicted over published, less 1: positive where the prediction is above."),
-    ("likely cause", "Why a figure deviates, as far as that is known; deviating figures are kept."),
+    (
+        "likely cause",
+        "Why a figure deviates, as far as that is known: a letter, said below the table. Deviating figures "
+        "are kept.",
+    ),
 )
 
 
@@ -33,16 +38,27 @@ def reproduce_html(found: Document) -> str:
         blocks += [Heading(section["title"]), Prose(section["prose"])]
         blocks += [Figure(_drawn(each)) for each in section.get("drawings", ())]
         if section["rows"]:
-            headings, cells = used_columns(section["rows"], HEADINGS)
-            cases = [row["case"] for row in section["rows"]]
-            is_grouped = headings[0] == "case" and len(cases) > 1.5 * len(list(groupby(cases)))
-            blocks.append(Table(headings, cells, name=section["title"], is_grouped=is_grouped))
+            blocks += _figures(section)
     blocks += sources(found)
     blocks += [Heading("How to read it"), Definitions(WORDS), *glossary()]
     if command := found.get("command"):  # answers of before it was written down do not say how many queries
         blocks += command_text(command)
     title = found.get("title") or f"reproduce {found['evaluation']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
+
+
+def _figures(section: Document) -> list[Block]:
+    """Every figure of a section; causes stand once each below the table, which names them by a letter."""
+    causes = list(dict.fromkeys(row["cause"] for row in section["rows"] if row["cause"]))
+    letters = dict(zip(causes, ascii_lowercase, strict=False))
+    rows = [row | {"cause": letters.get(row["cause"], row["cause"])} for row in section["rows"]]
+    headings, cells = used_columns(rows, HEADINGS)
+    cases = [row["case"] for row in rows]
+    is_grouped = headings[0] == "case" and len(cases) > 1.5 * len(list(groupby(cases)))
+    return [
+        Table(headings, cells, name=section["title"], is_grouped=is_grouped),
+        *(Prose(f"{letter}: {cause}.") for cause, letter in letters.items()),
+    ]
 
 
 def answer(found: Document) -> str:

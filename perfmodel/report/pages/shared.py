@@ -113,15 +113,33 @@ def question_text(asked: Mapping[str, Any] | None, name: str, command: str) -> l
     return questions_text([(asked, name)], command)
 
 
+def file_name(name: str) -> str:
+    """The name of the file that a question of that name is saved as.
+
+    Examples
+    --------
+    >>> file_name("scenarios/two services.yaml")
+    'two-services.yaml'
+    """
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', Path(name).stem).strip('-')}.yaml"
+
+
 def questions_text(
-    questions: Sequence[tuple[Mapping[str, Any] | None, str]], command: str, options: str = ""
+    questions: Sequence[tuple[Mapping[str, Any] | None, str]],
+    command: str,
+    options: str = "",
+    *,
+    num_named: int | None = None,
 ) -> list[Block]:
-    """Several files' texts, and the command that asks again: their names stand before its options."""
+    """Several files' texts, and the command that asks again: their names stand before its options.
+
+    `num_named`: so many of them, where the options name the others; by default all.
+    """
     known = [(asked, name) for asked, name in questions if asked]
     if len(known) < len(questions):
         return []
-    files = [f"{re.sub('[^A-Za-z0-9._-]+', '-', Path(name).stem).strip('-')}.yaml" for _, name in known]
-    asks = f"{' '.join(filter(None, ['perfplan', command, *files, options]))} asks it again."
+    files = [file_name(name) for _, name in known]
+    asks = f"{' '.join(filter(None, ['perfplan', command, *files[:num_named], options]))} asks it again."
     said = f"Save it as {files[0]}, and {asks}"
     if len(files) > 1:
         said = f"Save them as {' and '.join(files)}, and {asks}"

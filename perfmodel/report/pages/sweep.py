@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import ceil, log10
+from math import ceil
 from shlex import quote
+from statistics import median
 from typing import Any
 
 from perfmodel.planning.sweep.answer import ANSWERED, less_is_better
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import COLOURS, Drawing, Series, bars, heatmap, lines
-from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
+from perfmodel.report.html import Block, Figure, Folded, Heading, Prose, Table, page
 from perfmodel.report.pages.shared import glossary, notes, questions_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.sweep import SHOWN, shortest, shown_cell
-from perfmodel.report.tables import number
+from perfmodel.report.tables import counted, number
 
 Document = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -41,6 +42,10 @@ NAMES = {
     "static.price_usd_per_h": "price [USD/h]",
 }
 """What a sentence and an axis call what is drawn."""
+
+SLA = "sla.latency_ms"
+
+DECADE = 10.0
 
 MOST_CELLS = 60_000
 """Of the table of all metrics; a larger one is left to the files."""
@@ -78,7 +83,7 @@ def sweep_html(sweep: Document) -> str:
             for metric in metrics
             if metric not in varied
         ]
-        drawn = [Figure(_drawn(sweep, keys, metric)) for metric in varied]
+        drawn = [Figure(each) for metric in varied for each in _drawn(sweep, keys, metric)]
         blocks += [Heading("Over what was set"), *same, *drawn]
     blocks += _front(sweep, keys)
     blocks += [Heading("Every point"), _table(sweep, keys)]
@@ -115,7 +120,8 @@ def answer(sweep: Document, metrics: Sequence[str]) -> str:
     text += "."
     text += _verdicts(rows)
     if sweep["answered"] < len(rows):
-        text += f" {len(rows) - sweep['answered']} points have no answer."
+        missing = len(rows) - sweep["answered"]
+        text += f" {counted(missing, 'point')} {'has' if missing == 1 else 'have'} no answer."
     return text
 
 
@@ -149,9 +155,7 @@ def _points_words(sweep: Document, keys: Sequence[str]) -> str:
 
 
 def _setting(row: Row, keys: Sequence[str]) -> str:
-    return ", ".join(
-        f"{name} {_text(row[key])}" for name, key in zip(shortest(list(keys)), keys, strict=True)
-    )
+    return ", ".join(f"{name} {_text(row[key])}" for name, key in zip(_short(keys), keys, strict=True))
 
 
 def _text(value: object) -> str:
@@ -175,38 +179,53 @@ def _known(rows: Sequence[Row], metric: str) -> bool:
     return any(_number(row.get(metric)) is not None for row in rows)
 
 
-def _drawn(sweep: Document, keys: Sequence[str], metric: str) -> Drawing:
-    """A metric over the first key whose values are numbers, a line for each combination of the others."""
+def _short(keys: Sequence[str]) -> list[str]:
+    """Keys by their last names, but the SLA's, which would be taken for the latency that was found."""
+    return [key if key == SLA else name for key, name in zip(keys, shortest(list(keys)), strict=True)]
+
+
+def _drawn(sweep: Document, keys: Sequence[str], metric: str) -> list[Drawing]:
+    """A metric over the key with most numbers, a line for each combination of the others.
+
+    Over each key where lines would be too many and a map of two keys has no room for the others.
+    """
     rows = [row for row in sweep["rows"] if _number(row.get(metric)) is not None]
     name = NAMES[metric]
     scales = [key for key in keys if all(_number(row[key]) is not None for row in sweep["rows"])]
     first = max(scales, key=lambda key: len({row[key] for row in sweep["rows"]}), default=None)
     if first is None or len({row[first] for row in rows}) < 2:
-        return _as_bars(rows, keys, metric, name)
+        return [_as_bars(rows, keys, metric, name)]
     others = [key for key in keys if key != first]
     groups = _curves(rows, first, others, metric)
     if len(groups) > COLOURS:
-        return _as_map(rows, keys, metric, name) if len(keys) == 2 else _as_cloud(rows, first, metric, name)
+        return [_as_map(rows, keys, metric, name)] if len(keys) == 2 else _ranges(rows, keys, metric, name)
     series = []
     for label, own in groups.items():
         series.append(
             Series(name=label or name, x=[row[first] for row in own], y=[row[metric] for row in own])
         )
-    xs = [float(row[first]) for row in rows]
     sla = {row.get("sla.latency_ms") for row in rows}
     bound = next(iter(sla)) if len(sla) == 1 and metric == "sla.predicted_ms" else None
-    ys = [float(row[metric]) for row in rows]
-    is_far = min(ys) > 0 and log10(max(ys) / min(ys)) > 1.5
-    return lines(
+    drawing = lines(
         series,
         x_label=first,
         y_label=name,
-        title=f"{name[0].upper()}{name[1:]} over {shortest(list(keys))[list(keys).index(first)]}",
+        title=_over(name, keys, first),
         text=f"A dot a point{', a line for each setting of the rest' if others else ''}.",
-        log_x=min(xs) > 0 and max(xs) >= 10 * min(xs),
-        log_y=is_far,
+        log_x=_is_far([float(row[first]) for row in sweep["rows"]], DECADE),
+        log_y=_is_far([float(row[metric]) for row in rows], DECADE**1.5),
         y_limit=None if bound is None else (float(bound), f"SLA: {number(float(bound))} ms"),
     )
+    return [drawing]
+
+
+def _over(name: str, keys: Sequence[str], key: str) -> str:
+    return f"{name[0].upper()}{name[1:]} over {_short(keys)[list(keys).index(key)]}"
+
+
+def _is_far(values: Sequence[float], factor: float) -> bool:
+    """Whether values lie so far apart that they need an axis in powers."""
+    return min(values) > 0 and max(values) >= factor * min(values)
 
 
 def _curves(rows: Sequence[Row], first: str, others: Sequence[str], metric: str) -> dict[str, list[Row]]:
@@ -247,19 +266,41 @@ def _as_map(rows: Sequence[Row], keys: Sequence[str], metric: str, name: str) ->
         [_text(y) for y in ys],
         at,
         x_label=keys[0],
-        y_label=shortest(list(keys))[1],
+        y_label=_short(keys)[1],
         title=name,
         text="Stronger is more; the ring is the best.",
         best=best,
     )
 
 
-def _as_cloud(rows: Sequence[Row], first: str, metric: str, name: str) -> Drawing:
-    dots = Series(
-        name="points", x=[row[first] for row in rows], y=[row[metric] for row in rows], is_points=True
-    )
-    text = f"Every point over {first} alone; what else was set is in the table."
-    return lines([dots], x_label=first, y_label=name, title=name, text=text)
+def _ranges(rows: Sequence[Row], keys: Sequence[str], metric: str, name: str) -> list[Drawing]:
+    """Over each key that changes anything: the ends and the middle of all settings of the rest."""
+    drawings = []
+    for key in keys:
+        found: dict[Any, list[float]] = {}
+        for row in rows:
+            found.setdefault(row[key], []).append(float(row[metric]))
+        summed = {at: (min(each), median(each), max(each)) for at, each in found.items()}
+        if len(set(summed.values())) > 1:
+            drawings.append(_range(summed, key, _over(name, keys, key), name))
+    return drawings
+
+
+def _range(summed: Mapping[Any, tuple[float, float, float]], key: str, title: str, name: str) -> Drawing:
+    text = "Of all points with this value that have the figure: the greatest, the middle and the least."
+    names = ("greatest", "middle", "least")
+    if not all(_number(at) is not None for at in summed):
+        some = list(summed)[:MOST_BARS]
+        heights = {each: [summed[at][2 - i] for at in some] for i, each in enumerate(names)}
+        return bars([_text(at) for at in some], heights, y_label=name, title=title, text=text)
+    xs = sorted(summed)
+    series = [
+        Series(name=each, x=xs, y=[summed[at][2 - i] for at in xs], dashed=each != "middle")
+        for i, each in enumerate(names)
+    ]
+    ys = [value for each in summed.values() for value in each]
+    log_x, log_y = _is_far(xs, DECADE), _is_far(ys, DECADE**1.5)
+    return lines(series, x_label=key, y_label=name, title=title, text=text, log_x=log_x, log_y=log_y)
 
 
 def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
@@ -296,7 +337,7 @@ def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
     rows_shown = [
         [*(_text(row[key]) for key in keys), *(number(row[name], 4) for name in metrics)] for row in front
     ]
-    blocks.append(Table([*shortest(list(keys)), *metrics], rows_shown, caption="Points on the front"))
+    blocks.append(Table([*_short(keys), *metrics], rows_shown, caption="Points on the front"))
     return blocks
 
 
@@ -314,7 +355,7 @@ def _table(sweep: Document, keys: Sequence[str]) -> Table:
         ]
         for place, row in enumerate(rows[:MOST_ROWS], start=1)
     ]
-    heads = ["point", *shortest(list(keys)), *shown.values(), *(["front"] if sweep["pareto"] else [])]
+    heads = ["point", *_short(keys), *shown.values(), *(["front"] if sweep["pareto"] else [])]
     caption = "Loads in queries/s of a node" if sweep["question"] != "plan" else "Plans"
     caption += "; latency is that of the SLA's percentile" if "sla.predicted_ms" in shown else ""
     if len(rows) > MOST_ROWS:
@@ -339,8 +380,10 @@ def _all_metrics(rows: Sequence[Row]) -> list[Block]:
     columns = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
     if len(rows) * len(columns) > MOST_CELLS:
         return [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
-    blocks: list[Block] = [Heading("All metrics")]
-    varied = [name for name in columns if any(row[name] != rows[0][name] for row in rows)]
+    answered = [row for row in rows if row["exit_code"] in ANSWERED] or rows
+    same = [name for name in columns if all(row[name] == answered[0][name] for row in answered)]
+    varied = [name for name in columns if name not in same]
+    folded: list[Block] = []
     tables = ceil(len(rows) / SIDE_BY_SIDE)
     wide = ceil(len(rows) / tables)  # as many in each, or one fewer in the last ones
     for begin in range(0, len(rows) if varied else 0, wide):
@@ -348,11 +391,13 @@ def _all_metrics(rows: Sequence[Row]) -> list[Block]:
         places = [str(place) for place in range(begin + 1, begin + 1 + len(some))]
         cells = [[name, *(_cell(row[name]) for row in some)] for name in varied]
         of = f"points {places[0]} to {places[-1]}" if len(some) > 1 else f"point {places[0]}"
-        blocks.append(Table(["metric", *places], cells, caption=f"What is not the same at all points: {of}"))
-    same = [[name, _cell(rows[0][name])] for name in columns if name not in varied]
+        folded.append(Table(["metric", *places], cells, caption=f"What is not the same at all points: {of}"))
     if same:
-        blocks.append(Table(["metric", "value"], same, caption="What is the same at all points"))
-    return blocks
+        of_all = "What is the same at all points" + (" with an answer" if len(answered) < len(rows) else "")
+        cells = [[name, _cell(answered[0][name])] for name in same]
+        folded.append(Table(["metric", "value"], cells, caption=of_all))
+    summary = f"{counted(len(varied), 'metric')} that differ, and {len(same)} that are the same"
+    return [Heading("All metrics"), Folded(summary, folded)]
 
 
 def _cell(value: object) -> str:

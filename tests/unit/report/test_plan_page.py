@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import perfmodel
-from perfmodel.report.pages.plan import again_words, answer, plan_html
+from perfmodel.report.pages.plan import answer, plan_html
+from perfmodel.report.pages.plan_failure import again_words
 
 
 def planned(*overrides: str, growth: tuple[float, ...] = ()) -> dict[str, Any]:
