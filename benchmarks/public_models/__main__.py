@@ -31,7 +31,13 @@ PINNED: dict[str, str] = {
 """What a library needs beside PyTorch (torchrec's is of PyTorch 2.13); FuxiCTR's wheel holds no models."""
 ALONE: dict[str, str] = {"torchrec": "torchrec==1.8.0 fbgemm-gpu-cpu==1.8.0"}
 """What is installed without what it asks for: torchrec asks for the kernels of cards."""
-HEADINGS = ("model", "FLOP an item", "torch", "rows an item", "module", "table bytes an item", "module")
+COLUMNS = {
+    "FLOP an item": ("flop", "counted_flop"),
+    "rows an item": ("rows", "counted_rows"),
+    "table bytes an item": ("row_bytes", "counted_row_bytes"),
+    "parameter bytes": ("parameter_bytes", "counted_parameter_bytes"),
+}
+"""What the file has, and what was counted on the module."""
 
 
 def environment(library: str, where: Path) -> Path:
@@ -65,15 +71,15 @@ def rows(library: str, python: Path, files: Path | None) -> list[dict[str, Any]]
 
 def table(found: list[dict[str, Any]]) -> str:
     """Every model's counts, the file's first, and how many are within 1 %."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    headings = ["model", *(heading for column in COLUMNS for heading in (column, "module"))]
+    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
     for row in found:
         name = f"{row['library']} {row['model']}"
         if "flop" not in row:
             why = row.get("refused") or row.get("not_run") or row["traceback"]
-            lines.append(f"| {name} | {why} |" + " |" * (len(HEADINGS) - 2))
+            lines.append(f"| {name} | {why} |" + " |" * (len(headings) - 2))
             continue
-        pairs = (("flop", "counted_flop"), ("rows", "counted_rows"), ("row_bytes", "counted_row_bytes"))
-        cells = [f"{row[key]:,.6g}" for pair in pairs for key in pair]
+        cells = [f"{row[key]:,.6g}" for pair in COLUMNS.values() for key in pair]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     right = sum(is_right(row) for row in found)
     silent = sum("flop" in row and not is_right(row) for row in found)
@@ -83,10 +89,9 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def is_right(row: dict[str, Any]) -> bool:
-    """Whether FLOP, rows and their bytes are within 1 % of what was counted on the module."""
-    pairs = (("flop", "counted_flop"), ("rows", "counted_rows"), ("row_bytes", "counted_row_bytes"))
+    """Whether all that is counted is within 1 % of what was counted on the module."""
     return "flop" in row and all(
-        abs(row[ours] - row[theirs]) <= 0.01 * max(row[theirs], 1e-9) for ours, theirs in pairs
+        abs(row[ours] - row[theirs]) <= 0.01 * max(row[theirs], 1e-9) for ours, theirs in COLUMNS.values()
     )
 
 

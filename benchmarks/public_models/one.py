@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from calibration.importing.counting import count
@@ -51,15 +54,45 @@ def on_module(example: Example) -> dict[str, Any]:
     counted, items = count(example), example.batch_size
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         example.module(*example.inputs)
-    tensors = {id(tensor): tensor for tensor in example.module.parameters()}
+    with torch.no_grad(), _Reads(example.module) as reads:
+        example.module(*example.inputs)
     return {
         "items": items,
         "torch_flop": counter.get_total_flops() / items,
         "counted_flop": counted.flop / items,
         "counted_rows": counted.rows / items,
         "counted_row_bytes": counted.row_bytes / items,
-        "module_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        "counted_parameter_bytes": reads.parameter_bytes,
     }
+
+
+class _Reads(TorchDispatchMode):
+    """Which parameters the calls of a pass read, whole or in parts; those that none reads are no work."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._of = {_storage(each): each for each in module.parameters()}
+        self._read: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = {_storage(each) for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
+        for each in tree_leaves((args, kwargs or {})):
+            if isinstance(each, torch.Tensor) and (at := _storage(each)) not in made:  # a view reads nothing
+                self._read.add(at)
+        return result
+
+    @property
+    def parameter_bytes(self) -> int:
+        """All bytes of the parameters that were read."""
+        read = [each for at, each in self._of.items() if at in self._read]
+        return sum(each.numel() * each.element_size() for each in read)
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _query_share(result: Any, items: int) -> float:

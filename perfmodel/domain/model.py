@@ -357,12 +357,17 @@ class RecModel(Frozen):
     def dense_parameter_bytes(self) -> int:
         """Memory of all weights and biases but the embedding tables, in each operator's precision. [bytes]"""
         shapes = self.shapes()
-        known = {table.memory for op in self.embedding_operators for table in op.tables}
-        total = 0
+        tables = {table.memory for op in self.embedding_operators for table in op.tables}
+        total, known = 0, set[str | None]()
         for operator in self.operators:
             memory = operator.memory if isinstance(operator, Mlp) else None
             if memory is None or memory not in known:
-                total += _BYTES[operator.precision] * operator.num_parameters(shapes)
+                elements = operator.num_parameters(shapes)
+                if isinstance(operator, Mlp) and memory is not None and memory in tables:
+                    elements = operator.bias * sum(
+                        operator.widths[1:]
+                    )  # of scores tied to a table the rest is it
+                total += _BYTES[operator.precision] * elements
             known.add(memory)
         return total
 

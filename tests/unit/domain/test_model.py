@@ -115,3 +115,13 @@ def test_a_table_has_no_zeros(field: str) -> None:
     table = {"num_rows": 10, "dim": 4, field: 0}
     with pytest.raises(ValidationError):
         model_of({**BAGS, "tables": [table]}, dense_features=0)
+
+
+@pytest.mark.parametrize(("bias", "parameter_bytes"), [(True, 4 * 1000), (False, 0)])
+def test_scores_tied_to_a_table_have_a_bias_of_their_own_and_no_weights(
+    bias: bool, parameter_bytes: int
+) -> None:
+    items = {"num_rows": 1000, "dim": 8, "memory": "items"}
+    bags = {"name": "bags", "kind": "embedding_bag", "tables": [items]}
+    scores = {"name": "scores", "kind": "mlp", "input": "bags", "widths": [8, 1000], "memory": "items"}
+    assert model_of(bags, scores | {"bias": bias}, dense_features=0).dense_parameter_bytes == parameter_bytes
