@@ -181,6 +181,21 @@ def test_an_autoscaler_that_aims_too_high_misses_while_its_nodes_start(
     assert math.isclose(answer["mean_demand_qps"], 11_000 / 3 + 500)
 
 
+def test_an_autoscaler_starts_no_more_nodes_than_there_are(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan is 6 Broadwell and 2 Skylake; a target of a half asks for twice that at the peak."""
+    stock = {"broadwell": 7, "skylake": 3}
+    sets = [f"--set=node_types.{name}.available={count}" for name, count in stock.items()]
+    _, answer = ask(capsys, fleet, *sets, "--set", "provision.autoscaler.target_utilisation=0.5")
+    assert answer["static"]["nodes_by_type"] == {"broadwell": 6, "skylake": 2}
+    found = answer["baselines"]["simulated_autoscaler"]
+    used = {name: sum(of.get(name, 0) for of in found["nodes"].values()) for name in stock}
+    assert used == stock
+    assert found["num_nodes"] == 10
+    assert found["sla_missed_share"] == 0.0
+
+
 SEARCHED = {"terabytes"}
 """Shipped fleets whose capacities are found, not given: half a minute of a core."""
 

@@ -18,7 +18,8 @@ Counts = npt.NDArray[np.int64]
 PERFECT = "the plan of each hour, without delay: nothing with its head-room and failures needs less"
 SIMULATED = (
     "each service's static nodes scaled to load / (capacity x target utilisation), seen at the end of each "
-    "interval; a started node serves after the start-up, one that is no longer needed goes at once"
+    "interval; beyond those nodes as far as there is stock, the services in the file's order; a started node "
+    "serves after the start-up, one that is no longer needed goes at once"
 )
 
 
@@ -45,7 +46,8 @@ def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> 
     """Follow the day with nodes that need time to start.
 
     Load is fluid and constant within an hour; a service misses its SLA while its nodes' capacity is below its
-    load. Nodes are the static provision's, scaled by the same factor in every type; they are not shared.
+    load. Nodes are the static provision's, scaled by the same factor in every type; they are not shared. A
+    service's static nodes are there for it alone; more than those are what stock has left.
     """
     if static is None:
         return _nothing("there are no static nodes to scale")
@@ -55,6 +57,8 @@ def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> 
     steps_an_hour = max(1, round(SECONDS_AN_HOUR / settings.interval_s))
     delay = ceil(settings.start_up_s / settings.interval_s)
     steps = steps_an_hour * len(question.hours)
+    used = static.by_type
+    left = {each.name: np.full(steps, each.most_nodes - used[each.name]) for each in question.node_types}
     on: dict[tuple[str, str], Counts] = {}
     missed = arrived = 0.0
     for service in question.services:
@@ -65,9 +69,11 @@ def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> 
         wanted = load_qps / settings.target_utilisation / full_qps if full_qps > 0.0 else 0.0 * load_qps
         capacity_qps = np.zeros(steps)
         for name, count in fleet.items():
-            on[service.name, name], serving = _followed(
-                np.ceil(wanted * count - 1e-9).astype(np.int64), delay
-            )
+            each = question.unit_nodes(service.name, name)
+            units = np.ceil(wanted * count - 1e-9).astype(np.int64)
+            units = np.minimum(units, count + left[name] // each)
+            left[name] -= each * np.maximum(0, units - count)
+            on[service.name, name], serving = _followed(units, delay)
             capacity_qps += serving * rate_qps[name]
         late = load_qps > capacity_qps * (1.0 + 1e-9)
         missed += float(load_qps[late].sum())
