@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from benchmarks.hostile.cases import KINDS, all_cases
 from benchmarks.hostile.documents import unreached
@@ -27,6 +29,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many cases, drawn by the seed [all]")
     parser.add_argument("--pairs", type=int, default=300, help="pairs of legal extremes")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="processor seconds for a case")
+    parser.add_argument("--out", type=Path, help="write how each case ended there, a line of JSON each")
     options = parser.parse_args()
     cases = [
         case
@@ -39,6 +42,9 @@ def main() -> int:
     outcomes = []
     for outcome in run_all(cases, limit_s=options.limit):
         outcomes.append(outcome)
+        if options.out is not None:
+            with options.out.open("a") as file:
+                file.write(json.dumps(outcome.row()) + "\n")
         if outcome.is_offence:
             print(f"{outcome.ending}: {outcome.case.what} ({outcome.seconds:.1f} s, {outcome.mb:.0f} MB)")
             print(f"    {outcome.said}", flush=True)

@@ -92,7 +92,11 @@ def key_cases() -> Iterator[Case]:
         for target in targets(kind):
             for name, value in VALUES.items():
                 yield _file_case(
-                    f"keys of a {kind}", f"{target.label}: {name}", kind, _writing(target, value)
+                    f"keys of a {kind}",
+                    f"{target.label}: {name}",
+                    kind,
+                    _writing(target, value),
+                    placed=True,
                 )
 
 
@@ -131,7 +135,8 @@ def cell_cases() -> Iterator[Case]:
                     changed = "\n".join([*lines[:number], ",".join(cells), *lines[number + 1 :], ""])
                     content = changed.encode("utf-8", "surrogateescape")
                     what = f"{file}: line {number + 1}, column {column + 1}: {name}"
-                    yield _traffic_case("cells", what, file, _bytes_in(file, lambda content=content: content))
+                    written = _bytes_in(file, lambda content=content: content)
+                    yield _traffic_case("cells", what, file, written, placed=True)
 
 
 def option_cases() -> Iterator[Case]:
@@ -207,15 +212,19 @@ def _bytes_in(name: str, content: Callable[[], bytes]) -> Callable[[Path], None]
     return write
 
 
-def _file_case(group: str, what: str, kind: Kind, files: Callable[[Path], None]) -> Case:
+def _file_case(
+    group: str, what: str, kind: Kind, files: Callable[[Path], None], *, placed: bool = False
+) -> Case:
     def write(folder: Path) -> None:
         write_data(folder)
         files(folder)
 
-    return Case(group=group, what=what, arguments=_ASKED[kind], files=write)
+    return Case(group=group, what=what, arguments=_ASKED[kind], files=write, placed=placed)
 
 
-def _traffic_case(group: str, what: str, file: str, files: Callable[[Path], None]) -> Case:
+def _traffic_case(
+    group: str, what: str, file: str, files: Callable[[Path], None], *, placed: bool = False
+) -> Case:
     if (fleet := _BY_HOUR.get(file)) is not None:
 
         def write(folder: Path) -> None:
@@ -223,10 +232,10 @@ def _traffic_case(group: str, what: str, file: str, files: Callable[[Path], None
             (folder / file).unlink()
             files(folder)
 
-        return Case(group=group, what=what, arguments=("plan", "--json", fleet), files=write)
+        return Case(group=group, what=what, arguments=("plan", "--json", fleet), files=write, placed=placed)
     settings = [part for override in (*_QUICK, _TRAFFIC[file]) for part in ("--set", override)]
     arguments = ("predict", "-s", "ncf_skylake", *settings)
-    return Case(group=group, what=what, arguments=arguments, files=files)
+    return Case(group=group, what=what, arguments=arguments, files=files, placed=placed)
 
 
 def _option_case(command: str, what: str, arguments: tuple[str, ...]) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -28,7 +29,10 @@ _ADDRESS_SPACE = 16 * 2**30
 _TRACEBACK = 97
 _PROCESSES = 2
 _LONGEST_LINE = 800
-_ANSWERS = {0, 2, 3, 4, 5, 6}
+_ANSWERS = {0, 2, 3, 4, 5, 6, 7}
+
+_PLACE = re.compile(r"\S+:\d+:\d+: .")
+"""`file:line:column: …`, which the refusal of what stands in a file begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,8 @@ class Case:
     what: str
     arguments: tuple[str, ...]
     files: Callable[[Path], None] = lambda _: None
+    placed: bool = False
+    """Whether what is refused stands in a file, and so has a place there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,11 @@ class Outcome:
     seconds: float
     mb: float
     said: str
+
+    def row(self) -> dict[str, str | float]:
+        """As a line of a file of outcomes."""
+        told = {"group": self.case.group, "what": self.case.what, "ending": self.ending, "said": self.said}
+        return {**told, "seconds": round(self.seconds, 2), "mb": round(self.mb)}
 
 
 def run_all(cases: Iterable[Case], *, limit_s: float = LIMIT_S) -> Iterator[Outcome]:
@@ -85,7 +96,7 @@ class _Running:
     def outcome(self, status: int, usage: resource.struct_rusage) -> Outcome:
         out, err = ((self.folder / name).read_text(errors="replace") for name in ("out", "err"))
         mb = max(0.0, usage.ru_maxrss / 1024 - self.began_mb)
-        ending = _ending(status, out, err)
+        ending = _ending(status, out, err, placed=self.case.placed)
         is_offence = not ending.startswith("exit ")
         if not is_offence and mb > MOST_MB:
             ending, is_offence = "memory", True
@@ -99,7 +110,7 @@ class _Running:
         )
 
 
-def _ending(status: int, out: str, err: str) -> str:
+def _ending(status: int, out: str, err: str, *, placed: bool) -> str:
     """The exit code, or what is wrong with the end."""
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
@@ -116,6 +127,8 @@ def _ending(status: int, out: str, err: str) -> str:
         return f"{len(notes)} lines"
     if max(map(len, notes), default=0) > _LONGEST_LINE:
         return "long line"
+    if code == 2 and placed and not _PLACE.match(notes[0]):
+        return "no place"
     if any(word in out for word in ("NaN", "Infinity", " nan", " inf ")):
         return "not a number"
     return f"exit {code}"
