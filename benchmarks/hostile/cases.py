@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
 
+from benchmarks.hostile.answers import AnswerTarget, answer_targets, ordinary_answer
 from benchmarks.hostile.documents import (
     Kind,
     Target,
@@ -19,6 +21,7 @@ from benchmarks.hostile.documents import (
     write_data,
 )
 from benchmarks.hostile.running import Case
+from benchmarks.hostile.text_files import FACTORY, QUICK, TextFile, text_files
 from benchmarks.hostile.values import TEXTS, VALUES, contents
 from perfmodel.cli.commands import _app
 
@@ -32,7 +35,6 @@ _ASKED: dict[Kind, tuple[str, ...]] = {
     "fleet": ("plan", "--json", "--extrapolate", "file.yaml"),
 }
 
-_QUICK = ("simulation={seed: 1, precision: 0.1, min_queries: 1000, max_queries: 20000}",)
 _TRAFFIC: dict[str, str] = {
     "trace.csv": "traffic.arrivals={process: trace, file: trace.csv}",
     "sizes.txt": "traffic.query_sizes={distribution: file, file: sizes.txt}",
@@ -50,15 +52,15 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "tune": ("-s", "ncf_skylake", "--batch-sizes", "64,128"),
     "latency": ("-m", "ncf", "--on", "skylake"),
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
-    "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", *_QUICK),
+    "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", QUICK),
     "plan": ("two_services",),
-    "observe": ("trace.csv",),
+    "observe": ("log.csv", "--sla-ms", "50"),
     "trace": ("show", "trace.csv"),
     "profile": ("new", "--base", "skylake", "--out", "mine.yaml"),
-    "explain": ("ncf_skylake", "--set", *_QUICK),
-    "diff": ("ncf_skylake", "ncf_broadwell", "--set", *_QUICK),
+    "explain": ("ncf_skylake", "--set", QUICK),
+    "diff": ("ncf_skylake", "ncf_broadwell", "--set", QUICK),
     "map": ("-m", "ncf", "--on", "skylake,broadwell"),
-    "mlperf": ("mlperf_dlrm_v2_skylake", "--set", *_QUICK),
+    "mlperf": ("mlperf_dlrm_v2_skylake", "--set", QUICK),
     "list": ("models",),
     "schema": ("model",),
     "show": ("ncf",),
@@ -73,6 +75,9 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """What each command is called with beside the option that is tried."""
 
+_DIFFED = frozenset({"predict", "plan"})
+"""Commands whose saved answers are compared with the unchanged ones, too."""
+
 MEASURING = frozenset({"calibrate", "import", "reproduce", "validate"})
 """Commands that measure or compute for minutes: tried up to where that begins."""
 
@@ -83,6 +88,7 @@ def all_cases(seed: int, num_pairs: int) -> Iterator[Case]:
     yield from file_cases()
     yield from cell_cases()
     yield from option_cases()
+    yield from answer_cases()
     yield from pair_cases(seed, num_pairs)
 
 
@@ -116,6 +122,9 @@ def file_cases() -> Iterator[Case]:
             "whole files", f"{file}: a directory", file, lambda at, file=file: (at / file).mkdir()
         )
         yield _traffic_case("whole files", f"{file}: missing", file, lambda _: None)
+    for text_file in text_files():
+        for name, content in contents(text_file.text.encode()).items():
+            yield _text_case("whole files", f"{text_file.name}: {name}", text_file, content)
     for name, content in contents(b"class Mine:\n    pass\n").items():
         arguments = ("predict", "-s", "ncf_skylake", "--policy-file", "mine.py")
         files = _bytes_in("mine.py", content)
@@ -123,7 +132,16 @@ def file_cases() -> Iterator[Case]:
 
 
 def cell_cases() -> Iterator[Case]:
-    """Every column of a trace and of values by hour, and lines of a list of sizes, with every value."""
+    """Every column of a trace and of values by hour, and lines of a list of sizes, with every value.
+
+    Of all other files, every word, up to a number of them.
+    """
+    for text_file in text_files():
+        for start, end in text_file.words():
+            for name, text in TEXTS.items():
+                what = f"{text_file.name}: {text_file.place(start)}: {name}"
+                content = partial(text_file.replaced, start, end, text)
+                yield _text_case("cells", what, text_file, content, placed=True)
     for file in (*_TRAFFIC, *_BY_HOUR):
         lines = _data(file).splitlines()
         columns = len(lines[0].split(","))
@@ -160,6 +178,22 @@ def option_cases() -> Iterator[Case]:
                     yield _option_case(command, f"{option}: key {name}", (*rest, option, f"{text}=1"))
             if not parameter.multiple:
                 yield _option_case(command, f"{option}: twice", (*rest, option, "1", option, "2"))
+
+
+def answer_cases() -> Iterator[Case]:
+    """Saved answers with every key replaced or left out, made a page of; some compared, too."""
+    for target in answer_targets():
+        commands = {"report": ("report", "answer.json")}
+        if target.command in _DIFFED:
+            commands["diff"] = ("diff", "answer.json", "other.json", "--json")
+        for command, arguments in commands.items():
+            yield Case(
+                group="keys of a saved answer",
+                what=f"{command} of {target.label}",
+                arguments=arguments,
+                files=_answer(target),
+                placed=True,
+            )
 
 
 def pair_cases(seed: int, num_pairs: int) -> Iterator[Case]:
@@ -205,6 +239,14 @@ def _writing(target: Target, value: Any) -> Callable[[Path], None]:
     return write
 
 
+def _answer(target: AnswerTarget) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "answer.json").write_text(target.written())
+        (folder / "other.json").write_text(ordinary_answer(target.command))
+
+    return write
+
+
 def _bytes_in(name: str, content: Callable[[], bytes]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         (folder / name).write_bytes(content())
@@ -233,13 +275,34 @@ def _traffic_case(
             files(folder)
 
         return Case(group=group, what=what, arguments=("plan", "--json", fleet), files=write, placed=placed)
-    settings = [part for override in (*_QUICK, _TRAFFIC[file]) for part in ("--set", override)]
+    settings = [part for override in (QUICK, _TRAFFIC[file]) for part in ("--set", override)]
     arguments = ("predict", "-s", "ncf_skylake", *settings)
     return Case(group=group, what=what, arguments=arguments, files=files, placed=placed)
 
 
+def _text_case(
+    group: str, what: str, file: TextFile, content: Callable[[], bytes], *, placed: bool = False
+) -> Case:
+    def write(folder: Path) -> None:
+        made = content()
+        (folder / file.name).write_bytes(made)
+        for name, text in file.beside(made).items():
+            (folder / name).write_text(text)
+
+    return Case(group=group, what=what, arguments=file.arguments, files=write, placed=placed)
+
+
 def _option_case(command: str, what: str, arguments: tuple[str, ...]) -> Case:
-    return Case(group="options", what=f"{command} {what}", arguments=(command, *arguments))
+    return Case(group="options", what=f"{command} {what}", arguments=(command, *arguments), files=_beside)
+
+
+def _beside(folder: Path) -> None:
+    """Every file that an option may name."""
+    write_data(folder)
+    (folder / "answer.json").write_text(ordinary_answer("predict"))
+    (folder / "factory.py").write_text(FACTORY)
+    for file in text_files():
+        (folder / file.name).write_text(file.text)
 
 
 def _without(arguments: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
