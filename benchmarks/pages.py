@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from perfmodel.report.pages.made import document_html, read_document
+from perfmodel.report.saved import saved_html
 from tests.contract.browser import CHROMIUM, found
 
 MOST_BYTES, MOST_S, MOST_MS = 5_000_000, 2.0, 50.0
@@ -52,7 +52,7 @@ def main(paths: list[str]) -> int:
 
 def _made(path: Path) -> tuple[float, str]:
     begin_s = time.perf_counter()
-    html = document_html(read_document(path))
+    html = saved_html(path)
     return time.perf_counter() - begin_s, html
 
 

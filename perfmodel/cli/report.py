@@ -31,8 +31,9 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.computation import tune as tune_question
 from perfmodel.planning.tune.question import TuneOptions
 from perfmodel.report.documents.plan import plan_document
-from perfmodel.report.pages.made import document_html, read_document, scenario_html
+from perfmodel.report.pages.made import scenario_html
 from perfmodel.report.pages.plan import plan_html
+from perfmodel.report.saved import saved_html
 
 
 def report(
@@ -57,7 +58,7 @@ def report(
     if what.endswith(".json"):
         if overrides:
             raise InputError("--set: expected a scenario or a fleet; an answer is as it is")
-        html = document_html(read_document(Path(what)))
+        html = saved_html(Path(what))
     elif _is_fleet(what):
         also: Any = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate}
         with watched() as watch:

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.loading.text_file import read_text
+from perfmodel.loading.text_file import place_in, read_json, read_text
+from perfmodel.loading.words import quoted
 from perfmodel.units import GIB, KIB, MIB
 
+MOST_BYTES = 10_000_000
+"""Of what a machine prints of itself. [bytes]"""
+_MOST_CORES = 100_000
+_MOST_DIGITS = 9
+"""More than the most cores have: a longer number is too large, whatever follows."""
+_NUMBER = rf"[0-9]{{1,{_MOST_DIGITS}}}(?:\.[0-9]+)?"
 _SIZES = {"B": 1, "KIB": KIB, "K": KIB, "MIB": MIB, "M": MIB, "GIB": GIB, "G": GIB}
 _CPU_REST = {
     "peak_gflop_per_s": "of one core: fp32 FLOP a cycle (64 with AVX-512 and two FMA units, 32 with AVX2) "
@@ -59,16 +66,22 @@ def read_lscpu(path: Path) -> Dump:
     InputError
         If it is none, or does not say how many cores there are.
     """
-    expected = f"{path}: expected what `lscpu -J` prints"
+    expected = "expected what `lscpu -J` prints"
+    document = read_json(path, most_bytes=MOST_BYTES)
     try:
-        document = json.loads(read_text(path))
         fields = dict(_fields(document["lscpu"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"{expected}: a JSON object with a list lscpu of field and data") from None
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        message = f"{expected}: a JSON object with a list lscpu of field and data"
+        raise InputError(f"{path}:1:1: {message}") from None
     changes: dict[str, float] = {}
     for key, field in (("sockets", "Socket(s)"), ("cores_per_socket", "Core(s) per socket")):
-        if not (value := fields.get(field, "")).isdecimal() or int(value) < 1:
-            raise InputError(f"{expected}: no whole number as {field!r}")
+        value = fields.get(field, "")
+        if not (value.isascii() and value.isdecimal()) or not 1 <= int(value[:_MOST_DIGITS]) <= _MOST_CORES:
+            text = read_text(path)
+            place = place_in(text, max(0, text.find(f'"{field}')))
+            got = quoted(value) if value else "none"
+            whole = f"{field}: expected a whole number from 1 to {_MOST_CORES}, got {got}"
+            raise InputError(f"{path}:{place}: {expected}: {whole}")
         changes[key] = int(value)
     for key, field, unit in (("l2_kib_per_core", "L2 cache", KIB), ("l3_mib_per_socket", "L3 cache", MIB)):
         if (size := _bytes_each(fields.get(field, ""))) is not None:
@@ -86,13 +99,14 @@ def read_nvidia_smi(path: Path) -> Dump:
     InputError
         If it is none.
     """
-    expected = f"{path}: expected what `nvidia-smi -q -x` prints"
+    expected = "expected what `nvidia-smi -q -x` prints"
     try:
-        card = ET.fromstring(read_text(path)).find("gpu")
+        card = ET.fromstring(read_text(path, most_bytes=MOST_BYTES)).find("gpu")
     except ET.ParseError as error:
-        raise InputError(f"{expected}: XML, {error}") from None
+        line, column = error.position
+        raise InputError(f"{path}:{line}:{column + 1}: {expected}: XML, {error}") from None
     if card is None:
-        raise InputError(f"{expected}: an element gpu")
+        raise InputError(f"{path}:1:1: {expected}: an element gpu")
     changes: dict[str, float] = {}
     if (memory := _first_number(card.findtext("fb_memory_usage/total"))) is not None:
         changes["memory_gib"] = round(memory * MIB / GIB, 1)
@@ -102,6 +116,7 @@ def read_nvidia_smi(path: Path) -> Dump:
     if (watts := next((value for value in found if value is not None), None)) is not None:
         changes |= {"tdp_w": watts, "peak_w": watts}
     rest = {key: why for key, why in _GPU_REST.items() if key not in changes}
+    rest |= {} if "memory_gib" in changes else {"memory_gib": "of the data sheet"}
     rest |= {} if "tdp_w" in changes else {"tdp_w": "its power limit; idle_w and peak_w go with it"}
     return Dump(card.findtext("product_name") or "a card", changes, "nvidia-smi -q -x", rest)
 
@@ -133,12 +148,14 @@ def _fields(rows: Any) -> list[tuple[str, str]]:
 
 def _bytes_each(text: str) -> float | None:
     """Size of one cache: `1 MiB (2 instances)` is 512 KiB each; older versions print one, `1024K`."""
-    match = re.match(r"([0-9.]+)\s*([A-Za-z]+)(?:\s*\((\d+) instances?\))?", text)
+    match = re.match(
+        rf"({_NUMBER})\s*([A-Za-z]+)(?:\s*\(([0-9]{{1,{_MOST_DIGITS}}}) instances?\)|\s*$)", text
+    )
     if match is None or (unit := _SIZES.get(match[2].upper())) is None:
         return None
     return float(match[1]) * unit / max(1, int(match[3] or 1))
 
 
 def _first_number(text: str | None) -> float | None:
-    match = re.match(r"\s*([0-9]+(?:\.[0-9]+)?)", text or "")
+    match = re.match(rf"\s*({_NUMBER})(?![0-9])", text or "")
     return None if match is None else float(match[1])

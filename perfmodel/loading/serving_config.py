@@ -9,16 +9,18 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from perfmodel.errors import InputError
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.words import quoted
-from perfmodel.loading.yaml_source import parse_value, parse_yaml
-from perfmodel.loading.yaml_tree import Place, plain
+from perfmodel.loading.yaml_source import parse_node
+from perfmodel.loading.yaml_tree import Listing, Section, YamlSource
 
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 20
+LARGEST = 10**9
+"""Batches, delays and counts are smaller."""
 MICROSECOND_MS = 1e-3
 
 TORCHSERVE_DELAY_MS = 100.0
@@ -121,24 +123,19 @@ def read_torchserve(path: Path) -> ServingConfig:
     InputError
         One line, `file:line:column: what is wrong`.
     """
-    text = read_text(path, most_bytes=MOST_BYTES)
-    document: Any = None
-    if text.lstrip().startswith("["):
-        document = plain(parse_value(text, Place(str(path), 1, 1)))
-        document = document[0] if isinstance(document, list) and document else None
-    else:
-        document = parse_yaml(text, str(path)).data()
-    if not isinstance(document, Mapping):
-        raise InputError(f"{path}:1:1: expected a model configuration, with batchSize and maxBatchDelay")
+    source = _torchserve_source(path)
+    document = source.data()
+    assert isinstance(document, Mapping), "the top level of a YAML source is a section"
     if "batchSize" not in document and "maxBatchDelay" not in document:
-        raise InputError(f"{path}:1:1: expected batchSize or maxBatchDelay, found neither")
+        raise source.error("expected batchSize or maxBatchDelay, found neither")
 
     def number(key: str, least: int) -> int | None:
         value = document.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{path}: {key}: expected a whole number >= {least}, got {quoted(str(value))}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < LARGEST:
+            expected = f"expected a whole number from {least} to {LARGEST - 1:_}"
+            raise source.error(f"{expected}, got {quoted(str(value))}", key)
         return value
 
     batch, delay = number("batchSize", 1) or 1, number("maxBatchDelay", 0)
@@ -153,6 +150,19 @@ def read_torchserve(path: Path) -> ServingConfig:
         gpu_instances=workers if on_cards else None,
         gpus=(workers or 1) if on_cards else 0,
     )
+
+
+def _torchserve_source(path: Path) -> YamlSource:
+    """Read the configuration, or the first of the descriptions that the management API lists."""
+    text = read_text(path, most_bytes=MOST_BYTES)
+    node = parse_node(text, str(path))
+    if text.lstrip().startswith("[") and isinstance(node, Listing) and node.items:
+        node = node.items[0]
+    if not isinstance(node, Section):
+        if node is None:
+            raise InputError(f"{path}:1:1: the file is empty")
+        raise InputError(f"{path}:1:1: expected a model configuration, with batchSize and maxBatchDelay")
+    return YamlSource(name=str(path), directory=path.parent, root=node)
 
 
 class _Value(NamedTuple):
@@ -277,7 +287,12 @@ def _whole(message: Mapping[str, list[_Value]], key: str, otherwise: int) -> int
 
 
 def _number(value: _Value, least: int, key: str = "preferred_batch_size") -> int:
-    if value.text.isascii() and value.text.isdecimal() and len(value.text) < 10 and int(value.text) >= least:
+    if (
+        value.text.isascii()
+        and value.text.isdecimal()
+        and len(value.text) < len(str(LARGEST))
+        and int(value.text) >= least
+    ):
         return int(value.text)
     raise InputError(
         f"{value.place}: {key}: expected a whole number >= {least}, got {quoted(value.text) or 'a message'}"

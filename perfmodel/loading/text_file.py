@@ -8,13 +8,19 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import InputError
+from perfmodel.loading.words import cut
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler makes of bytes that are no UTF-8
+
+_MOST_DIGITS = 300
+"""Of a whole number in JSON: with more no float holds it."""
+_TEXT_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:Infinity|NaN|[0-9][-+.0-9eE]*)')
 
 
 def read_text(path: Path, *, most_bytes: int | None = None) -> str:
@@ -45,17 +51,50 @@ def read_json(path: Path, *, most_bytes: int | None = None) -> Any:
     Raises
     ------
     InputError
-        As `read_text`; at its place if the text is no JSON, or is nested deeper than can be read.
+        As `read_text`; at its place if the text is no JSON, or has a number that no float holds (nan and
+        infinities, too); if it is nested deeper than can be read.
     """
     text = read_text(path, most_bytes=most_bytes)
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise InputError(f"{path}:1:1: not JSON that can be read: nested too deeply") from None
-    except ValueError:  # a number of more digits than Python turns into an integer
-        raise InputError(f"{path}:1:1: not JSON that can be read: a number has too many digits") from None
+    except OverflowError as error:
+        place = place_in(text, _number_at(text, str(error)))
+        raise InputError(f"{path}:{place}: expected a finite number, got {cut(str(error))}") from None
+
+
+def place_in(text: str, offset: int) -> str:
+    """Line and column of a character, both from 1: `3:14`.
+
+    Examples
+    --------
+    >>> place_in("a\\nbcd", 4)
+    '2:3'
+    """
+    return f"{text.count(chr(10), 0, offset) + 1}:{offset - text.rfind(chr(10), 0, offset)}"
+
+
+def _finite(text: str) -> float:
+    if not isfinite(value := float(text)):
+        raise OverflowError(text)
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise OverflowError(text)
+    return int(text)
+
+
+def _number_at(text: str, number: str) -> int:
+    """Where in a JSON text a number stands, texts in quotes left out."""
+    for match in _TEXT_OR_NUMBER.finditer(text):
+        if match.group() == number:
+            return match.start()
+    return 0
 
 
 def is_file(path: Path) -> bool:

@@ -69,13 +69,24 @@ def parse_yaml(text: str, name: str, *, directory: Path = Path()) -> YamlSource:
     InputError
         One line, `name:line:column: what is wrong`.
     """
-    root = _parse(text, lambda line, column: Place(name, line, column))
+    root = parse_node(text, name)
     start = Place(name, 1, 1)
     if root is None or (isinstance(root, Scalar) and root.value is None):
         raise InputError(f"{start}: the file is empty")
     if not isinstance(root, Section):
         raise InputError(f"{root.place}: expected a section (key: value) at the top level")
     return YamlSource(name=name, directory=directory, root=root)
+
+
+def parse_node(text: str, name: str) -> Node | None:
+    """Parse the text of one YAML document, whatever it is; None where there is none.
+
+    Raises
+    ------
+    InputError
+        One line, `name:line:column: what is wrong`.
+    """
+    return _parse(text, lambda line, column: Place(name, line, column))
 
 
 def parse_value(text: str, place: Place) -> Node:

@@ -23,6 +23,7 @@ from perfmodel.sim.policies import (
     sizes_by_lane,
 )
 from perfmodel.sim.query_sizes import SizePmf
+from perfmodel.sim.run_length import MOST_RECORDED
 from perfmodel.sim.service import ServiceTimes
 
 MOST_REQUESTS_A_QUERY = 400
@@ -35,8 +36,8 @@ SECONDS_A_REQUEST = 0.15
 """How much longer an answer takes for each request that a query is made of: two cores of an AMD EPYC 9005
 simulate 300,000 queries and search for the largest load, and its bands, in some million queries more. [s]"""
 
-MOST_QUERIES_OF_EVENTS = 20_000_000
-"""Of a run that keeps everything that happened, some fifty bytes a query; the recursion keeps latencies."""
+GB_A_QUERY = 60e-9
+"""Of a run that keeps everything that happened; the recursion keeps latencies alone. [GB]"""
 
 RUN_QUERIES = 10_000_000
 """Of a run by default, at most: with the requests above, what an answer may cost."""
@@ -116,7 +117,7 @@ def affordable_queries(wanted: int, requests: float, *, fewest: int, most_reques
 def most_queries(policy: Policy, law: SizePmf) -> int:
     """Queries of the longest run that ends in minutes and within some gigabytes."""
     by_requests = int(RUN_QUERIES * most_requests_a_query(policy) / max(1.0, requests_a_query(policy, law)))
-    return by_requests if isinstance(policy, SplitAndOffload) else min(by_requests, MOST_QUERIES_OF_EVENTS)
+    return by_requests if isinstance(policy, SplitAndOffload) else min(by_requests, MOST_RECORDED)
 
 
 def affordable_settings(simulation: SimulationSettings, policy: Policy, law: SizePmf) -> SimulationSettings:
@@ -128,10 +129,12 @@ def affordable_settings(simulation: SimulationSettings, policy: Policy, law: Siz
         At `simulation.min_queries`, where even the fewest are more.
     """
     most = most_queries(policy, law)
-    if simulation.min_queries > most:
+    if simulation.min_queries > (fewer := min(most, MOST_RECORDED)):
         raise ValueErrorAt(
-            f"runs of {simulation.min_queries:_} queries take minutes and gigabytes under {policy.name}, "
-            f"{requests_a_query(policy, law):.3g} requests each; expected at most {most:_}",
+            f"runs of {simulation.min_queries:_} queries take minutes, and "
+            f"{simulation.min_queries * GB_A_QUERY:.0f} GB where all of it is kept, under {policy.name}, "
+            f"{requests_a_query(policy, law):.3g} requests each; expected at most {fewer:_} "
+            "(max_queries may be more)",
             ("simulation", "min_queries"),
         )
     return simulation.model_copy(update={"max_queries": min(simulation.max_queries, most)})

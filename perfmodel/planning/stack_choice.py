@@ -177,6 +177,12 @@ def shared_stack(read: Sequence[tuple[LoadedScenario, NamedFiles]], wishes: Sequ
     model = next((files.model for _, files in read if files.model is not None), None)
     if model is None:
         return ""
+    known = {name for each in wishes for wish in each for name in wish.profile.stack_names}
+    for (loaded, _), own in zip(read, wishes, strict=True):
+        with loaded.places():
+            for wish in own:
+                if wish.asked not in known:
+                    _require_stack(wish)
     try:
         return choose_stacks([wish for each in wishes for wish in each], model)[0]
     except ValueErrorAt as error:  # about all of the scenarios

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
-from perfmodel.loading.text_file import read_json
-from perfmodel.loading.words import cut_path
 from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.computation import diff
 from perfmodel.planning.diff.saved import diff_saved, is_saved
 from perfmodel.report.asking import is_fleet
-
-MOST_BYTES = 200_000_000
-"""Of a saved answer."""
+from perfmodel.report.saved import read_saved
 
 
 def compare(
@@ -69,7 +64,7 @@ def compare(
         option = "--set" if overrides else "--set-b"
         raise InputError(f"{option}: expected scenarios; a saved answer cannot be changed")
     paths = Path(str(a)), Path(str(b))
-    return diff_saved((str(a), str(b)), *(_read(path) for path in paths))
+    return diff_saved((str(a), str(b)), *map(read_saved, paths))
 
 
 def _saying(found: Diff, overrides: Sequence[str], overrides_b: Sequence[str]) -> Diff:
@@ -80,11 +75,3 @@ def _saying(found: Diff, overrides: Sequence[str], overrides_b: Sequence[str]) -
         note = f"set in A and in B: {', '.join(overrides)}; --set-b sets it in B alone"
         found = replace(found, notes=(note, *found.notes))
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document = read_json(path, most_bytes=MOST_BYTES)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
-        raise InputError(f"{cut_path(path)}: expected an answer that --json printed: it has no schema")
-    return dict(document)

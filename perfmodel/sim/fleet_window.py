@@ -27,7 +27,7 @@ from perfmodel.sim.node_arrivals import is_split_by_law, node_arrivals_s
 from perfmodel.sim.outside import OutsideLaw, draw_outside_s
 from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run_length import MIN_CYCLES, MIN_QUERIES_BEYOND, STEADY_CYCLES
+from perfmodel.sim.run_length import MIN_CYCLES, MIN_QUERIES_BEYOND, MOST_RECORDED, STEADY_CYCLES
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.statistics import warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -231,7 +231,7 @@ def _bounds(
     """The fewest and the most queries to simulate; what was recorded is replayed once, whole."""
     if traffic.trace_s is not None:
         return len(traffic.trace_s), len(traffic.trace_s)
-    most = max(settings.min_queries, settings.max_queries)
+    most = max(settings.min_queries, min(settings.max_queries, MOST_RECORDED))
     fewest = max(settings.min_queries, ceil(MIN_QUERIES_BEYOND / 0.01 / 0.9))
     if cycle is not None:
         fewest = max(fewest, ceil(min(float(most), STEADY_CYCLES * cycle)))

@@ -16,7 +16,7 @@ from perfmodel.sim.controls import LoadControls, load_controls
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run_length import MIN_CYCLES, bounds, cycle_of, run_notes
+from perfmodel.sim.run_length import MIN_CYCLES, MOST_RECORDED, bounds, cycle_of, run_notes
 from perfmodel.sim.run_result import REPORTED_PERCENTILES, OnNode, RunResult, overload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import (
@@ -134,6 +134,8 @@ def run_until_precise(
     while True:
         if num_queries > RECORDED_QUERIES and long_run is None and engine != "simpy":
             long_run = _long_run(traffic, service, policy, settings, replication, most)
+        if long_run is None and num_queries > MOST_RECORDED and traffic.num_recorded is None:
+            num_queries = most = MOST_RECORDED
         if record is None or long_run is None:
             recorded = num_queries if long_run is None else RECORDED_QUERIES
             queries = traffic.draw(recorded, seed=settings.seed, replication=replication)

@@ -25,6 +25,8 @@ STEADY_CYCLES = 300
 hold the truth in 81 % with 30, in 89 % with 120, in 94 % with 300 bursts."""
 MATTERS = 0.1
 """Share of the queries beyond a percentile that has to be touched by something rare for it to matter. [1]"""
+MOST_RECORDED = 20_000_000
+"""Queries of a run that keeps everything that happened, some sixty bytes a query: more take gigabytes."""
 LEAST_IDLE = 0.01
 """Share of idle time at which a backlog is taken to drain at the least. [1]"""
 
@@ -87,6 +89,12 @@ def _rare_pauses(traffic: TrafficSource, service: ServiceTimes, num_queries: int
     ]
 
 
+def ended_by(num_queries: int, settings: SimulationSettings) -> str:
+    """What ended a run that is not precise enough: what it may have, or what memory holds of it."""
+    held = num_queries == MOST_RECORDED < settings.max_queries
+    return "memory, which holds all that happened," if held else "max_queries"
+
+
 def run_notes(
     traffic: TrafficSource,
     record: RunRecord,
@@ -116,7 +124,7 @@ def run_notes(
     elif cycle is None or cycle.of == "bursts":
         notes += _rare_pauses(traffic, service, num_queries)
     if interval.relative_half_width > settings.precision:
-        end = "the trace" if traffic.num_recorded is not None else "max_queries"
+        end = "the trace" if traffic.num_recorded is not None else ended_by(num_queries, settings)
         notes.append(
             f"p{100 * percentile:g} {interval.short_of(settings.precision)}: "
             f"{end} ended the run after {num_queries} queries"

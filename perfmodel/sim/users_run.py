@@ -11,7 +11,7 @@ from perfmodel.domain.workload import ClosedArrivals, PoissonArrivals
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run_length import MIN_QUERIES_BEYOND
+from perfmodel.sim.run_length import MIN_QUERIES_BEYOND, MOST_RECORDED, ended_by
 from perfmodel.sim.run_result import OnNode, RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
@@ -46,7 +46,7 @@ def run_users(
     arrivals = traffic.arrivals
     assert isinstance(arrivals, ClosedArrivals), "checked by the caller"
     rounds = LEAST_ROUNDS * arrivals.users
-    most = max(settings.min_queries, settings.max_queries, rounds)
+    most = max(settings.min_queries, min(settings.max_queries, MOST_RECORDED), rounds)
     fewest = max(settings.min_queries, ceil(MIN_QUERIES_BEYOND / (1.0 - max(wanted)) / 0.9), rounds)
     num_queries = min(most, fewest)
     while True:
@@ -68,8 +68,9 @@ def run_users(
     loads = loads_at(traffic, service, policy, throughput_qps)
     notes = []
     if excess > 1.0:
+        end = ended_by(num_queries, settings)
         notes.append(
-            f"p{100 * percentile:g} {found.short_of(settings.precision)}: max_queries ended the run after "
+            f"p{100 * percentile:g} {found.short_of(settings.precision)}: {end} ended the run after "
             f"{num_queries} queries"
         )
     if record.shed is not None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from perfmodel.errors import InputError, PerfplanError
+from perfmodel.errors import PerfplanError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.loading.text_file import read_json
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.explain.answer import Explanation
 from perfmodel.planning.node_view import NodeView, node_view
@@ -36,9 +34,6 @@ from perfmodel.report.pages.reproduce import reproduce_html
 from perfmodel.report.pages.sweep import sweep_html
 from perfmodel.report.pages.tune_stages import tune_stages_html
 from perfmodel.report.pages.validate import validate_html
-
-MOST_BYTES = 100_000_000
-"""Of a saved answer. [bytes]"""
 
 Document = Mapping[str, Any]
 
@@ -74,23 +69,6 @@ def scenario_html(
     )
 
 
-def read_document(path: Path) -> Document:
-    """Read an answer that `--json` printed.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
-    document = read_json(path, most_bytes=MOST_BYTES)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
-        raise InputError(f"{path}: expected an answer that perfplan printed with --json: it has no schema")
-    older: dict[str, Any] = {"perfplan": "of an older version", "date": "no date", "inputs": []}
-    found: Document = older | document
-    return found
-
-
 def document_html(document: Document, *, anew: bool = True) -> str:
     """The page of a saved answer, with its own numbers.
 
@@ -102,17 +80,12 @@ def document_html(document: Document, *, anew: bool = True) -> str:
         Compute what is drawn beside its numbers anew, from the question in it; else it is left out.
     """
     name = document["schema"]["name"]
-    try:
-        if name in ("predict", "capacity", "tune"):
-            return node_page(_view(document) if anew else None, **{name: document})
-        if name == "explain":
-            return explain_html(document, _view(document) if anew else None)
-        if (made := PAGES.get(name)) is not None:
-            return made(document)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, PerfplanError):
-            raise
-        raise InputError(f"report: the answer lacks what its schema {name!r} has: {error}") from None
+    if name in ("predict", "capacity", "tune"):
+        return node_page(_view(document) if anew else None, **{name: document})
+    if name == "explain":
+        return explain_html(document, _view(document) if anew else None)
+    if (made := PAGES.get(name)) is not None:
+        return made(document)
     return plain_html(document)
 
 

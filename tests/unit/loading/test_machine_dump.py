@@ -57,18 +57,18 @@ def test_nvidia_smi_tells_memory_and_power(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"lscpu": 3}', '{"lscpu": [{"data": "2"}]}', '{"lscpu": []}']
+    "text", ["{}", "[]", "[3]", '{"lscpu": 3}', '{"lscpu": [{"data": "2"}]}', '{"lscpu": []}']
 )
 def test_what_is_no_lscpu_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"x\.json: expected what `lscpu -J` prints"):
+    with pytest.raises(InputError, match=r"x\.json:\d+:\d+: expected what `lscpu -J` prints"):
         read_lscpu(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("text", ["", "<a/>", "<a><gpu>", "{}"])
 def test_what_is_no_nvidia_smi_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"x\.xml: expected what `nvidia-smi -q -x` prints"):
+    with pytest.raises(InputError, match=r"x\.xml:\d+:\d+: expected what `nvidia-smi -q -x` prints"):
         read_nvidia_smi(tmp_path / "x.xml")
 
 
@@ -114,3 +114,27 @@ def test_a_profile_that_was_edited_by_hand_is_not_written_over(
         == f"--out {out}: exists already, and nothing was written; expected a new file\n"
     )
     assert out.read_text() == edited
+
+
+def test_a_count_that_is_none_is_refused_where_it_stands(tmp_path: Path) -> None:
+    for wrong in ("0", "-2", "9" * 5000, "two"):
+        path = lscpu(tmp_path, **{"Socket(s):": wrong})
+        path.write_text(path.read_text().replace(', {"field"', ',\n{"field"'))
+        with pytest.raises(
+            InputError, match=r"lscpu\.json:2:11: .* Socket\(s\): expected a whole number from 1"
+        ):
+            read_lscpu(path)
+
+
+@pytest.mark.parametrize(
+    "size", ["1.2.3 MiB", "9" * 400 + " MiB", f"1 MiB ({'9' * 5000} instances)", "-1 MiB"]
+)
+def test_a_cache_of_no_size_is_left_to_a_person(size: str, tmp_path: Path) -> None:
+    dump = read_lscpu(lscpu(tmp_path, **{"L2 cache:": size}))
+    assert "l2_kib_per_core" not in dump.changes
+    assert "l2_kib_per_core" in dump.rest
+
+
+def test_a_card_of_no_memory_is_left_to_a_person(tmp_path: Path) -> None:
+    (tmp_path / "smi.xml").write_text(CARD.replace("23028", "9" * 400), encoding="utf-8")
+    assert "memory_gib" in read_nvidia_smi(tmp_path / "smi.xml").rest

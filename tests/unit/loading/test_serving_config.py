@@ -115,8 +115,8 @@ def test_torchserve_is_read_too(
     ("text", "said"),
     [
         ("minWorkers: 1\n", "expected batchSize or maxBatchDelay"),
-        ("batchSize: 0\n", "batchSize: expected a whole number >= 1, got '0'"),
-        ("batchSize: four\n", "batchSize: expected a whole number >= 1, got 'four'"),
+        ("batchSize: 0\n", "batchSize: expected a whole number from 1 to 999_999_999, got '0'"),
+        ("batchSize: four\n", "batchSize: expected a whole number from 1 to 999_999_999, got 'four'"),
         ("[]", "expected a model configuration"),
         ("", "empty"),
     ],
@@ -127,3 +127,19 @@ def test_what_is_no_configuration_of_torchserve_is_refused(text: str, said: str,
     with pytest.raises(InputError, match=r"model-config\.yaml") as raised:
         read_torchserve(path)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("minWorkers: 2\nbatchSize: -1\n", "2:12"),
+        ("batchSize: 8\nmaxBatchDelay: " + "9" * 300 + "\n", "2:16"),
+        ('[{"batchSize": 8,\n "minWorkers": "two"}]', "2:16"),
+        ("batchSize: 8\nmaxWorkers: 1.5\nmaxBatchDelay: true\n", "3:16"),
+    ],
+)
+def test_numbers_of_torchserve_are_refused_where_they_stand(text: str, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "model-config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"model-config\.yaml:{place}: \w+: expected a whole number from"):
+        read_torchserve(path)

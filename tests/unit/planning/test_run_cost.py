@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from perfmodel.domain.base import ValueErrorAt
+from perfmodel.domain.fleet import Routing
 from perfmodel.domain.serving import DynamicBatchingPolicy, FusionPolicy, SeparateQueuesPolicy
 from perfmodel.errors import InputError, Note
 from perfmodel.loading.scenario_file import load_scenario
+from perfmodel.planning.fleet.computation import predict_fleet
+from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.run_cost import (
     affordable_batch_sizes,
@@ -18,6 +21,7 @@ from perfmodel.planning.run_cost import (
 )
 from perfmodel.planning.tune.computation import tune
 from perfmodel.planning.tune.question import TuneOptions
+from perfmodel.sim import fleet_window, run, run_length, users_run
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
 from perfmodel.sim.policies import SplitAndOffload, split_query
 from perfmodel.sim.query_sizes import SizePmf, pmf_of_list
@@ -119,6 +123,40 @@ def test_runs_are_as_long_as_their_requests_and_records_allow() -> None:
         prepare(load_scenario("rm1_skylake", [*load, "simulation.min_queries=100000000"]))
     asked = prepare(load_scenario("rm1_skylake", ["simulation.max_queries=100000000"]))
     assert asked.simulation.max_queries == 100_000_000
+    with pytest.raises(InputError, match=r"min_queries: runs of 100_000_000 .* 6 GB .*at most 20_000_000"):
+        prepare(load_scenario("rm1_skylake", ["simulation.min_queries=100000000"]))
     batching = "policy={name: dynamic-batching, max_batch_items: 64, timeout_ms: 1}"
     with pytest.raises(InputError, match=r"min_queries: runs of 100_000_000 .*expected at most"):
         prepare(load_scenario("rm1_skylake", [batching, "simulation.min_queries=100000000"]))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "traffic.arrivals={process: closed, users: 200, think_s: 0.05}",
+        "policy={name: split, batch_size: 64, shedding: {queue_limit_requests: 50}}",
+        "node.pauses=[{rate_per_s: 0.1, length_ms: 20, scope: executor}]",
+    ],
+)
+def test_runs_that_keep_everything_end_where_memory_does(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest is made small here; none of these is precise to a thousandth after 20,000 queries."""
+    for module in (run, users_run, run_length):
+        monkeypatch.setattr(module, "MOST_RECORDED", 20_000)
+    monkeypatch.setattr(run, "RECORDED_QUERIES", 15_000)
+    settings = "simulation={min_queries: 10000, max_queries: 100000, precision: 1e-6}"
+    question = prepare(load_scenario("ncf_skylake", [asked, settings]))
+    found = run.run_until_precise(
+        question.traffic, question.times.table, question.policy, question.simulation, percentile=0.95
+    )
+    assert found.num_queries == 20_000
+    assert any("memory, which holds all that happened, ended the run" in note for note in found.notes)
+
+
+def test_a_fleets_stretch_ends_where_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_window, "MOST_RECORDED", 20_000)
+    settings = "simulation={min_queries: 10000, max_queries: 100000, precision: 1e-6}"
+    question = prepare(load_scenario("ncf_skylake", [settings]))
+    member = FleetMember(question=question, num_nodes=2)
+    asked = FleetQuestion(members=(member,), routing=Routing.RANDOM, num_windows=1)
+    stretch = predict_fleet(asked).windows[0].stretch
+    assert stretch.num_queries == 20_000

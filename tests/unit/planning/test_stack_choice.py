@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from perfmodel.domain.model import RecModel
@@ -153,3 +155,25 @@ def test_scenarios_side_by_side_share_a_stack_or_are_refused() -> None:
         prepare_together(with_card)
     mixed = prepare_together(with_card, mixed_stacks=True)
     assert [asked.node.cpu.stack for asked in mixed] == [HPCA, ISCA]
+
+
+def test_a_stack_that_a_stages_profile_lacks_is_refused_where_it_is_named(tmp_path: Path) -> None:
+    text = """\
+model: ncf
+node: {cpu: skylake, cores: 8}
+traffic:
+  arrivals: {process: poisson, rate_qps: 100}
+  query_sizes: {distribution: fixed, num_items: 100}
+policy: {name: split, batch_size: 64}
+pipeline:
+  stages:
+    - items: 10
+      model: ncf
+      node: {cpu: broadwell, cores: 4, stack: mine}
+      policy: {name: split, batch_size: 5}
+sla: {percentile: 0.95, latency_ms: 50}
+"""
+    path = tmp_path / "staged.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"staged\.yaml:11:47: .*broadwell has no stack 'mine'; it has"):
+        prepare(load_scenario(path), stages=True)
