@@ -53,7 +53,7 @@ def test_every_key_of_the_schemas_and_every_command_is_among_the_cases() -> None
     assert [key for kind in KINDS for key in unreached(kind)] == []
     cases = list(all_cases(seed=1, num_pairs=5))
     groups = {case.group for case in cases}
-    assert len(groups) == 10
+    assert len(groups) == 11
     tried = {case.arguments[0] for case in cases if case.group == "options"}
     assert tried == set(COMMANDS)
 
