@@ -183,6 +183,8 @@ def reduction(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
     if x.elements != out:
         name = to.read(x, x.elements // out, out)
         value = to.emit(ops.Sum, call_name(node), to.label(node), kind="sum", inputs=(name,))
+    if len(outputs) > 1 and not holds_ids(outputs[1]):  # a spread and the mean that it is about, of one call
+        return Several((value, value))
     if not isinstance(node.meta.get("val"), torch.Tensor):  # a maximum and where it stands
         return Several((value, Index(float(out), to.scope, result=to.settle(value))))
     if holds_ids(outputs[0]):
@@ -241,7 +243,7 @@ _FREE = (
     "squeeze expand expand_as broadcast_to select slice narrow detach alias contiguous clone dropout "
     "alpha_dropout feature_dropout lift_fresh lift_fresh_copy repeat repeat_interleave diagonal view_as "
     "reshape_as identity as_strided unfold tile view_copy select_copy ravel swapdims adjoint mH T H "
-    "squeeze_copy unsqueeze_copy real _reshape_alias resolve_conj resolve_neg"
+    "squeeze_copy unsqueeze_copy narrow_copy real _reshape_alias resolve_conj resolve_neg"
 )
 _SELECTING = {"select", "slice", "narrow", "diagonal", "split", "split_with_sizes", "chunk", "unbind"} | {
     "tensor_split",
@@ -259,7 +261,7 @@ _NORMS = (
 )
 _REDUCTIONS = (
     "sum mean amax amin max min prod logsumexp norm linalg_vector_norm var std all any argmax argmin nansum "
-    "median mode count_nonzero segment_reduce"
+    "median mode count_nonzero segment_reduce nanmedian std_mean var_mean aminmax"
 )
 _MOVES = (
     "flip roll cumsum cumprod cummax sort argsort topk pad constant_pad_nd tril triu rot90 renorm "
@@ -267,7 +269,10 @@ _MOVES = (
     "max_pool1d_with_indices max_pool2d_with_indices adaptive_avg_pool2d im2col col2im one_hot "
     "bucketize searchsorted nonzero unique_dim _unique2 unique_consecutive bincount cosine_similarity "
     "glu rrelu softplus nan_to_num addcmul addcdiv lerp where masked_fill clamp isin triu_indices histc "
-    "pad_sequence _pad_packed_sequence _pack_padded_sequence diag_embed diag kthvalue msort"
+    "pad_sequence _pad_packed_sequence _pack_padded_sequence diag_embed diag kthvalue msort logcumsumexp "
+    "cross linalg_cross channel_shuffle pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d "
+    "replication_pad1d replication_pad2d upsample_nearest1d upsample_nearest2d upsample_linear1d "
+    "upsample_bilinear2d avg_pool3d max_pool3d"
 )
 _PLACES = (
     "copy index_put scatter scatter_add scatter_reduce index_add index_copy index_fill masked_scatter "

@@ -258,12 +258,28 @@ def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
     return "query"
 
 
+_UNTAGGED = frozenset({"floor_divide", "log_sigmoid", "hardswish", "special_ndtr"})
+"""Functions of each element that PyTorch does not mark as such."""
+
+
+def _is_pointwise(node: fx.Node, name: str) -> bool:
+    """Say whether a call works on each element by itself.
+
+    Forms that work in place are often not marked; the one of the same name that does not is.
+    """
+    if name in _UNTAGGED or torch.Tag.pointwise in getattr(node.target, "tags", ()):
+        return True
+    packet = getattr(torch.ops.aten, name, None)
+    forms = [] if packet is None else [getattr(packet, form) for form in packet.overloads()]
+    return any(torch.Tag.pointwise in form.tags for form in forms)
+
+
 def _handled(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """What a handler makes of a node; None where there is none, or the form is new to it."""
     name = call_name(node)
     handler = _HANDLERS.get(name)
     leaves = tree_leaves(list(given))
-    if handler is None and torch.Tag.pointwise in getattr(node.target, "tags", ()):
+    if handler is None and _is_pointwise(node, name):
         handler = elementwise
     only_ids = any(isinstance(leaf, Index) for leaf in leaves) and not any(map(is_activation, leaves))
     if only_ids and name not in _OF_IDS and name not in PRODUCTS:

@@ -673,3 +673,26 @@ def flexible() -> Made:
 
     module = Called(lambda _, x: flex_attention(x, x, x)[:, 0, 0])
     return module, (torch.rand(6, 2, 10, 8),)
+
+
+def element_by_element() -> Made:
+    """Functions of each element that PyTorch does not mark as such: by name, or as they work in place."""
+
+    def changed(m: Called, x: Tensor) -> Tensor:
+        x = nn.functional.hardswish(x) + nn.functional.logsigmoid(torch.floor_divide(x, 2))
+        x = nn.functional.mish(x.abs_(), inplace=True)
+        return m.top(nn.functional.threshold_(x, 0.1, 0.0))  # type: ignore[no-any-return, operator]
+
+    return Called(changed, top=nn.Linear(8, 1)), (torch.rand(7, 8),)
+
+
+def spreads() -> Made:
+    """A norm written out: one call gives the variance and the mean; ends, and running sums of logarithms."""
+
+    def changed(m: Called, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, 1, keepdim=True)
+        least, most = torch.aminmax(x, dim=1, keepdim=True)
+        x = (x - mean) / variance.sqrt() / (most - least)
+        return m.top(torch.logcumsumexp(x, 1))  # type: ignore[no-any-return, operator]
+
+    return Called(changed, top=nn.Linear(8, 1)), (torch.rand(7, 8),)

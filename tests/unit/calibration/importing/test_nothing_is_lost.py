@@ -56,6 +56,8 @@ COUNTS = {
     # 4 gates of 6 from 8 inputs and 6 states, 5 steps
     "lstm": Counts(5 * 2 * 4 * 6 * (8 + 6) + 2 * 6),
     "filled": Counts(2 * (2 * 4 * 3) + 2 * 6),
+    "element_by_element": Counts(2 * 8),
+    "spreads": Counts(2 * 8),
     "normalised": Counts(2 * 8, 1, table_bytes=4 * 4000),
     "some_biases": Counts(2 * (12 * 20 + 20 * 16 + 16 * 8 + 8)),
     "three_operands": Counts(2 * 6 * 4 * 5 + 2 * 6 * 5),
@@ -153,6 +155,16 @@ def test_what_is_decided_by_computed_values_is_said() -> None:
 
 def test_a_composite_call_is_listed_by_its_own_name() -> None:
     assert [(row.call, row.kind) for row in imported("inner_product").recognised] == [("inner", "mlp")]
+
+
+def test_functions_of_each_element_are_one_call_each_marked_or_not() -> None:
+    calls = [op["function"] for op in operators("element_by_element").values() if op["kind"] == "elementwise"]
+    assert sorted(calls) == ["abs", "floor_divide", "hardswish", "log_sigmoid", "mish", "threshold"]
+
+
+def test_a_variance_and_its_mean_are_one_sum_over_the_elements() -> None:
+    sums = [name for name, op in operators("spreads").items() if op["kind"] == "sum"]
+    assert sums == ["var_mean", "aminmax"]
 
 
 def test_the_user_is_the_querys_and_not_the_items() -> None:
