@@ -229,10 +229,12 @@ def lines(
     if y_limit is not None:
         bound = y.at(y_limit[0])
         ruled.append((LEFT, bound - 2.0, WIDTH, bound + 2.0))
+    written: list[Box] = []
     for at, name in x_marks:
-        _write(canvas, name, _beside(x.at(at), name, top), [*taken, *ruled], taken)
+        _write(canvas, name, _beside(x.at(at), name, top), [*taken, *ruled], written)
     if y_limit is not None:
-        _write(canvas, y_limit[1], _at_bound(bound, y_limit[1]), [*taken, *ruled], taken)
+        _write(canvas, y_limit[1], _at_bound(bound, y_limit[1]), [*taken, *ruled], written)
+    taken += written
     for lx, ly, name in labels:
         _label(canvas, (x.at(lx), y.at(ly)), name, top, taken)
     headings = ["series", x_label, y_label]
@@ -282,14 +284,15 @@ def _at_bound(at: float, name: str) -> Iterator[tuple[float, float]]:
 
 
 def _write(
-    canvas: Canvas, name: str, places: Iterable[tuple[float, float]], full: Sequence[Box], taken: list[Box]
+    canvas: Canvas, name: str, places: Iterable[tuple[float, float]], full: Sequence[Box], written: list[Box]
 ) -> None:
-    """Write a name at the first place where nothing is, else at the first of all, over what is there."""
+    """Write a name at the first place where nothing is, else over lines, but not over what is written."""
     wide = CHARACTER * len(name)
     boxes = [(left, row - 11.0, left + wide, row + 3.0) for left, row in places]
     inside = [box for box in boxes if box[0] >= LEFT and box[2] <= WIDTH] or boxes
-    free = next((box for box in inside if all(not _overlap(box, other) for other in full)), inside[0])
-    taken.append(free)
+    clear = [box for box in inside if all(not _overlap(box, other) for other in written)] or inside
+    free = next((box for box in clear if all(not _overlap(box, other) for other in full)), clear[0])
+    written.append(free)
     canvas.words(free[0], free[3] - 3.0, name, kind="slatext")
 
 

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 import perfmodel
+from benchmarks.plan import large_fleet
 from calibration.validation.suite_page import suite_html
 from calibration.validation.suite_report import SuiteReport
 from perfmodel.cli.main import main
+from perfmodel.planning.plan.computation import plan as plan_of
+from perfmodel.report.documents.plan import plan_document
 from perfmodel.report.tables import number
 from tests.contract.browser import AXE, CHROMIUM, found
 from tests.golden.pages import SIZES, observed
@@ -93,6 +96,7 @@ FURTHER = {
     "trace": [],
     "observe": [],
     "import": [],
+    "many-services": [],
 }
 """Kinds of pages beside those of PAGES: a command each, or made below of what is saved."""
 ASKED |= FURTHER
@@ -143,7 +147,7 @@ def _reported(saved: object, name: str, folder: Path) -> tuple[Path, Path]:
 
 def _compared(pages: Pages) -> tuple[Path, Path]:
     """Two saved answers held against each other."""
-    return _printed(["diff", str(pages["predict"][1]), str(pages["none"][1])], "saved", pages.folder)
+    return _printed(["diff", str(pages["predict"][1]), str(pages["uncertain"][1])], "saved", pages.folder)
 
 
 def _suite(pages: Pages) -> tuple[Path, Path]:
@@ -171,6 +175,11 @@ def _imported() -> dict[str, Any]:
     }
 
 
+def _large_plan() -> Any:
+    """40 services on 12 types of nodes."""
+    return plan_document(plan_of(large_fleet(0, {"headroom": 0.1})))
+
+
 SAVED: dict[str, Callable[[Pages], tuple[Path, Path]]] = {
     "validate": lambda pages: _validated(pages.folder),
     "audited": lambda pages: _reported(
@@ -181,6 +190,7 @@ SAVED: dict[str, Callable[[Pages], tuple[Path, Path]]] = {
     "trace": lambda pages: _reported(perfmodel.trace(SIZES).to_dict(), "trace", pages.folder),
     "observe": lambda pages: _reported(observed().to_dict(), "observe", pages.folder),
     "import": lambda pages: _reported(_imported(), "import", pages.folder),
+    "many-services": lambda pages: _reported(_large_plan(), "many-services", pages.folder),
 }
 
 

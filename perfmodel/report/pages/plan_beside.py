@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.report.drawing import bars
-from perfmodel.report.html import Block, Figure, Heading, Prose, Table
+from perfmodel.report.html import Block, Figure, Folded, Heading, Prose, Table
 from perfmodel.report.tables import number
 
 Document = Mapping[str, Any]
@@ -88,7 +88,11 @@ def _counted(counts: Mapping[str, int] | None) -> str:
     return ", ".join(f"{count} {name}" for name, count in (counts or {}).items() if count) or "–"
 
 
-def capacities(plan: Document) -> Table:
+MOST_ROWS = 60
+"""Capacities that a page shows unfolded."""
+
+
+def capacities(plan: Document) -> Block:
     """What one node of each type carries of each service."""
     rows = [
         [
@@ -106,7 +110,8 @@ def capacities(plan: Document) -> Table:
     sure = number(100 * plan["provision"]["confidence"])
     heads = ["service", "node type", "queries/s", f"with {sure} %", "batch", "threshold", "source"]
     caption = "What one node (or unit) carries, by the central estimate and with confidence"
-    return Table(heads, rows, caption=caption, is_trimmed=True)
+    table = Table(heads, rows, caption=caption, is_trimmed=True)
+    return table if len(rows) <= MOST_ROWS else Folded(f"{len(rows)} capacities of nodes", [table])
 
 
 def checks(plan: Document) -> Table:

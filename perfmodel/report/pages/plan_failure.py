@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perfmodel.report.drawing import Series, lines
+from perfmodel.report.drawing import COLOURS, Series, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table
 from perfmodel.report.tables import number
 
@@ -51,12 +51,14 @@ def after_failure(plan: Document) -> list[Block]:
         f"a client that has waited for {timeout} {again_words(of['retries'])}.{assumed}"
     )
     blocks: list[Block] = [Heading("The minutes after a failure"), Prose(text)]
-    horizon_s, services = of["horizon_s"], list(plan["hours"][0]["demand_qps"])
+    horizon_s, services = of["horizon_s"], list(dict.fromkeys(each["service"] for each in found))
+    if len(asked := list(plan["hours"][0]["demand_qps"])) <= COLOURS:
+        services = asked  # colours as in the figure of the demand
     slowest = sorted(found, key=lambda each: -(each["recovers_after_s"] or horizon_s + each["rate_qps"]))
     curves = [
         Series(
             name=f"{each['service']}, {each['failure']}",
-            paint=services.index(each["service"]),  # as in the figure of the demand
+            paint=services.index(each["service"]),
             x=[moment["at_s"] / SECONDS_A_MINUTE for moment in each["moments"]],
             y=[moment["backlog_queries"] / each["rate_qps"] for moment in each["moments"]],
         )

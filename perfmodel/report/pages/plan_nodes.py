@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perfmodel.report.drawing import Series, lines, stacked
+from perfmodel.report.drawing import COLOURS, Series, lines, stacked
 from perfmodel.report.html import Block, Figure, Heading, Table
 from perfmodel.report.tables import number
 
@@ -119,12 +119,28 @@ def _by_type(hour: Document, node_type: str) -> float:
     return float(sum(counts.get(node_type, 0) for counts in (hour["nodes"] or {}).values()))
 
 
+def few(parts: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Parts by hour, no more than there are colours: of more, the largest and all others together.
+
+    Examples
+    --------
+    >>> few({name: [float(size)] for size, name in enumerate("abcdefgh", start=1)})
+    {'d': [4.0], 'e': [5.0], 'f': [6.0], 'g': [7.0], 'h': [8.0], '3 others': [6.0]}
+    """
+    if len(parts) <= COLOURS:
+        return dict(parts)
+    largest = sorted(parts, key=lambda name: -max(parts[name]))[: COLOURS - 1]
+    rest = [each for name, each in parts.items() if name not in largest]
+    shown: dict[str, Sequence[float]] = {name: each for name, each in parts.items() if name in largest}
+    return shown | {f"{len(rest)} others": [sum(each) for each in zip(*rest, strict=True)]}
+
+
 def by_hour(plan: Document) -> list[Block]:
     """Nodes, demand, power and price of each hour."""
     hours = plan["hours"]
     names = [str(hour["hour"]) for hour in hours]
     parts = {kind: [_by_type(hour, kind) for hour in hours] for kind in plan["node_types"]}
-    used = {kind: counts for kind, counts in parts.items() if any(counts)}
+    used = few({kind: counts for kind, counts in parts.items() if any(counts)})
     total = [sum(hour["demand_qps"].values()) for hour in hours]
     most, peak = max((sum(c[i] for c in used.values()) for i in range(len(hours))), default=1.0), max(total)
     blocks: list[Block] = [Heading("The fleet by hour")]
@@ -146,10 +162,9 @@ def by_hour(plan: Document) -> list[Block]:
                 )
             )
         )
-    services = list(hours[0]["demand_qps"])
+    every = {name: [hour["demand_qps"][name] for hour in hours] for name in hours[0]["demand_qps"]}
     demand = [
-        Series(name=each, x=[h["hour"] for h in hours], y=[h["demand_qps"][each] for h in hours])
-        for each in services
+        Series(name=name, x=[hour["hour"] for hour in hours], y=asked) for name, asked in few(every).items()
     ]
     blocks.append(
         Figure(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 import perfmodel
+from perfmodel.report.drawing import COLOURS
 from perfmodel.report.pages.plan import answer, plan_html
 from perfmodel.report.pages.plan_failure import again_words
+from perfmodel.report.pages.plan_nodes import few
 
 
 def planned(*overrides: str, growth: tuple[float, ...] = ()) -> dict[str, Any]:
@@ -74,3 +76,10 @@ def test_growth_says_what_gives_out_and_what_is_bought() -> None:
 def test_clients_ask_again_so_often() -> None:
     said = [again_words(retries) for retries in range(4)]
     assert said == ["gives up", "asks again once", "asks again, twice at most", "asks again, 3 times at most"]
+
+
+def test_a_plan_of_many_services_has_no_two_in_one_colour() -> None:
+    many = {f"s{number}": [float(number), 1.0] for number in range(40)}
+    shown = few(many)
+    assert list(shown) == ["s35", "s36", "s37", "s38", "s39", "35 others"]
+    assert [sum(each[0] for each in shown.values()), len(shown)] == [sum(range(40)), COLOURS]
