@@ -356,7 +356,8 @@ def bars(
     left = min(160.0, 14.0 + 7.8 * max((len(group) for group in groups), default=4))
     canvas.height = top + per_group * len(groups) + BOTTOM
     values = [v for each in (*heights.values(), *marks.values()) for v in each if v is not None]
-    x = axis_over(values, left, WIDTH - RIGHT - 34.0, is_log, from_zero=True)
+    longest = max((len(number(value)) for value in values), default=0) if has_numbers else 0
+    x = axis_over(values, left, WIDTH - RIGHT - max(34.0, CHARACTER * longest), is_log, from_zero=True)
     bottom = canvas.height - BOTTOM
     for tick in x.ticks(5):
         canvas.line(x.at(tick), top, x.at(tick), bottom, "grid")
