@@ -62,7 +62,9 @@ def init(
     scenario, model = (shlex.quote(str(folder / name)) for name in ("scenario.yaml", "model.yaml"))
     for file in files:
         print(f"written: {file}")
-    for note in () if config is None else left_out(config):
-        print(f"note: {note}")
+    if config is not None:
+        print("note: model, processor, traffic and SLA are still the example's: put yours there")
+        for note in left_out(config):
+            print(f"note: {note}")
     print(f"try: perfplan predict {scenario}")
     print(f"     perfplan latency --model {model} --on skylake")

@@ -30,6 +30,7 @@ MOST_VALUES = 10_000
 _NUMBER = r"([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
 _EQUAL = re.compile(rf"{_NUMBER}:{_NUMBER}:([0-9]+)")
 _STEPS = re.compile(rf"{_NUMBER}\.\.{_NUMBER}([+*]){_NUMBER}")
+_NO_COUNT = re.compile(rf"{_NUMBER}:{_NUMBER}:{_NUMBER}")
 _NO_STEP = re.compile(rf"{_NUMBER}\.\.{_NUMBER}")
 _ROUNDING = 1e-9
 """Of the number of steps: the last of `0.1..0.3+0.1` is 0.3. [1]"""
@@ -149,6 +150,12 @@ def _values(part: str, place: str) -> Iterator[SweptValue]:
         yield from _stepwise(text, match, place)
     elif _NO_STEP.fullmatch(text) is not None:
         raise InputError(f"{place}: {text}: expected a step or a factor too, such as {text}+10 or {text}*2")
+    elif (match := _NO_COUNT.fullmatch(text)) is not None:
+        ends = f"{match[1]}:{match[2]}"
+        steps = f"{match[1]}..{match[2]}+{match[3]}"
+        raise InputError(
+            f"{place}: {text}: expected how many values last, such as {ends}:5 (in steps: {steps})"
+        )
     else:
         yield _value(text, place)
 

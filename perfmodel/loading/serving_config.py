@@ -23,6 +23,13 @@ LARGEST = 10**9
 """Batches, delays and counts are smaller."""
 MICROSECOND_MS = 1e-3
 
+TRITON_FIELDS = {
+    *("name", "platform", "backend", "runtime", "version_policy", "max_batch_size", "input", "output"),
+    *("batch_input", "batch_output", "optimization", "dynamic_batching", "sequence_batching"),
+    *("ensemble_scheduling", "instance_group", "default_model_filename", "parameters", "model_warmup"),
+}
+"""Fields of Triton's model configuration (model_config.proto), most of them: a file with none is another."""
+
 TORCHSERVE_DELAY_MS = 100.0
 """`maxBatchDelay` where it is not said, by TorchServe's documentation. [ms]"""
 
@@ -70,6 +77,11 @@ def read_triton(path: Path) -> ServingConfig:
         One line, `file:line:column: what is wrong`.
     """
     message = _Parser(read_text(path, most_bytes=MOST_BYTES), str(path)).message()
+    if message and not message.keys() & TRITON_FIELDS:
+        raise InputError(
+            f"{path}:1:1: expected a model configuration of Triton, with max_batch_size or instance_group, "
+            f"found {quoted(next(iter(message)))}"
+        )
     max_batch = _whole(message, "max_batch_size", 0)
     batching = _last(message, "dynamic_batching")
     preferred: tuple[int, ...] = ()

@@ -286,7 +286,7 @@ def test_growth_ends_where_the_stock_does(fleet: str, capsys: pytest.CaptureFixt
     capsys.readouterr()
 
 
-@pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
+@pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "1:2:5", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
 def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "two_services", "--growth", text]) == 2
     assert capsys.readouterr().err.startswith("--growth: expected")

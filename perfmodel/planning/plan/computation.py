@@ -185,8 +185,8 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
             )
     if question.provision.sharing:
         notes.append(
-            "nodes are shared: what services cost each other on a node is not in the capacities; the "
-            "simulation of the plan finds it"
+            "nodes are shared: what services cost each other on a node is not in the capacities; only the "
+            "simulation finds it, and a service that it leaves out may need more nodes than stated"
         )
     return tuple(notes)
 

@@ -64,6 +64,10 @@ def growth_range(text: str) -> tuple[float, ...]:
     step = rest[0] if rest else (high - low) / STEPS
     if high == low:
         return (low,)
+    if step > (high - low) * (1.0 + 1e-9):
+        raise InputError(
+            f"--growth: expected a step of at most {high - low:g}, from {low:g} to {high:g}, got {step:g}"
+        )
     if (high - low) / step > MOST_ROWS:
         raise InputError(f"--growth: expected at most {MOST_ROWS} steps, got {text[:60]!r}")
     count = int((high - low) / step + 1e-9)

@@ -54,6 +54,7 @@ def test_values_are_as_written(option: str, values: list[object]) -> None:
         ("a='1", "not closed"),
         ("a=[1}", "not valid YAML"),
         ("a=1e999..2+1", "expected"),
+        ("a=1:2:0.5", "a: 1:2:0.5: expected how many values last, such as 1:2:5 (in steps: 1..2+0.5)"),
         ("a=16..64", "a step or a factor too, such as 16..64+10 or 16..64*2"),
     ],
 )

@@ -80,6 +80,10 @@ def test_what_is_not_said_has_tritons_meaning(
         ("}", ":1:1: expected the name of a field, got '}'"),
         ("a" + "{a" * 100, "nested more than 20 levels"),
         ("a: \x00", "unprintable character"),
+        (
+            "minWorkers: 2\nbatchSize: 8\n",
+            ":1:1: expected a model configuration of Triton, with max_batch_size",
+        ),
     ],
 )
 def test_mistakes_have_a_place(text: str, said: str, tmp_path: Path) -> None:

@@ -117,3 +117,31 @@ def test_neighbours_that_contend_otherwise_widen_the_error(folder: Path) -> None
     # The long one takes twice as long beside others, the short one no longer: ln 2, by what is kept busy.
     percent = float(note.split("up to ")[1].split(" %")[0])
     assert 30.0 < percent < 69.4
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("said", "instead", "why"),
+    [
+        (
+            "{name: split, batch_size: 100}",
+            "{name: size-priority, batch_size: 100, ageing_items_per_s: 2000}",
+            "has another policy than split",
+        ),
+        ("{process: poisson, rate_qps: 10}", "{process: trace, file: trace.csv}", "replays a trace"),
+    ],
+    ids=["policy", "trace"],
+)
+def test_services_that_cannot_be_simulated_together_are_said_to_need_more_perhaps(
+    said: str, instead: str, why: str, folder: Path
+) -> None:
+    rows = "".join(f"{0.01 * row:.2f},100\n" for row in range(500))
+    (folder / "trace.csv").write_text(f"arrival_s,num_items\n{rows}", encoding="utf-8")
+    long = SCENARIO.format(items=100, limit_ms=60)
+    (folder / "long.yaml").write_text(long.replace(said, instead), encoding="utf-8")
+    answer = simulated(planned(folder, short=900, long=50))
+    assert {check.verdict for check in answer.checks} == {
+        f"not simulated: long {why} (of short, long, which share nodes)"
+    }
+    assert answer.simulated is None
+    assert any("a service that it leaves out may need more nodes" in note for note in answer.notes)
