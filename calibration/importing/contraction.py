@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import fx
 
-from calibration.importing.builder import Builder, is_activation
+from calibration.importing.builder import Builder, is_activation, precision_of
 from calibration.importing.pointwise import call_name, elementwise
 from calibration.importing.values import AnyValue, Constant, Index, Pairs, Result, Value
 from perfmodel.domain import operators as ops
+from perfmodel.domain.model import ELEMENT_BYTES
+from perfmodel.domain.tensor_operators import Elementwise
 
 Letters = tuple[int, ...]
 """A letter for each dimension; equal letters, equal dimension."""
@@ -160,6 +162,13 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     groups, rows, inner, outer = sizes
     source = to.read(to.part(x, groups * rows * inner), groups * rows, inner)
     fields: dict[str, Any] = {"groups": groups} if groups > 1 else {}
+    if to.precision in ("bf16", "fp16") and weight.packed_bias is None:  # autocast, or `weight.to(x.dtype)`
+        if weight.element_bytes > ELEMENT_BYTES[to.precision]:
+            fields["casts"] = True
+        if _reads_wider(node, to):
+            source = to.emit(
+                Elementwise, "to", f"{source}.to", kind="elementwise", inputs=(source,), function="to"
+            ).name
     if not (has_bias(node) if weight.packed_bias is None else weight.packed_bias):
         fields["bias"] = False
     result = to.emit(
@@ -174,6 +183,12 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     )
     to.used(weight, result)
     return result
+
+
+def _reads_wider(node: fx.Node, to: Builder) -> bool:
+    """Whether what a layer reads beside its weights is in fp32 where its result is not: it is cast first."""
+    read = (argument for argument in node.all_input_nodes if is_activation(to.values.get(argument)))
+    return any(precision_of(argument.meta.get("val")) == "fp32" for argument in read)
 
 
 def has_bias(node: fx.Node) -> bool:

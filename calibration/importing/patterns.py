@@ -172,7 +172,7 @@ def _plain(layer: ops.Mlp | None) -> bool:
     """A layer of its own weights, without a function."""
     if layer is None or len(layer.widths) != 2 or layer.activation != "none":
         return False
-    return layer.groups == 1 and layer.memory is None
+    return layer.groups == 1 and layer.memory is None and not layer.casts
 
 
 def _of_one_scope(names: Iterable[str], by_name: Mapping[str, Operator]) -> bool:

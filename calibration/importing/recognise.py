@@ -21,7 +21,7 @@ from calibration.importing.builder import (
     scopes_of,
     shape_of,
 )
-from calibration.importing.calls import CALLS
+from calibration.importing.calls import CALLS, converted
 from calibration.importing.capture import Graph
 from calibration.importing.composite import taken_apart
 from calibration.importing.counting import flop_counter
@@ -213,6 +213,12 @@ def _constant(node: fx.Node, to: Builder) -> Constant:
         assert isinstance(seen, Constant)
         name, key = seen.name, seen.key
     size: Any = value.element_size() if isinstance(value, torch.Tensor) else 4
+    if isinstance(source, Constant) and _HANDLERS.get(call_name(node)) is converted and not is_index:
+        name, key, size = (
+            source.name,
+            source.key,
+            source.element_bytes,
+        )  # as it is kept: each pass makes it anew
     return Constant(shape, name, size, to.are_items(shape), key, is_index)
 
 

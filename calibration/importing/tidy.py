@@ -102,6 +102,7 @@ def _chained(first: ops.Mlp, second: ops.Mlp) -> ops.Mlp | None:
         or first.memory
         or second.memory
         or first.bias != second.bias
+        or first.casts != second.casts
         or _whose(first) != _whose(second)
     ):
         return None

@@ -146,6 +146,7 @@ BINDINGS: Mapping[str, Binding] = {
     "attention_scores": made(calls.attention_scores),
     "attention_values": made(calls.attention_values),
     "augru": lambda call, bench: calls.augru(bench.held(call), **call.settings),
+    "cast": held(calls.cast),
     "concat": made(_concat),
     "embedding": _embedding,
     "embedding_bag": _embedding_bag,

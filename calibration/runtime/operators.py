@@ -85,6 +85,15 @@ def grouped_linear(weights: Tensor, biases: Tensor) -> Function:
     return call
 
 
+def cast(weights: Tensor) -> Function:
+    """Weights made from ones that are kept in fp32, as autocast does in each pass."""
+
+    def call() -> Tensor:
+        return weights.to(torch.bfloat16)
+
+    return call
+
+
 def prelu(slope: Tensor) -> Function:
     """A PReLU with one slope; it has no form that works in place."""
 

@@ -20,7 +20,8 @@ from perfmodel.domain import operators as ops
 def mlp(op: ops.Mlp, at: Walk) -> Values:
     """Each layer's product, then its activation; with groups, a product for each of them.
 
-    Source: `calls.fc` and `calls.activation`, over the vectors of the input.
+    Source: `calls.fc` and `calls.activation`, over the vectors of the input. Weights that each pass makes
+    anew are an elementwise call of their own, and so is the bias, once a request.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def mlp(op: ops.Mlp, at: Walk) -> Values:
     """
     x, rows = at.one(op.input), at.shapes[op.input].length
     for inner, outer, function in op.layers:
+        if op.casts:
+            at.cast_weights(op.groups * inner * outer, op.groups * outer if op.bias else 0)
         x = at.linear(x, rows, inner, outer, op.groups)
         x = at.layer_activation(x, function, rows * outer)
     return (x,)

@@ -231,6 +231,14 @@ class Walk:
         side_by_side = replace(kernel, calls=groups, variant=GROUPED)
         return self.call("grouped_linear", (x,), side_by_side, weights=weights)
 
+    def cast_weights(self, *tensors: int) -> None:
+        """Weights of so many elements each, made in each pass in 2 bytes from ones of 4."""
+        for elements in tensors:
+            if elements:
+                made = counted.elementwise(self.operator.name, float(elements), variant="pointwise")
+                half = replace(made, scope="query", written_bytes_per_item=2.0 * elements)
+                self.call("cast", (), half, weights=((elements,),))
+
     def layer_activation(self, x: Value, function: Function, elements: float) -> Value:
         """A layer's activation, in place where it has such a form; nothing for `none`."""
         for kernel in counted.activation(self.operator.name, function, elements):

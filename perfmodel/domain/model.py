@@ -24,7 +24,7 @@ from perfmodel.domain.shapes import Name, Precision
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+ELEMENT_BYTES: Mapping[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 """Of one element. [bytes]"""
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
@@ -308,7 +308,9 @@ class RecModel(Frozen):
     def with_wide_tables(self) -> RecModel:
         """The model with table elements of at least 4 bytes: what costs in bf16 were measured beside."""
         if all(
-            table.element_bytes >= _BYTES["fp32"] for op in self.embedding_operators for table in op.tables
+            table.element_bytes >= ELEMENT_BYTES["fp32"]
+            for op in self.embedding_operators
+            for table in op.tables
         ):
             return self
         return self.model_copy(update={"operators": tuple(_with_wide_tables(op) for op in self.operators)})
@@ -367,7 +369,8 @@ class RecModel(Frozen):
                     elements = operator.bias * sum(
                         operator.widths[1:]
                     )  # of scores tied to a table the rest is it
-                total += _BYTES[operator.precision] * elements
+                is_cast = isinstance(operator, Mlp) and operator.casts
+                total += ELEMENT_BYTES["fp32" if is_cast else operator.precision] * elements
             known.add(memory)
         return total
 
@@ -376,7 +379,7 @@ def _with_wide_tables(operator: Operator) -> Operator:
     """The operator with table elements of 4 bytes or more."""
     if not isinstance(operator, EmbeddingBag):
         return operator
-    wide = _BYTES["fp32"]
+    wide = ELEMENT_BYTES["fp32"]
     tables = (
         table.model_copy(update={"element_bytes": max(wide, table.element_bytes)})
         for table in operator.tables

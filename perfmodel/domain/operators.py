@@ -127,7 +127,8 @@ class Mlp(OneInput):
     `final_activation` is the last layer's; left out, it is the same as the others'. With `groups` there are
     that many such stacks with weights of their own (experts, fields, groups of a convolution): the input's
     vectors are dealt to them in equal runs. `memory`: label of its weights, where others are the same ones.
-    `bias`: whether layers add one.
+    `bias`: whether layers add one. `casts`: whether each pass first makes weights of the operator's precision
+    from ones that are kept in fp32, as autocast does.
     """
 
     kind: Literal["mlp", "fc"]
@@ -137,6 +138,7 @@ class Mlp(OneInput):
     groups: Count = 1
     memory: Name | None = None
     bias: bool = True
+    casts: bool = False
 
     @property
     def layers(self) -> tuple[tuple[int, int, Function], ...]:

@@ -394,6 +394,24 @@ def half() -> Made:
     return Half().to(torch.bfloat16), (torch.rand(8, 4, dtype=torch.bfloat16), ids(100, 8))
 
 
+class Autocast(nn.Module):
+    """Layers kept in fp32 that each pass makes in bf16, and one that asks for it itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 8, bias=False))
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = self.layers(x)
+        return nn.functional.linear(y, self.last.weight.to(y.dtype), self.last.bias.to(y.dtype))
+
+
+def autocast() -> Made:
+    return Autocast(), (torch.rand(6, 4),)
+
+
 class Half(nn.Module):
     """A layer over a row and dense values."""
 

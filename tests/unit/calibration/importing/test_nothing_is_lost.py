@@ -13,6 +13,7 @@ from calibration.importing.factory import load_example
 from calibration.importing.importer import Imported, import_example
 from calibration.runtime.programme import build_programme
 from perfmodel.cli.main import main
+from perfmodel.costmodel.lowering import lower
 from perfmodel.errors import InputError
 
 pytestmark = [
@@ -260,6 +261,21 @@ def test_what_would_be_counted_wrong_is_refused_in_a_line(
 def _made(factory: str) -> Any:
     example = load_example(f"{MODULES}:{factory}")
     return example.module, example.inputs
+
+
+def test_weights_that_each_pass_makes_in_another_precision_are_work_of_each_pass() -> None:
+    found = operators("autocast")
+    assert [(op["kind"], op.get("casts")) for op in found.values()] == [
+        ("elementwise", None),  # x, to bf16
+        ("mlp", True),
+        ("mlp", True),
+        ("mlp", True),
+    ]
+    model = imported("autocast").model
+    assert model.dense_parameter_bytes == 4 * (4 * 12 + 12 + 12 * 8 + 8 * 3 + 3)
+    casts = [kernel for kernel in lower(model) if kernel.family == "elementwise" and kernel.scope == "query"]
+    assert [kernel.read_bytes_per_item for kernel in casts] == [4.0 * n for n in (48, 12, 96, 24, 3)]
+    assert [kernel.written_bytes_per_item for kernel in casts] == [2.0 * n for n in (48, 12, 96, 24, 3)]
 
 
 def test_precision_is_kept_and_is_not_guessed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
