@@ -22,7 +22,7 @@ from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles
 from perfmodel.planning.asked_node import node_of, price_usd_per_h, with_lengths
 from perfmodel.planning.asked_traffic import length_law, outside_of, stated_max_items, traffic_of
 from perfmodel.planning.node import AnyNode, ServingNode
-from perfmodel.planning.run_cost import affordable_settings, require_affordable
+from perfmodel.planning.run_cost import affordable_settings, require_affordable, require_few_users
 from perfmodel.planning.service_times import AnyTimes, times_of
 from perfmodel.planning.stack_choice import Wish, devices_of, stack_note
 from perfmodel.planning.stages import Stage, StageTimes, lets_all_through
@@ -189,6 +189,7 @@ def question_of(
     check_cores(policy, node.num_workers)
     traffic = replace(traffic_of(scenario.traffic, files), outside=outside_of(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
+    require_few_users(traffic.arrivals)
     load_test = None
     if isinstance(test := scenario.node.anchor, LoadTestAnchor):
         from perfmodel.planning.load_test_fit import fit_level  # few scenarios bring a load test

@@ -10,6 +10,7 @@ from math import ceil
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.serving import SimulationSettings
+from perfmodel.domain.workload import Arrivals, ClosedArrivals
 from perfmodel.loading.words import duration
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues, SizePriority
 from perfmodel.sim.pipeline import mean_parts, stage_laws, stages_of
@@ -23,7 +24,7 @@ from perfmodel.sim.policies import (
     sizes_by_lane,
 )
 from perfmodel.sim.query_sizes import SizePmf
-from perfmodel.sim.run_length import MOST_RECORDED
+from perfmodel.sim.run_length import LEAST_ROUNDS, MOST_RECORDED
 from perfmodel.sim.service import ServiceTimes
 
 MOST_REQUESTS_A_QUERY = 400
@@ -138,6 +139,24 @@ def affordable_settings(simulation: SimulationSettings, policy: Policy, law: Siz
             ("simulation", "min_queries"),
         )
     return simulation.model_copy(update={"max_queries": min(simulation.max_queries, most)})
+
+
+def require_few_users(arrivals: Arrivals) -> None:
+    """Refuse more users than a run that keeps everything has rounds for.
+
+    Raises
+    ------
+    ValueErrorAt
+        At `traffic.arrivals.users`.
+    """
+    if not isinstance(arrivals, ClosedArrivals) or LEAST_ROUNDS * arrivals.users <= MOST_RECORDED:
+        return
+    queries = LEAST_ROUNDS * arrivals.users
+    raise ValueErrorAt(
+        f"{LEAST_ROUNDS} rounds of {arrivals.users:_} users are {queries:_} queries, which take minutes and "
+        f"about {queries * GB_A_QUERY:.1f} GB; expected at most {MOST_RECORDED // LEAST_ROUNDS:_}",
+        ("traffic", "arrivals", "users"),
+    )
 
 
 def least_batch_size(law: SizePmf) -> int:

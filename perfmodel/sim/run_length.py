@@ -25,6 +25,8 @@ STEADY_CYCLES = 300
 hold the truth in 81 % with 30, in 89 % with 120, in 94 % with 300 bursts."""
 MATTERS = 0.1
 """Share of the queries beyond a percentile that has to be touched by something rare for it to matter. [1]"""
+LEAST_ROUNDS = 30
+"""Queries of each user in a run, at least: ten times those left out."""
 MOST_RECORDED = 20_000_000
 """Queries of a run that keeps everything that happened, some sixty bytes a query: more take gigabytes."""
 LEAST_IDLE = 0.01

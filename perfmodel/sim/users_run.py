@@ -11,7 +11,7 @@ from perfmodel.domain.workload import ClosedArrivals, PoissonArrivals
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy
 from perfmodel.sim.records import RunRecord
-from perfmodel.sim.run_length import MIN_QUERIES_BEYOND, MOST_RECORDED, ended_by
+from perfmodel.sim.run_length import LEAST_ROUNDS, MIN_QUERIES_BEYOND, MOST_RECORDED, ended_by
 from perfmodel.sim.run_result import OnNode, RunResult
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
@@ -20,9 +20,6 @@ from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
 WARM_UP_ROUNDS = 3
 """Queries of each user at the beginning that are left out: all start by thinking, and the node is empty."""
-
-LEAST_ROUNDS = 30
-"""Queries of each user in a run, at least: ten times those left out."""
 
 GROWTH = (2.0, 8.0)
 """By how much a run grows that is not precise enough."""

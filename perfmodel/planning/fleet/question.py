@@ -8,7 +8,10 @@ from perfmodel.domain.fleet import Routing, Window, windows_of
 from perfmodel.domain.workload import Arrivals, DiurnalArrivals, StagedArrivals
 from perfmodel.errors import InputError
 from perfmodel.planning.question import Question
+from perfmodel.planning.run_cost import GB_A_QUERY
+from perfmodel.sim.fleet_window import QUERIES_PER_NODE
 from perfmodel.sim.policies import Policy
+from perfmodel.sim.run_length import MOST_RECORDED
 from perfmodel.sim.traffic import has_days
 
 MOST_NODES = 1_000_000
@@ -16,6 +19,9 @@ MOST_NODES = 1_000_000
 
 MOST_WINDOWS = 86_400
 """In a period: one a second of a day. Each that has a rate of its own is simulated."""
+
+MOST_NODES_SEEN = MOST_RECORDED // QUERIES_PER_NODE
+"""Nodes whose queues a router looks at: each has queries enough to be warm, and all of them are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,13 @@ class FleetQuestion:
             blind = "whose router does not see how busy later stages are"
             raise InputError(
                 f"routing: expected random or round-robin for several stages, {blind}, got {self.routing}"
+            )
+        if self.routing.looks_at_queues and self.num_nodes > MOST_NODES_SEEN:
+            takes = f"about {self.num_nodes * QUERIES_PER_NODE * GB_A_QUERY:.0f} GB"
+            raise InputError(
+                f"routing: expected random or round-robin for {self.num_nodes:_} nodes, got {self.routing}: "
+                f"all nodes whose queues are looked at are simulated, which takes {takes}; at most "
+                f"{MOST_NODES_SEEN:_} are"
             )
         if self.rate_qps is not None and not self.rate_qps > 0:
             raise InputError(f"--qps: expected a rate > 0, got {self.rate_qps:g}")

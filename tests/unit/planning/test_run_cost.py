@@ -130,6 +130,7 @@ def test_runs_are_as_long_as_their_requests_and_records_allow() -> None:
         prepare(load_scenario("rm1_skylake", [batching, "simulation.min_queries=100000000"]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "asked",
     [
@@ -152,6 +153,25 @@ def test_runs_that_keep_everything_end_where_memory_does(asked: str, monkeypatch
     assert any("memory, which holds all that happened, ended the run" in note for note in found.notes)
 
 
+def test_users_are_no_more_than_a_run_has_rounds_for() -> None:
+    arrivals = "traffic.arrivals={{process: closed, users: {}, think_s: 5}}"
+    prepare(load_scenario("ncf_skylake", [arrivals.format(666_666)]))
+    with pytest.raises(
+        InputError, match=r"users: 30 rounds of 1_000_000 users .* 1\.8 GB; expected at most 666_666"
+    ):
+        prepare(load_scenario("ncf_skylake", [arrivals.format(1_000_000)]))
+
+
+def test_a_router_looks_at_no_more_queues_than_memory_holds() -> None:
+    member = FleetMember(question=prepare(load_scenario("ncf_skylake")), num_nodes=10_001)
+    FleetQuestion(members=(member,), routing=Routing.RANDOM)
+    with pytest.raises(
+        InputError, match=r"routing: .*for 10_001 nodes, got join-shortest-queue: .* 1 GB; at most 10_000"
+    ):
+        FleetQuestion(members=(member,), routing=Routing.JOIN_SHORTEST_QUEUE)
+
+
+@pytest.mark.thorough
 def test_a_fleets_stretch_ends_where_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_window, "MOST_RECORDED", 20_000)
     settings = "simulation={min_queries: 10000, max_queries: 100000, precision: 1e-6}"
