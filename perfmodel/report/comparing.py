@@ -12,7 +12,7 @@ from perfmodel.planning.diff.answer import Diff
 from perfmodel.planning.diff.computation import diff
 from perfmodel.planning.diff.saved import diff_saved, is_saved
 from perfmodel.report.asking import is_fleet
-from perfmodel.report.saved import read_saved
+from perfmodel.report.saved import as_printed, read_saved
 
 
 def compare(
@@ -64,7 +64,8 @@ def compare(
         option = "--set" if overrides else "--set-b"
         raise InputError(f"{option}: expected scenarios; a saved answer cannot be changed")
     paths = Path(str(a)), Path(str(b))
-    return diff_saved((str(a), str(b)), *map(read_saved, paths))
+    with as_printed(*paths):
+        return diff_saved((str(a), str(b)), *map(read_saved, paths))
 
 
 def _saying(found: Diff, overrides: Sequence[str], overrides_b: Sequence[str]) -> Diff:

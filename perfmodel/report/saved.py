@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,9 @@ from perfmodel.report.pages.made import document_html
 
 MOST_BYTES = 200_000_000
 """Of a saved answer. [bytes]"""
+
+_OF_WHAT_DOES_NOT_FIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""Of values that are each as the schema says and do not go together, such as rows without a key of others."""
 
 
 def read_saved(path: Path) -> dict[str, Any]:
@@ -45,22 +49,32 @@ def saved_html(path: Path) -> str:
         At the first place in the file where it is not as the command printed it.
     """
     document = {"perfplan": "of an older version", "date": "no date", "inputs": [], **read_saved(path)}
-    try:
+    with as_printed(path):
         return document_html(document)
+
+
+@contextmanager
+def as_printed(*paths: Path) -> Iterator[None]:
+    """Refuse saved answers where what is made of them fails since they are not as their command printed them.
+
+    Raises
+    ------
+    InputError
+        At the first place in one of the files where its schema says otherwise; at a file's beginning where
+        its keys do not go together.
+    """
+    try:
+        yield
     except Exception as error:
-        kind = KINDS.get(document["schema"]["name"])
-        if kind is not None:
-            parse_file(path, _nearest(kind.type, document))
-        if isinstance(error, PerfplanError):
+        for path in paths:
+            document = read_saved(path)
+            if (kind := KINDS.get(document["schema"]["name"])) is not None:
+                parse_file(path, _nearest(kind.type, document))
+        if not isinstance(error, _OF_WHAT_DOES_NOT_FIT) or isinstance(error, PerfplanError):
             raise
-        if kind is None and isinstance(
-            error, KeyError | TypeError | ValueError | IndexError | AttributeError
-        ):
-            expected = "expected an answer as its command printed it"
-            raise InputError(
-                f"{cut_path(path)}:1:1: {expected}: {cut(f'{type(error).__name__}: {error}')}"
-            ) from None
-        raise
+        expected = "expected an answer as its command printed it"
+        told = cut(f"{type(error).__name__}: {error}")
+        raise InputError(f"{cut_path(paths[0])}:1:1: {expected}: {told}") from None
 
 
 def _nearest(kind: Any, document: Mapping[str, Any]) -> type:

@@ -11,6 +11,7 @@ import pytest
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 from perfmodel.loading.text_file import read_json
+from perfmodel.report.comparing import compare
 from perfmodel.report.saved import read_saved, saved_html
 
 
@@ -65,3 +66,16 @@ def test_an_answer_that_lacks_a_key_says_which(tmp_path: Path, capsys: pytest.Ca
     answer = {"schema": {"name": "validate", "version": 1}, "predicted": 3}
     with pytest.raises(InputError, match=r"answer\.json:1:1: expected an answer as its command printed it"):
         saved_html(written(tmp_path, json.dumps(answer)))
+
+
+def test_keys_that_do_not_go_together_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = "simulation={min_queries: 1000, max_queries: 1000, precision: 0.5}"
+    main(["predict", "ncf_skylake", "--set", quick, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    answer["asked"]["traffic"] = [1]
+    with pytest.raises(InputError, match=r"answer\.json:1:1: expected an answer as its command printed it"):
+        saved_html(written(tmp_path, json.dumps(answer)))
+    answer["asked"] = "text"
+    path = written(tmp_path, json.dumps(answer))
+    with pytest.raises(InputError, match=r"answer\.json:1:\d+: asked: expected a section"):
+        compare(path, path)
