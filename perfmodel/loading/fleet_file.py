@@ -19,7 +19,7 @@ from perfmodel.loading.text_file import is_file
 from perfmodel.loading.traffic_files import read_by_hour
 from perfmodel.loading.validated import validate
 from perfmodel.loading.words import cut_path, quoted
-from perfmodel.loading.yaml_source import read_yaml
+from perfmodel.loading.yaml_source import parse_value, read_yaml
 from perfmodel.loading.yaml_tree import Key, Scalar, YamlSource, source_of
 
 FleetLike = str | os.PathLike[str] | Mapping[str, Any]
@@ -68,7 +68,8 @@ class LoadedFleet:
         """The scenario of a service with the node of a type; what is wrong with that is said at its place.
 
         Every stage with a machine of its own is on one of that type. Where the node has no accelerator,
-        nothing is offloaded, whatever the scenario says; a table of service times takes the place of the
+        nothing is offloaded, whatever the scenario says: batches are formed on the cores, and `fusion` is
+        `split`, which it is like but for accelerators. A table of service times takes the place of the
         model too.
         """
         loaded = self.scenarios[service]
@@ -94,7 +95,22 @@ class LoadedFleet:
             if not choice.accelerators and source.find(*_keys(threshold)) is not None:
                 where = source.place(*_keys(threshold))
                 source = source.with_node(threshold, Scalar(None, "null", where), where)
+            if not choice.accelerators:
+                source = _on_cores(source, (*prefix, "policy"))
         return replace(loaded, scenario=validate(source, Scenario), source=source)
+
+
+def _on_cores(source: YamlSource, policy: tuple[str, ...]) -> YamlSource:
+    """The scenario with a policy that is about accelerators as what it is without them."""
+    pool, name = (source.find(*_keys(policy), key) for key in ("pool", "name"))
+    if isinstance(pool, Scalar) and pool.value == "accelerator":
+        source = source.with_node((*policy, "pool"), Scalar("cpu", "cpu", pool.place), pool.place)
+    if isinstance(name, Scalar) and name.value == "fusion":
+        batch_size = source.find(*_keys(policy), "batch_size")
+        assert isinstance(batch_size, Scalar), "the policy was read"
+        split = parse_value(f"{{name: split, batch_size: {batch_size.value}}}", name.place)
+        source = source.with_node(policy, split, name.place)
+    return source
 
 
 def _keys(path: tuple[str, ...]) -> tuple[Key, ...]:
