@@ -71,6 +71,17 @@ class Heading:
         return f'<h2 id="{self.anchor}">{text}&nbsp;{link}</h2>'
 
 
+def prose(text: str) -> str:
+    """Markup of a text, what stands between back quotes as what one types.
+
+    Examples
+    --------
+    >>> prose("1 < 2: `--set a=1`")
+    '1 &lt; 2: <code>--set a=1</code>'
+    """
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 @dataclass(frozen=True, slots=True)
 class Prose:
     """A paragraph of plain text."""
@@ -80,9 +91,7 @@ class Prose:
 
     def to_html(self) -> str:
         """Return the markup."""
-        return (
-            f'<p class="answer">{escape(self.text)}</p>' if self.is_answer else f"<p>{escape(self.text)}</p>"
-        )
+        return f'<p class="answer">{prose(self.text)}</p>' if self.is_answer else f"<p>{prose(self.text)}</p>"
 
 
 @dataclass(frozen=True, slots=True)

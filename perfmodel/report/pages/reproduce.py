@@ -52,11 +52,13 @@ def _figures(section: Document) -> list[Block]:
     causes = list(dict.fromkeys(row["cause"] for row in section["rows"] if row["cause"]))
     letters = dict(zip(causes, ascii_lowercase, strict=False))
     rows = [row | {"cause": letters.get(row["cause"], row["cause"])} for row in section["rows"]]
-    headings, cells = used_columns(rows, HEADINGS)
+    quantities = {row["quantity"] for row in rows}
+    caption = quantities.pop() if len(quantities) == 1 < len(rows) else ""
+    headings, cells = used_columns([row | {"quantity": ""} for row in rows] if caption else rows, HEADINGS)
     cases = [row["case"] for row in rows]
     is_grouped = headings[0] == "case" and len(cases) > 1.5 * len(list(groupby(cases)))
     return [
-        Table(headings, cells, name=section["title"], is_grouped=is_grouped),
+        Table(headings, cells, caption=caption, name=section["title"], is_grouped=is_grouped),
         *(Prose(f"{letter}: {cause}.") for cause, letter in letters.items()),
     ]
 

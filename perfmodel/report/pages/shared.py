@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.planning.node_view import Inside, NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
-from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim
+from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim, prose
 from perfmodel.report.tables import as_asked, number
 from perfmodel.units import GB, GFLOP, MS
 
@@ -87,7 +86,7 @@ def notes(document: Mapping[str, Any]) -> list[Block]:
     said = [*document.get("notes", ()), *(f"assumed: {each}" for each in document.get("assumptions", ()))]
     if not said:
         return []
-    items = "".join(f"<li>{escape(note.replace('`', ''))}</li>" for note in said)
+    items = "".join(f"<li>{prose(note)}</li>" for note in said)
     return [Heading("What is assumed and left out"), Markup(f"<ul>{items}</ul>")]
 
 
@@ -118,10 +117,11 @@ def file_name(name: str) -> str:
 
     Examples
     --------
-    >>> file_name("scenarios/two services.yaml")
-    'two-services.yaml'
+    >>> file_name("scenarios/two services.yaml"), file_name("two services with headroom=0.3")
+    ('two-services.yaml', 'two-services-with-headroom-0.3.yaml')
     """
-    return f"{re.sub('[^A-Za-z0-9._-]+', '-', Path(name).stem).strip('-')}.yaml"
+    bare = re.sub(r"\.(ya?ml|json)$", "", Path(name).name)
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', bare).strip('-')}.yaml"
 
 
 def questions_text(
