@@ -18,6 +18,7 @@ from perfmodel.planning.plan.answer import (
     Relief,
     per_query,
 )
+from perfmodel.planning.plan.digits import rounded_down, rounded_up
 from perfmodel.planning.plan.sharded import ShardedUnit
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import counted, number
@@ -57,7 +58,7 @@ def plan_page(result: PlanAnswer) -> RenderableType:
     if result.growth is not None:
         parts += ["", _growth(result.growth)]
         if result.growth.gives_out_at is not None:
-            at = number(result.growth.gives_out_at, 4)
+            at = number(rounded_down(result.growth.gives_out_at, 4), 4)
             parts.append(f"served up to a growth of {at}; beyond it {result.growth.gives_out} gives out")
     parts += ["", _hours(result), "", _baselines(result)]
     if result.safeties:
@@ -347,4 +348,4 @@ def _relief(relief: Relief) -> str:
     note = f" ({relief.note})" if relief.note else ""
     if relief.amount is None:
         return f"{relief.change}{note}"
-    return f"{relief.change}: {number(relief.amount, 6)} {relief.unit}{note}"
+    return f"{relief.change}: {number(rounded_up(relief.amount, 6), 6)} {relief.unit}{note}"

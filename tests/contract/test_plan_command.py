@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,21 @@ def test_growth_ends_where_the_stock_does(fleet: str, capsys: pytest.CaptureFixt
             f"services.ads.demand.growth={2 * factor}",
         )
         assert main(["plan", fleet, *grown]) == code
+    capsys.readouterr()
+
+
+def test_what_would_free_a_plan_frees_it_as_it_is_printed(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All demand times 0.87736 is the most that there are nodes for: to four digits 0.8774 is too much."""
+    grown = ("--set", "services.feed.demand={qps: 106000}", "--no-simulate")
+    assert main(["plan", fleet, *grown]) == 3
+    said = capsys.readouterr().out
+    factor = float(re.findall(r"all demand times ([0-9.]+)", said)[0])
+    less = float(re.findall(r"less traffic of feed: ([0-9,.]+)", said)[0].replace(",", ""))
+    for feed, ads in ((106000 * factor, 2.0 * factor), (106000 - less, 2.0)):
+        sets = [f"services.feed.demand={{qps: {feed!r}}}", f"services.ads.demand.growth={ads!r}"]
+        assert main(["plan", fleet, "--no-simulate", *(f"--set={each}" for each in sets)]) == 0
     capsys.readouterr()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfmodel.planning.plan.answer import Binding, NotChosen, Optimum, Relief
 from perfmodel.planning.plan.decomposition import cheapest, worth_of_type
+from perfmodel.planning.plan.digits import rounded_down
 from perfmodel.planning.plan.programme import FloatArray, Programme, solve
 from perfmodel.planning.plan.question import PlanQuestion
 
@@ -135,7 +136,7 @@ def _less_traffic(question: PlanQuestion, programme: Programme, demand_qps: Floa
             change="less traffic of every service",
             amount=(1.0 - factor) * total,
             unit="queries/s",
-            note=f"all demand times {factor:.4g}",
+            note=f"all demand times {rounded_down(factor, 4):.4g}",
         )
     ]
     for row, service in enumerate(question.services):
@@ -153,7 +154,10 @@ def _less_traffic(question: PlanQuestion, programme: Programme, demand_qps: Floa
                 (middle, high) if is_feasible(replace(programme, demand_qps=without)) else (low, middle)
             )
         amount = float(demand_qps[row]) - low
-        found.append(Relief(change=f"less traffic of {service.name}", amount=amount, unit="queries/s"))
+        note = "of what is planned for, the error of its forecast included" if service.error else ""
+        found.append(
+            Relief(change=f"less traffic of {service.name}", amount=amount, unit="queries/s", note=note)
+        )
     return found
 
 
@@ -212,7 +216,8 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
     own = float(programme.cost[column] if programme.owned[column] else programme.bought_cost[column])
     if worth is None or worth <= 0.0:
         return NotChosen(node_type=node_type.name, why=f"would not be chosen even at 0 {unit}")
-    why = f"at {own:.4g} {unit} dearer than what is chosen; taken at {about}{worth:.4g} {unit} and below"
+    taken = f"taken at {about}{rounded_down(worth, 4):.4g} {unit} and below"
+    why = f"at {own:.4g} {unit} dearer than what is chosen; {taken}"
     if question.provision.objective == "price":
         return NotChosen(node_type=node_type.name, why=why, at_price_usd_per_h=worth)
     grams_a_watt = own / node_type.tdp_w if node_type.tdp_w else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perfmodel.planning.plan.digits import rounded_up
 from perfmodel.report.documents import made_of
 from perfmodel.report.html import Block, Heading, Prose, Table, page
 from perfmodel.report.pages.plan_beside import capacities, checks, other_ways
@@ -39,7 +40,7 @@ def plan_html(plan: Document) -> str:
             blocks += [Heading("What if"), Prose(OLD)]
     if plan["binding"] is not None:
         rows = [
-            [each["change"], number(each["amount"], 4), each["unit"], each["note"]]
+            [each["change"], _enough(each["amount"]), each["unit"], each["note"]]
             for each in plan["binding"]["frees"]
         ]
         blocks += [Heading("What makes it infeasible"), Prose(plan["binding"]["constraint"])]
@@ -73,6 +74,11 @@ def answer(plan: Document) -> str:
     return f"{carried}{power}{price}{buy}; {sure}.{_simulated(plan)}"
 
 
+def _enough(amount: float | None) -> str:
+    """An amount that frees what binds, rounded to one that does so too."""
+    return number(None if amount is None else rounded_up(amount, 4), 4)
+
+
 def _freed(plan: Document) -> str:
     """What binds, and the least of each kind of change that alone would free it."""
     binding = plan["binding"]
@@ -81,8 +87,8 @@ def _freed(plan: Document) -> str:
     known = [each for each in binding["frees"] if each["amount"] is not None]
     nodes = [each for each in known if each["unit"] == "nodes"]
     least = [min(nodes, key=lambda each: float(each["amount"]))] if nodes else []
-    ways = [f"{number(each['amount'], 4)} {each['change']}" for each in least]
-    ways += [f"{each['change']}, by {number(each['amount'], 4)} W" for each in known if each["unit"] == "W"]
+    ways = [f"{_enough(each['amount'])} {each['change']}" for each in least]
+    ways += [f"{each['change']}, by {_enough(each['amount'])} W" for each in known if each["unit"] == "W"]
     ways += [each["note"] for each in known if each["note"].startswith("all demand times")]
     return f". What binds is {binding['constraint']}" + (f"; {', or '.join(ways)} would do" if ways else "")
 

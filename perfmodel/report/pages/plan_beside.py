@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perfmodel.planning.plan.digits import rounded_down
 from perfmodel.report.drawing import bars
 from perfmodel.report.html import Block, Figure, Folded, Heading, Prose, Table
 from perfmodel.report.tables import number
@@ -79,7 +80,7 @@ def _growth(plan: Document) -> list[Block]:
     heads = ["growth", "nodes", "W", "USD/h", "to be bought", "owned, not needed"]
     blocks: list[Block] = [Table(heads, rows, caption="With more traffic", is_trimmed=True)]
     if growth["gives_out_at"] is not None:
-        at = number(growth["gives_out_at"], 4)
+        at = number(rounded_down(growth["gives_out_at"], 4), 4)
         blocks.append(Prose(f"Served up to a growth of {at}; beyond it {growth['gives_out']} gives out."))
     return blocks
 
