@@ -549,6 +549,14 @@ def test_further_kinds_of_pages_read_well_and_axe_finds_nothing(
     assert said == {"over": [], "errors": [], "requests": 0, "wide": 0} | ({"axe": []} if has_axe else {})
 
 
+def test_what_was_not_recognised_is_on_the_page_of_an_import(pages: dict[str, tuple[Path, Path]]) -> None:
+    page = text_of(pages["import"][0])
+    assert "leaves out 0.1 % of the module's FLOP and 2 % of its bytes" in html.unescape(page)
+    assert "<h1>import: my-model</h1>" in page
+    assert "Unmodelled: calls" in page
+    assert '<td class="words some">aten.cumsum.default</td><td>2</td>' in page
+
+
 SET = """
     const set = (name, value) => { const e = document.getElementById("i-" + name); e.value = value;
       e.dispatchEvent(new Event("input")); };

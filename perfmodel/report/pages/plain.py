@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perfmodel.report.documents import made_of
@@ -32,15 +32,26 @@ def plain_html(document: Mapping[str, Any]) -> str:
     blocks: list[Block] = [Prose(lead(document), is_answer=True), Heading("The answer")]
     single = {key: value for key, value in flat(rest).items() if value is not None}
     blocks.append(Table(["what", "value"], [[key, _cell(value)] for key, value in single.items()]))
-    for key, value in rest.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            blocks += [Heading(key.replace("_", " ")), _table(value)]
-        elif isinstance(value, list) and value and isinstance(value[0], str):
-            blocks += [Heading(key.replace("_", " ")), *(Prose(each) for each in value)]
+    for key, value in _lists(rest):
+        title = key.replace("_", " ").replace(".", ": ")
+        blocks.append(Heading(f"{title[0].upper()}{title[1:]}"))
+        if isinstance(value[0], Mapping):
+            blocks.append(_table(value))
+        else:
+            blocks += [Prose(str(each)) for each in value]
     blocks += glossary()
     name = str(document["schema"]["name"])
-    about = document.get("scenario") or document.get("evaluation") or ""
+    about = document.get("scenario") or document.get("evaluation") or document.get("name") or ""
     return page(f"{name}: {about}" if about else name, blocks, facts=made_of(document))  # type: ignore[arg-type]
+
+
+def _lists(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of a document and of its parts, by name, that have rows or texts in them."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", each) for inner, each in _lists(value))
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping | str):
+            yield key, value
 
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> Table:
