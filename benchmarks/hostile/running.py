@@ -96,7 +96,7 @@ class _Running:
     def outcome(self, status: int, usage: resource.struct_rusage) -> Outcome:
         out, err = ((self.folder / name).read_text(errors="replace") for name in ("out", "err"))
         mb = max(0.0, usage.ru_maxrss / 1024 - self.began_mb)
-        ending = _ending(status, out, err, placed=self.case.placed)
+        ending = _ending(status, out, err, arguments=self.case.arguments, placed=self.case.placed)
         is_offence = not ending.startswith("exit ")
         if not is_offence and mb > MOST_MB:
             ending, is_offence = "memory", True
@@ -110,7 +110,7 @@ class _Running:
         )
 
 
-def _ending(status: int, out: str, err: str, *, placed: bool) -> str:
+def _ending(status: int, out: str, err: str, *, arguments: tuple[str, ...], placed: bool) -> str:
     """The exit code, or what is wrong with the end."""
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
@@ -129,7 +129,8 @@ def _ending(status: int, out: str, err: str, *, placed: bool) -> str:
         return "long line"
     if code == 2 and placed and not _PLACE.match(notes[0]):
         return "no place"
-    if any(word in out for word in ("NaN", "Infinity", " nan", " inf ")):
+    asked = " ".join(arguments)  # names are said again
+    if any(word in out and word.strip() not in asked for word in ("NaN", "Infinity", " nan", " inf ")):
         return "not a number"
     return f"exit {code}"
 
@@ -154,7 +155,10 @@ def _be_the_case(case: Case, folder: Path, limit_s: float) -> None:
         for name, number in (("out", 1), ("err", 2)):
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
+        sys.stdout, sys.stderr = (
+            os.fdopen(1, "w", errors="replace"),
+            os.fdopen(2, "w", errors="backslashreplace"),
+        )
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s), int(limit_s) + 1))
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
         code = main(case.arguments)

@@ -12,6 +12,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.serving_config import read_torchserve, read_triton
 from perfmodel.loading.shipped import STARTER
 from perfmodel.loading.text_file import read_text
+from perfmodel.loading.words import cut_path
 from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.report.serving_config import left_out, node_section, policy_section, with_sections
 
@@ -46,15 +47,15 @@ def init(
     if config is not None:
         sections = {"node": node_section(config), "policy": policy_section(config, items_per_request)}
         files[folder / "scenario.yaml"] = with_sections(files[folder / "scenario.yaml"], sections)
-    for file in files:
-        if file.exists():
-            raise InputError(
-                f"{file} exists already: nothing was written; perfplan init FOLDER writes elsewhere"
-            )
     try:
+        for file in files:
+            if file.exists():
+                raise InputError(
+                    f"{file} exists already: nothing was written; perfplan init FOLDER writes elsewhere"
+                )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from None
+        raise InputError(f"{cut_path(folder)}: cannot be made: {error.strerror or error}") from None
     for file in files:
         require_writable(file)
     for file, text in files.items():

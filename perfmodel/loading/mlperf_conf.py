@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from perfmodel.domain.bounds import LEAST_RATE_QPS, MOST_RATE_QPS
 from perfmodel.errors import InputError
 from perfmodel.loading.text_file import read_lines
 from perfmodel.loading.words import quoted
@@ -144,6 +145,9 @@ def read_target(
     for given in (latency, rate):
         if given is not None and given.value <= 0.0:
             raise InputError(f"{given.place}: expected a number > 0, got {given.value:g}")
+    if rate is not None and not LEAST_RATE_QPS <= rate.value <= MOST_RATE_QPS:
+        expected = f"expected a rate from {LEAST_RATE_QPS:g} to {MOST_RATE_QPS:g}"
+        raise InputError(f"{rate.place}: {expected}, got {rate.value:g}")
     if percentile is not None and not 0.0 < percentile.value < 100.0:
         expected = "expected a percentile between 0 and 100, such as 99"
         raise InputError(f"{percentile.place}: {expected}, got {percentile.value:g}")

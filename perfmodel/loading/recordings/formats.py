@@ -81,7 +81,7 @@ def _json(source: Source, asked: str | None) -> Recording:
     if first.lstrip().startswith("{") and first.rstrip().endswith("}"):
         try:
             value = json.loads(first)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             value = None
         if value is None or not _is_document(value):
             return read_records(json_lines(source), asked=asked)
@@ -95,6 +95,8 @@ def _json(source: Source, asked: str | None) -> Recording:
         raise InputError(f"{source.path}:{error.lineno}:{error.colno}: expected JSON: {error.msg}") from None
     except RecursionError:
         raise source.error("expected JSON, got a document nested too deeply") from None
+    except ValueError:  # Python reads no whole number of thousands of digits
+        raise source.error("expected JSON, got a number of too many digits") from None
     if prometheus.is_answer(document):
         return prometheus.read_answer(source, document)
     if isinstance(document, list):

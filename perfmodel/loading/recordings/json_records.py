@@ -49,7 +49,7 @@ def _batches(source: Source) -> Iterator[list[tuple[Line, Any]]]:
     while batch := list(islice(lines, _LINES_AT_ONCE)):
         try:
             values = json.loads("[" + ",".join(line.text for line in batch) + "]")
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             values = []
         if len(values) != len(batch):  # a mistake, which is looked for line by line
             values = [_parsed(line) for line in batch]
@@ -63,6 +63,8 @@ def _parsed(line: Line) -> Any:
         raise line.error(f"expected a JSON object on each line: {error.msg}", error.colno - 1) from None
     except RecursionError:
         raise line.error("expected a JSON object on each line, got one nested too deeply") from None
+    except ValueError:  # Python reads no whole number of thousands of digits
+        raise line.error("expected a JSON object on each line, got a number of too many digits") from None
 
 
 def read_records(records: Records, *, asked: str | None) -> Recording:
@@ -131,13 +133,19 @@ def _values(batch: Sequence[tuple[Line, Any]], role: Role, key: str, first: Any)
             stamps = iso_ns(np.array(raw, dtype=ISO_DTYPE))
             if stamps is not None:
                 return stamps
-        raise next(
-            _cell(line, value, key).unexpected("a date, such as 2023-11-16T18:15:46.680Z")
+        wrong = (
+            (line, value)
             for line, value in batch
             if not isinstance(value[key], str) or iso_ns(np.array([value[key]], dtype=ISO_DTYPE)) is None
         )
+        # Of dates that are some alone, and none together, the longest was cut.
+        line, value = next(wrong, max(batch, key=lambda row: len(row[1][key])))
+        raise _cell(line, value, key).unexpected("a date, such as 2023-11-16T18:15:46.680Z")
     if all(type(value) in (int, float) for value in raw):
-        numbers = np.array(raw, np.float64)
+        try:
+            numbers = np.array(raw, np.float64)
+        except OverflowError:  # a whole number that no float holds
+            numbers = np.array([np.inf])
         if role is Role.SIZE:
             whole = (numbers >= 1) & (numbers <= 1e6) & (numbers == np.rint(numbers))
             if whole.all():

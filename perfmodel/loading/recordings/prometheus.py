@@ -133,7 +133,7 @@ def _sample(source: Source, where: str, pair: object) -> tuple[float, float]:
     try:
         time, text = cast("tuple[str | float, str]", pair)
         found = float(time), float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise source.error(f"{where}: expected a time and a number as text") from None
     if not isfinite(found[0]):
         raise source.error(f"{where}: expected a time since 1970 [s]")

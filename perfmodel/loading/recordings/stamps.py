@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -107,8 +108,9 @@ def iso_ns(texts: npt.NDArray[np.bytes_]) -> IntArray | None:
         shift_ns = _offset_ns(found.group(1).decode())
     texts = np.char.replace(texts, b",", b".")
     try:
-        stamps = texts.astype("U").astype("datetime64[ns]")
-    except ValueError:
+        with warnings.catch_warnings(action="error", category=UserWarning):  # of an offset within a date
+            stamps = texts.astype("U").astype("datetime64[ns]")
+    except (ValueError, UserWarning):
         return None
     if np.isnat(stamps).any():
         return None

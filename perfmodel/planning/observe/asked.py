@@ -13,6 +13,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.recordings.formats import read_recording
 from perfmodel.loading.recordings.rows import sorted_by_arrival
 from perfmodel.loading.scenario_file import ScenarioLike, load_scenario
+from perfmodel.loading.words import cut_path
 from perfmodel.loading.written import require_writable, write_atomically
 from perfmodel.planning.observe.answer import Observation
 from perfmodel.planning.observe.computation import DEFAULT_PERCENTILE, observe
@@ -43,14 +44,12 @@ def observation(
         raise InputError("--table-out: expected beside --scenario-out, which names the table")
     if overrides and scenario is None:
         raise InputError("--set: expected beside --scenario, whose values it changes")
-    paths = _paths(out, scenario_out, table_out)
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}")
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; expected a folder")
+    if out is not None:
+        _require_folder(out)
     for option, path in (("--scenario-out", scenario_out), ("--table-out", table_out)):
         if path is not None:
             require_writable(path, option)
+    paths = _paths(out, scenario_out, table_out)
     against = None if scenario is None else prepare(load_scenario(scenario, overrides))
     recording = read_recording(log, time_unit=time_unit)
     checked = checked_log(sorted_by_arrival(recording) if sort else recording, duplicates=duplicates)
@@ -60,6 +59,18 @@ def observation(
     table_name = TABLE_NAME if paths is None else os.path.relpath(paths[1], paths[0].parent)
     names = (SCENARIO_NAME if paths is None else paths[0].name), table_name
     return observe(checked, sla=sla, against=against, scenario_name=names[0], table_name=names[1])
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse what is no folder and cannot become one."""
+    where = f"--out {cut_path(out)}"
+    try:
+        if not out.parent.is_dir():
+            raise InputError(f"{where}: no directory {cut_path(out.parent)}")
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{where}: is a file; expected a folder")
+    except OSError as error:  # a name that is too long, say
+        raise InputError(f"{where}: cannot be made: {error.strerror or error}") from None
 
 
 def write_files(

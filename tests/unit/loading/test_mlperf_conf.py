@@ -91,3 +91,9 @@ def test_a_benchmark_that_nothing_names_is_refused(tmp_path: Path) -> None:
         read_target(files(tmp_path, ""), "mine", "Server", built_in=True)
     named = read_target(files(tmp_path, "mine.Server.target_latency = 7\n"), "mine", "Server", built_in=True)
     assert named.latency_s == 0.007
+
+
+@pytest.mark.parametrize("rate", ["1e-308", "9223372036854775808", "-1"])
+def test_a_rate_that_is_none_is_refused_where_it_stands(rate: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"user\.conf:1:\d+: dlrm\.Server\.target_qps: expected a "):
+        read_target(files(tmp_path, f"dlrm.Server.target_qps = {rate}\n"), "dlrm", "Server")
