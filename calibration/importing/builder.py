@@ -50,6 +50,10 @@ class Unmodelled:
     is_of_parts: bool = False
 
 
+OF_WEIGHTS = "of weights"
+"""Ends the name of a call that makes weights of weights in every pass."""
+
+
 @dataclass(slots=True)
 class Builder:
     """Operators so far; `origins` names the torch call behind each.

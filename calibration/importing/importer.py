@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from calibration.documents import VERSION, ImportDocument
-from calibration.importing.builder import Builder, as_name
+from calibration.importing.builder import OF_WEIGHTS, Builder, as_name
 from calibration.importing.capture import capture
 from calibration.importing.counting import Counted, count
 from calibration.importing.factory import Example, Named
@@ -33,6 +33,10 @@ _BY_EXAMPLE = "; what it computes decides what else it computes: as in the examp
 _OF_PARTS = (
     "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), "
     "operators on all: expected a module that computes all of them at once"
+)
+_MADE_ONCE = (
+    "each pass makes weights anew: expected them made once, as remove_parametrizations, prune.remove and "
+    "remove_weight_norm do"
 )
 _AGREE = 0.01
 """How far the file's FLOP and rows may be from those counted on the module. [1]"""
@@ -126,6 +130,8 @@ class Imported:
             lost = f"no operator of a model file stands for {calls}{more}: {self.unmodelled_shares}"
             if any(row.is_of_parts for row in self.unrecognised):
                 lost += f"; {_OF_PARTS}"
+            if any(row.call.endswith(OF_WEIGHTS) for row in self.unrecognised):
+                lost += f"; {_MADE_ONCE}"
             return f"{where}: {lost}; {way}"
         ours, theirs = self.product_flop_per_item, self.counted_flop_per_item
         if _gap(ours, theirs) or _gap(theirs, ours):

@@ -13,6 +13,7 @@ from torch import fx
 from torch.utils._pytree import tree_leaves, tree_map
 
 from calibration.importing.builder import (
+    OF_WEIGHTS,
     Builder,
     Unmodelled,
     holds_ids,
@@ -47,6 +48,8 @@ from perfmodel.domain.operators import Shape
 from perfmodel.errors import InputError
 
 _HANDLERS = {**CALLS, **PRODUCTS}
+_MANY_WEIGHTS = 4096
+"""Elements of weights that a pass takes more than a microsecond to make anew."""
 _OF_IDS = frozenset(
     name
     for name in _HANDLERS
@@ -151,6 +154,7 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves)
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):
+        _count_work_on_weights(node, leaves, graph, to)
         return _constant(node, to)
     if not active:
         to.scope = "item" if to.are_items(shape_of(node)) else "query"
@@ -230,6 +234,28 @@ def _works_on_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
     return name in (*_LOOKUPS, "index", "index_select", "gather") and bool(
         leaves and isinstance(leaves[0], Constant) and leaves[0].name
     )
+
+
+def _count_work_on_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph, to: Builder) -> None:
+    """Of a call that makes weights of weights in every pass, a mask or a norm: no operator stands for it.
+
+    What makes a few numbers, a bias or a temperature, is next to nothing.
+    """
+    name = call_name(node)
+    if torch.Tag.pointwise not in getattr(node.target, "tags", ()) and "norm" not in name:
+        return
+    made_of = [leaf for leaf in leaves if isinstance(leaf, Constant) and leaf.name in graph.parameters]
+    if not any(math.prod(leaf.shape) >= _MANY_WEIGHTS for leaf in made_of):
+        return
+    moved = sum(
+        each.numel() * each.element_size()
+        for each in tree_leaves(
+            [node.meta.get("val"), *(one.meta.get("val") for one in node.all_input_nodes)]
+        )
+        if isinstance(each, torch.Tensor)
+    )
+    call = f"{name} {OF_WEIGHTS}"
+    to.unmodelled.append(Unmodelled(call, 0.0, moved / to.batch_size, source_line(node)))
 
 
 def _chooses_by_value(node: fx.Node) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 Made = tuple[nn.Module, tuple[Any, ...]]
 
@@ -410,6 +411,13 @@ class Autocast(nn.Module):
 
 def autocast() -> Made:
     return Autocast(), (torch.rand(6, 4),)
+
+
+def pruned_layer() -> Made:
+    """A pruned layer, whose weights each pass multiplies by their mask."""
+    layer = nn.Linear(64, 80)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(80, 1)), (torch.rand(6, 64),)
 
 
 class Half(nn.Module):
