@@ -22,9 +22,10 @@ from perfmodel.domain.workload import (
     PoissonArrivals,
 )
 from perfmodel.errors import UndecidedError
+from perfmodel.loading.words import duration
 from perfmodel.planning.rate.late import DrawnTraffic, LateInWorstWindow, LateQueries, at_peak
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
-from perfmodel.sim.arrivals import cycle_queries
+from perfmodel.sim.arrivals import Periodic, cycle_queries
 from perfmodel.sim.run_length import MIN_CYCLES
 from perfmodel.sim.traffic import WINDOW_S, has_days
 
@@ -46,6 +47,12 @@ FURTHER_RATES = 4
 
 DAYS = 8
 """Independent repetitions of the time around a day's peak."""
+
+AROUND_WORST = 4
+"""Windows that are simulated around the worst one, it among them."""
+
+MOST_AROUND_WORST = 20_000_000
+"""Queries in these, at most, where the windows of a long period are longer than five minutes."""
 
 GROWTH = 10.0**0.5
 """Of a run that is not enough: few lengths, since between two of them the random numbers are others. [1]"""
@@ -175,7 +182,25 @@ def _curve(search: RateSearch, num_queries: int, rates: int) -> LateCurve:
 
 
 def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
-    """The rate of a day whose worst five minutes meet the SLA, near that of its peak if that lasted."""
+    """The rate of a day whose worst five minutes meet the SLA, near that of its peak if that lasted.
+
+    Raises
+    ------
+    UndecidedError
+        Where a long period has such long windows that those around the worst one are too many queries.
+    """
+    from perfmodel.sim.day_run import MAX_WINDOWS  # few loads follow the time of day
+
+    _, peak = at_peak(search.traffic)
+    arrivals = search.traffic.arrivals
+    assert isinstance(arrivals, Periodic)
+    longest_s = MAX_WINDOWS * max(WINDOW_S, MOST_AROUND_WORST / (AROUND_WORST * peak * near_qps))
+    if arrivals.period_s > longest_s * (1 + 1e-9):
+        raise UndecidedError(
+            f"cannot tell the largest load: near {near_qps:.4g} queries/s, the windows around the worst one "
+            f"of a period of {duration(arrivals.period_s)} hold too many queries; expected at most "
+            f"{duration(longest_s)}"
+        )
     late = LateInWorstWindow(
         search.traffic,
         search.service,
@@ -185,7 +210,6 @@ def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
         replications=DAYS,
         engine=search.engine,
     )
-    _, peak = at_peak(search.traffic)
     num_queries = ceil(DAYS * peak * near_qps * WINDOW_S)
     return LateCurve(search, late, num_queries, rates=FURTHER_RATES).around(near_qps)
 

@@ -157,6 +157,16 @@ def test_bursts_that_a_run_cannot_hold_are_undecided_with_the_number_that_is_nee
     assert 0.25 * smooth < found(enough).rate_qps < 0.9 * smooth
 
 
+def test_a_period_whose_worst_windows_are_too_many_queries_is_undecided() -> None:
+    # Half a year is 2016 windows of two hours: at 20,000 queries/s and more, four have hundreds of millions.
+    slow = DiurnalArrivals(rate_qps=1.0, amplitude=0.5, period_s=1.5e7)
+    search = textbook_search(0.4)
+    service = ServiceTimes(cpu_s=search.service.cpu_s * 1e-4)
+    search = replace(search, service=service, traffic=replace(search.traffic, arrivals=slow))
+    with pytest.raises(UndecidedError, match=r"worst one of a period of 4166\.7 h hold too many queries"):
+        greatest_rate(search, num_queries=QUERIES)
+
+
 @pytest.mark.thorough
 def test_the_rate_of_a_day_is_that_of_its_peak() -> None:
     amplitude = 0.6
