@@ -302,6 +302,20 @@ def test_what_would_free_a_plan_frees_it_as_it_is_printed(
     capsys.readouterr()
 
 
+@pytest.mark.thorough
+def test_growth_says_that_simulation_raised_the_plan_and_not_its_rows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without headroom a retry storm outlasts the loss of a zone of three, unless there are more nodes."""
+    asked = ["--set=provision.headroom=0", "--set=provision.failures={zones: 3}"]
+    transient = "--set=provision.transient={detection_s: 60, timeout_ms: 500, retries: 3}"
+    said = "these are plans before simulation, which raised the one above"
+    assert main(["plan", "two_services", "--growth", "1:1.1:0.1", *asked, transient]) == 0
+    assert said in capsys.readouterr().out
+    assert main(["plan", "two_services", "--growth", "1:1.1:0.1", "--no-simulate"]) == 0
+    assert said not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "1:2:5", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
 def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "two_services", "--growth", text]) == 2
