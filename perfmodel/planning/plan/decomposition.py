@@ -18,7 +18,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, inf, isfinite
 from typing import NamedTuple
 
@@ -710,11 +710,11 @@ def _cheapest(
     best_cost, best = inf, None
     current = [0] * count
 
-    def search(index: int, rest: float, cost: float) -> None:
-        nonlocal best_cost, best
+    waiting = [(0, 1.0, 0.0, _downwards(1.0, parts[0], limits[0]))] if count else []
+    while waiting:  # types whose numbers are being tried, each after the one before: there may be thousands
+        index, rest, cost, lefts = waiting[-1]
         price, part, per_part = prices[index], parts[index], ratio[index]
-        enough = min(limits[index], ceil(rest / part - EXACT))
-        for left in range(enough, -1, -1):
+        for left in lefts:
             still = rest - left * part
             with_it = cost + price * need[left]
             if still <= EXACT:
@@ -727,14 +727,17 @@ def _cheapest(
             else:
                 beyond = _least(ratio, room, index + 1, still)
             if cost + per_part * left * part + beyond >= best_cost * (1.0 - CLOSE):
+                current[index] = 0
+                waiting.pop()
                 break  # fewer of it are no better: the next ones cost more a part
             if index + 1 < count and with_it + beyond < best_cost * (1.0 - CLOSE):
                 current[index] = left
-                search(index + 1, still, with_it)
-        current[index] = 0
-
-    if count:
-        search(0, 1.0, 0.0)
+                following = _downwards(still, parts[index + 1], limits[index + 1])
+                waiting.append((index + 1, still, with_it, following))
+                break
+        else:
+            current[index] = 0
+            waiting.pop()
     return best
 
 
@@ -757,13 +760,12 @@ def _near(
     room = [limit * part for limit, part in zip(limits, parts, strict=True)]
     found: list[tuple[float, list[int]]] = []
     current = [0] * count
-    steps = 0
-
-    def search(index: int, rest: float, cost: float) -> None:
-        nonlocal steps
-        steps += 1
+    steps = 1
+    waiting = [(0, 1.0, 0.0, _downwards(1.0, parts[0], limits[0]))]
+    while waiting:  # as in `_cheapest`
+        index, rest, cost, lefts = waiting[-1]
         price, part, per_part = prices[index], parts[index], ratio[index]
-        for left in range(min(limits[index], ceil(rest / part - EXACT)), -1, -1):
+        for left in lefts:
             still = rest - left * part
             with_it = cost + price * need[left]
             if still <= EXACT:
@@ -776,14 +778,24 @@ def _near(
             else:
                 beyond = _least(ratio, room, index + 1, still)
             if steps >= most_steps or cost + per_part * left * part + beyond > most_cost:
+                current[index] = 0
+                waiting.pop()
                 break
             if index + 1 < count and with_it + beyond <= most_cost:
                 current[index] = left
-                search(index + 1, still, with_it)
-        current[index] = 0
-
-    search(0, 1.0, 0.0)
+                following = _downwards(still, parts[index + 1], limits[index + 1])
+                waiting.append((index + 1, still, with_it, following))
+                steps += 1
+                break
+        else:
+            current[index] = 0
+            waiting.pop()
     return found, steps < most_steps
+
+
+def _downwards(rest: float, part: float, limit: int) -> Iterator[int]:
+    """How many of a type may cover the rest of a demand: as many as do, down to none."""
+    return iter(range(min(limit, ceil(rest / part - EXACT)), -1, -1))
 
 
 def _least(ratio: Sequence[float], room: Sequence[float], first: int, rest: float) -> float:
