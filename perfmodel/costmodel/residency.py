@@ -281,6 +281,8 @@ def _rows(table: Gather, rows: Floats, rate: Floats) -> _Pieces:
 def _entries(table: Gather, rows: Floats, rate: Floats) -> _Pieces:
     """The page-table entries of a table, in whole cache lines; popular rows lie scattered over the table."""
     number = max(1.0, table.table_bytes / _MAPPED_BYTES)
+    if len(rows) == 1 and rows[0] >= number:  # as below, where all rows are looked up alike
+        return _Pieces(table, np.array([number]), rows * rate / number, LINE_BYTES)
     alone = np.cumsum(rows) < number
     scattered = np.sum(rows[~alone] * rate[~alone]) / number
     entries = np.append(rows[alone], number - rows[alone].sum())
