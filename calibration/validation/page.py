@@ -9,7 +9,7 @@ from rich.table import Table
 
 from calibration.validation.anchor import Anchor
 from calibration.validation.capacity import CapacityCheck
-from calibration.validation.comparison import Comparison
+from calibration.validation.comparison import Comparison, was_taken
 from calibration.validation.own_module import AloneRow
 from calibration.validation.stops import Stops
 from calibration.validation.summary import PERCENTILES, Summary, errors_percent
@@ -27,16 +27,28 @@ def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings
         f"({node.cpu.stack}): {result.num_queries} queries at {number(result.offered_qps, 4)}/s"
     )
     if result.is_disturbed:
-        head += (
-            "\n[bold yellow]disturbed, measure again[/]: the queue misses as far with the run's own service "
-            "times as with the predicted ones, so that neither says anything of the prediction"
-        )
+        head += f"\n[bold yellow]disturbed, measure again[/]: {_disturbed(result)}"
     lines = [_capacity_line(capacity)] if capacity is not None else []
     lines += [*_state_lines(result), settings]
     tables: list[RenderableType] = [_batches("service time by request size", result.by_batch), ""]
     if result.by_launch:
         tables += [_batches("on the accelerator", result.by_launch), ""]
     return Group(head, "", _figures(result), "", *tables, *lines)
+
+
+def _disturbed(result: Comparison) -> str:
+    """Why a run says nothing of the prediction."""
+    found = result.unsteadiness
+    if was_taken(found, known=bool(result.question.serving_node.pauses)):
+        share = number(100 * found.taken_share, 2)
+        return (
+            f"other programs took cores away, for {share} % of the time that they worked, so that what was "
+            "measured is as much theirs"
+        )
+    return (
+        "the queue misses as far with the run's own service times as with the predicted ones, so that "
+        "neither says anything of the prediction"
+    )
 
 
 def alone_page(module: str, rows: Sequence[AloneRow]) -> RenderableType:

@@ -53,6 +53,11 @@ class Unsteadiness:
     pause_s: float | None
     stops: Stops = field(default_factory=Stops)
 
+    @property
+    def taken_share(self) -> float:
+        """Time that cores were away, over the time that they worked. [1]"""
+        return self.pauses_per_s * (self.pause_s or 0.0)
+
     def to_dict(self) -> dict[str, object]:
         """The entry of the JSON document; `node` is what a scenario says to have it."""
         node: dict[str, object] = {}

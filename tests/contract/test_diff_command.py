@@ -12,8 +12,10 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import shipped_directory
+from perfmodel.planning.diff.saved import diff_saved
 from perfmodel.planning.diff.side import difference, side
 from perfmodel.planning.prepare import prepare
 
@@ -318,3 +320,11 @@ def test_a_saved_answer_has_nothing_to_set(tmp_path: Path, capsys: pytest.Captur
     saved.write_text("{}", encoding="utf-8")
     assert main(["diff", str(saved), str(saved), "--set-b", "policy.batch_size=64"]) == 2
     assert capsys.readouterr().err == "--set-b: expected scenarios; a saved answer cannot be changed\n"
+
+
+def test_answers_of_two_commands_are_refused_at_the_second() -> None:
+    of_plan, of_predict = ({"schema": {"name": kind}} for kind in ("plan", "predict"))
+    with pytest.raises(
+        InputError, match=r"^b\.json:1:1: expected an answer of plan, as a\.json is, got one of predict$"
+    ):
+        diff_saved(("a.json", "b.json"), of_plan, of_predict)

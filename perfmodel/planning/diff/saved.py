@@ -9,6 +9,7 @@ from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.loading.inputs import input_files
+from perfmodel.loading.words import cut, cut_path
 from perfmodel.planning.diff.answer import Diff, KeyShare
 from perfmodel.planning.diff.keys import differences_of
 from perfmodel.planning.diff.side import Difference
@@ -50,7 +51,9 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
     """
     kinds = [each["schema"]["name"] for each in (a, b)]
     if kinds[0] != kinds[1]:
-        raise InputError(f"diff: expected answers of one command, got {kinds[0]} and {kinds[1]}")
+        a_path, b_path = (cut_path(Path(name)) for name in names)
+        a_kind, b_kind = map(cut, kinds)
+        raise InputError(f"{b_path}:1:1: expected an answer of {a_kind}, as {a_path} is, got one of {b_kind}")
     one, other = dict(numbers_of(a)), dict(numbers_of(b))
     metrics = [
         name

@@ -7,7 +7,8 @@ import pytest
 
 from calibration.serving.requests import RequestList
 from calibration.serving.served import Served
-from calibration.validation.unsteadiness import unsteadiness
+from calibration.validation.comparison import was_taken
+from calibration.validation.unsteadiness import Unsteadiness, unsteadiness
 from perfmodel.sim.arrays import FloatArray
 
 
@@ -72,3 +73,20 @@ def test_what_cannot_be_told_is_none() -> None:
         0.0,
     )
     assert found.to_dict()["node"] == {}
+
+
+@pytest.mark.parametrize(("pauses_per_s", "taken"), [(3.0, False), (110.0, True)])
+def test_a_run_whose_cores_others_had_is_disturbed_unless_the_scenario_says_so(
+    pauses_per_s: float, taken: bool
+) -> None:
+    found = Unsteadiness(
+        requests=1000,
+        compared=900,
+        relative_std=0.1,
+        p99_over_p50=1.3,
+        pauses_per_s=pauses_per_s,
+        pause_s=8.3e-3,
+    )
+    assert found.taken_share == pytest.approx(pauses_per_s * 8.3e-3)
+    assert was_taken(found, known=False) is taken
+    assert not was_taken(found, known=True)
