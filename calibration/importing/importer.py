@@ -35,8 +35,8 @@ _OF_PARTS = (
     "operators on all: expected a module that computes all of them at once"
 )
 _MADE_ONCE = (
-    "each pass makes weights anew: expected them made once, as remove_parametrizations, prune.remove and "
-    "remove_weight_norm do"
+    "each pass makes weights anew: expected them made once, as remove_parametrizations, prune.remove, "
+    "remove_weight_norm and module.to(torch.bfloat16) do"
 )
 _AGREE = 0.01
 """How far the file's FLOP and rows may be from those counted on the module. [1]"""

@@ -43,7 +43,7 @@ from calibration.importing.values import (
     Value,
 )
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE, QUERY_DENSE
+from perfmodel.domain.model import DENSE, ELEMENT_BYTES, QUERY_DENSE
 from perfmodel.domain.operators import Shape
 from perfmodel.errors import InputError
 
@@ -158,7 +158,10 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         return _constant(node, to)
     if not active:
         to.scope = "item" if to.are_items(shape_of(node)) else "query"
+    mark = to.mark()
     recognised = _handled(node, [*given, *named.values()] if named else given, to)
+    if recognised is not None:
+        _count_casts(node, leaves, to.operators[mark:], graph, to)
     if recognised is None and not active:
         return _constant(node, to)
     if recognised is None:
@@ -256,6 +259,20 @@ def _count_work_on_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph, t
     )
     call = f"{name} {OF_WEIGHTS}"
     to.unmodelled.append(Unmodelled(call, 0.0, moved / to.batch_size, source_line(node)))
+
+
+def _count_casts(
+    node: fx.Node, leaves: Sequence[Any], made: Sequence[ops.Operator], graph: Graph, to: Builder
+) -> None:
+    """Of weights in fp32 that a call in 2 bytes casts in every pass, where its operator does not say so."""
+    if to.precision not in ("bf16", "fp16") or any(isinstance(op, ops.Mlp) and op.casts for op in made):
+        return
+    wide = [leaf for leaf in leaves if isinstance(leaf, Constant) and leaf.name in graph.parameters]
+    elements = sum(math.prod(leaf.shape) for leaf in wide if leaf.element_bytes == ELEMENT_BYTES["fp32"])
+    if elements >= _MANY_WEIGHTS:
+        moved = elements * (ELEMENT_BYTES["fp32"] + ELEMENT_BYTES[to.precision])
+        call = f"{call_name(node)}'s casts {OF_WEIGHTS}"
+        to.unmodelled.append(Unmodelled(call, 0.0, moved / to.batch_size, source_line(node)))
 
 
 def _chooses_by_value(node: fx.Node) -> bool:

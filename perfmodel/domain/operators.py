@@ -140,6 +140,12 @@ class Mlp(OneInput):
     bias: bool = True
     casts: bool = False
 
+    @model_validator(mode="after")
+    def _are_cast_to_something(self) -> Mlp:
+        if self.casts and self.precision not in ("bf16", "fp16"):
+            raise ValueErrorAt(f"expected precision bf16 or fp16 beside it, got {self.precision}", ("casts",))
+        return self
+
     @property
     def layers(self) -> tuple[tuple[int, int, Function], ...]:
         """Inputs, outputs and activation of each layer."""

@@ -125,3 +125,8 @@ def test_scores_tied_to_a_table_have_a_bias_of_their_own_and_no_weights(
     bags = {"name": "bags", "kind": "embedding_bag", "tables": [items]}
     scores = {"name": "scores", "kind": "mlp", "input": "bags", "widths": [8, 1000], "memory": "items"}
     assert model_of(bags, scores | {"bias": bias}, dense_features=0).dense_parameter_bytes == parameter_bytes
+
+
+def test_weights_are_cast_to_a_lower_precision() -> None:
+    error = error_of(BAGS, JOINED, TOP | {"casts": True})
+    assert str(error) == "casts: expected precision bf16 or fp16 beside it, got fp32"

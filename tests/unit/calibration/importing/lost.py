@@ -413,6 +413,22 @@ def autocast() -> Made:
     return Autocast(), (torch.rand(6, 4),)
 
 
+class CastStates(nn.Module):
+    """A recurrent layer under autocast, whose weights each pass casts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(16, 32, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.cells(x)[0]  # type: ignore[no-any-return]
+
+
+def cast_states() -> Made:
+    return CastStates(), (torch.rand(6, 20, 16),)
+
+
 def pruned_layer() -> Made:
     """A pruned layer, whose weights each pass multiplies by their mask."""
     layer = nn.Linear(64, 80)

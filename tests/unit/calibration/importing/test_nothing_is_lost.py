@@ -246,6 +246,7 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
     [
         ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
         ("gated", "they work on some of the items (rows that a gate or a mask chooses"),
+        ("cast_states", "casts of weights x 1"),
         ("pruned_layer", "each pass makes weights anew: expected them made once"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
