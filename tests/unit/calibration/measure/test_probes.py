@@ -42,5 +42,6 @@ def test_lines_are_kept_until_the_worker_itself_has_read_more_than_a_cache_holds
             pool.memory[25_000_000:].sum()
 
     monkeypatch.setattr(probes, "_compute", evict)
-    found_s = [l3_lifetime_s(pool) for _ in range(3)]
-    assert 0.0 < min(found_s) <= 0.016  # the host's other work may hide it once, not three times
+    # The host's other work may hide it, three times in a row too, as was seen once; not ten times.
+    found_s = (l3_lifetime_s(pool) for _ in range(10))
+    assert any(0.0 < each_s <= 0.016 for each_s in found_s)
