@@ -69,7 +69,9 @@ def plan(
     growth: Annotated[
         str | None,
         typer.Option(
-            metavar="LOW:HIGH[:STEP]", help="Plan for all demand times each of these factors, too: 1.0:2.0."
+            metavar="LOW:HIGH[:STEP]",
+            help="Plan for all demand times each of these factors, too: 1.0:2.0:0.25 is every 0.25 "
+            "(sweep --over a:b:n is n of them) [ten steps].",
         ),
     ] = None,
     simulation: Annotated[

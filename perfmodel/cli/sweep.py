@@ -65,8 +65,8 @@ def sweep(
         typer.Option(
             "--over",
             metavar="KEY=V1,V2,...",
-            help="Values of a key, or ranges: 10:50:5 (five of them), 100..500+50, 16..1024*2. Repeatable: "
-            "every combination is a point.",
+            help="Values of a key, or ranges: 10:50:5 (a:b:n, five of them; plan --growth has the step "
+            "there), 100..500+50, 16..1024*2. Repeatable: every combination is a point.",
             autocompletion=complete_settings,
         ),
     ] = None,

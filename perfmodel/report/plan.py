@@ -56,9 +56,9 @@ def plan_page(result: PlanAnswer) -> RenderableType:
     if result.after_failure:
         parts += ["", *_after_failure(result)]
     if result.growth is not None:
-        parts += ["", _growth(result.growth)]
-        if result.simulated is not None and any(result.simulated.raised_by.values()):
-            parts.append("these are plans before simulation, which raised the one above")
+        raised = result.simulated is not None and any(result.simulated.raised_by.values())
+        which = ", which raised the one above" if raised else ""
+        parts += ["", _growth(result.growth), f"these are plans before simulation{which}"]
         if result.growth.gives_out_at is not None:
             at = number(rounded_down(result.growth.gives_out_at, 4), 4)
             parts.append(f"served up to a growth of {at}; beyond it {result.growth.gives_out} gives out")

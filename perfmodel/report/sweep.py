@@ -20,6 +20,9 @@ from perfmodel.report.tables import counted, number
 MOST_ROWS = 100
 """That a page shows; the files hold all."""
 
+MOST_TOLD = 12
+"""Values of a key that are told one by one."""
+
 MOST_LINES = 10
 """Colours that a drawing has."""
 
@@ -91,6 +94,7 @@ def sweep_page(table: SweepTable) -> RenderableType:
         lines.append([str(place), *cells])
     drawn = FittingTable(columns, lines)
     head = f"[bold]{table.question}[/] of {table.scenario} at {counted(len(table.rows), 'point')}"
+    taken = [f"{each.key}: {_taken(each)}" for each in table.keys]
     left = len(table.rows) - MOST_ROWS
     notes = [f"note: {note}" for note in table.notes]
     if left > 0:
@@ -99,7 +103,22 @@ def sweep_page(table: SweepTable) -> RenderableType:
         notes.append(f"*: no other point is as good in {' and '.join(table.pareto)} and better in one")
     units = "loads in queries/s; keys by their last names; reasons and all metrics: --out or --json"
     notes.append(f"latency: the SLA's percentile; {units}" if "sla.predicted_ms" in shown else units)
-    return Group(head, "", drawn, "", *_reasons(table), *notes)
+    return Group(head, *taken, "", drawn, "", *_reasons(table), *notes)
+
+
+def _taken(key: SweptKey) -> str:
+    """What values a key was given, as ranges were read.
+
+    Examples
+    --------
+    >>> from perfmodel.loading.over import parse_over
+    >>> _taken(parse_over("sla.latency_ms=10:50:5")), _taken(parse_over("sla.latency_ms=1..100+1"))
+    ('10, 20, 30, 40, 50', '100 values, 1, 2, … 100')
+    """
+    shown = [str(value.text) for value in key.values]
+    if len(shown) <= MOST_TOLD:
+        return ", ".join(shown)
+    return f"{len(shown)} values, {shown[0]}, {shown[1]}, … {shown[-1]}"
 
 
 def _reasons(table: SweepTable) -> list[str]:

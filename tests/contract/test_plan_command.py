@@ -316,6 +316,16 @@ def test_growth_says_that_simulation_raised_the_plan_and_not_its_rows(
     assert said not in capsys.readouterr().out
 
 
+def test_growth_says_which_factors_it_took_and_that_they_are_not_simulated(
+    fleet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", fleet, "--growth", "1:2:0.5", "--no-simulate", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["growth"] for row in document["growth"]["rows"]] == [1.0, 1.5, 2.0]
+    (note,) = (note for note in document["notes"] if note.startswith("growth"))
+    assert note.startswith("growth: 3 factors, 1 to 2, each 0.5 more; its rows are plans before simulation")
+
+
 @pytest.mark.parametrize("text", ["2:1", "0:1", "1", "1:2:0", "1:2:5", "a:b", "1:2:3:4", "1:1e9", "1:2:1e-9"])
 def test_a_growth_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "two_services", "--growth", text]) == 2

@@ -9,7 +9,7 @@ from perfmodel.planning.plan.answer import Binding, HourPlan, Optimum, PlanAnswe
 from perfmodel.planning.plan.autoscaler import perfect_autoscaler, simulated_autoscaler
 from perfmodel.planning.plan.baselines import greedy, oblivious
 from perfmodel.planning.plan.binding import binding_of, not_chosen
-from perfmodel.planning.plan.growth import growth_of
+from perfmodel.planning.plan.growth import growth_notes, growth_of
 from perfmodel.planning.plan.optimum import best
 from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
@@ -57,7 +57,7 @@ def _planned(question: PlanQuestion, growth: Sequence[float], extrapolate: bool)
         not_chosen=() if static is None else not_chosen(asked, peak_qps, static),
         safeties=() if static is None else safety_costs(asked, static),
         binding=None if static is not None else _binding(asked, peak_qps, extrapolate=extrapolate),
-        notes=_notes(question, static, hours),
+        notes=(*_notes(question, static, hours), *growth_notes(growth)),
         growth=growth_of(asked, growth) if growth else None,
         sharded=sharded_units(question),
     )

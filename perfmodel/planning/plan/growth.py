@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from perfmodel.errors import InputError
 from perfmodel.planning.plan.answer import Growth, GrowthRow
@@ -36,6 +37,27 @@ def growth_of(question: PlanQuestion, factors: Sequence[float]) -> Growth:
     return Growth(rows=rows, gives_out_at=at, gives_out=binding_of(question, beyond_qps).constraint)
 
 
+def growth_notes(factors: Sequence[float]) -> tuple[str, ...]:
+    """Say which factors were taken, and what their rows are not.
+
+    Examples
+    --------
+    >>> growth_notes((1.0, 1.25, 1.5))[0][:44]
+    'growth: 3 factors, 1 to 1.5, each 0.25 more;'
+    >>> growth_notes((1.0, 1.1, 1.5))[0][:28]
+    'growth: 3 factors, 1 to 1.5;'
+    """
+    if not factors:
+        return ()
+    steps = {round(after - before, 9) for before, after in pairwise(factors)}
+    taken = f"{len(factors)} factors, {factors[0]:g} to {factors[-1]:g}" if steps else f"{factors[0]:g}"
+    each = f", each {min(steps):g} more" if len(steps) == 1 else ""
+    return (
+        f"growth: {taken}{each}; its rows are plans before simulation: where that raises the plan, "
+        "they may take more nodes as well, and give out sooner",
+    )
+
+
 def growth_range(text: str) -> tuple[float, ...]:
     """Read LOW:HIGH or LOW:HIGH:STEP.
 
@@ -51,7 +73,7 @@ def growth_range(text: str) -> tuple[float, ...]:
     >>> len(growth_range("1:2"))
     11
     """
-    expected = "--growth: expected LOW:HIGH or LOW:HIGH:STEP, such as 1.0:2.0"
+    expected = "--growth: expected LOW:HIGH or LOW:HIGH:STEP, such as 1.0:2.0 or 1.0:2.0:0.25 (every 0.25)"
     try:
         numbers = [float(part) for part in text.split(":")]
     except ValueError:
