@@ -163,13 +163,14 @@ def judge(
         return Judgement(
             verdict=central_verdict(sla, run), sla_probability=probability, confidence=sla.confidence
         )
-    if not run.is_stable and _probability(-_ln_overload(run, margin), errors.spread) <= 1.0 - sla.confidence:
-        return Judgement(verdict="unstable", sla_probability=probability, confidence=sla.confidence)
     verdict: Verdict = "within_error"
     if probability >= sla.confidence:
         verdict = "meets_sla"
     elif probability <= 1.0 - sla.confidence:
+        may_serve = _probability(-_ln_overload(run, margin), errors.spread)
         verdict = "misses_sla"
+        if not run.is_stable and may_serve <= 1.0 - sla.confidence:
+            verdict = "unstable"
     return Judgement(verdict=verdict, sla_probability=probability, confidence=sla.confidence)
 
 
@@ -254,11 +255,11 @@ def sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
 def _ln_overload(run: RunResult, margin: Margin) -> float:
     """Logarithm of how much shorter service times have to be, at the least, for the node to keep up. [ln]
 
-    By what the load is more than it can serve even without contention, or else with all executors busy: where
-    a backlog grew in the run, times that much shorter leave none. Where a policy grows one on executors that
-    would suffice, by what the SLA asks, which is more.
+    By what the load is more than it can serve with all executors busy: a queue that has once formed drains
+    from there on only. Where a policy grows one on executors that would suffice, by what the SLA asks, which
+    is more.
     """
-    overload = max(run.alone if max(run.alone) >= 1.0 else run.contended)
+    overload = max(run.contended)
     return log(overload) if overload > 1.0 else -margin.ln_scale
 
 
@@ -273,17 +274,45 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
 
     Bisection, by the logarithm of the latency where both ends of the bracket have one.
     """
-    spread = max(errors.spread, LEAST_SPREAD)
 
     def excess(ln_scale: float) -> float:
         """Logarithm of the percentile over its limit; inf for an overload."""
         found_s = times.of_asked_s(errors.at(ln_scale), sla.percentile)
         return inf if found_s is None else log(max(found_s, 1e-12) / sla.latency_s)
 
+    return margin_of(
+        excess,
+        max(errors.spread, LEAST_SPREAD),
+        steps=MARGIN_STEPS if times.is_compiled else 1,
+        ln_error=lambda: _ln_error(_known(times, sla)),
+    )
+
+
+def margin_of(
+    excess: Callable[[float], float],
+    spread: float,
+    *,
+    steps: int = MARGIN_STEPS,
+    ln_error: Callable[[], float] = lambda: 0.0,
+) -> Margin:
+    """Find where an excess passes zero, within `FARTHEST` spreads of none.
+
+    Parameters
+    ----------
+    excess : callable
+        Logarithm of a percentile over its limit, by that of how much longer service times are; infinite for
+        an overload. It grows.
+    spread : float
+        How far the first step goes, in what `excess` takes.
+    steps : int
+        Of the bisection, at most.
+    ln_error : callable
+        The simulation's standard error of the logarithm of the percentile. [ln]
+    """
     low, high, bracketed = _bracket(excess, spread)
     if not bracketed:
         return Margin(low[0], 0.0)
-    for _ in range(MARGIN_STEPS if times.is_compiled else 1):
+    for _ in range(steps):
         if high[0] - low[0] <= MARGIN_TOLERANCE * spread:
             break
         middle = _between(low, high)
@@ -292,7 +321,7 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
     if isinf(high[1]):  # a cliff, and the simulation sees where it is
         return Margin(0.5 * (low[0] + high[0]), 0.0)
     slope = (high[1] - low[1]) / (high[0] - low[0])
-    return Margin(low[0] - low[1] / slope, _ln_error(_known(times, sla)) / slope)
+    return Margin(low[0] - low[1] / slope, ln_error() / slope)
 
 
 def _known(times: OtherTimes, sla: SlaTarget) -> Interval | None:

@@ -13,7 +13,7 @@ from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
 from perfmodel.planning.service_times import AnyTimes
 from perfmodel.planning.stages import StageTimes
-from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, narrowing, quantile
+from perfmodel.planning.verdict import NORMAL, Deciding, Judgement, Verdict, margin_of, narrowing, quantile
 from perfmodel.sim.fleet import Fleet, NodeKind
 from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
 from perfmodel.sim.fleet_window import FleetTraffic, Stretch, no_traffic, simulate_stretch
@@ -345,7 +345,7 @@ def judged(
     if spread == 0.0:
         away = FARTHEST if central <= 0.0 else -FARTHEST
     else:
-        away = _errors_away(excess, central, certain if central <= 0.0 else -certain)
+        away = margin_of(lambda longer: central if longer == 0.0 else excess(longer), 1.0).ln_scale
     probability = NORMAL.cdf(away)
     verdict: Verdict = "within_error"
     if accept_uncertain or spread == 0.0:
@@ -356,24 +356,3 @@ def judged(
         certainly = log(max(1.0, overload())) >= certain * spread
         verdict = "unstable" if isinf(central) and certainly else "misses_sla"
     return Judgement(verdict, probability, confidence)
-
-
-def _errors_away(excess: Callable[[float], float], central: float, end: float) -> float:
-    """How many errors longer service times may be until the SLA is just met: on a straight line to `end`.
-
-    Where an overload lies at one end, the middle tells on which half of the way it begins.
-    """
-    near, far = (0.0, central), (end, excess(end))
-    for _ in range(2):
-        if isinf(near[1]) == isinf(far[1]):
-            break
-        middle = 0.5 * (near[0] + far[0])
-        found = (middle, excess(middle))
-        near, far = (found, far) if (found[1] <= 0.0) == (near[1] <= 0.0) else (near, found)
-    if isinf(near[1]) and isinf(far[1]):
-        return -FARTHEST
-    if isinf(near[1]) or isinf(far[1]):
-        return 0.5 * (near[0] + far[0])
-    slope = (far[1] - near[1]) / (far[0] - near[0])
-    away = near[0] - near[1] / slope if slope > 0.0 else (FARTHEST if near[1] <= 0.0 else -FARTHEST)
-    return max(-FARTHEST, min(FARTHEST, away))

@@ -26,6 +26,7 @@ from perfmodel.planning.verdict import (
 from perfmodel.sim.policies import Shedding
 from perfmodel.sim.run import run_until_precise
 from perfmodel.sim.run_result import RunResult
+from perfmodel.sim.utilisation import PoolLoads
 from perfmodel.units import MS
 from tests.textbook import TextbookQueue, deterministic_queue
 
@@ -96,6 +97,13 @@ def test_an_overload_is_unstable_where_that_is_as_certain_as_asked(
 ) -> None:
     judgement = judged(deterministic_queue(utilisation, 2), sla_of(1.05), error)
     assert judgement.verdict == verdict
+
+
+def test_an_overload_is_as_large_as_all_executors_at_work_make_it() -> None:
+    # 1.1 alone, 1.5 with all busy, as in an overload: ln 1.5 is two errors of 20 %, ln 1.1 half a one.
+    run = replace(run_of(deterministic_queue(1.1, 2)), contended=PoolLoads(1.5, 0.0))
+    judgement = judge(sla_of(1.05), run, Margin(-log(1.5), 0.0), Errors(0.2, None))
+    assert judgement.verdict == "unstable"
 
 
 def test_an_overload_is_unstable_by_the_central_estimate() -> None:

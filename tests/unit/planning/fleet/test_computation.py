@@ -158,3 +158,13 @@ def test_what_a_fleet_cannot_answer() -> None:
             ),
             routing=Routing.RANDOM,
         )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("rate_qps", [1077.0, 1300.0, 1700.0, 2154.0])
+def test_a_fleet_of_one_node_is_as_certain_as_the_node(rate_qps: float) -> None:
+    # Around the 1,421 queries/s, where a line between the ends of a steep curve told 80 % and 2e-7.
+    question = prepare(load_scenario("rm3_skylake", [f"traffic.arrivals.rate_qps={rate_qps}"]))
+    fleet, node = ask(question, num_nodes=1, num_windows=1), predict(question)
+    assert node.judgement.sla_probability == pytest.approx(fleet.sla_probability, abs=0.01)
+    assert node.verdict == fleet.verdict
