@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from perfmodel.domain.bounds import MOST_ITEMS
 from perfmodel.errors import InputError
@@ -47,6 +51,16 @@ class Cell(NamedTuple):
             raise self.unexpected("a finite number")
         return value
 
+    def whole_number(self, *, decimal_comma: bool = False) -> int:
+        """Read a number that names something, to the last digit: floats are alike from 2^53 up."""
+        try:
+            return int(self.text)
+        except ValueError:
+            value = self.number(decimal_comma=decimal_comma)
+        if value != int(value):
+            raise self.unexpected("a whole number")
+        return int(value)
+
     def whole_items(self) -> int:
         """Read a query's size: a whole number, which may be written as 10.0."""
         text = re.sub(r"\.0*$", "", self.text)
@@ -54,6 +68,20 @@ class Cell(NamedTuple):
         if not 1 <= num_items <= MOST_ITEMS:
             raise self.unexpected(f"a whole number from 1 to {MOST_ITEMS}")
         return num_items
+
+
+def numbered(names: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Numbers that name something, as they are; counted from 0 in their order where 64 bits do not hold them.
+
+    Examples
+    --------
+    >>> numbered([7, 5]).tolist(), numbered([2**64 + 1, 5, 2**64, 5]).tolist()
+    ([7, 5], [2, 0, 1, 0])
+    """
+    if all(-(2**63) <= name < 2**63 for name in names):
+        return np.array(names, dtype=np.int64)
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], dtype=np.int64)
 
 
 def cells_of(line: Line, separator: str) -> list[Cell]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.bounds import MOST_ITEMS
-from perfmodel.loading.recordings.cells import BLANKS, Cell, cells_of, is_number, separator_of
+from perfmodel.loading.recordings.cells import BLANKS, Cell, cells_of, is_number, numbered, separator_of
 from perfmodel.loading.recordings.columns import TIMES, Column, Role, known_columns, slip
 from perfmodel.loading.recordings.source import Line, Source
 from perfmodel.loading.recordings.stamps import ISO_DTYPE, is_iso, iso_ns, iso_number_ns
@@ -284,8 +284,12 @@ def _line_by_line(source: Source, layout: Layout) -> Columns:
             found[role].append(_value(role, cell, role in dated, role in named, decimal_comma))
     columns: Columns = {}
     for role, values in found.items():
-        whole = role is Role.SIZE or role in dated or (role in (Role.EXECUTOR, Role.QUERY))
-        kind: Any = np.str_ if role in named else np.int64 if whole else np.float64
+        if role in (Role.EXECUTOR, Role.QUERY) and role not in named:
+            columns[role] = numbered(values)
+            continue
+        kind: Any = (
+            np.str_ if role in named else np.int64 if role is Role.SIZE or role in dated else np.float64
+        )
         columns[role] = np.array(values, dtype=kind)
     return columns
 
@@ -301,11 +305,9 @@ def _value(role: Role, cell: Cell, dated: bool, named: bool, decimal_comma: bool
         if (stamp := iso_number_ns(cell.text)) is None:
             raise cell.unexpected("a date, such as 2023-11-16 18:15:46.680")
         return stamp
+    if role in (Role.EXECUTOR, Role.QUERY):
+        return cell.whole_number(decimal_comma=decimal_comma)
     value = cell.number(decimal_comma=decimal_comma)
     if role is Role.COUNT and value < 0:
         raise cell.unexpected("a number >= 0")
-    if role in (Role.EXECUTOR, Role.QUERY):
-        if value != int(value):
-            raise cell.unexpected("a whole number")
-        return int(value)
     return value

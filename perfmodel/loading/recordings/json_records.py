@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.errors import InputError
-from perfmodel.loading.recordings.cells import Cell
+from perfmodel.loading.recordings.cells import Cell, numbered
 from perfmodel.loading.recordings.columns import TIMES, Column, Role, known_columns, slip
 from perfmodel.loading.recordings.recording import Recording
 from perfmodel.loading.recordings.source import Line, Source
@@ -90,8 +90,12 @@ def read_records(records: Records, *, asked: str | None) -> Recording:
             parts[role].append(_values(batch, role, column.name, first[role]))
     columns = {role: np.concatenate(found) for role, found in parts.items()}
     for role in (Role.EXECUTOR, Role.QUERY):
-        if role in columns and columns[role].dtype.kind == "U":
+        if role not in columns:
+            continue
+        if columns[role].dtype.kind == "U":
             columns[role] = np.unique(columns[role], return_inverse=True)[1].astype(np.int64)
+        else:
+            columns[role] = numbered(columns[role].tolist())
     return recording_of(
         records.source.path,
         records.format,
@@ -141,6 +145,11 @@ def _values(batch: Sequence[tuple[Line, Any]], role: Role, key: str, first: Any)
         # Of dates that are some alone, and none together, the longest was cut.
         line, value = next(wrong, max(batch, key=lambda row: len(row[1][key])))
         raise _cell(line, value, key).unexpected("a date, such as 2023-11-16T18:15:46.680Z")
+    if role in (Role.EXECUTOR, Role.QUERY):
+        exact = all(type(value) is int for value in raw)
+        return np.array(
+            raw if exact else [_cell(line, value, key).whole_number() for line, value in batch], object
+        )
     if all(type(value) in (int, float) for value in raw):
         try:
             numbers = np.array(raw, np.float64)
@@ -151,7 +160,7 @@ def _values(batch: Sequence[tuple[Line, Any]], role: Role, key: str, first: Any)
             if whole.all():
                 return numbers.astype(np.int64)
         elif np.isfinite(numbers).all():
-            return numbers.astype(np.int64) if role in (Role.EXECUTOR, Role.QUERY) else numbers
+            return numbers
     cells = [_cell(line, value, key) for line, value in batch]
     if role is Role.SIZE:
         return np.array([cell.whole_items() for cell in cells], np.int64)

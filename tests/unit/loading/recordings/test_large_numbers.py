@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,12 +15,47 @@ FILES = Path(__file__).parent / "files"
 LARGE = "1" + "0" * 399
 
 
-def test_a_size_and_an_executor_that_no_float_holds(tmp_path: Path) -> None:
+def test_a_size_that_no_float_holds(tmp_path: Path) -> None:
     text = (FILES / "log.jsonl").read_text().splitlines(keepends=True)
-    for key, found in (("num_items", r'"num_items": \d+'), ("worker", r'"worker": "\w+"')):
-        path = tmp_path / "log.jsonl"
-        path.write_text("".join(re.sub(found, f'"{key}": {LARGE}', line) for line in text))
-        with pytest.raises(InputError, match=rf"log\.jsonl:1:\d+: {key}: expected"):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(re.sub(r'"num_items": \d+', f'"num_items": {LARGE}', line) for line in text))
+    with pytest.raises(InputError, match=r"log\.jsonl:1:\d+: num_items: expected"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("first", [2**53, 2**63 - 1, 2**64, 10**30])
+@pytest.mark.parametrize("suffix", ["csv", "quoted.csv", "jsonl"])
+def test_queries_are_told_apart_to_the_last_digit(first: int, suffix: str, tmp_path: Path) -> None:
+    # Floats are alike from 2^53 up, and 64 bits end at 2^63 - 1: identifiers of queries are as long as that.
+    path = tmp_path / f"log.{suffix}"
+    rows = [(0.0, 8, first), (0.1, 8, first + 1), (0.2, 8, first)]
+    if suffix == "jsonl":
+        lines = [json.dumps(dict(zip(("arrival_s", "num_items", "query"), row, strict=True))) for row in rows]
+    else:
+        mark = '"' if "quoted" in suffix else ""
+        lines = [
+            "arrival_s,num_items,query",
+            *(f"{at},{size}.0,{mark}{query}{mark}" for at, size, query in rows),
+        ]
+    path.write_text("\n".join(lines) + "\n")
+    query = read_recording(path).query
+    assert query is not None
+    assert query[0] == query[2] != query[1]
+
+
+def test_a_query_is_numbered_by_a_whole_number(tmp_path: Path) -> None:
+    for suffix, text in (
+        ("csv", "arrival_s,num_items,query\n0,8,1\n1,8,1.5\n"),
+        (
+            "jsonl",
+            '{"arrival_s": 0, "num_items": 8, "query": 1}\n{"arrival_s": 1, "num_items": 8, "query": 1.5}\n',
+        ),
+    ):
+        path = tmp_path / f"log.{suffix}"
+        path.write_text(text)
+        with pytest.raises(
+            InputError, match=rf"log\.{suffix}:[23]:\d+: query: expected a whole number, got '?1\.5"
+        ):
             read_recording(path)
 
 
