@@ -38,12 +38,13 @@ def overloaded_pool(record: RunRecord) -> Pool | None:
     if record.stages:
         return next((pool for pool in map(overloaded_pool, record.stages) if pool is not None), None)
     for pool, queries, utilisation in record.shares:
-        if utilisation >= SATURATED_FROM and _grew(record.node_latency_s, queries):
+        if utilisation >= SATURATED_FROM and grew(record.node_latency_s, queries):
             return pool
     return None
 
 
-def _grew(latency_s: FloatArray, served: BoolArray) -> bool:
+def grew(latency_s: FloatArray, served: BoolArray) -> bool:
+    """Whether the latencies of some of the queries grew throughout, more than a random walk does. [s]"""
     pool_s = latency_s[served]
     if len(pool_s) < MIN_QUERIES:
         return False

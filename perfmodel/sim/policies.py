@@ -300,6 +300,11 @@ class AgedQueue:
         """Take the request that is next."""
         return heappop(self._heap)[-1]
 
+    @property
+    def first(self) -> Request:
+        """The request that is next, left where it is."""
+        return self._heap[0][-1]
+
     def __len__(self) -> int:
         return len(self._heap)
 

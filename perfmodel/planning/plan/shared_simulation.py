@@ -2,9 +2,9 @@
 
 The router draws a node for each query at random, by shares that leave the fullest nodes as little full as can
 be (`shared_rates`). Then each node of a group gets an independent part of every service's arrivals, and one
-node tells all of them. A request beside others of another service takes as long as beside as many of its own
-(`perfmodel.sim.shared_node`): by how much services differ in how they slow each other down is counted as an
-error of their times, beside that which they have.
+node tells all of them, unless a trace is dealt out to them query by query. A request beside others of another
+service takes as long as beside as many of its own (`perfmodel.sim.shared_node`): by how much services differ
+in how they slow each other down is counted as an error of their times, beside that which they have.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from math import hypot, inf, log
 from threading import Lock
 from typing import Any, NamedTuple
 
-from perfmodel.domain.fleet import Routing
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
@@ -29,11 +28,11 @@ from perfmodel.planning.plan.shared_rates import Placed, components, loads_toget
 from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.planning.question import Question
 from perfmodel.planning.sensitivity import Errors
-from perfmodel.planning.service_times import AnyTimes, times_of
-from perfmodel.sim.fleet_latency import LatencyMixture
-from perfmodel.sim.node_arrivals import is_split_by_law
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.planning.service_times import AnyTimes
+from perfmodel.planning.stages import StageTimes
+from perfmodel.sim.fleet_latency import LatencyMixture, LatencySample
 from perfmodel.sim.shared_node import (
+    UNSTABLE,
     OneOfSeveral,
     SharedNode,
     SharedStretch,
@@ -41,6 +40,7 @@ from perfmodel.sim.shared_node import (
     simulate_shared,
     why_not_shared,
 )
+from perfmodel.sim.statistics import level_among_served
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation
 
@@ -63,8 +63,8 @@ class SharedSimulator:
         if self._widest == 0.0:
             return ()
         return (
-            "shared nodes are simulated with the requests of their services in one queue; how much harder "
-            "one slows a request than its own kind does is not known, and counted as an error of its times, "
+            "shared nodes are simulated with all of their services, first come, first served; how much "
+            "harder one slows a request than its own kind does is not known, and counted as an error of its times, "
             f"of up to {100 * self._widest:.2g} % here",
         )
 
@@ -171,11 +171,6 @@ class SharedSimulator:
         for service, (name, _) in loads_qps:
             if self._question.capacities[service, name].source == "given":
                 return f"capacity given: {service} on {name}{among}" if among else "capacity given"
-            traffic = tuned_question(self._question, service, name).traffic
-            if traffic.sizes is None or not is_split_by_law(traffic.arrivals, Routing.RANDOM):
-                return f"{service} replays a trace{among}"
-            if not isinstance(tuned_question(self._question, service, name).policy, SplitAndOffload):
-                return f"{service} has another policy than split{among}"
         return None
 
     def _simulated(
@@ -187,16 +182,19 @@ class SharedSimulator:
         groups: dict[Placed, dict[str, _Sharer]] = {}
         for (service, placed), load_qps in loads_qps.items():
             question = tuned_question(self._question, service, placed[0])
-            times = times_of(question.node, question.policy, question.traffic.size_pmf)
+            times = question.times_under(question.traffic.size_pmf)
             if not self._extrapolate:
                 times.require_calibrated()
             sharer = _Sharer(question, times, rates_qps[service], load_qps / counts[placed])
             groups.setdefault(placed, {})[service] = sharer
         weights = {(name, placed): load_qps for (name, placed), load_qps in loads_qps.items()}
-        together = _Together(
-            [_Group(placed, sharers, index) for index, (placed, sharers) in enumerate(groups.items())],
-            weights,
-        )
+        found, before = [], dict.fromkeys(rates_qps, 0.0)
+        for index, (placed, sharers) in enumerate(groups.items()):
+            firsts = {name: before[name] for name in sharers}
+            found.append(_Group(placed, sharers, index, num_nodes=counts[placed], first_shares=firsts))
+            for name, sharer in sharers.items():
+                before[name] += sharer.share * counts[placed]
+        together = _Together(found, weights)
         outcomes = {name: together.outcome(name) for name in rates_qps}
         return _Known(outcomes, max(each.widest for each in together.groups))
 
@@ -250,7 +248,7 @@ class _Sharer:
     """A service on the nodes of a group: its rate at the router, and at a node. [queries/s]"""
 
     question: Question
-    times: AnyTimes
+    times: AnyTimes | StageTimes
     rate_qps: float
     node_qps: float
 
@@ -268,23 +266,39 @@ class _Sharer:
         return contended / least
 
     @property
-    def traffic(self) -> SharedTraffic:
+    def share(self) -> float:
+        """Of all its queries, for a node. [1]"""
+        return self.node_qps / self.rate_qps
+
+    def traffic(self, first_share: float) -> SharedTraffic:
         """What a node gets of it."""
         traffic, sla = self.question.traffic, self.question.sla
         return SharedTraffic(
             arrivals=traffic.at_rate(self.rate_qps).arrivals,
-            share=self.node_qps / self.rate_qps,
+            share=self.share,
             sizes=traffic.size_pmf,
             percentile=sla.percentile,
             outside=traffic.outside,
+            trace_s=traffic.trace_s,
+            trace_num_items=traffic.trace_num_items if traffic.sizes is None else None,
+            first_share=first_share,
         )
 
 
 class _Group:
     """Nodes that serve the same services, of which one is simulated."""
 
-    def __init__(self, placed: Placed, sharers: Mapping[str, _Sharer], index: int) -> None:
+    def __init__(
+        self,
+        placed: Placed,
+        sharers: Mapping[str, _Sharer],
+        index: int,
+        *,
+        num_nodes: int,
+        first_shares: Mapping[str, float],
+    ) -> None:
         self.placed, self._sharers, self._index = placed, sharers, index
+        self._num_nodes, self._first_shares = num_nodes, first_shares
         self._loads = {name: each.load(contended=True) for name, each in sharers.items()}
         self._found: dict[float, SharedStretch] = {}
         if why := why_not_shared(self._services(0.0)):
@@ -337,12 +351,12 @@ class _Group:
         found = []
         for name, each in self._sharers.items():
             errors: Errors = each.times.errors
-            policy = each.question.policy
-            assert isinstance(policy, SplitAndOffload), "checked before"
             times = each.times.table
             if errors_longer:
                 times = times.scaled(*errors.at(errors_longer * self.spread(name)))
-            found.append(OneOfSeveral(times=times, policy=policy, max_items=each.question.max_items))
+            found.append(
+                OneOfSeveral(times=times, policy=each.question.policy, max_items=each.question.max_items)
+            )
         return found
 
     def _run(self, services: Sequence[OneOfSeveral]) -> SharedStretch:
@@ -350,11 +364,15 @@ class _Group:
             max(offered_utilisation(_at_node(each), service.times, service.policy, contended=False))
             for each, service in zip(self._sharers.values(), services, strict=True)
         )
-        # One service may fill the cores and another the cards: what one queue cannot hold shows in the run.
-        if alone >= 1.0 and not any(service.offloads for service in services):
-            return SharedStretch(samples=(), is_stable=False)
-        traffic = [each.traffic for each in self._sharers.values()]
-        return simulate_shared(SharedNode(tuple(services)), traffic, self._settings, replication=self._index)
+        # One service may fill the cores and another the cards, or some of the cores, or turn away what is too
+        # much: what queues cannot hold shows in the run then.
+        node = SharedNode(tuple(services))
+        if alone >= 1.0 and node.has_one_queue and not any(service.offloads for service in services):
+            return UNSTABLE
+        traffic = [each.traffic(self._first_shares[name]) for name, each in self._sharers.items()]
+        return simulate_shared(
+            node, traffic, self._settings, replication=self._index, num_nodes=self._num_nodes
+        )
 
     @property
     def _settings(self) -> SimulationSettings:
@@ -380,19 +398,26 @@ class _Together:
         own = [group for group in self.groups if name in group.names]
         sla = own[0].question(name).sla
 
-        def latency_s(errors_longer: float) -> float | None:
-            samples = []
+        def served(errors_longer: float) -> tuple[list[LatencySample], float] | None:
+            """Samples of all nodes, and the share of its queries that was turned away."""
+            samples, asked, shed = [], 0.0, 0.0
             for group in own:
                 stretch = group.at(errors_longer)
                 if not stretch.is_stable:
                     return None
-                sample = stretch.samples[group.names.index(name)]
-                samples.append(sample.reweighted(self.weights[name, group.placed]))
-            return LatencyMixture(samples).interval(sla.percentile).value_s
+                index, weight = group.names.index(name), self.weights[name, group.placed]
+                samples.append(stretch.samples[index].reweighted(weight))
+                asked += weight
+                shed += weight * stretch.shed_rates[index]
+            return samples, shed / asked
 
         def excess(errors_longer: float) -> float:
-            found_s = latency_s(errors_longer)
-            return inf if found_s is None else log(found_s / sla.latency_s)
+            """By the percentile of all queries that came: one that was turned away never ends."""
+            found = served(errors_longer)
+            level = None if found is None else level_among_served(sla.percentile, found[1])
+            if found is None or level is None:
+                return inf
+            return log(LatencyMixture(found[0]).percentile_s(level) / sla.latency_s)
 
         judgement = judged(
             excess,
@@ -400,4 +425,9 @@ class _Together:
             confidence=sla.confidence,
             overload=lambda: max(group.load for group in own),
         )
-        return Outcome(judgement.verdict, latency_s(0.0))
+        central = served(0.0)
+        if central is None:
+            return Outcome(judgement.verdict, None)
+        # What is too much is turned away where a policy sheds.
+        verdict = "misses_sla" if judgement.verdict == "unstable" else judgement.verdict
+        return Outcome(verdict, LatencyMixture(central[0]).percentile_s(sla.percentile))
