@@ -64,8 +64,8 @@ class SharedSimulator:
             return ()
         return (
             "shared nodes are simulated with all of their services, first come, first served; how much "
-            "harder one slows a request than its own kind does is not known, and counted as an error of its times, "
-            f"of up to {100 * self._widest:.2g} % here",
+            "harder one slows a request than its own kind does is not known, and counted as an error of its "
+            f"times, of up to {100 * self._widest:.2g} % here",
         )
 
     def checks(self, names: Sequence[str], hour: HourPlan, counts: Counts) -> dict[str, tuple[Check, Counts]]:
