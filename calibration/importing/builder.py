@@ -252,10 +252,10 @@ class Builder:
             same = result.shape.elements == whole and result.scope == value.scope
             return result if same or not whole else Part(result, whole, value.key, value.scope)
         if isinstance(value, Constant) and value.shape:
-            return self._learned(value)
+            return self.learned(value)
         return value if isinstance(value, ACTIVATIONS) else None
 
-    def _learned(self, value: Constant) -> Value:
+    def learned(self, value: Constant) -> Value:
         """Parameters that are read as if they were activations: the same for all items."""
         elements = prod(value.shape) // (self.batch_size if value.items else 1)
         width = value.shape[-1] if value.name else 1  # what sizes alone make, a range or zeros, is no weight
@@ -352,6 +352,25 @@ def shape_of(node: Any) -> tuple[int, ...]:
     """Shape of a node's result in the example; empty where it is no tensor."""
     value = node.meta.get("val") if isinstance(node, fx.Node) else None
     return tuple(int(size) for size in value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def source_line(node: fx.Node) -> str:
+    """File and line of the module that makes a call, outside PyTorch where there is such a line."""
+    frames = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File " in line]
+    own = [frame for frame in frames if "/torch/" not in frame and 'File "<' not in frame]
+    if not own:
+        return ""
+    path, _, rest = own[-1].removeprefix('File "').partition('", line ')
+    return f"{path}:{rest.partition(',')[0]}"
+
+
+def unrepeated(node: Any) -> tuple[int, ...]:
+    """Shape of a node's result, with 1 for dimensions along which it repeats without memory of its own."""
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return shape_of(node)
+    sizes = zip(value.shape, value.stride(), strict=True)
+    return tuple(1 if stride == 0 else int(size) for size, stride in sizes)
 
 
 _PRECISIONS: Mapping[torch.dtype, Precision] = {

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves
 
-from calibration.importing.builder import Builder, holds_ids, is_activation, shape_of
+from calibration.importing.builder import Builder, holds_ids, is_activation, shape_of, unrepeated
 from calibration.importing.lookups import argument, elements_of, embedding, embedding_bag, indexed, packed_bag
 from calibration.importing.pointwise import Handler, call_name, elementwise, numbers, one_call
 from calibration.importing.values import (
@@ -55,7 +55,10 @@ def view(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     key = selection(node, given)
     if isinstance(x, Constant):
         shape = shape_of(node)
-        return Constant(shape, x.name, x.element_bytes, to.are_items(shape), x.key + key, x.is_index)
+        size, place = x.element_bytes, x.key + key
+        return Constant(
+            shape, x.name, size, to.are_items(shape), place, x.is_index, is_repeated=unrepeated(node) != shape
+        )
     elements = math.prod(shape_of(node)) / to.units
     if isinstance(x, Index):
         if not elements:
@@ -83,7 +86,7 @@ def converted(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
     result = one_call(node, [source], to, "to")
     if result is None or not is_whole:
         return result
-    return Index(float(result.elements), to.scope, result=result)
+    return Index(float(result.elements), to.scope, result=to.settle(result))
 
 
 def split(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:

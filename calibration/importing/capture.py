@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.proxy import TracerBase
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_unflatten
 
 from calibration.importing.factory import Example, is_jagged, tensors_in
@@ -90,9 +94,25 @@ def call_by_call() -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with _Views():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+class _Views(TorchFunctionMode):
+    """Lets modules see what the calls of an encoder layer give as they see what the one opaque call gives.
+
+    That one's result is contiguous, theirs need not be: a `view` of it is then a `reshape`.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if func is torch.Tensor.view and not kwargs and not args[0].is_contiguous():
+            shape = args[1:] if len(args) > 2 else args[1]
+            if not isinstance(shape, torch.dtype):
+                return args[0].reshape(shape)
+        return func(*args, **(kwargs or {}))
 
 
 def _capture(example: Example) -> Graph:
@@ -105,18 +125,48 @@ def _capture(example: Example) -> Graph:
     except Exception as error:
         reasons = [_reason(first), _reason(error)]
         also = "" if reasons[1] == reasons[0] else f" (torch.export: {reasons[1]})"
-        raise InputError(f"{example.target}: forward cannot be traced: {reasons[0]}{also}") from first
+        where = place_of(first) or example.target
+        raise InputError(f"{where}: forward cannot be traced: {reasons[0]}{also}") from first
+
+
+def place_of(error: BaseException) -> str:
+    """File and line, outside PyTorch and this package, where an error came up; empty where there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+
+
+def _is_users(filename: str) -> bool:
+    """Whether code is neither PyTorch's nor this package's, nor made while it ran."""
+    return not filename.startswith(_NOT_THE_USERS)
 
 
 @contextmanager
 def _all_calls() -> Iterator[None]:
-    """Keep calls whose result nothing reads: the module makes them all the same."""
-    eliminate = fx.Graph.eliminate_dead_code
+    """Keep calls whose result nothing reads: the module makes them all the same. Note the line of each."""
+    eliminate, frames = fx.Graph.eliminate_dead_code, TracerBase._filter_traceback_frames
     fx.Graph.eliminate_dead_code = lambda *_, **__: False  # type: ignore[method-assign]
+    TracerBase._filter_traceback_frames = _users_frames  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         fx.Graph.eliminate_dead_code = eliminate  # type: ignore[method-assign]
+        TracerBase._filter_traceback_frames = frames  # type: ignore[method-assign]
+
+
+def _users_frames(_: Any, summary: traceback.StackSummary) -> traceback.StackSummary:
+    """The line of the module's own code that makes a call, in whichever of its methods that stands."""
+    frames = list(summary)
+    begin = next((place for place, frame in enumerate(frames) if _is_first(frame)), len(frames))
+    own = [frame for frame in frames[begin + 1 :] if _is_users(frame.filename)]
+    return traceback.StackSummary.from_list(own[-1:])
+
+
+def _is_first(frame: traceback.FrameSummary) -> bool:
+    """Whether a frame is the one that calls the module."""
+    return frame.filename == __file__ and frame.name == "call"
 
 
 def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:

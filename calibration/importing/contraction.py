@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import fx
 
-from calibration.importing.builder import Builder, is_activation, precision_of
+from calibration.importing.builder import Builder, is_activation, precision_of, source_line
 from calibration.importing.pointwise import call_name, elementwise
 from calibration.importing.values import AnyValue, Constant, Index, Pairs, Result, Value
 from perfmodel.domain import operators as ops
 from perfmodel.domain.model import ELEMENT_BYTES
 from perfmodel.domain.tensor_operators import Elementwise
+from perfmodel.errors import InputError
 
 Letters = tuple[int, ...]
 """A letter for each dimension; equal letters, equal dimension."""
@@ -135,7 +136,7 @@ def contract(node: fx.Node, product: Contraction, left: Any, right: Any, to: Bui
         return None
     if (set(product.left) ^ set(product.right)) - set(product.out):
         return None  # a dimension of one side is summed over, and not with the other
-    if isinstance(right, Constant) and not right.items:
+    if isinstance(right, Constant) and (right.is_repeated or not right.items):
         return _layer(node, product, left, right, to)
     if isinstance(right, Constant):
         right = to.as_activation(right)
@@ -153,12 +154,28 @@ def _layer(node: fx.Node, product: Contraction, x: Value, weight: Constant, to: 
     if rest or not rows:
         return None
     if not shared - set(product.out):
-        return elementwise(node, [x], to)  # nothing is summed over: each element times each weight
+        return elementwise(node, [x, weight], to)  # nothing is summed over: each element times each weight
     return layer(node, x, weight, (groups, rows, inner, outer), to)
 
 
-def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int, int], to: Builder) -> Result:
-    """`groups` layers with weights of their own, each over `rows` vectors of `inner` elements."""
+def layer(
+    node: fx.Node,
+    x: Value,
+    weight: Constant,
+    sizes: tuple[int, int, int, int],
+    to: Builder,
+    *,
+    bias: bool | None = None,
+) -> Result:
+    """`groups` layers with weights of their own, each over `rows` vectors of `inner` elements.
+
+    `bias`: whether it adds one; by default where its call does.
+    """
+    if weight.element_bytes == 8:
+        raise InputError(
+            f"{source_line(node)}: expected weights in fp32, fp16, bf16 or int8, got fp64; module.float() "
+            "makes them fp32"
+        )
     groups, rows, inner, outer = sizes
     source = to.read(to.part(x, groups * rows * inner), groups * rows, inner)
     fields: dict[str, Any] = {"groups": groups} if groups > 1 else {}
@@ -169,7 +186,9 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
             source = to.emit(
                 Elementwise, "to", f"{source}.to", kind="elementwise", inputs=(source,), function="to"
             ).name
-    if not (has_bias(node) if weight.packed_bias is None else weight.packed_bias):
+    if bias is None:
+        bias = has_bias(node) if weight.packed_bias is None else weight.packed_bias
+    if not bias:
         fields["bias"] = False
     result = to.emit(
         ops.Mlp,
@@ -183,6 +202,17 @@ def layer(node: fx.Node, x: Value, weight: Constant, sizes: tuple[int, int, int,
     )
     to.used(weight, result)
     return result
+
+
+def with_bias(node: fx.Node, value: Value, bias: Any, to: Builder) -> Value:
+    """A product of activations plus a vector of weights that its call adds, where it does."""
+    if not isinstance(bias, Constant) or not bias.name:
+        return value
+    elements = math.prod(bias.shape)
+    if value.elements % elements:
+        return value
+    names = (to.read(value, value.elements // elements, elements), to.read_all(to.learned(bias)))
+    return to.emit(Elementwise, "add", to.label(node, bias), kind="elementwise", inputs=names, function="add")
 
 
 def _reads_wider(node: fx.Node, to: Builder) -> bool:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from calibration.importing.capture import weights_of
+from calibration.importing.capture import call_by_call, place_of, weights_of
 from calibration.importing.factory import Example
 from calibration.importing.packed import QUANTISED, unpacked
 from perfmodel.errors import InputError
@@ -198,19 +198,20 @@ def count(example: Example) -> Counted:
     InputError
         If the module makes a call that nobody can look into.
     """
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     lookups = _Lookups(set(_storages(example)))
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flop_counter() as counter, lookups:
+        with (
+            torch.no_grad(),
+            call_by_call(),
+            sdpa_kernel(SDPBackend.MATH),
+            flop_counter() as counter,
+            lookups,
+        ):
             example.module(*example.inputs)
     except Exception as error:  # it has run before: what fails is the look into one of its calls
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        raise InputError(
-            f"{example.target}: its work cannot be counted: {type(error).__name__}: {first[:_MOST_LETTERS]}"
-        ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+        where, why = place_of(error) or example.target, f"{type(error).__name__}: {first[:_MOST_LETTERS]}"
+        raise InputError(f"{where}: its work cannot be counted: {why}") from error
     return Counted(
         flop=float(counter.get_total_flops()),
         rows=lookups.rows,

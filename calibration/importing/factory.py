@@ -76,6 +76,9 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
     plain = _uncompiled(module)
     with torch.no_grad(), _one_line(f"{target}: the module fails on its example inputs"):
         output = plain(*inputs)
+    for parameter in plain.parameters():
+        with suppress(RuntimeError):  # of one that was computed
+            parameter.requires_grad = False  # hooks that count find no way through gradients
     return Example(
         target=target,
         module=plain,

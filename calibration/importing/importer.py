@@ -31,8 +31,9 @@ from perfmodel.report.documents import saved
 
 _BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
 _OF_PARTS = (
-    "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), "
-    "operators on all: expected a module that computes all of them at once"
+    "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), or on "
+    "one item with the others (scores or means over the batch), operators on each item by itself: expected a "
+    "module that computes all items at once, and each from its own inputs and the query's"
 )
 _MADE_ONCE = (
     "each pass makes weights anew: expected them made once, as remove_parametrizations, prune.remove, "
@@ -262,8 +263,8 @@ def _attempt(
         plain = _model(name, written, pruned(operators), example)
         model = _model(name, written, tidy(operators, written.shapes), example)
     except InputError as error:
-        message = str(error)
-        raise InputError(message if example.target in message else f"{example.target}: {message}") from error
+        message, file = str(error), example.target.rpartition(":")[0]
+        raise InputError(message if file in message else f"{example.target}: {message}") from error
     except PerfplanError:
         raise
     except Exception as error:

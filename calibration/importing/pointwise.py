@@ -37,7 +37,14 @@ def elementwise(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
     outputs = node.meta.get("val")
     if result is None or not isinstance(outputs, (list, tuple)):
         return result
-    return Several((result, *(Constant(tuple(output.shape)) for output in outputs[1:])))
+    return Several((result, *(_beside(output, result, to) for output in outputs[1:])))
+
+
+def _beside(output: torch.Tensor, result: Value, to: Builder) -> AnyValue:
+    """A further result of a call: places of what it chose, as `topk` gives, or nothing that is read."""
+    if output.numel() and holds_ids(output):
+        return Index(prod(output.shape) / to.units, to.scope, result=to.settle(result))
+    return Constant(tuple(output.shape))
 
 
 def one_call(
@@ -47,16 +54,20 @@ def one_call(
     function: str,
     masks: Sequence[Index] = (),
     weights: Sequence[Constant] = (),
-) -> Result | None:
+) -> Value | None:
     """Write one call over all elements down; None where the result has no items.
 
     Numbers made from ids (`masks`), and parameters (`weights`) such as positions or those of a norm, are read
-    beside the operands where they repeat to the result's shape.
+    beside the operands where they repeat to the result's shape. What chooses or pools reads all of its input,
+    and its result is a part of that.
     """
-    per_item = to.per_item(node) or _per_item_of_first(node, to)
+    per_item = to.per_item(node) if shape_of(node) else _per_item_of_first(node, to) or to.per_item(node)
     if per_item is None:
         return None
-    wanted = per_item[0] * per_item[1]
+    given = per_item[0] * per_item[1]
+    wanted = max(given, *(operand.elements for operand in operands))
+    if wanted > given:
+        per_item = (1, wanted)
     shapes = [_broadcast(operand, per_item) for operand in operands]
     if None in shapes:  # what does not repeat by whole vectors is read in the result's own shape
         operands = [
@@ -79,9 +90,10 @@ def one_call(
     label = to.label(node, weight if isinstance(weight, Constant) else None)
     clean = "".join(letter if letter.isalnum() else "_" for letter in function.lower()).strip("_")
     clean = clean if clean[:1].isalpha() else f"f_{clean}"
-    return to.emit(
+    result = to.emit(
         ops.Elementwise, call_name(node), label, kind="elementwise", function=clean, inputs=tuple(names)
     )
+    return result if wanted == given else to.part(result, given, (clean, node.name))
 
 
 def _per_item_of_first(node: fx.Node, to: Builder) -> tuple[int, int] | None:

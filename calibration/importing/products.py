@@ -9,11 +9,11 @@ from typing import Any
 from torch import fx
 
 from calibration.importing import contraction
-from calibration.importing.builder import Builder, is_activation, shape_of
-from calibration.importing.contraction import batched, contract, layer
+from calibration.importing.builder import Builder, is_activation, shape_of, unrepeated
+from calibration.importing.contraction import batched, contract, layer, with_bias
 from calibration.importing.lookups import argument
 from calibration.importing.packed import QUANTISED
-from calibration.importing.pointwise import Handler, call_name, elementwise
+from calibration.importing.pointwise import Handler, call_name, elementwise, one_call
 from calibration.importing.values import AnyValue, Constant, Joined, Result, Several, Value
 from perfmodel.domain import operators as ops
 from perfmodel.domain.tensor_operators import Conv1d
@@ -29,8 +29,19 @@ def linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
 def matmul(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """x W where one side is a weight; else a product of two activations. An addend goes with the product."""
     sides = [index for index, argument in enumerate(node.args) if isinstance(argument, fx.Node)][-2:]
-    left, right = (shape_of(node.args[index]) for index in sides)
+    left, right = (
+        _without_copies(node.args[index])
+        if isinstance(given[index], Constant)
+        else shape_of(node.args[index])
+        for index in sides
+    )
     return contract(node, contraction.of_matmul(left, right), given[sides[0]], given[sides[1]], to)
+
+
+def _without_copies(node: object) -> tuple[int, ...]:
+    """Shape of weights: matrices that `expand` repeats are one matrix."""
+    shape = shape_of(node)
+    return (*unrepeated(node)[:-2], *shape[-2:])
 
 
 def sum_of_products(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -76,9 +87,9 @@ def bilinear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | Non
         return None
     outputs, inner, other = weight.shape
     rows = math.prod(shape_of(node)) // (outputs * to.units)
-    mapped = layer(node, x, weight, (1, rows, inner, outputs * other), to)
-    assert isinstance(mapped, Result)
-    return batched(node, (mapped, y), (rows, outputs, other, 1), to, "pairs")
+    mapped = layer(node, x, weight, (1, rows, inner, outputs * other), to, bias=False)
+    pairs = batched(node, (mapped, y), (rows, outputs, other, 1), to, "pairs")
+    return with_bias(node, pairs, argument(node, given, "bias"), to)
 
 
 def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -93,7 +104,11 @@ def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
         windows, groups = shape_of(node.args[0]), groups or 1
         positions, rest = divmod(math.prod(windows), to.units * weight.shape[0])
         per_group = weight.shape[0] // groups
-        return None if rest else layer(node, x, weight, (groups, positions, per_group, inner), to)
+        if rest or not positions:
+            return None
+        spread = layer(node, x, weight, (groups, positions, per_group, inner), to, bias=False)
+        result = one_call(node, [spread], to, "add")  # what neighbours spread to one place is added up
+        return None if result is None else with_bias(node, result, argument(node, given, "bias"), to)
     positions, rest = divmod(math.prod(shape_of(node)), to.units * outputs)
     if rest or not positions:
         return None

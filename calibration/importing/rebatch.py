@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from itertools import combinations
 from typing import Any
 
@@ -108,7 +110,7 @@ def _with_items(leaves: list[Any], dims: dict[int, int], before: int, items: int
 def _runs(example: Example, inputs: Any, items: int, *, is_strict: bool) -> bool:
     """Whether the module takes the inputs, and gives that many rows wherever it gave the example's."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stderr(StringIO()):  # traced modules print what they raise
             output = example.module(*inputs)
             before = example.module(*example.inputs)
     except Exception:  # whatever the module does with sizes that it was not written for

@@ -21,6 +21,7 @@ from calibration.importing.builder import (
     precision_of,
     scopes_of,
     shape_of,
+    source_line,
 )
 from calibration.importing.calls import CALLS, converted
 from calibration.importing.capture import Graph
@@ -307,7 +308,7 @@ def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
     return "query"
 
 
-_UNTAGGED = frozenset({"floor_divide", "log_sigmoid", "hardswish", "special_ndtr"})
+_UNTAGGED = frozenset({"fill", "floor_divide", "log_sigmoid", "hardswish", "special_ndtr"})
 """Functions of each element that PyTorch does not mark as such."""
 
 
@@ -338,6 +339,8 @@ def _handled(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | Non
     mark = to.mark()
     try:
         found = handler(node, given, to)
+    except InputError:
+        raise
     except (
         NotImplementedError,
         ValueError,
@@ -364,7 +367,8 @@ def _require_no_branch(node: fx.Node, given: Sequence[Any]) -> None:
     """Refuse a truth value that the model computes: which way it goes is no property of the model."""
     source = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
     if isinstance(source, torch.Tensor) and source.dtype == torch.bool and is_activation(given[0]):
-        raise InputError("its control flow depends on the values of tensors")
+        where = source_line(node)
+        raise InputError(f"{where}{': ' * bool(where)}its control flow depends on the values of tensors")
 
 
 def _input(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
@@ -441,16 +445,6 @@ def _flop(node: fx.Node, outputs: Sequence[torch.Tensor]) -> float:
 
 def _fake(argument: Any) -> Any:
     return argument.meta.get("val") if isinstance(argument, fx.Node) else argument
-
-
-def source_line(node: fx.Node) -> str:
-    """File and line of the module that makes a call, outside PyTorch where there is such a line."""
-    frames = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File " in line]
-    own = [frame for frame in frames if "/torch/" not in frame] or frames
-    if not own:
-        return ""
-    path, _, rest = own[-1].removeprefix('File "').partition('", line ')
-    return f"{path}:{rest.partition(',')[0]}"
 
 
 def _write_through(node: fx.Node, to: Builder) -> None:

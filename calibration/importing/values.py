@@ -95,7 +95,8 @@ class Index:
 class Constant:
     """Parameters, and what is computed from them alone; `items`: whether each item has a copy.
 
-    `packed_bias`: of a quantised layer's weights, whether a bias is packed with them.
+    `packed_bias`: of a quantised layer's weights, whether a bias is packed with them. `is_repeated`: whether
+    the copies are one place in memory, as `expand` makes them.
     """
 
     shape: tuple[int, ...]
@@ -105,6 +106,7 @@ class Constant:
     key: Key = ()
     is_index: bool = False
     packed_bias: bool | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

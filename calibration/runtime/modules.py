@@ -81,10 +81,11 @@ class Modules:
 
         def call(x: Tensor) -> Tensor:
             states: Tensor
-            states, final = layer(x)
+            steps = x if x.dim() == 3 else x.unsqueeze(1)  # one vector is a sequence of one step
+            states, final = layer(steps)
             if kind == "lstm":
                 final = final[0]  # beside the state of its cells
-            return final.squeeze(0) if last else states
+            return final.squeeze(0) if last or steps is not x else states
 
         return call
 

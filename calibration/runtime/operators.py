@@ -304,8 +304,9 @@ def recurrent(kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
     def call(x: Tensor) -> Tensor:
         start = x.new_zeros(1, x.shape[0], hidden)
         begin = [start, start] if kind == "lstm" else start
-        states, final, *_ = layer(x, begin, params, True, 1, 0.0, False, False, True)
-        return final[0] if last else states.contiguous()
+        steps = x if x.dim() == 3 else x.unsqueeze(1)  # one vector is a sequence of one step
+        states, final, *_ = layer(steps, begin, params, True, 1, 0.0, False, False, True)
+        return final[0] if last or steps is not x else states.contiguous()
 
     return call
 

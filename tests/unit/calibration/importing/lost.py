@@ -738,3 +738,92 @@ def spreads() -> Made:
         return m.top(torch.logcumsumexp(x, 1))  # type: ignore[no-any-return, operator]
 
     return Called(changed, top=nn.Linear(8, 1)), (torch.rand(7, 8),)
+
+
+def learned_queries() -> Made:
+    """Learned queries attend to a sequence: a parameter that is expanded for each item."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        queries = self.queries.expand(x.shape[0], -1, -1)
+        return self.out(self.attend(queries, x, x, need_weights=False)[0].flatten(1))
+
+    queries, attend = nn.Parameter(torch.rand(1, 2, 8)), nn.MultiheadAttention(8, 2, batch_first=True)
+    return Called(forward, queries=queries, attend=attend, out=nn.Linear(16, 1)), (torch.rand(4, 5, 8),)
+
+
+def windows() -> Made:
+    """What attention gives is seen in another shape, as the encoder's one opaque call lets it be seen."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        parts = x.view(-1, 2, 8)
+        return self.out(self.attend(parts, parts, parts, need_weights=False)[0].view(-1, 6 * 8))
+
+    attend = nn.MultiheadAttention(8, 2, batch_first=True)
+    return Called(forward, attend=attend, out=nn.Linear(48, 1)), (torch.rand(4, 6, 8),)
+
+
+def best_of_all() -> Made:
+    """The places of the best scores are what the module gives."""
+    return Called(lambda self, x: self.scores(x).topk(3).indices, scores=nn.Linear(8, 100)), (
+        torch.rand(4, 8),
+    )
+
+
+def scaled_by_letters() -> Made:
+    """An einsum that sums over nothing: each element times its weight."""
+    weight = nn.Parameter(torch.rand(8))
+    return Called(lambda self, x: torch.einsum("bi,i->bi", x, self.weight), weight=weight), (
+        torch.rand(4, 8),
+    )
+
+
+def bilinear() -> Made:
+    """A bilinear form has a bias for each output, and not for each of its products."""
+    return Called(lambda self, x, y: self.form(x, y), form=nn.Bilinear(8, 6, 4)), (
+        torch.rand(5, 8),
+        torch.rand(5, 6),
+    )
+
+
+def spread_out() -> Made:
+    """A transposed convolution in two groups, with a bias for each channel of its result."""
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    return Called(lambda self, x: self.layer(x).flatten(1), layer=layer), (torch.rand(5, 4, 3, 3),)
+
+
+def filled_in_place() -> Made:
+    """One element of each vector is overwritten."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        h = self.layer(x)
+        h[:, 0] = 0
+        return self.out(h)
+
+    return Called(forward, layer=nn.Linear(8, 4), out=nn.Linear(4, 1)), (torch.rand(5, 8),)
+
+
+def one_step() -> Made:
+    """A recurrent layer over sequences of one vector."""
+    layer = nn.GRU(8, 6, batch_first=True)
+    return Called(lambda self, x: self.layer(x[:, None])[0][:, -1], layer=layer), (torch.rand(5, 8),)
+
+
+def in_doubles() -> Made:
+    return nn.Linear(8, 1).double(), (torch.rand(5, 8).double(),)
+
+
+def in_a_helper() -> Made:
+    """A call that no operator stands for, in a method of the module that is not its forward."""
+
+    class Helped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 1)
+
+        def transformed(self, x: Tensor) -> Tensor:
+            return torch.fft.fft(x).abs()  # the line that the error names
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.transformed(x))
+
+    return Helped(), (torch.rand(5, 8),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,6 +83,16 @@ COUNTS = {
     "quantised_rows": Counts(2 * 16, 1, table_bytes=1600),
     "unregistered": Counts(2 * 8, 1, table_bytes=4 * 800),
     "product_table": Counts(2 * 8, 1, 2 * 100 * 3 * 8, table_bytes=4 * 800),
+    # queries, keys and values, two products of attention, the output layer; then the last one
+    "learned_queries": Counts(2 * 2 * 8 * 8 + 2 * 5 * 8 * 16 + 2 * 2 * 2 * 5 * 8 + 2 * 2 * 8 * 8 + 2 * 16),
+    "windows": Counts(2 * 6 * 8 * 32 + 2 * 2 * 6 * 2 * 8 + 2 * 48),
+    "best_of_all": Counts(2 * 8 * 100),
+    "scaled_by_letters": Counts(0),
+    "bilinear": Counts(2 * 4 * 8 * 6 + 2 * 4 * 6),
+    # each of 3 x 3 places: 2 groups of 2 inputs, 3 outputs, 9 places that they are spread to
+    "spread_out": Counts(2 * 9 * 2 * 2 * 3 * 9),
+    "filled_in_place": Counts(2 * (8 * 4 + 4)),
+    "one_step": Counts(2 * 3 * 6 * (8 + 6)),
     **dict.fromkeys(("in_dataclass", "by_name", "over_candidates", "exported"), Counts(2 * 16)),
 }
 
@@ -142,6 +153,37 @@ def test_packed_weights_keep_their_precision() -> None:
     beside = {op["kind"]: op.get("precision", "fp32") for op in operators("quantised_beside").values()}
     assert beside["mlp"] == "int8"
     assert beside["concat"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("factory", "parameters"),
+    [
+        ("scaled_by_letters", 8),
+        ("bilinear", 4 * 8 * 6 + 4),
+        ("spread_out", 4 * 3 * 9 + 6),
+        ("projected_lstm", 4 * 6 * (8 + 3 + 2) + 6 * 3 + 3 + 1),  # not the input's weights once a step
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+def test_each_parameter_is_held_once(factory: str, parameters: int) -> None:
+    made = 4  # zeros to begin from are one element
+    assert imported(factory).model.dense_parameter_bytes == pytest.approx(4 * parameters, abs=made)
+
+
+def test_what_chooses_reads_all_that_it_chooses_from() -> None:
+    found = operators("best_of_all")
+    assert found["topk"] == {"kind": "elementwise", "inputs": ("scores",), "function": "topk"}
+    assert imported("best_of_all").model.shapes()["topk"].elements == 100
+
+
+def test_the_line_is_that_of_the_call_in_whichever_method() -> None:
+    (line,) = [
+        place
+        for place, text in enumerate(MODULES.read_text().splitlines(), start=1)
+        if text.endswith("# the line that the error names")
+    ]
+    with pytest.raises(InputError, match=rf"^{re.escape(str(MODULES))}:{line}: no operator"):
+        imported("in_a_helper")
 
 
 def test_parameters_that_no_layer_holds_are_held() -> None:
@@ -247,6 +289,7 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
         ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
         ("gated", "they work on some of the items (rows that a gate or a mask chooses"),
         ("cast_states", "casts of weights x 1"),
+        ("in_doubles", "expected weights in fp32, fp16, bf16 or int8, got fp64; module.float()"),
         ("pruned_layer", "each pass makes weights anew: expected them made once"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
