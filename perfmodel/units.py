@@ -6,6 +6,7 @@ GIB = 2**30
 GB = 1e9
 MB = 1e6
 GFLOP = 1e9
+TFLOP = 1e12
 MS = 1e-3
 US = 1e-6
 NS = 1e-9

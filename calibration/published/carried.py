@@ -14,6 +14,7 @@ from math import exp, log, sqrt
 from statistics import fmean
 
 from calibration.published.carried_measured import measured_table
+from calibration.published.carried_precisions import precisions_table
 from calibration.published.compare import shipped_devices, shipped_models
 from calibration.published.figures import all_points
 from calibration.published.observations import Point, read_rows
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs = [(base, server) for base in bases for server in SERVERS if server != base]
     print("\n".join(table([carried(base, server) for base, server in pairs])))
     if given.base is None:
-        print("\n".join(["", *measured_table()]))
+        print("\n".join(["", *measured_table(), "", *precisions_table()]))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def batch_time(
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
     return kernels_time(
-        lower(model.with_wide_tables if device.precision == "bf16" else model),
+        lower(model.with_wide_tables if device.has_half_results else model),
         weight_bytes,
         device,
         batch_size,
@@ -347,7 +347,7 @@ def pages_far(kernels: tuple[Kernel, ...], device: Device, batch_size: Floats) -
     from perfmodel.costmodel.residency import far_entries  # see above
 
     l2_bytes = inf if device.caches is None else device.caches.l2_bytes
-    return far_entries(kernels, batch_size, l2_bytes, part=0.5 if device.precision == "bf16" else 1.0)
+    return far_entries(kernels, batch_size, l2_bytes, part=0.5 if device.has_half_results else 1.0)
 
 
 def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:

@@ -20,7 +20,7 @@ from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_tim
 from perfmodel.costmodel.table_groups import TableGroup, require_movable, table_groups
 from perfmodel.costmodel.timing import kernel_parts
 from perfmodel.domain.estimate import Basis
-from perfmodel.domain.hardware import Device
+from perfmodel.domain.hardware import LINK_REACH, Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.tiers import NodeTiers, TierSettings
 from perfmodel.errors import InputError
@@ -79,7 +79,7 @@ def place_rows(model: RecModel, device: Device, settings: NodeTiers) -> Tiers:
     if isfinite(asked) and asked > device.memory.capacity_bytes:
         most = device.memory.capacity_bytes / GIB
         raise InputError(f"memory_gib: expected at most {most:.4g}, of {device.name}, got {asked / GIB:g}")
-    beyond = tuple(each for each in settings.beyond if not (is_cpu and each.host_memory))
+    beyond = _read_by(device, settings)
     capacities = [min(asked, left), *(each.capacity_bytes for each in beyond)]
     total = sum(group.count * group.table_bytes for group in groups)
     if total > sum(capacities):
@@ -94,6 +94,20 @@ def place_rows(model: RecModel, device: Device, settings: NodeTiers) -> Tiers:
         used_bytes=placed.rows @ each_bytes,
         lookups_share=placed.share @ lookups / lookups.sum(),
     )
+
+
+def _read_by(device: Device, settings: NodeTiers) -> tuple[TierSettings, ...]:
+    """The tiers that a device reads, each with a rate."""
+    if device.kind == "cpu":
+        return tuple(each for each in settings.beyond if not each.is_of_cards)
+    for each in settings.beyond:
+        if each.link is not None and each.link not in device.links:
+            to = "its host" if each.link == "host" else "other cards"
+            raise InputError(
+                f"{each.name}: expected gb_per_s in place of link: {each.link}, since {device.name} states "
+                f"no link to {to} ({each.link.removesuffix('s')}_link_gb_per_s of its profile)"
+            )
+    return tuple(each.over(device.links, LINK_REACH) for each in settings.beyond)
 
 
 def tiered_time(

@@ -19,6 +19,11 @@ from perfmodel.domain.surface import Surface
 from perfmodel.domain.unsteady import Unrest
 
 DeviceKind = Literal["cpu", "gpu"]
+Link = Literal["host", "cards"]
+"""What a card's link goes to: its host (PCIe, or NVLink where the host has it), or other cards (NVLink)."""
+LINK_REACH = 0.93
+"""Share of a link's rate that copies reach: the H200's from pinned memory over PCIe, 59.3 of 64 GB/s
+(hardware_profiles/h200.yaml, at `transfer_gb_per_s`). [1]"""
 
 MODULE_TERMS = (
     "fc_call",
@@ -510,7 +515,12 @@ class Device:
     module_ways : mapping
         All measured ways to serve a module, the own one among them: stack to what `modules` would be.
     precision : Precision
-        In which it multiplies whatever a model's file says; bf16: weights and results are that, too.
+        In which it multiplies whatever a model's file says; bf16 and fp16: weights and results are that, too.
+        int8: fully connected layers alone, beside which a card has the rest in 16 bits and a core in fp32.
+    links : mapping
+        What a card's links carry, one way, of those that are known. [bytes/s]
+    peaks_flop_per_s : mapping
+        Precision to the peak that the data sheet names, where that is known. [FLOP/s]
     unrest : Unrest or None
         Scatter and pauses that its calibration measured, where it did.
     co_located : mapping
@@ -552,6 +562,8 @@ class Device:
     modules: ModuleLaw | None = None
     module_ways: Mapping[str, ModuleLaw] = field(default_factory=dict)
     precision: Precision = "fp32"
+    links: Mapping[Link, float] = field(default_factory=dict)
+    peaks_flop_per_s: Mapping[str, float] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
 
     def as_unmeasured_modules(self) -> Device:
@@ -577,6 +589,11 @@ class Device:
         if self.caches is None:
             return self
         return replace(self, caches=replace(self.caches, l3_lifetime_s=l3_lifetime_s))
+
+    @property
+    def has_half_results(self) -> bool:
+        """Whether tables and results take 2 bytes an element: a card's do beside layers in int8, too."""
+        return self.precision in ("bf16", "fp16") or (self.precision == "int8" and self.kind == "gpu")
 
     @property
     def relative_error(self) -> float:

@@ -219,6 +219,9 @@ class NodeChoice(Frozen):
             why = "expected none beside tiers: no measured node had its rows beyond its memory"
             raise ValueErrorAt(why, ("anchor",))
         for number, tier in enumerate(self.tiers.beyond):
+            if tier.link is not None and not self.accelerators:
+                why = "expected gb_per_s in its place, since node.accelerators is empty: links are of cards"
+                raise ValueErrorAt(why, ("tiers", "beyond", number, "link"))
             if tier.host_memory and not self.accelerators:
                 why = (
                     "expected false, since node.accelerators is empty: cores have the host's memory as theirs"

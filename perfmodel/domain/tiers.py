@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import NonNegative, Positive, within
+from perfmodel.domain.hardware import Link
 from perfmodel.units import GB, GIB, US
 
 MOST_TIERS = 8
@@ -24,8 +26,11 @@ class TierSettings(Frozen):
         For rows. [GiB]
     latency_us : float
         Of one read alone. [us]
-    gb_per_s : float
-        Rate of all reads of the node. [GB/s]
+    gb_per_s : float or None
+        Rate of all reads of the node; None: that of `link`. [GB/s]
+    link : str or None
+        The card's link that reads go over, whose rate its profile states: `host`, to the host's memory
+        (PCIe, or NVLink), or `cards`, to the memory of other cards (NVLink). Cores do not read it.
     reads_per_s : float or None
         Reads that it does at most; None: as many as its rate has. [reads/s]
     read_bytes : int
@@ -47,7 +52,8 @@ class TierSettings(Frozen):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     capacity_gib: Positive
     latency_us: Annotated[float, Field(ge=0), within(high=1e9)]
-    gb_per_s: Positive
+    gb_per_s: Positive | None = None
+    link: Link | None = None
     reads_per_s: Positive | None = None
     read_bytes: Annotated[int, Field(ge=1), within(high=2**30)] = 64
     reads_in_flight: Annotated[int, Field(ge=1), within(high=1_000_000)] = 1
@@ -56,6 +62,36 @@ class TierSettings(Frozen):
     price_usd_per_h: NonNegative | None = None
     tdp_w: NonNegative = 0.0
     source: Annotated[str, Field(pattern=r"^(datasheet|published|measured|fitted|derived|assumed): .+")]
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> TierSettings:
+        if (self.gb_per_s is None) == (self.link is None):
+            got = "none" if self.link is None else "both"
+            raise ValueErrorAt(f"expected gb_per_s or link, got {got}", ("gb_per_s",) if self.link else ())
+        if self.link == "cards" and self.host_memory:
+            raise ValueErrorAt(
+                "expected none beside link: cards, which goes to other cards", ("host_memory",)
+            )
+        return self
+
+    @property
+    def is_of_cards(self) -> bool:
+        """Whether cards alone read it: the host's own memory, and what is behind a card's link."""
+        return self.host_memory or self.link is not None
+
+    def over(self, links: Mapping[Link, float], reach: float) -> TierSettings:
+        """The tier with the rate that its link has on a device. [bytes/s]
+
+        Examples
+        --------
+        >>> behind = TierSettings(name="host", capacity_gib=1, latency_us=2, link="host", source="assumed: x")
+        >>> behind.over({"host": 64e9}, 0.5).gb_per_s
+        32.0
+        """
+        if self.link is None:
+            return self
+        rate = reach * links[self.link] / GB
+        return self.model_copy(update={"gb_per_s": rate, "link": None, "host_memory": True})
 
     @property
     def capacity_bytes(self) -> float:
@@ -78,6 +114,7 @@ class TierSettings(Frozen):
         >>> ssd.read_s(128.0), ssd.model_copy(update={"reads_per_s": 5e5}).read_s(128.0)
         (1e-06, 2e-06)
         """
+        assert self.gb_per_s is not None, "a tier behind a link has its rate by `over`"
         by_rate = max(row_bytes, float(self.read_bytes)) / (self.gb_per_s * GB)
         return by_rate if self.reads_per_s is None else max(by_rate, 1.0 / self.reads_per_s)
 

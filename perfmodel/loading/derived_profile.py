@@ -18,9 +18,12 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from perfmodel.domain import bounds
 from perfmodel.domain.base import Frozen, ValueErrorAt
+from perfmodel.domain.hardware import LINK_REACH
+from perfmodel.domain.shapes import Precision
 from perfmodel.errors import InputError
+from perfmodel.loading.carried_precision import LAYERS, SPREAD_BY_PRECISION, in_precision
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
-from perfmodel.loading.profile_sections import Cores, NonNegative, Positive, Sourced, ThreadsPerCore
+from perfmodel.loading.profile_sections import Cores, NonNegative, Peaks, Positive, Sourced, ThreadsPerCore
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.text_file import read_text
 from perfmodel.loading.validated import parse_file, validate
@@ -52,7 +55,7 @@ _NOT_BY_CLOCK = frozenset(
         "gemm_half_width",
         "gemm_half_rows",
         "lookup_memory_line_ns",  # waiting for memory, whose latency has no clock of the core
-        "transfer_gb_per_s",
+        "transfer_gb_per_s",  # a core of the host copies, at most as fast as the link
         "engines",
         "stored_batch_items",
         "input_queue_blobs",
@@ -61,6 +64,21 @@ _NOT_BY_CLOCK = frozenset(
         "network_slowdown",
     }
 )
+_STATED_ANEW = frozenset({"host_link_gb_per_s", "card_link_gb_per_s", "peaks_tflop_per_s"})
+"""Hardware that a base may say nothing of."""
+_CARRIED_FROM: Final[Mapping[Precision, tuple[Precision, ...]]] = {
+    "fp32": (),
+    "fp16": ("bf16", "fp32"),
+    "bf16": ("fp16", "fp32"),
+    "int8": ("fp16", "bf16"),
+}
+"""Precisions that a card's calls are carried from. The rest of a model in int8 is in 16 bits."""
+_AS_IN: Final[Mapping[Precision, str]] = {
+    "fp16": "; here in fp16, peak and bytes of the data sheet",
+    "bf16": "; here in bf16, peak and bytes of the data sheet",
+    "int8": "; here with fully connected layers in int8: peak of the data sheet, weights of a byte, two "
+    "calls more a layer to quantise and scale",
+}
 _ARITHMETIC_TERMS = ("multiply_add", "row_strip", "block_strip", "state_strip", "input_strip", "column_")
 _MEMORY_TERMS = ("beyond_l3", "beyond_shared")
 
@@ -102,6 +120,9 @@ class HardwareChanges(Frozen):
     tdp_w: _Positive | None = None
     idle_w: _NonNegative | None = None
     peak_w: _Positive | None = None
+    host_link_gb_per_s: _Positive | None = None
+    card_link_gb_per_s: _Positive | None = None
+    peaks_tflop_per_s: Peaks | None = None
 
 
 class DerivedFile(Frozen):
@@ -109,7 +130,7 @@ class DerivedFile(Frozen):
 
     `base` is a shipped profile's name or a path, relative to this file; `changes` are of its hardware,
     `costs` of single costs in each of its stacks, such as a stack's overheads in `fc_call_us`. `stacks` are
-    those that carry over; left out: all.
+    those that carry over; left out: all. `precision` is that of a card whose base was measured in another.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -118,6 +139,7 @@ class DerivedFile(Frozen):
     changes: HardwareChanges = HardwareChanges()
     costs: dict[str, _NonNegative] = Field(default_factory=dict)
     stacks: tuple[str, ...] = ()
+    precision: Precision | None = None
 
 
 def read_profile(path: Path) -> ProfileFile:
@@ -257,11 +279,13 @@ def derived(given: DerivedFile, base: ProfileFile, source: YamlSource) -> Profil
         if (value := getattr(changes, key)) is not None
     }
     for key in stated:
-        if getattr(base.hardware, key) is None:
+        if key not in _STATED_ANEW and getattr(base.hardware, key) is None:
             raise source.error(f"expected hardware that {base.name} has, got {key}", "changes", key)
     for key in given.costs:
         if key not in type(next(iter(base.stacks.values())).costs).model_fields:
             raise source.error(f"{key}: expected a cost as in {base.name}", "costs", key)
+    if given.precision is not None:
+        _require_precision(given.precision, base, source)
     if unknown := [name for name in given.stacks if name not in base.stacks]:
         raise source.error(
             f"{base.name} has no stack {unknown[0]!r}; it has {', '.join(base.stacks)}", "stacks"
@@ -287,6 +311,24 @@ def derived(given: DerivedFile, base: ProfileFile, source: YamlSource) -> Profil
         raise _placed(error, source) from None
 
 
+def _require_precision(precision: Precision, base: ProfileFile, source: YamlSource) -> None:
+    """Refuse a precision that no rule carries a base to."""
+    if base.kind == "cpu":
+        raise source.error(
+            "expected none: a core's precisions are ways to serve that its calibration measured "
+            "(perfplan list profiles)",
+            "precision",
+        )
+    for name, stack in base.stacks.items():
+        if not stack.surfaces or stack.precision not in (precision, *_CARRIED_FROM[precision]):
+            known = " or ".join(_CARRIED_FROM[precision]) or "no other"
+            raise source.error(
+                f"expected a base that was calibrated in {known}, call by call: {base.name}@{name} is in "
+                f"{stack.precision}{'' if stack.surfaces else ', and its calls were not measured'}",
+                "precision",
+            )
+
+
 def _placed(error: ValidationError, source: YamlSource) -> InputError:
     """What the changed hardware is not, at the change that made it so."""
     first = error.errors(include_url=False)[0]
@@ -300,6 +342,11 @@ def _placed(error: ValidationError, source: YamlSource) -> InputError:
 
 def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, spread: float) -> dict[str, Any]:
     """A stack's plain values for the new hardware."""
+    carries = given.precision is not None and given.precision != stack.get("precision", "fp32")
+    if carries:
+        assert given.precision is not None, "stated"
+        stack = in_precision(stack, given.precision)
+        spread = hypot(spread, SPREAD_BY_PRECISION)
     ratios = _ratios(base, given.changes)
     clock = ratios.get("clock_ratio", 1.0)
     peak = ratios.get("peak_gflop_per_s", clock)
@@ -311,15 +358,23 @@ def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, sprea
             continue
         by = "memory bandwidths" if key in _BY_MEMORY else "clocks"
         costs[key] = {"value": entry["value"] * factor, "source": f"{why} {by}; {entry['source']}"}
+    if (rate := costs.get("transfer_gb_per_s")) and (link := given.changes.host_link_gb_per_s) is not None:
+        most = LINK_REACH * link.value
+        if most < rate["value"]:
+            costs["transfer_gb_per_s"] = {
+                "value": most,
+                "source": f"derived: {LINK_REACH} of the link to its host",
+            }
     costs |= {key: json.loads(entry.model_dump_json()) for key, entry in given.costs.items()}
     error = stack["relative_error"]
     carried = stack | {
         "costs": costs,
         "relative_error": {
             "value": hypot(error["value"], spread),
-            "source": f"derived: {error['value']:g} of {base.name}, and {spread:.3g} for its distance",
+            "source": f"derived: {error['value']:g} of {base.name}, and {spread:.3g} for its distance"
+            + (f" and for {given.precision}, which nobody measured" if carries else ""),
         },
-        "describes": _words(stack, base, given.changes),
+        "describes": _words(stack, base, given.changes, given.precision if carries else None),
         "derived_from": base.name,
     }
     for key in ("fitted_values", "relative_error_of_fitted_models", "measured", "anchors"):
@@ -329,17 +384,28 @@ def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, sprea
         # it gives to all cores: that is saturation's. A card's passes have its memory to themselves.
         lines = memory if base.kind == "gpu" else 1.0
         carried["surfaces"] = [
-            _carried_surface(surface, clock, peak, lines, spread) for surface in carried["surfaces"]
+            _carried_surface(
+                surface,
+                clock,
+                peak if given.precision != "int8" or surface["call"] == LAYERS else 1.0,
+                lines,
+                spread,
+                few_rows_read=carries,
+            )
+            for surface in carried["surfaces"]
         ]
     return carried
 
 
-def _words(stack: Mapping[str, Any], base: ProfileFile, changes: HardwareChanges) -> str:
+def _words(
+    stack: Mapping[str, Any], base: ProfileFile, changes: HardwareChanges, precision: Precision | None
+) -> str:
     """What is in the times; and which hardware nobody stated, that is taken to be the base's."""
     said = stack.get("describes") or stack["description"]
     silent = [key for key in _TIMED_BY if getattr(changes, key) is None]
     as_base = f", its {', '.join(silent)} taken as there" if silent else ""
-    return f"{said}; derived from {base.name}, not measured{as_base}"
+    now = _AS_IN.get(precision, "") if precision else ""
+    return f"{said}; derived from {base.name}, not measured{as_base}{now}"
 
 
 def _factor(key: str, clock: float, memory: float) -> float:
@@ -349,10 +415,22 @@ def _factor(key: str, clock: float, memory: float) -> float:
 
 
 def _carried_surface(
-    surface: dict[str, Any], clock: float, peak: float, memory: float, spread: float
+    surface: dict[str, Any],
+    clock: float,
+    peak: float,
+    memory: float,
+    spread: float,
+    *,
+    few_rows_read: bool = False,
 ) -> dict[str, Any]:
-    """A measured surface's law, term by term; its residual stays, and its error grows."""
-    law = {term: value / by for term, value, by in _terms(surface["law_ns"], clock, peak, memory)}
+    """A measured surface's law, term by term; its residual stays, and its error grows.
+
+    In another precision products of few rows, which read their weights, do not follow the peak's ratio.
+    """
+    law = {
+        term: value / (memory if few_rows_read and term.startswith("thin_") else by)
+        for term, value, by in _terms(surface["law_ns"], clock, peak, memory)
+    }
     return surface | {"law_ns": law, "relative_error": hypot(surface["relative_error"], spread)}
 
 

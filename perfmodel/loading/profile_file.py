@@ -26,6 +26,7 @@ from perfmodel.domain.hardware import (
     GemmCosts,
     InputCosts,
     Interference,
+    Link,
     LookupCosts,
     MeasuredCurve,
     Memory,
@@ -44,14 +45,16 @@ from perfmodel.loading.profile_sections import (
     CostSection,
     Curve,
     HardwareSection,
+    Positive,
     ServedSection,
     StackSection,
 )
 from perfmodel.loading.words import quoted
-from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, PICO, US
+from perfmodel.units import GB, GFLOP, GIB, KIB, MIB, MS, NS, PICO, TFLOP, US
 
-MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 1e6}
-"""fp32 of one core: 128 FLOP a cycle, twice the widest sold, at 8 GHz; of a card: ten times the fastest."""
+MOST_PEAK_GFLOP_PER_S = {"cpu": 1024.0, "gpu": 2e7}
+"""fp32 of one core: 128 FLOP a cycle, twice the widest sold, at 8 GHz; of a card, in the precision
+that its profile is of: ten times the fastest in int8."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
 
 
@@ -113,8 +116,8 @@ class ProfileFile(Frozen):
     def _peak_is_that_of_a_chip(self) -> ProfileFile:
         most, got = MOST_PEAK_GFLOP_PER_S[self.kind], self.hardware.peak_gflop_per_s.value
         if got > most:
-            whose = "one core" if self.kind == "cpu" else "a card"
-            expected = f"expected the fp32 peak of {whose}, at most {most:g} of any chip, got {got:g}"
+            whose = "fp32 peak of one core" if self.kind == "cpu" else "peak of a card"
+            expected = f"expected the {whose}, at most {most:g} of any chip, got {got:g}"
             raise ValueErrorAt(expected, ("hardware", "peak_gflop_per_s"))
         return self
 
@@ -215,6 +218,8 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         launches=section.launches.costs() if section.launches else None,
         anchors={model: entry.anchor() for model, entry in section.anchors.items()},
         precision=section.precision,
+        links=_links(hardware),
+        peaks_flop_per_s=_peaks(hardware),
         assumptions=_assumptions(costs),
     )
 
@@ -305,6 +310,20 @@ def _power(hardware: HardwareSection) -> Power:
         joules_per_flop=hardware.pj_per_flop.value * PICO,
         joules_per_byte=hardware.pj_per_byte.value * PICO,
     )
+
+
+def _links(hardware: HardwareSection) -> Mapping[Link, float]:
+    """What goes over each link of a card, one way, of those that it has. [bytes/s]"""
+    rates: dict[Link, Positive | None] = {
+        "host": hardware.host_link_gb_per_s,
+        "cards": hardware.card_link_gb_per_s,
+    }
+    return {link: rate.value * GB for link, rate in rates.items() if rate is not None}
+
+
+def _peaks(hardware: HardwareSection) -> Mapping[str, float]:
+    peaks = hardware.peaks_tflop_per_s
+    return {} if peaks is None else {key: value * TFLOP for key, value in peaks.named.items()}
 
 
 def _caches(hardware: HardwareSection) -> Caches | None:

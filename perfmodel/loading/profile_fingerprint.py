@@ -17,6 +17,9 @@ NOT_FITTED = frozenset(
         "launched_w",
         "pj_per_flop",
         "pj_per_byte",
+        "host_link_gb_per_s",
+        "card_link_gb_per_s",
+        "peaks_tflop_per_s",
     }
 )
 """Hardware that no service time depends on: what fits, how many workers there may be, and what it draws."""

@@ -64,6 +64,25 @@ NOTHING_STORED = Sourced[bounds.StoredItems](value=0, source="assumed: a request
 NOTHING_AHEAD = Sourced[bounds.QueueBlobs](value=0, source="assumed: one request at a time")
 NO_LOCK = Sourced[bounds.Share](value=0.0, source="assumed: this stack has no such lock")
 
+
+class Peaks(Frozen):
+    """Peaks of a card's data sheet by precision, dense; one that is left out the card does not have.
+
+    They say what a card can be asked for; times follow `peak_gflop_per_s`, what a library reaches of it.
+    """
+
+    fp32: Positive
+    tf32: Positive | None = None
+    fp16: Positive | None = None
+    bf16: Positive | None = None
+    int8: Positive | None = None
+
+    @property
+    def named(self) -> dict[str, float]:
+        """Precision to peak, of those that there are. [TFLOP/s]"""
+        return {key: entry.value for key, entry in self if entry is not None}
+
+
 LEAST_PEAK_OVER_TDP, MOST_PEAK_OVER_TDP = 0.5, 1.5
 """Assumed: short of a typing mistake no device's power at work is further from its TDP. [1]"""
 
@@ -91,6 +110,9 @@ class HardwareSection(Frozen):
     idle_w: NonNegative
     peak_w: Positive
     launched_w: Positive | None = None
+    host_link_gb_per_s: Positive | None = None
+    card_link_gb_per_s: Positive | None = None
+    peaks_tflop_per_s: Peaks | None = None
     pj_per_flop: NonNegative = NOTHING
     pj_per_byte: NonNegative = NOTHING
     hyper_thread_gemm_slowdown: Slowdown = SHARED_CORE_GEMM

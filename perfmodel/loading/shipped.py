@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -10,6 +11,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.file_kinds import Kind, taken_by
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.words import cut_path, near, quoted
+from perfmodel.units import TFLOP
 
 
 class ProfileChoice(NamedTuple):
@@ -23,6 +25,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 STARTER = _PACKAGE / "starter"
 """Folder of the annotated files that `perfplan init` copies."""
 
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+"""What the name of a card's profile ends in, where it is not in fp32."""
 SUFFIXES = (".yaml", ".yml")
 """How the name of a file ends that a command finds without it."""
 _ANSWER = ".json"
@@ -85,6 +89,8 @@ def find_file(kind: Kind, name: str, *, relative_to: Path = Path()) -> Path:
     here = (f"./{stem}{suffix}" for suffix in SUFFIXES if is_file(relative_to / f"{stem}{suffix}"))
     hint = f"; did you mean {found!r}?" if (found := next(here, None)) else near(stem, known)
     shows_all = f"(perfplan list {kind}s shows all)"
+    if kind == "profile" and (lacking := _lacking(stem)):
+        raise InputError(lacking)
     if has_suffix:
         raise InputError(f"the {kind} file {quoted(name)} does not exist{hint} {shows_all}")
     raise InputError(f"unknown {kind} {quoted(name)}{hint} {shows_all}")
@@ -95,6 +101,49 @@ def _other_file(kind: Kind, name: str) -> str:
     if kind == "model" and name.endswith(".py"):
         return f"{quoted(name)}; perfplan import {name}:FACTORY --out FILE.yaml makes one of a PyTorch module"
     return f"{quoted(name)} (./{name} is read whatever its ending)"
+
+
+def card_of(profile: str) -> str:
+    """A card's profile in fp32 by the name of one in another precision.
+
+    Examples
+    --------
+    >>> card_of("t4-int8"), card_of("h100-80gb"), card_of("t4")
+    ('t4', 'h100-80gb', 't4')
+    """
+    card, _, precision = profile.rpartition("-")
+    return card if precision in PRECISIONS else profile
+
+
+def lacks_precision(card: str, precision: str, peaks_flop_per_s: Mapping[str, float]) -> str:
+    """Say that a card does not have a precision, and which it has.
+
+    Examples
+    --------
+    >>> lacks_precision("t4", "bf16", {"fp32": 8.1e12, "int8": 130e12})
+    't4 has no bf16: its data sheet names fp32 8.1, int8 130 TFLOP/s'
+    """
+    named = ", ".join(f"{key} {peak / TFLOP:g}" for key, peak in peaks_flop_per_s.items())
+    return f"{card} has no {precision}: its data sheet names {named} TFLOP/s"
+
+
+def _lacking(stem: str) -> str | None:
+    """What a card lacks that was asked for by the name of a profile that nobody could ship."""
+    card = card_of(stem)
+    if card == stem or card not in shipped_names("profile"):
+        return None
+    from perfmodel.loading.yaml_source import read_yaml  # few names are of this kind
+    from perfmodel.loading.yaml_tree import Scalar, Section
+
+    source = read_yaml(shipped_directory("profile") / f"{card}.yaml")
+    where = ("changes", "peaks_tflop_per_s")
+    named = source.find(*where)
+    precision = stem.removeprefix(f"{card}-")
+    if not isinstance(named, Section) or precision in named.entries:
+        return None
+    values = {key: source.find(*where, key, "value") for key in named.entries}
+    peaks = {key: float(at.text) * TFLOP for key, at in values.items() if isinstance(at, Scalar)}
+    return lacks_precision(card, precision, peaks)
 
 
 def find_profile(name: str, *, relative_to: Path = Path()) -> ProfileChoice:

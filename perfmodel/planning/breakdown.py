@@ -223,7 +223,9 @@ def latency_table(
     except InputError as error:
         raise InputError(f"--on: {error}") from None
     if (other := model.in_other_precision(device.precision)) and not extrapolate:
-        raise ExtrapolationError(f"{model.name}: {other}: {words_of_precisions(device)}")
+        raise ExtrapolationError(
+            f"{model.name}: {other}: {words_of_precisions(device, model.reduced_precision)}"
+        )
     rows, largest = [], max(batch_sizes)
     converting: float | None = None
     for batch_size in batch_sizes:

@@ -155,7 +155,8 @@ class NodeTimes:
         """
         for device, items in ((self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)):
             if device is not None and items and (other := self._in_other_precision(device)):
-                raise ExtrapolationError(f"{self._node.model.name}: {other}: {words_of_precisions(device)}")
+                known = words_of_precisions(device, self._node.model.reduced_precision)
+                raise ExtrapolationError(f"{self._node.model.name}: {other}: {known}")
         if self._basis_in_range is not Basis.EXTRAPOLATED:
             return
         cpu, card = self._node.cpu, self._node.accelerator

@@ -9,6 +9,7 @@ import numpy as np
 from perfmodel.costmodel.kernels import Floats
 from perfmodel.costmodel.service_time import BatchTime, pages_far
 from perfmodel.domain.hardware import Device
+from perfmodel.loading.shipped import card_of, lacks_precision, shipped_names
 from perfmodel.planning.node import ServingNode
 from perfmodel.sim.policies import Policy
 from perfmodel.units import GB, GIB, MB
@@ -56,7 +57,16 @@ def words_of_shares(operators: Mapping[str, float], most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
-def words_of_precisions(device: Device) -> str:
+def _of_a_card(device: Device, wanted: str) -> str:
+    """Which profile of the same card is in a precision; or that the card has none."""
+    card = card_of(device.name)
+    if device.peaks_flop_per_s and wanted not in device.peaks_flop_per_s:
+        return f"; {lacks_precision(card, wanted, device.peaks_flop_per_s)}"
+    name = f"{card}-{wanted}"
+    return f"; {name} is that card in {wanted}" if name in shipped_names("profile") else ""
+
+
+def words_of_precisions(device: Device, wanted: str | None = None) -> str:
     """Say what costs are known of, and which stacks know others, to whoever asked for another precision."""
     known = "fp32 only" if device.precision == "fp32" else f"fp32 and {device.precision}"
     others = [
@@ -65,6 +75,8 @@ def words_of_precisions(device: Device) -> str:
         if law.precision not in ("fp32", device.precision)
     ]
     there = f"; {device.name} has {', '.join(others)}" if others else ""
+    if wanted is not None and device.kind == "gpu":
+        there += _of_a_card(device, wanted)
     return f"costs are known of {known}{there} (--extrapolate answers as if all were fp32, marked)"
 
 

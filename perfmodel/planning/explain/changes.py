@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from perfmodel.domain.hardware import Device
+from perfmodel.domain.hardware import LINK_REACH, Device
 from perfmodel.domain.near_memory import DEFAULT_CACHE_KIB, MOST_CACHE_KIB, MOST_RANKS, NearMemorySettings
 from perfmodel.domain.operators import EmbeddingBag, Operator
 from perfmodel.domain.scenario import MOST_SUB_BATCHES
@@ -154,7 +154,10 @@ def _tier_steps(place: Place, node: ServingNode) -> Iterator[Change]:
         yield _step(place, "network +10 % faster to the shards", "network", other)
     if (settings := node.tier_settings) is None:
         return
-    for index, tier in enumerate(settings.beyond):
+    for index, asked in enumerate(settings.beyond):
+        links = {} if node.accelerator is None else node.accelerator.links
+        tier = asked if asked.link is None else asked.over(links, LINK_REACH)
+        assert tier.gb_per_s is not None, "a link has a rate"
         faster = tier.model_copy(
             update={
                 "latency_us": tier.latency_us / STEP,

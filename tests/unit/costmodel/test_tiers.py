@@ -14,6 +14,7 @@ from perfmodel.costmodel.tiers import Tiers, place_rows, tiered_time
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.tiers import NodeTiers, TierSettings
 from perfmodel.errors import InputError
+from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.validated import parse_file
 from perfmodel.units import GIB
@@ -202,3 +203,37 @@ def test_more_memory_and_faster_tiers_take_no_more_time_and_more_neighbours_no_l
         {"read_bytes": 64},
     ):
         assert np.all(seconds(gib, **better) <= base * (1 + 1e-9)), better
+
+
+A100 = read_profile(find_file("profile", "a100")).device()
+
+
+def behind(link: str, **changes: Any) -> TierSettings:
+    settled = {"name": link, "capacity_gib": 4000, "latency_us": 0, "link": link, "source": "datasheet: x"}
+    return TierSettings.model_validate({**settled, **changes})
+
+
+def test_a_tier_behind_a_cards_link_has_its_rate() -> None:
+    """31.5 GB/s of PCIe Gen4 and 300 GB/s of NVLink 3, of which copies reach 0.93."""
+    model = model_of({"num_rows": 2_000_000_000, "dim": 64, "pooling_factor": 1000})
+    for link, rate in (("host", 31.5e9), ("cards", 300e9)):
+        placed = place_rows(model, A100, tiers(behind(link), memory_gib=None))
+        elsewhere = placed.lookups_share[1] * 1000.0 * 256.0  # bytes of an item
+        found = tiered_time(model, A100, placed, np.array([100.0])).family_s("tier")
+        assert found == pytest.approx(100.0 * elsewhere / (0.93 * rate), rel=1e-6)
+    assert (
+        place_rows(model_of({"num_rows": 1000}), SKYLAKE, tiers(behind("host"), memory_gib=1.0)).beyond == ()
+    )
+
+
+@pytest.mark.parametrize(("card", "link"), [("t4", "cards"), ("h200", "host"), ("gtx1080ti", "cards")])
+def test_a_card_without_that_link_is_refused(card: str, link: str) -> None:
+    device = read_profile(find_file("profile", card)).device()
+    with pytest.raises(InputError, match=f"{link}: expected gb_per_s in place of link: {link}, since {card}"):
+        place_rows(model_of({"num_rows": 1000}), device, tiers(behind(link), memory_gib=None))
+
+
+def test_a_tier_has_one_rate() -> None:
+    for changes, says in (({"gb_per_s": 3}, "both"), ({"link": None}, "none")):
+        with pytest.raises(ValueError, match=f"expected gb_per_s or link, got {says}"):
+            tier(**{"gb_per_s": None, "link": "host", **changes})
