@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from heapq import heappop, heappush
+from math import ceil, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ Ints = npt.NDArray[np.int64]
 
 MOST_PLACED = 100_000
 """Whole tables that are placed one by one."""
+MOST_CHAINED = 50_000
+"""Tables times shards up to which the fullest shard is held to that of one shard fewer: half a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +80,7 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
     By row a table's rows are dealt out evenly: each shard has R // S of them, and the R % S that are left
     over go to shards in turn, beginning where the last table's ended. By table each goes to the shard that
     has the least to look up yet and room for it, those with the most to look up first; where that does not
-    fit, the largest first; then each to the first with room.
+    fit, the largest first; then each to the first with room. More shards never leave more on the fullest one.
 
     Derived here: `auto` tries counts from the least that holds all bytes upwards, and takes the first that
     works out. By row that is the fewest nodes; by table no fewer may be found, though they may exist.
@@ -172,14 +175,43 @@ def _by_row(groups: Sequence[TableGroup], num_shards: int) -> tuple[Ints, Ints]:
 
 
 def _by_table(groups: Sequence[TableGroup], num_shards: int, capacity: float) -> tuple[Ints, Ints] | None:
-    """Likewise, each table whole; None: no order of placing them works out."""
+    """Likewise, each table whole; None: no order of placing them works out.
+
+    Shards are added one by one, and no shard may hold more than the fullest of one shard fewer did: by load
+    alone a further shard may well take two large tables that are looked up little.
+    """
     every = [index for index, group in enumerate(groups) for _ in range(group.count)]
+    first = 1 if num_shards * len(every) <= MOST_CHAINED else num_shards
+    most, tables = inf, None
+    for count in range(first, num_shards + 1):
+        limits = (capacity, most) if capacity < most else (most,)
+        if first > 1:
+            limits = (capacity,)
+        found = next(
+            (each for limit in limits if (each := _placed_within(groups, every, count, limit)) is not None),
+            None,
+        )
+        if found is None:
+            if tables is None:
+                return None
+            found = np.vstack([tables, np.zeros_like(tables[:1])])
+        tables = found
+        most = float((tables @ np.array([group.table_bytes for group in groups])).max())
+    if tables is None or most > capacity:
+        return None
+    return tables, np.array([group.num_rows for group in groups])[None, :] * (tables > 0)
+
+
+def _placed_within(
+    groups: Sequence[TableGroup], every: Sequence[int], num_shards: int, capacity: float
+) -> Ints | None:
+    """The first order of placing all tables that works out."""
     by_load = sorted(every, key=lambda index: (-groups[index].looked_up_bytes, -groups[index].table_bytes))
     by_size = sorted(every, key=lambda index: (-groups[index].table_bytes, -groups[index].looked_up_bytes))
     for order, evenly in ((by_load, True), (by_size, True), (by_size, False)):
         tables = _placed(groups, order, num_shards, capacity, evenly=evenly)
         if tables is not None:
-            return tables, np.array([group.num_rows for group in groups])[None, :] * (tables > 0)
+            return tables
     return None
 
 
@@ -188,14 +220,24 @@ def _placed(
 ) -> Ints | None:
     """Place tables in this order, on the shard with the least to look up, or on the first, that has room."""
     tables = np.zeros((num_shards, len(groups)), dtype=np.int64)
-    held, load = np.zeros(num_shards), np.zeros(num_shards)
+    held = [0.0] * num_shards
+    waiting = [(0.0, shard) for shard in range(num_shards)]  # a heap by load where they are placed evenly
     for index in order:
         group = groups[index]
-        room = held + group.table_bytes <= capacity
-        if not room.any():
-            return None
-        chosen = int(np.argmin(np.where(room, load, np.inf)) if evenly else np.argmax(room))
+        if evenly:
+            full = []
+            while waiting and held[waiting[0][1]] + group.table_bytes > capacity:
+                full.append(heappop(waiting))
+            if not waiting:
+                return None
+            load, chosen = heappop(waiting)
+            for each in (*full, (load + group.looked_up_bytes, chosen)):
+                heappush(waiting, each)
+        else:
+            room = (shard for shard in range(num_shards) if held[shard] + group.table_bytes <= capacity)
+            if (first := next(room, None)) is None:
+                return None
+            chosen = first
         tables[chosen, index] += 1
         held[chosen] += group.table_bytes
-        load[chosen] += group.looked_up_bytes
     return tables

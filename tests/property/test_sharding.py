@@ -203,3 +203,34 @@ def test_no_cache_of_a_size_hits_more_than_the_rows_that_are_looked_up_most(
         float(sum(n * group.count * group.row_bytes for n, group in zip(pinned.rows, groups, strict=True))),
         abs=1.0,
     )
+
+
+@examples(40)
+@given(model=models(), by=st.sampled_from(["row", "table"]), limited=st.booleans())
+def test_more_shards_never_leave_more_on_the_fullest(model: RecModel, by: Any, limited: bool) -> None:
+    sizes = [group.count * group.table_bytes for group in table_groups(model)]
+    capacity = max(group.table_bytes for group in table_groups(model)) * 1.5 + 1e5 if limited else 1e15
+    device = replace(SKYLAKE, memory=replace(SKYLAKE.memory, capacity_bytes=capacity))
+    most = float(sum(sizes))
+    for count in range(1, 14):
+        try:
+            shards = place_tables(model, device, ShardSettings(count=count, by=by))
+        except InputError:
+            assert most == sum(sizes), "what fewer shards hold more hold"
+            continue
+        fullest = float(shards.held_bytes.max())
+        assert shards.held_bytes.sum() == pytest.approx(sum(sizes))
+        assert fullest <= min(most, capacity)
+        most = fullest
+
+
+def test_a_further_shard_does_not_take_two_large_tables_that_are_looked_up_little() -> None:
+    """By load alone the fullest of three shards has two of the large tables, of five all three."""
+    large = {"num_rows": 1_000_000, "dim": 32, "count": 3, "pooling_factor": 0.5, "zipf_exponent": 0.0}
+    busy = {"num_rows": 1000, "dim": 32, "count": 4, "pooling_factor": 100.0, "zipf_exponent": 0.0}
+    model = with_tables(large, busy)
+    fullest = [
+        place_tables(model, SKYLAKE, ShardSettings(count=count, by="table")).held_bytes.max()
+        for count in range(1, 9)
+    ]
+    assert fullest == sorted(fullest, reverse=True)
