@@ -14,13 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.domain.shapes import Precision
+from perfmodel.domain.shapes import Link, Precision
 from perfmodel.domain.surface import Surface
 from perfmodel.domain.unsteady import Unrest
 
 DeviceKind = Literal["cpu", "gpu"]
-Link = Literal["host", "cards"]
-"""What a card's link goes to: its host (PCIe, or NVLink where the host has it), or other cards (NVLink)."""
 LINK_REACH = 0.93
 """Share of a link's rate that copies reach: the H200's from pinned memory over PCIe, 59.3 of 64 GB/s
 (hardware_profiles/h200.yaml, at `transfer_gb_per_s`). [1]"""

@@ -20,6 +20,10 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 """Of what an operator computes, reads and gives, weights included."""
 
 
+Link = Literal["host", "cards"]
+"""What a card's link goes to: its host (PCIe, or NVLink where the host has it), or other cards (NVLink)."""
+
+
 class Shape(NamedTuple):
     """One item's result: `length` vectors of `width` elements."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.bounds import NonNegative, Positive, within
-from perfmodel.domain.hardware import Link
+from perfmodel.domain.shapes import Link
 from perfmodel.units import GB, GIB, US
 
 MOST_TIERS = 8

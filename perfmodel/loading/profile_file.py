@@ -26,13 +26,12 @@ from perfmodel.domain.hardware import (
     GemmCosts,
     InputCosts,
     Interference,
-    Link,
     LookupCosts,
     MeasuredCurve,
     Memory,
     Power,
 )
-from perfmodel.domain.shapes import Precision
+from perfmodel.domain.shapes import Link, Precision
 from perfmodel.errors import InputError
 from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_sections import (
