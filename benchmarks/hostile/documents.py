@@ -130,6 +130,15 @@ _WHAT_IFS: tuple[Document, ...] = (
             ],
         },
     },
+    {
+        "cpu": "intel-xeon-emerald-16c",
+        "accelerators": ["t4"],
+        "tiers": {
+            "beyond": [
+                {"name": "host", "capacity_gib": 9, "latency_us": 2, "link": "host", "source": "datasheet: x"}
+            ]
+        },
+    },
 )
 """Of nodes: an engine that does otherwise, memory that looks rows up, memories beyond the own one."""
 
@@ -275,6 +284,17 @@ _KNOWN_FLEET: Document = {
 }
 _FLEETS: tuple[Document, ...] = (
     _KNOWN_FLEET,
+    {
+        **_KNOWN_FLEET,
+        "services": {
+            "feed": {
+                "scenario": "ranking_two_stages",
+                "demand": {"qps": 900},
+                "units": {"filter then rank": ["broadwell", "skylake"]},
+            }
+        },
+        "capacities": {"feed": {"skylake": 900, "broadwell": 700, "filter then rank": 800}},
+    },
     {
         **_KNOWN_FLEET,
         "services": {"feed": {"scenario": "quick.yaml", "demand": {"qps": 9000}, "tune": False}},
@@ -458,6 +478,12 @@ def _with_launches(profiles: Sequence[Document]) -> Document:
     )
     stack = card["stacks"][card["default_stack"]]
     source = "measured: nowhere"
+    sheet = {"value": 30.0, "source": "datasheet: the maker"}
+    card["hardware"] |= {
+        "host_link_gb_per_s": sheet,
+        "card_link_gb_per_s": sheet,
+        "peaks_tflop_per_s": dict.fromkeys(("fp32", "tf32", "fp16", "bf16", "int8"), sheet),
+    }
     stack["surfaces"] = measured["surfaces"]
     calls = [surface["call"] for surface in measured["surfaces"]]
     stack["launches"] = {

@@ -101,11 +101,15 @@ class FleetService(Frozen):
     tune : bool
         Whether batch size and offload threshold are those that `tune` finds on each node type; else the
         scenario's.
+    units : mapping of str to tuple of str
+        Of a pipeline, units of several node types by name: the type of each stage that has a machine of its
+        own, in order. The plan chooses among them and units of one type.
     """
 
     scenario: FileOrName
     demand: Demand
     tune: bool = True
+    units: Mapping[Name, Annotated[tuple[Name, ...], Field(min_length=2, max_length=20)]] = {}
 
 
 class NodeType(Frozen):
@@ -317,20 +321,42 @@ class FleetFile(Frozen):
         for key in ("services", "node_types"):
             if not getattr(self, key):
                 raise ValueErrorAt("expected at least one, got none", (key,))
+        self._units_are_of_types()
         for service, rates in self.capacities.items():
             if service not in self.services:
                 known = ", ".join(self.services)
                 raise ValueErrorAt(f"expected a service ({known})", ("capacities", service))
             for node_type in rates:
-                if node_type not in self.node_types:
-                    known = ", ".join(self.node_types)
-                    raise ValueErrorAt(f"expected a node type ({known})", ("capacities", service, node_type))
+                names = (*self.node_types, *self.services[service].units)
+                if node_type not in names:
+                    known = f"expected a node type ({', '.join(names)})"
+                    raise ValueErrorAt(known, ("capacities", service, node_type))
         if self.provision.objective == "price":
             for name, each in self.node_types.items():
                 if each.own_price_usd_per_h is None:
                     needs = "provision.objective is price: expected price_usd_per_h"
                     raise ValueErrorAt(needs, ("node_types", name))
         return self
+
+    def _units_are_of_types(self) -> None:
+        taken = set(self.node_types)
+        for service, each in self.services.items():
+            for unit, types in each.units.items():
+                path = ("services", service, "units", unit)
+                if unit in taken:
+                    raise ValueErrorAt("expected a name that no node type and no other unit has", path)
+                taken.add(unit)
+                for number, name in enumerate(types):
+                    if name not in self.node_types:
+                        known = f"expected a node type ({', '.join(self.node_types)}), got {name}"
+                        raise ValueErrorAt(known, (*path, number))
+                    node = self.node_types[name].node
+                    if isinstance(node, TableNodeChoice) or node.shards is not None:
+                        why = "expected a node type with a profile and without shards in a unit of several"
+                        raise ValueErrorAt(why, (*path, number))
+                if len(set(types)) == 1:
+                    why = f"expected several node types; of {types[0]} alone there is a unit anyhow"
+                    raise ValueErrorAt(why, path)
 
     def capacity_given(self, service: str, node_type: str) -> float | None:
         """A rate that the file knows; None: it is to be found. [queries/s a node]"""

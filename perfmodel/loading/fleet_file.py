@@ -73,31 +73,59 @@ class LoadedFleet:
         model too.
         """
         loaded = self.scenarios[service]
-        node = self.source.find("node_types", node_type, "node")
-        assert node is not None, "a required key"
-        place = self.source.place("node_types", node_type, "node")
-        source = loaded.source.with_node(("node",), node, place)
-        choice = self.fleet.node_types[node_type].node
         pipeline = loaded.scenario.pipeline
-        if isinstance(choice, TableNodeChoice):
-            if pipeline is not None:
-                one = f"expected a model and hardware profiles, which {service} has several stages on"
-                raise self.source.error(one, "node_types", node_type, "node", "service_times")
+        if isinstance(self.fleet.node_types[node_type].node, TableNodeChoice) and pipeline is not None:
+            one = f"expected a model and hardware profiles, which {service} has several stages on"
+            raise self.source.error(one, "node_types", node_type, "node", "service_times")
+        return self._on_types(loaded, [node_type] * num_machines(loaded))
+
+    def on_unit(self, service: str, unit: str) -> LoadedScenario:
+        """The scenario of a service with its stages on the node types of a unit.
+
+        Raises
+        ------
+        InputError
+            At the unit, where it does not have a type for each stage with a machine of its own.
+        """
+        loaded, types = self.scenarios[service], self.fleet.services[service].units[unit]
+        if (machines := num_machines(loaded)) != len(types):
+            said = f"expected {machines} of node types, one for each machine that {service} has of its stages"
+            raise self.source.error(f"{said}, got {len(types)}", "services", service, "units", unit)
+        return self._on_types(loaded, types)
+
+    def _on_types(self, loaded: LoadedScenario, types: Sequence[str]) -> LoadedScenario:
+        """A scenario with each of its machines on a node type, in order."""
+        source, left = loaded.source, list(types)
+        pipeline = loaded.scenario.pipeline
+        first = self.fleet.node_types[types[0]].node
+        if isinstance(first, TableNodeChoice):
             where = source.key_place("model")
             source = source.with_node(("model",), Scalar(None, "null", where), where)
-        prefixes: list[tuple[str, ...]] = [()]
-        for number, stage in enumerate(() if pipeline is None else pipeline.stages):
-            prefixes.append(("pipeline", "stages", str(number)))
-            if stage.node is not None:
-                source = source.with_node((*prefixes[-1], "node"), node, place)
-        for prefix in prefixes:
-            threshold = (*prefix, "policy", "offload_threshold_items")
-            if not choice.accelerators and source.find(*_keys(threshold)) is not None:
-                where = source.place(*_keys(threshold))
-                source = source.with_node(threshold, Scalar(None, "null", where), where)
-            if not choice.accelerators:
+        stages = () if pipeline is None else pipeline.stages
+        own: dict[tuple[str, ...], bool] = {
+            (): True,
+            **{("pipeline", "stages", str(at)): s.node is not None for at, s in enumerate(stages)},
+        }
+        for prefix, has_machine in own.items():
+            name = left.pop(0) if has_machine else types[0]
+            if has_machine:
+                node = self.source.find("node_types", name, "node")
+                assert node is not None, "a required key"
+                place = self.source.place("node_types", name, "node")
+                source = source.with_node((*prefix, "node"), node, place)
+            if not self.fleet.node_types[name].node.accelerators:
+                threshold = (*prefix, "policy", "offload_threshold_items")
+                if source.find(*_keys(threshold)) is not None:
+                    where = source.place(*_keys(threshold))
+                    source = source.with_node(threshold, Scalar(None, "null", where), where)
                 source = _on_cores(source, (*prefix, "policy"))
         return replace(loaded, scenario=validate(source, Scenario), source=source)
+
+
+def num_machines(loaded: LoadedScenario) -> int:
+    """Machines that a scenario's stages have, its own among them; shards left out."""
+    pipeline = loaded.scenario.pipeline
+    return 1 if pipeline is None else 1 + sum(stage.node is not None for stage in pipeline.stages)
 
 
 def _on_cores(source: YamlSource, policy: tuple[str, ...]) -> YamlSource:

@@ -91,13 +91,16 @@ def _table(title: str, *headings: str) -> Table:
 def _nodes(provisioned: Provisioned) -> Table:
     question = provisioned.question
     used = [each.name for each in question.node_types if provisioned.by_type[each.name]]
+    mixed = [each.name for each in question.mixed if provisioned.nodes[each.service].get(each.name)]
     shared = ", shared: each counts for every service" if question.provision.sharing else ""
-    table = _table(f"nodes{shared}", "service", "queries/s planned for", *used)
+    table = _table(f"nodes{shared}", "service", "queries/s planned for", *used, *mixed)
     for service, peak_qps in zip(question.services, question.peak_qps, strict=True):
         counts = provisioned.nodes[service.name]
-        cells = [f"{counts[name]:,}" if counts.get(name) else "–" for name in used]
+        cells = [f"{counts[name]:,}" if counts.get(name) else "–" for name in (*used, *mixed)]
         table.add_row(service.name, number(float(peak_qps), 4), *cells)
-    table.add_row("all", "", *(f"{provisioned.by_type[name]:,}" for name in used), style="bold")
+    table.add_row(
+        "all", "", *(f"{provisioned.by_type[name]:,}" for name in used), *("" for _ in mixed), style="bold"
+    )
     return table
 
 

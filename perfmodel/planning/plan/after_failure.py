@@ -56,18 +56,21 @@ def after_failures(answer: PlanAnswer, most_qps: MostQps) -> tuple[AfterLoss, ..
     )
 
 
-def failures_of(question: PlanQuestion) -> Iterator[tuple[str, Callable[[int], int]]]:
-    """Each failure in words, and how many of a type's serving nodes it takes."""
+def failures_of(question: PlanQuestion) -> Iterator[tuple[str, Callable[[int, int], int]]]:
+    """Each failure in words, and how many of the serving units it takes that have so many types."""
     failures = question.provision.failures
     if failures is None:
         return
     if (lost := failures.nodes) > 0:
-        yield f"{lost} node{'s' if lost > 1 else ''} of each type", lambda serving: min(lost, serving)
+        yield (
+            f"{lost} node{'s' if lost > 1 else ''} of each type",
+            lambda serving, kinds: min(lost * kinds, serving),
+        )
     if (zones := failures.zones) is not None:
-        yield f"one of {zones} zones", lambda serving: ceil(serving / zones)
+        yield f"one of {zones} zones", lambda serving, _: ceil(serving / zones)
 
 
-Failure = tuple[str, Callable[[int], int]]
+Failure = tuple[str, Callable[[int, int], int]]
 
 
 class _Followed:
@@ -89,7 +92,7 @@ class _Followed:
         own = {placed: count for placed, count in counts.items() if service in placed[1]}
         lost: dict[str, int] = {}
         for (name, _), count in own.items():
-            units = lost_of(self._serving(count))
+            units = lost_of(self._serving(count), self._question.num_parts(name))
             lost[name] = lost.get(name, 0) + units * self._question.unit_nodes(service, name)
         enough: Counts | None = {}
         if aftermath.ending != "recovers":
@@ -115,12 +118,15 @@ class _Followed:
     def _serving(self, count: int) -> int:
         return count - drained(count, self._question.provision.maintenance)
 
-    def _lost_nodes(self, service: str, counts: Counts, lost_of: Callable[[int], int]) -> LostNodes:
+    def _lost_nodes(self, service: str, counts: Counts, lost_of: Callable[[int, int], int]) -> LostNodes:
         asked = self._question.provision.transient or Transient()
         sla = self._question.slas[service]
         timeout_s = TIMEOUT_OVER_SLA * sla.latency_s if asked.timeout_ms is None else asked.timeout_ms * MS
         serving = {placed: self._serving(count) for placed, count in counts.items()}
-        left = {placed: count - lost_of(count) for placed, count in serving.items()}
+        left = {
+            placed: count - lost_of(count, self._question.num_parts(placed[0]))
+            for placed, count in serving.items()
+        }
         before_qps, kept_qps = (self._most_qps(service, nodes) for nodes in (serving, left))
         return LostNodes(
             rate_qps=self._rates_qps[service],
@@ -144,7 +150,7 @@ class _Followed:
         return rates_together(self._rates_qps, self._node_qps, nodes)[service]
 
     def _enough(
-        self, service: str, lost_of: Callable[[int], int], counts: Counts, own: Counts
+        self, service: str, lost_of: Callable[[int, int], int], counts: Counts, own: Counts
     ) -> Counts | None:
         """The fewest more units, of those it has most of, on which it recovers; None: none found."""
         kind = max(own, key=own.__getitem__)

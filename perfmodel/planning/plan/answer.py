@@ -62,10 +62,11 @@ class Provisioned:
     @property
     def by_type(self) -> dict[str, int]:
         """Nodes of each type, each counted once."""
-        return {
-            node_type.name: sum(each.nodes for each in self.placements if each.node_type == node_type.name)
-            for node_type in self.question.node_types
-        }
+        found = dict.fromkeys((each.name for each in self.question.node_types), 0)
+        for placement in self.placements:
+            for name, nodes in self.question.parts(placement.node_type, placement.unit_nodes).items():
+                found[name] += placement.units * nodes
+        return found
 
     @property
     def num_nodes(self) -> int:

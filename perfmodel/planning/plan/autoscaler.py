@@ -71,8 +71,10 @@ def simulated_autoscaler(question: PlanQuestion, static: Provisioned | None) -> 
         for name, count in fleet.items():
             each = question.unit_nodes(service.name, name)
             units = np.ceil(wanted * count - 1e-9).astype(np.int64)
-            units = np.minimum(units, count + left[name] // each)
-            left[name] -= each * np.maximum(0, units - count)
+            for kind, nodes in question.parts(name, each).items():
+                units = np.minimum(units, count + left[kind] // nodes)
+            for kind, nodes in question.parts(name, each).items():
+                left[kind] -= nodes * np.maximum(0, units - count)
             on[service.name, name], serving = _followed(units, delay)
             capacity_qps += serving * rate_qps[name]
         late = load_qps > capacity_qps * (1.0 + 1e-9)

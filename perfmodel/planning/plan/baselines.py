@@ -44,7 +44,9 @@ def _provided(question: PlanQuestion, demand_qps: Mapping[str, float], take: Tak
     for service in sorted(demand_qps, key=lambda name: -demand_qps[name]):
         taken[service] = take(question, service, demand_qps[service], left)
         for node_type, count in taken[service].items():
-            left[node_type] -= count * question.unit_nodes(service, node_type)
+            each = question.unit_nodes(service, node_type)
+            for name, nodes in question.parts(node_type, each).items():
+                left[name] -= count * nodes
         enough = enough and _holds(question, service, demand_qps[service], taken[service])
     placements = tuple(
         Placement(node_type, (service,), count * each, unit_nodes=each)
@@ -89,11 +91,17 @@ def _take_best(question: PlanQuestion, service: str, demand_qps: float, left: Co
             break
         count = _fewest(
             lambda n, kind=node_type: _holds(question, service, demand_qps, {**taken, kind: n}),  # type: ignore[misc]
-            left[node_type] // question.unit_nodes(service, node_type),
+            _most_units(question, service, node_type, left),
         )
         if _adds(question, service, node_type, count):
             taken[node_type] = count
     return taken
+
+
+def _most_units(question: PlanQuestion, service: str, name: str, left: Counts) -> int:
+    """Units that are left of a type, or of several."""
+    parts = question.parts(name, question.unit_nodes(service, name))
+    return min(left[node_type] // nodes for node_type, nodes in parts.items())
 
 
 def _take_all_alike(question: PlanQuestion, service: str, demand_qps: float, left: Counts) -> Counts:
@@ -135,16 +143,20 @@ def _fewest(enough: Callable[[int], bool], most: int) -> int:
 
 def _running(question: PlanQuestion, service: str) -> Sequence[str]:
     return [
-        each.name
-        for each in question.node_types
-        if (pair := question.capacities.get((service, each.name))) is not None and pair.low_qps > 0.0
+        name
+        for name in question.names_for(service)
+        if (pair := question.capacities.get((service, name))) is not None and pair.low_qps > 0.0
     ]
 
 
 def _qps_per_w(question: PlanQuestion, service: str, node_type: str) -> float:
-    tdp_w = next(each.tdp_w for each in question.node_types if each.name == node_type)
-    each_qps = question.capacities[service, node_type].low_qps_a_node
-    return each_qps / (1.0 if tdp_w is None else tdp_w or 1e-12)
+    pair = question.capacities[service, node_type]
+    tdp_w = {each.name: each.tdp_w for each in question.node_types}
+    total_w = 0.0
+    for name, nodes in question.parts(node_type, pair.num_nodes).items():
+        each_w = tdp_w[name]
+        total_w += nodes * (1.0 if each_w is None else each_w or 1e-12)
+    return pair.low_qps / total_w
 
 
 def _adds(question: PlanQuestion, service: str, node_type: str, count: int) -> bool:
@@ -162,7 +174,8 @@ def _least_served(question: PlanQuestion, service: str, counts: Counts) -> float
         served = 0.0
         for node_type, count in counts.items():
             serving = count - drained(count, question.provision.maintenance)
-            left = survivors(serving, lost=condition.lost_nodes, zones=condition.zones)
+            lost = condition.lost_nodes * question.num_parts(node_type)
+            left = survivors(serving, lost=lost, zones=condition.zones)
             served += left * question.capacities[service, node_type].low_qps * (1.0 - condition.free)
         least = min(least, served)
     return least

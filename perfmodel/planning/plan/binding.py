@@ -48,7 +48,7 @@ def _constraint(
 ) -> str:
     """Which limit it is, in words."""
     for row, service in enumerate(question.services):
-        if demand_qps[row] > 0.0 and not (question.low_qps[row] > 0.0).any():
+        if demand_qps[row] > 0.0 and not (programme.capacity_qps[row] > 0.0).any():
             return f"capacity: no node type serves {service.name}"
     if programme.power_cap_w < inf:
         stock_alone = is_feasible(replace(programme, power_cap_w=inf))
@@ -83,8 +83,9 @@ def _largest_unit(programme: Programme, node_type: int) -> int:
     least: dict[int, int] = {}
     for group in programme.groups:
         for service in group.services:
-            if group.node_type == node_type and programme.demand_qps[service] > 0.0:
-                least[service] = min(group.unit_nodes, least.get(service, group.unit_nodes))
+            nodes = group.nodes_of(node_type)
+            if nodes and programme.demand_qps[service] > 0.0:
+                least[service] = min(nodes, least.get(service, nodes))
     return max(least.values(), default=1)
 
 
@@ -196,7 +197,8 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
     if node_type.most_nodes == 0:
         why = "none is available" if node_type.available == 0 else "its own power_cap_w allows none"
         return NotChosen(node_type=node_type.name, why=why)
-    if not (question.low_qps[:, column] > 0.0).any():
+    in_units = any(node_type.name in each.node_types for each in question.mixed)
+    if not in_units and not (question.low_qps[:, column] > 0.0).any():
         reasons = {question.refused.get((service.name, node_type.name), "") for service in question.services}
         told = "; ".join(sorted(reason for reason in reasons if reason))
         return NotChosen(node_type=node_type.name, why=f"serves no service{': ' if told else ''}{told}")

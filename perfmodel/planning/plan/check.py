@@ -17,12 +17,12 @@ SLACK = 1e-6
 
 
 class Placement(NamedTuple):
-    """Nodes of a type that serve the same services.
+    """Nodes of a type, or of a unit of several, that serve the same services.
 
     Attributes
     ----------
     node_type : str
-        By name.
+        By name, its own or the unit's.
     services : tuple of str
         One, unless nodes are shared.
     nodes : int
@@ -63,14 +63,21 @@ def violations(
     for index, (name, free, left) in enumerate(_states(question.provision)):
         for service, demand in demand_qps.items():
             served = sum(
-                _served(question, placement, service, index, free, left(placement.units))
+                _served(
+                    question,
+                    placement,
+                    service,
+                    index,
+                    free,
+                    left(placement.units, _kinds(question, placement)),
+                )
                 for placement in placements
                 if service in placement.services
             )
             if served < demand * (1.0 - SLACK):
                 found.append(f"{name}: {service}: {served:.6g} of {demand:.6g} queries/s are served")
         for placement in placements:
-            found += _time(question, placement, index, name, (1.0 - free) * left(placement.units))
+            found += _time(question, placement, index, name, (1.0 - free) * left(placement.units, 1))
     return found
 
 
@@ -117,9 +124,22 @@ class _State(NamedTuple):
     zones: int | None
     maintenance: float
 
-    def __call__(self, units: int) -> int:
+    def __call__(self, units: int, kinds: int) -> int:
         serving = units - drained(units, self.maintenance)
-        return survivors(serving, lost=self.lost, zones=self.zones)
+        return survivors(serving, lost=self.lost * kinds, zones=self.zones)
+
+
+def _kinds(question: PlanQuestion, placement: Placement) -> int:
+    """Node types in a unit, each of which may lose nodes."""
+    return next((len(set(each.node_types)) for each in question.mixed if each.name == placement.node_type), 1)
+
+
+def _nodes_of(question: PlanQuestion, placement: Placement, node_type: str) -> int:
+    """Nodes of a type among those of a placement."""
+    for each in question.mixed:
+        if each.name == placement.node_type:
+            return placement.units * each.node_types.count(node_type)
+    return placement.nodes if placement.node_type == node_type else 0
 
 
 def _states(provision: Provision) -> Iterator[tuple[str, float, _State]]:
@@ -162,7 +182,7 @@ def _time(question: PlanQuestion, placement: Placement, index: int, name: str, t
 def _stock(question: PlanQuestion, placements: Sequence[Placement]) -> list[str]:
     found = []
     for node_type in question.node_types:
-        used = sum(placement.nodes for placement in placements if placement.node_type == node_type.name)
+        used = sum(_nodes_of(question, placement, node_type.name) for placement in placements)
         if used > node_type.available:
             found.append(f"{node_type.name}: {used} nodes of {node_type.available} available")
         if node_type.tdp_w is not None and used * node_type.tdp_w > node_type.power_cap_w * (1.0 + SLACK):
@@ -175,5 +195,9 @@ def _power(question: PlanQuestion, placements: Sequence[Placement]) -> list[str]
     if cap_w is None:
         return []
     tdp_w = {node_type.name: node_type.tdp_w or 0.0 for node_type in question.node_types}
-    drawn_w = sum(placement.nodes * tdp_w[placement.node_type] for placement in placements)
+    drawn_w = sum(
+        _nodes_of(question, placement, name) * each_w
+        for placement in placements
+        for name, each_w in tdp_w.items()
+    )
     return [f"power: {drawn_w:.6g} W of {cap_w:.6g} W"] if drawn_w > cap_w * (1.0 + SLACK) else []

@@ -178,10 +178,14 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
     for service in question.services:
         if service.num_stages > 1:
             units = {name: pair for (of, name), pair in question.capacities.items() if of == service.name}
-            told = ", ".join(f"{pair.num_nodes} {name}" for name, pair in units.items())
+            types = {each.name: each.node_types for each in question.mixed}
+            told = ", ".join(
+                f"{name} ({' and '.join(types[name])})" if name in types else f"{pair.num_nodes} {name}"
+                for name, pair in units.items()
+            )
             notes.append(
                 f"{service.name} has {service.num_stages} stages, which serve in units of {told}: one type "
-                "for all stages, with the settings of the scenario"
+                "for all stages but where said, with the settings of the scenario"
             )
     if question.provision.sharing:
         notes.append(

@@ -92,7 +92,7 @@ def placements_of(question: PlanQuestion, programme: Programme, solution: Soluti
         )
         found.append(
             Placement(
-                node_type=question.node_types[group.node_type].name,
+                node_type=group.unit or question.node_types[group.node_type].name,
                 services=names,
                 nodes=count * group.unit_nodes,
                 loads_qps=loads if len(names) > 1 else (),

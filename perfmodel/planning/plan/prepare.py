@@ -14,7 +14,7 @@ from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
 from perfmodel.domain.scenario import NodeChoice, TableNodeChoice
 from perfmodel.loading.derived_profile import read_profile
-from perfmodel.loading.fleet_file import LoadedFleet
+from perfmodel.loading.fleet_file import LoadedFleet, num_machines
 from perfmodel.loading.inputs import input_files
 from perfmodel.loading.profile_file import ProfileFile
 from perfmodel.loading.scenario_file import LoadedScenario
@@ -23,7 +23,7 @@ from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.capacities import PairAsked, find_capacities, with_count_of
 from perfmodel.planning.plan.kept import digest_of
 from perfmodel.planning.plan.kept_solutions import KeptSolutions
-from perfmodel.planning.plan.question import Pair, PairCapacity, PlanQuestion, Service, StockedType
+from perfmodel.planning.plan.question import MixedUnit, Pair, PairCapacity, PlanQuestion, Service, StockedType
 from perfmodel.planning.plan.shard_counts import counts_tried
 from perfmodel.planning.prepare import prepare_pairs
 from perfmodel.threads import Tell, untold
@@ -57,6 +57,14 @@ def plan_question(
     refused: dict[Pair, str] = {}
     asked = []
     for service in loaded.fleet.services:
+        for unit in loaded.fleet.services[service].units:
+            on_unit, qps = loaded.on_unit(service, unit), loaded.fleet.capacity_given(service, unit)
+            if qps is None:
+                asked.append(PairAsked((service, unit), on_unit, tune=False))
+            elif qps == 0.0:
+                refused[service, unit] = f"{service}: capacity given as 0"
+            else:
+                given[service, unit] = PairCapacity(qps=qps, low_qps=qps, num_nodes=num_machines(on_unit))
         for node_type in loaded.fleet.node_types:
             qps = loaded.fleet.capacity_given(service, node_type)
             if qps is None:
@@ -102,6 +110,11 @@ def plan_question(
         slas={name: each.scenario.sla for name, each in loaded.scenarios.items()},
         provision=loaded.fleet.provision,
         grid_g_per_kwh=loaded.grid_g_per_kwh,
+        mixed=tuple(
+            MixedUnit(unit, service, types)
+            for service, each in loaded.fleet.services.items()
+            for unit, types in each.units.items()
+        ),
         asked=_asked(loaded),
         inputs=input_files(_read(loaded)),
     )
@@ -111,7 +124,9 @@ def plan_question(
 def _digest(question: PlanQuestion) -> str:
     """Digest of all that the programmes of a plan depend on; each of them is known by its own."""
     said = (question.services, question.node_types, question.hours, question.capacities, question.provision)
-    return digest_of({"solutions of": [*map(repr, said), repr(question.grid_g_per_kwh)]})
+    return digest_of(
+        {"solutions of": [*map(repr, said), repr(question.grid_g_per_kwh), repr(question.mixed)]}
+    )
 
 
 def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> PairCapacity:
@@ -125,8 +140,7 @@ def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> Pai
     choice = loaded.fleet.node_types[node_type].node
     pipeline = loaded.scenarios[service].scenario.pipeline
     if isinstance(choice, TableNodeChoice) or choice.shards is None:
-        machines = 1 if pipeline is None else 1 + sum(stage.node is not None for stage in pipeline.stages)
-        return PairCapacity(qps=qps, low_qps=qps, num_nodes=machines)
+        return PairCapacity(qps=qps, low_qps=qps, num_nodes=num_machines(loaded.scenarios[service]))
     (pair,) = prepare_pairs([loaded.on_node_type(service, node_type)], mixed_stacks=True)
     count = next(iter(counts_tried(pair, None)))
     question = with_count_of(pair, count).question()
@@ -240,7 +254,11 @@ def _require_power(fleet: FleetFile, types: tuple[StockedType, ...]) -> None:
 
 
 def _require_own_nodes(loaded: LoadedFleet) -> None:
-    """Refuse stages on nodes that other services share."""
+    """Refuse stages on nodes that other services share, and power by what units of several types serve."""
+    for name, service in loaded.fleet.services.items():
+        if service.units and loaded.fleet.provision.power == "by-utilisation":
+            why = "expected none with provision.power: by-utilisation: which of a unit's types is how busy"
+            raise ValueErrorAt(f"{why} is not worked out", ("services", name, "units"))
     if not loaded.fleet.provision.sharing:
         return
     for name, each in loaded.scenarios.items():

@@ -2,8 +2,9 @@
 
 Nodes come in groups, all of one type and all serving the same services: one for each service and type, or,
 where nodes are shared, one for each set of services that fits a type's memory. What serves is a unit: a
-node, or u nodes of which one asks the others for its tables, so that each of them is needed. With N units in
-a group, v of them not drained and m of them left after a failure,
+node, or u nodes of which one asks the others for its tables, so that each of them is needed, or nodes of
+several types, one for each stage of a pipeline: k nodes lost of each of its types are k units for each.
+With N units in a group, v of them not drained and m of them left after a failure,
 
     minimise    sum over types of cost x nodes, nodes being u N
     subject to  for each service, in each condition:  sum over groups of load >= demand
@@ -66,7 +67,7 @@ class Condition(NamedTuple):
     free : float
         Share of each capacity that stays free. [1]
     lost_nodes : int
-        Of each group, each in a unit of its own. [nodes]
+        Of each type in each group, each in a unit of its own. [nodes]
     zones : int or None
         Over which each group's units are spread, the fullest being lost; None: none is lost.
     """
@@ -82,11 +83,26 @@ class Condition(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Nodes of a type that serve the same services, both by index; `unit_nodes` of them serve together."""
+    """Nodes of a type that serve the same services, both by index; `unit_nodes` of them serve together.
+
+    A unit of several types has a name, and `mixed`: types, by index, and its nodes of each; `node_type` is
+    then the first of them.
+    """
 
     node_type: int
     services: tuple[int, ...]
     unit_nodes: int = 1
+    unit: str = ""
+    mixed: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """Types, by index, and the nodes of each in a unit."""
+        return self.mixed or ((self.node_type, self.unit_nodes),)
+
+    def nodes_of(self, node_type: int) -> int:
+        """Nodes of a type in a unit."""
+        return dict(self.parts).get(node_type, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,13 +157,14 @@ class Programme:
 
     def most_units(self, group: Group) -> int:
         """That the stock allows of a group."""
-        return int(self.stock[group.node_type]) // group.unit_nodes
+        return min(int(self.stock[node_type]) // nodes for node_type, nodes in group.parts)
 
     def nodes_by_type(self, units: IntArray) -> IntArray:
         """Nodes of each type in so many units of each group."""
         used = np.zeros(len(self.stock), dtype=np.int64)
         for count, group in zip(units, self.groups, strict=True):
-            used[group.node_type] += int(count) * group.unit_nodes
+            for node_type, nodes in group.parts:
+                used[node_type] += int(count) * nodes
         return used
 
     @property
@@ -289,9 +306,9 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
     factor = columns.add(1.0, whole=False, cost=-1.0) if most_served else None
     for node_type in types:
         of_type = [
-            (n, float(group.unit_nodes))
+            (n, float(nodes))
             for n, group in zip(units, programme.groups, strict=True)
-            if group.node_type == node_type
+            if (nodes := group.nodes_of(node_type))
         ]
         if not most_served:
             charge(programme, node_type, of_type, columns, rows)
@@ -304,7 +321,7 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
         _choose_one(programme, alternatives, units, columns, rows)
     if isfinite(programme.power_cap_w):
         drawn = [
-            (n, group.unit_nodes * float(programme.tdp_w[group.node_type]) / max(programme.power_cap_w, 1e-9))
+            (n, _unit_tdp_w(programme, group) / max(programme.power_cap_w, 1e-9))
             for n, group in zip(units, programme.groups, strict=True)
         ]
         rows.add(drawn, -inf, 1.0 + TOLERANCE)
@@ -319,6 +336,10 @@ def _solved(programme: Programme, most_served: bool, least_nodes: tuple[int, int
         ]
         loads.append(_cover(programme, condition, left, factor, columns, rows))
     return _run(programme, columns, rows, units, loads, factor)
+
+
+def _unit_tdp_w(programme: Programme, group: Group) -> float:
+    return sum(nodes * float(programme.tdp_w[node_type]) for node_type, nodes in group.parts)
 
 
 def _choose_one(
@@ -409,10 +430,10 @@ def units_left(
     m = columns.add(float(most))
     if condition.zones is not None:
         rows.add([(m, 1.0), (v, 1.0 / condition.zones - 1.0)], -inf, TOLERANCE)
-    if condition.lost_nodes:
+    if lost := condition.lost_nodes * len(programme.groups[index].parts):
         any_left = columns.add(1.0)
         rows.add([(m, 1.0), (any_left, -float(most))], -inf, 0.0)
-        rows.add([(m, 1.0), (v, -1.0), (any_left, float(condition.lost_nodes))], -inf, 0.0)
+        rows.add([(m, 1.0), (v, -1.0), (any_left, float(lost))], -inf, 0.0)
     return m
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -145,7 +146,20 @@ class Service(NamedTuple):
 
 
 Pair = tuple[str, str]
-"""A service and a node type, by name."""
+"""A service and a node type, or a unit of several, by name."""
+
+
+class MixedUnit(NamedTuple):
+    """Nodes of several types, one for each stage of a service: its name, the service, types by name."""
+
+    name: str
+    service: str
+    node_types: tuple[str, ...]
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Nodes of each type."""
+        return dict(Counter(self.node_types))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +210,7 @@ class PlanQuestion:
     ways: Mapping[Pair, tuple[Way, ...]] = field(default_factory=dict)
     tried: Mapping[Pair, tuple[Tried, ...]] = field(default_factory=dict)
     known: KnownSolutions | None = None  # what was solved before of its programmes
+    mixed: tuple[MixedUnit, ...] = ()  # units of several node types
 
     def ways_of(self, service: str, node_type: str) -> tuple[Way, ...]:
         """How nodes of a type may serve a service; none where they do not."""
@@ -219,6 +234,19 @@ class PlanQuestion:
     def unit_nodes(self, service: str, node_type: str) -> int:
         """Nodes of a type that serve a service together. [nodes]"""
         return self.capacities[service, node_type].num_nodes
+
+    def names_for(self, service: str) -> tuple[str, ...]:
+        """What may serve a service: all node types, and its units of several."""
+        own = (each.name for each in self.mixed if each.service == service)
+        return (*(each.name for each in self.node_types), *own)
+
+    def parts(self, name: str, unit_nodes: int) -> dict[str, int]:
+        """Nodes of each type in a unit of so many nodes: of one type, or of those of a unit of several."""
+        return next((each.parts for each in self.mixed if each.name == name), {name: unit_nodes})
+
+    def num_parts(self, name: str) -> int:
+        """Node types in a unit: so many times a failure that takes nodes of each type hits it."""
+        return len(self.parts(name, 1))
 
     @property
     def by_utilisation(self) -> bool:
@@ -296,6 +324,7 @@ class PlanQuestion:
             for way in self.ways_of(service.name, node_type.name)
             if way.capacity.low_qps > 0.0 and (way.capacity.num_nodes > 1 or not sharing)
         ]
+        found += self._mixed_kinds()
         if not sharing:
             return found
         low_qps = self.low_qps
@@ -309,6 +338,20 @@ class PlanQuestion:
             for members in fitting_sets(alone, node_type.memory_bytes):
                 rates_qps = tuple(float(low_qps[row, column]) for row in members)
                 found.append((Group(column, members), rates_qps))
+        return found
+
+    def _mixed_kinds(self) -> list[tuple[Group, tuple[float, ...]]]:
+        """The same of units of several types."""
+        rows = {each.name: row for row, each in enumerate(self.services)}
+        columns = {each.name: column for column, each in enumerate(self.node_types)}
+        found: list[tuple[Group, tuple[float, ...]]] = []
+        for each in self.mixed:
+            pair = self.capacities.get((each.service, each.name))
+            if pair is None or pair.low_qps <= 0.0:
+                continue
+            parts = tuple((columns[name], nodes) for name, nodes in each.parts.items())
+            group = Group(parts[0][0], (rows[each.service],), pair.num_nodes, unit=each.name, mixed=parts)
+            found.append((group, (pair.low_qps,)))
         return found
 
     def unit_costs(self, grid_g_per_kwh: float | None) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -404,7 +447,8 @@ def other_ways(groups: Sequence[Group]) -> tuple[tuple[int, ...], ...]:
     """
     found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for index, group in enumerate(groups):
-        found.setdefault((group.node_type, group.services), []).append(index)
+        if not group.mixed:
+            found.setdefault((group.node_type, group.services), []).append(index)
     return tuple(tuple(each) for each in found.values() if len(each) > 1)
 
 

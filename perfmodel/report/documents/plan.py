@@ -103,7 +103,7 @@ class BaselinesDocument(TypedDict):
 @document
 class CapacityOfPair(TypedDict):
     """What one node serves, or a unit of `num_nodes` that serve together; `low_qps` with the confidence asked
-    for. A pair that does not run says why."""
+    for. A pair that does not run says why. `nodes_by_type`: of the unit, which may be of several types."""
 
     qps: float | None
     low_qps: float | None
@@ -111,6 +111,7 @@ class CapacityOfPair(TypedDict):
     offload_threshold_items: int | None
     threads: int | None
     num_nodes: int | None
+    nodes_by_type: dict[str, int] | None
     source: str
 
 
@@ -548,16 +549,17 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
     found: dict[str, dict[str, CapacityOfPair]] = {}
     for service in question.services:
         found[service.name] = {}
-        for node_type in question.node_types:
-            pair = question.capacities.get((service.name, node_type.name))
-            refused = question.refused.get((service.name, node_type.name), "not known")
-            found[service.name][node_type.name] = {
+        for name in question.names_for(service.name):
+            pair = question.capacities.get((service.name, name))
+            refused = question.refused.get((service.name, name), "not known")
+            found[service.name][name] = {
                 "qps": None if pair is None else pair.qps,
                 "low_qps": None if pair is None else pair.low_qps,
                 "batch_size": None if pair is None else pair.batch_size,
                 "offload_threshold_items": None if pair is None else pair.offload_threshold_items,
                 "threads": None if pair is None else pair.threads,
                 "num_nodes": None if pair is None else pair.num_nodes,
+                "nodes_by_type": None if pair is None else question.parts(name, pair.num_nodes),
                 "source": f"refused: {refused}" if pair is None else pair.source,
             }
     return found

@@ -16,9 +16,12 @@ LEAST = {"nodes": "fewer nodes", "power": "less power", "price": "less money", "
 
 
 def plan_controls(plan: Document) -> tuple[list[Block], str] | None:
-    """Controls that keep the mix; none where nodes are shared and the answer does not say by whom."""
+    """Controls that keep the mix; none where nodes are shared and the answer does not say by whom, nor where
+    some units are of several types, whose stock the controls do not count."""
     holds = plan["provision"]
     if holds["sharing"] and plan.get("sharing_groups") is None:
+        return None
+    if any(set(pairs) - set(plan["node_types"]) for pairs in plan["capacity_qps"].values()):
         return None
     curves = {service: _known_curves(plan, service) for service in plan["static"]["nodes"]}
     services = [
