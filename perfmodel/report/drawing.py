@@ -286,12 +286,12 @@ def _at_bound(at: float, name: str) -> Iterator[tuple[float, float]]:
 def _write(
     canvas: Canvas, name: str, places: Iterable[tuple[float, float]], full: Sequence[Box], written: list[Box]
 ) -> None:
-    """Write a name at the first place where nothing is, else over lines, but not over what is written."""
+    """Write a name at the first place where nothing is, else where it covers least, but nothing written."""
     wide = CHARACTER * len(name)
     boxes = [(left, row - 11.0, left + wide, row + 3.0) for left, row in places]
     inside = [box for box in boxes if box[0] >= LEFT and box[2] <= WIDTH] or boxes
     clear = [box for box in inside if all(not _overlap(box, other) for other in written)] or inside
-    free = next((box for box in clear if all(not _overlap(box, other) for other in full)), clear[0])
+    free = min(clear, key=lambda box: sum(_overlap(box, other) for other in full))
     written.append(free)
     canvas.words(free[0], free[3] - 3.0, name, kind="slatext")
 

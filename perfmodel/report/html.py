@@ -79,7 +79,8 @@ def prose(text: str) -> str:
     >>> prose("1 < 2: `--set a=1`")
     '1 &lt; 2: <code>--set a=1</code>'
     """
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    kept = re.sub("(?<=[0-9]) %", "\u00a0%", escape(text))  # a number never ends a line without its sign
+    return re.sub("`([^`]+)`", r"<code>\1</code>", kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +164,21 @@ class Definitions:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Text to copy: a file as it is."""
+    """Text to copy, with a button for it; where it is a file, with one that saves it under that name."""
 
     text: str
     label: str
+    file: str = ""
 
     def to_html(self) -> str:
-        """Return the markup."""
-        label = escape(self.label, quote=True)
-        return f'<pre tabindex="0" role="region" aria-label="{label}"><code>{escape(self.text)}</code></pre>'
+        """Return the markup; buttons are there where scripts run, as what they do needs one."""
+        label, file = escape(self.label, quote=True), escape(self.file, quote=True)
+        save = f' <button type="button" hidden data-save="{file}">Save {file}</button>' if file else ""
+        return (
+            f'<div class="take"><button type="button" hidden data-copy>Copy</button>{save} '
+            f'<span role="status"></span><pre tabindex="0" role="region" aria-label="{label}">'
+            f"<code>{escape(self.text)}</code></pre></div>"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +255,15 @@ def page(title: str, blocks: Sequence[Block], *, facts: Iterable[str] = (), scri
     heading = escape(title).replace("_", "_<wbr>")  # where a phone may break a long name
     made = " · ".join(escape(fact) for fact in facts)
     made = f'<p class="facts">{made}</p>' if made else ""
+    scripts = [(FOLDER / "take.js").read_text(encoding="utf-8")] if 'class="take"' in after else []
+    scripts += [script] if script else []
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>\n{sheet}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{heading}</h1>\n{made}\n{before}\n{contents}\n{after}\n</main>\n"
-        + (f"<script>\n{script}\n</script>\n" if script else "")
+        + "".join(f"<script>\n{each}\n</script>\n" for each in scripts)
         + "</body>\n</html>\n"
     )
 

@@ -58,13 +58,13 @@ def table_bytes(path: Path, rows: Rows, document: Callable[[], Any]) -> bytes:
         case ".json":
             return (json.dumps(document(), indent=2) + "\n").encode()
         case ".csv":
-            return _csv(rows)
+            return csv_bytes(rows)
         case _:
             return _parquet(rows)
 
 
-def _csv(rows: Rows) -> bytes:
-    """What does not exist is empty, and truth is `true` or `false` as in JSON."""
+def csv_bytes(rows: Rows) -> bytes:
+    """A table as text: what does not exist is empty, and truth is `true` or `false` as in JSON."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])

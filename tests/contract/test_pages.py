@@ -19,6 +19,7 @@ from calibration.validation.suite_report import SuiteReport
 from perfmodel.cli.main import main
 from perfmodel.planning.plan.computation import plan as plan_of
 from perfmodel.report.documents.plan import plan_document
+from perfmodel.report.pages.sweep import _all_metrics
 from perfmodel.report.tables import number
 from tests.contract.browser import AXE, CHROMIUM, found
 from tests.golden.pages import SIZES, observed
@@ -232,8 +233,8 @@ def test_terminal_json_page_and_python_show_the_same_numbers(pages: dict[str, tu
 
 
 def text_of(page: Path) -> str:
-    """A page whose long names are whole."""
-    return page.read_text(encoding="utf-8").replace("<wbr>", "")
+    """A page whose long names are whole, and whose spaces are all alike."""
+    return page.read_text(encoding="utf-8").replace("<wbr>", "").replace("\u00a0%", " %")
 
 
 def cells(*values: str) -> str:
@@ -297,6 +298,53 @@ def test_a_sweep_shows_every_point_and_the_front_of_its_json(pages: dict[str, tu
 
 
 @pytest.mark.thorough
+def test_a_sweep_keeps_every_metric_of_its_file_as_text(pages: Pages, tmp_path: Path) -> None:
+    page, file = pages["sweep"][0].read_text(encoding="utf-8"), tmp_path / "points.csv"
+    assert main([*ASKED["sweep"], "--out", str(file)]) == 0
+    found = re.search(r'aria-label="All points and metrics as CSV"><code>(.*?)</code>', page, flags=re.DOTALL)
+    assert found is not None
+    assert html.unescape(found[1]) == file.read_text(encoding="utf-8")
+    assert 'data-save="rm3_skylake-points.csv"' in page
+
+
+def test_a_sweep_that_is_too_large_for_a_page_names_the_files_that_hold_it() -> None:
+    row = {"node.cores": 1, "exit_code": 0, "reason": None, "note": "x" * 1000, "latency_bounded_qps": 1.0}
+    rows = [row | {"node.cores": cores} for cores in range(1, 2001)]
+    blocks = _all_metrics(rows, "points.csv")
+    text = "".join(block.to_html() for block in blocks)
+    assert "All metrics of all points: --out FILE.csv, .parquet or .json." in text
+    assert "data-save" not in text
+
+
+TAKES = """
+    let saved = null;
+    HTMLAnchorElement.prototype.click = function () { saved = [this.download, this.href]; };
+    const writeText = async (text) => { window.taken = text; };
+    Object.defineProperty(navigator, "clipboard", { value: { writeText } });
+    const box = [...document.querySelectorAll(".take")].at(-1);
+    const [copy, save] = box.querySelectorAll("button");
+    save.click();
+    const text = await (await fetch(saved[1])).text();
+    const said = box.querySelector("[role=status]").textContent;
+    copy.click();
+    await new Promise((r) => setTimeout(r, 50));
+    return { name: saved[0], text, said, taken: window.taken, shown: box.querySelector("code").textContent,
+      after: box.querySelector("[role=status]").textContent, hidden: [copy.hidden, save.hidden] };
+"""
+"""What the buttons beside the last text of a page do with it."""
+
+
+@pytest.mark.thorough
+@needs_browser
+def test_buttons_copy_and_save_the_question_as_it_is_shown(pages: Pages) -> None:
+    found_ = found(pages["predict"][0], TAKES)
+    assert found_["name"] == "rm3_skylake.yaml"
+    assert found_["text"] == found_["taken"] == found_["shown"]
+    assert found_["shown"].startswith("description: ")
+    assert (found_["said"], found_["after"], found_["hidden"]) == ("saved", "copied", [False, False])
+
+
+@pytest.mark.thorough
 def test_what_loadgen_would_say_is_that_of_its_json(pages: dict[str, tuple[Path, Path]]) -> None:
     page, printed = html.unescape(text_of(pages["mlperf"][0])), document(pages, "mlperf")
     assert printed["result"] == "undecided"
@@ -336,7 +384,7 @@ def test_a_page_of_a_node_that_sheds_says_how_much_is_turned_away(tmp_path: Path
     with pytest.MonkeyPatch.context() as patch, answer.open("w", encoding="utf-8") as stdout:
         patch.setattr("sys.stdout", stdout)
         assert main(["predict", "rm1_broadwell_overloaded_shedding", *FEW, "--json", "--out", str(page)]) == 3
-    text, printed = page.read_text(encoding="utf-8"), json.loads(answer.read_text(encoding="utf-8"))
+    text, printed = text_of(page), json.loads(answer.read_text(encoding="utf-8"))
     share = number(100 * printed["shed_rate"])
     assert f"at 10,000 queries/s, of which {share} % are turned away" in text
     assert "(those turned away counted as late)" in text

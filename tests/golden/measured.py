@@ -18,7 +18,8 @@ from calibration.validation.anchor import Anchor
 from calibration.validation.capacity import CapacityCheck
 from calibration.validation.comparison import Comparison
 from calibration.validation.own_module import AloneRow
-from calibration.validation.page import alone_page, comparison_page
+from calibration.validation.page import comparison_page
+from calibration.validation.single import Validation
 from calibration.validation.suite_page import suite_page
 from calibration.validation.suite_report import SuiteReport
 from calibration.validation.summary import Summary
@@ -169,13 +170,22 @@ def _comparison(*, own: float, repeated: int = 1) -> Comparison:
 SETTINGS = "one thread a worker, pinned to cores 0 to 19; allocator: glibc, arenas kept"
 
 
-def validate() -> RenderableType:
+def validation() -> Validation:
     """A server with a card, its largest load, and a module of the user's own."""
     check = CapacityCheck(percentile=0.95, latency_s=0.1, predicted_qps=402.0, measured_qps=389.0, tried=())
     rows = [AloneRow(batch_size=size, measured_s=1e-5 * size, predicted_s=0.97e-5 * size) for size in (1, 64)]
-    return Group(
-        comparison_page(_comparison(own=1.0), check, SETTINGS), alone_page("serving/model.py:build", rows)
+    return Validation(
+        comparison=_comparison(own=1.0),
+        capacity=check,
+        settings=SETTINGS,
+        alone=tuple(rows),
+        module="serving/model.py:build",
     )
+
+
+def validate() -> RenderableType:
+    """What `perfplan validate` says of it."""
+    return validation().page()
 
 
 def validate_disturbed() -> RenderableType:

@@ -486,7 +486,8 @@ def _controls(
             "Nodes of this kind for a demand, at once: the capacity of a node at the SLA comes from the "
             "curve above, brought down to what is certain enough to plan for. At the scenario's own SLA "
             "the numbers are those of perfplan plan with this capacity; at another one they hold for the "
-            "same batch size and threshold, which a new perfplan tune may change."
+            "same batch size and threshold, which a new perfplan tune may change. The demand to begin with "
+            "is an example, what 40 nodes carry: put yours."
         ),
         Markup(controls_html(fields)),
         Markup(

@@ -151,17 +151,29 @@ def _drift(drift: Document | None) -> list[Block]:
     rows = [
         [
             each["subject"],
+            "drifted" if each["drifted"] else "as it was",
             number(each["log"], 4),
             number(each["scenario"], 4),
-            f"{number(100 * each['effect'])} %",
-            f"{number(100 * each['tolerance'])} %",
-            number(each["p_value"], 2),
-            "drifted" if each["drifted"] else "as it was",
+            f"{_percent(each['effect'])} %",
+            f"{_percent(each['tolerance'])} %",
+            _probability(each["p_value"]),
         ]
         for each in drift["tests"]
     ]
-    heads = ["of", "in the log", f"in {drift['scenario']}", "difference", "tolerated", "p", "verdict"]
-    return [Heading("Whether the load has drifted"), Table(heads, rows)]
+    heads = ["of", "verdict", "in the log", f"in {drift['scenario']}", "difference", "tolerated", "chance"]
+    said = (
+        "Drifted is what differs by more than is tolerated, beyond chance: the chance is "
+        "that of a difference at least as large, had the load changed by just what is tolerated."
+    )
+    return [Heading("Whether the load has drifted"), Prose(said), Table(heads, rows)]
+
+
+def _percent(share: float) -> str:
+    return number(100 * share) if share == 0.0 or abs(share) >= 1e-4 else "below 0.01"
+
+
+def _probability(value: float) -> str:
+    return "below 0.001" if value < 0.001 else number(value, 2)
 
 
 def _service_times(found: Document) -> list[Block]:
@@ -181,7 +193,7 @@ def _service_times(found: Document) -> list[Block]:
         )
         for busy, some in shown.items()
     ]
-    known = number(found["error_of_service_times_percent"], 2)
+    known = _percent(found["error_of_service_times_percent"] / 100)
     drawn = lines(
         series,
         x_label="items",

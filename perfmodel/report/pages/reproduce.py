@@ -19,6 +19,9 @@ Document = Mapping[str, Any]
 
 HEADINGS = ("case", "quantity", "predicted", "published", "deviation", "setting", "likely cause")
 
+MOST_WIDE = 40
+"""Characters of a case and its quantity that leave room for figures beside them on a phone."""
+
 WORDS = (
     ("predicted", "Computed now, on the shipped profiles, from the question that the paper asks."),
     ("published", "As the paper, or the submission, prints it; in figures a mark, or a broken line."),
@@ -56,7 +59,9 @@ def _figures(section: Document) -> list[Block]:
     caption = quantities.pop() if len(quantities) == 1 < len(rows) else ""
     headings, cells = used_columns([row | {"quantity": ""} for row in rows] if caption else rows, HEADINGS)
     cases = [row["case"] for row in rows]
-    is_grouped = headings[0] == "case" and len(cases) > 1.5 * len(list(groupby(cases)))
+    repeated = len(cases) > 1.5 * len(list(groupby(cases)))
+    wide = headings[1:2] == ["quantity"] and max(len(a) + len(b) for a, b, *_ in cells) > MOST_WIDE
+    is_grouped = headings[0] == "case" and (repeated or wide)
     return [
         Table(headings, cells, caption=caption, name=section["title"], is_grouped=is_grouped),
         *(Prose(f"{letter}: {cause}.") for cause, letter in letters.items()),

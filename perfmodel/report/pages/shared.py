@@ -139,13 +139,13 @@ def questions_text(
     if len(known) < len(questions):
         return []
     files = [file_name(name) for _, name in known]
-    asks = f"{' '.join(filter(None, ['perfplan', command, *files[:num_named], options]))} asks it again."
-    said = f"Save it as {files[0]}, and {asks}"
+    asks = " ".join(filter(None, ["perfplan", command, *files[:num_named], options]))
+    said = f"Save it as {files[0]}, and this command asks it again:"
     if len(files) > 1:
-        said = f"Save them as {' and '.join(files)}, and {asks}"
-    blocks: list[Block] = [Heading("The question as text"), Prose(said)]
+        said = f"Save them as {' and '.join(files)}, and this command asks again:"
+    blocks: list[Block] = [Heading("The question as text"), Prose(said), Verbatim(asks, "The command")]
     for (asked, _), file in zip(known, files, strict=True):
-        blocks.append(Verbatim(profile_text(dict(asked or {})), f"The file {file}"))
+        blocks.append(Verbatim(profile_text(dict(asked or {})), f"The file {file}", file))
     return blocks
 
 

@@ -13,10 +13,11 @@ from typing import Any
 from perfmodel.planning.sweep.answer import ANSWERED, less_is_better
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import COLOURS, Drawing, Series, bars, heatmap, lines
-from perfmodel.report.html import Block, Figure, Folded, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, notes, questions_text
+from perfmodel.report.html import Block, Figure, Folded, Heading, Prose, Table, Verbatim, page
+from perfmodel.report.pages.shared import file_name, glossary, notes, questions_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.sweep import SHOWN, shortest, shown_cell
+from perfmodel.report.table_files import csv_bytes
 from perfmodel.report.tables import counted, number
 
 Document = Mapping[str, Any]
@@ -49,6 +50,9 @@ DECADE = 10.0
 
 MOST_CELLS = 60_000
 """Of the table of all metrics; a larger one is left to the files."""
+
+MOST_BYTES = 2_000_000
+"""Of all points and metrics as text in a page; more are left to the files."""
 
 SIDE_BY_SIDE = 6
 """Points in a table of all metrics: as many as a page is wide."""
@@ -88,7 +92,7 @@ def sweep_html(sweep: Document) -> str:
     blocks += _front(sweep, keys)
     blocks += [Heading("Every point"), _table(sweep, keys)]
     blocks += _without_answer(rows)
-    blocks += _all_metrics(rows)
+    blocks += _all_metrics(rows, file_name(str(sweep["scenario"])).replace(".yaml", "-points.csv"))
     blocks += sources(sweep)
     blocks += notes(sweep)
     blocks += glossary()
@@ -129,6 +133,15 @@ def _values(rows: Sequence[Row], metric: str) -> set[float]:
     """Those that a metric has, one for each of which a reader sees the same figures."""
     known = (_number(row.get(metric)) for row in rows)
     return {float(f"{value:.4g}") for value in known if value is not None}
+
+
+def _named(metric: str) -> str:
+    """A metric in words, with its unit where these are known; else its name in the files."""
+    return NAMES.get(metric, metric)
+
+
+def _bare(metric: str) -> str:
+    return _named(metric).partition(" [")[0]
 
 
 def _in_words(metric: str, value: float) -> str:
@@ -311,7 +324,7 @@ def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
     rows = [row for row in sweep["rows"] if all(_number(row[name]) is not None for name in metrics)]
     front = [row for row in rows if row["pareto"]]
     blocks: list[Block] = [Heading("The front")]
-    wanted = " and ".join(f"{'less' if less_is_better(name) else 'more'} {name}" for name in metrics)
+    wanted = " and ".join(f"{'less' if less_is_better(name) else 'more'} {_bare(name)}" for name in metrics)
     blocks.append(
         Prose(
             f"{len(front)} of {len(rows)} points {'is' if len(front) == 1 else 'are'} such that no other has "
@@ -328,16 +341,16 @@ def _front(sweep: Document, keys: Sequence[str]) -> list[Block]:
                     name="front", x=[row[x] for row in ordered], y=[row[y] for row in ordered], dashed=True
                 ),
             ],
-            x_label=x,
-            y_label=y,
-            title=f"{y} against {x}",
+            x_label=_named(x),
+            y_label=_named(y),
+            title=f"{_bare(y)[0].upper()}{_bare(y)[1:]} against {_bare(x)}",
             text="A dot a point; the broken line joins those that no other beats.",
         )
         blocks.append(Figure(drawn))
     rows_shown = [
         [*(_text(row[key]) for key in keys), *(number(row[name], 4) for name in metrics)] for row in front
     ]
-    blocks.append(Table([*_short(keys), *metrics], rows_shown, caption="Points on the front"))
+    blocks.append(Table([*_short(keys), *map(_named, metrics)], rows_shown, caption="Points on the front"))
     return blocks
 
 
@@ -345,7 +358,7 @@ def _table(sweep: Document, keys: Sequence[str]) -> Table:
     rows = sweep["rows"]
     columns = rows[0] if rows else {}
     shown = {name: head for name, head in SHOWN.get(sweep["question"], {}).items() if name in columns}
-    shown |= {name: name for name in sweep["pareto"] if name not in shown}
+    shown |= {name: _named(name) for name in sweep["pareto"] if name not in shown}
     cells = [
         [
             str(place),
@@ -375,11 +388,22 @@ def _without_answer(rows: Sequence[Row]) -> list[Block]:
     return [Table(["point", "exit code", "reason"], some[:MOST_ROWS], caption=caption)]
 
 
-def _all_metrics(rows: Sequence[Row]) -> list[Block]:
-    """Every column, where it is not too much for a page."""
+def _all_metrics(rows: Sequence[Row], file: str) -> list[Block]:
+    """Every column as tables and as text to take along, where it is not too much for a page."""
+    table = csv_bytes(rows).decode() if rows else ""
+    taken = Verbatim(table, "All points and metrics as CSV", file)
+    kept: list[Block] = [Folded("All points and metrics as CSV, to copy or to save", [taken])]
+    if len(table) > MOST_BYTES:
+        kept = [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
+    return [Heading("All metrics"), *_metrics(rows), *kept]
+
+
+def _metrics(rows: Sequence[Row]) -> list[Block]:
+    """Every column beside its points, what is the same at all of them once; reasons have their own table."""
     columns = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
+    columns = [name for name in columns if name != "reason"]
     if len(rows) * len(columns) > MOST_CELLS:
-        return [Prose("All metrics of all points: --out FILE.csv, .parquet or .json.")]
+        return []
     answered = [row for row in rows if row["exit_code"] in ANSWERED] or rows
     same = [name for name in columns if all(row[name] == answered[0][name] for row in answered)]
     varied = [name for name in columns if name not in same]
@@ -397,7 +421,7 @@ def _all_metrics(rows: Sequence[Row]) -> list[Block]:
         cells = [[name, _cell(answered[0][name])] for name in same]
         folded.append(Table(["metric", "value"], cells, caption=of_all))
     summary = f"{counted(len(varied), 'metric')} that differ, and {len(same)} that are the same"
-    return [Heading("All metrics"), Folded(summary, folded)]
+    return [Folded(summary, folded)]
 
 
 def _cell(value: object) -> str:
