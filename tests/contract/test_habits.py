@@ -176,18 +176,26 @@ def test_what_alone_goes_on_is_offered_with_what_may_follow(tmp_path: Path) -> N
     assert complete_fleets(f"{tmp_path / 'mi'}") == [folder, f"{folder}fleet.yaml"]
 
 
-class Terminal:
-    """An interactive bash that completes perfplan, and what it shows."""
+STARTS = {
+    "bash": ("rc", "", ["bash", "--noprofile", "--rcfile", "rc", "-i"]),
+    "zsh": (".zshrc", "autoload -Uz compinit; compinit -u\n", ["zsh", "-i"]),
+}
+"""Of a shell: the file that it reads first, what must stand in it before, and its command."""
 
-    def __init__(self, home: Path) -> None:
+
+class Terminal:
+    """An interactive shell that completes perfplan, and what it shows."""
+
+    def __init__(self, home: Path, shell: str = "bash") -> None:
+        file, before, command = STARTS[shell]
         perfplan = str(Path(sys.executable).with_name("perfplan"))
-        asks = {**os.environ, "_PERFPLAN_COMPLETE": "source_bash"}
+        asks = {**os.environ, "_PERFPLAN_COMPLETE": f"source_{shell}"}
         script = subprocess.run([perfplan], env=asks, capture_output=True, text=True, check=True, timeout=60)
-        (home / "rc").write_text(f"{script.stdout}\nPS1='ready> '\n", encoding="utf-8")
+        (home / file).write_text(f"{before}{script.stdout}\nPS1='ready> '\n", encoding="utf-8")
         path = f"{Path(perfplan).parent}{os.pathsep}{os.environ['PATH']}"
         ours, theirs = pty.openpty()
         self.shell = subprocess.Popen(
-            ["bash", "--noprofile", "--rcfile", "rc", "-i"],
+            command,
             cwd=home,
             env={"PATH": path, "HOME": str(home), "TERM": "dumb", "INPUTRC": os.devnull},
             stdin=theirs,
@@ -230,6 +238,21 @@ def test_bash_itself_completes_words_that_it_breaks_and_names_with_blanks(tmp_pa
         terminal.completes("perfplan predict --set node.cpu=sky", "node.cpu=skylake ")
         terminal.completes("perfplan latency --on skylake@h", "skylake@hpca2020 ")
         terminal.completes("perfplan plan my\\ files/", "my\\ files/one.yaml ")
+    finally:
+        terminal.close()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+def test_zsh_itself_completes_names_keys_and_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    terminal = Terminal(tmp_path, "zsh")
+    try:
+        terminal.completes("perfplan predict rm3_skylake_b", "rm3_skylake_bursty")
+        terminal.completes("perfplan latency --model dlrm-rmc1 --on skyl", "skylake")
+        terminal.completes("perfplan predict --set node.cpu=sky", "node.cpu=skylake")
+        terminal.completes("perfplan latency --on skylake@h", "skylake@hpca2020")
+        terminal.completes("perfplan plan mi", "mine.yaml")
     finally:
         terminal.close()
 
