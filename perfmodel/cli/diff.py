@@ -18,6 +18,7 @@ from perfmodel.cli.options import (
     SetOption,
     each_key_once,
 )
+from perfmodel.cli.watched import watched
 from perfmodel.report.comparing import compare
 from perfmodel.report.diff import diff_page
 from perfmodel.report.documents.diff import diff_document
@@ -77,13 +78,15 @@ def show_comparison(
     out: Path | None = None,
 ) -> None:
     """Compare, and print it: what `diff A B` does, and any command that is given two scenarios."""
-    result = compare(
-        a,
-        b,
-        overrides=overrides,
-        overrides_b=overrides_b,
-        mixed_stacks=mixed_stacks,
-        extrapolate=extrapolate,
-    )
+    with watched() as watch:
+        result = compare(
+            a,
+            b,
+            overrides=overrides,
+            overrides_b=overrides_b,
+            mixed_stacks=mixed_stacks,
+            extrapolate=extrapolate,
+            tell=watch.stage("both sides, and each key alone"),
+        )
 
     show(lambda: diff_document(result), lambda: diff_page(result), as_json=as_json, out=out)

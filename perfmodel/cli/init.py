@@ -60,7 +60,8 @@ def init(
         require_writable(file)
     for file, text in files.items():
         write_atomically(file, text)
-    scenario, model = (shlex.quote(str(folder / name)) for name in ("scenario.yaml", "model.yaml"))
+    names = ("scenario.yaml", "model.yaml", "fleet.yaml")
+    scenario, model, fleet = (shlex.quote(str(folder / name)) for name in names)
     for file in files:
         print(f"written: {file}")
     if config is not None:
@@ -69,3 +70,4 @@ def init(
             print(f"note: {note}")
     print(f"try: perfplan predict {scenario}")
     print(f"     perfplan latency --model {model} --on skylake")
+    print(f"     perfplan plan {fleet} --no-simulate")

@@ -10,6 +10,7 @@ import typer
 from perfmodel.cli.answering import show
 from perfmodel.cli.completion import complete_scenarios
 from perfmodel.cli.options import JsonOption, SetOption, SortOption, TimeUnitOption
+from perfmodel.cli.watched import watched
 from perfmodel.errors import DRIFTED
 from perfmodel.planning.observe.asked import observation, write_files
 from perfmodel.report.documents.observe import observe_document
@@ -60,19 +61,21 @@ def observe(
     as_json: JsonOption = False,
 ) -> None:
     """Fit traffic and service times to a node's log, replay it, and say whether the load has drifted."""
-    found = observation(
-        log,
-        scenario=scenario,
-        overrides=overrides or (),
-        out=out,
-        scenario_out=scenario_out,
-        table_out=table_out,
-        sla_ms=sla_ms,
-        percentile=percentile,
-        time_unit=time_unit,
-        sort=sort,
-        duplicates=duplicates,
-    )
+    with watched() as watch:
+        found = observation(
+            log,
+            scenario=scenario,
+            overrides=overrides or (),
+            out=out,
+            scenario_out=scenario_out,
+            table_out=table_out,
+            sla_ms=sla_ms,
+            percentile=percentile,
+            time_unit=time_unit,
+            sort=sort,
+            duplicates=duplicates,
+            tell=watch.stage("fitting the log, and replaying it"),
+        )
     write_files(found, out=out, scenario_out=scenario_out, table_out=table_out)
 
     def page() -> RenderableType:

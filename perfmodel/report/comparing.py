@@ -13,6 +13,7 @@ from perfmodel.planning.diff.computation import diff
 from perfmodel.planning.diff.saved import diff_saved, is_saved
 from perfmodel.report.asking import is_fleet
 from perfmodel.report.saved import as_printed, read_saved
+from perfmodel.threads import Tell, untold
 
 
 def compare(
@@ -23,8 +24,14 @@ def compare(
     overrides_b: Sequence[str] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
+    tell: Tell = untold,
 ) -> Diff:
     """Compare two scenarios, two fleets or two saved answers; `overrides` change both, `overrides_b` B alone.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -43,6 +50,7 @@ def compare(
             overrides_b=overrides_b,
             mixed_stacks=mixed_stacks,
             extrapolate=extrapolate,
+            tell=tell,
         )
         return _saying(found, overrides, overrides_b)
     kinds = [
@@ -58,6 +66,7 @@ def compare(
             load_scenario(b, [*overrides, *overrides_b]),
             mixed_stacks=mixed_stacks,
             extrapolate=extrapolate,
+            tell=tell,
         )
         return _saying(found, overrides, overrides_b)
     if overrides or overrides_b:

@@ -17,6 +17,7 @@ from perfmodel.planning.diff.side import Difference
 from perfmodel.planning.plan.computation import plan
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.report.documents.plan import plan_document
+from perfmodel.threads import Tell, untold
 
 _SECTIONS = ("static", "objective_value", "lower_bound", "baselines", "capacity_qps")
 """Of a plan's document, what is compared."""
@@ -35,8 +36,14 @@ def compare_fleets(
     overrides_b: Sequence[str] = (),
     mixed_stacks: bool = False,
     extrapolate: bool = False,
+    tell: Tell = untold,
 ) -> Diff:
     """Plan both fleets, and A and B with each key of the other; `overrides_b` change B alone.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -50,8 +57,12 @@ def compare_fleets(
         raise InputError(f"diff: expected at most {MOST_KEYS} keys that differ, got {len(keys)}")
 
     read: dict[InputFile, None] = {}
+    plans = 0
 
     def planned(fleet: LoadedFleet) -> Numbers:
+        nonlocal plans
+        tell(plans / (2 + 2 * len(keys)))
+        plans += 1
         question = plan_question(fleet, mixed_stacks=mixed_stacks, extrapolate=extrapolate)
         read.update(dict.fromkeys(question.inputs))
         document: Mapping[str, Any] = {**plan_document(plan(question))}

@@ -15,6 +15,7 @@ from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings
 from perfmodel.planning.question import Question
 from perfmodel.sim.deeprecsys import WalkRules
 from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.threads import Tell, untold
 from perfmodel.units import MS
 
 CLIMBS = 32
@@ -112,8 +113,14 @@ def published_climbs(
     num_climbs: int = CLIMBS,
     effort: Effort = THOROUGH,
     extrapolate: bool = False,
+    tell: Tell = untold,
 ) -> ClimbReport:
     """Let the published controller tune a scenario, many times, and compute what its choices are worth.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -129,11 +136,17 @@ def published_climbs(
     bench = Bench.of(replace(question, policy=largest), plain, effort=effort, extrapolate=extrapolate)
     thresholds = (*plain.thresholds, plain.threshold_before) if accelerated else (None,)
     lists = [Configuration(batch, threshold) for batch in plain.batch_sizes for threshold in thresholds]
-    exact_qps = {each: _exact_qps(bench, each) for each in lists}
+    exact_qps, steps = {}, len(lists) + num_climbs
+    for each in lists:
+        exact_qps[each] = _exact_qps(bench, each)
+        tell(len(exact_qps) / steps)
     greatest_qps = max(exact_qps.values())
     if settings is None and greatest_qps > 0.0:
         bench = replace(bench, settings=PUBLISHED.placed_around(greatest_qps))
-    climbs = (climb_once(bench, accelerated=accelerated, replication=index) for index in range(num_climbs))
+    climbs = []
+    for index in range(num_climbs):
+        climbs.append(climb_once(bench, accelerated=accelerated, replication=index))
+        tell((len(lists) + len(climbs)) / steps)
     return ClimbReport(settings=bench.settings, climbs=tuple(climbs), exact_qps=exact_qps)
 
 

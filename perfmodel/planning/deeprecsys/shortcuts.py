@@ -8,6 +8,7 @@ from perfmodel.errors import InputError
 from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort, Found
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.question import Question
+from perfmodel.threads import Tell, untold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def compare_shortcuts(
     *,
     effort: Effort = THOROUGH,
     extrapolate: bool = False,
+    tell: Tell = untold,
 ) -> ShortcutReport:
     """Find the capacity of a scenario's policy exactly, with each shortcut alone, and with all of them.
 
@@ -88,6 +90,11 @@ def compare_shortcuts(
     Rows with the same randomness share its random numbers. Rows that search with long runs bisect for the
     greatest rate at which the SLA's order statistic meets its bound; rows with windows let the controller
     walk.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -112,7 +119,10 @@ def compare_shortcuts(
         ("all but the replayed sizes", frozenset(known) - {Shortcut.REPLAYED_SIZES}),
         ("all together", frozenset(known)),
     ]
-    rows = [_row(bench, name, shortcuts, exact) for name, shortcuts in chosen]
+    rows = []
+    for name, shortcuts in chosen:
+        rows.append(_row(bench, name, shortcuts, exact))
+        tell(len(rows) / len(chosen))
     return ShortcutReport(question=question, settings=bench.settings, rows=tuple(rows))
 
 

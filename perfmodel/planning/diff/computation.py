@@ -13,16 +13,26 @@ from perfmodel.planning.diff.keys import DifferingKey, all_but_load, differing_k
 from perfmodel.planning.diff.side import Difference, Figure, Side, difference, largest_load, side
 from perfmodel.planning.prepare import prepare, prepare_together
 from perfmodel.planning.question import Question
-from perfmodel.threads import side_by_side
+from perfmodel.threads import Tell, side_by_side, untold
 
 MOST_KEYS = 40
 """Each takes two scenarios more."""
 
 
 def diff(
-    a: LoadedScenario, b: LoadedScenario, *, mixed_stacks: bool = False, extrapolate: bool = False
+    a: LoadedScenario,
+    b: LoadedScenario,
+    *,
+    mixed_stacks: bool = False,
+    extrapolate: bool = False,
+    tell: Tell = untold,
 ) -> Diff:
     """Compare two scenarios on the same random numbers, by A's settings of the simulation.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes how much of it is done.
 
     Raises
     ------
@@ -59,7 +69,7 @@ def diff(
     todo: list[LoadedScenario | int] = [0, 1]
     if len(keys) > 1:  # of one key, all of the difference is its own
         todo += [each for each in changed if isinstance(each, LoadedScenario)]
-    found = side_by_side(ask, todo)
+    found = side_by_side(ask, todo, tell)
     one, other = found[0], found[1]
     if isinstance(one, PerfplanError):
         raise one

@@ -19,6 +19,7 @@ from perfmodel.planning.observe.answer import Observation
 from perfmodel.planning.observe.computation import DEFAULT_PERCENTILE, observe
 from perfmodel.planning.observe.log import checked_log
 from perfmodel.planning.prepare import prepare
+from perfmodel.threads import Tell, untold
 
 SCENARIO_NAME, TABLE_NAME = "scenario.yaml", "table.csv"
 
@@ -36,6 +37,7 @@ def observation(
     time_unit: str | None,
     sort: bool,
     duplicates: str,
+    tell: Tell = untold,
 ) -> Observation:
     """Observe a log; the files are not written yet, but there is room for them."""
     if out is not None and (scenario_out is not None or table_out is not None):
@@ -58,7 +60,7 @@ def observation(
         sla = _sla(sla_ms, percentile, None if against is None else against.sla)
     table_name = TABLE_NAME if paths is None else os.path.relpath(paths[1], paths[0].parent)
     names = (SCENARIO_NAME if paths is None else paths[0].name), table_name
-    return observe(checked, sla=sla, against=against, scenario_name=names[0], table_name=names[1])
+    return observe(checked, sla=sla, against=against, scenario_name=names[0], table_name=names[1], tell=tell)
 
 
 def _require_folder(out: Path) -> None:

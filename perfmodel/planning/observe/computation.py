@@ -28,6 +28,7 @@ from perfmodel.planning.observe.traffic import ArrivalFit, distribution, fit_arr
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
 from perfmodel.sim.statistics import order_statistic
+from perfmodel.threads import Tell, part_of, untold
 from perfmodel.units import MS
 
 IntArray = npt.NDArray[np.int64]
@@ -41,6 +42,10 @@ DEFAULT_PERCENTILE = 0.95
 SEED = 1
 
 
+FITTED = 0.5
+"""Of the work, what the process of arrivals takes; nearly all of the rest is the search for the load. [1]"""
+
+
 def observe(
     log: ServedLog,
     *,
@@ -48,6 +53,7 @@ def observe(
     against: Question | None = None,
     scenario_name: str = "scenario.yaml",
     table_name: str = "table.csv",
+    tell: Tell = untold,
 ) -> Observation:
     """Fit traffic and node to a log, replay it, and compare it with a scenario.
 
@@ -61,9 +67,12 @@ def observe(
         The scenario that the load may have drifted from.
     scenario_name, table_name : str
         Names of the files that are written.
+    tell : callable
+        Takes how much of it is done.
     """
     notes = list(log.notes)
     arrivals = fit_arrivals(log.query_arrival_s)
+    tell(FITTED)
     sizes = _sizes(log, arrivals)
     busy = busy_at_start(log)
     executors = find_executors(log, busy)
@@ -86,7 +95,7 @@ def observe(
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         question = prepare(load_scenario(Path(folder) / scenario_name))
-        found = capacity(question)
+        found = capacity(question, tell=part_of(tell, FITTED, 1.0))
     service = question.node.service_times(question.policy, largest, question.traffic.size_pmf)
     windows = compare(log, replay(log, service, largest, seed=SEED))
     busy_s = float(log.service_s.sum())

@@ -7,11 +7,22 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks.observed_cases import truth, write_log
 from perfmodel.cli.watched import Unwatched, Watch, watched
+from perfmodel.loading.fleet_file import load_fleet
+from perfmodel.loading.recordings.formats import read_recording
+from perfmodel.planning.observe.computation import observe
+from perfmodel.planning.observe.log import checked_log
+from perfmodel.planning.plan.computation import plan
+from perfmodel.planning.plan.prepare import plan_question
+from perfmodel.planning.plan.simulation import simulated
+from perfmodel.report.comparing import compare
 from perfmodel.threads import side_by_side
+from tests.golden.scenarios import QUICK
 
 
 class Terminal(io.StringIO):
@@ -122,3 +133,38 @@ def test_a_command_on_a_terminal_shows_its_bar_on_stderr_only() -> None:
     assert b"largest load #" not in printed
     assert b"largest load #" in shown
     assert shown.replace(b"\r\n", b"").endswith(b" \r")  # gone at the end
+
+
+@pytest.mark.thorough
+def test_a_comparison_and_an_observation_tell_how_much_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    compare("rm3_skylake", "rm3_broadwell", overrides=QUICK, tell=told.append)
+    assert len(told) >= 3  # both sides, and each key alone
+    _assert_grows(told)
+    monkeypatch.chdir(tmp_path)
+    write_log(truth(13), Path("log.csv"), num_queries=4000, seed=1)
+    told.clear()
+    observe(checked_log(read_recording(Path("log.csv"))), tell=told.append)
+    _assert_grows(told)
+
+
+@pytest.mark.thorough
+def test_the_simulation_of_a_plan_tells_how_much_is_done(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(
+        "services: {a: {scenario: ncf_skylake, demand: {qps: 60000}, tune: false}}\n"
+        "node_types: {skylake: {node: {cpu: skylake}, available: 99}}\n",
+        encoding="utf-8",
+    )
+    told: list[float] = []
+    simulated(plan(plan_question(load_fleet(str(fleet)))), tell=told.append)
+    assert len(told) >= 4  # both ends of the day, and a search
+    _assert_grows(told)
+
+
+def _assert_grows(told: list[float]) -> None:
+    assert told == sorted(told)
+    assert told[-1] >= 0.95  # what comes after is soon done
+    assert any(0.0 < share < 1.0 for share in told)
