@@ -298,6 +298,10 @@ def derived(given: DerivedFile, base: ProfileFile, source: YamlSource) -> Profil
         ratio = changes.peak_w.value / base.hardware.peak_w.value
         source_of = f"derived: of {base.name}, by the ratio of peaks"
         data["hardware"]["launched_w"] = {"value": launched.value * ratio, "source": source_of}
+    if changes.peak_w is not None and changes.idle_w is None:
+        ratio = changes.peak_w.value / base.hardware.peak_w.value
+        source_of = f"derived: of {base.name}, by the ratio of peaks"
+        data["hardware"]["idle_w"] = {"value": base.hardware.idle_w.value * ratio, "source": source_of}
     spread = SPREAD_BY_DISTANCE * distance(base, changes)
     kept = given.stacks or tuple(base.stacks)
     data["stacks"] = {

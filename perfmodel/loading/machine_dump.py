@@ -20,7 +20,17 @@ _MOST_CORES = 100_000
 _MOST_DIGITS = 9
 """More than the most cores have: a longer number is too large, whatever follows."""
 _NUMBER = rf"[0-9]{{1,{_MOST_DIGITS}}}(?:\.[0-9]+)?"
-_SIZES = {"B": 1, "KIB": KIB, "K": KIB, "MIB": MIB, "M": MIB, "GIB": GIB, "G": GIB}
+_SIZES = {"": 1, "B": 1, "KIB": KIB, "K": KIB, "MIB": MIB, "M": MIB, "GIB": GIB, "G": GIB}
+_PCIE_GB_PER_S_A_LANE = {
+    1: 2.5 * 8 / 10 / 8,
+    2: 5.0 * 8 / 10 / 8,
+    3: 8.0 * 128 / 130 / 8,
+    4: 16.0 * 128 / 130 / 8,
+    5: 32.0 * 128 / 130 / 8,
+    6: 64.0 * 242 / 256 / 8,
+}
+"""By generation: transfers a second times the share of bits that are data (PCI Express base specification).
+[GB/s]"""
 _CPU_REST = {
     "peak_gflop_per_s": "of one core: fp32 FLOP a cycle (64 with AVX-512 and two FMA units, 32 with AVX2) "
     "times the clock with all cores busy",
@@ -69,12 +79,23 @@ def read_lscpu(path: Path) -> Dump:
     expected = "expected what `lscpu -J` prints"
     document = read_json(path, most_bytes=MOST_BYTES)
     try:
-        fields = dict(_fields(document["lscpu"]))
+        rows = _fields(document["lscpu"])
     except (KeyError, TypeError, AttributeError, RecursionError):
         message = f"{expected}: a JSON object with a list lscpu of field and data"
         raise InputError(f"{path}:1:1: {message}") from None
+    fields = dict(rows)
+    models = list(dict.fromkeys(data for field, data in rows if field == "Model name" and data))
+    if len(models) > 1:
+        place = place_in(read_text(path), max(0, read_text(path).rfind('"Model name')))
+        kinds = " and ".join(models[:3])
+        raise InputError(
+            f"{path}:{place}: Model name: expected cores of one kind, which a profile is of, got {kinds}"
+        )
     changes: dict[str, float] = {}
-    for key, field in (("sockets", "Socket(s)"), ("cores_per_socket", "Core(s) per socket")):
+    named = {"sockets": "Socket(s)", "cores_per_socket": "Core(s) per socket"}
+    if not fields.get("Socket(s)", "").isdecimal() and fields.get("Cluster(s)", "").isdecimal():
+        named = {"sockets": "Cluster(s)", "cores_per_socket": "Core(s) per cluster"}  # of some ARM systems
+    for key, field in named.items():
         value = fields.get(field, "")
         if not (value.isascii() and value.isdecimal()) or not 1 <= int(value[:_MOST_DIGITS]) <= _MOST_CORES:
             text = read_text(path)
@@ -83,11 +104,20 @@ def read_lscpu(path: Path) -> Dump:
             whole = f"{field}: expected a whole number from 1 to {_MOST_CORES}, got {got}"
             raise InputError(f"{path}:{place}: {expected}: {whole}")
         changes[key] = int(value)
-    for key, field, unit in (("l2_kib_per_core", "L2 cache", KIB), ("l3_mib_per_socket", "L3 cache", MIB)):
-        if (size := _bytes_each(fields.get(field, ""))) is not None:
+    threads = fields.get("Thread(s) per core", "")
+    if threads in ("1", "2"):
+        changes["threads_per_core"] = int(threads)
+    for key, level, unit in (("l2_kib_per_core", "L2", KIB), ("l3_mib_per_socket", "L3", MIB)):
+        total = fields.get(f"{level} cache") or fields.get(level, "")
+        if (size := _bytes_each(total)) is not None:
             changes[key] = size / unit
+    if "l3_mib_per_socket" in changes:
+        total = fields.get("L3 cache") or fields.get("L3", "")
+        changes["l3_mib_per_socket"] *= _each_socket(total, int(changes["sockets"]))
     rest = {key: why for key, why in _CPU_REST.items() if key not in changes}
     rest |= {key: "not in the dump" for key in ("l2_kib_per_core", "l3_mib_per_socket") if key not in changes}
+    if "threads_per_core" not in changes:
+        rest["threads_per_core"] = f"1 or 2{f'; the dump says {quoted(threads)}' if threads else ''}"
     return Dump(fields.get("Model name", "a machine"), changes, "lscpu -J", rest)
 
 
@@ -115,8 +145,11 @@ def read_nvidia_smi(path: Path) -> Dump:
     found = (_first_number(card.findtext(place)) for place in (*limits, *older))
     if (watts := next((value for value in found if value is not None), None)) is not None:
         changes |= {"tdp_w": watts, "peak_w": watts}
+    if (link := _link_gb_per_s(card)) is not None:
+        changes["host_link_gb_per_s"] = link
     rest = {key: why for key, why in _GPU_REST.items() if key not in changes}
     rest |= {} if "memory_gib" in changes else {"memory_gib": "of the data sheet"}
+    rest |= {} if "host_link_gb_per_s" in changes else {"host_link_gb_per_s": "PCIe, one way"}
     rest |= {} if "tdp_w" in changes else {"tdp_w": "its power limit; idle_w and peak_w go with it"}
     return Dump(card.findtext("product_name") or "a card", changes, "nvidia-smi -q -x", rest)
 
@@ -149,11 +182,28 @@ def _fields(rows: Any) -> list[tuple[str, str]]:
 def _bytes_each(text: str) -> float | None:
     """Size of one cache: `1 MiB (2 instances)` is 512 KiB each; older versions print one, `1024K`."""
     match = re.match(
-        rf"({_NUMBER})\s*([A-Za-z]+)(?:\s*\(([0-9]{{1,{_MOST_DIGITS}}}) instances?\)|\s*$)", text
+        rf"({_NUMBER}|[0-9]{{1,15}})\s*([A-Za-z]*)(?:\s*\(([0-9]{{1,{_MOST_DIGITS}}}) instances?\)|\s*$)",
+        text,
     )
     if match is None or (unit := _SIZES.get(match[2].upper())) is None:
         return None
     return float(match[1]) * unit / max(1, int(match[3] or 1))
+
+
+def _each_socket(text: str, sockets: int) -> float:
+    """Caches of one socket: `768 MiB (24 instances)` of two sockets are 12 of each."""
+    match = re.search(rf"\(([0-9]{{1,{_MOST_DIGITS}}}) instances?\)", text)
+    return 1.0 if match is None else max(1.0, int(match[1]) / sockets)
+
+
+def _link_gb_per_s(card: ET.Element) -> float | None:
+    """Rate of a card's PCIe link, one way: lanes times what each carries. [GB/s]"""
+    where = "pci/pci_gpu_link_info"
+    generation = _first_number(card.findtext(f"{where}/pcie_gen/max_link_gen"))
+    lanes = _first_number(card.findtext(f"{where}/link_widths/max_link_width"))
+    if generation is None or lanes is None or (rate := _PCIE_GB_PER_S_A_LANE.get(int(generation))) is None:
+        return None
+    return round(rate * lanes, 2)
 
 
 def _first_number(text: str | None) -> float | None:

@@ -11,6 +11,7 @@ from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
 from perfmodel.loading.machine_dump import read_lscpu, read_nvidia_smi
+from perfmodel.loading.shipped import find_file
 
 FIELDS = {
     "Model name:": "Some Xeon",
@@ -138,3 +139,79 @@ def test_a_cache_of_no_size_is_left_to_a_person(size: str, tmp_path: Path) -> No
 def test_a_card_of_no_memory_is_left_to_a_person(tmp_path: Path) -> None:
     (tmp_path / "smi.xml").write_text(CARD.replace("23028", "9" * 400), encoding="utf-8")
     assert "memory_gib" in read_nvidia_smi(tmp_path / "smi.xml").rest
+
+
+def nested(folder: Path, *children: dict[str, object]) -> Path:
+    path = folder / "nested.json"
+    path.write_text(json.dumps({"lscpu": list(children)}), encoding="utf-8")
+    return path
+
+
+def field(name: str, data: str | None, *children: dict[str, object]) -> dict[str, object]:
+    return {"field": name, "data": data} | ({"children": list(children)} if children else {})
+
+
+def kind(model: str, threads: str, cores: str, sockets: str) -> dict[str, object]:
+    counts = {"Thread(s) per core:": threads, "Core(s) per socket:": cores, "Socket(s):": sockets}
+    return field("Model name:", model, *(field(name, data) for name, data in counts.items()))
+
+
+def test_a_dump_at_a_terminal_nests_its_caches_and_counts_each(tmp_path: Path) -> None:
+    """2 x EPYC 9654, util-linux 2.38: 24 L3 of 32 MiB, 12 of them a socket."""
+    caches = field(
+        "Caches (sum of all):",
+        None,
+        field("L2:", "192 MiB (192 instances)"),
+        field("L3:", "768 MiB (24 instances)"),
+    )
+    maker = field("Vendor ID:", "AuthenticAMD", kind("AMD EPYC 9654 96-Core Processor", "2", "96", "2"))
+    dump = read_lscpu(nested(tmp_path, maker, caches))
+    cores = {"sockets": 2, "cores_per_socket": 96, "threads_per_core": 2}
+    assert dump.changes == cores | {"l2_kib_per_core": 1024.0, "l3_mib_per_socket": 384.0}
+
+
+def test_a_core_without_a_second_thread_is_told(tmp_path: Path) -> None:
+    maker = field("Vendor ID:", "ARM", kind("Neoverse-V1", "1", "64", "1"))
+    assert read_lscpu(nested(tmp_path, maker)).changes["threads_per_core"] == 1
+    of_four = read_lscpu(nested(tmp_path, kind("POWER9", "4", "20", "2")))
+    assert "threads_per_core" not in of_four.changes
+    assert of_four.rest["threads_per_core"] == "1 or 2; the dump says '4'"
+
+
+def test_an_arm_system_without_sockets_has_clusters(tmp_path: Path) -> None:
+    rows = {
+        "Socket(s):": "-",
+        "Core(s) per cluster:": "64",
+        "Cluster(s):": "2",
+        "L2 cache:": "1048576 (2 instances)",
+    }
+    dump = read_lscpu(nested(tmp_path, *(field(name, data) for name, data in rows.items())))
+    assert dump.changes == {"sockets": 2, "cores_per_socket": 64, "l2_kib_per_core": 512.0}
+
+
+def test_cores_of_several_kinds_are_refused_at_their_place(tmp_path: Path) -> None:
+    rows = (kind("Cortex-A55", "1", "4", "1"), kind("Cortex-A76", "1", "4", "1"))
+    path = nested(tmp_path, field("Vendor ID:", "ARM", *rows))
+    says = r"nested\.json:1:\d+: Model name: expected cores of one kind, .* got Cortex-A55 and Cortex-A76$"
+    with pytest.raises(InputError, match=says):
+        read_lscpu(path)
+
+
+def test_a_small_card_from_a_large_base_rests_at_less(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A T4 of 70 W; the H200 rests at 126 W, more than the T4 ever draws."""
+    link = (
+        "<pci><pci_gpu_link_info><pcie_gen><max_link_gen>3</max_link_gen></pcie_gen>"
+        "<link_widths><max_link_width>16x</max_link_width></link_widths></pci_gpu_link_info></pci>"
+    )
+    text = CARD.replace("300.00 W", "70.00 W").replace("</gpu>", f"{link}</gpu>")
+    (tmp_path / "smi.xml").write_text(text, encoding="utf-8")
+    out = tmp_path / "t4.yaml"
+    options = ["--base", "h200", "--from-nvidia-smi", str(tmp_path / "smi.xml"), "--out", str(out)]
+    assert main(["profile", "new", *options]) == 0, capsys.readouterr().err
+    hardware = read_profile(out).hardware
+    base = read_profile(find_file("profile", "h200")).hardware
+    assert hardware.idle_w.value == pytest.approx(70.0 * base.idle_w.value / base.peak_w.value)
+    assert hardware.host_link_gb_per_s is not None
+    assert hardware.host_link_gb_per_s.value == pytest.approx(15.75, abs=0.01)
