@@ -19,6 +19,7 @@ from calibration.importing.values import (
     Index,
     Joined,
     Key,
+    Result,
     Several,
     Value,
 )
@@ -83,10 +84,20 @@ def converted(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
     is_whole = holds_ids(target)
     if isinstance(source, Index):
         return source if is_whole else numbers(node, given, to)
+    if before.dtype == torch.float16 and target.dtype == torch.float32 and _is_looked_up(source, to):
+        return view(node, given, to)  # what lookups in such a table were measured with
     result = one_call(node, [source], to, "to")
     if result is None or not is_whole:
         return result
     return Index(float(result.elements), to.scope, result=to.settle(result))
+
+
+def _is_looked_up(source: AnyValue, to: Builder) -> bool:
+    """Whether it is what a lookup gives."""
+    if not isinstance(source, Result):
+        return False
+    made = next((op for op in reversed(to.operators) if op.name == source.name), None)
+    return isinstance(made, ops.EmbeddingBag)
 
 
 def split(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:

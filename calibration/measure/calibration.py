@@ -350,13 +350,14 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
             threaded=_by_family(facts, "threads"),
             unrest=unrest_section(facts, f"measured: {raw}"),
             facts=facts,
-            served=_module_costs(records, caches),
+            served=costs_of_ways(records, caches),
             raw=raw,
         )
     )
 
 
-def _module_costs(records: Records, caches: Caches) -> dict[str, ModuleCosts]:
+def costs_of_ways(records: Records, caches: Caches) -> dict[str, ModuleCosts]:
+    """What each way to serve modules costs that was measured often enough, by its name."""
     most_bytes = records.facts.get("served_table_bytes", FIRST_TABLE_BYTES)
     return module_costs(records.visits, most_table_bytes=most_bytes, l2_bytes=caches.l2_bytes)
 

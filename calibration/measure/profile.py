@@ -104,11 +104,7 @@ def profile_values(
                 ],
                 **({"thread_scaling": _thread_scaling(threaded, source)} if threaded else {}),
                 **({"unrest": dict(unrest)} if unrest else {}),
-                **(
-                    {"served": {way: _served(way, costs, source) for way, costs in served.items()}}
-                    if served
-                    else {}
-                ),
+                **({"served": served_sections(served, source)} if served else {}),
             }
         },
     }
@@ -129,6 +125,11 @@ def _thread_scaling(by_family: Mapping[str, Mapping[int, float]], source: str) -
     }
 
 
+def served_sections(served: Mapping[str, ModuleCosts], source: str) -> dict[str, Any]:
+    """The ways to serve modules, by name."""
+    return {way: _served(way, costs, source) for way, costs in served.items()}
+
+
 def _served(way: str, costs: ModuleCosts, source: str) -> dict[str, Any]:
     left_out = (
         "root mean square of the logarithm, of passes left out, given the time of the flat list of calls"
@@ -136,6 +137,7 @@ def _served(way: str, costs: ModuleCosts, source: str) -> dict[str, Any]:
     return {
         "describes": SERVED[way].describes,
         **({} if costs.law.precision == "fp32" else {"precision": costs.law.precision}),
+        **({} if costs.law.tables == "fp32" else {"tables": costs.law.tables}),
         "law_ns": {term: _rounded(value / NS) for term, value in costs.law.costs.items()},
         **_layers(costs.law),
         "relative_error": _entry(_rounded(costs.relative_error), f"{source}; {left_out}"),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from calibration.fingerprint import fingerprint
-from calibration.measure.calibration import calibrated_values
+from calibration.measure.calibration import caches_of, calibrated_values, costs_of_ways
 from calibration.measure.device_calibration import calibrated_device_values
 from calibration.measure.one_thread import in_one_thread
 from calibration.measure.points import require_kernels
+from calibration.measure.profile import served_sections, with_fitted_values
 from calibration.measure.records import read_records
 from calibration.runtime.settings import apply_settings
 from perfmodel.domain.fingerprint import Fingerprint
@@ -30,9 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("measured", type=Path, help="the measurements of a calibration")
     parser.add_argument("out", type=Path, help="the profile to write, or to fit anew")
     parser.add_argument("--card", help="of an accelerator's measurements: what its maker calls it")
+    parser.add_argument(
+        "--ways-from", type=Path, metavar="MORE.csv", help="ways to serve modules that were measured later"
+    )
     given = parser.parse_args(arguments)
     try:
         values = refitted(given.measured, given.out, given.card)
+        if given.ways_from is not None:
+            add_ways(values, given.ways_from)
         try:
             write_profile(given.out, values)
         except InputError:
@@ -68,6 +74,24 @@ def refitted(measured: Path, out: Path, card: str | None = None) -> dict[str, An
     if card is None:
         raise InputError(f"{measured}: measurements of an accelerator: say of which one by --card NAME")
     return in_one_thread(calibrated_device_values, records, taken, card=card, name=name, raw=measured.name)
+
+
+def add_ways(values: dict[str, Any], more: Path) -> None:
+    """Add the ways to serve modules that another file of measurements has, and the profile has not.
+
+    Raises
+    ------
+    InputError
+        If the file is none of a calibration, or the profile none of a CPU.
+    """
+    if values["kind"] != "cpu":
+        raise InputError("--ways-from: expected a CPU's measurements")
+    records, stack = read_records(more), values["stacks"]["pytorch"]
+    caches = caches_of(Fingerprint.model_validate_json(json.dumps(values["fingerprint"])), records.facts)
+    found = served_sections(costs_of_ways(records, caches), f"measured: {more.name}")
+    stack["served"] = stack.get("served", {})
+    stack["served"] |= {way: section for way, section in found.items() if way not in stack["served"]}
+    with_fitted_values(values)
 
 
 def identity(out: Path) -> tuple[str, Fingerprint]:

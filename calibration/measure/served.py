@@ -32,16 +32,15 @@ from calibration.measure.visits import (
 )
 from calibration.runtime import operators
 from calibration.runtime.memory import available_bytes
-from calibration.runtime.modules import SERVED
+from calibration.runtime.modules import SERVED, Served
 from calibration.runtime.programme import Mode
 from calibration.runtime.settings import apply_plain_settings, apply_settings
 from perfmodel.costmodel.kernels import Floats, Gather, Kernel
 from perfmodel.costmodel.layer_precision import is_layer, layer_amounts
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.module_costs import call_kind, module_amounts
+from perfmodel.costmodel.module_costs import call_kind, module_amounts, table_part
 from perfmodel.costmodel.residency import far_entries
 from perfmodel.domain.hardware import CALL_KINDS, LAYER_TERMS, MODULE_TERMS, ModuleLaw
-from perfmodel.domain.shapes import Precision
 from perfmodel.errors import InputError, PerfplanError
 
 FLAT_ROUND = 2
@@ -52,13 +51,13 @@ LAST_ROUND = max(ROUNDS)
 _ALWAYS = next(iter(ROUNDS))
 """What people do unless told: measured on every sequence, the other ways in turn."""
 _TURNS = tuple(
-    tuple(n for n in ROUNDS if n != _ALWAYS and (SERVED[ROUNDS[n]].precision == "fp32") == in_fp32)
-    for in_fp32 in (True, False)
+    tuple(number for number, way in ROUNDS.items() if number != _ALWAYS and SERVED[way].narrow == narrow)
+    for narrow in ("", "layers", "tables")
 )
-"""The other ways: in fp32, and in other precisions."""
+"""The other ways: in fp32, with layers in other precisions, and with tables in others."""
 FEWEST_PASSES = 12
-"""Behind the costs of a way: fewer than the terms of its law say nothing. In another precision, whose law has
-three times as many, three times as many."""
+"""Behind the costs of a way: fewer than the terms of its law say nothing. With layers in another precision,
+whose law has three times as many, three times as many."""
 _POOL_BYTES = 3e9
 _POOL_SHARE = 0.15
 """Of each of the processes: tables whose page-table entries are far beyond an L2, filled in two seconds; or
@@ -186,7 +185,7 @@ def _visits(
 
 
 def rounds_of(seed: int) -> tuple[int, ...]:
-    """Rounds that a sequence is measured in: two always, one of the others in fp32, one of other precisions.
+    """Rounds of a sequence: two always, and one of each kind: fp32, layers, tables.
 
     Visits of one programme lie 10 to 20 % apart on shared machines: the costs of the way that most people's
     modules are served in are better known from more sequences than from every way on each.
@@ -246,9 +245,9 @@ def module_costs(
             for at, visit in visits
             if at == number and (key := (visit.seed, visit.batch_size)) in flat
         ]
-        fewest = FEWEST_PASSES * (1 if SERVED[name].precision == "fp32" else 3)
+        fewest = FEWEST_PASSES * (3 if SERVED[name].narrow == "layers" else 1)
         if len(pairs) >= fewest and len({visit.seed for _, visit in pairs}) >= _FOLDS:
-            found[name] = _costs(_rows(pairs, SERVED[name].precision, most_table_bytes, l2_bytes), name)
+            found[name] = _costs(_rows(pairs, SERVED[name], most_table_bytes, l2_bytes), SERVED[name])
     return found
 
 
@@ -277,10 +276,10 @@ _TERMS = (
 _IS_FACTOR = np.array([term.startswith("factor ") for term in _TERMS])
 
 
-def _costs(rows: _Rows, way: str) -> ModuleCosts:
-    precision, passes = SERVED[way].precision, len(rows.seeds)
+def _costs(rows: _Rows, way: Served) -> ModuleCosts:
+    passes = len(rows.seeds)
     place = rows.pass_of.astype(int)
-    weights = 1.0 / (rows.flat_s if precision == "fp32" else rows.served_s)[place]
+    weights = 1.0 / (rows.served_s if way.narrow else rows.flat_s)[place]
     expected = np.zeros(passes)
     fold = np.unique(rows.seeds, return_inverse=True)[1] % _FOLDS
     for number in range(_FOLDS):
@@ -291,21 +290,24 @@ def _costs(rows: _Rows, way: str) -> ModuleCosts:
         expected[fold == number] = predicted[fold == number]
     errors = np.log(np.maximum(expected, _NO_TIME_S) / rows.served_s)
     found = dict(zip(_TERMS, _law(rows.amounts, rows.expected_s, weights).tolist(), strict=True))
+    relative_error = float(np.sqrt(np.mean(errors**2)))
     return ModuleCosts(
-        law=_module_law(found, rows.amounts.sum(axis=0), precision),
-        relative_error=float(np.sqrt(np.mean(errors**2))),
+        law=_module_law(found, rows.amounts.sum(axis=0), way, relative_error),
+        relative_error=relative_error,
         ratio=float(np.exp(np.mean(np.log(rows.served_s / rows.flat_s)))),
         passes=passes,
     )
 
 
-def _module_law(found: Mapping[str, float], amounts: Floats, precision: Precision) -> ModuleLaw:
+def _module_law(found: Mapping[str, float], amounts: Floats, way: Served, relative_error: float) -> ModuleLaw:
     """The law of terms by name; kinds of calls that were not measured keep the times of the flat list."""
     seen = dict(zip(_TERMS, amounts.tolist(), strict=True))
     return ModuleLaw(
         costs={term: found[term] for term in MODULE_TERMS},
-        precision=precision,
-        layers={} if precision == "fp32" else {term: found[f"layer {term}"] for term in LAYER_TERMS},
+        precision=way.precision,
+        tables=way.tables,
+        relative_error=relative_error,
+        layers={} if way.precision == "fp32" else {term: found[f"layer {term}"] for term in LAYER_TERMS},
         factors={kind: found[f"factor {kind}"] for kind in CALL_KINDS if seen[f"factor {kind}"] > 0.0},
     )
 
@@ -321,18 +323,18 @@ def _law(amounts: Floats, expected_s: Floats, weights: Floats) -> Floats:
 
 
 def _rows(
-    pairs: Sequence[tuple[Visit, Visit]], precision: Precision, most_table_bytes: float, l2_bytes: float
+    pairs: Sequence[tuple[Visit, Visit]], way: Served, most_table_bytes: float, l2_bytes: float
 ) -> _Rows:
     amounts, expected, pass_of = [], [], []
     for index, (flat, served) in enumerate(pairs):
         kernels = lower(sequence_of_seed(flat.seed, most_table_bytes=most_table_bytes))
         batch = np.array(float(flat.batch_size))
-        far = far_entries(kernels, batch, l2_bytes, part=0.5 if precision == "bf16" else 1.0)
+        far = far_entries(kernels, batch, l2_bytes, part=table_part(way.precision, way.tables))
         if max(len(flat.seconds), len(served.seconds)) > len(kernels):
             raise InputError(f"measurements: sequence {flat.seed} has {len(kernels)} kernels, got more")
         for kernel, before_s, after_s in zip(kernels, flat.seconds, served.seconds, strict=False):
             if before_s > 0.0 and after_s > 0.0:
-                counted, is_more = _amounts(kernel, batch, float(before_s), precision, far)
+                counted, is_more = _amounts(kernel, batch, float(before_s), way, far)
                 amounts.append([counted.get(term, 0.0) for term in _TERMS])
                 expected.append(after_s - before_s if is_more else after_s)
                 pass_of.append(index)
@@ -347,13 +349,14 @@ def _rows(
 
 
 def _amounts(
-    kernel: Kernel, batch: Floats, flat_s: float, precision: Precision, far: Mapping[Gather, Floats]
+    kernel: Kernel, batch: Floats, flat_s: float, way: Served, far: Mapping[Gather, Floats]
 ) -> tuple[dict[str, float], bool]:
     """Of each term, and whether they are what the kernel takes more; as `served_seconds` adds them up."""
-    if precision != "fp32" and is_layer(kernel):
-        of_layer = layer_amounts(kernel, batch, precision)
+    if way.precision != "fp32" and is_layer(kernel):
+        of_layer = layer_amounts(kernel, batch, way.precision)
         return {f"layer {term}": float(amount) for term, amount in of_layer.items()}, False
     counted = {term: float(amount) for term, amount in module_amounts(kernel, batch, far).items()}
-    if precision == "bf16":  # elements of half the bytes
+    shorter = way.precision == "bf16" or (way.tables != "fp32" and kernel.family == "embedding_bag")
+    if shorter:  # as many elements, of fewer bytes
         return counted | {f"factor {call_kind(kernel)}": flat_s}, False
     return counted, True

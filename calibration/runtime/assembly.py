@@ -53,7 +53,7 @@ def assemble(
     Raises
     ------
     InputError
-        If a table's elements are not fp32.
+        If a table's elements are of 8 bytes, or of one byte and not summed.
     """
     walk = walk_over(model)
     bench = Bench(model.name, weights, device, dtype, library)
@@ -80,26 +80,35 @@ def _prelu(call: Call, bench: Bench) -> calls.Function:  # noqa: ARG001  # one s
 
 
 def _embedding(call: Call, bench: Bench) -> calls.Function:
-    table = _known(call, bench, (2, 4))
+    table = _known(call, bench)
     rows = bench.rows(table)
-    if table.element_bytes == 2:
+    if table.precision != "fp32":
         return calls.converted_rows(rows, bench.dtype)
     return bench.library.embedding(rows)
 
 
 def _embedding_bag(call: Call, bench: Bench) -> calls.Function:
-    rows, pooling = bench.rows(_known(call, bench, (4,))), call.settings["pooling"]
+    table, pooling = _known(call, bench), call.settings["pooling"]
+    if table.precision == "int8" and (call.settings["weighted"] or pooling != "sum"):
+        raise InputError(
+            f"{bench.model}: {call.operator}: the runtime sums rows of one byte an element, no more"
+        )
+    rows = bench.rows(table)
     if call.settings["weighted"]:
-        return calls.weighted_bag(rows)
-    return bench.library.embedding_bag(rows) if pooling == "sum" else calls.embedding_bag(rows, pooling)
+        return calls.weighted_bag(rows, bench.dtype)
+    if pooling == "sum" and table.precision == "fp32":
+        return bench.library.embedding_bag(rows)
+    return calls.embedding_bag(rows, pooling, bench.dtype)
 
 
-def _known(call: Call, bench: Bench, element_bytes: tuple[int, ...]) -> EmbeddingTable:
-    """The table, whose elements are of a size that the lookup has a call for."""
+def _known(call: Call, bench: Bench) -> EmbeddingTable:
+    """The table, whose elements are of a size that lookups have a call for."""
     table: EmbeddingTable = call.settings["table"]
-    if table.element_bytes not in element_bytes:
+    if table.element_bytes not in (1, 2, 4):
         got = f"got {table.element_bytes} bytes an element"
-        raise InputError(f"{bench.model}: {call.operator}: the runtime runs fp32 tables only, {got}")
+        raise InputError(f"{bench.model}: {call.operator}: the runtime runs tables of 1, 2 or 4, {got}")
+    if table.precision == "int8" and bench.device.type != "cpu":
+        raise InputError(f"{bench.model}: {call.operator}: tables of 1 byte an element run on cores only")
     return table
 
 

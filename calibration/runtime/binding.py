@@ -42,7 +42,7 @@ class Bench:
 
     def _new_rows(self, table: EmbeddingTable) -> torch.Tensor:
         rows = self.weights(table.num_rows, table.dim)
-        return rows.to(torch.float16) if table.element_bytes == 2 else rows
+        return rows if table.precision == "fp32" else calls.narrowed(rows, table.precision)
 
 
 Binding = Callable[[Call, Bench], calls.Function]

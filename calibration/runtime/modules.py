@@ -6,16 +6,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from calibration.runtime.operators import Function, Tensor
+from calibration.runtime.operators import Function, Tensor, narrowed
 from calibration.runtime.settings import RuntimeSettings, apply_plain_settings, apply_settings
 from perfmodel.domain.shapes import Precision
 
 INT8_MOST = 127.0
+_ROWS_AT_ONCE = 2**16
+"""Of a table that is quantised: what lies between stays in a cache."""
 TINY = 1e-12
 """Scale of weights that are all nothing."""
 
@@ -42,6 +44,7 @@ class Modules:
 
     frozen: bool
     quantized: bool = False
+    tables: Precision = "fp32"
 
     def linear(self, weight: Tensor, bias: Tensor) -> Function:
         """`nn.Linear`, or what `quantize_dynamic` makes of it."""
@@ -64,12 +67,20 @@ class Modules:
         return _ACTIVATIONS[function]()
 
     def embedding_bag(self, table: Tensor) -> Function:
-        """`nn.EmbeddingBag`, summing."""
-        return nn.EmbeddingBag(len(table), table.shape[1], mode="sum", _weight=self._own(table))
+        """`nn.EmbeddingBag`, summing; or its like on a table of shorter elements."""
+        if self.tables == "int8":
+            return _bytewise(table, pooled=True)
+        rows = self._own(self._stored(table))
+        bag = nn.EmbeddingBag(len(rows), rows.shape[1], mode="sum", _weight=rows)
+        return bag if rows.dtype == table.dtype else lambda *indices: bag(*indices).to(table.dtype)
 
     def embedding(self, table: Tensor) -> Function:
-        """`nn.Embedding`."""
-        return nn.Embedding(len(table), table.shape[1], _weight=self._own(table))
+        """`nn.Embedding`, or its like on a table of shorter elements."""
+        if self.tables == "int8":
+            return _bytewise(table, pooled=False)
+        rows = self._own(self._stored(table))
+        lookup = nn.Embedding(len(rows), rows.shape[1], _weight=rows)
+        return lookup if rows.dtype == table.dtype else lambda indices: lookup(indices).to(table.dtype)
 
     def recurrent(self, kind: str, weights: Sequence[Tensor], *, last: bool) -> Function:
         """`nn.RNN`, `nn.GRU` or `nn.LSTM`, the batch first."""
@@ -89,8 +100,32 @@ class Modules:
 
         return call
 
+    def _stored(self, table: Tensor) -> Tensor:
+        """The table as it is kept: in halves, what is looked up is converted afterwards."""
+        return table if self.tables == "fp32" else narrowed(table, self.tables)
+
     def _own(self, weight: Tensor) -> nn.Parameter:
         return nn.Parameter(weight, requires_grad=not self.frozen)
+
+
+def _bytewise(table: Tensor, *, pooled: bool) -> Function:
+    """`torch.ao.nn.quantized.EmbeddingBag`, summing, or its `Embedding`: int8 rows, packed once."""
+    from torch.ao.nn import quantized
+
+    num_rows, dim = table.shape
+    scale = max(float(table.abs().max()) / INT8_MOST, TINY)
+    stored = torch.empty((num_rows, dim), dtype=torch.uint8)
+    for start in range(0, num_rows, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        stored[rows] = (table.detach()[rows] / scale).add_(INT8_MOST + 0.5)
+    scales, zeros = torch.full((num_rows,), scale), torch.full((num_rows,), INT8_MOST)
+    with warnings.catch_warnings():  # as of layers
+        warnings.simplefilter("ignore", UserWarning)
+        packed = torch._make_per_channel_quantized_tensor(stored, scales, zeros, 0)
+        layer: Any = quantized.EmbeddingBag(1, dim, mode="sum") if pooled else quantized.Embedding(1, dim)
+        layer.set_weight(packed)
+    called: Function = layer
+    return called
 
 
 def _dynamically_quantized(weight: Tensor, bias: Tensor) -> Function:
@@ -122,6 +157,8 @@ class Served:
         In a process whose allocator keeps its memory and asks for huge pages (`apply_settings`).
     precision : Precision
         Of weights and results; int8: of the fully connected layers, whose inputs and results are fp32.
+    tables : Precision
+        Of embedding tables; what is looked up in them comes out in fp32.
     describes : str
         All of that in words.
     """
@@ -130,12 +167,18 @@ class Served:
     inference_mode: bool = False
     tuned: bool = False
     precision: Precision = "fp32"
+    tables: Precision = "fp32"
     describes: str = ""
+
+    @property
+    def narrow(self) -> Literal["", "layers", "tables"]:
+        """What is in another precision than fp32."""
+        return "layers" if self.precision != "fp32" else "tables" if self.tables != "fp32" else ""
 
     @property
     def library(self) -> Modules:
         """What makes the calls."""
-        return Modules(frozen=self.frozen, quantized=self.precision == "int8")
+        return Modules(frozen=self.frozen, quantized=self.precision == "int8", tables=self.tables)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -147,7 +190,7 @@ class Served:
         """Whether this machine has the instructions: without them PyTorch computes by another, slow way."""
         if self.precision == "bf16":
             return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        if self.precision == "int8":
+        if "int8" in (self.precision, self.tables):
             engines = set(torch.backends.quantized.supported_engines)
             return hasattr(torch, "quantize_per_tensor") and bool(engines & {"x86", "fbgemm"})
         return True
@@ -188,6 +231,16 @@ SERVED: Mapping[str, Served] = {
         precision="int8",
         describes="a PyTorch module, eager, its fully connected layers quantised to int8 "
         "(quantize_dynamic), the rest in fp32",
+    ),
+    "eager-fp16-tables": Served(
+        tables="fp16",
+        describes="a PyTorch module, eager, its embedding tables in fp16, their rows converted to fp32 after "
+        "each lookup",
+    ),
+    "eager-int8-tables": Served(
+        tables="int8",
+        describes="a PyTorch module, eager, its embedding tables quantised to int8 by the row "
+        "(torch.ao.nn.quantized.EmbeddingBag), the rest in fp32",
     ),
 }
 """Ways to serve a module, by the names of their stacks; the first is what people do unless told."""

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch
 
+from perfmodel.domain.shapes import Precision
+
 Tensor = torch.Tensor
 Function = Callable[..., Tensor]
 
@@ -107,9 +109,50 @@ _MODES: Mapping[str, int] = {"sum": 0, "mean": 1, "max": 2}
 """Pooling of `torch.embedding_bag`."""
 
 
-def embedding_bag(table: Tensor, pooling: str = "sum") -> Function:
-    """Rows of each bag summed, averaged, or their largest; int64 indices and offsets."""
+def narrowed(table: Tensor, precision: Precision) -> Tensor:
+    """The table in another precision: halves, or a byte an element with each row's scale and offset after it.
+
+    The latter is how PyTorch packs a quantised table (`torch.ao.nn.quantized.EmbeddingBag`).
+    """
+    if precision == "int8":
+        packed: Tensor = torch.ops.quantized.embedding_bag_byte_prepack(table.float())
+        return packed
+    return table.to(torch.float16)
+
+
+def is_packed(table: Tensor) -> bool:
+    """Whether each row is bytes, its scale and its offset."""
+    return table.dtype == torch.uint8
+
+
+def packed_bag(table: Tensor, indices: Tensor, offsets: Tensor) -> Tensor:
+    """Rows of each bag of a packed table as fp32, summed."""
+    summed: Tensor = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
+        table, indices, offsets, False, _MODES["sum"], False, None, None, False
+    )
+    return summed
+
+
+def packed_rows(table: Tensor, indices: Tensor) -> Tensor:
+    """Rows of a packed table as fp32, in the indices' shape: each a bag of its own, as PyTorch does it."""
+    flat = indices.flatten()
+    alone = torch.arange(0, len(flat) + 1, dtype=flat.dtype, device=flat.device)
+    rows: Tensor = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
+        table, flat, alone, False, _MODES["sum"], False, None, None, True
+    )
+    return rows.view(*indices.shape, -1)
+
+
+def embedding_bag(table: Tensor, pooling: str = "sum", dtype: torch.dtype = torch.float32) -> Function:
+    """Rows of each bag summed, averaged, or their largest; int64 indices and offsets.
+
+    A packed table's rows are summed alone; those of halves are converted afterwards.
+    """
     mode = _MODES[pooling]
+    if is_packed(table):
+        return lambda indices, offsets: packed_bag(table, indices, offsets)
+    if table.dtype != dtype:
+        return lambda indices, offsets: torch.embedding_bag(table, indices, offsets, False, mode)[0].to(dtype)
 
     def call(indices: Tensor, offsets: Tensor) -> Tensor:
         return torch.embedding_bag(table, indices, offsets, False, mode)[0]
@@ -117,14 +160,15 @@ def embedding_bag(table: Tensor, pooling: str = "sum") -> Function:
     return call
 
 
-def weighted_bag(table: Tensor) -> Function:
+def weighted_bag(table: Tensor, dtype: torch.dtype = torch.float32) -> Function:
     """Rows of each bag summed, each times a weight of its own."""
 
     def call(indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
         given = weights.flatten()
         if given.numel() != indices.numel():  # lookups drawn from a mean need not be those of the weights
             given = given.repeat(-(-indices.numel() // given.numel()))[: indices.numel()]
-        return torch.embedding_bag(table, indices, offsets, False, 0, False, given)[0]
+        given = given.to(table.dtype)
+        return torch.embedding_bag(table, indices, offsets, False, 0, False, given)[0].to(dtype)
 
     return call
 
@@ -141,6 +185,8 @@ def as_vector(function: Function) -> Function:
 
 def converted_rows(table: Tensor, dtype: torch.dtype) -> Function:
     """Rows of each item as a sequence, of a table whose elements are shorter than results are."""
+    if is_packed(table):
+        return lambda indices: packed_rows(table, indices)
 
     def call(indices: Tensor) -> Tensor:
         return torch.embedding(table, indices).to(dtype)

@@ -202,4 +202,5 @@ def gather(table: EmbeddingTable, *, pooled: bool, scope: Scope = "item") -> Gat
         scope=scope,
         memory=table.memory or "",
         rows_in_use=table.rows_in_use,
+        element_bytes=table.element_bytes,
     )

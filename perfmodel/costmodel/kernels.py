@@ -75,6 +75,7 @@ class Gather:
     Of the query, where that is the scope, both are per query. Tables with one `memory` are one table. Where
     the most popular rows of a table are elsewhere, `first_rank` is that of the first of these: ranks go on
     from it. Where lookups fall on some rows only, the most popular ones, `rows_in_use` is how many.
+    `element_bytes` is what an element takes up.
     """
 
     rows_per_item: float
@@ -86,6 +87,7 @@ class Gather:
     memory: str = ""
     first_rank: float = 1.0
     rows_in_use: int | None = None
+    element_bytes: int = ELEMENT_BYTES
 
     @property
     def table_bytes(self) -> float:
@@ -306,6 +308,19 @@ def is_stand_in(kernel: Kernel, key: str) -> bool:
     ):  # a product is one of them, bound by memory as all
         return False
     return key not in same and kernel.variant not in (PRODUCTS, GROUPED)
+
+
+def is_narrow(kernel: Kernel) -> bool:
+    """Whether it looks up rows of shorter elements than fp32's, of which no surface was measured.
+
+    Source: the model's file; calibration's sequences have tables in fp32.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What runs.
+    """
+    return kernel.gather is not None and kernel.gather.element_bytes < ELEMENT_BYTES
 
 
 def is_part_of_another(kernel: Kernel) -> bool:

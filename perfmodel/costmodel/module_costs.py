@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import GROUPED, VECTOR_NORM, Floats, Gather, Kernel, is_part_of_another
+from perfmodel.costmodel.kernels import (
+    ELEMENT_BYTES,
+    GROUPED,
+    VECTOR_NORM,
+    Floats,
+    Gather,
+    Kernel,
+    is_part_of_another,
+)
 from perfmodel.costmodel.layer_precision import is_layer, layer_seconds
 from perfmodel.costmodel.timing import LINE_BYTES
-from perfmodel.domain.hardware import MODULE_TERMS, ModuleLaw
+from perfmodel.domain.hardware import MODULE_TERMS, Device, ModuleLaw
+from perfmodel.domain.operators import TABLE_PRECISION
+from perfmodel.domain.shapes import Precision
 from perfmodel.units import KIB
 
 KEPT_BYTES: Final = 128 * KIB
@@ -27,6 +38,70 @@ NOTHING_FAR: Final[Mapping[Gather, Floats]] = {}
 """Of tables on huge pages, or so small that all entries are in the L2."""
 _SEQUENCE: Final = "sequence"
 """Variant of a lookup that gives its rows one by one."""
+
+
+_PACKED_PART: Final = (64 + 8) / (64 * ELEMENT_BYTES)
+"""Of a row of 64 elements, a byte each, with its scale and offset of 4 bytes. [1]"""
+
+
+def table_part(precision: Precision, tables: Precision) -> float:
+    """Bytes of a process's tables over those in fp32. [1]
+
+    Derived here: what an element takes up.
+
+    Parameters
+    ----------
+    precision, tables : Precision
+        Of all weights, where it is bf16; of the tables.
+    """
+    if tables == "int8":
+        return _PACKED_PART
+    return 0.5 if "bf16" in (precision, tables) or tables == "fp16" else 1.0
+
+
+def as_measured(kernel: Kernel, device: Device) -> Kernel:
+    """The kernel whose time in the flat list of calls a way to serve modules starts from.
+
+    Derived here: laws of shorter elements were fitted beside as many in fp32.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass.
+    device : Device
+        With a way to serve modules.
+    """
+    gather = kernel.gather
+    is_known = device.has_half_results or table_law(kernel, device) is not None
+    if gather is None or gather.element_bytes >= ELEMENT_BYTES or not is_known:
+        return kernel
+    row_bytes = gather.row_bytes * ELEMENT_BYTES / gather.element_bytes
+    more = gather.rows_per_item * (row_bytes - gather.row_bytes)
+    return replace(
+        kernel,
+        gather=replace(gather, row_bytes=row_bytes, element_bytes=ELEMENT_BYTES),
+        read_bytes_per_item=kernel.read_bytes_per_item + more,
+    )
+
+
+def table_law(kernel: Kernel, device: Device) -> ModuleLaw | None:
+    """What lookups in a table of shorter elements cost, where that was measured; None of any other kernel.
+
+    Source: the profile's way whose tables are in the precision in which the model's file has this one.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel of a pass, as the file has it.
+    device : Device
+        With a way to serve modules.
+    """
+    if kernel.gather is None or kernel.family != "embedding_bag":
+        return None
+    precision = TABLE_PRECISION[kernel.gather.element_bytes]
+    if precision == "fp32" or (precision == "fp16" and device.has_half_results):  # as all of it is
+        return None
+    return next((law for law in device.module_ways.values() if law.tables == precision), None)
 
 
 def module_amounts(

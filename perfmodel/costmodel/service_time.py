@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -162,7 +162,7 @@ def batch_time(
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
     return kernels_time(
-        lower(model.with_wide_tables if device.has_half_results else model),
+        lower(model),
         weight_bytes,
         device,
         batch_size,
@@ -233,6 +233,12 @@ def kernels_time(
         As of `batch_time`.
     """
     parts_at = _served_parts if served else _own_parts
+    asked = kernels
+    if device.modules is not None or device.has_half_results:
+        from perfmodel.costmodel.module_costs import as_measured  # see above
+
+        wide = tuple(as_measured(kernel, device) for kernel in kernels)
+        kernels = asked if all(new is old for new, old in zip(wide, asked, strict=True)) else wide
     model_kernels = kernels
     batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     at = conditions_alone(kernels, weight_bytes, device, workers, copies=copies)
@@ -265,7 +271,11 @@ def kernels_time(
             for kernel, part in zip(kernels, parts, strict=True)
         )
     if device.modules is not None:
-        timed = _as_modules(timed, device, device.modules, batch, workers)
+        timed = _as_modules(timed, asked, device, device.modules, batch, workers)
+    if model_kernels is not asked:  # each as the model's file has it
+        engine = len(timed) - len(asked)
+        own = (replace(each, kernel=kernel) for each, kernel in zip(timed[engine:], asked, strict=True))
+        timed = (*timed[:engine], *own)
     if device.is_derived:
         timed = tuple(replace(each, basis=max(each.basis, Basis.DERIVED)) for each in timed)
     if device.launches is not None:
@@ -309,45 +319,74 @@ def _pipelined(
 
 
 def _as_modules(
-    kernels: tuple[TimedKernel, ...], device: Device, law: ModuleLaw, batch_size: Floats, busy: Floats
+    kernels: tuple[TimedKernel, ...],
+    asked: tuple[Kernel, ...],
+    device: Device,
+    law: ModuleLaw,
+    batch_size: Floats,
+    busy: Floats,
 ) -> tuple[TimedKernel, ...]:
-    """The kernels as their calls are in modules; what they take more is overhead, slowed as its kind is."""
-    from perfmodel.costmodel.module_costs import NOTHING_FAR, served_seconds  # see above
+    """The kernels as their calls are in modules; what they take more is overhead, slowed as its kind is.
+
+    `asked` are the same ones as the model's file has them, with tables of shorter elements.
+    """
+    from perfmodel.costmodel.module_costs import NOTHING_FAR, served_seconds, table_law  # see above
     from perfmodel.costmodel.surface_times import kind_slowdown  # see above
 
-    waits = law.costs["far_bag"] > 0.0 or law.costs["far_row"] > 0.0
-    far = pages_far(tuple(timed.kernel for timed in kernels), device, batch_size) if waits else NOTHING_FAR
+    laws = [table_law(kernel, device) or law for kernel in asked]
+    waits = any(own.costs["far_bag"] > 0.0 or own.costs["far_row"] > 0.0 for own in laws)
+    far = NOTHING_FAR
+    if waits:
+        of_pass = tuple(timed.kernel for timed in kernels)
+        far = pages_far(of_pass, device, batch_size, _part_of_tables(of_pass, laws))
     by_family = {
         family: kind_slowdown(family, device, busy) * hyper_thread_slowdown(family, device, busy)
         for family in {timed.kernel.family for timed in kernels}
     }
     found = []
-    for timed in kernels:
+    for timed, own in zip(kernels, laws, strict=True):
         slowed = by_family[timed.kernel.family]
         alone_s = timed.seconds / slowed
-        served_s = served_seconds(timed.kernel, alone_s, law, batch_size, far)
+        served_s = served_seconds(timed.kernel, alone_s, own, batch_size, far)
         found.append(_taking(timed, served_s * slowed))
     return tuple(found)
 
 
-def pages_far(kernels: tuple[Kernel, ...], device: Device, batch_size: Floats) -> Mapping[Gather, Floats]:
+def _part_of_tables(kernels: Sequence[Kernel], laws: Sequence[ModuleLaw]) -> float:
+    """Bytes of the tables that a pass looks up over those in fp32. [1]"""
+    from perfmodel.costmodel.module_costs import table_part  # see above
+
+    sizes = [
+        (kernel.gather.table_bytes, table_part(law.precision, law.tables))
+        for kernel, law in zip(kernels, laws, strict=True)
+        if kernel.gather is not None
+    ]
+    whole = sum(size for size, _ in sizes)
+    return sum(size * part for size, part in sizes) / whole if whole else 1.0
+
+
+def pages_far(
+    kernels: Sequence[Kernel], device: Device, batch_size: Floats, part: float = 1.0
+) -> Mapping[Gather, Floats]:
     """Share of each table's lookups whose page's entry is not in the L2 of a core. [1]
 
     Source: `far_entries`.
 
     Parameters
     ----------
-    kernels : tuple of Kernel
+    kernels : sequence of Kernel
         Of the pass, their tables in fp32.
     device : Device
         With caches; without, none is far.
     batch_size : (...) float array
         Items.
+    part : float, default 1
+        Bytes of the tables over those in fp32. [1]
     """
     from perfmodel.costmodel.residency import far_entries  # see above
 
     l2_bytes = inf if device.caches is None else device.caches.l2_bytes
-    return far_entries(kernels, batch_size, l2_bytes, part=0.5 if device.has_half_results else 1.0)
+    return far_entries(kernels, batch_size, l2_bytes, part=part)
 
 
 def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfmodel.costmodel.contention import hyper_thread_slowdown
-from perfmodel.costmodel.kernels import Floats, Kernel, is_part_of_another, is_stand_in, measured_as
+from perfmodel.costmodel.kernels import (
+    Floats,
+    Kernel,
+    is_narrow,
+    is_part_of_another,
+    is_stand_in,
+    measured_as,
+)
 from perfmodel.costmodel.moments import Before, Mix, Moments, Passes
 from perfmodel.costmodel.places import TOUCHED, Place, place_of, touched_bytes
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
@@ -185,7 +192,7 @@ def _found(
             far_out = _is_far(surface, place, each_s, _highest(key, surface, caches)).reshape(len(group), -1)
             known[once] = each_s, np.asarray(np.any(far_out, axis=1))
         each_s, is_far = known[once]
-        stand_in = [is_stand_in(kernel, key) for kernel in members]
+        stand_in = [is_stand_in(kernel, key) or is_narrow(kernel) for kernel in members]
         calls = np.array([float(kernel.calls) for kernel in members])
         seconds = calls[:, None] * each_s.reshape(len(group), -1)
         traffic = memory_traffic(members, sizes, at, seconds, rate)

@@ -97,6 +97,10 @@ class ModuleLaw:
         What calls take more, by term of `MODULE_TERMS`. [s]
     precision : Precision
         In which its fully connected layers multiply; bf16: all weights and results.
+    tables : Precision
+        In which its embedding tables are stored; fp32: those of the model are in what its file says.
+    relative_error : float
+        Of whole passes left out of its fit, given the flat list's time: root mean square. [ln]
     layers : mapping
         Time of those layers in that precision, by term of `LAYER_TERMS`; empty: that of the flat list, and
         more. [s]
@@ -106,6 +110,8 @@ class ModuleLaw:
 
     costs: Mapping[str, float]
     precision: Precision = "fp32"
+    tables: Precision = "fp32"
+    relative_error: float = 0.0
     layers: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
 
@@ -592,6 +598,13 @@ class Device:
     def has_half_results(self) -> bool:
         """Whether tables and results take 2 bytes an element: a card's do beside layers in int8, too."""
         return self.precision in ("bf16", "fp16") or (self.precision == "int8" and self.kind == "gpu")
+
+    @property
+    def table_precisions(self) -> frozenset[Precision]:
+        """What lookups in tables of shorter elements were measured in."""
+        if self.modules is None:
+            return frozenset()
+        return frozenset(law.tables for law in self.module_ways.values() if law.tables != "fp32")
 
     @property
     def relative_error(self) -> float:

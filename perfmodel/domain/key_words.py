@@ -191,6 +191,7 @@ KEY_WORDS: Mapping[str, str] = {
     "Peaks.bf16": "On tensor cores, dense. [TFLOP/s]",
     "Peaks.int8": "On tensor cores, dense. [TOP/s]",
     "DerivedFile.precision": "Of a card whose base was measured in another one: what its calls multiply in.",
+    "ServedSection.tables": "What its embedding tables are stored in; fp32: in what the model's file says.",
     "ServedSection.precision": "What its fully connected layers multiply in; bf16: all weights and results.",
     "StackSection.precision": "What its calls multiply in; bf16: all weights and results.",
     "relative_error": "Root mean square of the logarithm's error on what no fit saw. [ln]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -262,31 +262,38 @@ class RecModel(Frozen):
 
     @property
     def reduced_precision(self) -> Precision:
-        """The precision of most operators that are not in fp32; fp32 where all are."""
-        kinds = Counter(operator.precision for operator in self.operators if operator.precision != "fp32")
+        """The precision of most operators that are not in fp32, tables left out; fp32 where all are."""
+        kinds = Counter(
+            operator.precision
+            for operator in self.operators
+            if operator.precision != "fp32" and not isinstance(operator, EmbeddingBag)
+        )
         return kinds.most_common(1)[0][0] if kinds else "fp32"
 
-    def in_other_precision(self, known: Precision) -> str:
+    def in_other_precision(self, known: Precision, tables: Collection[Precision] = ()) -> str:
         """What is neither in fp32 nor in a precision that costs are known of, in words; empty: nothing.
 
-        Costs in int8 are those of fully connected layers.
+        Costs in int8 are those of fully connected layers. `tables` are those that lookups are known of in.
         """
         kinds = Counter(
             operator.precision
             for operator in self.operators
             if operator.precision not in ("fp32", known)
             or (operator.precision == "int8" and not isinstance(operator, Mlp))
+            if not (isinstance(operator, EmbeddingBag) and operator.is_stored_in(tables))
         )
         listed = ", ".join(f"{count} in {precision}" for precision, count in kinds.items())
         return f"of {len(self.operators)} operators {listed}" if kinds else ""
 
-    def notes_on(self, known: Precision) -> tuple[str, ...]:
+    def notes_on(self, known: Precision, tables: Collection[Precision] = ()) -> tuple[str, ...]:
         """What every answer from this file repeats: what it leaves out, and precisions that nobody measured.
 
         Parameters
         ----------
         known : Precision
             What the answer's costs are known of, beside fp32.
+        tables : collection of Precision
+            What lookups are known of in, beside fp32.
         """
         notes: tuple[str, ...] = () if self.unmodelled is None else (self.unmodelled.said,)
         if self.compiled:
@@ -294,7 +301,7 @@ class RecModel(Frozen):
                 f"{self.name} is served through torch.compile, of which nothing is measured: times are those "
                 "of its calls one by one; `perfplan validate --module FILE:FACTORY --anchor` measures yours",
             )
-        if other := self.in_other_precision(known):
+        if other := self.in_other_precision(known, tables):
             notes += (f"{other}: times are those of fp32, which is all that costs are known of",)
         timed = "fully connected layers in int8" if known == "int8" else f"all of it in {known}"
         if known != "fp32" and any(op.precision != known for op in self.operators if isinstance(op, Mlp)):
@@ -303,17 +310,6 @@ class RecModel(Frozen):
                 "to its ranking is not known here)",
             )
         return notes
-
-    @property
-    def with_wide_tables(self) -> RecModel:
-        """The model with table elements of at least 4 bytes: what costs in bf16 were measured beside."""
-        if all(
-            table.element_bytes >= ELEMENT_BYTES["fp32"]
-            for op in self.embedding_operators
-            for table in op.tables
-        ):
-            return self
-        return self.model_copy(update={"operators": tuple(_with_wide_tables(op) for op in self.operators)})
 
     @property
     def num_tables(self) -> int:
@@ -373,18 +369,6 @@ class RecModel(Frozen):
                 total += ELEMENT_BYTES["fp32" if is_cast else operator.precision] * elements
             known.add(memory)
         return total
-
-
-def _with_wide_tables(operator: Operator) -> Operator:
-    """The operator with table elements of 4 bytes or more."""
-    if not isinstance(operator, EmbeddingBag):
-        return operator
-    wide = ELEMENT_BYTES["fp32"]
-    tables = (
-        table.model_copy(update={"element_bytes": max(wide, table.element_bytes)})
-        for table in operator.tables
-    )
-    return operator.model_copy(update={"tables": tuple(tables)})
 
 
 def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:

@@ -7,6 +7,7 @@ have more. What an operator costs is `costmodel`'s job.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -26,6 +27,7 @@ from perfmodel.domain.shapes import (
     Name,
     OneInput,
     OperatorBase,
+    Precision,
     Scope,
     Shape,
     Shapes,
@@ -58,6 +60,10 @@ __all__ = [
     "Sum",
     "View",
 ]
+
+
+TABLE_PRECISION: Mapping[int, Precision] = {1: "int8", 2: "fp16", 4: "fp32", 8: "fp32"}
+"""What a table's elements are stored in, by their size. [bytes]"""
 
 
 class EmbeddingTable(Frozen):
@@ -104,6 +110,11 @@ class EmbeddingTable(Frozen):
                 f"expected at most the table's {self.num_rows} rows, got {self.rows_in_use}", ("rows_in_use",)
             )
         return self
+
+    @property
+    def precision(self) -> Precision:
+        """What its elements are stored in, by their size."""
+        return TABLE_PRECISION[self.element_bytes]
 
     @property
     def row_bytes(self) -> int:
@@ -189,6 +200,10 @@ class EmbeddingBag(OperatorBase):
         """Results that indices and weights are; other indices come with the request."""
         indices = dict.fromkeys(table.indices for table in self.tables if table.indices is not None)
         return (*indices, *(() if self.weights is None else (self.weights,)))
+
+    def is_stored_in(self, precisions: Collection[Precision]) -> bool:
+        """Whether it and the elements of all its tables are in these."""
+        return self.precision in precisions and all(table.precision in precisions for table in self.tables)
 
     def output_shape(self, shapes: Shapes) -> Shape:  # noqa: ARG002  # one signature for all
         """One vector a table (a lookup, where not pooled); side by side where widths differ."""

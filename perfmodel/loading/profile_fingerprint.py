@@ -55,6 +55,8 @@ def _values(hardware: HardwareSection, stack: StackSection) -> Iterator[str]:
         yield f"{way} {sorted(served.law_ns.items())}"
         if served.layers_ns:
             yield f"{served.precision} {sorted(served.layers_ns.items())} {sorted(served.factors.items())}"
+        elif served.tables != "fp32":
+            yield f"tables {served.tables} {sorted(served.factors.items())}"
     if stack.launches is not None:
         costs = stack.launches.costs()
         yield f"{sorted(costs.issue.items())} {costs.latency_s} {costs.output_s} {costs.host_level}"

@@ -284,11 +284,13 @@ class ServedSection(Frozen):
     In another `precision` than fp32, `layers_ns` is the time of its fully connected layers, by term: a call,
     a row, an element of input, result and weights, a multiply-add, and calls and multiply-adds of very small
     products; `factors` is what times of other kinds of calls are multiplied by. [ns], [1]
+    With `tables` in another precision `factors` are of lookups alone.
     `relative_error` is the root mean square of the logarithm of whole passes left out of the fit.
     """
 
     describes: str
     precision: Precision = "fp32"
+    tables: Precision = "fp32"
     law_ns: dict[str, bounds.NonNegative]
     layers_ns: dict[str, bounds.NonNegative] = Field(default_factory=dict)
     factors: dict[str, bounds.NonNegative] = Field(default_factory=dict)
@@ -315,6 +317,8 @@ class ServedSection(Frozen):
         return ModuleLaw(
             costs={term: value * NS for term, value in {**later, **self.law_ns}.items()},
             precision=self.precision,
+            tables=self.tables,
+            relative_error=self.relative_error.value,
             layers={term: value * NS for term, value in self.layers_ns.items()},
             factors=self.factors,
         )

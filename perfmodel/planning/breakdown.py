@@ -222,7 +222,7 @@ def latency_table(
         require_fit(model, device)
     except InputError as error:
         raise InputError(f"--on: {error}") from None
-    if (other := model.in_other_precision(device.precision)) and not extrapolate:
+    if (other := model.in_other_precision(device.precision, device.table_precisions)) and not extrapolate:
         raise ExtrapolationError(
             f"{model.name}: {other}: {words_of_precisions(device, model.reduced_precision)}"
         )
@@ -246,7 +246,7 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
-        notes=model.notes_on(device.precision),
+        notes=model.notes_on(device.precision, device.table_precisions),
         roofs=roofs_of(device),
     )
 

@@ -143,7 +143,9 @@ class NodeTimes:
 
     def _in_other_precision(self, device: Device | None) -> str:
         """What of the model is in a precision that costs there are not known of."""
-        return "" if device is None else self._node.model.in_other_precision(device.precision)
+        if device is None:
+            return ""
+        return self._node.model.in_other_precision(device.precision, device.table_precisions)
 
     def require_calibrated(self) -> None:
         """Refuse batches beyond the calibrated range.
@@ -181,7 +183,7 @@ class NodeTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
-        notes = [*self._node.model.notes_on(cpu.precision)]
+        notes = [*self._node.model.notes_on(cpu.precision, cpu.table_precisions)]
         if card is not None and self._offloaded and card.precision != cpu.precision:
             notes += [
                 f"{card.name}: {note}"

@@ -66,6 +66,8 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
         # Kinds are of the card's time, or of a flat list of calls: the host's, the modules' is in the whole.
         if device.launches is not None or device.modules is not None:
             found = max(found, device.errors.of_model(model))
+        if device.modules is not None:
+            found = hypot(found, _of_narrow_tables(device, time, shares))
     else:
         known = device.errors.kinds
         unlike = sum(
@@ -73,6 +75,16 @@ def device_error(device: Device, model: str, time: BatchTime, shares: Floats) ->
         )
         found = hypot(device.errors.of_model(model), unlike * UNMEASURED_SPREAD)
     return hypot(found, EDITED_SPREAD) if device.is_edited else found
+
+
+def _of_narrow_tables(device: Device, time: BatchTime, shares: Floats) -> float:
+    """What lookups in tables of shorter elements add: the error of their own law by their share. [ln]"""
+    from perfmodel.costmodel.module_costs import table_law  # few stacks were measured as modules
+
+    total_s = sum(float(shares @ timed.seconds) for timed in time.kernels)
+    laws = ((timed, table_law(timed.kernel, device)) for timed in time.kernels)
+    off_s = sum(float(shares @ timed.seconds) * law.relative_error for timed, law in laws if law is not None)
+    return off_s / total_s
 
 
 def left_out_spread(model: RecModel) -> float:

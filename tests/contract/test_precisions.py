@@ -8,10 +8,13 @@ import pytest
 import yaml
 
 from perfmodel.cli.main import main
+from perfmodel.domain.estimate import Basis
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import ExtrapolationError
+from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.breakdown import latency_table
-from perfmodel.planning.prepare import find_device
+from perfmodel.planning.explain.changes import changes_of
+from perfmodel.planning.prepare import find_device, prepare
 
 PROFILE = "amd-epyc-turin-2c-modules"
 
@@ -101,6 +104,62 @@ def test_quantised_operators_that_are_no_layers_are_not_known() -> None:
     odd = model("int8", "int8")
     with pytest.raises(ExtrapolationError, match="2 in int8"):
         latency_table(odd, find_device(f"{PROFILE}@eager-int8", odd), (64,))
+
+
+@pytest.mark.parametrize(("element_bytes", "rest"), [(1, "int8"), (1, "fp32"), (2, "fp16"), (2, "fp32")])
+def test_tables_of_shorter_elements_take_what_such_lookups_were_measured_to_take(
+    element_bytes: int, rest: str
+) -> None:
+    short, wide = model("fp32", "fp32", element_bytes), model("fp32")
+    rows = short.operators[1].model_copy(update={"precision": rest})
+    short = short.model_copy(update={"operators": (short.operators[0], rows, *short.operators[2:])})
+    device = find_device(PROFILE, short)
+    assert (device.stack, short.embedding_bytes) == ("eager", wide.embedding_bytes * element_bytes / 4)
+    found = latency_table(short, device, (1, 512))
+    assert found.notes == ()
+    assert max(row.basis for row in found.rows) is Basis.INTERPOLATED
+    before = latency_table(wide, device, (1, 512))
+    (one, many), (one_wide, many_wide) = (
+        [next(each for each in row.operators if each.name == "rows") for row in table.rows]
+        for table in (found, before)
+    )
+    assert one.seconds > one_wide.seconds  # a call of another kind, or a conversion after it
+    assert many.seconds < many_wide.seconds
+    assert many.bytes_moved < many_wide.bytes_moved
+
+
+def test_the_list_of_calls_was_measured_with_no_such_tables() -> None:
+    short = model("fp32", "fp32", 1)
+    (row,) = latency_table(short, find_device(f"{PROFILE}@pytorch", short), (64,)).rows
+    lookups = next(each for each in row.operators if each.name == "rows")
+    assert lookups.basis is Basis.EXTRAPOLATED
+    assert 0.05 < lookups.share < 0.2
+    assert row.basis is Basis.ASSUMED
+    tables = (short.embedding_operators[0].tables[0].model_copy(update={"pooling_factor": 200.0}),)
+    rows = short.operators[1].model_copy(update={"tables": tables})
+    long = short.model_copy(update={"operators": (short.operators[0], rows, *short.operators[2:])})
+    with pytest.raises(ExtrapolationError, match=r"rows .* has measured nothing like it"):
+        latency_table(long, find_device(f"{PROFILE}@pytorch", long), (64,))
+
+
+@pytest.mark.parametrize(("stack", "is_offered"), [("eager", True), ("pytorch", False)])
+def test_explain_offers_shorter_tables_where_they_were_measured(
+    tmp_path: Path, stack: str, is_offered: bool
+) -> None:
+    loaded = load_scenario(
+        {
+            "model": str(written(tmp_path, model("fp32"))),
+            "node": {"cpu": PROFILE, "stack": stack, "cores": 2},
+            "traffic": {
+                "arrivals": {"process": "poisson", "rate_qps": 100},
+                "query_sizes": {"distribution": "deeprecsys-production"},
+            },
+            "policy": {"name": "split", "batch_size": 128},
+            "sla": {"percentile": 0.95, "latency_ms": 50},
+        }
+    )
+    names = [change.name for change in changes_of(loaded, prepare(loaded), mixed_stacks=False)]
+    assert ("embedding tables of 2 bytes an element instead of 4" in names) is is_offered
 
 
 def test_a_card_calibrated_in_bf16_knows_bf16() -> None:

@@ -119,6 +119,7 @@ def test_profiles_are_listed_with_their_stacks_fits_and_errors(capsys: pytest.Ca
     alone, *ways = modules["stacks"]
     assert alone["name"] == "pytorch"
     names = ["eager", "eager-inference-mode", "eager-frozen", "eager-tuned", "eager-bf16", "eager-int8"]
+    names += ["eager-fp16-tables", "eager-int8-tables"]
     assert [way["name"] for way in ways] == names
     assert all(way["relative_error"] > alone["relative_error"] for way in ways)
     assert "@eager: a PyTorch module as people serve it" in " ".join(text.split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from perfmodel.domain.hardware import LINK_REACH, Device
 from perfmodel.domain.near_memory import DEFAULT_CACHE_KIB, MOST_CACHE_KIB, MOST_RANKS, NearMemorySettings
-from perfmodel.domain.operators import EmbeddingBag, Operator
+from perfmodel.domain.operators import TABLE_PRECISION, EmbeddingBag, Operator
 from perfmodel.domain.scenario import MOST_SUB_BATCHES
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.derived_profile import is_derived, read_profile
@@ -322,7 +322,7 @@ def _node_options(place: Place) -> Iterator[_Option]:
         yield option(words, "conversion", f"stack={node.cpu.without_input}")
     if not place.cards:  # which no way to serve a module on cores has
         for way, law in node.cpu.module_ways.items():
-            if way != node.cpu.stack:
+            if way != node.cpu.stack and law.tables == "fp32":  # shorter tables: see below, and their memory
                 other = "layers in int8" if law.precision == "int8" else f"all in {law.precision}"
                 words = "a process" if law.precision == node.cpu.precision else other
                 yield option(f"{words} as {way} has it", "software", f"stack={way}")
@@ -396,10 +396,13 @@ def _option(loaded: LoadedScenario, question: Question, option: _Option, mixed_s
 def _narrower_tables(place: Place) -> Iterator[Change]:
     """Half the bytes of each element of the embedding tables, where the model says how many there are."""
     node = place.node
-    if not isinstance(node, ServingNode) or node.cpu.surfaces:
+    if not isinstance(node, ServingNode):
         return
     widths = {table.element_bytes for op in node.model.embedding_operators for table in op.tables}
     if not widths or max(widths) == 1:
+        return
+    # Where calls were measured one by one, only what was measured.
+    if node.cpu.surfaces and TABLE_PRECISION[max(widths) // 2] not in node.cpu.table_precisions:
         return
 
     def make() -> Question:

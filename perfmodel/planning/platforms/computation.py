@@ -68,7 +68,9 @@ def device_map(
             Compared(model=model.name, batch_size=batch_size, cells=tuple(column[at] for column in columns))
             for at, batch_size in enumerate(batch_sizes)
         ]
-        notes += [note for device in own for note in model.notes_on(device.precision)]
+        notes += [
+            note for device in own for note in model.notes_on(device.precision, device.table_precisions)
+        ]
     if all(row.best is None for row in rows):
         raise InputError(f"--on: {next(cell.reason for row in rows for cell in row.cells)}")
     notes += [cell.reason for row in rows for cell in row.cells if cell.reason is not None]

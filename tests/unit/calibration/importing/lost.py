@@ -564,6 +564,13 @@ def quantised_rows() -> Made:
     return Called(lambda m, ids: m.top(m.table(ids)), table=packed, top=nn.Linear(16, 1)), (ids(100, 7),)
 
 
+def rows_of_halves() -> Made:
+    """A table of halves, whose rows are converted after each lookup: one call, as it was measured."""
+    return Called(
+        lambda m, ids: m.top(m.table(ids).float()), table=nn.Embedding(100, 16).half(), top=nn.Linear(16, 1)
+    ), (ids(100, 7),)
+
+
 def quantised() -> Made:
     """Layers whose weights are packed whole numbers, converted as PyTorch does it for serving."""
     layers = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))

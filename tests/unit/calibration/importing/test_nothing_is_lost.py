@@ -81,6 +81,7 @@ COUNTS = {
     # two layers, two directions each: 4 gates of 6 from 8 inputs, then from 12, and from 6 states; 5 steps
     "quantised_lstm": Counts(5 * 2 * 2 * 4 * 6 * ((8 + 6) + (12 + 6)) + 2 * 12),
     "quantised_rows": Counts(2 * 16, 1, table_bytes=1600),
+    "rows_of_halves": Counts(2 * 16, 1, table_bytes=3200),
     "unregistered": Counts(2 * 8, 1, table_bytes=4 * 800),
     "product_table": Counts(2 * 8, 1, 2 * 100 * 3 * 8, table_bytes=4 * 800),
     # queries, keys and values, two products of attention, the output layer; then the last one
@@ -123,7 +124,7 @@ def test_counts_are_those_worked_out_by_hand(factory: str) -> None:
     assert model.unmodelled is None
 
 
-@pytest.mark.parametrize("factory", [name for name in COUNTS if name != "quantised_rows"])  # bytes do not run
+@pytest.mark.parametrize("factory", COUNTS)
 def test_what_was_imported_runs(factory: str) -> None:
     model = imported(factory).model
     programme = build_programme(model, seed=1)
@@ -150,6 +151,8 @@ def test_packed_weights_keep_their_precision() -> None:
         assert [layer["precision"] for layer in layers] == [precision, precision]
         assert imported(factory).model.dense_parameter_bytes == size * (16 * 8 + 8 + 8 + 1)
     assert operators("quantised_rows")["table"]["tables"][0]["element_bytes"] == 1
+    assert operators("rows_of_halves")["table"]["tables"][0]["element_bytes"] == 2
+    assert [op["kind"] for op in operators("rows_of_halves").values()] == ["embedding_bag", "mlp"]
     beside = {op["kind"]: op.get("precision", "fp32") for op in operators("quantised_beside").values()}
     assert beside["mlp"] == "int8"
     assert beside["concat"] == "fp32"

@@ -28,14 +28,14 @@ from calibration.runtime.modules import SERVED
 from calibration.runtime.programme import CPU, programme_with
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.module_costs import served_seconds
+from perfmodel.costmodel.module_costs import served_seconds, table_part
 from perfmodel.costmodel.residency import far_entries
 from perfmodel.domain.hardware import LAYER_TERMS, MODULE_TERMS, ModuleLaw
 from perfmodel.planning.prepare import find_model
 
-EAGER, BF16, INT8 = (
+EAGER, BF16, INT8, TABLES = (
     next(number for number, way in ROUNDS.items() if way == name)
-    for name in ("eager", "eager-bf16", "eager-int8")
+    for name in ("eager", "eager-bf16", "eager-int8", "eager-int8-tables")
 )
 COSTS = (4e-6, 3e-6, 8e-6, 9e-6, 2e-5, 1e-6, 1.5e-9, 5e-9, 1e-10, 4e-8, 3e-5, 2e-6, 3e-8, 1e-8)
 L2_BYTES = 2.0**20
@@ -70,6 +70,8 @@ def test_modules_give_the_results_of_the_flat_list(model: str, way: str) -> None
     given, own = (each.inputs(3, np.random.default_rng(0)) for each in (flat, modules))
     # Numbers of 8 significant bits, and of 8 in all, a few of them summed up.
     close = {"fp32": 1e-6, "bf16": 0.05, "int8": 0.05}[served.precision]
+    if served.tables != "fp32":
+        close = 0.05
     assert torch.allclose(flat.run(given), modules.run(own).float(), atol=close)
 
 
@@ -94,7 +96,7 @@ def made_up(
     for seed in seeds:
         kernels = lower(sequence_of_seed(seed, most_table_bytes=FIRST_TABLE_BYTES))
         for batch_size in (1, 40):
-            part = 0.5 if law.precision == "bf16" else 1.0
+            part = table_part(law.precision, law.tables)
             far = far_entries(kernels, np.array(float(batch_size)), L2_BYTES, part=part)
             flat = np.array([flat_seconds(each) for each in kernels])
             times = [
@@ -151,6 +153,18 @@ def test_in_bf16_other_calls_take_a_share_of_what_they_take_in_fp32() -> None:
     assert {"activation", "bag", "lookup", "concat", "recurrent"} <= set(costs.law.factors)
 
 
+@pytest.mark.thorough
+def test_tables_in_int8_have_lookups_of_their_own_and_leave_other_calls_as_they_are() -> None:
+    factors = {"bag": 0.7, "lookup": 0.6}
+    law = ModuleLaw(costs=LAW, tables="int8", factors=factors)
+    costs = costs_of(made_up(SEEDS, np.random.default_rng(7), noise=0.0, law=law, way=TABLES))
+    found = costs["eager-int8-tables"]
+    assert (found.law.tables, found.law.precision, found.law.layers) == ("int8", "fp32", {})
+    assert found.law.factors == pytest.approx(factors, rel=0.15)
+    assert found.law.costs["fc_call"] == pytest.approx(LAW["fc_call"], rel=0.1)
+    assert found.relative_error == found.law.relative_error < 0.03
+
+
 def test_a_few_disturbed_calls_do_not_move_them() -> None:
     visits = made_up(SEEDS, np.random.default_rng(2), noise=0.02)
     disturbed = next(visit for number, visit in visits if number == EAGER and visit.batch_size == 1)
@@ -183,8 +197,9 @@ def test_sequences_follow_each_other_and_are_not_those_of_the_list() -> None:
 
 def test_every_way_has_its_turn_and_the_usual_one_always() -> None:
     turns = [rounds_of(seed) for seed in range(next_seed(()), next_seed(()) + len(ROUNDS) - 1)]
-    assert all(turn[:2] == (FLAT_ROUND, EAGER) and len(turn) == 4 for turn in turns)
-    assert all((turn[2] in (BF16, INT8), turn[3] in (BF16, INT8)) == (False, True) for turn in turns)
+    assert all(turn[:2] == (FLAT_ROUND, EAGER) and len(turn) == 5 for turn in turns)
+    narrow = [[SERVED[ROUNDS[number]].narrow for number in turn[2:]] for turn in turns]
+    assert all(each == ["", "layers", "tables"] for each in narrow)
     assert {number for turn in turns for number in turn} == {FLAT_ROUND, *ROUNDS}
 
 

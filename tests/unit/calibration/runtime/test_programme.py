@@ -10,8 +10,8 @@ import torch
 
 from calibration.runtime import memory
 from calibration.runtime import operators as calls
-from calibration.runtime.memory import pooled_weights, shrunk
-from calibration.runtime.programme import build_programme, programme_with
+from calibration.runtime.memory import pooled_weights, random_weights, shrunk
+from calibration.runtime.programme import CPU, build_programme, programme_with
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.shipped import shipped_names
@@ -164,7 +164,24 @@ def test_shrunk_tables_fit_and_the_programme_says_how_many_rows_are_left(
     assert model.embedding_operators[0].tables[0].num_rows < 140_000
 
 
-def test_tables_of_other_precision_are_refused() -> None:
-    table = {"num_rows": 9, "dim": 4, "element_bytes": 2}
-    with pytest.raises(InputError, match="fp32 tables only"):
-        build_programme(model_of({"name": "bags", "kind": "embedding_bag", "tables": (table,)}))
+@pytest.mark.parametrize("pooling", ["sum", "none"])
+@pytest.mark.parametrize(("element_bytes", "close"), [(1, 0.01), (2, 0.001)])
+def test_tables_of_shorter_elements_give_nearly_the_same(
+    element_bytes: int, close: float, pooling: str
+) -> None:
+    results = []
+    for size in (element_bytes, 4):
+        table = {"num_rows": 9, "dim": 4, "element_bytes": size, "pooling_factor": 3}
+        model = model_of({"name": "x", "kind": "embedding_bag", "tables": (table,), "pooling": pooling})
+        programme = programme_with(model, random_weights(0, CPU))
+        results.append(programme.run(programme.inputs(5, np.random.default_rng(0))))
+    assert results[0].dtype == results[1].dtype == torch.float32
+    assert torch.allclose(*results, atol=close)
+
+
+@pytest.mark.parametrize(("element_bytes", "pooling"), [(8, "sum"), (1, "mean")])
+def test_tables_that_no_call_reads_are_refused(element_bytes: int, pooling: str) -> None:
+    table = {"num_rows": 9, "dim": 4, "element_bytes": element_bytes}
+    bags = {"name": "x", "kind": "embedding_bag", "tables": (table,), "pooling": pooling}
+    with pytest.raises(InputError, match=r"x: the runtime (runs tables of 1, 2 or 4|sums rows of one byte)"):
+        build_programme(model_of(bags))
