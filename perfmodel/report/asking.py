@@ -334,6 +334,8 @@ SEARCHED: Mapping[str, Mapping[str, str]] = {
         "traffic.arrivals.rate_qps": "predict answers at a rate",
         "policy.batch_size": "capacity answers at a batch size",
         "policy.offload_threshold_items": "capacity answers at a threshold",
+        "policy.max_batch_items": "capacity answers at a batch",
+        "policy.timeout_ms": "capacity answers at a timeout",
         "node.threads": "capacity answers at a number of threads",
     },
 }

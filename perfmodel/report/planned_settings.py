@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from perfmodel.planning.plan.answer import PlanAnswer
 from perfmodel.planning.plan.tuned import tuned_question
-from perfmodel.report.serving_config import Settings, sla_words
+from perfmodel.report.serving_config import Settings, joining_settings, sla_words
 
 
 def planned_settings(answer: PlanAnswer, form: Callable[[Settings], str]) -> str:
@@ -42,6 +42,7 @@ def planned_settings(answer: PlanAnswer, form: Callable[[Settings], str]) -> str
                 workers=asked.node.num_workers,
                 threads=pair.threads,
                 max_items=asked.max_items,
+                **joining_settings(asked.policy, asked),
             )
             blocks.append(form(settings))
     return "\n\n".join(blocks)

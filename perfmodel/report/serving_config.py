@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from typing_extensions import TypedDict
+
 from perfmodel.domain.serving import SlaTarget
 from perfmodel.loading.serving_config import ServingConfig
 from perfmodel.planning.node import ServingNode
+from perfmodel.planning.question import Question
 from perfmodel.planning.tune.answer import TuneAnswer
+from perfmodel.report.tables import counted
+from perfmodel.sim.builtin_policies import DynamicBatching
+from perfmodel.sim.policies import Policy
 
 WHOLE_QUERY_ITEMS = 1024
 """Requests that hold every query of the published lists whole. [items]"""
@@ -112,6 +118,12 @@ class Settings(NamedTuple):
         Cores of each.
     max_items : int
         Of a query. [items]
+    delay_ms : float or None
+        How long a full batch is waited for; None: requests are not joined. [ms]
+    cards : int
+        Accelerators that all batches run on; 0: on the cores.
+    items_per_request : float
+        Of a query in the mean, for a tool that counts requests. [items]
     """
 
     words: str
@@ -120,6 +132,9 @@ class Settings(NamedTuple):
     workers: int
     threads: int
     max_items: int
+    delay_ms: float | None = None
+    cards: int = 0
+    items_per_request: float = 1.0
 
 
 def tuned_triton(answer: TuneAnswer) -> str:
@@ -141,11 +156,34 @@ def _tuned(answer: TuneAnswer) -> Settings:
         workers=node.num_workers,
         threads=node.threads if isinstance(node, ServingNode) else 1,
         max_items=answer.question.max_items,
+        **joining_settings(best.configuration.policy, answer.question),
     )
+
+
+class Joining(TypedDict, total=False):
+    """What is set where requests are joined."""
+
+    delay_ms: float
+    cards: int
+    items_per_request: float
+
+
+def joining_settings(policy: Policy, question: Question) -> Joining:
+    """How a policy joins requests; nothing where it does not."""
+    if not isinstance(policy, DynamicBatching):
+        return {}
+    on_cards = policy.settings.pool == "accelerator"
+    return {
+        "delay_ms": policy.settings.timeout_ms,
+        "cards": question.node.num_accelerators if on_cards else 0,
+        "items_per_request": question.traffic.size_pmf.mean_items,
+    }
 
 
 def triton_text(best: Settings) -> str:
     """Fields of a `config.pbtxt`."""
+    if best.delay_ms is not None:
+        return _joined_triton(best, best.delay_ms)
     lines = [f"# {best.words}"]
     lines.append(f"# the client cuts a query into requests of at most {best.batch_size} items")
     if best.offload_threshold_items is not None:
@@ -162,6 +200,8 @@ def triton_text(best: Settings) -> str:
 
 def torchserve_text(best: Settings) -> str:
     """A model configuration of TorchServe."""
+    if best.delay_ms is not None:
+        return _joined_torchserve(best, best.delay_ms)
     workers = best.workers
     lines = [f"# {best.words}"]
     lines.append(
@@ -175,6 +215,38 @@ def torchserve_text(best: Settings) -> str:
     lines += _cores(best)
     lines += ["batchSize: 1", "maxBatchDelay: 0", f"minWorkers: {workers}", f"maxWorkers: {workers}"]
     return "\n".join([*lines, "deviceType: cpu"])
+
+
+def _joined_triton(best: Settings, delay_ms: float) -> str:
+    """Requests joined by items: a batch is sent when it is full, or its oldest request has waited."""
+    lines = [f"# {best.words}", *_cores(best), f"max_batch_size: {best.batch_size}", "dynamic_batching {"]
+    lines += [f"  preferred_batch_size: [ {best.batch_size} ]"]
+    lines += [f"  max_queue_delay_microseconds: {round(1e3 * delay_ms)}", "}", "instance_group [", "  {"]
+    if best.cards:
+        numbers = ", ".join(map(str, range(best.cards)))
+        lines += ["    count: 1", "    kind: KIND_GPU", f"    gpus: [ {numbers} ]"]
+    else:
+        lines += [f"    count: {best.workers}", "    kind: KIND_CPU"]
+    return "\n".join([*lines, "  }", "]"])
+
+
+def _joined_torchserve(best: Settings, delay_ms: float) -> str:
+    """Requests joined by their number, whole milliseconds waited."""
+    requests = max(1, round(best.batch_size / best.items_per_request))
+    workers = best.cards or best.workers
+    return "\n".join(
+        [
+            f"# {best.words}",
+            f"# {best.batch_size} items are {counted(requests, 'request')} of {best.items_per_request:.4g} "
+            f"in the mean; waited for {delay_ms:g} ms, here in whole ones",
+            *_cores(best),
+            f"batchSize: {requests}",
+            f"maxBatchDelay: {round(delay_ms)}",
+            f"minWorkers: {workers}",
+            f"maxWorkers: {workers}",
+            f"deviceType: {'gpu' if best.cards else 'cpu'}",
+        ]
+    )
 
 
 def _cores(best: Settings) -> list[str]:

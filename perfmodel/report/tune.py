@@ -22,11 +22,14 @@ def tune_page(answer: TuneAnswer) -> RenderableType:
     if tuning.exhaustive.latency_bounded_qps is None:
         return Group(head, f"[bold red]no configuration meets {_bound(tuning)} at any load[/]")
     parts: list[RenderableType] = [head, _verdict(tuning), f"  {_paste(answer)}", "", _points(tuning), ""]
-    parts += [_curve("queries/s by batch size", tuning.by_batch, tuning, by_batch=True)]
-    parts += [_flatness(tuning.by_batch, "batch sizes", by_batch=True)]
+    parts += [_curve("queries/s by batch size", tuning.by_batch, tuning, axis="batch")]
+    parts += [_flatness(tuning.by_batch, "batch sizes", axis="batch")]
     if answer.grid.thresholds:
-        parts += ["", _curve("queries/s by offload threshold", tuning.by_threshold, tuning, by_batch=False)]
-        parts += [_flatness(tuning.by_threshold, "thresholds", by_batch=False)]
+        parts += ["", _curve("queries/s by offload threshold", tuning.by_threshold, tuning, axis="threshold")]
+        parts += [_flatness(tuning.by_threshold, "thresholds", axis="threshold")]
+    if answer.grid.joins:
+        parts += ["", _curve("queries/s by timeout", tuning.by_timeout, tuning, axis="ms waited")]
+        parts += [_flatness(tuning.by_timeout, "timeouts [ms]", axis="ms waited")]
     if len(answer.by_threads) > 1:
         parts += ["", _workers(answer)]
     if len(answer.levels) > 1:
@@ -40,6 +43,8 @@ def _bound(tuning: Tuning) -> str:
 
 
 def _setting(point: OperatingPoint) -> str:
+    if point.timeout_ms is not None:
+        return f"batches of {point.batch_size} items, waited for {as_asked(point.timeout_ms)} ms"
     threshold = point.offload_threshold_items
     offload = "" if threshold is None else f", queries of {threshold} items and more to the accelerator"
     return f"batch size {point.batch_size}{offload}"
@@ -52,9 +57,20 @@ def _workers_setting(tuning: Tuning) -> str:
 
 def _verdict(tuning: Tuning) -> str:
     best = tuning.exhaustive
-    gain = "" if tuning.gain is None else f", {number(tuning.gain)} x the static baseline"
+    gain = "" if tuning.gain is None else f", {number(tuning.gain)} x {_baseline(tuning)}"
     carried = f"{number(best.latency_bounded_qps, 4)} queries/s"
     return f"[bold green]{_setting(best)}{_workers_setting(tuning)}[/]: {carried}{gain}, {_bound(tuning)}"
+
+
+def _baseline(tuning: Tuning) -> str:
+    return "the static baseline" if tuning.static.timeout_ms is None else "what the scenario says"
+
+
+def _second(point: OperatingPoint) -> str:
+    """The setting beside the batch size: a threshold, or a timeout."""
+    if point.timeout_ms is not None:
+        return as_asked(point.timeout_ms)
+    return "–" if point.offload_threshold_items is None else str(point.offload_threshold_items)
 
 
 def _paste(answer: TuneAnswer) -> str:
@@ -64,17 +80,19 @@ def _paste(answer: TuneAnswer) -> str:
 def _points(tuning: Tuning) -> FittingTable:
     """The three answers; on a narrow page first gain per W goes, then queries/s/W."""
     leaving = {"gain per W": 1, "queries/s/W": 2}
-    headings = ("", "batch", "threshold", "queries/s", "queries/s/W", "gain", "gain per W")
+    joins = tuning.static.timeout_ms is not None
+    second = "ms waited" if joins else "threshold"
+    headings = ("", "batch", second, "queries/s", "queries/s/W", "gain", "gain per W")
     columns = [Column(heading=each, right=bool(each), leaves=leaving.get(each, 0)) for each in headings]
     shown = []
-    rows = (("static", tuning.static), ("hill climb", tuning.climb), ("exhaustive", tuning.exhaustive))
+    static = "as written" if joins else "static"
+    rows = ((static, tuning.static), ("hill climb", tuning.climb), ("exhaustive", tuning.exhaustive))
     for name, point in rows:
-        threshold = point.offload_threshold_items
         shown.append(
             [
                 name,
                 str(point.batch_size),
-                "–" if threshold is None else str(threshold),
+                _second(point),
                 number(point.latency_bounded_qps, 4),
                 number(point.qps_per_w),
                 number(_over(point.latency_bounded_qps, tuning.static.latency_bounded_qps)),
@@ -84,10 +102,10 @@ def _points(tuning: Tuning) -> FittingTable:
     return FittingTable(columns, shown)
 
 
-def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, by_batch: bool) -> FittingTable:
+def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, axis: str) -> FittingTable:
     """One bar a configuration, the optimum marked."""
     columns = [
-        Column(heading="batch" if by_batch else "threshold", right=True),
+        Column(heading=axis, right=True),
         Column(heading="queries/s", right=True),
         Column(heading="", is_bar=True, leaves=1),
     ]
@@ -98,23 +116,25 @@ def _curve(title: str, curve: Sequence[Tried], tuning: Tuning, *, by_batch: bool
         best = tried.configuration == tuning.exhaustive.configuration
         bar = f"{'green' if best else 'blue'} {(qps or 0.0) / most:.4f}"
         meaning = "no load meets the SLA" if qps is None and tried.below_qps is None else number(qps, 4)
-        rows.append([_axis_label(tried, by_batch=by_batch), meaning, bar])
+        rows.append([_axis_label(tried, axis), meaning, bar])
     return FittingTable(columns, rows, title)
 
 
-def _axis_label(tried: Tried, *, by_batch: bool) -> str:
+def _axis_label(tried: Tried, axis: str) -> str:
     configuration = tried.configuration
-    if by_batch:
+    if axis == "batch":
         return str(configuration.batch_size)
+    if configuration.timeout_ms is not None:
+        return as_asked(configuration.timeout_ms)
     threshold = configuration.offload_threshold_items
     return "none" if threshold is None else str(threshold)
 
 
-def _flatness(curve: Sequence[Tried], what: str, *, by_batch: bool) -> str:
+def _flatness(curve: Sequence[Tried], what: str, *, axis: str) -> str:
     """Say which settings are nearly as good: how much a mistake costs."""
     most = max(tried.latency_bounded_qps or 0.0 for tried in curve)
     near = [
-        _axis_label(tried, by_batch=by_batch)
+        _axis_label(tried, axis)
         for tried in curve
         if (tried.latency_bounded_qps or 0.0) >= (1.0 - FLAT) * most
     ]
@@ -139,7 +159,7 @@ def _workers(answer: TuneAnswer) -> FittingTable:
 
 def _levels(answer: TuneAnswer) -> FittingTable:
     """A row a level; on a narrow page the last three columns go, from the right."""
-    headings = (
+    headings: tuple[str, ...] = (
         "SLA",
         "ms",
         "batch",
@@ -150,18 +170,19 @@ def _levels(answer: TuneAnswer) -> FittingTable:
         "gain per W",
         "climb misses",
     )
+    if answer.grid.joins:
+        headings = tuple("ms waited" if each == "threshold" else each for each in headings)
     leaving = {"climb misses": 1, "gain per W": 2, "static": 3}
     columns = [Column(heading=each, right=each != "SLA", leaves=leaving.get(each, 0)) for each in headings]
     rows = []
     for level, tuning in answer.levels.items():
         best = tuning.exhaustive
-        threshold = best.offload_threshold_items
         rows.append(
             [
                 level,
                 as_asked(tuning.sla.latency_ms),
                 str(best.batch_size),
-                "–" if threshold is None else str(threshold),
+                _second(best),
                 number(best.latency_bounded_qps, 4),
                 number(tuning.static.latency_bounded_qps, 4),
                 number(tuning.gain),
@@ -192,8 +213,12 @@ def _notes(answer: TuneAnswer) -> list[str]:
         f"the same arrivals for all",
         f"{queries}; {tuning.exhaustive.num_queries:,} behind each of the three results, "
         "fewer behind the curves",
-        f"static baseline: batch {tuning.static.batch_size}, CPU only; power is static TDP, "
-        "the accelerator's only where it is used",
+        (
+            f"static baseline: batch {tuning.static.batch_size}, CPU only"
+            if tuning.static.timeout_ms is None
+            else "the baseline is what the scenario says"
+        )
+        + "; power is static TDP, the accelerator's only where it is used",
         *added,
         *answer.notes,
     ]

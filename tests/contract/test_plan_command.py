@@ -70,7 +70,13 @@ def test_a_plan_has_the_promised_keys_and_what_can_be_worked_out_by_hand(
     assert answer["hours"][20]["demand_qps"] == {"feed": 9000.0, "ads": pytest.approx(2000.0)}
     assert answer["hours"][8]["demand_qps"]["ads"] == pytest.approx(800.0)
     assert answer["capacity_qps"]["feed"]["broadwell"] == {
-        **{"qps": 1900.0, "low_qps": 1900.0, "batch_size": None, "offload_threshold_items": None},
+        **{
+            "qps": 1900.0,
+            "low_qps": 1900.0,
+            "batch_size": None,
+            "offload_threshold_items": None,
+            "timeout_ms": None,
+        },
         **{"threads": 1, "num_nodes": 1, "nodes_by_type": {"broadwell": 1}},
         "source": "given",
     }

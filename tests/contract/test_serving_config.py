@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,83 @@ def test_plan_writes_the_settings_of_each_node_type_in_their_forms(
     assert read_torchserve(path).cpu_instances == 6
     assert main([*asked, "--format", "triton", "--json"]) == 2
     assert "--format" in capsys.readouterr().err
+
+
+JOINED = """\
+node: {service_times: times.csv, executors: 4}
+traffic:
+  arrivals: {process: poisson, rate_qps: 10}
+  query_sizes: {distribution: fixed, num_items: 10}
+policy: {name: dynamic-batching, max_batch_items: 20, timeout_ms: 4}
+sla: {percentile: 0.95, latency_ms: 20}
+simulation: {min_queries: 20000, max_queries: 20000}
+"""
+
+
+@pytest.fixture
+def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A launch of 1 to 80 items takes 2 to 4 ms, so that larger batches carry more, up to the table's end."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "times.csv").write_text("items,service_ms\n1,2\n80,4\n", encoding="utf-8")
+    (tmp_path / "joined.yaml").write_text(JOINED, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.thorough
+def test_joined_queries_are_tuned_and_the_settings_go_there_and_back(
+    joined: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["tune", str(joined / "joined.yaml")]
+    assert main([*asked, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    static, tuned = document["static"], document["tuned"]
+    assert (static["batch_size"], static["timeout_ms"]) == (20, 4.0), "what the scenario says"
+    assert tuned["batch_size"] in (64, 80), "of those up to 80 the largest carry most"
+    assert tuned["latency_bounded_qps"] > 1.5 * static["latency_bounded_qps"]
+    assert document["set"] == [
+        f"policy.max_batch_items={tuned['batch_size']}",
+        f"policy.timeout_ms={tuned['timeout_ms']:g}",
+    ]
+    sets = [part for setting in document["set"] for part in ("--set", setting)]
+    assert main(["capacity", str(joined / "joined.yaml"), *sets, "--json"]) in (0, 3, 6)
+    alone = json.loads(capsys.readouterr().out)["latency_bounded_qps"]
+    assert alone == pytest.approx(tuned["latency_bounded_qps"], rel=0.03)
+
+    assert main([*asked, "--format", "triton"]) == 0
+    path = joined / "config.pbtxt"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    config = read_triton(path)
+    assert (config.full_batch, config.cpu_instances) == (tuned["batch_size"], 4)
+    assert config.delay_ms == pytest.approx(tuned["timeout_ms"], abs=1e-3)
+    assert main([*asked, "--format", "torchserve"]) == 0
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    served = read_torchserve(path)
+    assert served.max_batch == round(tuned["batch_size"] / 10)
+    assert served.cpu_instances == 4
+    assert main([*asked, "--thresholds", "5"]) == 2
+    assert "--thresholds: dynamic-batching has none" in capsys.readouterr().err
+
+
+@pytest.mark.thorough
+def test_a_plan_tunes_joined_queries_and_writes_their_settings(
+    joined: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = joined / "fleet.yaml"
+    fleet.write_text(
+        "services: {a: {scenario: joined.yaml, demand: {qps: 20000}, tune: true}}\n"
+        "node_types: {one: {node: {service_times: times.csv, executors: 4}, available: 10}}\n"
+        "provision: {objective: nodes}\n",
+        encoding="utf-8",
+    )
+    assert main(["plan", str(fleet), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    pair = document["capacity_qps"]["a"]["one"]
+    assert pair["source"] == "tune"
+    assert pair["batch_size"] in (64, 80)
+    assert pair["timeout_ms"] is not None
+    assert {check["verdict"] for check in document["checks"]} <= {"meets_sla"}
+    assert main(["plan", str(fleet), "--no-simulate", "--format", "triton"]) == 0
+    path = joined / "config.pbtxt"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert read_triton(path).full_batch == pair["batch_size"]
+    assert read_triton(path).delay_ms == pytest.approx(pair["timeout_ms"], abs=1e-3)

@@ -14,6 +14,7 @@ from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
 from perfmodel.planning.plan.shard_counts import counts_tried, with_count
 from perfmodel.planning.prepare import PreparedPair, checksums_now, prepare_pairs
 from perfmodel.planning.question import Question
+from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, side_by_side, untold
 
@@ -215,7 +216,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
     if (
         tuned
         and question.pipeline is None
-        and isinstance(question.policy, SplitAndOffload)
+        and isinstance(question.policy, SplitAndOffload | DynamicBatching)
         and question.policy.shedding is None
     ):
         from perfmodel.planning.tune.computation import settings_of
@@ -232,11 +233,13 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
         )
     policy, node = question.policy, question.node
     settings = policy if isinstance(policy, SplitAndOffload) and question.pipeline is None else None
+    joins = policy.settings if isinstance(policy, DynamicBatching) and question.pipeline is None else None
+    batch_size = None if settings is None else settings.batch_size
     return Found(
         PairCapacity(
             qps=rate_qps,
             low_qps=min(low_qps, rate_qps),
-            batch_size=None if settings is None else settings.batch_size,
+            batch_size=batch_size if joins is None else joins.max_batch_items,
             offload_threshold_items=None if settings is None else settings.offload_threshold_items,
             source=source,
             threads=node.threads if isinstance(node, ServingNode) else 1,
@@ -244,6 +247,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
             num_shards=node.shards.num_shards
             if isinstance(node, ServingNode) and node.shards and question.pipeline is None
             else 0,
+            timeout_ms=None if joins is None else joins.timeout_ms,
         ),
         "",
     )

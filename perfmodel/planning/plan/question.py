@@ -91,6 +91,8 @@ class PairCapacity(NamedTuple):
         Of a unit. [nodes]
     num_shards : int
         Parts that the tables are in, each on a node (or several, as copies) of the unit; 0: in the node.
+    timeout_ms : float or None
+        How long a full batch is waited for, where queries are joined into batches of `batch_size`. [ms]
     """
 
     qps: float
@@ -101,6 +103,7 @@ class PairCapacity(NamedTuple):
     threads: int = 1
     num_nodes: int = 1
     num_shards: int = 0
+    timeout_ms: float | None = None
 
     @property
     def low_qps_a_node(self) -> float:

@@ -97,6 +97,11 @@ def _at(question: PlanQuestion, pair: Pair, found: PairCapacity, latency_ms: flo
             f"policy.batch_size={found.batch_size}",
             f"policy.offload_threshold_items={'null' if threshold is None else threshold}",
         ]
+        if found.timeout_ms is not None:
+            changes[1:] = [
+                f"policy.max_batch_items={found.batch_size}",
+                f"policy.timeout_ms={found.timeout_ms!r}",
+            ]
         if found.threads > 1:
             changes.append(f"node.threads={found.threads}")
     return load_scenario(question.prepared[pair].loaded, changes)

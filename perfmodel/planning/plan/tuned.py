@@ -8,7 +8,8 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.question import PairCapacity, PlanQuestion
 from perfmodel.planning.question import Question
-from perfmodel.planning.tune.question import Configuration
+from perfmodel.planning.tune.question import Configuration, Joins
+from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.traffic import has_days
 
 
@@ -27,5 +28,9 @@ def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
     node = question.node
     if isinstance(node, ServingNode):
         node = replace(node, threads=pair.threads)
-    policy = Configuration(pair.batch_size, pair.offload_threshold_items).policy
+    joins = None
+    if pair.timeout_ms is not None:
+        assert isinstance(question.policy, DynamicBatching), "whose timeout tune sets"
+        joins = Joins(question.policy.settings.pool, pair.timeout_ms)
+    policy = Configuration(pair.batch_size, pair.offload_threshold_items, joins).policy
     return replace(question, node=node, policy=policy)

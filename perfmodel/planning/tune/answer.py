@@ -67,6 +67,11 @@ class OperatingPoint:
         return self.configuration.offload_threshold_items
 
     @property
+    def timeout_ms(self) -> float | None:
+        """How long a full batch is waited for; None: queries are not joined. [ms]"""
+        return self.configuration.timeout_ms
+
+    @property
     def qps_per_w(self) -> float | None:
         """Throughput over static TDP; None where that is not known. [queries/s/W]"""
         return _ratio(self.latency_bounded_qps, self.power_w)
@@ -85,7 +90,8 @@ class Optimum:
     objective : {"qps", "qps-per-watt"}
         What is best.
     static : OperatingPoint
-        The baseline: CPU only, the largest query shared out over the cores.
+        The baseline: CPU only, the largest query shared out over the cores; where queries are joined, the
+        scenario's own settings.
     exhaustive : OperatingPoint
         The best of the grid.
     tried : tuple of Tried
@@ -120,10 +126,20 @@ class Optimum:
 
     @property
     def by_batch(self) -> tuple[Tried, ...]:
-        """What was found at the optimum's threshold, by batch size."""
-        threshold = self.exhaustive.offload_threshold_items
+        """What was found at the optimum's threshold, or timeout, by batch size."""
+        best = self.exhaustive.configuration
         return tuple(
-            tried for tried in self.tried if tried.configuration.offload_threshold_items == threshold
+            tried
+            for tried in self.tried
+            if tried.configuration.offload_threshold_items == best.offload_threshold_items
+            and tried.configuration.joins == best.joins
+        )
+
+    @property
+    def by_timeout(self) -> tuple[Tried, ...]:
+        """What was found of the optimum's full batch, by how long it is waited for."""
+        return tuple(
+            tried for tried in self.tried if tried.configuration.batch_size == self.exhaustive.batch_size
         )
 
     @property
@@ -255,9 +271,14 @@ class TuneAnswer:
         best = self.tuning.exhaustive
         if best.latency_bounded_qps is None:
             return ()
-        threshold = best.offload_threshold_items
+        threshold, timeout_ms = best.offload_threshold_items, best.configuration.timeout_ms
         written = "null" if threshold is None else str(threshold)
-        setting = (f"policy.batch_size={best.batch_size}", f"policy.offload_threshold_items={written}")
+        setting: tuple[str, ...] = (
+            f"policy.batch_size={best.batch_size}",
+            f"policy.offload_threshold_items={written}",
+        )
+        if timeout_ms is not None:
+            setting = (f"policy.max_batch_items={best.batch_size}", f"policy.timeout_ms={timeout_ms:g}")
         if not self.question.node.threads_scale:
             return setting
         return (*setting, f"node.threads={self.tuning.node.threads}")

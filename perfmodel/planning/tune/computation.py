@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.estimate import Basis
+from perfmodel.domain.serving import DynamicBatchingPolicy
 from perfmodel.errors import InputError
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.question import Question
@@ -34,13 +35,17 @@ from perfmodel.planning.tune.question import (
     SLA_LEVELS,
     Configuration,
     Grid,
+    Joins,
     Objective,
     TuneOptions,
     doubling_batch_sizes,
+    full_batches,
+    joins_tried,
     share_thresholds,
     static_batch_size,
     threshold_key,
 )
+from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, part_of, untold
 
@@ -92,7 +97,7 @@ def tune(question: Question, options: TuneOptions | None = None, *, tell: Tell =
     if not options.extrapolate:
         _require_calibrated(question, grid)
     static = _static(question, options, grid)
-    traffic = _traffic(question, grid, FINAL_QUERIES)
+    traffic = _traffic(question, grid, FINAL_QUERIES if not grid.joins else CHOICE_QUERIES)
     nodes = _by_threads(question.node)
     services = {node.threads: ServiceTables(node, law).of for node in nodes}
     levels: dict[str, Tuning] = {}
@@ -155,8 +160,9 @@ def settings_of(question: Question, *, extrapolate: bool = False) -> Settings:
 
 
 def _require_calibrated(question: Question, grid: Grid) -> None:
+    joins = grid.joins[0] if grid.joins else None
     for threshold in (None, *grid.thresholds[:1]):
-        widest = Configuration(max(grid.batch_sizes), threshold)
+        widest = Configuration(max(grid.batch_sizes), threshold, joins)
         times_of(question.node, widest.policy, question.traffic.size_pmf).require_calibrated()
 
 
@@ -168,7 +174,7 @@ def _traffic(question: Question, grid: Grid, num_queries: int) -> SharedTraffic:
     UndecidedError
         Where they would be too long.
     """
-    policy = Configuration(max(grid.batch_sizes)).policy
+    policy = Configuration(max(grid.batch_sizes), None, grid.joins[0] if grid.joins else None).policy
     service = times_of(question.node, policy, question.traffic.size_pmf).table
     search = RateSearch(
         traffic=question.traffic,
@@ -202,6 +208,15 @@ def _static(question: Question, options: TuneOptions, grid: Grid) -> Configurati
     ExtrapolationError
         If one that was asked for lies beyond them.
     """
+    if isinstance(question.policy, DynamicBatching):  # what is running
+        settings = question.policy.settings
+        running = Joins(settings.pool, settings.timeout_ms)
+        size = options.static_batch or settings.max_batch_items
+        if not options.extrapolate:
+            times_of(
+                question.node, Configuration(size, None, running).policy, question.traffic.size_pmf
+            ).require_calibrated()
+        return Configuration(size, None, running)
     asked = options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
     if options.extrapolate:
         return Configuration(asked)
@@ -224,6 +239,10 @@ def _left_out(question: Question, options: TuneOptions, grid: Grid) -> tuple[int
     """Batch sizes of the default grid that the node's service times do not reach. [items]"""
     if options.batch_sizes or options.extrapolate:
         return ()
+    if isinstance(question.policy, DynamicBatching):
+        sizes = full_batches(question.policy.settings, question.traffic.size_pmf.max_items)
+        sizes = affordable_batch_sizes(sizes, question.traffic.size_pmf)
+        return tuple(size for size in sizes if size not in grid.batch_sizes)
     law = question.traffic.size_pmf
     sizes = affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
     return tuple(size for size in sizes if size not in grid.batch_sizes)
@@ -231,9 +250,11 @@ def _left_out(question: Question, options: TuneOptions, grid: Grid) -> tuple[int
 
 def _require_split(question: Question) -> None:
     policy = question.policy
-    if not isinstance(policy, SplitAndOffload):
+    if not isinstance(policy, SplitAndOffload | DynamicBatching):
         raise ValueErrorAt(
-            f"expected split, whose batch size and threshold tune sets, got {policy.name}", ("policy", "name")
+            f"expected split, whose batch size and threshold tune sets, or dynamic-batching, whose batch and "
+            f"timeout it sets, got {policy.name}",
+            ("policy", "name"),
         )
     if policy.shedding is not None:
         raise ValueErrorAt("expected null, since tune counts every query", ("policy", "shedding"))
@@ -241,6 +262,8 @@ def _require_split(question: Question) -> None:
 
 def _grid(question: Question, options: TuneOptions) -> Grid:
     """Return what was asked for, else the default within the calibrated range."""
+    if isinstance(question.policy, DynamicBatching):
+        return _joining_grid(question, question.policy.settings, options)
     node, law = question.node, question.traffic.size_pmf
     batch_sizes = options.batch_sizes or affordable_batch_sizes(doubling_batch_sizes(law.max_items), law)
     if options.batch_sizes and affordable_batch_sizes(batch_sizes, law) != batch_sizes:
@@ -260,6 +283,24 @@ def _grid(question: Question, options: TuneOptions) -> Grid:
             raise InputError(f"--thresholds: {question.name} has no accelerator")
         return Grid(batch_sizes=batch_sizes)
     return Grid(batch_sizes=batch_sizes, thresholds=options.thresholds or share_thresholds(law))
+
+
+def _joining_grid(question: Question, settings: DynamicBatchingPolicy, options: TuneOptions) -> Grid:
+    """Full batches and timeouts of a node that joins queries."""
+    if options.thresholds:
+        raise InputError("--thresholds: dynamic-batching has none: all batches run in one pool")
+    law = question.traffic.size_pmf
+    joins = joins_tried(settings, question.sla.latency_ms)
+    sizes = options.batch_sizes or affordable_batch_sizes(full_batches(settings, law.max_items), law)
+    if not options.batch_sizes and not options.extrapolate:
+        inside = tuple(
+            size
+            for size in sizes
+            if times_of(question.node, Configuration(size, None, joins[0]).policy, law).basis
+            is not Basis.EXTRAPOLATED
+        )
+        sizes = inside or sizes
+    return Grid(batch_sizes=sizes, joins=joins)
 
 
 def _within_table(question: Question, options: TuneOptions, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -384,11 +425,16 @@ class Tuner:
         return self._points[configuration]
 
     def _climb(self) -> list[Tried]:
-        """Batch size from the smallest upward until the objective falls; then the threshold likewise."""
-        climbed = self._climb_along([Configuration(batch_size) for batch_size in self._grid.batch_sizes])
+        """Batch size from the smallest upward until the objective falls; then the threshold likewise.
+
+        Of queries that are joined the timeout in place of the threshold, the baseline's at first.
+        """
+        joins = self._static.joins
+        climbed = self._climb_along([Configuration(size, None, joins) for size in self._grid.batch_sizes])
         batch_size = self._best(climbed).configuration.batch_size
         return climbed + self._climb_along(
             [Configuration(batch_size, threshold) for threshold in self._grid.thresholds]
+            + [Configuration(batch_size, None, each) for each in self._grid.joins]
         )
 
     def _climb_along(self, configurations: Sequence[Configuration]) -> list[Tried]:
@@ -422,6 +468,7 @@ class Tuner:
         for configuration in self._candidates:
             if best.batch_size == configuration.batch_size or (
                 best.offload_threshold_items == configuration.offload_threshold_items
+                and best.configuration.joins == configuration.joins
             ):
                 self._try(configuration, above=0.0)
 
@@ -467,9 +514,9 @@ class Tuner:
     def _power_w(self, configuration: Configuration) -> float | None:
         """Static TDP; a node that offloads nothing needs no accelerator; None: not known. [W]"""
         node = self._test.node
-        return node.cores_tdp_w if configuration.offload_threshold_items is None else node.tdp_w
+        return node.tdp_w if configuration.uses_accelerator else node.cores_tdp_w
 
 
-def _order(configuration: Configuration) -> tuple[int, float]:
-    """Ascending batch sizes; within one, ascending thresholds, no offload last."""
-    return configuration.batch_size, threshold_key(configuration)
+def _order(configuration: Configuration) -> tuple[int, float, float]:
+    """Ascending batch sizes; within one, ascending thresholds, no offload last, and timeouts."""
+    return configuration.batch_size, threshold_key(configuration), configuration.timeout_ms or 0.0

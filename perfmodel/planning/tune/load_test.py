@@ -14,8 +14,9 @@ from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.bracket import FirstFailing, greatest, narrow
 from perfmodel.planning.rate.late import DrawnTraffic, LateQueries
 from perfmodel.planning.rate.search import IDLE_FRACTION, greatest_seen_qps
+from perfmodel.planning.service_times import times_of
 from perfmodel.planning.tune.question import Configuration
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf, mean_requests
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import TrafficSource
@@ -97,7 +98,7 @@ class LoadTest:
         traffic: SharedTraffic,
         sla: SlaTarget,
         *,
-        service: ServiceTimes | Callable[[SplitAndOffload], ServiceTimes] | None = None,
+        service: ServiceTimes | Callable[[Policy], ServiceTimes] | None = None,
         rates_at_a_time: int = RATES_AT_A_TIME,
     ) -> None:
         self.node, self.sla = node, sla
@@ -214,8 +215,8 @@ class LoadTest:
 
 
 def _by_policy(
-    service: ServiceTimes | Callable[[SplitAndOffload], ServiceTimes],
-) -> Callable[[SplitAndOffload], ServiceTimes]:
+    service: ServiceTimes | Callable[[Policy], ServiceTimes],
+) -> Callable[[Policy], ServiceTimes]:
     """Service times as a function of the policy, also where they are the same for all."""
     return (lambda _: service) if isinstance(service, ServiceTimes) else service
 
@@ -247,10 +248,16 @@ class ServiceTables:
     def __init__(self, node: AnyNode, law: SizePmf) -> None:
         self._node, self._law = node, law
         self._every: ServiceTimes | None = None
-        self._own: dict[SplitAndOffload, ServiceTimes] = {}
+        self._own: dict[Policy, ServiceTimes] = {}
+        self._joined: dict[tuple[object, ...], ServiceTimes] = {}
 
-    def of(self, policy: SplitAndOffload) -> ServiceTimes:
-        """The table to serve a policy's requests by."""
+    def of(self, policy: Policy) -> ServiceTimes:
+        """The table to serve a policy's requests by; of batches it does not depend on what they wait."""
+        if not isinstance(policy, SplitAndOffload):
+            key = tuple((lane.pool, lane.request_items) for lane in policy.lanes)
+            if key not in self._joined:
+                self._joined[key] = times_of(self._node, policy, self._law).table
+            return self._joined[key]
         if self._node.is_measured_by_call:
             if policy not in self._own:
                 self._own[policy] = self._node.service_times(policy, self._law.max_items, self._law)

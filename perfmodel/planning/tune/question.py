@@ -5,30 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from perfmodel.sim.policies import SplitAndOffload
+from perfmodel.domain.serving import DynamicBatchingPolicy
+from perfmodel.sim.builtin_policies import DynamicBatching
+from perfmodel.sim.policies import Policy, SplitAndOffload
 from perfmodel.sim.query_sizes import SizePmf, item_share_from
 
 
-@dataclass(frozen=True, slots=True, order=True)
+class Joins(NamedTuple):
+    """How queries are joined into batches: where these run, and how long one is waited for. [ms]"""
+
+    pool: Literal["cpu", "accelerator"]
+    timeout_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """What tuning chooses.
 
     Attributes
     ----------
     batch_size : int
-        Largest request of a core. [items]
+        Largest request of a core; a full batch, where queries are joined. [items]
     offload_threshold_items : int or None
         Queries of at least this size go whole to the accelerator; None: none does. [items]
+    joins : Joins or None
+        How queries are joined, under dynamic batching; None: they are split.
     """
 
     batch_size: int
     offload_threshold_items: int | None = None
+    joins: Joins | None = None
 
     @property
-    def policy(self) -> SplitAndOffload:
+    def timeout_ms(self) -> float | None:
+        """How long a full batch is waited for; None: queries are not joined. [ms]"""
+        return None if self.joins is None else self.joins.timeout_ms
+
+    @property
+    def uses_accelerator(self) -> bool:
+        """Whether anything goes there."""
+        joined = self.joins is not None and self.joins.pool == "accelerator"
+        return joined or self.offload_threshold_items is not None
+
+    @property
+    def policy(self) -> Policy:
         """The policy that does it."""
+        if self.joins is not None:
+            settings = DynamicBatchingPolicy(
+                pool=self.joins.pool, max_batch_items=self.batch_size, timeout_ms=self.joins.timeout_ms
+            )
+            return DynamicBatching(settings)
         return SplitAndOffload(
             batch_size=self.batch_size, offload_threshold_items=self.offload_threshold_items
         )
@@ -45,14 +73,22 @@ THRESHOLD_SHARE_STEP = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """What is searched: batch sizes, and thresholds from 1 (everything is offloaded), ascending. [items]"""
+    """What is searched: batch sizes, and thresholds from 1 (everything is offloaded), ascending. [items]
+
+    Of queries that are joined, full batches, and ways to wait for them by ascending timeout.
+    """
 
     batch_sizes: tuple[int, ...]
     thresholds: tuple[int, ...] = ()
+    joins: tuple[Joins, ...] = ()
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """All of them: each batch size without offload, and with each threshold."""
+        """All of them: each batch size without offload, and with each threshold; or with each timeout."""
+        if self.joins:
+            return tuple(
+                Configuration(size, None, joins) for size in self.batch_sizes for joins in self.joins
+            )
         return tuple(
             Configuration(batch_size, threshold)
             for batch_size in self.batch_sizes
@@ -129,6 +165,35 @@ def share_thresholds(law: SizePmf, step: float = THRESHOLD_SHARE_STEP) -> tuple[
         for share in wanted
     }
     return (1, *sorted(nearest - {int(law.values[0])}))
+
+
+WAITS = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
+"""How long a full batch may be waited for, beside what the scenario says: shares of the SLA's latency. [1]"""
+
+
+def joins_tried(settings: DynamicBatchingPolicy, latency_ms: float) -> tuple[Joins, ...]:
+    """Ways to wait for a full batch, by ascending timeout: shares of the SLA's latency, the scenario's. [ms]
+
+    Examples
+    --------
+    >>> asked = DynamicBatchingPolicy(max_batch_items=64, timeout_ms=3.0)
+    >>> [joins.timeout_ms for joins in joins_tried(asked, 64.0)]
+    [0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+    """
+    shares_ms = {float(f"{share * latency_ms:.3g}") for share in WAITS}
+    return tuple(Joins(settings.pool, each) for each in sorted(shares_ms | {settings.timeout_ms}))
+
+
+def full_batches(settings: DynamicBatchingPolicy, largest_query_items: int) -> tuple[int, ...]:
+    """Full batches to try: the scenario's, and doubling up to four times that or the largest query. [items]
+
+    Examples
+    --------
+    >>> full_batches(DynamicBatchingPolicy(max_batch_items=48, timeout_ms=3.0), 10)
+    (1, 2, 4, 8, 16, 32, 48, 64, 128, 256)
+    """
+    most = 4 * max(settings.max_batch_items, largest_query_items)
+    return tuple(sorted({*doubling_batch_sizes(most), settings.max_batch_items}))
 
 
 def threshold_key(configuration: Configuration) -> float:

@@ -109,6 +109,7 @@ class CapacityOfPair(TypedDict):
     low_qps: float | None
     batch_size: int | None
     offload_threshold_items: int | None
+    timeout_ms: float | None
     threads: int | None
     num_nodes: int | None
     nodes_by_type: dict[str, int] | None
@@ -557,6 +558,7 @@ def _capacities(question: PlanQuestion) -> dict[str, dict[str, CapacityOfPair]]:
                 "low_qps": None if pair is None else pair.low_qps,
                 "batch_size": None if pair is None else pair.batch_size,
                 "offload_threshold_items": None if pair is None else pair.offload_threshold_items,
+                "timeout_ms": None if pair is None else pair.timeout_ms,
                 "threads": None if pair is None else pair.threads,
                 "num_nodes": None if pair is None else pair.num_nodes,
                 "nodes_by_type": None if pair is None else question.parts(name, pair.num_nodes),

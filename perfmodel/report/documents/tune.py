@@ -31,8 +31,12 @@ class ConfigurationDocument(TypedDict):
 
 @document
 class TriedDocument(ConfigurationDocument):
-    """What was tried; with `below_qps` its rate was not worth finding, and is below that. [queries/s]"""
+    """What was tried; with `below_qps` its rate was not worth finding, and is below that. [queries/s]
 
+    `timeout_ms`: how long a full batch is waited for, where queries are joined.
+    """
+
+    timeout_ms: float | None
     below_qps: float | None
 
 
@@ -40,6 +44,7 @@ class TriedDocument(ConfigurationDocument):
 class PointDocument(ConfigurationDocument):
     """What is set, by a long sample, with its power: the accelerators' only where something is offloaded."""
 
+    timeout_ms: float | None
     qps_per_w: float | None
     power_w: float | None
     simulated_queries: int
@@ -168,6 +173,7 @@ def _point(point: OperatingPoint) -> PointDocument:
     return {
         "batch_size": point.batch_size,
         "offload_threshold_items": point.offload_threshold_items,
+        "timeout_ms": point.timeout_ms,
         "latency_bounded_qps": point.latency_bounded_qps,
         "qps_per_w": point.qps_per_w,
         "power_w": point.power_w,
@@ -180,6 +186,7 @@ def _tried(tried: Tried) -> TriedDocument:
     return {
         "batch_size": tried.configuration.batch_size,
         "offload_threshold_items": tried.configuration.offload_threshold_items,
+        "timeout_ms": tried.configuration.timeout_ms,
         "latency_bounded_qps": tried.latency_bounded_qps,
         "below_qps": tried.below_qps,
     }

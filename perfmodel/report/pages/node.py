@@ -112,12 +112,15 @@ def answer(predict: Document | None, capacity: Document | None, tune: Document |
 def _tuned_words(tune: Document) -> str:
     """What is best, and what it brings."""
     best = tune["tuned"]
-    threshold = best["offload_threshold_items"]
+    threshold, waited_ms = best["offload_threshold_items"], best.get("timeout_ms")
     offload = "" if threshold is None else f" and an offload threshold of {threshold} items"
+    if waited_ms is not None:
+        offload = f", waited for {number(waited_ms)} ms,"
+    baseline = "the static baseline" if waited_ms is None else "what the scenario says"
     carried = f"{number(best['latency_bounded_qps'], 4)} queries/s"
     return (
         f"With a batch size of {best['batch_size']}{offload} a node carries {carried}, "
-        f"{number(tune['gain'])} times the static baseline."
+        f"{number(tune['gain'])} times {baseline}."
     )
 
 
@@ -339,7 +342,9 @@ def _models(document: Document) -> str:
 
 
 def _tuning(tune: Document) -> list[Block]:
-    blocks: list[Block] = [Heading("Batch size and offload threshold")]
+    second = _second_of(tune)
+    title = "Batch size and offload threshold" if second == "offload_threshold_items" else "Batch and timeout"
+    blocks: list[Block] = [Heading(title)]
     blocks += [
         Figure(_map(tune, per_watt))
         for per_watt in ((False, True) if tune["tuned"]["qps_per_w"] else (False,))
@@ -348,17 +353,17 @@ def _tuning(tune: Document) -> list[Block]:
         [
             name,
             str(point["batch_size"]),
-            _or_dash(point["offload_threshold_items"]),
+            _or_dash(point[second]),
             number(point["latency_bounded_qps"], 4),
             number(point["qps_per_w"]),
         ]
         for name, point in (
-            ("static", tune["static"]),
+            ("static" if second == "offload_threshold_items" else "as written", tune["static"]),
             ("hill climb", tune["climb"]),
             ("exhaustive", tune["tuned"]),
         )
     ]
-    heads = ["found by", "batch size", "threshold", "queries/s", "queries/s/W"]
+    heads = ["found by", "batch size", SECOND[second], "queries/s", "queries/s/W"]
     blocks.append(
         Table(heads, rows, caption="The static baseline, where the climb ends, and the best of all")
     )
@@ -369,6 +374,16 @@ def _tuning(tune: Document) -> list[Block]:
     return blocks
 
 
+SECOND = {"offload_threshold_items": "threshold", "timeout_ms": "ms waited"}
+"""What is set beside the batch size, and its heading."""
+
+
+def _second_of(tune: Document) -> str:
+    """Which of them it is: a document of before knows thresholds alone."""
+    joins = tune["tuned"].get("timeout_ms") is not None
+    return "timeout_ms" if joins else "offload_threshold_items"
+
+
 def _levels(levels: Sequence[Document]) -> Table:
     """What is best at a tighter and a looser SLA."""
     rows = [
@@ -376,27 +391,26 @@ def _levels(levels: Sequence[Document]) -> Table:
             each["level"],
             number(each["sla"]["latency_ms"], 4),
             str(each["tuned"]["batch_size"]),
-            _or_dash(each["tuned"]["offload_threshold_items"]),
+            _or_dash(each["tuned"][_second_of(each)]),
             number(each["static"]["latency_bounded_qps"], 4),
             number(each["tuned"]["latency_bounded_qps"], 4),
             number(each["gain"]),
         ]
         for each in levels
     ]
-    heads = ["SLA", "ms", "batch size", "threshold", "static queries/s", "best queries/s", "gain"]
+    second = SECOND[_second_of(levels[0])]
+    heads = ["SLA", "ms", "batch size", second, "static queries/s", "best queries/s", "gain"]
     return Table(heads, rows, caption="The best at each level of the SLA; gain: times the static baseline")
 
 
-def _or_dash(value: int | None) -> str:
-    return "–" if value is None else str(value)
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
 
 
 def _map(tune: Document, per_watt: bool) -> Drawing:
-    tried = tune["tried"]
+    tried, second = tune["tried"], _second_of(tune)
     sizes = sorted({each["batch_size"] for each in tried})
-    thresholds = sorted(
-        {each["offload_threshold_items"] for each in tried}, key=lambda t: (t is None, t or 0)
-    )
+    thresholds = sorted({each[second] for each in tried}, key=lambda t: (t is None, t or 0))
     watts = {
         point["offload_threshold_items"]: point["power_w"]
         for point in (tune["static"], tune["climb"], tune["tuned"])
@@ -412,29 +426,25 @@ def _map(tune: Document, per_watt: bool) -> Drawing:
         return float(qps / power) if power else None
 
     def place(each: Document) -> tuple[int, int]:
-        return sizes.index(each["batch_size"]), thresholds.index(each["offload_threshold_items"])
+        return sizes.index(each["batch_size"]), thresholds.index(each[second])
 
     steps = [
         place(step)
         for step in tune["climb"]["steps"]
-        if step["batch_size"] in sizes and step["offload_threshold_items"] in thresholds
+        if step["batch_size"] in sizes and step[second] in thresholds
     ]
     best = next(
-        (
-            place(each)
-            for each in tried
-            if all(each[k] == tune["tuned"][k] for k in ("batch_size", "offload_threshold_items"))
-        ),
+        (place(each) for each in tried if all(each[k] == tune["tuned"][k] for k in ("batch_size", second))),
         None,
     )
     unit = "queries/s/W" if per_watt else "queries/s"
     what = "per watt of TDP" if per_watt else "within the SLA"
     return heatmap(
         [str(size) for size in sizes],
-        ["none" if threshold is None else str(threshold) for threshold in thresholds],
+        ["none" if threshold is None else f"{threshold:g}" for threshold in thresholds],
         {place(each): worth(each) for each in tried},
         x_label="batch size [items]",
-        y_label="threshold",
+        y_label=SECOND[second],
         title=f"Largest load {what} [{unit}]",
         text="Stronger is more; the line is the climb from its dot, the ring the best that was tried.",
         path=steps,
