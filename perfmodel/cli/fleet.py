@@ -32,6 +32,9 @@ from perfmodel.planning.prepare import prepare_together, scaled_load
 from perfmodel.report.documents.fleet import fleet_document
 from perfmodel.report.fleet import fleet_page
 
+WINDOWS = 96
+"""Windows that a day is cut into where nobody says: a quarter of an hour each."""
+
 
 def fleet(
     nodes: Annotated[
@@ -62,14 +65,14 @@ def fleet(
         ),
     ] = None,
     windows: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="W",
             min=1,
             max=MOST_WINDOWS,
-            help="Windows of equal length that a diurnal period is cut into.",
+            help=f"Windows of equal length that a diurnal period is cut into [{WINDOWS}].",
         ),
-    ] = 96,
+    ] = None,
     overrides: SetOption = None,
     scale_load: ScaleLoadOption = None,
     mixed_stacks: MixedStacksOption = False,
@@ -93,8 +96,14 @@ def fleet(
         )
     )
     question = FleetQuestion(
-        members=members, routing=routing, rate_qps=qps and qps * (scale_load or 1.0), num_windows=windows
+        members=members,
+        routing=routing,
+        rate_qps=qps and qps * (scale_load or 1.0),
+        num_windows=WINDOWS if windows is None else windows,
     )
+    if windows is not None and not question.is_cut:
+        process = question.scenario.traffic.arrivals.process
+        raise InputError(f"--windows: expected arrivals that follow the time of day, got {process}")
     with watched() as watch:
         result = predict_fleet(
             question, extrapolate=extrapolate, accept_uncertain=accept_uncertain, tell=watch.stage("windows")

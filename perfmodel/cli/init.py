@@ -31,21 +31,27 @@ def init(
         typer.Option(metavar="FILE", help="Take workers and batching from TorchServe's model configuration."),
     ] = None,
     items_per_request: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=1, max=1e6, metavar="N", help="Items that a request of TorchServe holds, in the mean."
+            min=1,
+            max=1e6,
+            metavar="N",
+            help=f"Items that a request of TorchServe holds, in the mean [{MEAN_ITEMS:g}].",
         ),
-    ] = MEAN_ITEMS,
+    ] = None,
 ) -> None:
     """Copy an annotated scenario, model and fleet to start from."""
     if from_triton is not None and from_torchserve is not None:
         raise InputError("expected one of --from-triton and --from-torchserve, got both")
+    if items_per_request is not None and from_torchserve is None:
+        raise InputError("--items-per-request: expected --from-torchserve beside it")
+    items = MEAN_ITEMS if items_per_request is None else items_per_request
     config = read_triton(from_triton) if from_triton is not None else None
     if from_torchserve is not None:
         config = read_torchserve(from_torchserve)
     files = {folder / each.name: read_text(each) for each in sorted(STARTER.glob("*.yaml"))}
     if config is not None:
-        sections = {"node": node_section(config), "policy": policy_section(config, items_per_request)}
+        sections = {"node": node_section(config), "policy": policy_section(config, items)}
         files[folder / "scenario.yaml"] = with_sections(files[folder / "scenario.yaml"], sections)
     try:
         for file in files:

@@ -58,6 +58,9 @@ def report(
     if what.endswith(".json"):
         if overrides:
             raise InputError("--set: expected a scenario or a fleet; an answer is as it is")
+        if mixed_stacks or extrapolate:
+            option = "--mixed-stacks" if mixed_stacks else "--extrapolate"
+            raise InputError(f"{option}: expected a scenario or a fleet; an answer is as it is")
         html = saved_html(Path(what))
     elif _is_fleet(what):
         also: Any = {"mixed_stacks": mixed_stacks, "extrapolate": extrapolate}

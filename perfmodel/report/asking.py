@@ -291,6 +291,8 @@ def is_fleet(name: str) -> bool:
 
 AnyAsking = Asking | AskingOfFleet
 
+_PLAN_AND_TUNE = "of which a verdict can be uncertain"
+
 
 def asking_of(
     scenario: ScenarioLike,
@@ -311,12 +313,16 @@ def asking_of(
     if isinstance(scenario, str | PathLike) and is_fleet(str(scenario)):
         if question not in (None, "plan"):
             raise InputError(f"question: of a fleet expected plan, got {question}")
+        if accept_uncertain:
+            raise InputError(f"--accept-uncertain: expected predict or capacity, {_PLAN_AND_TUNE}, got plan")
         return AskingOfFleet(
             fleet=str(scenario),
             overrides=tuple(overrides),
             mixed_stacks=mixed_stacks,
             extrapolate=extrapolate,
         )
+    if question == "tune" and accept_uncertain:
+        raise InputError(f"--accept-uncertain: expected predict or capacity, {_PLAN_AND_TUNE}, got tune")
     if question == "plan":
         raise InputError("question: of a scenario expected predict, capacity or tune, got plan")
     return Asking(

@@ -72,6 +72,9 @@ def compare(
     if overrides or overrides_b:
         option = "--set" if overrides else "--set-b"
         raise InputError(f"{option}: expected scenarios; a saved answer cannot be changed")
+    if mixed_stacks or extrapolate:
+        option = "--mixed-stacks" if mixed_stacks else "--extrapolate"
+        raise InputError(f"{option}: expected scenarios; saved answers say what they were asked with")
     paths = Path(str(a)), Path(str(b))
     with as_printed(*paths):
         return diff_saved((str(a), str(b)), *map(read_saved, paths))

@@ -61,6 +61,21 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("predict rm3_skylake --set node.cores=4 --set node.cores=5", "--set node.cores: given twice"),
         ("sweep rm3_skylake --over node.cores=4,5 --set node.cores=6", "--set node.cores: expected no value"),
         ("fleet -s rm1_skylake -n 1 --qps -5", "--qps: expected a rate > 0, got -5"),
+        (
+            "fleet -s rm1_skylake -n 1 --windows 7",
+            "--windows: expected arrivals that follow the time of day, got poisson",
+        ),
+        (
+            "sweep two_services --over provision.headroom=0,0.1 --accept-uncertain",
+            "--accept-uncertain: expected predict or capacity",
+        ),
+        (
+            "sweep rm1_skylake --over sla.latency_ms=50,100 --question tune --accept-uncertain",
+            "--accept-uncertain: expected predict or capacity",
+        ),
+        ("init some --items-per-request 40", "--items-per-request: expected --from-torchserve beside it"),
+        ("report answer.json --extrapolate", "--extrapolate: expected a scenario or a fleet; an answer is"),
+        ("report answer.json --mixed-stacks", "--mixed-stacks: expected a scenario or a fleet; an answer is"),
         (f"fleet -s rm1_skylake -n {HUGE}", "Error: Invalid value for '--nodes' / '-n'"),
         (f"fleet -s rm1_skylake -n 1 --windows {HUGE}", "Error: Invalid value for '--windows'"),
         (f"fleet -s rm1_skylake -n 1 --also rm1_skylake={HUGE}", "--also: expected SCENARIO=N with N from 1"),

@@ -92,6 +92,24 @@ def test_a_card_that_no_query_goes_to_is_said(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.thorough
+def test_cards_that_no_query_goes_to_are_said_of_points_and_plans(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle = "note: no query is offloaded: the accelerator is paid for and idle"
+    card = ["--set", "node.accelerators=[gtx1080ti]", *QUICK]
+    swept = ["sweep", "rm3_skylake", *card, "--over", "policy.batch_size=64,128", "--jobs", "1"]
+    assert idle in page(capsys, *swept)[1]
+    swept[-3] = "policy.offload_threshold_items=null,500"
+    assert idle.replace("note: ", "note: at 1 of 2 points ") in page(capsys, *swept)[1]
+    fleet = tmp_path / "cards.yaml"
+    fleet.write_text(
+        "services: {feed: {scenario: rm3_skylake, demand: {qps: 900}, tune: false}}\n"
+        "node_types: {card: {node: {cpu: skylake, accelerators: [gtx1080ti]}, available: 40}}\n"
+    )
+    assert idle.replace("note: ", "note: feed on card: ") in page(capsys, "plan", str(fleet))[1]
+
+
+@pytest.mark.thorough
 def test_the_slow_down_that_is_assumed_comes_first_among_assumptions(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

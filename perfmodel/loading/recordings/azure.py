@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from perfmodel.loading.recordings.cells import cells_of
+from perfmodel.loading.recordings.cells import MOST_COUNTED, cells_of
 from perfmodel.loading.recordings.columns import Column, Role
 from perfmodel.loading.recordings.delimited import Layout, read_columns
 from perfmodel.loading.recordings.recording import Counts, FloatArray, Recording
@@ -79,17 +79,11 @@ def read_minutes(source: Source, layout: Layout) -> Recording:
         raise layout.header.error(
             f"expected the columns Trigger, 1, 2, … after the hashes; {MINUTES} have them"
         )
-    total, functions = np.zeros(len(expected)), 0
-    with source.open_text() as file:
-        rows = islice(file, layout.header.number, None)
-        while lines := list(islice(rows, _ROWS_AT_ONCE)):
-            counts = _counts(lines, first, len(layout.names))
-            if counts is None:
-                counts = _counts_by_line(source, layout)
-                total, functions = counts.sum(axis=0), len(counts)
-                break
-            total += counts.sum(axis=0)
-            functions += len(counts)
+    added = _added(source, layout, first)
+    if added is None:
+        counts = _counts_by_line(source, layout)
+        added = counts.sum(axis=0), len(counts)
+    total, functions = added
     start_s = np.arange(len(total), dtype=np.float64) * MINUTE_S
     return Recording(
         path=source.path,
@@ -102,6 +96,23 @@ def read_minutes(source: Source, layout: Layout) -> Recording:
     )
 
 
+def _added(source: Source, layout: Layout, first: int) -> tuple[FloatArray, int] | None:
+    """Counts of all functions by minute, and how many functions; None where a line is not as expected."""
+    total, functions = np.zeros(len(layout.names) - first), 0
+    try:
+        with source.open_text() as file:
+            rows = islice(file, layout.header.number, None)
+            while lines := list(islice(rows, _ROWS_AT_ONCE)):
+                counts = _counts(lines, first, len(layout.names))
+                if counts is None:
+                    return None
+                total += counts.sum(axis=0)
+                functions += len(counts)
+    except (ValueError, OSError, EOFError):  # bytes that are no text, or a compressed file that was cut
+        return None
+    return total, functions
+
+
 def _counts(lines: list[str], first: int, columns: int) -> FloatArray | None:
     try:
         with warnings.catch_warnings():
@@ -110,7 +121,7 @@ def _counts(lines: list[str], first: int, columns: int) -> FloatArray | None:
     except (ValueError, Warning):
         return None
     wide = all(line.count(",") == columns - 1 for line in lines if line.strip())
-    good = wide and np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.rint(counts)).all()
+    good = wide and ((counts >= 0) & (counts <= MOST_COUNTED) & (counts == np.rint(counts))).all()
     return counts if good else None
 
 
@@ -128,8 +139,8 @@ def _counts_by_line(source: Source, layout: Layout) -> FloatArray:
         row = []
         for name, cell in list(zip(layout.names, cells, strict=True))[len(MINUTES_NAMES) :]:
             value = cell._replace(column=name).number()
-            if value < 0 or value != int(value):
-                raise cell._replace(column=name).unexpected("a whole number from 0 up")
+            if not 0 <= value <= MOST_COUNTED or value != int(value):
+                raise cell._replace(column=name).unexpected(f"a whole number from 0 to {MOST_COUNTED:.0f}")
             row.append(value)
         found.append(row)
     return np.array(found).reshape(len(found), len(layout.names) - len(MINUTES_NAMES))

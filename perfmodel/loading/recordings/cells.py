@@ -21,6 +21,9 @@ SEPARATORS = (",", ";", "\t", "|")
 
 BLANKS = " "
 
+MOST_COUNTED = 2.0**53
+"""Queries that a row may stand for: floats count no further one by one, and sums of more end nowhere."""
+
 
 class Cell(NamedTuple):
     """One value of a text file, without its quotes, and the line and offset where it stands."""

@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.bounds import MOST_ITEMS
-from perfmodel.loading.recordings.cells import BLANKS, Cell, cells_of, is_number, numbered, separator_of
+from perfmodel.loading.recordings.cells import (
+    BLANKS,
+    MOST_COUNTED,
+    Cell,
+    cells_of,
+    is_number,
+    numbered,
+    separator_of,
+)
 from perfmodel.loading.recordings.columns import TIMES, Column, Role, known_columns, slip
 from perfmodel.loading.recordings.source import Line, Source
 from perfmodel.loading.recordings.stamps import ISO_DTYPE, is_iso, iso_ns, iso_number_ns
@@ -226,7 +234,8 @@ def _checked(columns: Columns, layout: Layout) -> Columns | None:
     for role in (*TIMES, Role.COUNT):
         if role in columns and role not in layout.dated and not np.isfinite(columns[role]).all():
             return None
-    if Role.COUNT in columns and (columns[Role.COUNT] < 0).any():
+    counts = columns.get(Role.COUNT)
+    if counts is not None and ((counts < 0) | (counts > MOST_COUNTED)).any():
         return None
     sizes = columns.get(Role.SIZE)
     if sizes is None:
@@ -308,6 +317,6 @@ def _value(role: Role, cell: Cell, dated: bool, named: bool, decimal_comma: bool
     if role in (Role.EXECUTOR, Role.QUERY):
         return cell.whole_number(decimal_comma=decimal_comma)
     value = cell.number(decimal_comma=decimal_comma)
-    if role is Role.COUNT and value < 0:
-        raise cell.unexpected("a number >= 0")
+    if role is Role.COUNT and not 0 <= value <= MOST_COUNTED:
+        raise cell.unexpected(f"a number from 0 to {MOST_COUNTED:.0f}")
     return value

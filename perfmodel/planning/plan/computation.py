@@ -15,6 +15,7 @@ from perfmodel.planning.plan.programme import FloatArray
 from perfmodel.planning.plan.question import PlanQuestion
 from perfmodel.planning.plan.sharded import sharded_units
 from perfmodel.planning.plan.sla_relief import asked_pairs, sla_reliefs
+from perfmodel.planning.service_times import IDLE_ACCELERATOR
 from perfmodel.threads import side_by_side
 
 
@@ -187,12 +188,29 @@ def _notes(question: PlanQuestion, static: Optimum | None, hours: Sequence[HourP
                 f"{service.name} has {service.num_stages} stages, which serve in units of {told}: one type "
                 "for all stages but where said, with the settings of the scenario"
             )
+    if static is not None and (idle := _idle_accelerators(question, static)):
+        notes.append(f"{', '.join(idle)}: {IDLE_ACCELERATOR}")
     if question.provision.sharing:
         notes.append(
             "nodes are shared: what services cost each other on a node is not in the capacities; only the "
             "simulation finds it, and a service that it leaves out may need more nodes than stated"
         )
     return tuple(notes)
+
+
+def _idle_accelerators(question: PlanQuestion, static: Optimum) -> list[str]:
+    """Services and node types of the plan whose nodes have accelerators that no query goes to."""
+    found = []
+    for placement in static.provisioned.placements:
+        for service in placement.services:
+            prepared = question.prepared.get((service, placement.node_type))
+            if prepared is None:  # its capacity is given
+                continue
+            asked, found_with = prepared.loaded.scenario, question.capacities[service, placement.node_type]
+            has_cards = bool(asked.node is not None and asked.node.accelerators)
+            if has_cards and found_with.batch_size and found_with.offload_threshold_items is None:
+                found.append(f"{service} on {placement.node_type}")
+    return list(dict.fromkeys(found))
 
 
 def _listed(hours: Sequence[int], most: int = 8) -> str:

@@ -12,6 +12,7 @@ from perfmodel.errors import InputError
 from perfmodel.loading.inputs import InputFile, input_files
 from perfmodel.loading.over import SweptKey
 from perfmodel.loading.words import nearest, quoted
+from perfmodel.planning.service_times import IDLE_ACCELERATOR
 from perfmodel.planning.sweep.journal import Row
 
 ANSWERED = (0, 3, 4, 6)
@@ -79,10 +80,16 @@ class SweepTable:
     @property
     def notes(self) -> list[str]:
         """What a reader of the table must know."""
+        notes = []
         stacks = sorted({row["stack"] for row in self.rows if row["stack"] is not None})
-        if len(stacks) < 2:
-            return []
-        return [f"the points have times of different software ({', '.join(stacks)}), which is compared too"]
+        if len(stacks) > 1:
+            listed = ", ".join(stacks)
+            notes.append(f"the points have times of different software ({listed}), which is compared too")
+        idle = sum(row.get("utilisation.accelerator") == 0.0 for row in self.rows)
+        if idle:
+            at = "" if idle == len(self.rows) else f"at {idle} of {len(self.rows)} points "
+            notes.append(f"{at}{IDLE_ACCELERATOR}; set policy.offload_threshold_items, or let tune find it")
+        return notes
 
 
 def table_of(

@@ -59,6 +59,15 @@ def test_a_query_is_numbered_by_a_whole_number(tmp_path: Path) -> None:
             read_recording(path)
 
 
+def test_counts_of_minutes_that_are_no_text_are_refused_where_they_stand(tmp_path: Path) -> None:
+    # In the last line: what a file is was read off its first bytes before.
+    source = FILES / "invocations_per_function_md.anon.d01.csv"
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes().rstrip()[:-1] + b"\xe9\n")
+    with pytest.raises(InputError, match=rf"{source.name}:4:\d+: .*UTF-8"):
+        read_recording(path)
+
+
 def test_a_date_that_does_not_end(tmp_path: Path) -> None:
     text = (FILES / "log.jsonl").read_text().splitlines(keepends=True)
     path = tmp_path / "log.jsonl"
