@@ -20,8 +20,8 @@ from typing import Any, ParamSpec, TypeVar
 from perfmodel.errors import PerfplanError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_SENT_TO_ALL = (signal.SIGINT, signal.SIGTERM)
-"""What a terminal or `timeout` sends to every process of a group."""
+_SENT_TO_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a terminal, at its end too, or `timeout` sends to every process of a group."""
 _LOOK_S = 0.2
 """Between two looks for the parent, where the kernel does not tell when it ends."""
 
@@ -47,7 +47,7 @@ def start(process: BaseProcess) -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Put an interrupt off until the body has run, and SIGTERM where a command hears it as one.
+    """Put an interrupt off until the body has run, SIGTERM and SIGHUP where a command hears them as one.
 
     Processes that the body starts begin with what is held blocked.
     Within a fork, Python prints what is raised and goes on: the interrupt would be lost.

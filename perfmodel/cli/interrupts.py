@@ -1,7 +1,8 @@
 """An interrupt (Ctrl-C) ends the run, wherever it falls: Python loses those that fall into a callback.
 
-So does SIGTERM, with which `timeout` and schedulers end a run: what it has measured is kept and told. In what
-a shell runs in the background it alone does: such a shell has interrupts ignored.
+So do SIGTERM, with which `timeout` and schedulers end a run, and SIGHUP, of a terminal that is closed: what
+was measured is kept and told. In what a shell runs in the background they alone do: such a shell has
+interrupts ignored, and `nohup` has SIGHUP.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from perfmodel.errors import InterruptionError, PerfplanError
@@ -29,6 +31,9 @@ STUCK = (
     "interrupted in the midst of a long computation: there is no answer; where something was kept (sweep, "
     "calibrate --resume) the same command goes on"
 )
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""What others end a run with: served as an interrupt is where nobody has said otherwise."""
 
 AT_ONCE = "interrupted twice: ended at once, and what was being written may be incomplete"
 
@@ -62,9 +67,12 @@ class Interrupts:
         self._process = os.getpid()
         # Only what Python's own handler, or none, would serve gets ours; in the background SIGINT is ignored.
         is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        self._handlers = {signal.SIGINT: self._interrupt} if is_heard else {}
-        if is_process and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._handlers[signal.SIGTERM] = self._terminate
+        self._handlers: dict[signal.Signals, Callable[..., None]] = {}
+        if is_heard:
+            self._handlers[signal.SIGINT] = self._interrupt
+        if is_process:
+            heard = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+            self._handlers |= dict.fromkeys(heard, self._terminate)
         try:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
@@ -79,8 +87,9 @@ class Interrupts:
         self._is_over = True
         if signal.SIGINT in self._handlers:
             signal.signal(signal.SIGINT, signal.SIG_IGN if self._is_process else signal.default_int_handler)
-        if signal.SIGTERM in self._handlers and signal.getsignal(signal.SIGTERM) == self._terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ENDING:
+            if number in self._handlers and signal.getsignal(number) == self._terminate:
+                signal.signal(number, signal.SIG_DFL)
         sys.unraisablehook = self._unraisable
 
     def leave(self, code: int) -> None:
@@ -103,7 +112,7 @@ class Interrupts:
     def _end_if_stuck(self, heard: int) -> None:
         first_s: float | None = None
         while not self._is_over:
-            if not {signal.SIGINT, signal.SIGTERM}.intersection(os.read(heard, 1)):
+            if not {signal.SIGINT, *ENDING}.intersection(os.read(heard, 1)):
                 continue
             now_s = time.monotonic()
             if first_s is None:
@@ -117,7 +126,7 @@ class Interrupts:
         time.sleep(wait_s)
         is_asked = any(signal.getsignal(number) == handler for number, handler in self._handlers.items())
         if not self.seen and not self._is_over and is_asked:
-            os.write(2, f"{words}\n".encode())
+            _write(words)
             os._exit(InterruptionError.exit_code)
 
     def _interrupt(self, *_: object) -> None:
@@ -126,15 +135,15 @@ class Interrupts:
         if not is_new and not self._is_again:
             return
         if self.seen and self._is_process and not self._is_again:
-            os.write(2, f"{AT_ONCE}\n".encode())
+            _write(AT_ONCE)
             os._exit(InterruptionError.exit_code)
         self.seen, self._last_s, self._is_again = True, now_s, False
         raise KeyboardInterrupt
 
-    def _terminate(self, *_: object) -> None:
+    def _terminate(self, number: int, *_: object) -> None:
         if os.getpid() != self._process:  # a fork: whoever made it wants it gone, and waits for nothing
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGTERM)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         elif self._is_again or not self.seen:
             self._interrupt()
 
@@ -152,6 +161,11 @@ class Interrupts:
             self._is_again = True
             number = next(iter(self._handlers), signal.SIGINT)
             signal.pthread_kill(self._thread, number)  # a real signal: it also ends a sleep
+
+
+def _write(words: str) -> None:
+    with suppress(OSError):  # stderr is closed, or its terminal is gone
+        os.write(2, f"{words}\n".encode())
 
 
 def _end_now(code: int) -> None:

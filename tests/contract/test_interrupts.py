@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -196,7 +197,7 @@ def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_process_waits_for_no_thread_that_is_at_work(with_what: signal.Signals) -> None:
     with running(WAITS_FOR_THREADS) as process:
         process.send_signal(with_what)
@@ -241,6 +242,41 @@ def test_machine_code_in_the_background_puts_sigterm_off_for_a_while_only() -> N
         process.send_signal(signal.SIGTERM)
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert (process.returncode, error) == (130, f"{STUCK}\n")
+
+
+@pytest.mark.thorough
+def test_a_terminal_that_is_closed_ends_a_run_as_an_interrupt_does(tmp_path: Path) -> None:
+    terminal, inside = pty.openpty()
+    script = (
+        "import fcntl, signal, termios, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); from perfmodel.cli.main import main; sys.exit(main())"
+    )
+    arguments = [
+        "sweep",
+        "rm1_skylake",
+        "--over",
+        "simulation.seed=1..400+1",
+        "--jobs",
+        "1",
+        "--out",
+        "s.csv",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as process:
+        os.close(inside)
+        shown = b""
+        while b"point" not in shown:
+            shown += os.read(terminal, 4096)
+        os.close(terminal)
+        assert process.wait(timeout=LONG_S) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv.unfinished"]
 
 
 @pytest.mark.thorough
