@@ -1,7 +1,8 @@
 """How large pages are, how long they take from a saved answer, and how long a change of a control takes.
 
-`python -m benchmarks.pages ANSWER.json ...` takes answers that `--json` printed; 1 as exit code where a page
-misses its target. Controls are timed in headless Chromium, where there is one.
+`python -m benchmarks.pages` asks for a page of every kind that the tests know, by few queries: a page draws
+as much of few as of many. `python -m benchmarks.pages ANSWER.json ...` takes answers that `--json` printed.
+1 as exit code where a page misses its target. Controls are timed in headless Chromium, where there is one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from perfmodel.report.saved import saved_html
 from tests.contract.browser import CHROMIUM, found
+from tests.contract.test_pages import FURTHER, PAGES, Pages
 
 MOST_BYTES, MOST_S, MOST_MS = 5_000_000, 2.0, 50.0
 """Of a page; from the answer to it; from an input to what follows from it."""
@@ -38,7 +41,7 @@ def main(paths: list[str]) -> int:
     missed = 0
     print(f"{'answer':24} {'kB':>7} {'s':>6} {'controls':>8} {'slowest change ms':>18}")
     with tempfile.TemporaryDirectory() as folder:
-        for path in map(Path, paths):
+        for path in map(Path, paths) if paths else _every_kind(Path(folder)):
             took_s, html = min((_made(path) for _ in range(REPETITIONS)), key=lambda each: each[0])
             page = Path(folder) / f"{path.stem}.html"
             page.write_text(html, encoding="utf-8")
@@ -48,6 +51,15 @@ def main(paths: list[str]) -> int:
             print(f"{path.name:24} {size / 1e3:7.0f} {took_s:6.2f} {fields:8d} {shown}")
             missed += size > MOST_BYTES or took_s > MOST_S or slowest_ms > MOST_MS
     return int(missed > 0)
+
+
+def _every_kind(folder: Path) -> Iterator[Path]:
+    """The answer behind each page that is tried in a browser, one after the other."""
+    pages = Pages(folder)
+    for name in (*PAGES, *FURTHER):
+        page, answer = pages[name]
+        if answer != page:  # of the suite there is no answer but its own report
+            yield answer
 
 
 def _made(path: Path) -> tuple[float, str]:

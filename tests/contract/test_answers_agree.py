@@ -94,7 +94,7 @@ def _predict(found: Any) -> Iterator[float]:
     yield from (found["plan_for_qps"], found["latency_bounded_qps"])
     yield from (found["latency_ms"][key] for key in ("mean", "p50", "p95", "p99"))
     for stage in found["pipeline"]["stages"] if found["pipeline"] else ():
-        yield from (stage["latency_ms"][key] for key in ("p50", "p95", "p99"))
+        yield from (stage["latency_ms"][key] for key in ("p95", "p99"))
 
 
 def _users(found: Any) -> Iterator[float]:
@@ -109,7 +109,8 @@ def _deeprecsys(found: Any) -> Iterator[float]:
 def _reproduce(found: Any) -> Iterator[float]:
     for section in found["sections"]:
         for row in section["rows"]:
-            yield from (row["predicted"], row["published"])
+            if not row["detail"]:  # which a terminal leaves out
+                yield from (row["predicted"], row["published"])
 
 
 def _validate(found: Any) -> Iterator[float]:
@@ -260,7 +261,8 @@ def test_terminal_json_and_page_of_a_validation_show_the_same_numbers() -> None:
 
 
 def _assert_shown(values: Iterator[float | None], page: str, terminal: str) -> None:
-    said = set(re.findall(r">([^<>]+)<", html.unescape(page.replace("<wbr>", ""))))
+    cells = re.findall(r">([^<>]+)<", html.unescape(page.replace("<wbr>", "")))
+    said = {*cells, *(cell.partition(" (")[0] for cell in cells)}  # some have an error behind the figure
     shown = [value for value in values if value is not None]
     assert len(shown) > 1
     for value in shown:

@@ -113,9 +113,11 @@ def observe_html(found: Document) -> str:
         *_distribution("Query sizes", "items", traffic["sizes_items"]),
         *_service_times(found),
         *_replay(found["replay"]),
+        *_carried(found),
         *notes(found),
         *glossary(),
         *question_text(found["scenario"], "scenario", "predict"),
+        Prose("Files that it names are those that `perfplan observe --out FOLDER` writes beside it."),
     ]
     return page(f"Observed: {name}", blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
 
@@ -137,6 +139,30 @@ def _observe_answer(found: Document) -> str:
         bound = f"p{100 * sla['percentile']:g} within {as_asked(sla['latency_ms'])} ms"
         said += f"; plan for {number(found['plan_for_qps'], 4)} queries/s ({bound})"
     return f"{said}."
+
+
+def _carried(found: Document) -> list[Block]:
+    """The loads that the node would carry, and the log at the one to plan for."""
+    rows = [
+        ["in the log", number(found["traffic"]["rate_qps"]["value"], 4)],
+        ["plan for", number(found["plan_for_qps"], 4)],
+        ["largest load", number(found["latency_bounded_qps"], 4)],
+    ]
+    percentile, tested = f"p{100 * found['sla']['percentile']:g}", found["backtest"]
+    caption = f"With {percentile} within {as_asked(found['sla']['latency_ms'])} ms"
+    blocks: list[Block] = [
+        Heading("What the node would carry"),
+        Table(["load", "queries/s"], rows, caption=caption),
+    ]
+    if tested is not None:
+        blocks.append(
+            Prose(
+                f"Had the node been loaded to what is to plan for, {tested['minutes_missed']:,} of "
+                f"{tested['minutes']:,} minutes of the log would have missed that: its gaps scaled alike, "
+                f"{percentile} {number(tested['percentile_ms'], 4)} ms."
+            )
+        )
+    return blocks
 
 
 def _executors(found: Document) -> str:
