@@ -363,7 +363,15 @@ EVERY_OPERATOR: Document = {
         },
         {"name": "fused", "kind": "attention", "query": "bag", "value": "learned", "key": "learned"}
         | {"num_heads": 1, "head_dim": 4, "projected": False, "fused": True},
-        {"name": "side", "kind": "mlp", "input": "fused", "widths": [4, 1], "groups": 1, "memory": "w"},
+        {
+            "name": "side",
+            "kind": "mlp",
+            "input": "fused",
+            "widths": [4, 1],
+            "groups": 1,
+            "routed": False,
+            "memory": "w",
+        },
         {"name": "norm", "kind": "layer_norm", "input": "seq"},
         {"name": "conv", "kind": "conv1d", "input": "norm", "channels": 4, "kernel_size": 1, "stride": 1}
         | {"padding": 1, "dilation": 1, "groups": 2, "bias": False},

@@ -14,7 +14,9 @@ from torch import fx
 from calibration.importing.values import (
     ACTIVATIONS,
     AnyValue,
+    Chosen,
     Constant,
+    Gathered,
     Index,
     Joined,
     Key,
@@ -22,6 +24,7 @@ from calibration.importing.values import (
     Part,
     Result,
     Scope,
+    Step,
     Value,
 )
 from perfmodel.domain import operators as ops
@@ -96,6 +99,8 @@ class Builder:
     computed: set[str] = field(default_factory=set)
     is_by_example: bool = False
     readers: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
+    gathered: dict[Gathered, Result] = field(default_factory=dict)
+    sides: dict[tuple[int, tuple[Step, ...]], Result | None] = field(default_factory=dict)
     _views: dict[tuple[str, int, int, Key, Scope], Result] = field(default_factory=dict)
     _joins: dict[tuple[Joined, str], Result] = field(default_factory=dict)
     _ids: dict[tuple[str, Key], Result] = field(default_factory=dict)
@@ -173,6 +178,8 @@ class Builder:
         _forget(self._ids, gone)
         _forget(self._parameters, gone)
         _forget(self._pairs, gone)
+        _forget(self.gathered, gone)
+        _forget(self.sides, gone)
 
     def per_item(self, node: fx.Node) -> tuple[int, int] | None:
         """Vectors and elements of each, of one item, as the graph sees a result; None: it has no items."""
@@ -324,8 +331,8 @@ class Builder:
         return name
 
 
-def _forget(known: dict[Any, Result], gone: set[str]) -> None:
-    for key in [key for key, result in known.items() if result.name in gone]:
+def _forget(known: dict[Any, Any], gone: set[str]) -> None:
+    for key in [key for key, result in known.items() if result is None or result.name in gone]:
         del known[key]
 
 
@@ -402,6 +409,6 @@ def scopes_of(values: Iterable[Any]) -> set[Scope]:
     for value in values:
         if isinstance(value, (*ACTIVATIONS, Index)):
             found.add(value.scope)
-        elif isinstance(value, Constant) and value.items:
+        elif isinstance(value, (Chosen, Gathered)) or (isinstance(value, Constant) and value.items):
             found.add("item")
     return found

@@ -189,8 +189,8 @@ def reduction(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
     if not outputs or not is_activation(x):
         return None
     out, rest = divmod(math.prod(outputs[0].shape), to.units)
-    if rest and not out:
-        out = 1  # over the whole batch
+    if rest and (not out or to.is_distinctive):
+        out = 1  # over the whole batch: all is read, and next to nothing an item is given
     elif rest or not out or x.elements % out:
         return None
     value: Value = x

@@ -82,6 +82,7 @@ def _missing() -> dict[Any, Any]:
         "addbmm": _added_matrices,
         "_addmm_activation": _added_matrices,
         "_int_mm": _matrices,
+        "_grouped_mm": _matrices,
         "_cdist_forward": _distances,
         "_euclidean_dist": _distances,
         "_trilinear": _trilinear,

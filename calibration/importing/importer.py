@@ -32,8 +32,8 @@ from perfmodel.report.documents import saved
 _BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
 _OF_PARTS = (
     "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), or on "
-    "one item with the others (scores or means over the batch), operators on each item by itself: expected a "
-    "module that computes all items at once, and each from its own inputs and the query's"
+    "one item with the others (scores over the batch), operators on each item by itself: expected a module "
+    "that computes all items at once, each from its own inputs and the query's"
 )
 _MADE_ONCE = (
     "each pass makes weights anew: expected them made once, as remove_parametrizations, prune.remove, "

@@ -11,6 +11,7 @@ from torch import fx
 from calibration.importing import contraction
 from calibration.importing.builder import Builder, is_activation, shape_of, unrepeated
 from calibration.importing.contraction import batched, contract, layer, with_bias
+from calibration.importing.experts import grouped
 from calibration.importing.lookups import argument
 from calibration.importing.packed import QUANTISED
 from calibration.importing.pointwise import Handler, call_name, elementwise, one_call
@@ -289,6 +290,7 @@ PRODUCTS: Mapping[str, Handler] = {
     **dict.fromkeys(("addmm", "mm", "mv", "addmv", "bmm", "matmul", "baddbmm", "dot", "vdot"), matmul),
     **dict.fromkeys(("_int_mm", "_addmm_activation"), matmul),
     "addbmm": sum_of_products,
+    "_grouped_mm": grouped,
     **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), distances),
     **dict.fromkeys(("outer", "ger", "addr"), outer),
     "tensordot": tensordot,

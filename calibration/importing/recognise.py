@@ -27,6 +27,7 @@ from calibration.importing.calls import CALLS, converted
 from calibration.importing.capture import Graph
 from calibration.importing.composite import taken_apart
 from calibration.importing.counting import flop_counter
+from calibration.importing.experts import chosen, comes_back, followed, is_of_experts, settled
 from calibration.importing.packed import Packed
 from calibration.importing.pointwise import call_name, elementwise, numbers
 from calibration.importing.products import PRODUCTS
@@ -34,6 +35,7 @@ from calibration.importing.values import (
     ACTIVATIONS,
     AnyValue,
     Constant,
+    Gathered,
     Index,
     Joined,
     Key,
@@ -136,6 +138,8 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     to.precision = precision_of(next(iter(tree_leaves(node.meta.get("val"))), None))
     given = [_resolved(argument, to) for argument in node.args]
     named = {key: _resolved(argument, to) for key, argument in node.kwargs.items()}
+    if not comes_back(node, given):
+        given, named = tree_map(lambda one: _settled(one, node, to), (given, named))
     leaves = [leaf for leaf in tree_leaves([given, named]) if leaf is not None]
     if node.target is operator.getitem and isinstance(given[0], Several):
         member: AnyValue = given[0].members[given[1]]
@@ -152,7 +156,7 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         return Constant(shape_of(node), items=items, is_index=whole)
     if _chooses_by_value(node) and any(to.is_computed(leaf) for leaf in leaves):
         to.is_by_example = True
-    active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves)
+    active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves) or is_of_experts(leaves)
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):
         _count_work_on_weights(node, leaves, graph, to)
@@ -160,7 +164,14 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if not active:
         to.scope = "item" if to.are_items(shape_of(node)) else "query"
     mark = to.mark()
-    recognised = _handled(node, [*given, *named.values()] if named else given, to)
+    if is_of_experts(leaves) and not comes_back(node, given):
+        recognised = followed(node, given, to, is_pointwise=_is_pointwise(node, call_name(node)))
+    elif comes_back(node, given) and call_name(node) != "index":
+        recognised = followed(node, given, to, is_pointwise=False)
+    else:
+        recognised = chosen(node, given, to)
+        if recognised is None:
+            recognised = _handled(node, [*given, *named.values()] if named else given, to)
     if recognised is not None:
         _count_casts(node, leaves, to.operators[mark:], graph, to)
     if recognised is None and not active:
@@ -168,6 +179,22 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if recognised is None:
         recognised = _of_parts(node, graph, to)
     return _unmodelled(node, leaves, to) if recognised is None else recognised
+
+
+def _settled(value: Any, node: fx.Node, to: Builder) -> Any:
+    """Rows that came back from experts, as a result, where something else than more of them is done."""
+    if not isinstance(value, Gathered):
+        return value
+    result = settled(value, node, to)
+    if result is None:
+        raise InputError(f"{source_line(node)}: {SOME_ROWS}")
+    return result
+
+
+SOME_ROWS = (
+    "experts of different shapes, or that drop rows, get parts of the items' rows that no whole number of an "
+    "item stands for: expected equal experts that share all rows"
+)
 
 
 def _packed(name: str, matrices: Sequence[Packed]) -> AnyValue:
@@ -413,6 +440,8 @@ def _unmodelled(node: fx.Node, leaves: Sequence[Any], to: Builder) -> AnyValue:
         moved = sum(tensor.numel() * tensor.element_size() for tensor in (*read, *outputs))
     items = to.batch_size
     of_parts = to.scope == "item" and any(tensor.numel() % items for tensor in (*outputs, *read[:1]))
+    with_others = call_name(node) in PRODUCTS and all(tensor.numel() % items**2 == 0 for tensor in outputs)
+    of_parts |= to.scope == "item" and items > 1 and with_others
     to.unmodelled.append(
         Unmodelled(call_name(node), _flop(node, outputs) / items, moved / items, source_line(node), of_parts)
     )
@@ -453,7 +482,7 @@ def _write_through(node: fx.Node, to: Builder) -> None:
     if schema is None or not schema.is_mutable or not node.args or not isinstance(node.args[0], fx.Node):
         return
     written, value = node.args[0], to.values[node]
-    if not isinstance(value, (*ACTIVATIONS, Index)):
+    if not isinstance(value, (*ACTIVATIONS, Index, Gathered)):
         return
     to.values[written] = value
     below = written
@@ -488,7 +517,7 @@ def _write_output(node: fx.Node, to: Builder) -> None:
     found = [
         value
         for leaf in node.all_input_nodes
-        for value in tree_leaves(_plain(to.values[leaf]))
+        for value in tree_leaves(_plain(_settled(to.values[leaf], leaf, to)))
         if isinstance(value, (*ACTIVATIONS, Index))
     ]
     values = [value for value in found if isinstance(value, ACTIVATIONS)]

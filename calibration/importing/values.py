@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from perfmodel.domain.operators import Shape
+from perfmodel.domain.shapes import Precision
 
 Scope = Literal["item", "query"]
 """Whom a value belongs to: each item has its own, or all items of a query share it."""
@@ -116,7 +117,67 @@ class Several:
     members: tuple[AnyValue, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Rows of a result that a gate or a mask gives to an expert; None: of zeros."""
+
+    source: Value | None
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """A layer over an expert's rows."""
+
+    of: Step
+    weight: Constant
+    widths: tuple[int, int]
+    has_bias: bool
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """A function of each element of an expert's rows."""
+
+    function: str
+    of: tuple[Step, ...]
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An expert's rows in another width, or a part of each."""
+
+    of: Step
+    width: int
+
+
+Step = Picked | Layered | Pointed | Seen
+"""What is done to the rows of an expert, from where they come on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Rows of an expert, so many in the example, and what was done to them."""
+
+    rows: int
+    width: int
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Rows that come back from experts, put to `base` or joined; `elements` are an item's."""
+
+    base: Value | None
+    parts: tuple[Chosen | Value, ...]
+    elements: int
+    label: str
+    is_joined: bool = False
+
+
 Value = Result | Part | Joined | Pairs
 """Activations: what operators read."""
 ACTIVATIONS = (Result, Part, Joined, Pairs)
-AnyValue = Value | Index | Constant | Several
+AnyValue = Value | Index | Constant | Several | Chosen | Gathered

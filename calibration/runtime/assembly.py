@@ -168,6 +168,7 @@ BINDINGS: Mapping[str, Binding] = {
     "prelu": _prelu,
     "recurrent": _recurrent,
     "repeat": plain(broadcast.repeat),
+    "routed_linear": held(calls.routed_linear),
     "shared_attention_scores": made(broadcast.attention_scores),
     "shared_attention_values": made(broadcast.attention_values),
     "shared_batch_matmul": made(broadcast.products),

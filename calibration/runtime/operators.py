@@ -87,6 +87,20 @@ def grouped_linear(weights: Tensor, biases: Tensor) -> Function:
     return call
 
 
+def routed_linear(weights: Tensor, biases: Tensor) -> Function:
+    """Layers of which each gets vectors of its own, as many as the others: one call for each."""
+    groups, outer, inner = weights.shape
+
+    def call(x: Tensor) -> Tensor:
+        runs = torch.tensor_split(x.reshape(-1, inner), groups)
+        parts = [
+            torch.nn.functional.linear(run, w, b) for run, w, b in zip(runs, weights, biases, strict=True)
+        ]
+        return torch.cat(parts).view(*x.shape[:-1], outer)
+
+    return call
+
+
 def cast(weights: Tensor) -> Function:
     """Weights made from ones that are kept in fp32, as autocast does in each pass."""
 

@@ -143,7 +143,11 @@ def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     if kernel.product is None:
         raise AssertionError(f"{kernel.operator}: a layer without a product")
     k, n = float(kernel.product.inner), float(kernel.product.outer)
-    m, beyond_l2, beyond_l3 = batch_size * kernel.product.rows_per_item, *at.evicted
+    rows = batch_size * kernel.product.rows_per_item
+    m, beyond_l2, beyond_l3 = (
+        np.maximum(rows, 1.0),
+        *at.evicted,
+    )  # of experts, fewer may be given: none is less
     row_strips, strips = _strips(m, ROW_BLOCK), float(_strips(np.array([n]), VECTOR)[0])
     thin, column = (m < ROW_BLOCK).astype(float), float(n == 1.0)
     wide, each = (

@@ -20,6 +20,9 @@ from perfmodel.domain import operators as ops
 def mlp(op: ops.Mlp, at: Walk) -> Values:
     """Each layer's product, then its activation; with groups, a product for each of them.
 
+    Routed groups are calls of their own over the vectors that each is given: rows / groups on average, and
+    all weights, which holds from about as many vectors in a batch on as there are groups.
+
     Source: `calls.fc` and `calls.activation`, over the vectors of the input. Weights that each pass makes
     anew are an elementwise call of their own, and so is the bias, once a request.
 
@@ -34,7 +37,7 @@ def mlp(op: ops.Mlp, at: Walk) -> Values:
     for inner, outer, function in op.layers:
         if op.casts:
             at.cast_weights(op.groups * inner * outer, op.groups * outer if op.bias else 0)
-        x = at.linear(x, rows, inner, outer, op.groups)
+        x = at.linear(x, rows, inner, outer, op.groups, is_routed=op.routed)
         x = at.layer_activation(x, function, rows * outer)
     return (x,)
 

@@ -222,8 +222,13 @@ class Walk:
         one = shared_product(kernel, reverse=reverse)
         return self.call(_SHARED[name], (own, shared), one, once=(), **settings)
 
-    def linear(self, x: Value, rows: int, inner: int, outer: int, groups: int = 1) -> Value:
+    def linear(
+        self, x: Value, rows: int, inner: int, outer: int, groups: int = 1, *, is_routed: bool = False
+    ) -> Value:
         """A fully connected layer over so many vectors, or one for each run of them."""
+        if is_routed and groups > 1:
+            kernel = replace(counted.fc(self.operator.name, rows / groups, inner, outer), calls=groups)
+            return self.call("routed_linear", (x,), kernel, weights=((groups, outer, inner), (groups, outer)))
         kernel = counted.fc(self.operator.name, rows // groups, inner, outer)
         if groups == 1:
             return self.call("linear", (x,), kernel, weights=((outer, inner), (outer,)))

@@ -137,9 +137,10 @@ class Mlp(OneInput):
 
     `final_activation` is the last layer's; left out, it is the same as the others'. With `groups` there are
     that many such stacks with weights of their own (experts, fields, groups of a convolution): the input's
-    vectors are dealt to them in equal runs. `memory`: label of its weights, where others are the same ones.
-    `bias`: whether layers add one. `casts`: whether each pass first makes weights of the operator's precision
-    from ones that are kept in fp32, as autocast does.
+    vectors are dealt to them in equal runs; where they are `routed` (a mixture of experts), a gate gives each
+    vector to one of them, as many to each on average. `memory`: label of its weights, where others are the
+    same ones. `bias`: whether layers add one. `casts`: whether each pass first makes weights of the
+    operator's precision from ones that are kept in fp32, as autocast does.
     """
 
     kind: Literal["mlp", "fc"]
@@ -147,6 +148,7 @@ class Mlp(OneInput):
     activation: Function = "relu"
     final_activation: Function | None = None
     groups: Count = 1
+    routed: bool = False
     memory: Name | None = None
     bias: bool = True
     casts: bool = False
@@ -171,7 +173,7 @@ class Mlp(OneInput):
             wide = f"{self.widths[0]} inputs, gets {given.width} from {self.input}"
             hint = f" (it gives {given.length} vectors; concat or sum them first)" if given.length > 1 else ""
             raise ValueError(f"expects {wide}{hint}")
-        if given.length % self.groups:
+        if given.length % self.groups and not self.routed:
             raise ValueError(
                 f"expects vectors for {self.groups} groups, gets {given.length} from {self.input}"
             )

@@ -137,3 +137,15 @@ def test_what_stands_in_is_an_extrapolation_where_it_matters() -> None:
     (norm,) = (each for each in time.kernels if each.kernel.family == "elementwise")
     assert norm.seconds[0] > 0.05 * time.seconds[0]
     assert norm.basis is Basis.EXTRAPOLATED
+
+
+def test_fewer_vectors_than_routed_groups_cost_a_row_each() -> None:
+    """Two vectors an item for eight experts: at one item they are eight calls of one row, and no less."""
+    operators = (
+        {"name": "two", "kind": "view", "input": "dense", "length": 2, "width": 32},
+        {"name": "experts", "kind": "mlp", "input": "two", "widths": (32, 64), "groups": 8, "routed": True},
+    )
+    model = RecModel.model_validate({"name": "routed", "dense_features": 64, "operators": operators})
+    device = find_device("amd-epyc-turin-2c@pytorch", model)
+    one, four = (batch_time(model, device, np.array([items])).family_s("fc")[0] for items in (1.0, 4.0))
+    assert one == pytest.approx(four, rel=0.01)  # 4 x 2 vectors are one for each; copies on the way are more

@@ -834,3 +834,119 @@ def in_a_helper() -> Made:
             return self.layer(self.transformed(x))
 
     return Helped(), (torch.rand(5, 8),)
+
+
+class Mixture(nn.Module):
+    """A gate gives each item to two of four experts, which get their items' rows only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(8, 4, bias=False)
+        self.experts = nn.ModuleList(
+            [nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)) for _ in range(4)]
+        )
+        self.out = nn.Linear(8, 1)
+
+    def chosen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights, places = self.gate(x).softmax(1).topk(2, -1)
+        return weights / weights.sum(-1, keepdim=True), places
+
+
+class Added(Mixture):
+    """As Mixtral's block: where a mask is true, then `index_add_`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, places = self.chosen(x)
+        result, mask = torch.zeros_like(x), nn.functional.one_hot(places, 4).permute(2, 1, 0)
+        for expert, layers in enumerate(self.experts):
+            which, row = torch.where(mask[expert])
+            result.index_add_(0, row, layers(x[None, row].reshape(-1, 8)) * weights[row, which, None])
+        return self.out(result)
+
+
+class ByMasks(Mixture):
+    """By masks of truth values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, places = self.chosen(x)
+        result = torch.zeros_like(x)
+        for expert, layers in enumerate(self.experts):
+            mask = (places == expert).any(-1)
+            result[mask] += layers(x[mask]) * (weights * (places == expert)).sum(-1)[mask][:, None]
+        return self.out(result)
+
+
+class Sorted(Mixture):
+    """Rows sorted by expert, cut by their counts, joined and put back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, places = self.chosen(x)
+        order = places.view(-1).argsort()
+        counts = places.view(-1).bincount(minlength=4).tolist()
+        rows = x[order // 2].split(counts)
+        done = torch.cat([layers(part) for layers, part in zip(self.experts, rows, strict=True)])
+        back = torch.empty_like(done)
+        back[order] = done
+        return self.out((back.view(-1, 2, 8) * weights[..., None]).sum(1))
+
+
+class OfSequences(Added):
+    """Experts over each vector of a sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(-1, 8)).view(x.shape[0], -1).mean(1)
+
+
+class ByKind(nn.Module):
+    """Each item goes through the layer of its kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.out = nn.ModuleList([nn.Linear(8, 16) for _ in range(3)]), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        result = torch.zeros(x.shape[0], 16)
+        for which, layer in enumerate(self.layers):
+            result[kind == which] = layer(x[kind == which])
+        return self.out(result)
+
+
+def experts_added() -> Made:
+    torch.manual_seed(1)
+    return Added(), (torch.randn(16, 8),)
+
+
+def experts_masked() -> Made:
+    torch.manual_seed(1)
+    return ByMasks(), (torch.randn(16, 8),)
+
+
+def experts_sorted() -> Made:
+    torch.manual_seed(1)
+    return Sorted(), (torch.randn(16, 8),)
+
+
+def experts_of_sequences() -> Made:
+    torch.manual_seed(1)
+    return OfSequences(), (torch.randn(16, 5, 8),)
+
+
+def layers_by_kind() -> Made:
+    return ByKind(), (torch.rand(16, 8), torch.arange(16) % 3)
+
+
+def unequal_experts() -> Made:
+    """Of which one is wider: no whole number of an item's rows goes to either."""
+    module = ByKind()
+    module.layers[1] = nn.Sequential(nn.Linear(8, 32), nn.Linear(32, 16))
+    return module, (torch.rand(16, 8), torch.arange(16) % 3)
+
+
+def centred() -> Made:
+    """Each item less the mean of all of them, which is next to nothing an item."""
+    return Called(lambda self, x: self.layer(x - x.mean(0)), layer=nn.Linear(16, 1)), (torch.rand(6, 16),)
+
+
+def each_with_each() -> Made:
+    """Scores of each item with all items of the batch."""
+    return Called(lambda self, x: self.layer(x) @ x.t(), layer=nn.Linear(8, 8)), (torch.rand(6, 8),)

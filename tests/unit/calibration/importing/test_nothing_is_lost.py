@@ -84,6 +84,15 @@ COUNTS = {
     "rows_of_halves": Counts(2 * 16, 1, table_bytes=3200),
     "unregistered": Counts(2 * 8, 1, table_bytes=4 * 800),
     "product_table": Counts(2 * 8, 1, 2 * 100 * 3 * 8, table_bytes=4 * 800),
+    # the gate, two experts of four, the output layer
+    **dict.fromkeys(
+        ("experts_added", "experts_masked", "experts_sorted"),
+        Counts(2 * 8 * 4 + 2 * 2 * (8 * 16 + 16 * 8) + 2 * 8),
+    ),
+    "experts_of_sequences": Counts(5 * (2 * 8 * 4 + 2 * 2 * (8 * 16 + 16 * 8) + 2 * 8)),
+    "centred": Counts(2 * 16),
+    "gated": Counts(2 * 8 + 2 * 8 * 8 + 2 * 8),
+    "layers_by_kind": Counts(2 * 8 * 16 + 2 * 16),
     # queries, keys and values, two products of attention, the output layer; then the last one
     "learned_queries": Counts(2 * 2 * 8 * 8 + 2 * 5 * 8 * 16 + 2 * 2 * 2 * 5 * 8 + 2 * 2 * 8 * 8 + 2 * 16),
     "windows": Counts(2 * 6 * 8 * 32 + 2 * 2 * 6 * 2 * 8 + 2 * 48),
@@ -164,6 +173,8 @@ def test_packed_weights_keep_their_precision() -> None:
         ("scaled_by_letters", 8),
         ("bilinear", 4 * 8 * 6 + 4),
         ("spread_out", 4 * 3 * 9 + 6),
+        ("experts_added", 4 * 8 + 4 * (8 * 16 + 16 + 16 * 8 + 8) + 8 + 1),
+        ("layers_by_kind", 3 * (8 + 1) * 16 + 16 + 1),
         ("projected_lstm", 4 * 6 * (8 + 3 + 2) + 6 * 3 + 3 + 1),  # not the input's weights once a step
     ],
 )
@@ -171,6 +182,16 @@ def test_packed_weights_keep_their_precision() -> None:
 def test_each_parameter_is_held_once(factory: str, parameters: int) -> None:
     made = 4  # zeros to begin from are one element
     assert imported(factory).model.dense_parameter_bytes == pytest.approx(4 * parameters, abs=made)
+
+
+def test_experts_are_one_layer_whose_groups_are_routed() -> None:
+    layers = [op for op in operators("experts_added").values() if op["kind"] == "mlp" and "groups" in op]
+    assert [(op["widths"], op["groups"], op["routed"]) for op in layers] == [
+        ((8, 16), 4, True),
+        ((16, 8), 4, True),
+    ]
+    model = imported("experts_added").model
+    assert model.shapes()[layers[1]["input"]].length == 2  # vectors an item, for the four of them
 
 
 def test_what_chooses_reads_all_that_it_chooses_from() -> None:
@@ -290,8 +311,9 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
     ("factory", "says"),
     [
         ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
-        ("gated", "they work on some of the items (rows that a gate or a mask chooses"),
+        ("each_with_each", "or on one item with the others (scores over the batch)"),
         ("cast_states", "casts of weights x 1"),
+        ("unequal_experts", "experts of different shapes, or that drop rows"),
         ("in_doubles", "expected weights in fp32, fp16, bf16 or int8, got fp64; module.float()"),
         ("pruned_layer", "each pass makes weights anew: expected them made once"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),

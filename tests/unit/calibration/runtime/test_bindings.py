@@ -23,6 +23,7 @@ from tests.unit.calibration.runtime.test_query_scope import CASES, HISTORY, ITEM
 CELLS = ("rnn", "gru", "lstm")
 MORE: dict[str, tuple[dict[str, Any], ...]] = {
     "experts": (ROWS, op("mlp", input="rows", widths=(8, 3), groups=3, activation="prelu")),
+    "routed": (ROWS, op("mlp", input="rows", widths=(8, 3), groups=4, routed=True)),
     "weights that are cast": (ITEM, op("mlp", input="item", widths=(8, 3), casts=True, precision="bf16")),
     "a cross network": (ITEM, op("cross", input="item", num_layers=2, rank=3)),
     "fused attention": (ROWS, op("attention", query="rows", num_heads=2, fused=True)),

@@ -57,6 +57,25 @@ def weights_of(*shapes: tuple[int, ...], seed: int = 3) -> list[torch.Tensor]:
     return [made(*shape) for shape in shapes]
 
 
+def test_routed_groups_share_the_vectors_of_all_items_and_read_all_weights() -> None:
+    model = over_rows("mlp", widths=(WIDTH, 4), groups=5, routed=True, activation="none")
+    (layer,) = [kernel for kernel in lower(model) if kernel.operator == "out"]
+    assert (layer.calls, layer.calls * layer.flop_per_item) == (5, pytest.approx(LENGTH * 2 * WIDTH * 4))
+    assert model.dense_parameter_bytes == 4 * 5 * (WIDTH + 1) * 4
+    assert gemm_flop_per_item(model) == pytest.approx(LENGTH * 2 * WIDTH * 4)
+
+
+def test_routed_groups_are_layers_over_runs_of_the_vectors() -> None:
+    rows, result = results(over_rows("mlp", widths=(WIDTH, 4), groups=5, routed=True, activation="none"))
+    weights, biases = weights_of((5, 4, WIDTH), (5, 4))
+    runs = torch.tensor_split(rows.reshape(-1, WIDTH), 5)
+    expected = [
+        torch.nn.functional.linear(run, weight, bias)
+        for run, weight, bias in zip(runs, weights, biases, strict=True)
+    ]
+    assert torch.allclose(result.reshape(-1, 4), torch.cat(expected), atol=1e-6)
+
+
 def test_a_norm_moves_each_element_once_and_holds_two_weights_for_each_of_a_vector() -> None:
     model = over_rows("layer_norm")
     elements = LENGTH * WIDTH
