@@ -356,9 +356,12 @@ def cut_in_the_middle(name: str) -> str:
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
-    """Shape of a node's result in the example; empty where it is no tensor."""
+    """Shape of a node's result in the example, complex numbers as pairs; empty where it is no tensor."""
     value = node.meta.get("val") if isinstance(node, fx.Node) else None
-    return tuple(int(size) for size in value.shape) if isinstance(value, torch.Tensor) else ()
+    if not isinstance(value, torch.Tensor):
+        return ()
+    shape = tuple(int(size) for size in value.shape)
+    return (*shape, 2) if value.is_complex() else shape
 
 
 def source_line(node: fx.Node) -> str:
@@ -376,8 +379,8 @@ def unrepeated(node: Any) -> tuple[int, ...]:
     value = node.meta.get("val") if isinstance(node, fx.Node) else None
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
         return shape_of(node)
-    sizes = zip(value.shape, value.stride(), strict=True)
-    return tuple(1 if stride == 0 else int(size) for size, stride in sizes)
+    sizes = zip(shape_of(node), value.stride(), strict=False)  # a pair is never a copy
+    return tuple(1 if stride == 0 else int(size) for size, stride in sizes) + (2,) * value.is_complex()
 
 
 _PRECISIONS: Mapping[torch.dtype, Precision] = {

@@ -257,7 +257,8 @@ _FREE = (
     "squeeze expand expand_as broadcast_to select slice narrow detach alias contiguous clone dropout "
     "alpha_dropout feature_dropout lift_fresh lift_fresh_copy repeat repeat_interleave diagonal view_as "
     "reshape_as identity as_strided unfold tile view_copy select_copy ravel swapdims adjoint mH T H "
-    "squeeze_copy unsqueeze_copy narrow_copy real _reshape_alias resolve_conj resolve_neg"
+    "squeeze_copy unsqueeze_copy narrow_copy real view_as_complex view_as_real _reshape_alias "
+    "resolve_conj resolve_neg"
 )
 _SELECTING = {"select", "slice", "narrow", "diagonal", "split", "split_with_sizes", "chunk", "unbind"} | {
     "tensor_split",
@@ -271,7 +272,7 @@ _SPLITS = (
 _CONVERSIONS = "to _to_copy type_as to_dense float long int"
 _NORMS = (
     "layer_norm batch_norm group_norm rms_norm instance_norm _native_batch_norm_legit native_layer_norm "
-    "_native_batch_norm_legit_no_training normalize"
+    "_native_batch_norm_legit_no_training normalize _weight_norm _weight_norm_interface"
 )
 _REDUCTIONS = (
     "sum mean amax amin max min prod logsumexp norm linalg_vector_norm var std all any argmax argmin nansum "

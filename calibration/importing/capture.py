@@ -290,5 +290,16 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if any(word in text for word in ("data-dependent", "control flow", "Could not guard")):
         return "its control flow depends on the values of tensors"
+    advice = next((advice for word, advice in _ADVICE.items() if word in text), None)
+    if advice is not None:
+        return advice
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {line}"
+
+
+_ADVICE = {
+    "Quantized": "activations in packed whole numbers (static quantisation) cannot be recorded: expected the "
+    "module before it was converted, or quantize_dynamic's",
+    "nested_tensor": "nested tensors cannot be recorded: expected padded ones and a mask, or offsets",
+}
+"""What is expected instead, by a word of what PyTorch says."""

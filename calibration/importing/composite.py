@@ -42,7 +42,7 @@ def taken_apart(node: fx.Node) -> Inner | None:
         return None
     inside = tuple(traced.graph.nodes)
     calls = [call_name(inner) for inner in inside if inner.op == "call_function"]
-    if not calls or calls == [call_name(node)]:
+    if not calls or set(calls) - {"getitem"} == {call_name(node)}:
         return None
     for inner in inside:
         inner._rename(f"{node.name}_{inner.name}")  # the names of views tell apart what they select

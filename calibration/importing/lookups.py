@@ -24,7 +24,12 @@ def embedding(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | No
         return one_call(node, [to.part(table, elements_of(node, to), ("rows", node.name))], to, "gather")
     if not isinstance(table, Constant):
         return None
-    return lookup(node, table, index, math.prod(shape_of(node.args[1])) / to.units, to)
+    lookups = math.prod(shape_of(node.args[1])) / to.units
+    if lookups != int(lookups) and isinstance(index, Index) and index.result is not None:
+        return lookup(
+            node, table, index, lookups, to, pooling="sum"
+        )  # of different ids, as many as there are
+    return lookup(node, table, index, lookups, to)
 
 
 def _as_table(value: Any, node: fx.Node, index: Any, to: Builder) -> Any:

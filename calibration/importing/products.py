@@ -15,7 +15,7 @@ from calibration.importing.experts import grouped
 from calibration.importing.lookups import argument
 from calibration.importing.packed import QUANTISED
 from calibration.importing.pointwise import Handler, call_name, elementwise, one_call
-from calibration.importing.values import AnyValue, Constant, Joined, Result, Several, Value
+from calibration.importing.values import AnyValue, Constant, Joined, Pairs, Part, Result, Several, Value
 from perfmodel.domain import operators as ops
 from perfmodel.domain.tensor_operators import Conv1d
 
@@ -24,7 +24,10 @@ def linear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """x W' + b, with the weight as (outer, inner)."""
     left, right = shape_of(node.args[0]), shape_of(node.args[1])
     product = contraction.of_matmul(left, right[::-1])
-    return contract(node, product, given[0], given[1], to)
+    found = contract(node, product, given[0], given[1], to)
+    if isinstance(given[1], Constant) or not isinstance(found, (Result, Part, Joined, Pairs)):
+        return found
+    return with_bias(node, to.settle(found), argument(node, given, "bias"), to)  # weights made in each pass
 
 
 def matmul(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
@@ -96,6 +99,8 @@ def bilinear(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | Non
 def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     """A layer over each window: kernel x channels inputs; with groups, layers side by side."""
     x, weight = given[0], given[1]
+    if is_activation(x) and is_activation(weight):
+        return _made_convolution(node, given, to)
     if not is_activation(x) or not isinstance(weight, Constant):
         return None
     outputs, inner = weight.shape[0], math.prod(weight.shape[1:])
@@ -116,6 +121,21 @@ def convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | 
     if len(weight.shape) == 3 and (own := _conv1d(node, given, to)) is not None:
         return own
     return layer(node, x, weight, (groups, positions, inner, outputs // groups), to)
+
+
+def _made_convolution(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A convolution whose weights each pass makes: a product of its windows with them."""
+    if argument(node, given, "groups", 1) != 1 or argument(node, given, "transposed", False):
+        return None
+    if "transpose" in call_name(node):
+        return None
+    outputs, *window = shape_of(node.args[1])
+    inner = math.prod(window)
+    positions, rest = divmod(math.prod(shape_of(node)), to.units * outputs)
+    if rest or not positions:
+        return None
+    found = batched(node, (given[0], given[1]), (1, positions, inner, outputs), to)
+    return with_bias(node, found, argument(node, given, "bias"), to)
 
 
 def _conv1d(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:

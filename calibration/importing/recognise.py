@@ -159,8 +159,8 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves) or is_of_experts(leaves)
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):
-        _count_work_on_weights(node, leaves, graph, to)
-        return _constant(node, to)
+        made = _made_of_weights(node, given, named, graph, to)
+        return _constant(node, to) if made is None else made
     if not active:
         to.scope = "item" if to.are_items(shape_of(node)) else "query"
     mark = to.mark()
@@ -267,17 +267,44 @@ def _works_on_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
     )
 
 
-def _count_work_on_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph, to: Builder) -> None:
-    """Of a call that makes weights of weights in every pass, a mask or a norm: no operator stands for it.
+def _made_of_weights(node: fx.Node, given: Any, named: Any, graph: Graph, to: Builder) -> AnyValue | None:
+    """What a call makes of weights in every pass, such as a mask of them or their norm, as the query's work.
 
-    What makes a few numbers, a bias or a temperature, is next to nothing.
+    What makes a few numbers, a bias or a temperature, is next to nothing: None. So is what no operator stands
+    for, which is counted.
     """
+    leaves = tree_leaves([given, named])
+    if not _makes_weights(node, leaves, graph):
+        return None
+    to.scope = "query"
+    read = tree_map(lambda one: to.as_activation(one) if _are_many(one, graph) else one, given)
+    found = _handled(node, [*read, *named.values()] if named else read, to)
+    if found is None:
+        found = _of_parts(node, graph, to)
+    if found is None:
+        _count_work_on_weights(node, to)
+    return found
+
+
+def _are_many(value: Any, graph: Graph) -> bool:
+    return (
+        isinstance(value, Constant)
+        and value.name in graph.parameters
+        and math.prod(value.shape) >= _MANY_WEIGHTS
+    )
+
+
+def _makes_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph) -> bool:
+    """Whether a call computes on many weights, and does not only see them in another way."""
     name = call_name(node)
-    if torch.Tag.pointwise not in getattr(node.target, "tags", ()) and "norm" not in name:
-        return
-    made_of = [leaf for leaf in leaves if isinstance(leaf, Constant) and leaf.name in graph.parameters]
-    if not any(math.prod(leaf.shape) >= _MANY_WEIGHTS for leaf in made_of):
-        return
+    if _is_pointwise(node, name) or "norm" in name or name in ("tril", "triu", "softmax", "sum", "mean"):
+        return any(_are_many(leaf, graph) for leaf in leaves)
+    return False
+
+
+def _count_work_on_weights(node: fx.Node, to: Builder) -> None:
+    """Of a call that makes weights of weights in every pass, and has no operator."""
+    name = call_name(node)
     moved = sum(
         each.numel() * each.element_size()
         for each in tree_leaves(

@@ -84,6 +84,8 @@ KEY_WORDS: Mapping[str, str] = {
     "activation": "The function behind every layer.",
     "final_activation": "The function behind the last layer; left out, as behind the others.",
     "bias": "Whether the layers add one.",
+    "routed": "Whether a gate gives each vector to one of the groups (a mixture of experts), as many to each "
+    "on average.",
     "casts": "Whether each pass first makes weights of the operator's precision from ones that are kept in "
     "fp32, as autocast does.",
     "groups": "Layers of their own side by side.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.ao.quantization as quantization
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -950,3 +952,54 @@ def centred() -> Made:
 def each_with_each() -> Made:
     """Scores of each item with all items of the batch."""
     return Called(lambda self, x: self.layer(x) @ x.t(), layer=nn.Linear(8, 8)), (torch.rand(6, 8),)
+
+
+def weight_norm() -> Made:
+    """A weight whose norm each pass makes anew, in one call of PyTorch's own."""
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(64, 64))
+    return nn.Sequential(layer, nn.Linear(64, 1)), (torch.rand(4, 64),)
+
+
+def positive_convolution() -> Made:
+    """Weights that each pass makes positive."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        made = nn.functional.softplus(self.weight)
+        return nn.functional.conv1d(x, made, self.shift).flatten(1)
+
+    weight, shift = nn.Parameter(torch.rand(32, 64, 3)), nn.Parameter(torch.rand(32))
+    return Called(forward, weight=weight, shift=shift), (torch.rand(4, 64, 10),)
+
+
+def turned() -> Made:
+    """Rotary positions, by complex numbers."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(self.layer(x).view(x.shape[0], 5, 4, 2)) * self.turns
+        return self.out(torch.view_as_real(pairs).flatten(1))
+
+    module = Called(forward, layer=nn.Linear(6, 8), out=nn.Linear(40, 1))
+    module.register_buffer("turns", torch.polar(torch.ones(5, 4), torch.rand(5, 4)))
+    return module, (torch.rand(7, 5, 6),)
+
+
+def once_each() -> Made:
+    """Rows of the different ids alone, then spread to all."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        different, places = torch.unique(ids, return_inverse=True)
+        return self.out(self.table(different)[places])
+
+    ids = torch.tensor([1, 1, 2, 2, 3, 3, 4, 5])
+    return Called(forward, table=nn.Embedding(100, 8), out=nn.Linear(8, 1)), (ids,)
+
+
+def statically_quantised() -> Made:
+    """Whole numbers between the layers too."""
+    module = nn.Sequential(quantization.QuantStub(), nn.Linear(8, 4), quantization.DeQuantStub()).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PyTorch will drop one day
+        module.qconfig = quantization.get_default_qconfig("fbgemm")  # type: ignore[assignment]
+        prepared = quantization.prepare(module)
+        prepared(torch.rand(4, 8))
+        return quantization.convert(prepared), (torch.rand(4, 8),)

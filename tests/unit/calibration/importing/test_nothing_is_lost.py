@@ -91,6 +91,11 @@ COUNTS = {
     ),
     "experts_of_sequences": Counts(5 * (2 * 8 * 4 + 2 * 2 * (8 * 16 + 16 * 8) + 2 * 8)),
     "centred": Counts(2 * 16),
+    "weight_norm": Counts(2 * 64 * 64 + 2 * 64),
+    "positive_convolution": Counts(8 * 2 * 3 * 64 * 32),
+    "pruned_layer": Counts(2 * 64 * 80 + 2 * 80),
+    "turned": Counts(5 * 2 * 6 * 8 + 2 * 40),
+    "once_each": Counts(2 * 8, 5 / 8, table_bytes=4 * 800),
     "gated": Counts(2 * 8 + 2 * 8 * 8 + 2 * 8),
     "layers_by_kind": Counts(2 * 8 * 16 + 2 * 16),
     # queries, keys and values, two products of attention, the output layer; then the last one
@@ -173,6 +178,8 @@ def test_packed_weights_keep_their_precision() -> None:
         ("scaled_by_letters", 8),
         ("bilinear", 4 * 8 * 6 + 4),
         ("spread_out", 4 * 3 * 9 + 6),
+        ("weight_norm", 64 * 64 + 64 + 64 + 64 + 1),  # a weight, its rows' norms, biases
+        ("positive_convolution", 32 * 64 * 3 + 32),
         ("experts_added", 4 * 8 + 4 * (8 * 16 + 16 + 16 * 8 + 8) + 8 + 1),
         ("layers_by_kind", 3 * (8 + 1) * 16 + 16 + 1),
         ("projected_lstm", 4 * 6 * (8 + 3 + 2) + 6 * 3 + 3 + 1),  # not the input's weights once a step
@@ -192,6 +199,13 @@ def test_experts_are_one_layer_whose_groups_are_routed() -> None:
     ]
     model = imported("experts_added").model
     assert model.shapes()[layers[1]["input"]].length == 2  # vectors an item, for the four of them
+
+
+def test_weights_that_each_pass_makes_are_work_of_the_query() -> None:
+    made = [op for op in operators("weight_norm").values() if op["kind"] == "elementwise"]
+    assert [op.get("scope", "item") for op in made] == ["query", "item"]  # the weights, then the bias
+    (product,) = [op for op in operators("weight_norm").values() if op["kind"] == "batch_matmul"]
+    assert product["inner"] == 64
 
 
 def test_what_chooses_reads_all_that_it_chooses_from() -> None:
@@ -315,7 +329,7 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
         ("cast_states", "casts of weights x 1"),
         ("unequal_experts", "experts of different shapes, or that drop rows"),
         ("in_doubles", "expected weights in fp32, fp16, bf16 or int8, got fp64; module.float()"),
-        ("pruned_layer", "each pass makes weights anew: expected them made once"),
+        ("statically_quantised", "expected the module before it was converted, or quantize_dynamic's"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
 )
