@@ -33,6 +33,7 @@ class Evaluation(StrEnum):
     HPCA = "hpca"
     MLPERF = "mlperf"
     RECNMP = "recnmp"
+    RECPIPE = "recpipe"
 
 
 SERVER_QUERIES = 1_000_000
@@ -44,6 +45,7 @@ STEPS = {
     Evaluation.HPCA: 1,
     Evaluation.MLPERF: 7,
     Evaluation.RECNMP: 1,
+    Evaluation.RECPIPE: 6,
 }
 """Steps that each tells of, about: what is said of the time left, and no more."""
 
@@ -54,7 +56,8 @@ def reproduce(
         typer.Argument(
             help="deeprecsys: ISCA 2020, tuned schedules. hercules: HPCA 2022, provisioning. "
             "hpca: HPCA 2020, servers. "
-            "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups."
+            "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups. "
+            "recpipe: MICRO 2021, several stages."
         ),
     ],
     out: Annotated[
@@ -99,6 +102,10 @@ def _recomputed(evaluation: Evaluation, queries: int | None, progress: Progress)
         from calibration.reproduce.recnmp import reproduce_recnmp
 
         return reproduce_recnmp()
+    if evaluation is Evaluation.RECPIPE:
+        from calibration.reproduce.recpipe import reproduce_recpipe
+
+        return reproduce_recpipe(progress)
     if evaluation is Evaluation.MLPERF:
         from calibration.reproduce.mlperf import reproduce_mlperf
 
