@@ -140,12 +140,17 @@ def _of_scenario(
     from perfmodel.loading.scenario_file import load_scenario
     from perfmodel.loading.service_table_text import service_table_text
     from perfmodel.loading.written import require_writable, write_atomically
-    from perfmodel.planning.node_latency import node_latency
+    from perfmodel.planning.node_latency import node_latency, stage_latencies
     from perfmodel.planning.node_table import node_table
     from perfmodel.planning.prepare import prepare
 
     loaded = load_scenario(scenario, overrides)
-    question = prepare(loaded, mixed_stacks=mixed_stacks)
+    question = prepare(loaded, mixed_stacks=mixed_stacks, stages=table is None)
+    if question.pipeline is not None:
+        with loaded.places():
+            results = stage_latencies(question, batch_sizes, busy=busy, extrapolate=extrapolate)
+        _show(results, out, as_json)
+        return
     if table is not None:
         require_writable(table, "--table")
     with loaded.places():

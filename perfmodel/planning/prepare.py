@@ -65,8 +65,8 @@ def _refuse_stages(loaded: LoadedScenario) -> None:
     """
     if loaded.scenario.pipeline is not None:
         several = (
-            "expected none: this asks about one stage; predict, capacity, tune, explain, diff, mlperf, "
-            "sweep, fleet and plan know several"
+            "expected none: this asks about one stage; predict, capacity, latency, tune, explain, diff, "
+            "mlperf, sweep, fleet and plan know several"
         )
         raise loaded.error(several, "pipeline")
 

@@ -73,6 +73,8 @@ def answer(found: Document) -> str:
     rows = [row for section in found["sections"] for row in section["rows"] if not row.get("detail")]
     off = [(abs(row["deviation_percent"]), row) for row in rows if row["deviation_percent"] is not None]
     known = sum(row["published"] is not None for row in rows)
+    if not known:
+        return f"{len(rows)} figures, none of which has a published value beside it."
     if not off:
         return f"{known} figures have a published value; none of them exists in the prediction."
     within = [sum(percent <= limit for percent, _ in off) for limit in (10.0, 30.0)]
