@@ -48,7 +48,7 @@ def test_audited_servers_are_recomputed_with_their_misses(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["reproduce", "recpipe"], "recpipe"),
+        (["reproduce", "recsys"], "recpipe"),
         (["reproduce", "hpca", "--out", "no-such-folder/page.html"], "no-such-folder"),
         (["reproduce", "deeprecsys", "--queries", "10"], "20000"),
         (["reproduce", "hpca", "--out", "page.txt"], "--out: expected the name of a page"),
