@@ -113,6 +113,8 @@ def coverage_row(name: str, search: RateSearch, truth_qps: float | None, repetit
         for seed in range(1, repetitions + 1)
     ]
     known = [rate for rate in found if rate is not None and rate.ci95_qps is not None]
+    if len(known) < 2:
+        return f"{name:<24}{truth_qps:>10,.4g} an interval in {len(known)} of {repetitions} runs"
     errors = 100.0 * (np.array([rate.rate_qps for rate in known]) / truth_qps - 1.0)
     held = [rate.ci95_qps[0] <= truth_qps <= rate.ci95_qps[1] for rate in known if rate.ci95_qps is not None]
     return (

@@ -54,7 +54,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "fleet": ("-s", "ncf_skylake", "-n", "2"),
     "sweep": ("ncf_skylake", "--over", "policy.batch_size=64,128", "--jobs", "1", "--set", QUICK),
     "plan": ("two_services",),
-    "observe": ("log.csv", "--sla-ms", "50"),
+    "observe": ("log.csv", "--sort", "--sla-ms", "50"),
     "trace": ("show", "trace.csv"),
     "profile": ("new", "--base", "skylake", "--out", "mine.yaml"),
     "explain": ("ncf_skylake", "--set", QUICK),

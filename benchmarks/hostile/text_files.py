@@ -176,7 +176,7 @@ def text_files() -> tuple[TextFile, ...]:
         TextFile(
             name="log.csv",
             text=log(),
-            arguments=("observe", "log.csv", "--json", "--sla-ms", "50", "--out", "observed"),
+            arguments=("observe", "log.csv", "--json", "--sort", "--sla-ms", "50", "--out", "observed"),
         ),
         *_recordings(),
     )

@@ -73,7 +73,7 @@ class ServedLog:
     @property
     def span_s(self) -> float:
         """From the first arrival to the last. [s]"""
-        return float(self.arrival_s[-1])
+        return float(self.arrival_s.max())  # the last row may be of a query that arrived long before
 
     @property
     def query_arrival_s(self) -> FloatArray:

@@ -13,6 +13,9 @@ import pytest
 from calibration.measure.records import read_records
 from perfmodel.loading.derived_profile import read_profile
 
+MOST_RESUMED = 5
+"""Where other work has the cores, 20 s measure too little to fit, which is said, with what goes on."""
+
 pytestmark = pytest.mark.slow  # two calibrations of 20 s
 
 
@@ -35,8 +38,11 @@ def test_what_was_measured_before_an_interruption_is_part_of_the_resumed_profile
     before = read_records(raw).seeds(0)
     assert before
 
-    second = started("--resume", cwd=tmp_path)
-    _, said = second.communicate(timeout=120)
+    for _ in range(MOST_RESUMED):
+        second = started("--resume", cwd=tmp_path)
+        _, said = second.communicate(timeout=300)
+        if "too little was measured" not in said:
+            break
     assert second.returncode == 0, said
     after = read_records(raw).seeds(0)
     assert before < after

@@ -125,3 +125,13 @@ def test_requests_of_one_query_are_one_arrival_and_end_with_the_last(tmp_path: P
     assert log.query_items.tolist() == [100] * 100
     assert log.query_latency_s == pytest.approx(np.full(100, 0.03))
     assert len(log.service_s) == 200
+
+
+def test_a_log_lasts_to_the_last_arrival_also_where_its_last_row_is_of_the_first_query(
+    tmp_path: Path,
+) -> None:
+    # Queries arrive each 0.1 s, the last at 19.8; the last row is a part of the first, sent on at 19.9.
+    path = tmp_path / "log.csv"
+    lines = [f"{0.1 * row:.3f},8,{0.1 * row:.3f},{0.1 * row + 0.01:.3f},{row % 199}" for row in range(200)]
+    path.write_text("\n".join(["arrival_s,num_items,start_s,end_s,query", *lines]) + "\n")
+    assert checked_log(read_recording(path)).span_s == pytest.approx(19.8)
