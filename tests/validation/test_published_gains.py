@@ -22,10 +22,13 @@ FARTHEST = 0.35
 def shown_gains(where: str = "") -> dict[tuple[str, str], float]:
     """Geometric means on the kept page, by key of the published file and SLA level. [1]"""
     page = (DOCS / "reports" / "reproduce-deeprecsys.html").read_text(encoding="utf-8")
-    rows = [
-        [unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall("<td[^>]*>(.*?)</td>", row)]
-        for row in re.findall("<tr>(.*?)</tr>", page)
-    ]
+    rows, case = [], []
+    for kind, row in re.findall('<tr( class="group")?>(.*?)</tr>', page):
+        cells = [
+            unescape(re.sub("<[^>]+>", "", each)) for each in re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row)
+        ]
+        case = cells[:1] if kind else case
+        rows += [] if kind else [[*case, *cells]]
     keys = {name: key for key, name, _, _ in GAINS}
     return {
         (keys[row[1]], level): float(row[2])
