@@ -319,6 +319,7 @@ class ValidateDocument(Saved):
     scenario: str
     model: str
     profile: str
+    stack: str
     workers: int
     threads: int
     verdict: Literal["meets_sla", "misses_sla", "disturbed"]

@@ -191,7 +191,8 @@ def validate(
         else:
             profile_path(wanted, options.overrides, profile)  # a mistake there is told before the import
             with own_module(module) as own:
-                changed = (f"model={own.model_path}", *options.overrides)
+                # The scenario's stack is that of its own model.
+                changed = (f"model={own.model_path}", "node.stack=null", *options.overrides)
                 options = replace(options, module=own, overrides=changed)
                 result = validate_scenario(replace(one, options=options), say=say)
 

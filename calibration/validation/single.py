@@ -118,6 +118,7 @@ class Validation:
             "scenario": question.name,
             "model": question.serving_node.model.name,
             "profile": question.serving_node.cpu.name,
+            "stack": question.serving_node.cpu.stack,
             "workers": question.node.num_workers,
             "threads": question.node.threads,
             "verdict": self.verdict,

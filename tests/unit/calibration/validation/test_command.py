@@ -99,6 +99,28 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     assert same["args"]["latency_ms"] == pytest.approx(1e3 * (float(line[5]) - float(line[3])), abs=2e-3)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(("asked", "stack"), [((), "eager"), (("--set", "node.stack=pytorch"), "pytorch")])
+def test_a_module_is_predicted_as_modules_are_served_whatever_the_scenario_names(
+    scenario: Path, capsys: pytest.CaptureFixture[str], asked: tuple[str, ...], stack: str
+) -> None:
+    named = SCENARIO.replace("cpu: skylake", "cpu: amd-epyc-turin-2c-modules, stack: pytorch")
+    scenario.write_text(named.replace(f"cores: {CORES}", "cores: 1"))
+    module = scenario.parent / "mine.py"
+    module.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def small():\n"
+        "    return nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1)), (torch.rand(4, 16),)\n"
+    )
+    options = ["--duration", "500ms", "--no-capacity", "--module", f"{module}:small", "--json", *asked]
+    assert main(["validate", "-s", str(scenario), *options]) in ANSWERED
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["stack"] == stack
+    assert answer["module"].startswith(f"{module}:small as it is, no_grad")
+    assert [row["batch_size"] for row in answer["alone"]][:2] == [1, 4]
+
+
 @pytest.mark.slow
 def test_a_refined_profile_predicts_what_the_anchor_measured(
     scenario: Path, capsys: pytest.CaptureFixture[str]
