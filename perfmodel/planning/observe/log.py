@@ -136,6 +136,7 @@ def checked_log(recording: Recording, *, duplicates: str = "refuse") -> ServedLo
         )
     _require_one_clock(recording, arrival_s, start_s, end_s)
     require_ascending(recording)
+    _require_ends(recording, end_s - start_s)
     some = slice(None, None, max(1, len(arrival_s) // 1000))
     clock = clock_s(np.concatenate([arrival_s[some], start_s[some], end_s[some]]))
     _require_order(recording, arrival_s, start_s, end_s, clock)
@@ -225,6 +226,17 @@ def _require_order(
                 "median"
             )
         raise row_error(recording, row, role, f"{name} {short_ms:.4g} ms before it {other_name}, at {{got}}")
+
+
+MOST_SERVICE_S = 1e9
+"""Of one request: thirty years. Longer is a damaged stamp, of which no mean or square exists."""
+
+
+def _require_ends(recording: Recording, service_s: FloatArray) -> None:
+    """Refuse a request that takes longer than any machine runs."""
+    if float(service_s.max()) > MOST_SERVICE_S:
+        row = int(np.argmax(service_s))
+        raise row_error(recording, row, Role.END, f"ends {service_s[row]:.4g} s after it starts, at {{got}}")
 
 
 def _require_plausible(recording: Recording, service_s: FloatArray) -> None:

@@ -135,3 +135,12 @@ def test_a_log_lasts_to_the_last_arrival_also_where_its_last_row_is_of_the_first
     lines = [f"{0.1 * row:.3f},8,{0.1 * row:.3f},{0.1 * row + 0.01:.3f},{row % 199}" for row in range(200)]
     path.write_text("\n".join(["arrival_s,num_items,start_s,end_s,query", *lines]) + "\n")
     assert checked_log(read_recording(path)).span_s == pytest.approx(19.8)
+
+
+def test_a_request_of_more_than_thirty_years_is_refused_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    lines = [f"{0.1 * row:.3f},8,{0.1 * row:.3f},{0.1 * row + 0.01:.3f}" for row in range(200)]
+    lines[5] = "0.500,8,0.500,1e308"
+    path.write_text("\n".join(["arrival_s,num_items,start_s,end_s", *lines]) + "\n")
+    with pytest.raises(InputError, match=r"log\.csv:7:\d+: end_s: ends 1e\+308 s after it starts"):
+        checked_log(read_recording(path))
