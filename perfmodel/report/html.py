@@ -175,7 +175,8 @@ class Verbatim:
         label, file = escape(self.label, quote=True), escape(self.file, quote=True)
         save = f' <button type="button" hidden data-save="{file}">Save {file}</button>' if file else ""
         return (
-            f'<div class="take"><button type="button" hidden data-copy>Copy</button>{save} '
+            f'<div class="take"><button type="button" hidden data-copy aria-label="Copy: {label}">'
+            f"Copy</button>{save} "
             f'<span role="status"></span><pre tabindex="0" role="region" aria-label="{label}">'
             f"<code>{escape(self.text)}</code></pre></div>"
         )
