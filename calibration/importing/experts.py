@@ -15,7 +15,7 @@ import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves
 
-from calibration.importing.builder import Builder, is_activation, shape_of
+from calibration.importing.builder import Builder, is_activation, shape_of, source_line
 from calibration.importing.contraction import has_bias
 from calibration.importing.pointwise import call_name
 from calibration.importing.values import (
@@ -33,6 +33,7 @@ from calibration.importing.values import (
     Value,
 )
 from perfmodel.domain import operators as ops
+from perfmodel.errors import InputError
 
 _CHOOSING = frozenset({"index", "index_select", "slice", "narrow", "masked_select"})
 _SPLITS = frozenset({"split", "split_with_sizes", "chunk", "tensor_split"})
@@ -259,6 +260,13 @@ class _Side:
         below, first, to = self.of([step.of for step in steps]), steps[0], self.to
         if below is None:
             return None
+        named = [(step.weight.name, step.weight.key) for step in steps if step.weight.name]
+        if len(set(named)) < len(named):
+            where = source_line(self.node)
+            raise InputError(
+                f"{where}: a loop runs one layer for parts of the items, one after the other: expected one "
+                "call for all items"
+            )
         to.precision = first.precision
         fields: dict[str, Any] = {} if first.has_bias else {"bias": False}
         if len(steps) > 1:

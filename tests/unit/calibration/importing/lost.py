@@ -1003,3 +1003,21 @@ def statically_quantised() -> Made:
         prepared = quantization.prepare(module)
         prepared(torch.rand(4, 8))
         return quantization.convert(prepared), (torch.rand(4, 8),)
+
+
+def one_by_one() -> Made:
+    """One layer for each item in turn."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return torch.cat([self.layer(x[item : item + 1]) for item in range(x.shape[0])])
+
+    return Called(forward, layer=nn.Linear(16, 1)), (torch.rand(6, 16),)
+
+
+def in_two_halves() -> Made:
+    """One layer for half of the items, then for the others."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return torch.cat([self.layer(half) for half in x.chunk(2)])
+
+    return Called(forward, layer=nn.Linear(16, 1)), (torch.rand(6, 16),)

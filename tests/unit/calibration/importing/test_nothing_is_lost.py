@@ -327,6 +327,8 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
         ("sliced", "24000 bytes of tables, as a table is read in parts, the module 16000: expected"),
         ("each_with_each", "or on one item with the others (scores over the batch)"),
         ("cast_states", "casts of weights x 1"),
+        ("one_by_one", "a loop runs one layer for parts of the items"),
+        ("in_two_halves", "a loop runs one layer for parts of the items"),
         ("unequal_experts", "experts of different shapes, or that drop rows"),
         ("in_doubles", "expected weights in fp32, fp16, bf16 or int8, got fp64; module.float()"),
         ("statically_quantised", "expected the module before it was converted, or quantize_dynamic's"),
