@@ -289,7 +289,11 @@ def recurrent(kind: str) -> Handler:
                     return None  # an LSTM with projections
                 parts.append(
                     to.emit(
-                        ops.Recurrent, call_name(node), label, kind=kind, input=source, hidden_size=hidden
+                        *(ops.Recurrent, call_name(node), label),
+                        kind=kind,
+                        input=source,
+                        hidden_size=hidden,
+                        bias=bool(argument(node, given, "has_biases", True)),
                     )
                 )
             last += [to.part(part, hidden, ("last",)) for part in parts]

@@ -165,13 +165,15 @@ class Attention(OperatorBase):
 class Recurrent(OneInput):
     """A recurrent layer over a sequence: plain tanh RNN, GRU, LSTM, or AUGRU.
 
-    AUGRU is a GRU whose update gate the attention score scales (Zhou et al., AAAI 2019, section 4.3).
+    AUGRU is a GRU whose update gate the attention score scales (Zhou et al., AAAI 2019, section 4.3). `bias`:
+    whether the gates add two.
     """
 
     kind: Literal["rnn", "gru", "lstm", "augru"]
     hidden_size: Count
     returns: Literal["sequence", "last"] = "sequence"
     attention: Name | None = None
+    bias: bool = True
 
     @model_validator(mode="after")
     def _only_augru_has_attention(self) -> Recurrent:
@@ -199,7 +201,7 @@ class Recurrent(OneInput):
     def num_parameters(self, shapes: Shapes) -> int:
         """Input and hidden matrices and, as in PyTorch and cuDNN, two biases for each gate. [elements]"""
         width = shapes[self.input].width
-        return self.num_gates * self.hidden_size * (width + self.hidden_size + 2)
+        return self.num_gates * self.hidden_size * (width + self.hidden_size + 2 * self.bias)
 
 
 def _candidate_width(shapes: Shapes, behaviours: str, candidate: str) -> int:

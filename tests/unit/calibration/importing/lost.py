@@ -503,6 +503,14 @@ def distances() -> Made:
     return module, (torch.rand(7, 16),)
 
 
+def gru_without_bias() -> Made:
+    """Its gates add nothing, and hold nothing to add."""
+    gru = nn.GRU(8, 6, bias=False, batch_first=True)
+    return Called(lambda m, x: m.top(m.gru(x)[0][:, -1]), gru=gru, top=nn.Linear(6, 1)), (
+        torch.rand(7, 5, 8),
+    )
+
+
 def projected_lstm() -> Made:
     module = Called(
         lambda m, x: m.top(m.layer(x)[0][:, -1]),

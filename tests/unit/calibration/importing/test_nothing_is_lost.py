@@ -67,6 +67,7 @@ COUNTS = {
     "summed_products": Counts(2 * 4 * 16 * 32),
     "distances": Counts(2 * (20 + 40) * 16),
     # 4 gates of 6 from 8 inputs and 3 states, 5 steps, each projected to 3
+    "gru_without_bias": Counts(5 * 2 * 3 * 6 * (8 + 6) + 2 * 6),
     "projected_lstm": Counts(5 * 2 * (4 * 6 * (8 + 3) + 6 * 3) + 2 * 3),
     "vmapped": Counts(6 * 2 * 8 * 5),
     "pairs_read_twice": Counts(2 * 10 * 10 * 8),
@@ -182,6 +183,7 @@ def test_packed_weights_keep_their_precision() -> None:
         ("positive_convolution", 32 * 64 * 3 + 32),
         ("experts_added", 4 * 8 + 4 * (8 * 16 + 16 + 16 * 8 + 8) + 8 + 1),
         ("layers_by_kind", 3 * (8 + 1) * 16 + 16 + 1),
+        ("gru_without_bias", 3 * 6 * (8 + 6) + 6 + 1),
         ("projected_lstm", 4 * 6 * (8 + 3 + 2) + 6 * 3 + 3 + 1),  # not the input's weights once a step
     ],
 )
