@@ -231,7 +231,7 @@ def latency_table(
     for batch_size in batch_sizes:
         time = batch_time(model, device, np.array([float(batch_size)]), float(co_located), copies=True)
         if time.basis is Basis.EXTRAPOLATED and not extrapolate:
-            raise ExtrapolationError(f"{_outside(time, device)} (--extrapolate answers, marked)")
+            raise ExtrapolationError(_outside(time, device))
         time = _left_out(time, without)
         if batch_size == largest:
             converting = input_share(time, np.ones(1))
@@ -256,8 +256,15 @@ def _outside(time: BatchTime, device: Device) -> str:
     batch_size, (low, high) = int(time.batch_size[0]), device.batch_range
     if low <= batch_size <= high:
         far = words_of_shares(time.extrapolated)
-        return f"batch {batch_size}: {far}: {device.name} has measured nothing like it"
-    return f"batch {batch_size} is outside the calibrated range of {device.name}, {low} to {high}"
+        measures = "" if device.kind == "gpu" else "; perfplan calibrate --for measures it"
+        return (
+            f"batch {batch_size}: {far}: {device.name} has measured nothing like it (--extrapolate answers, "
+            f"marked{measures})"
+        )
+    return (
+        f"batch {batch_size} is outside the calibrated range of {device.name}, {low} to {high} "
+        "(--extrapolate answers, marked)"
+    )
 
 
 def _left_out(time: BatchTime, without: Collection[str]) -> BatchTime:
