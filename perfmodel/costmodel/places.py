@@ -99,8 +99,8 @@ def _placed(call: str, named: _Named, at: Moment, made: Floats | int, share: flo
     amounts["code_beyond_private"] = share * _beyond(since, NEAR_BYTES)
     amounts["code_beyond_shared"] = share * _beyond(since, FAR_BYTES)
     amounts["framework_beyond_private"] = share * _beyond(before, NEAR_BYTES)
-    coordinates["log_since_bytes"] = _log_touched(COLD_BYTES + since)
-    coordinates["log_before_bytes"] = _log_touched(COLD_BYTES + before)
+    coordinates["log_since_bytes"] = log_touched(COLD_BYTES + since)
+    coordinates["log_before_bytes"] = log_touched(COLD_BYTES + before)
     names, n = law_names(call), len(since)
     return Place(
         tuple(names.terms),
@@ -122,20 +122,40 @@ def _beyond(touched_bytes: Floats, capacity_bytes: float) -> Floats:
     return np.asarray(touched_bytes / (touched_bytes + capacity_bytes))
 
 
-def _log_touched(touched_bytes: Floats) -> Floats:
-    """Logarithm of what was touched, level where nothing is left to evict: large models lie in range."""
-    return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
+def log_touched(touched_bytes: Floats) -> Floats:
+    """Logarithm of what was touched, level where nothing is left to evict: large models lie in range.
 
+    Derived here: ln(b / (1 + b / B)), B being what leaves nothing in any cache.
 
-def touched_bytes(log_touched: float) -> float:
-    """What was touched, of a coordinate that says so; infinite where it is level. [bytes]
+    Parameters
+    ----------
+    touched_bytes : (...) float array
+        Since a line was last read, or before a call. [bytes]
 
     Examples
     --------
-    >>> round(touched_bytes(float(_log_touched(np.array(1e6)))))
+    >>> log_touched(np.array([1e3, 1e12])).round(2).tolist()
+    [6.91, 19.36]
+    """
+    return np.asarray(np.log(touched_bytes / (1.0 + touched_bytes / ALL_EVICTED_BYTES)))
+
+
+def touched_bytes(logarithm: float) -> float:
+    """What was touched, of a coordinate that says so; infinite where it is level. [bytes]
+
+    Source: `log_touched`, the other way round.
+
+    Parameters
+    ----------
+    logarithm : float
+        As `log_touched` gives it.
+
+    Examples
+    --------
+    >>> round(touched_bytes(float(log_touched(np.array(1e6)))))
     1000000
     """
-    level = exp(log_touched)
+    level = exp(logarithm)
     return level / (1.0 - level / ALL_EVICTED_BYTES) if level < ALL_EVICTED_BYTES else inf
 
 
@@ -178,7 +198,7 @@ def _fc(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
         "log_rows": np.log(m),
         "log_inner": np.log(k),
         "log_outer": np.log(n),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
         "thin": thin,
         "column": column,
         "log_output_tail": float(np.log(VECTOR * strips / n)),
@@ -245,7 +265,7 @@ def _looked_up(
         "pages_beyond_tlb1": pages_beyond_tlb1,
         "pages_beyond_tlb2": pages_beyond_tlb2,
         "log_table_bytes": np.log(table_bytes),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
     }
 
 
@@ -261,7 +281,7 @@ def _concat(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
         "log_items": np.log(batch_size),
         "log_pieces": np.log(pieces),
         "log_piece_bytes": np.log(kernel.written_bytes_per_item / pieces),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
     }
 
 
@@ -272,7 +292,7 @@ def _sum(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     return {"call": 1.0, "piece": pieces, "byte": moved, "written_byte": written}, {
         "log_written_bytes": np.log(written),
         "log_pieces": np.log(pieces),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
     }
 
 
@@ -293,7 +313,7 @@ def _elementwise(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     elements = half / ELEMENT_BYTES
     return {"call": 1.0, "element": elements}, {
         "log_elements": np.log(elements),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
     }
 
 
@@ -313,7 +333,7 @@ def _softmax(kernel: Kernel, batch_size: Floats, at: Moment) -> _Named:
     return amounts, {
         "log_rows": np.log(rows),
         "log_width": np.log(width),
-        "log_reuse_bytes": _log_touched(at.reuse_bytes),
+        "log_reuse_bytes": log_touched(at.reuse_bytes),
     }
 
 

@@ -19,7 +19,7 @@ from perfmodel.costmodel.kernels import (
     measured_as,
 )
 from perfmodel.costmodel.moments import Before, Mix, Moments, Passes
-from perfmodel.costmodel.places import TOUCHED, Place, place_of, touched_bytes
+from perfmodel.costmodel.places import TOUCHED, Place, log_touched, place_of, touched_bytes
 from perfmodel.costmodel.saturation import Traffic, memory_traffic, saturation_slowdowns
 from perfmodel.costmodel.surfaces import surface_seconds
 from perfmodel.domain.estimate import Basis
@@ -48,6 +48,8 @@ _BY_ITSELF = frozenset(
 )
 """What a law charges for a call however little it does."""
 
+_WARM_PART = 0.5
+"""Of an L2: what others touch of it leaves the rest, replaced as it is by what was used last. Assumed. [1]"""
 _LOOKUPS_AT_ONCE = 512
 """Lookups whose places are worked out together: arrays of some 10 MB, for as many sizes as there are."""
 
@@ -278,15 +280,18 @@ def _highest(key: str, surface: Surface, caches: Caches) -> Floats:
     """Up to where each coordinate was measured. [1]
 
     Of how cold a call is, without end where one was measured after more was touched than the caches hold:
-    nothing was left in them, and no call is colder.
+    nothing was left in them, and no call is colder. At least up to what half an L2 holds: what is touched
+    there leaves the rest where it was.
     """
     held = caches.l2_bytes + caches.l3_bytes
-    return np.array(
-        [
-            inf if name in TOUCHED and touched_bytes(high) > held else high
-            for name, high in zip(law_names(key).coordinates, surface.high, strict=True)
-        ]
-    )
+    warm = float(log_touched(np.array(_WARM_PART * caches.l2_bytes)))
+
+    def highest(name: str, high: float) -> float:
+        if name not in TOUCHED:
+            return high
+        return inf if touched_bytes(high) > held else max(high, warm)
+
+    return np.array([*map(highest, law_names(key).coordinates, surface.high)])
 
 
 def kind_slowdown(family: AnyFamily, device: Device, busy: Floats | float) -> Floats:

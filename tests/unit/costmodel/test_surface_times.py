@@ -163,6 +163,14 @@ def test_no_call_is_colder_than_one_measured_after_all_that_the_caches_hold(cpu:
         assert found == {basis}, touched_bytes
 
 
+@pytest.mark.parametrize(("l2_bytes", "basis"), [(1e6, Basis.INTERPOLATED), (1e3, Basis.EXTRAPOLATED)])
+def test_what_half_an_l2_holds_makes_no_call_colder(cpu: Device, l2_bytes: float, basis: Basis) -> None:
+    high = [np.log(500.0) if name in TOUCHED else 100.0 for name in law_names("fc").coordinates]
+    assert cpu.caches is not None
+    device = replace(cpu, caches=replace(cpu.caches, l2_bytes=l2_bytes, l3_bytes=30e6))
+    assert layer_on(device, replace(FLAT, high=np.array(high)), 16.0)[1] is basis
+
+
 def test_many_tables_take_what_each_of_them_takes_alone(cpu: Device) -> None:
     """However many are worked out together, and whatever the order: only sizes are told apart here."""
     dims = len(law_names("embedding_bag").coordinates)
