@@ -17,6 +17,7 @@ from perfmodel.domain.scenario import (
 )
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.errors import Note
+from perfmodel.loading.asked_paths import asked_of
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.scenario_file import LoadedScenario, NamedFiles
 from perfmodel.planning.asked_node import node_of, price_usd_per_h, with_lengths
@@ -243,7 +244,7 @@ def _require_lookups_on_cores(node: ServingNode, policy: Policy) -> None:
 
 
 def as_asked(loaded: LoadedScenario) -> Mapping[str, Any]:
-    """The scenario as plain values."""
-    data = loaded.source.data()
+    """The scenario as plain values, whose paths are found again from any folder."""
+    data = asked_of(loaded.source)
     assert isinstance(data, dict), "the top level of a scenario is a section"
     return data

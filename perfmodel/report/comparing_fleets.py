@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.asked_paths import with_paths
 from perfmodel.loading.fleet_file import LoadedFleet, load_fleet
 from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.diff.answer import Diff, KeyShare
 from perfmodel.planning.diff.computation import MOST_KEYS
-from perfmodel.planning.diff.keys import DifferingKey, differences_of, makes_absolute
+from perfmodel.planning.diff.keys import DifferingKey, differences_of
 from perfmodel.planning.diff.saved import comparable, numbers_of, value_of
 from perfmodel.planning.diff.side import Difference
 from perfmodel.planning.plan.computation import plan
@@ -128,5 +129,5 @@ def _text(fleet: LoadedFleet) -> dict[str, Any]:
 
 def _said(fleet: LoadedFleet) -> dict[str, Any]:
     document = {key: value for key, value in fleet.fleet.model_dump(mode="json").items() if key not in _NAMES}
-    makes_absolute(document, fleet.source.directory)
-    return document
+    said: dict[str, Any] = with_paths(document, lambda path: fleet.source.directory_of(*path))
+    return said

@@ -17,7 +17,9 @@ from benchmarks.plan import large_fleet
 from calibration.validation.suite_page import suite_html
 from calibration.validation.suite_report import SuiteReport
 from perfmodel.cli.main import main
+from perfmodel.loading.shipped import find_file
 from perfmodel.planning.plan.computation import plan as plan_of
+from perfmodel.planning.question import as_asked
 from perfmodel.report.documents.plan import plan_document
 from perfmodel.report.pages.sweep import _all_metrics
 from perfmodel.report.tables import number
@@ -471,6 +473,76 @@ def test_a_saved_answer_becomes_the_same_page_within_five_megabytes(
     again = (tmp_path / "again.html").read_bytes()
     assert len(again) < 5_000_000
     assert again == pages[name][0].read_bytes()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["sharded", "tiered", "table"])
+def test_a_saved_answer_of_files_beside_a_shipped_scenario_becomes_the_same_page(
+    name: str, pages: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    asked = document(pages, name)["asked"]
+    beside = asked["node"]["service_times"] if name == "table" else asked["model"]
+    assert not Path(beside).is_absolute()  # wherever perfplan is installed
+    assert main(["report", str(pages[name][1]), "--out", str(tmp_path / "again.html")]) == 0
+    again = (tmp_path / "again.html").read_bytes()
+    assert again == pages[name][0].read_bytes()
+    assert b"Latency against load" in again
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Path:
+    """A scenario of one's own: model, profile and list of sizes are named by paths relative to its file."""
+    folder = tmp_path / "home" / "own"
+    (folder / "parts").mkdir(parents=True)
+    model, profile = find_file("model", "ncf"), find_file("profile", "skylake")
+    (folder / "parts" / "model.yaml").write_bytes(model.read_bytes())
+    (folder / "cpu.yaml").write_bytes(profile.read_bytes())
+    (folder / "sizes.txt").write_text("10\n20\n300\n", encoding="utf-8")
+    scenario = find_file("scenario", "ncf_skylake").read_text(encoding="utf-8")
+    scenario = re.sub(r"(?m)^model: \S+", "model: parts/model.yaml", scenario)
+    scenario = scenario.replace("cpu: skylake", "cpu: ./cpu.yaml")
+    scenario = re.sub(r"query_sizes: \{.*\}", "query_sizes: {distribution: file, file: sizes.txt}", scenario)
+    (folder / "scenario.yaml").write_text(scenario, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", ["predict", "capacity", "explain"])
+def test_a_saved_answer_becomes_the_same_page_from_another_folder_while_its_files_are_there(
+    command: str, own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(own_folder.parent)
+    page, answer = _printed([command, "own/scenario.yaml", *FEW], "own", tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["report", str(answer), "--out", "again.html"]) == 0
+    assert Path("again.html").read_bytes() == page.read_bytes()
+    assert "Every value of skylake with its source" in text_of(page)
+    curve = "<h2" if command == "explain" else "Latency against load"
+    assert curve in text_of(page)
+
+    sizes = own_folder / "sizes.txt"
+    sizes.write_text("10\n", encoding="utf-8")
+    assert main(["report", str(answer), "--out", "again.html"]) == 0
+    assert f"is left out: {sizes} changed since." in text_of(Path("again.html"))
+    sizes.unlink()
+    assert main(["report", str(answer), "--out", "again.html"]) == 0
+    again = text_of(Path("again.html"))
+    assert re.search(rf"is left out: the question cannot be asked again: .*found none at {sizes}\.", again)
+
+
+def test_a_path_of_an_option_starts_where_it_was_typed(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own_folder)
+    loaded = perfmodel.load_scenario(
+        "rm3_skylake", ["model=./parts/model.yaml", "node.cpu=cpu.yaml@hpca2020"]
+    )
+    asked = as_asked(loaded)
+    assert asked["model"] == str(own_folder / "parts" / "model.yaml")
+    assert asked["node"]["cpu"] == f"{own_folder / 'cpu.yaml'}@hpca2020"
+    beside = as_asked(perfmodel.load_scenario("scenario.yaml"))
+    assert beside["traffic"]["query_sizes"]["file"] == str(own_folder / "sizes.txt")
 
 
 @quick_pages

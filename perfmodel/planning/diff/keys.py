@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from perfmodel.loading.asked_paths import with_paths
 from perfmodel.loading.scenario_file import LoadedScenario, load_scenario
 
 KINDS = ("name", "process", "distribution")
@@ -70,32 +70,8 @@ def _said(loaded: LoadedScenario) -> dict[str, Any]:
         document.pop(section, None)
     if document.get("pipeline") is not None:
         document["pipeline"].pop("candidates")  # where a stage might be put says nothing of where it is
-    makes_absolute(document, loaded.source.directory)
-    return document
-
-
-def makes_absolute(section: dict[str, Any], folder: Path) -> None:
-    """Let every file that a section names be found from everywhere; shipped names stay as they are."""
-    for key, value in section.items():
-        if isinstance(value, dict):
-            makes_absolute(value, folder)
-        elif key == _BY_NUMBER:
-            for each in value:
-                makes_absolute(each, folder)
-        elif key in ("file", "service_times") and value is not None:
-            section[key] = str((folder / value).resolve())
-        elif key in ("scenario", "model", "cpu") and isinstance(value, str):
-            section[key] = _absolute(value, folder)
-        elif key == "accelerators" and isinstance(value, list):
-            section[key] = [_absolute(name, folder) for name in value]
-
-
-def _absolute(name: str, folder: Path) -> str:
-    """A path that leads to the same file from everywhere; a shipped name as it is."""
-    path, at, stack = name.partition("@")
-    if not (path.endswith((".yaml", ".yml")) or "/" in path):
-        return name
-    return str((folder / path).resolve()) + at + stack
+    said: dict[str, Any] = with_paths(document, lambda path: loaded.source.directory_of(*path))
+    return said
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Iterator[DifferingKey]:

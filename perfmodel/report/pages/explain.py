@@ -28,9 +28,13 @@ MOST_DRAWN = 24
 LEAST_PERCENT = 100.0 * NEGLIGIBLE
 
 
-def explain_html(explain: Document, view: NodeView | None) -> str:
-    """Write the page of an explanation's document; `view` is the node seen closer, where it still can be."""
+def explain_html(explain: Document, view: NodeView | None, lacks: str | None = None) -> str:
+    """Write the page of an explanation's document.
+
+    `view` is the node seen closer, where it still can be; else `lacks` says what is left out, and why.
+    """
     blocks: list[Block] = [Prose(answer(explain), is_answer=True), Prose(_cliff_words(explain))]
+    blocks += [] if lacks is None else [Prose(lacks)]
     blocks += changes(explain)
     blocks += _cliff(explain, view)
     if view is not None:

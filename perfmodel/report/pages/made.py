@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perfmodel.errors import PerfplanError
-from perfmodel.loading.inputs import InputFile
+from perfmodel.loading.asked_paths import found_again
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.explain.answer import Explanation
@@ -81,9 +81,10 @@ def document_html(document: Document, *, anew: bool = True) -> str:
     """
     name = document["schema"]["name"]
     if name in ("predict", "capacity", "tune"):
-        return node_page(_view(document) if anew else None, **{name: document})
+        view, lacks = _view(document) if anew else (None, None)
+        return node_page(view, lacks=lacks, **{name: document})
     if name == "explain":
-        return explain_html(document, _view(document) if anew else None)
+        return explain_html(document, *(_view(document) if anew else (None, None)))
     if (made := PAGES.get(name)) is not None:
         return made(document)
     return plain_html(document)
@@ -117,14 +118,27 @@ def explain_page_html(result: Explanation) -> str:
     return explain_html(explain_document(result), node_view(result.question, result.latency_bounded_qps))
 
 
-def _view(document: Document) -> NodeView | None:
-    """The node seen closer, where the question can still be asked: of the same files."""
+def _view(document: Document) -> tuple[NodeView | None, str | None]:
+    """The node seen closer, where the question can still be asked of the same files; else why it is not."""
     try:
-        question = prepare(load_scenario(document.get("asked") or {}), stages=True)
-        read = {InputFile(each["name"], each["sha256"]) for each in document["inputs"]}
-        own = {each for each in question.inputs if not each.name.startswith("scenarios/")}
-        if read and not own <= read:
-            return None
-        return node_view(question, document.get("plan_for_qps"), document.get("latency_bounded_qps"))
-    except PerfplanError:
-        return None
+        question = prepare(load_scenario(_asked(document)), stages=True)
+        read = {each["sha256"] for each in document["inputs"]}
+        changed = [each.name for each in question.inputs if each.sha256 not in read]
+        if read and changed:
+            return None, _lacks(f"{' and '.join(changed)} changed since")
+        return node_view(question, document.get("plan_for_qps"), document.get("latency_bounded_qps")), None
+    except PerfplanError as error:
+        return None, _lacks(f"the question cannot be asked again: {error}")
+
+
+def _asked(document: Document) -> Any:
+    """The question, its files where they lie now; those beside a shipped scenario are where that is."""
+    asked = document.get("asked") or {}
+    first = next((str(each["name"]) for each in document["inputs"]), "")
+    return found_again(asked) if isinstance(asked, Mapping) and first.startswith("scenarios/") else asked
+
+
+def _lacks(why: str) -> str:
+    """What a page lacks of which the files are not what they were."""
+    anew = "What is computed anew beside these numbers (curves, a batch's operators, controls)"
+    return f"{anew} is left out: {why}."

@@ -50,6 +50,7 @@ def node_page(
     capacity: Document | None = None,
     tune: Document | None = None,
     explain: Document | None = None,
+    lacks: str | None = None,
 ) -> str:
     """Write the page of what there is: at least one of the documents.
 
@@ -59,6 +60,8 @@ def node_page(
         The node seen closer; None where the question cannot be asked again.
     predict, capacity, tune, explain : mapping, optional
         Documents as `--json` prints them.
+    lacks : str, optional
+        What is left out, and why, where there is no view.
     """
     first = predict or capacity or tune
     assert first is not None, "one of them is given"
@@ -66,6 +69,7 @@ def node_page(
     if predict is not None:
         blocks.append(Prose(_load_words(predict)))
     blocks += deciding_words((predict or capacity or {}).get("would_decide"))
+    blocks += [] if lacks is None else [Prose(lacks)]
     if tune is not None and first is tune:
         blocks += _tuning(tune)
     blocks += _load(view, predict, capacity)

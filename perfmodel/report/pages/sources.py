@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, PerfplanError
+from perfmodel.loading.derived_profile import files_of
 from perfmodel.loading.inputs import input_files
-from perfmodel.loading.shipped import find_file
+from perfmodel.loading.shipped import SUFFIXES, find_file
+from perfmodel.loading.text_file import is_file
 from perfmodel.loading.value_sources import KINDS, ProfileValues, ValueSource, profile_values
 from perfmodel.report.html import Block, Heading, Prose, Table
 from perfmodel.report.tables import number
@@ -56,9 +59,10 @@ def times_words(document: Document) -> list[Block]:
 def profiles_of(document: Document) -> list[Block]:
     """Of every profile among a document's inputs that is still the same: its stacks, and its values."""
     used = set(_stacks_in(document))
+    named = _named_profiles(document.get("asked"))
     blocks: list[Block] = []
     for read in document["inputs"]:
-        path = _profile_path(read["name"])
+        path = named.get(read["sha256"]) or _profile_path(read["name"])
         if path is None:
             continue
         if input_files([path])[0].sha256 != read["sha256"]:
@@ -113,6 +117,38 @@ def _profile_path(name: str) -> Path | None:
     path = Path(name)
     is_own = path.suffix in (".yaml", ".yml") and not name.startswith(("zoo/", "scenarios/"))
     return path if is_own and path.is_file() else None
+
+
+def _named_profiles(asked: object) -> dict[str, Path]:
+    """By checksum, the user's profiles that a question names, and what they are derived from."""
+    paths = {
+        Path(name if name.endswith(SUFFIXES) else name.rpartition("@")[0])
+        for name in _devices_in(asked)
+        if os.path.isabs(name)
+    }
+    own = [path for path in sorted(paths) if is_file(path)]
+    return {input_files([part])[0].sha256: part for path in own for part in _parts_of(path)}
+
+
+def _parts_of(path: Path) -> list[Path]:
+    try:
+        return [part for part in files_of(path) if part.suffix in SUFFIXES]
+    except PerfplanError:
+        return [path]
+
+
+def _devices_in(part: object) -> Iterator[str]:
+    """Names of profiles, wherever a question says one."""
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key in ("cpu", "accelerators"):
+                yield from (
+                    each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
+                )
+            yield from _devices_in(value)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _devices_in(each)
 
 
 def _stacks_in(part: object) -> Iterator[str]:
