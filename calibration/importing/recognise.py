@@ -102,6 +102,7 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
         If the output does not come from anything that a model file can hold, or if control flow depends on
         what the model computes.
     """
+    _require_no_rows_by_number(graph)
     to = Builder(batch_size, graph.weights, graph.parameters, graph.is_distinctive)
     for node in graph.nodes:
         if node in graph.inputs and _is_float(node):
@@ -423,6 +424,43 @@ def _require_no_branch(node: fx.Node, given: Sequence[Any]) -> None:
     if isinstance(source, torch.Tensor) and source.dtype == torch.bool and is_activation(given[0]):
         where = source_line(node)
         raise InputError(f"{where}{': ' * bool(where)}its control flow depends on the values of tensors")
+
+
+def _require_no_rows_by_number(graph: Graph) -> None:
+    """Refuse rows of a table that Python chose by ids: what it read them from has no reader in the graph.
+
+    Taking all rows by number, as a loop over experts does, chooses none.
+    """
+    if not any(_is_read_by_python(node, graph) for node in graph.nodes):
+        return
+    chosen: dict[str, dict[int, fx.Node]] = {}
+    for node in graph.nodes:
+        table = node.args[0] if node.args else None
+        if not (node.target is torch.ops.aten.select.int and isinstance(table, fx.Node)):
+            continue
+        name, dim, place = graph.weights.get(table.name), node.args[1], node.args[2]
+        is_row = table.op == "get_attr" and table.meta["val"].dim() == 2 and dim == 0
+        if name is not None and is_row and isinstance(place, int):
+            chosen.setdefault(name, {})[place] = node
+    for name, rows in chosen.items():
+        first = next(iter(rows.values()))
+        if len(rows) < shape_of(first.all_input_nodes[0])[0]:
+            where = source_line(first)
+            raise InputError(
+                f"{where}{': ' * bool(where)}{name}: rows are chosen by numbers that Python took out of a "
+                "tensor (tolist, item): look them up in the table by the tensor itself"
+            )
+
+
+def _is_read_by_python(node: fx.Node, graph: Graph) -> bool:
+    """Whether numbers of a tensor became Python's own; of an input, whether no call reads it."""
+    if node in graph.inputs:
+        value = node.meta.get("val")
+    elif node.target in (torch.ops.aten.resolve_neg.default, torch.ops.aten._local_scalar_dense.default):
+        value = node.all_input_nodes[0].meta.get("val")
+    else:
+        return False
+    return isinstance(value, torch.Tensor) and holds_ids(value) and not node.users
 
 
 def _input(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:

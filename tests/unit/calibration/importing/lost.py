@@ -503,6 +503,15 @@ def distances() -> Made:
     return module, (torch.rand(7, 16),)
 
 
+def rows_by_number() -> Made:
+    """Rows of a table that Python picks one by one: a trace has them as if they were always these."""
+    return Called(
+        lambda m, ids: m.top(torch.stack([m.table.weight[row] for row in ids.tolist()])),
+        table=nn.Embedding(50, 8),
+        top=nn.Linear(8, 1),
+    ), (ids(50, 7).flatten(),)
+
+
 def gru_without_bias() -> Made:
     """Its gates add nothing, and hold nothing to add."""
     gru = nn.GRU(8, 6, bias=False, batch_first=True)

@@ -153,6 +153,7 @@ def test_what_was_imported_runs(factory: str) -> None:
     ("factory", "said"),
     [
         ("flexible", "its work cannot be counted"),
+        ("rows_by_number", r"lost.py:\d+: table.weight: rows are chosen by numbers that Python took out"),
     ],
 )
 def test_what_nobody_can_look_into_is_refused(factory: str, said: str) -> None:
