@@ -33,7 +33,7 @@ from perfmodel.domain.hardware import (
 )
 from perfmodel.domain.shapes import Link, Precision
 from perfmodel.errors import InputError
-from perfmodel.loading.profile_fingerprint import fitted_values
+from perfmodel.loading.profile_fingerprint import is_edited
 from perfmodel.loading.profile_sections import (
     NO_LOCK,
     NO_SLOWDOWN,
@@ -208,7 +208,7 @@ def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Devi
         describes=section.describes or section.description,
         without_input=None if section.is_bare else _bare_stack(profile),
         is_derived=section.derived_from is not None,
-        is_edited=section.fitted_values not in (None, fitted_values(hardware, section)),
+        is_edited=is_edited(hardware, section),
         measured={curve.signature: _measured(curve) for curve in section.measured},
         thread_scaling={family: entry.value for family, entry in section.thread_scaling.items()},
         unrest=section.unrest,

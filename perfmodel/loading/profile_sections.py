@@ -355,8 +355,9 @@ class StackSection(Frozen):
     had not seen; `relative_error_of_fitted_models` that of batches it had not seen of `fitted_models`;
     `error_correlation` the correlation between kinds of calls, whose own errors `surfaces` state.
     `fitted_kinds` are the kernel families in the figures (left out: all), `network_slowdown_spread` how far
-    off that factor may be (logarithm). `fitted_values` is a hash of the hardware and costs as fitted:
-    where it no longer matches, the profile was edited and its answers are extrapolations.
+    off that factor may be (logarithm). `fitted_values` is a hash of the hardware, costs and claims as
+    fitted: where it no longer matches, or `surfaces` have none, the profile was edited and its answers are
+    extrapolations.
     `spread_between_passes` is the median distance of two visits of a call, minutes apart, relative.
     `surfaces` and `co_located` are there where the stack was calibrated: operators' measured times, and
     their measured slow-down by the number of busy workers; `anchors` where whole models were run, by the

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from perfmodel.cli.main import main
+from perfmodel.loading.derived_profile import measured_document
+from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.shipped import find_file
+from perfmodel.loading.yaml_source import read_yaml
 
 QUICK = [
     "--set",
@@ -161,3 +165,35 @@ def test_an_edited_profile_answers_and_says_that_nobody_measured_it(
     found = answer(capsys, *scenario)
     assert found["basis"] == "extrapolated"
     assert any("nobody measured this machine" in note for note in found["notes"])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("skylake", r"batch_range: \[1, 1024\]", "batch_range: [1, 4096]"),
+        (
+            "skylake",
+            r"relative_error_of_fitted_models: {value: 0\.",
+            "relative_error_of_fitted_models: {value: 0.0",
+        ),
+        ("skylake", r"fitted_models: \[dien, ", "fitted_models: [ncf, dien, "),
+        ("skylake", r"fitted_kinds: .*", ""),
+        ("amd-epyc-turin-2c-modules", r"error_correlation: {value: 0\.", "error_correlation: {value: 0.0"),
+        ("amd-epyc-turin-2c-modules", r"fitted_values: .*", ""),
+    ],
+)
+def test_a_profile_whose_claims_were_edited_says_so(
+    name: str, before: str, after: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = cast(dict[str, Any], measured_document(read_yaml(find_file("profile", name))).data())
+    text = find_file("profile", name).read_text(encoding="utf-8")
+    if "surfaces" in document["stacks"][document["default_stack"]]:
+        text = profile_text(document)  # all of it in one file
+    edited, count = tmp_path / "edited.yaml", 0
+    for stated in (text, re.sub(before, after, text)):
+        edited.write_text(stated, encoding="utf-8")
+        main(["latency", "-m", "dlrm-rmc3", "-b", "256", "--on", str(edited)])
+        said = " ".join(capsys.readouterr().out.split())
+        count += "edited by hand since it was fitted" in said and "extrapolated" in said
+    assert (count, re.sub(before, after, text) == text) == (1, False)

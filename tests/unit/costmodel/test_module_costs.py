@@ -16,6 +16,7 @@ from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import read_profile
+from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.shipped import find_profile
 from perfmodel.planning.prepare import find_device, find_model
 from perfmodel.planning.time_errors import device_error
@@ -96,7 +97,7 @@ def served_profile(tmp_path: Path) -> str:
     """The shipped calibrated profile with two ways to serve a module, of round costs."""
     path = find_profile("amd-epyc-turin-2c").path
     profile = read_profile(path)
-    text = re.sub(r"\n +fitted_values: .*", "", path.read_text(encoding="utf-8"))  # as if fitted with them
+    text = path.read_text(encoding="utf-8")
     law = ", ".join(f"{term}: 0.0" for term in MODULE_TERMS if term != "fc_call")
     ways = "".join(
         f"""
@@ -110,7 +111,11 @@ def served_profile(tmp_path: Path) -> str:
     )
     assert profile.default_stack == "pytorch"
     file = tmp_path / "served.yaml"
-    file.write_text(text.rstrip("\n") + f"\n    served:{ways}\n", encoding="utf-8")
+    text = text.rstrip("\n") + f"\n    served:{ways}\n"
+    file.write_text(text, encoding="utf-8")
+    with_ways = read_profile(file)
+    fitted = fitted_values(with_ways.hardware, with_ways.stacks["pytorch"])  # as if fitted with them
+    file.write_text(re.sub(r"fitted_values: .*", f"fitted_values: {fitted}", text), encoding="utf-8")
     return str(file)
 
 

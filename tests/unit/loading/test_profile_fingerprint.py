@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
+from calibration.published.profiles import profile_text as published_text
 from perfmodel.domain.hardware import Device
 from perfmodel.errors import InputError
-from perfmodel.loading.derived_profile import measured_document
+from perfmodel.loading.derived_profile import measured_document, read_profile
 from perfmodel.loading.profile_file import ProfileFile
+from perfmodel.loading.profile_fingerprint import fitted_values
 from perfmodel.loading.profile_text import profile_text
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.surface_files import surface_files
 from perfmodel.loading.validated import validate
 from perfmodel.loading.yaml_source import parse_yaml, read_yaml
 from tests.measured_profiles import measured_names
+from tests.unit.loading.test_profile_file import profile
+from tests.unit.loading.test_profile_sections import with_stack
 
 
 def text_of(name: str) -> str:
@@ -117,3 +122,97 @@ def test_what_no_machine_has_is_refused(before: str, after: str, message: str) -
 def test_a_value_that_was_taken_out_is_an_edit() -> None:
     lifetime = "  l3_lifetime_ms: {value: 3.63, source: 'measured: amd-epyc-turin-2c.measured.csv'}"
     assert edited("amd-epyc-turin-2c", lifetime, "  l3_lifetime_ms: null").is_edited
+
+
+MODULES, CARD = "amd-epyc-turin-2c-modules", "h200-bf16"
+CLAIMS: list[tuple[str, tuple[str | int, ...], object]] = [
+    ("skylake", ("batch_range",), [1, 4096]),
+    ("skylake", ("relative_error", "value"), 0.01),
+    ("skylake", ("relative_error_of_fitted_models", "value"), 0.01),
+    ("skylake", ("fitted_models", 0), "ncf"),
+    ("skylake", ("fitted_kinds",), None),
+    ("broadwell", ("network_slowdown_spread", "value"), 0.01),
+    (MODULES, ("error_correlation", "value"), 0.0),
+    (MODULES, ("surfaces", 0, "relative_error"), 0.001),
+    (MODULES, ("surfaces", 0, "noise"), 0.001),
+    (MODULES, ("surfaces", 0, "noise_ns"), 0.001),
+    (MODULES, ("served", "eager", "relative_error", "value"), 0.01),
+    (MODULES, ("served", "eager-int8-tables", "tables"), "bf16"),
+    (CARD, ("precision",), "fp16"),
+    (CARD, ("launches", "quiet_probe_us"), 0.0),
+]
+
+
+def document_of(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = measured_document(read_yaml(find_file("profile", name))).data()  # type: ignore[assignment]  # a mapping
+    return document
+
+
+def stack_of(document: dict[str, Any]) -> dict[str, Any]:
+    stack: dict[str, Any] = document["stacks"][document["default_stack"]]
+    return stack
+
+
+def is_edited(document: dict[str, Any]) -> bool:
+    return validate(parse_yaml(profile_text(document), "p.yaml"), ProfileFile).device().is_edited
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("name", "path", "value"), CLAIMS)
+def test_an_edit_of_what_the_fit_claims_shows(name: str, path: tuple[str | int, ...], value: object) -> None:
+    document = document_of(name)
+    *parents, key = path
+    section: Any = stack_of(document)
+    for parent in parents:
+        section = section[parent]
+    assert section[key] != value
+    section[key] = value
+    assert is_edited(document)
+
+
+@pytest.mark.thorough
+def test_a_claim_that_was_taken_out_is_an_edit_and_words_and_the_order_of_names_are_none() -> None:
+    document = document_of("skylake")
+    stack = stack_of(document)
+    stack["fitted_models"].reverse()
+    stack["fitted_kinds"].reverse()
+    stack["describes"] = "ours"
+    stack["relative_error"]["source"] = "published: elsewhere"
+    assert not is_edited(document)
+    del stack["relative_error_of_fitted_models"]
+    assert is_edited(document)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", measured_names())
+def test_a_shipped_profile_written_and_read_back_has_its_hash(name: str) -> None:
+    text = profile_text(document_of(name))
+    profile = validate(parse_yaml(text, "p.yaml"), ProfileFile)
+    for stack in profile.stacks.values():
+        assert stack.fitted_values == fitted_values(profile.hardware, stack)
+        assert re.fullmatch(r"2-[0-9a-f]{32}", str(stack.fitted_values))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["skylake", "haswell", "broadwell", "gtx1080ti"])
+def test_a_published_profile_is_as_its_fit_writes_it(name: str) -> None:
+    path = find_file("profile", name)
+    assert published_text(read_profile(path)) == path.read_text(encoding="utf-8")
+
+
+def test_a_hash_from_before_claims_were_in_it_still_tells_an_edit_of_costs() -> None:
+    before = "8120966a41df0e5c1aa1706cf11b73a0"  # as the version before wrote it
+    assert not profile(with_stack(fitted_values=before)).device().is_edited
+    claims = {"relative_error": {"value": 0.01, "source": "assumed: a test"}, "batch_range": [1, 8]}
+    assert not profile(with_stack(fitted_values=before, **claims)).device().is_edited
+    stack = stack_of(slower := with_stack(fitted_values=before))
+    stack["costs"]["fc_call_us"] = {"value": 77.0, "source": "assumed: a test"}
+    assert profile(slower).device().is_edited
+
+
+@pytest.mark.thorough
+def test_calibrated_calls_without_their_hash_count_as_edited_and_derived_ones_do_not() -> None:
+    document = document_of(MODULES)
+    del stack_of(document)["fitted_values"]
+    assert is_edited(document)
+    assert not read_profile(find_file("profile", "genoa-9654")).device().is_edited
