@@ -48,9 +48,8 @@ def test_those_that_are_shipped_keep_their_surfaces_in_a_file_each() -> None:
     assert len(CALIBRATED) == 8
     for name in CALIBRATED:
         path = find_file("profile", name)
-        assert (
-            len(path.read_text(encoding="utf-8").splitlines()) < 300
-        )  # ways to serve modules, or launches of a card, are a half
+        # Ways to serve modules, or launches of a card, are more than a half.
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 350
         assert len(surface_files(path)) == 1
     tables = {table.name for name in CALIBRATED for table in surface_files(find_file("profile", name))}
     assert {path.name for path in shipped_directory("profile").glob("*.csv")} == tables
