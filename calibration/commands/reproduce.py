@@ -54,6 +54,7 @@ def reproduce(
     evaluation: Annotated[
         Evaluation,
         typer.Argument(
+            metavar="EVALUATION",
             help="deeprecsys: ISCA 2020, tuned schedules. hercules: HPCA 2022, provisioning. "
             "hpca: HPCA 2020, servers. "
             "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups. "
