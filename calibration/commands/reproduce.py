@@ -54,11 +54,11 @@ def reproduce(
     evaluation: Annotated[
         Evaluation,
         typer.Argument(
-            metavar="EVALUATION",
+            show_choices=False,  # each is in the words below
             help="deeprecsys: ISCA 2020, tuned schedules. hercules: HPCA 2022, provisioning. "
             "hpca: HPCA 2020, servers. "
             "mlperf: audited CPU servers, from their Offline rate. recnmp: ISCA 2020, near-memory lookups. "
-            "recpipe: MICRO 2021, several stages."
+            "recpipe: MICRO 2021, several stages.",
         ),
     ],
     out: Annotated[
