@@ -177,6 +177,11 @@ IN_BACKGROUND = ["sh", "-c", '"$@" & trap "kill -TERM $!" TERM; wait $!; wait $!
 """A shell's job, which begins with SIGINT ignored; SIGTERM to the shell goes on to it. [command]"""
 
 
+def _hears_of_a_closed_terminal() -> None:
+    """Tests may run under `nohup`, whose children ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
     """A process whose command does this, once it is at it; `within` a command that runs it."""
@@ -190,6 +195,7 @@ def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hears_of_a_closed_terminal,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"

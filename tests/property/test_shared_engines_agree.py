@@ -154,7 +154,7 @@ def test_a_service_alone_is_served_as_on_a_node_of_its_own(name: str, data: st.D
 @examples(60)
 @given(data=st.data())
 def test_pauses_of_the_node_are_those_of_all_services(data: st.DataObject) -> None:
-    """Both engines; and what is alone on a paused node ends as the engines of one node have it."""
+    """Both engines. Nothing need end later by it: requests may meet other luck, and fewer busy neighbours."""
     paused = (Pauses(rate_per_s=0.2, length_s=1.5),)
     pairs = data.draw(nodes(most_services=2))
     services = tuple(
@@ -172,7 +172,3 @@ def test_pauses_of_the_node_are_those_of_all_services(data: st.DataObject) -> No
     )
     np.testing.assert_allclose(compiled.finish_s, reference.finish_s, rtol=1e-9)
     assert (compiled.finish_s > arrival_s).all()
-    unpaused = SharedNode(
-        tuple(replace(each, times=replace(each.times, node_pauses=())) for each in services)
-    )
-    assert compiled.finish_s.max() >= unpaused.serve(arrival_s, sizes, service, LUCK).finish_s.max() - 1e-9
