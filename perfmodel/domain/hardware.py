@@ -600,6 +600,11 @@ class Device:
         return self.precision in ("bf16", "fp16") or (self.precision == "int8" and self.kind == "gpu")
 
     @property
+    def stored_tables(self) -> Precision:
+        """What all tables are in, whatever a model's file says of them; fp32: in what it says."""
+        return "fp32" if self.modules is None else self.modules.tables
+
+    @property
     def table_precisions(self) -> frozenset[Precision]:
         """What lookups in tables of shorter elements were measured in."""
         if self.modules is None:

@@ -285,8 +285,10 @@ class RecModel(Frozen):
         listed = ", ".join(f"{count} in {precision}" for precision, count in kinds.items())
         return f"of {len(self.operators)} operators {listed}" if kinds else ""
 
-    def notes_on(self, known: Precision, tables: Collection[Precision] = ()) -> tuple[str, ...]:
-        """What every answer from this file repeats: what it leaves out, and precisions that nobody measured.
+    def notes_on(
+        self, known: Precision, tables: Collection[Precision] = (), *, stored: Precision = "fp32"
+    ) -> tuple[str, ...]:
+        """What every answer from this file repeats: what it leaves out, and in what precisions times are.
 
         Parameters
         ----------
@@ -294,6 +296,8 @@ class RecModel(Frozen):
             What the answer's costs are known of, beside fp32.
         tables : collection of Precision
             What lookups are known of in, beside fp32.
+        stored : Precision
+            What the answer's lookups are in, whatever the file says of them; fp32: in what it says.
         """
         notes: tuple[str, ...] = () if self.unmodelled is None else (self.unmodelled.said,)
         if self.compiled:
@@ -308,6 +312,23 @@ class RecModel(Frozen):
             notes += (
                 f"{self.name} is not in {known}, or not all of it; this answers for {timed} (what that does "
                 "to its ranking is not known here)",
+            )
+        said = Counter(
+            table.precision
+            for op in self.embedding_operators
+            for table in op.tables
+            if op.precision in ("fp32", table.precision)
+        )
+        timed_in = [each for each in said if each != "fp32" and each in tables and known != "bf16"]
+        if timed_in:
+            notes += (
+                f"tables in {' and '.join(timed_in)}: lookups take what sums of such rows were measured to "
+                "take in PyTorch, whatever the rest is in",
+            )
+        if stored != "fp32" and "fp32" in said:
+            notes += (
+                f"{self.name} has tables in fp32; this answers for tables in {stored} (what that does to its "
+                "ranking is not known here; their memory counts as the file has it)",
             )
         return notes
 

@@ -246,7 +246,7 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
-        notes=model.notes_on(device.precision, device.table_precisions),
+        notes=model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables),
         roofs=roofs_of(device),
     )
 

@@ -183,7 +183,7 @@ class NodeTimes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any answer about this node must know of it."""
         cpu, card = self._node.cpu, self._node.accelerator
-        notes = [*self._node.model.notes_on(cpu.precision, cpu.table_precisions)]
+        notes = [*self._node.model.notes_on(cpu.precision, cpu.table_precisions, stored=cpu.stored_tables)]
         if card is not None and self._offloaded and card.precision != cpu.precision:
             notes += [
                 f"{card.name}: {note}"

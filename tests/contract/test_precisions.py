@@ -116,7 +116,8 @@ def test_tables_of_shorter_elements_take_what_such_lookups_were_measured_to_take
     device = find_device(PROFILE, short)
     assert (device.stack, short.embedding_bytes) == ("eager", wide.embedding_bytes * element_bytes / 4)
     found = latency_table(short, device, (1, 512))
-    assert found.notes == ()
+    (note,) = found.notes
+    assert note.startswith(f"tables in {'int8' if element_bytes == 1 else 'fp16'}: lookups take what sums of")
     assert max(row.basis for row in found.rows) is Basis.INTERPOLATED
     before = latency_table(wide, device, (1, 512))
     (one, many), (one_wide, many_wide) = (
@@ -126,6 +127,15 @@ def test_tables_of_shorter_elements_take_what_such_lookups_were_measured_to_take
     assert one.seconds > one_wide.seconds  # a call of another kind, or a conversion after it
     assert many.seconds < many_wide.seconds
     assert many.bytes_moved < many_wide.bytes_moved
+
+
+def test_a_model_whose_tables_are_in_fp32_is_told_that_shorter_ones_are_a_what_if() -> None:
+    wide = model("fp32")
+    asked = find_device(f"{PROFILE}@eager-int8-tables", wide)
+    (note,) = latency_table(wide, asked, (64,)).notes
+    assert "has tables in fp32; this answers for tables in int8" in note
+    assert "their memory counts as the file has it" in note
+    assert latency_table(wide, find_device(f"{PROFILE}@eager", wide), (64,)).notes == ()
 
 
 def test_the_list_of_calls_was_measured_with_no_such_tables() -> None:

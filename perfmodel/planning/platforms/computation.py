@@ -69,7 +69,9 @@ def device_map(
             for at, batch_size in enumerate(batch_sizes)
         ]
         notes += [
-            note for device in own for note in model.notes_on(device.precision, device.table_precisions)
+            note
+            for device in own
+            for note in model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables)
         ]
     if all(row.best is None for row in rows):
         raise InputError(f"--on: {next(cell.reason for row in rows for cell in row.cells)}")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("torch")
 
 import torch
 
+import calibration
+from calibration.measure.calibration import caches_of, costs_of_ways
+from calibration.measure.profile import served_sections
+from calibration.measure.records import read_records
 from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.served import (
     FIRST_TABLE_BYTES,
@@ -30,9 +37,13 @@ from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.module_costs import served_seconds, table_part
 from perfmodel.costmodel.residency import far_entries
+from perfmodel.domain.fingerprint import Fingerprint
 from perfmodel.domain.hardware import LAYER_TERMS, MODULE_TERMS, ModuleLaw
+from perfmodel.loading.shipped import find_file
 from perfmodel.planning.prepare import find_model
 
+PROFILE = "amd-epyc-turin-2c-modules"
+MEASURED = Path(calibration.__file__).parent / "raw" / f"{PROFILE}-tables.measured.csv"
 EAGER, BF16, INT8, TABLES = (
     next(number for number, way in ROUNDS.items() if way == name)
     for name in ("eager", "eager-bf16", "eager-int8", "eager-int8-tables")
@@ -163,6 +174,27 @@ def test_tables_in_int8_have_lookups_of_their_own_and_leave_other_calls_as_they_
     assert found.law.factors == pytest.approx(factors, rel=0.15)
     assert found.law.costs["fc_call"] == pytest.approx(LAW["fc_call"], rel=0.1)
     assert found.relative_error == found.law.relative_error < 0.03
+
+
+@pytest.mark.thorough
+def test_the_shipped_profile_has_of_tables_what_its_measurements_say() -> None:
+    shipped = yaml.safe_load(find_file("profile", PROFILE).read_text(encoding="utf-8"))
+    taken = Fingerprint.model_validate_json(json.dumps(shipped["fingerprint"]))
+    records = read_records(MEASURED)
+    found = served_sections(
+        costs_of_ways(records, caches_of(taken, records.facts)), f"measured: {MEASURED.name}"
+    )
+    assert set(found) == {"eager-fp16-tables", "eager-int8-tables"}
+    for way, section in found.items():
+        own = shipped["stacks"]["pytorch"]["served"][way]
+        for key in ("law_ns", "factors"):
+            assert section[key] == pytest.approx(own[key], rel=1e-3, abs=1e-3), (way, key)
+        assert section["relative_error"]["value"] == pytest.approx(own["relative_error"]["value"], rel=1e-3)
+        assert (section["tables"], section["passes"], section["source"]) == (
+            own["tables"],
+            own["passes"],
+            own["source"],
+        )
 
 
 def test_a_few_disturbed_calls_do_not_move_them() -> None:
