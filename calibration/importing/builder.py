@@ -31,6 +31,7 @@ from perfmodel.domain import operators as ops
 from perfmodel.domain.model import DENSE, QUERY_DENSE
 from perfmodel.domain.operators import Operator, Shape
 from perfmodel.domain.shapes import OperatorBase, Precision
+from perfmodel.errors import InputError
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_LETTERS = 48
@@ -362,6 +363,10 @@ def shape_of(node: Any) -> tuple[int, ...]:
         return ()
     shape = tuple(int(size) for size in value.shape)
     return (*shape, 2) if value.is_complex() else shape
+
+
+class TakenValuesError(InputError):
+    """Numbers that Python took out of a tensor decide what is read: no reading of the trace can tell."""
 
 
 def source_line(node: fx.Node) -> str:

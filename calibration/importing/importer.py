@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from calibration.documents import VERSION, ImportDocument
-from calibration.importing.builder import OF_WEIGHTS, Builder, as_name
+from calibration.importing.builder import OF_WEIGHTS, Builder, TakenValuesError, as_name
 from calibration.importing.capture import capture
 from calibration.importing.counting import Counted, count
 from calibration.importing.factory import Example, Named
@@ -232,6 +232,8 @@ def import_example(example: Example, name: str, *, allow_unmodelled: float = 0.0
         try:
             found = _attempt(example, variant, name, counted, is_taken_apart=is_taken_apart)
         except InputError as error:
+            if isinstance(error.__cause__, TakenValuesError):  # another reading would only not show it
+                raise
             failed = failed or error
             continue
         if found.is_whole:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from calibration.importing.builder import (
     OF_WEIGHTS,
     Builder,
+    TakenValuesError,
     Unmodelled,
     holds_ids,
     is_activation,
@@ -61,6 +62,11 @@ _OF_IDS = frozenset(
     or _HANDLERS[name].__name__ in ("view", "converted", "split", "indexed", "join", "reduction", "combined")
 )
 """Calls whose handlers know what to do with ids."""
+_TO_PYTHON = (
+    torch.ops.aten.resolve_neg.default,  # tolist, and numpy
+    torch.ops.aten.item.default,
+    torch.ops.aten._local_scalar_dense.default,
+)
 _CHECKS = ("item", "_local_scalar_dense", "is_nonzero", "equal", "allclose", "_assert_async", "sym_size")
 """Calls that hand a number to Python; they compute no tensor."""
 _MAKING = frozenset(
@@ -431,7 +437,7 @@ def _require_no_rows_by_number(graph: Graph) -> None:
 
     Taking all rows by number, as a loop over experts does, chooses none.
     """
-    if not any(_is_read_by_python(node, graph) for node in graph.nodes):
+    if not any(_is_read_by_python(node) for node in graph.nodes):
         return
     chosen: dict[str, dict[int, fx.Node]] = {}
     for node in graph.nodes:
@@ -446,20 +452,17 @@ def _require_no_rows_by_number(graph: Graph) -> None:
         first = next(iter(rows.values()))
         if len(rows) < shape_of(first.all_input_nodes[0])[0]:
             where = source_line(first)
-            raise InputError(
+            raise TakenValuesError(
                 f"{where}{': ' * bool(where)}{name}: rows are chosen by numbers that Python took out of a "
                 "tensor (tolist, item): look them up in the table by the tensor itself"
             )
 
 
-def _is_read_by_python(node: fx.Node, graph: Graph) -> bool:
-    """Whether numbers of a tensor became Python's own; of an input, whether no call reads it."""
-    if node in graph.inputs:
-        value = node.meta.get("val")
-    elif node.target in (torch.ops.aten.resolve_neg.default, torch.ops.aten._local_scalar_dense.default):
-        value = node.all_input_nodes[0].meta.get("val")
-    else:
+def _is_read_by_python(node: fx.Node) -> bool:
+    """Whether numbers of a whole-numbered tensor became Python's own."""
+    if node.target not in _TO_PYTHON:
         return False
+    value = node.all_input_nodes[0].meta.get("val")
     return isinstance(value, torch.Tensor) and holds_ids(value) and not node.users
 
 

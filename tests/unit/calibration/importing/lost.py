@@ -512,6 +512,16 @@ def rows_by_number() -> Made:
     ), (ids(50, 7).flatten(),)
 
 
+def items_by_number() -> Made:
+    """The same by `int` of each id, which another call looks up as well."""
+    return Called(
+        lambda m, ids: m.top(torch.stack([m.rows[int(row)] for row in ids]) + m.table(ids)),
+        rows=nn.Parameter(torch.rand(50, 8)),
+        table=nn.Embedding(50, 8),
+        top=nn.Linear(8, 1),
+    ), (ids(50, 7).flatten(),)
+
+
 def gru_without_bias() -> Made:
     """Its gates add nothing, and hold nothing to add."""
     gru = nn.GRU(8, 6, bias=False, batch_first=True)

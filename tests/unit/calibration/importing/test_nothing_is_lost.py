@@ -153,6 +153,7 @@ def test_what_was_imported_runs(factory: str) -> None:
     ("factory", "said"),
     [
         ("flexible", "its work cannot be counted"),
+        ("items_by_number", r"lost.py:\d+: rows: rows are chosen by numbers that Python took out"),
         ("rows_by_number", r"lost.py:\d+: table.weight: rows are chosen by numbers that Python took out"),
     ],
 )
