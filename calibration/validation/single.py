@@ -127,7 +127,9 @@ class Validation:
             "module": self.module,
             "alone": [row.to_dict() for row in self.alone],
             "settings": self.settings,
-            "asked": dict(question.asked),
+            # A module's model file was there for this run alone: named as `perfplan import` writes one.
+            "asked": dict(question.asked)
+            | ({} if self.module is None else {"model": f"{question.serving_node.model.name}.yaml"}),
             "fingerprint": to_dict(fingerprint(settings=(self.settings,))),
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 from perfmodel.report.documents import made_of
 from perfmodel.report.drawing import Series, bars, lines
 from perfmodel.report.html import Block, Figure, Heading, Prose, Table, page
-from perfmodel.report.pages.shared import glossary, question_text
+from perfmodel.report.pages.shared import glossary, questions_text
 from perfmodel.report.pages.sources import sources
 from perfmodel.report.spans import Span, spans
 from perfmodel.report.tables import as_asked, number
@@ -52,7 +52,9 @@ def validate_html(found: Document) -> str:
     if "inputs" in found:  # reports of earlier versions name none
         blocks += sources(found)
     blocks += glossary()
-    blocks += question_text(found.get("asked"), found["scenario"], "validate")
+    target = (found.get("module") or "").partition(" as it is")[0]
+    options = f"--module {target}" if target else ""
+    blocks += questions_text([(found.get("asked"), found["scenario"])], "validate", options)
     title = f"Prediction and measurement: {found['scenario']}"
     return page(title, blocks, facts=made_of(found))  # type: ignore[arg-type]  # a document is one
 

@@ -119,6 +119,8 @@ def test_a_module_is_predicted_as_modules_are_served_whatever_the_scenario_names
     assert answer["stack"] == stack
     assert answer["module"].startswith(f"{module}:small as it is, no_grad")
     assert [row["batch_size"] for row in answer["alone"]][:2] == [1, 4]
+    assert answer["asked"]["model"] == "small.yaml"  # not where it lay for this run
+    assert f"perfplan validate here.yaml --module {module}:small" in validate_html(answer)
 
 
 @pytest.mark.slow
