@@ -53,10 +53,12 @@ def missing_paths(page: Path) -> Iterator[str]:
 
 
 def missing_modules(page: Path) -> Iterator[str]:
-    """Modules that a page runs with `python -m` and that are not there."""
+    """Modules that a page runs with `python -m` and that are not there, or that run nothing."""
     for module in BY_COMMAND.findall(page.read_text(encoding="utf-8")):
         path = CHECKOUT / module.replace(".", "/")
-        if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
+        source = path.with_suffix(".py")
+        runs = source.exists() and '__name__ == "__main__"' in source.read_text(encoding="utf-8")
+        if not (runs or (path / "__main__.py").exists()):
             yield module
 
 
@@ -71,12 +73,12 @@ def test_what_is_not_there_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A page\n[a](none.md) [b](#a-page) [c](#no) `tests/unit/none.py` `tests/unit`\n"
-        "`python -m calibration.none.at_all` `python -m benchmarks.engines`\n",
+        "`python -m calibration.none.at_all` `python -m benchmarks.engines` `python -m benchmarks.speed`\n",
         encoding="utf-8",
     )
     assert list(dead_links(page)) == ["none.md", "#no"]
     assert list(missing_paths(page)) == ["tests/unit/none.py"]
-    assert list(missing_modules(page)) == ["calibration.none.at_all"]
+    assert list(missing_modules(page)) == ["calibration.none.at_all", "benchmarks.speed"]
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from calibration.reproduce.deployment import (
+    LOADS,
+    Day,
     Deployment,
     day_latency_s,
     deployment_section,
@@ -37,13 +39,13 @@ def test_nearly_idle_nodes_show_the_law_of_their_batches() -> None:
 
 
 def test_reductions_and_the_worst_percentile_of_the_handful() -> None:
-    found = Deployment(
+    day = Day(
+        load=1.0,
         fixed_s=np.array([1.0, 1.0, 1.0, 3.0, 4.0]),
         tuned_s=np.array([1.0, 1.0, 1.0, 2.0, 2.0]),
-        handful_s=np.array([1.0, 1.0, 1.0, 1.8, 2.1]),
-        setting="",
     )
-    assert (found.reduction(0.95), found.reduction(0.99)) == (1.5, 2.0)
+    found = Deployment(days=(day,), handful_s=np.array([1.0, 1.0, 1.0, 1.8, 2.1]), setting="")
+    assert (day.reduction(0.95), day.reduction(0.99)) == (1.5, 2.0)
     assert found.handful_error == pytest.approx(0.1)
 
 
@@ -51,11 +53,23 @@ def test_reductions_and_the_worst_percentile_of_the_handful() -> None:
 def test_a_section_compares_what_was_published_and_says_where_the_fixed_batch_misses() -> None:
     plan = StudyPlan(targets_ms={"ncf": 5.0, "dlrm-rmc2": 0.01}, accelerators=(None,), final_queries=20_000)
     section = deployment_section(run_study(plan), day_queries=60_000)
-    p95, p99, handful, *details = section.rows
+    p95, p99, *lighter = section.rows[: 2 * len(LOADS)]
+    handful, *details = section.rows[2 * len(LOADS) :]
     assert (p95.published, p99.published) == (1.39, 1.31)
     assert published_deployment()["handful_percent"] == 10.0
     assert p95.case == "geometric mean of 1 models"
     assert p95.predicted == details[0].predicted
+    # A node with fewer queries has less of a queue to lose; beside no published load, no deviation.
+    assert [row.predicted for row in lighter[::2]] == sorted(
+        (row.predicted or 0.0 for row in lighter[::2]), reverse=True
+    )
+    assert (p95.predicted or 0.0) > (lighter[0].predicted or 0.0) > 1.0
+    assert [row.setting for row in lighter] == [
+        f"{mean.predicted:.2f} without din, not the paper's; published {stated}"
+        for mean, stated in zip(lighter, (1.39, 1.31, 1.39, 1.31), strict=True)
+    ]
+    assert lighter[0].case == "geometric mean of 1 models, 75 % of that load"
+    assert {row.deviation for row in lighter} == {None}
     assert handful.predicted is not None
     assert handful.predicted < 10.0
     assert [row.setting for row in details if row.case == "dlrm-rmc2"] == [
