@@ -68,6 +68,7 @@ _SETTINGS = {"seed": 1, "precision": 0.1, "min_queries": 1000, "max_queries": 20
 _SHARDED: Document = {
     "node": {
         "cpu": "skylake",
+        "price_usd_per_h": 1.5,
         "accelerators": [],
         "shards": {
             "count": 2,
@@ -76,6 +77,7 @@ _SHARDED: Document = {
             "network": {"latency_us": 50, "gb_per_s": 12.5, "serialise_us_per_kib": 0.5},
             "scatter": {"distribution": "lognormal", "relative_std": 0.5},
             "hot_rows": {"memory_gib": 1, "kept": "lru"},
+            "node": {"cpu": "broadwell", "cores": 4, "price_usd_per_h": 0.5},
         },
     }
 }

@@ -46,6 +46,52 @@ def shared_transfer_s(alone_s: Floats, elsewhere_s: Floats, busy: Floats) -> Flo
     return np.asarray(np.where(free > 0.0, shorter, 0.5 * (root - free)))
 
 
+def wait_for_core_s(alone_s: Floats, elsewhere_s: Floats, workers: Floats, cores: int) -> Floats:
+    """Mean wait until one of a machine's cores is free for what a worker asks of it. [s]
+
+    Each of n workers is elsewhere for z, then asks for s of a core, and waits for it: the machine-repair
+    model [1]_, times being exponential. The chance of k asking is n! / (n - k)! (s / z)^k / product of
+    min(j, c) for j up to k, over their sum; in the mean b cores are busy, so that a round takes n s / b. Zero
+    where there are as many cores as workers.
+
+    Parameters
+    ----------
+    alone_s : (...) float array
+        On a core that is free, s. [s]
+    elsewhere_s : (...) float array
+        Time z between two of them of a worker. [s]
+    workers : (...) float array
+        Workers n, >= 1; between whole numbers as the products run on.
+    cores : int
+        Cores c, >= 1.
+
+    References
+    ----------
+    .. [1] D. Gross, J. F. Shortle, J. M. Thompson, C. M. Harris, "Fundamentals of Queueing Theory", 4th ed.,
+       2008, section 2.7.
+
+    Examples
+    --------
+    Two workers that are never elsewhere share a core: each waits for the other.
+
+    >>> wait_for_core_s(np.array(1.0), np.array([0.0, 1.0]), np.array(2.0), 1).round(3).tolist()
+    [1.0, 0.5]
+    """
+    alone, elsewhere, n = np.broadcast_arrays(alone_s, elsewhere_s, workers)
+    if not np.any(n > cores):
+        return np.zeros(n.shape)
+    ratio = alone / np.maximum(elsewhere, _NO_TIME_S)
+    chance, total, busy = np.ones(n.shape), np.ones(n.shape), np.zeros(n.shape)
+    for k in range(1, int(np.ceil(n.max())) + 1):
+        chance = chance * np.maximum(0.0, n - (k - 1.0)) * ratio / min(k, cores)
+        total, busy = total + chance, busy + min(k, cores) * chance
+        scale = 1.0 / np.maximum(1.0, chance)  # they would leave the range of floats
+        chance, total, busy = chance * scale, total * scale, busy * scale
+    round_s = n * alone * total / np.maximum(busy, _NO_TIME_S)
+    waits = (n > cores) & (alone > 0.0)
+    return np.asarray(np.where(waits, np.maximum(0.0, round_s - elsewhere - alone), 0.0))
+
+
 def shared_transfers_s(
     alone_s: Sequence[Floats], at_least_s: Sequence[Floats], elsewhere_s: Floats, busy: Floats
 ) -> list[Floats]:

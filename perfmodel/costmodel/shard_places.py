@@ -28,6 +28,22 @@ MOST_CHAINED = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShardMachine:
+    """What a part of the tables lies on, where that is not a machine like the main node.
+
+    Attributes
+    ----------
+    device : Device
+        Its CPU.
+    cores : int
+        Cores that look rows up.
+    """
+
+    device: Device
+    cores: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shards:
     """Where the tables are, and how they are asked.
 
@@ -47,6 +63,8 @@ class Shards:
         Mean time of the slowest answer over the mean time of one, >= 1. [1]
     hot : HotRows or None
         What the main node has copies of; None: it asks for all.
+    on : ShardMachine or None
+        Each of the nodes; None: like the main one, and a request finds a core free.
     """
 
     by_row: bool
@@ -57,6 +75,7 @@ class Shards:
     row_bytes: Floats
     slowest: float = 1.0
     hot: HotRows | None = None
+    on: ShardMachine | None = None
 
     @property
     def num_shards(self) -> int:
@@ -74,7 +93,14 @@ class Shards:
         return np.asarray((self.tables * self.rows) @ self.row_bytes)
 
 
-def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, slowest: float = 1.0) -> Shards:
+def place_tables(
+    model: RecModel,
+    device: Device,
+    settings: ShardSettings,
+    *,
+    slowest: float = 1.0,
+    on: ShardMachine | None = None,
+) -> Shards:
     """Share out the tables of a model over nodes whose memory holds them.
 
     By row a table's rows are dealt out evenly: each shard has R // S of them, and the R % S that are left
@@ -90,10 +116,10 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
     model : RecModel
         Whose tables.
     device : Device
-        Of each of the nodes.
+        Of the main node.
     settings : ShardSettings
         How many, and by what.
-    slowest : float
+    slowest, on
         As of `Shards`.
 
     Raises
@@ -103,7 +129,8 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
     """
     groups = table_groups(model)
     require_movable(model, groups, "to put on nodes of their own")
-    capacity = device.memory.capacity_bytes
+    holder = device if on is None else on.device
+    capacity = holder.memory.capacity_bytes
     hot = None if settings.hot_rows is None else hot_rows(groups, settings.hot_rows)
     _require_room(model, hot, device)
     total = sum(group.count * group.table_bytes for group in groups)
@@ -113,7 +140,7 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
     else:
         counts = [settings.count]
     if settings.by == "table":
-        _require_placeable(model, groups, capacity, device)
+        _require_placeable(model, groups, capacity, holder)
     for count in counts:
         found = _by_row(groups, count) if settings.by == "row" else _by_table(groups, count, capacity)
         if found is None:
@@ -127,10 +154,11 @@ def place_tables(model: RecModel, device: Device, settings: ShardSettings, *, sl
             row_bytes=np.array([group.row_bytes for group in groups]),
             slowest=slowest,
             hot=hot,
+            on=on,
         )
         if shards.held_bytes.max() <= capacity:
             return shards
-    most = f"{counts[-1]} x {capacity / GIB:.1f} GiB of {device.name}" if counts else "no number of nodes"
+    most = f"{counts[-1]} x {capacity / GIB:.1f} GiB of {holder.name}" if counts else "no number of nodes"
     raise InputError(
         f"the tables of {model.name}, {total / GIB:.1f} GiB, do not fit {most} by {settings.by}; count: auto "
         "takes the fewest nodes that hold them"

@@ -16,7 +16,7 @@ from perfmodel.costmodel.footprint import require_weights_fit
 from perfmodel.costmodel.kernels import Floats, Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.moments import Mix
-from perfmodel.costmodel.network import shared_transfer_s
+from perfmodel.costmodel.network import shared_transfer_s, wait_for_core_s
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
 from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes, shard_kernels
 from perfmodel.costmodel.shard_places import Shards
@@ -30,6 +30,8 @@ SENT = "network"
 """What a pass spends on packing and sending, as operator tables call it."""
 ANSWERED = "slowest answer"
 """What it waits for the way there and back."""
+QUEUED = "free core of a shard"
+"""What it waits at shards whose cores are fewer than the workers that ask them."""
 _ROUNDS = 3
 """How many look rows up at once depends on how long that takes, and that on how many: then it is settled."""
 _NO_TIME_S = 1e-30
@@ -47,20 +49,21 @@ def sharded_time(
 ) -> BatchTime:
     """Time of a batch on a worker of the main node, whose lookups are done on the shards.
 
-    t = D + c V + r + m (q T + max L). D: all but the lookups, and those in hot rows, on the main node; V
+    t = D + c V + r + m (q T + w + max L). D: all but the lookups, and those in hot rows, on the main node; V
     bytes (`sent_bytes`), packed and unpacked at c a byte, sent in r (`shared_transfer_s`); then the slowest
     answer: T there and back, with the chance q of asking at all (`asking_chance`), L the lookups of the
     fullest shard, m the mean of the slowest over that of one. Derived here, assuming that a worker waits for
-    the answer, that nothing overlaps with it, and that at the shards, which have as many cores, it finds one
-    free. Beside it are those of the other n - 1 workers that look rows up too, in the share of the time that
-    this takes, shared out among the replicas; on the main node all n.
+    the answer, that nothing overlaps with it, and that at shards like the main node, which have as many
+    cores, it finds one free: w = 0. On machines of their own kind it waits for one of the cores of all
+    replicas, w (`wait_for_core_s`). Beside it are those of the other n - 1 workers that look rows up too, in
+    the share of the time that this takes, shared out among the replicas; on the main node all n.
 
     Parameters
     ----------
     model : RecModel
         What runs.
     device : Device
-        The main node's CPU, and each shard's.
+        The main node's CPU, and each shard's where these are like it.
     shards : Shards
         Where its tables are.
     batch_size : (...) float array
@@ -82,18 +85,21 @@ def sharded_time(
     kernels = main_kernels(lower(model), groups, shards.hot)
     main = kernels_time(kernels, weight_bytes, device, batch, workers, mix=mix, served=served)
     beside = np.ones_like(workers)
+    holder, cores = (device, None) if shards.on is None else (shards.on.device, shards.on.cores)
     for _ in range(_ROUNDS):
-        answers = _answers(groups, shards, device, batch, beside, mix)
+        at_once = beside if cores is None else np.minimum(beside, cores)
+        answers = _answers(groups, shards, holder, batch, at_once, mix)
         between = [*_on_the_way(groups, shards, main, answers, batch, workers), *answers]
         looking_s = sum((timed.seconds for timed in answers), np.zeros_like(batch)) / shards.slowest
         share = looking_s / (main.seconds + sum(timed.seconds for timed in between))
-        at_once = share.max(axis=0) if share.ndim > 1 else share  # of all sizes of a table the most
-        beside = np.maximum(1.0, 1.0 + (workers - 1.0) * at_once / shards.replicas)
+        looking = share.max(axis=0) if share.ndim > 1 else share  # of all sizes of a table the most
+        beside = np.maximum(1.0, 1.0 + (workers - 1.0) * looking / shards.replicas)
     at = next(
         (index for index, timed in enumerate(main.kernels) if timed.kernel.family != "input"),
         len(main.kernels),
     )
-    return replace(main, kernels=(*main.kernels[:at], *between, *main.kernels[at:]))
+    edited = main.is_edited or holder.is_edited
+    return replace(main, kernels=(*main.kernels[:at], *between, *main.kernels[at:]), is_edited=edited)
 
 
 def _answers(
@@ -139,19 +145,36 @@ def _on_the_way(
     batch: Floats,
     workers: Floats,
 ) -> list[TimedKernel]:
-    """Packing and sending, and the way there and back; nothing without a network."""
+    """Packing and sending, the way there and back, and the wait for a core; nothing without a network.
+
+    The wait for a core is that of workers who are in no other queue, which is no shorter.
+    """
+    looking_s = sum((timed.seconds for timed in answers), np.zeros_like(batch))
     network = shards.network
     if network is None:
-        return []
+        return _queued(shards, looking_s, main.seconds, batch, workers)
     out, back = sent_bytes(groups, shards, batch)
     packing_s = network.serialise_s_per_byte * (out + back)
     waiting_s = asking_chance(groups, shards.hot, batch) * shards.slowest * network.round_trip_s
-    elsewhere_s = main.seconds + packing_s + waiting_s + sum(timed.seconds for timed in answers)
+    queued = _queued(shards, looking_s, main.seconds + packing_s + waiting_s, batch, workers)
+    queued_s = sum((timed.seconds for timed in queued), np.zeros_like(batch))
+    elsewhere_s = main.seconds + packing_s + waiting_s + queued_s + looking_s
     sending_s = shared_transfer_s((out + back) / network.bytes_per_s, elsewhere_s, workers)
     return [
         _network(SENT, packing_s + sending_s, float(np.max(out / batch)), float(np.max(back / batch)), batch),
         _network(ANSWERED, waiting_s, 0.0, 0.0, batch),
+        *queued,
     ]
+
+
+def _queued(
+    shards: Shards, looking_s: Floats, elsewhere_s: Floats, batch: Floats, workers: Floats
+) -> list[TimedKernel]:
+    """The wait for a core of a shard, of all replicas the first that is free; nothing where one always is."""
+    if shards.on is None or not np.any(workers > (cores := shards.on.cores * shards.replicas)):
+        return []
+    waited_s = shards.slowest * wait_for_core_s(looking_s / shards.slowest, elsewhere_s, workers, cores)
+    return [_network(QUEUED, waited_s, 0.0, 0.0, batch)]
 
 
 def _network(name: str, seconds: Floats, out: float, back: float, batch: Floats) -> TimedKernel:
@@ -160,7 +183,7 @@ def _network(name: str, seconds: Floats, out: float, back: float, batch: Floats)
         family="network",
         read_bytes_per_item=back,
         written_bytes_per_item=out,
-        is_elsewhere=name == ANSWERED,
+        is_elsewhere=name in (ANSWERED, QUEUED),
     )
     parts = kernel_parts(batch, overhead=seconds)
     return TimedKernel(kernel=kernel, parts=parts, seconds=seconds, basis=Basis.ASSUMED)

@@ -79,6 +79,7 @@ def _shown(value: float) -> str:
 Count = Annotated[int, Field(ge=1), within(high=MOST_COUNT)]
 CountFromZero = Annotated[int, Field(ge=0), within(high=MOST_COUNT)]
 Rows = Annotated[int, Field(ge=1), within(high=MOST_ROWS)]
+FileOrName = Annotated[str, Field(min_length=1)]
 Cores = Annotated[int, Field(ge=1), within(high=MOST_CORES)]
 QueryItems = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 Queries = Annotated[int, Field(ge=1000), within(high=MOST_QUERIES)]

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
-from perfmodel.domain.bounds import CountFromZero, NonNegative, Rate, within
-from perfmodel.domain.scenario import AnyNodeChoice, FileOrName, TableNodeChoice
+from perfmodel.domain.bounds import CountFromZero, FileOrName, NonNegative, Rate, within
+from perfmodel.domain.scenario import AnyNodeChoice, TableNodeChoice
 
 HOURS_OF_A_DAY = 24
 BUSIEST_HOUR = 20

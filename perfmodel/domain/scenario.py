@@ -13,6 +13,7 @@ from perfmodel.domain.bounds import (
     MOST_ACCELERATORS,
     MOST_INSTANCES,
     Cores,
+    FileOrName,
     Milliseconds,
     MillisecondsFromZero,
     NonNegative,
@@ -31,8 +32,6 @@ from perfmodel.domain.shards import ShardSettings
 from perfmodel.domain.tiers import NodeTiers
 from perfmodel.domain.unsteady import NodePauses, Scatter
 from perfmodel.domain.workload import ClosedArrivals, DiurnalArrivals, StagedArrivals, Traffic
-
-FileOrName = Annotated[str, Field(min_length=1)]
 
 ErrorPercent = Annotated[float, Field(ge=0), within(high=1000.0)]
 
@@ -169,8 +168,8 @@ class NodeChoice(Frozen):
     anchor : TableAnchor, LoadTestAnchor or None
         What was measured of the model on this node.
     shards : ShardSettings or None
-        Nodes like this one that hold the embedding tables, which this one asks over a network; None: the
-        tables are in its own memory.
+        Nodes that hold the embedding tables, which this one asks over a network; None: the tables are in its
+        own memory.
     engine : EngineChanges or None
         What its serving processes would do otherwise than the stack's.
     near_memory : NearMemorySettings or None
@@ -237,6 +236,10 @@ class NodeChoice(Frozen):
             raise ValueErrorAt("expected [] beside shards, which cores alone ask", ("accelerators",))
         if self.threads > 1:
             raise ValueErrorAt(f"expected 1 beside shards, got {self.threads}", ("threads",))
+        priced, of_shards = self.price_usd_per_h is not None, self.shards.node
+        if of_shards is not None and priced != (of_shards.price_usd_per_h is not None):
+            why = "expected a price of the main node and of the shards' both, or of neither"
+            raise ValueErrorAt(why, ("shards", "node", "price_usd_per_h"))
         if self.anchor is not None:
             why = "expected none beside shards: no measured node had its tables elsewhere"
             raise ValueErrorAt(why, ("anchor",))

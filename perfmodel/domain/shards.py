@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from perfmodel.domain.base import Frozen
-from perfmodel.domain.bounds import NonNegative, Positive, within
+from perfmodel.domain.bounds import Cores, FileOrName, NonNegative, Positive, within
 from perfmodel.domain.unsteady import Scatter
 from perfmodel.units import GB, KIB, US
 
@@ -65,8 +65,26 @@ class HotRowSettings(Frozen):
     kept: Literal["pinned", "lru"] = "pinned"
 
 
+class ShardNode(Frozen):
+    """A machine that holds tables, where it is not like the main one.
+
+    Attributes
+    ----------
+    cpu : str
+        A shipped profile, or the path of one.
+    cores : int or None
+        Cores that look rows up; None: all that the profile has.
+    price_usd_per_h : float or None
+        What such a machine costs while it is on, given where the main node's price is. [USD/h]
+    """
+
+    cpu: FileOrName
+    cores: Cores | None = None
+    price_usd_per_h: NonNegative | None = None
+
+
 class ShardSettings(Frozen):
-    """Nodes like the main one that hold the embedding tables, which the main one asks for its lookups.
+    """Nodes that hold the embedding tables, which the main one asks for its lookups.
 
     Attributes
     ----------
@@ -83,6 +101,8 @@ class ShardSettings(Frozen):
         what their lookups take.
     hot_rows : HotRowSettings or None
         Rows that the main node keeps copies of; None: it asks for all.
+    node : ShardNode or None
+        The machines that hold them; None: like the main node, of which a request finds a core free.
     """
 
     count: Literal["auto"] | ShardCount = "auto"
@@ -91,3 +111,4 @@ class ShardSettings(Frozen):
     network: NetworkSettings | None = None
     scatter: Scatter | None = None
     hot_rows: HotRowSettings | None = None
+    node: ShardNode | None = None

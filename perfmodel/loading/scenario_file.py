@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{0,15})?(?:[eE][-+]?[0-9]{1,2})?)"
 _TWO_NUMBERS = re.compile(rf"\s*{_NUMBER}\s*([*/])\s*{_NUMBER}\s*")
 
+SHARD_CPU: KeyPath = ("node", "shards", "node", "cpu")
+"""Where the machines that hold tables are named."""
+
 _MAX_KEYS = 60
 """No document that can be read is nested deeper."""
 
@@ -95,7 +98,8 @@ class LoadedScenario:
     @property
     def has_changed_devices(self) -> bool:
         """Whether `--set` changed the devices, but not the stack that the file names for its own."""
-        changed = [self.source.place("node", key).option_path for key in ("cpu", "accelerators")]
+        paths: tuple[KeyPath, ...] = (("node", "cpu"), ("node", "accelerators"), SHARD_CPU)
+        changed = [self.source.place(*path).option_path for path in paths]
         return any(changed) and not self.source.place("node", "stack").option_path
 
     def accelerator_profiles(self) -> tuple[ProfileChoice, ...]:
@@ -105,13 +109,19 @@ class LoadedScenario:
             for index, name in enumerate(self.profiled_node.accelerators)
         )
 
+    def shard_profile(self) -> ProfileChoice | None:
+        """Find the profile of machines that hold the tables; None: none do, or ones like the main node."""
+        shards = self.profiled_node.shards
+        return None if shards is None or shards.node is None else self._profile(shards.node.cpu, *SHARD_CPU)
+
     def node_paths(self) -> tuple[Path, ...]:
         """Find the files that say how long the node takes: model and profiles, or its service times."""
         node = self.scenario.node
         if isinstance(node, TableNodeChoice):
             return (self.data_path(node.service_times, "node", "service_times"),)
         cards = (choice.path for choice in self.accelerator_profiles())
-        devices = (self.cpu_profile().path, *cards)
+        shard = self.shard_profile()
+        devices = (self.cpu_profile().path, *cards, *(() if shard is None else (shard.path,)))
         return (self.model_path(), *dict.fromkeys(part for path in devices for part in files_of(path)))
 
     def traffic_paths(self) -> tuple[Path, ...]:
@@ -197,6 +207,8 @@ class NamedFiles:
         What corrects the times of a model on its profile, where that is a table.
     outside_s : (n,) float or None
         Equiprobable times outside the node, where the SLA names a file of them. [s]
+    shard_profile : NamedProfile or None
+        Of the machines that hold the tables, where they are not like the main node.
     trace : Trace or None
         Recorded arrivals, perhaps with sizes; None of a process.
     sizes : SizeFrequencies or None
@@ -216,6 +228,7 @@ class NamedFiles:
     anchor: ServiceTable | None = None
     lengths: SizeFrequencies | None = None
     outside_s: FloatArray | None = None
+    shard_profile: NamedProfile | None = None
 
 
 def read_named_files(
@@ -237,6 +250,7 @@ def read_named_files(
     """
     model = service_times = anchor = None
     choices: list[ProfileChoice] = []
+    of_shards: ProfileChoice | None = None
     read = [] if loaded.path is None else [loaded.path]
     if isinstance(node := loaded.scenario.node, TableNodeChoice):
         read.append(loaded.data_path(node.service_times, "node", "service_times"))
@@ -244,12 +258,13 @@ def read_named_files(
     else:
         read.append(loaded.model_path())
         model = parse(read[-1], RecModel)
-        choices = [loaded.cpu_profile(), *loaded.accelerator_profiles()]
+        choices, of_shards = [loaded.cpu_profile(), *loaded.accelerator_profiles()], loaded.shard_profile()
         if isinstance(node.anchor, TableAnchor):
             file = node.anchor.service_times
             read.append(loaded.data_path(file, "node", "anchor", "service_times"))
             anchor = _service_table(read[-1])
-    profiles = {path: parse(path, ProfileFile) for path in dict.fromkeys(each.path for each in choices)}
+    every = [*choices, *(() if of_shards is None else (of_shards,))]
+    profiles = {path: parse(path, ProfileFile) for path in dict.fromkeys(each.path for each in every)}
     places: list[KeyPath] = [("node", "cpu")] if choices else []
     places += [("node", "accelerators", index) for index in range(len(choices) - 1)]
     arrivals, sizes = loaded.scenario.traffic.arrivals, loaded.scenario.traffic.query_sizes
@@ -283,6 +298,9 @@ def read_named_files(
         inputs=input_files(read),
         lengths=lengths,
         outside_s=outside_s,
+        shard_profile=None
+        if of_shards is None
+        else NamedProfile(profiles[of_shards.path], of_shards.stack, SHARD_CPU),
     )
 
 

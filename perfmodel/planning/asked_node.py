@@ -30,7 +30,7 @@ from perfmodel.sim.scatter import slowest_of
 
 if TYPE_CHECKING:
     from perfmodel.costmodel.rank_cache import NearMemory
-    from perfmodel.costmodel.shard_places import Shards
+    from perfmodel.costmodel.shard_places import ShardMachine, Shards
     from perfmodel.costmodel.tiers import Tiers
     from perfmodel.domain.near_memory import NearMemorySettings
 
@@ -44,6 +44,9 @@ def require_their_kinds(files: NamedFiles) -> None:
     """Refuse accelerators as the CPU, CPUs as accelerators, and accelerators of several kinds."""
     if not files.profiles:
         return
+    if (shard := files.shard_profile) is not None and shard.profile.kind != "cpu":
+        why = f"expected a cpu profile, got {shard.profile.name}, a {shard.profile.kind}"
+        raise ValueErrorAt(why, shard.place)
     (cpu, _, place), *cards = files.profiles
     if cpu.kind != "cpu":
         raise ValueErrorAt(f"expected a cpu profile, got {cpu.name}, a {cpu.kind}", place)
@@ -74,6 +77,7 @@ def node_of(choice: NodeChoice | TableNodeChoice, files: NamedFiles, devices: Se
 def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Device]) -> ServingNode:
     """The CPU, first of the devices, with its cores and threads, and the accelerators; the model fits all."""
     assert files.model is not None, "what runs on profiles is named"
+    devices, shard_machine = _apart(choice, devices)
     cpu, *accelerators = devices
     if choice.engine is not None:
         from perfmodel.planning.engine_changes import with_engine  # few scenarios change a stack's engine
@@ -101,7 +105,7 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     shards, shard_factors = None, None
     tiers: list[Tiers] = []
     if choice.shards is not None:
-        shards, shard_factors = _shards(choice.shards, files.model, cpu)
+        shards, shard_factors = _shards(choice.shards, files.model, cpu, shard_machine)
     elif choice.tiers is not None:
         tiers = _tiers(choice.tiers, files.model, devices)
     else:
@@ -134,6 +138,25 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
         if isinstance(choice.anchor, TableAnchor) and choice.anchor.error_percent is not None
         else None,
     )
+
+
+def _apart(choice: NodeChoice, devices: Sequence[Device]) -> tuple[Sequence[Device], ShardMachine | None]:
+    """The node's own devices, and what its shards are on where that is of another kind: the last of them.
+
+    Raises
+    ------
+    ValueErrorAt
+        At the cores of the shards, where their CPU does not have as many.
+    """
+    if choice.shards is None or choice.shards.node is None:
+        return devices, None
+    from perfmodel.costmodel.shard_places import ShardMachine  # few nodes have shards
+
+    cpu, cores = devices[-1], choice.shards.node.cores or devices[-1].num_cores
+    if cores > cpu.num_threads:
+        most = f"at most {cpu.num_threads} ({cpu.threads_in_words})"
+        raise ValueErrorAt(f"expected {most}, got {cores}", ("node", "shards", "node", "cores"))
+    return devices[:-1], ShardMachine(device=cpu, cores=cores)
 
 
 def _copies_on(device: Device, choice: NodeChoice) -> int:
@@ -186,14 +209,14 @@ def _near_memory(settings: NearMemorySettings, model: RecModel, cpu: Device) -> 
 
 
 def _shards(
-    settings: ShardSettings, model: RecModel, cpu: Device
+    settings: ShardSettings, model: RecModel, cpu: Device, machine: ShardMachine | None
 ) -> tuple[Shards, npt.NDArray[np.float64] | None]:
     """The tables on nodes of their own, and how the slowest answer scatters around its mean."""
     from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
 
     try:
         require_weights_fit(model, cpu)
-        shards = place_tables(model, cpu, settings)
+        shards = place_tables(model, cpu, settings, on=machine)
     except InputError as error:
         raise ValueErrorAt(str(error), ("node", "shards")) from None
     if settings.scatter is None:
@@ -216,12 +239,13 @@ def misfit_of(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[
     """Why a model does not fit a node, or the shards beside it; None: it does."""
     assert model is not None, "what runs on profiles is named"
     shards = loaded.profiled_node.shards
+    devices, machine = _apart(loaded.profiled_node, devices)
     try:
         if shards is not None:
             from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
 
             require_weights_fit(model, devices[0])
-            place_tables(model, devices[0], shards)
+            place_tables(model, devices[0], shards, on=machine)
             return None
         if (tiers := loaded.profiled_node.tiers) is not None:
             from perfmodel.costmodel.tiers import place_rows  # few nodes have tiers
@@ -259,5 +283,8 @@ def price_usd_per_h(each_usd_per_h: float | None, node: AnyNode) -> float | None
     """What a node costs with the machines that hold its tables, and the tiers that hold its rows. [USD/h]"""
     if each_usd_per_h is None:
         return None
+    settings = node.shard_settings if isinstance(node, ServingNode) else None
+    if settings is not None and settings.node is not None and settings.node.price_usd_per_h is not None:
+        return each_usd_per_h + (node.num_machines - 1) * settings.node.price_usd_per_h
     tiers = node.tier_settings if isinstance(node, ServingNode) else None
     return node.num_machines * each_usd_per_h + (0.0 if tiers is None else tiers.price_usd_per_h)

@@ -137,7 +137,8 @@ class ServingNode:
             from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
 
             as_many = node.shard_settings.model_copy(update={"count": node.shards.num_shards})
-            shards = place_tables(node.model, node.cpu, as_many, slowest=node.shards.slowest)
+            before = node.shards
+            shards = place_tables(node.model, node.cpu, as_many, slowest=before.slowest, on=before.on)
             return replace(node, shards=shards)
         return node
 
@@ -172,7 +173,13 @@ class ServingNode:
         if self.shards is None:
             return where
         more = "machine" if self.shards.num_nodes == 1 else "machines"
-        return f"{where}, tables on {self.shards.num_nodes} more {more}"
+        kind = "" if self.shards.on is None else f", {self.shards.on.cores} cores of {self.shard_cpu.name}"
+        return f"{where}, tables on {self.shards.num_nodes} more {more}{kind}"
+
+    @property
+    def shard_cpu(self) -> Device:
+        """What machines that hold tables have; the main node's where they are like it."""
+        return self.cpu if self.shards is None or self.shards.on is None else self.shards.on.device
 
     @property
     def short_name(self) -> str:
@@ -416,7 +423,8 @@ class ServingNode:
     @property
     def cores_tdp_w(self) -> float:
         """Static power of the node without its accelerators. [W]"""
-        return self.num_machines * self.cpu.power.tdp_w + self._units_w
+        holding_w = (self.num_machines - 1) * self.shard_cpu.power.tdp_w
+        return self.cpu.power.tdp_w + holding_w + self._units_w
 
     @property
     def _units_w(self) -> float:
@@ -465,7 +473,9 @@ class ServingNode:
         power = self.cpu.power
         total = power.idle_w + cpu_utilisation * (power.peak_w - power.idle_w) + self._units_w
         if self.shards is not None:
-            each = cpu_utilisation * asking_share / self.shards.replicas
+            each, power = cpu_utilisation * asking_share / self.shards.replicas, self.shard_cpu.power
+            if self.shards.on is not None:  # as many cores look rows up, of another number
+                each = min(1.0, each * self.num_workers / self.shards.on.cores)
             total += self.shards.num_nodes * (power.idle_w + each * (power.peak_w - power.idle_w))
         if self.accelerator is not None:
             card = self.accelerator.power
@@ -478,6 +488,7 @@ class ServingNode:
     def assumptions(self) -> tuple[str, ...]:
         """Costs that no fit stands behind, by device, what slows all down first."""
         devices = [self.cpu] + ([self.accelerator] if self.accelerator else [])
+        devices += [self.shard_cpu] if self.shard_cpu.name != self.cpu.name else []
         return tuple(f"{device.name}: {entry}" for device in devices for entry in device.assumptions)
 
 

@@ -83,6 +83,9 @@ class NodeTimes:
                 if node.is_anchored
                 else device_error(node.cpu, node.model.name, self._of_mix, self._mix.share)
             )
+            if node.shard_cpu is not node.cpu:
+                theirs = device_error(node.shard_cpu, node.model.name, self._of_mix, self._mix.share)
+                alone += self.asking_share * (theirs - alone)
             elsewhere = SHARDED_SPREAD if node.shards is not None or node.tiers is not None else 0.0
             if node.near_memory is not None:
                 elsewhere = NEAR_MEMORY_SPREAD
@@ -124,6 +127,7 @@ class NodeTimes:
         cpu = node.cpu if card is None else replace(node.cpu, without_input=None)
         converting = None if self._mix is None else input_share(self._of_mix, self._mix.share)
         said = device_words(cpu, converting, option="--set node.stack=")
+        card = node.shard_cpu if card is None and node.shard_cpu is not node.cpu else card
         if card is None:
             return said
         own = "" if card.describes == node.cpu.describes else f": {card.describes}"
@@ -136,7 +140,11 @@ class NodeTimes:
 
         Those of a profile that was edited by hand are extrapolations, within its range too.
         """
-        used = (self._node.cpu, self._largest), (self._node.accelerator, self._offloaded)
+        used = (
+            (self._node.cpu, self._largest),
+            (self._node.shard_cpu, self._largest),
+            (self._node.accelerator, self._offloaded),
+        )
         edited = any(device is not None and device.is_edited and items for device, items in used)
         edited = edited or any(self._in_other_precision(device) for device, items in used if items)
         return Basis.EXTRAPOLATED if edited else self._basis_in_range
@@ -241,7 +249,8 @@ class NodeTimes:
                     f"{100 * share:.0f} % of the time of {self._largest} items is extrapolated, and taken to "
                     f"be off by a factor of two: {words_of_shares(far)}; perfplan calibrate --for measures it"
                 )
-        for device in (cpu, card):
+        shard_cpu = None if self._node.shard_cpu is cpu else self._node.shard_cpu
+        for device in (cpu, card, shard_cpu):
             if device is not None and device.is_edited:
                 notes.append(
                     f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "

@@ -54,18 +54,21 @@ def is_shipped(model: RecModel) -> bool:
 
 
 def wishes_of(loaded: LoadedScenario, files: NamedFiles) -> list[Wish]:
-    """The devices of a scenario's node, the CPU first; what `name@stack` says goes before `node.stack`.
+    """The devices of a scenario's node, the CPU first, and of its shards last where they are of another kind.
+
+    What `name@stack` says goes before `node.stack`.
 
     A stack that a file names for its own devices does not bind others, put in their place by `--set`.
     """
     if isinstance(loaded.scenario.node, TableNodeChoice):
         return []
     named = stack = loaded.scenario.node.stack
-    if loaded.has_changed_devices and any(stack not in each.profile.stack_names for each in files.profiles):
+    profiles = [*files.profiles, *(() if files.shard_profile is None else (files.shard_profile,))]
+    if loaded.has_changed_devices and any(stack not in each.profile.stack_names for each in profiles):
         stack = None
     return [
         Wish(each.profile, each.stack or stack, each.place[:2] if named is None else ("node", "stack"))
-        for each in files.profiles
+        for each in profiles
     ]
 
 

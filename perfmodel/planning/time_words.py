@@ -154,9 +154,10 @@ def shard_notes(node: ServingNode, largest: int) -> list[str]:
     parts = f"{shards.num_shards} shard{'s' if shards.num_shards > 1 else ''}"
     copies = "" if shards.replicas == 1 else f" on {shards.replicas} nodes each"
     most = shards.held_bytes.max() / GIB
+    priced = "each machine" if shards.on is None else "the main one"
     notes = [
         f"node.shards: {what} in {parts}{copies}, {most:.3g} GiB in the fullest; power counts all "
-        f"{node.num_machines} machines of a node, and node.price_usd_per_h is of each machine"
+        f"{node.num_machines} machines of a node, and node.price_usd_per_h is of {priced}"
     ]
     if shards.network is None:
         notes.append("node.shards.network: none, a what-if: shards answer at once, which no network does")
@@ -173,10 +174,15 @@ def shard_notes(node: ServingNode, largest: int) -> list[str]:
             f"node.shards.hot_rows: the main node keeps rows {kept}, {hot.held_bytes / GIB:.3g} GiB of "
             f"its memory, and finds {100 * hot.lookups_share:.3g} % of the lookups there"
         )
+    free = "a shard, with as many cores, has one free"
+    if shards.on is not None:
+        cores, workers = shards.on.cores * shards.replicas, node.num_workers
+        free = f"a shard, with {cores} cores, has one free"
+        if cores < workers:
+            free = f"{workers} workers wait for {cores} cores of a shard as in the machine-repair model"
     notes.append(
         "assumed of shards: workers wait for the answer, nothing overlaps with it, popular rows are "
-        "spread evenly, and a shard, with as many cores, has one free; a quarter (0.22 in the logarithm) "
-        "is added to the error"
+        f"spread evenly, and {free}; a quarter (0.22 in the logarithm) is added to the error"
     )
     if node.model.embedding_bytes + node.model.dense_parameter_bytes <= (node.cpu.memory.capacity_bytes):
         notes.append(f"{node.model.name} fits one {node.cpu.name} without shards")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perfmodel.costmodel.hot_rows import hot_rows
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.shard_lookups import main_kernels, sent_bytes, shard_kernels
-from perfmodel.costmodel.shard_places import place_tables
+from perfmodel.costmodel.shard_places import ShardMachine, place_tables
 from perfmodel.costmodel.sharding import sharded_time
 from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.domain.hardware import Device
@@ -139,6 +139,31 @@ def test_a_worse_network_a_slower_answer_and_more_neighbours_take_no_less_time(
     assert np.all(late >= base)
     crowded = sharded_time(model, SKYLAKE, shards, SIZES, float(busy + 1)).seconds
     assert np.all(crowded >= base * (1 - 1e-9))
+
+
+@pytest.mark.thorough
+@examples(20)
+@given(models(), st.integers(1, 6), st.none() | networks, st.integers(1, 40), st.integers(1, 12))
+def test_more_cores_of_shards_and_more_copies_take_no_longer_and_more_workers_no_less(
+    model: RecModel, count: int, network: NetworkSettings | None, busy: int, cores: int
+) -> None:
+    placed = replace(place_tables(model, SKYLAKE, ShardSettings(count=count)), network=network)
+
+    def seconds(workers: int = busy, copies: int = 1, of_shard: int = cores) -> np.ndarray[Any, Any]:
+        machine = ShardMachine(device=SKYLAKE, cores=of_shard)
+        shards = replace(placed, replicas=copies, on=machine)
+        return np.asarray(sharded_time(model, SKYLAKE, shards, SIZES, float(workers)).seconds)
+
+    own = sharded_time(model, SKYLAKE, placed, SIZES, float(busy)).seconds
+    assert seconds(of_shard=busy).tolist() == own.tolist()
+    assert np.all(seconds(of_shard=cores + 1) <= seconds() * (1 + 1e-3))
+    assert np.all(seconds(copies=2) <= seconds() * (1 + 1e-3))
+    assert np.all(seconds(workers=busy + 1) >= seconds() * (1 - 1e-9))
+    # No more passes than the cores of the fullest shard have time for.
+    looked_up = sharded_time(
+        model, SKYLAKE, replace(placed, on=ShardMachine(device=SKYLAKE, cores=cores)), SIZES, float(busy)
+    ).family_s("embedding_bag")
+    assert np.all(seconds() >= busy * looked_up / cores * (1 - 1e-9))
 
 
 @examples(20)

@@ -112,7 +112,10 @@ class LoadTestDocument(TypedDict):
 
 @document
 class ShardsDocument(TypedDict):
-    """Where the tables are: parts, machines that hold them, the fullest, the slowest answer over the mean."""
+    """Where the tables are: parts, machines that hold them, the fullest, the slowest answer over the mean.
+
+    `cpu`, and `cores` that look rows up, of a machine of its own kind; null: it is like the main one.
+    """
 
     count: int
     by: Literal["row", "table"]
@@ -121,6 +124,8 @@ class ShardsDocument(TypedDict):
     fullest_gib: float
     slowest_over_mean: float
     hot_rows: HotRowsDocument | None
+    cpu: str | None
+    cores: int | None
 
 
 @document
@@ -454,6 +459,8 @@ def _shards(node: ServingNode) -> ShardsDocument | None:
         "fullest_gib": float(shards.held_bytes.max()) / GIB,
         "slowest_over_mean": shards.slowest,
         "hot_rows": None if shards.hot is None else _hot_rows(shards.hot),
+        "cpu": None if shards.on is None else shards.on.device.name,
+        "cores": None if shards.on is None else shards.on.cores,
     }
 
 

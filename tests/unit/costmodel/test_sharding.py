@@ -7,11 +7,11 @@ import pytest
 
 from perfmodel.costmodel.hot_rows import hot_rows
 from perfmodel.costmodel.lowering import lower
-from perfmodel.costmodel.network import shared_transfer_s
+from perfmodel.costmodel.network import shared_transfer_s, wait_for_core_s
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.costmodel.shard_lookups import asking_chance, main_kernels, sent_bytes, shard_kernels
-from perfmodel.costmodel.shard_places import Shards, place_tables
-from perfmodel.costmodel.sharding import sharded_time, waited_share
+from perfmodel.costmodel.shard_places import ShardMachine, Shards, place_tables
+from perfmodel.costmodel.sharding import QUEUED, sharded_time, waited_share
 from perfmodel.costmodel.table_groups import table_groups
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
@@ -269,3 +269,74 @@ def test_a_hot_bag_is_not_sent_and_a_part_of_it_is() -> None:
     assert asking_chance(table_groups(model), half.hot, np.array([1.0, 3.0])).tolist() == pytest.approx(
         [1 - 0.5**2, 1 - 0.5**6]
     )
+
+
+def solved_wait_s(workers: int, cores: int, alone_s: float, elsewhere_s: float) -> float:
+    """Wait for a core by solving the balance equations of how many ask."""
+    rates = np.zeros((workers + 1, workers + 1))
+    for asking in range(workers + 1):
+        if asking < workers:
+            rates[asking, asking + 1] = (workers - asking) / elsewhere_s
+        if asking:
+            rates[asking, asking - 1] = min(asking, cores) / alone_s
+    balance = np.vstack([(rates - np.diag(rates.sum(axis=1))).T, np.ones(workers + 1)])
+    chance = np.linalg.lstsq(balance, np.append(np.zeros(workers + 1), 1.0), rcond=None)[0]
+    number = np.arange(workers + 1)
+    done_per_s = chance @ np.minimum(number, cores) / alone_s
+    return float(chance @ np.maximum(number - cores, 0) / done_per_s)  # Little: those who wait
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 7])
+@pytest.mark.parametrize("workers", [1, 2, 5, 12])
+@pytest.mark.parametrize("elsewhere_s", [0.2, 1.0, 20.0])
+def test_the_wait_for_a_core_is_that_of_the_solved_chain(
+    workers: int, cores: int, elsewhere_s: float
+) -> None:
+    found = wait_for_core_s(np.array(0.7), np.array(elsewhere_s), np.array(float(workers)), cores)
+    assert float(found) == pytest.approx(solved_wait_s(workers, cores, 0.7, elsewhere_s), abs=1e-9)
+
+
+def test_workers_that_are_never_elsewhere_share_the_cores_out() -> None:
+    found = wait_for_core_s(np.array(2.0), np.array([0.0, 0.0]), np.array([300.0, 4.0]), 4)
+    assert found.tolist() == pytest.approx([2.0 * 300 / 4 - 2.0, 0.0])
+
+
+def test_a_shard_like_the_main_node_named_is_the_one_not_named() -> None:
+    settings = ShardSettings(count=3, network=NetworkSettings(latency_us=20, gb_per_s=10))
+    batch, busy = np.array([[1.0], [64.0]]), np.array([[1.0, 20.0, 40.0]])
+    unnamed = place_tables(DLRM_V2, SKYLAKE, settings)
+    named = place_tables(DLRM_V2, SKYLAKE, settings, on=ShardMachine(device=SKYLAKE, cores=40))
+    times = [sharded_time(DLRM_V2, SKYLAKE, each, batch, busy).seconds for each in (unnamed, named)]
+    assert times[0].tolist() == times[1].tolist()
+
+
+def test_machines_of_another_kind_hold_the_tables_and_look_rows_up() -> None:
+    large, settings = holding(1024.0), ShardSettings(count="auto")
+    own, other = (
+        place_tables(DLRM_V2, holding(40.0), settings, on=machine)
+        for machine in (None, ShardMachine(device=large, cores=4))
+    )
+    assert (own.num_shards, other.num_shards) == (3, 1)
+    # Rows are looked up as that machine does it, all else is the main node's.
+    broadwell: Device = read_profile(find_file("profile", "broadwell")).device("hpca2020")
+    at, batch = replace(other, on=ShardMachine(device=broadwell, cores=4)), np.array([64.0])
+    time = sharded_time(DLRM_V2, SKYLAKE, at, batch)
+    theirs, ours = (sharded_time(DLRM_V2, each, replace(at, on=None), batch) for each in (broadwell, SKYLAKE))
+    assert time.family_s("embedding_bag") == theirs.family_s("embedding_bag")
+    assert time.family_s("embedding_bag") != pytest.approx(ours.family_s("embedding_bag"), rel=1e-2)
+    assert time.family_s("fc") == ours.family_s("fc")
+
+
+def test_a_few_cores_at_the_shards_are_waited_for() -> None:
+    batch, busy = np.array([64.0]), 40.0
+    shards = place_tables(DLRM_V2, SKYLAKE, ShardSettings(count=2, replicas=2))
+    one = replace(shards, on=ShardMachine(device=SKYLAKE, cores=1))
+    time = sharded_time(DLRM_V2, SKYLAKE, one, batch, busy)
+    queued = next(timed for timed in time.kernels if timed.kernel.operator == QUEUED)
+    looked_up = time.family_s("embedding_bag")
+    elsewhere = time.seconds - looked_up - queued.seconds
+    # Two copies of the part: two cores for 40 workers.
+    assert float(queued.seconds[0]) == pytest.approx(
+        solved_wait_s(40, 2, float(looked_up[0]), float(elsewhere[0])), rel=1e-6
+    )
+    assert waited_share(time) == pytest.approx((looked_up + queued.seconds) / time.seconds)

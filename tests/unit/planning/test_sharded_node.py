@@ -154,3 +154,71 @@ def test_narrower_tables_lie_on_the_same_shards_and_take_half() -> None:
     assert half.shards.hot is not None
     assert node.shards.hot is not None
     assert half.shards.hot.lookups_share > node.shards.hot.lookups_share
+
+
+def test_power_price_and_words_are_of_both_kinds_of_machine() -> None:
+    question = sharded(
+        "node.price_usd_per_h=2",
+        "node.shards.replicas=3",
+        "node.shards.node={cpu: broadwell, cores: 2, price_usd_per_h: 0.5}",
+    )
+    node = question.serving_node
+    broadwell = node.shard_cpu
+    assert (broadwell.name, broadwell.stack, node.cpu.name) == ("broadwell", "hpca2020", "skylake")
+    assert question.price_usd_per_h == 2 + 12 * 0.5
+    assert question.node.tdp_w == 250.0 + 12 * broadwell.power.tdp_w
+    idle_w = node.cpu.power.idle_w + 12 * broadwell.power.idle_w
+    assert question.power_w(0.0, None) == pytest.approx(idle_w)
+    busy_w = question.power_w(1.0, None)
+    assert busy_w is not None
+    own_w = node.cpu.power.peak_w - node.cpu.power.idle_w
+    assert 0.0 < busy_w - idle_w - own_w < 12 * (broadwell.power.peak_w - broadwell.power.idle_w)
+    said = " ".join(question.node_notes)
+    assert "node.price_usd_per_h is of the main one" in said
+    assert "40 workers wait for 6 cores of a shard as in the machine-repair model" in said
+    assert node.where.endswith("tables on 12 more machines, 2 cores of broadwell")
+    assert question.times.errors.cpu > 0.0
+    assert any("broadwell" in place for place in node.assumptions)
+
+
+def test_fewer_cores_at_the_shards_leave_less_capacity() -> None:
+    heavy = "model=dlrm-rmc2", "policy.batch_size=64", "node.shards.scatter=null"
+    many, few = (
+        sharded(*heavy, f"node.shards.node={{cpu: skylake, cores: {cores}}}").saturation_qps
+        for cores in (40, 1)
+    )
+    assert few < 0.8 * many
+    # A core of the fullest shard is then what binds: it is busy all the time.
+    times = sharded(*heavy, "node.shards.node={cpu: skylake, cores: 1}")
+    assert 40 * times.times.asking_share == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("node.shards.node={cpu: gtx1080ti}", "cpu: expected a cpu profile, got gtx1080ti, a gpu"),
+        ("node.shards.node={cpu: skylake, cores: 100}", "cores: expected at most 80 .*, got 100"),
+        ("node.shards.node={cpu: nope}", "nope"),
+        ("node.shards.node={cores: 4}", "cpu"),
+        ("node.shards.node={cpu: skylake, price_usd_per_h: 1}", "expected a price of the main node and of"),
+        (
+            "node.price_usd_per_h=1,node.shards.node={cpu: skylake}",
+            "expected a price of the main node and of",
+        ),
+        ("node.shards.node={cpu: granite-rapids-6787p}", "expected one software stack for all devices"),
+        ("node.shards.node={cpu: broadwell},model=FILE", "do not fit 1 x .* GiB of broadwell"),
+    ],
+)
+def test_what_a_machine_of_the_shards_cannot_be_is_said_in_a_line(
+    change: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "five.yaml").write_text(FIVE_TERABYTES)
+    changes = (
+        change.replace("FILE", str(tmp_path / "five.yaml")).split(",node") if ",node" in change else [change]
+    )
+    changes = [changes[0], *("node" + each for each in changes[1:])]
+    if ",model=" in change:
+        changes = [change.split(",model=")[0], f"model={tmp_path / 'five.yaml'}", "node.shards.count=1"]
+    with pytest.raises(InputError, match=says) as error:
+        sharded(*changes)
+    assert "\n" not in str(error.value)
