@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from hashlib import sha256
 from pathlib import Path
 
 
@@ -33,3 +34,20 @@ def replace_whole(path: Path, content: bytes, *, keep: bool = True) -> None:
             temporary.replace(path)
     finally:  # the name is known before the file is there: no interrupt finds it without one
         temporary.unlink(missing_ok=True)
+
+
+def sealed(content: bytes) -> bytes:
+    """Content behind its digest, by which `unsealed` knows any other."""
+    return sha256(content).hexdigest().encode() + b" " + content
+
+
+def unsealed(written: bytes) -> bytes | None:
+    """What was sealed; None where a byte of it is missing or another one.
+
+    Examples
+    --------
+    >>> unsealed(sealed(b"whole")), unsealed(sealed(b"whole")[:-1]), unsealed(b"")
+    (b'whole', None, None)
+    """
+    digest, _, content = written.partition(b" ")
+    return content if digest == sha256(content).hexdigest().encode() else None

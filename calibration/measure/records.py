@@ -35,6 +35,8 @@ _RANGES: Mapping[str, tuple[float, float, Callable[[str], float]]] = {
     _PROBE: (0.0, _LONGEST_S, float),
 }
 """What a column may hold: least and greatest value, and how it is read."""
+_VISIT = ("seed", "round", "batch_size", "l3_lifetime_s")
+"""Columns that tell visits apart, beside that of probes."""
 _BY_WORKERS = ("co_located.", "alone.", "shared.", "threads.")
 """Facts whose names end with a number: of workers, or of threads in one."""
 _MODEL = "# model "
@@ -109,6 +111,7 @@ def read_records(path: Path) -> Records:
         raise InputError(
             f"{path}:1:1: expected drawn_by and most_table_bytes, which rows have no sense without"
         )
+    _require_once(rows, path, head + 2)
     return Records(facts=facts, visits=list(_visits(rows)), models=models)
 
 
@@ -163,6 +166,19 @@ def _row(line: str, columns: Sequence[str], where: str) -> dict[str, float]:
     return found
 
 
+def _require_once(rows: Sequence[Mapping[str, float]], path: Path, first_line: int) -> None:
+    """Refuse a kernel that a visit has twice: files joined by hand would count it as the later one alone."""
+    lines: dict[tuple[float, ...], int] = {}
+    for number, row in enumerate(rows, start=first_line):
+        visit = *(row[name] for name in _VISIT), row.get(_PROBE, 0.0)
+        before = lines.setdefault((*visit, row["kernel"]), number)
+        if before != number:
+            raise InputError(
+                f"{path}:{number}:1: expected each kernel of a visit once, got kernel {row['kernel']} of "
+                f"sequence {row['seed']} again; it stands in line {before}, too"
+            )
+
+
 def _short(value: object) -> str:
     """What was found, on at most half a line."""
     text = value if isinstance(value, str) else repr(value)
@@ -185,7 +201,7 @@ def _visits(rows: Iterable[Mapping[str, float]]) -> Iterator[tuple[int, Visit]]:
     issued = False
     for row in rows:
         named = int(row["seed"]), int(row["round"]), int(row["batch_size"])
-        key = (*named, row["l3_lifetime_s"], row.get(_PROBE, 0.0))
+        key = (*named, row["l3_lifetime_s"], row.get(_PROBE, 0.0))  # `_VISIT`, and that of probes
         issued = _ISSUE in row
         times = row["seconds"], row["spread"], row.get(_ISSUE, 0.0)
         gathered.setdefault(key, {})[int(row["kernel"])] = times

@@ -105,7 +105,7 @@ def resumed(path: Path, *, measured_as: Mapping[str, Any]) -> SuiteReport:
         parts = {key: dict(read[key]) for key in sections}
         report = SuiteReport(settings=str(read["settings"]), **parts)
         _ = report.summary  # reads what later steps read
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{path}: expected the report of an earlier suite; measure anew without --resume"
         ) from None

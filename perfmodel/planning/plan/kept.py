@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from perfmodel.whole_file import replace_whole
+from perfmodel.whole_file import replace_whole, sealed, unsealed
 
 PACKAGE = Path(__file__).resolve().parents[2]
 LIBRARIES = ("numba", "numpy", "scipy")
@@ -45,18 +45,21 @@ class Kept:
     def get(self, digest: str) -> dict[str, Any] | None:
         """Return an entry; None where there is none, or none that is whole."""
         try:
-            kept = json.loads(self._path(digest).read_bytes())
-            found = kept["found"] if kept["digest"] == digest else None
-        except (OSError, ValueError, TypeError, KeyError):  # gone, cut short, of another make
+            written = unsealed(self._path(digest).read_bytes())
+        except OSError:
             return None
-        return found if isinstance(found, dict) else None
+        if written is None:  # cut short, damaged, of another make
+            return None
+        kept: dict[str, Any] = json.loads(written)
+        found: dict[str, Any] = kept["found"]
+        return found if kept["digest"] == digest else None
 
     def keep(self, digest: str, found: Mapping[str, Any]) -> None:
         """Write an entry; where that cannot be done, the next run finds it again."""
-        content = json.dumps({"digest": digest, "found": found})
+        content = sealed(json.dumps({"digest": digest, "found": found}).encode())
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_whole(self._path(digest), content.encode())
+            replace_whole(self._path(digest), content)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"

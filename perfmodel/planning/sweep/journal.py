@@ -1,8 +1,8 @@
 """What is finished of a sweep, kept line by line: whatever ends the process, the next one goes on.
 
-A line is written whole or, where the process was killed in it, is no JSON and counts for nothing. The first
-line says what the points are of; a point's line, from which contents of files it was computed. Where either
-is no longer so, the point is computed anew.
+A line is written whole behind its digest; one that a kill cut short, or that anything damaged, counts for
+nothing. The first line says what the points are of; a point's line, from which contents of files it was
+computed. Where either is no longer so, the point is computed anew.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Self, TypedDict
 
 from perfmodel.errors import InputError, Note
 from perfmodel.loading.words import cut_path
+from perfmodel.whole_file import sealed, unsealed
 
 Row = dict[str, Any]
 
@@ -87,7 +88,7 @@ class Journal:
         found: dict[str, Finished] = {}
         if lines and lines[0] == {"sweep": self._of}:
             for line in lines[1:]:
-                if line.keys() == Finished.__annotations__.keys() and self._holds(line["files"]):
+                if "point" in line and self._holds(line["files"]):
                     found[line["point"]] = Finished(point=line["point"], row=line["row"], files=line["files"])
         if not found:
             self._file.truncate(0)
@@ -105,7 +106,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._append(json.dumps(line).encode() + b"\n")
+        self._append(sealed(json.dumps(line).encode()) + b"\n")
 
     def _append(self, text: bytes) -> None:
         """Write; where that fails, the sweep goes on without: its answer may have room elsewhere."""
@@ -153,12 +154,8 @@ def sources_digest() -> str:
 
 def _whole_lines(content: bytes) -> Iterator[dict[str, Any]]:
     for line in content.split(b"\n"):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
+        if (written := unsealed(line)) is not None:
+            yield json.loads(written)
 
 
 def _lock(file: FileIO, path: Path) -> None:

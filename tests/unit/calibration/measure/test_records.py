@@ -200,6 +200,14 @@ def test_rows_are_of_one_visit_where_all_that_tells_visits_apart_is_equal(tmp_pa
     assert records.seeds(1) == {0}
 
 
+@pytest.mark.parametrize("seconds", ["1.5e-05", "9e-05"])
+def test_a_kernel_that_a_visit_has_twice_is_told(seconds: str, tmp_path: Path) -> None:
+    """Files joined by hand, or measured twice: which of the two counts is nobody's to guess."""
+    again = ROW.replace("1.5e-05", seconds)
+    with pytest.raises(InputError, match=r"csv:5:1: expected each kernel .* again; it stands in line 3, too"):
+        read(tmp_path, FACTS, HEADER, ROW, ROW.replace(",1,", ",2,", 1), again)
+
+
 def test_other_columns_and_a_cut_end_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"csv:2:1: expected the columns seed,round"):
         read(tmp_path, FACTS, "seed,round", ROW)

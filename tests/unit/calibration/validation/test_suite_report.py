@@ -91,7 +91,9 @@ PARTS = ("measured_as", "settings", "fingerprint", "points", "capacity", "left_o
         {"points": [1]},
         {"points": {"ncf 0.3": 1}},
         {"points": {"ncf 0.3": {}}},
+        {"points": {"ncf 0.3": {"target_utilisation": "0.3", "error_percent": [1]}}},
         {"capacity": {"ncf": {}}},
+        {"capacity": {"ncf": [1]}},
     ],
 )
 def test_what_is_no_report_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
@@ -99,6 +101,13 @@ def test_what_is_no_report_is_refused(change: dict[str, Any], tmp_path: Path) ->
     written = {key: value for key, value in values.items() if value is not None}
     path = tmp_path / "report.json"
     path.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(InputError, match="expected the report of an earlier suite; measure anew"):
+        resumed(path, measured_as=MEASURED_AS)
+
+
+def test_a_report_of_a_hundred_thousand_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
     with pytest.raises(InputError, match="expected the report of an earlier suite; measure anew"):
         resumed(path, measured_as=MEASURED_AS)
 

@@ -20,6 +20,7 @@ from perfmodel.planning.plan.capacities import Found
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.prepare import plan_question
 from perfmodel.planning.plan.question import PairCapacity
+from perfmodel.whole_file import unsealed
 
 QUICK = "simulation: {min_queries: 5000, max_queries: 5000}"
 SCENARIO = """\
@@ -107,7 +108,9 @@ def test_a_file_that_changes_while_its_capacity_is_found_is_not_kept(
     assert asked == [4]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"digest": "x"}', b"\xff\xfe", b"null"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"digest": "x"}', b"\xff\xfe", b"null", b"[" * 100_000, b"a " * 9]
+)
 def test_a_damaged_entry_counts_for_nothing(damage: bytes, tmp_path: Path) -> None:
     kept, found = Kept(tmp_path), {"capacity": 2.0}
     digest = digest_of({"a": 1})
@@ -118,6 +121,18 @@ def test_a_damaged_entry_counts_for_nothing(damage: bytes, tmp_path: Path) -> No
     assert kept.get(digest) is None
     kept.keep(digest, {"why_not": "no load meets the SLA"})
     assert kept.get(digest) == {"why_not": "no load meets the SLA"}
+
+
+def test_an_entry_with_another_byte_anywhere_counts_for_nothing(tmp_path: Path) -> None:
+    kept, digest = Kept(tmp_path), digest_of({"a": 1})
+    kept.keep(digest, {"capacity": {"qps": 2000.0}})
+    (entry,) = tmp_path.iterdir()
+    whole = entry.read_bytes()
+    for at in range(len(whole)):
+        entry.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])  # 2000.0 becomes 3000.0, too
+        assert kept.get(digest) is None
+    entry.write_bytes(whole)
+    assert kept.get(digest) == {"capacity": {"qps": 2000.0}}
 
 
 WRITER = """
@@ -147,7 +162,7 @@ def test_a_process_that_is_killed_leaves_whole_entries_only(tmp_path: Path) -> N
     entries = list(tmp_path.glob("*.json"))
     assert entries
     for entry in entries:
-        assert json.loads(entry.read_bytes())["digest"] == entry.stem
+        assert json.loads(unsealed(entry.read_bytes()) or b"{}")["digest"] == entry.stem
     for left in tmp_path.glob(".perfplan-*"):
         os.utime(left, (0, 0))
     assert all(Kept(tmp_path).get(entry.stem) is not None for entry in entries)

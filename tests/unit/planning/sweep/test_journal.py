@@ -76,6 +76,39 @@ def test_wherever_the_writing_ended_every_whole_line_counts_and_no_other(tmp_pat
         assert again.asked == [], "what was added is readable, whatever stood before it"
 
 
+def test_a_line_with_another_byte_anywhere_is_computed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    run(path, Counting())
+    whole = path.read_bytes()
+    begins = whole.index(b"\n") + 1
+    for at in range(begins, whole.index(b"\n", begins)):  # the first point's; its square becomes another, too
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        backend = Counting()
+        assert run(path, backend) == [1, 4, 9, 16, 25]
+        assert backend.asked == [POINTS[0].name]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b"\xff\x00" * 100,
+        b"1" * 10_000,
+        b'{"point": ["a=1"], "row": {}, "files": {}}',
+        b'{"point": "a=1", "row": 3, "files": {}}',
+        b'{"point": "a=1", "row": {"exit_code": 0, "square": NaN}, "files": 3}',
+        b'{"point": "a=1", "row": {}, "files": {"a\\u0000b": "x"}}',
+    ],
+    ids=["nested", "bytes", "digits", "a list for a name", "no row", "no files", "a file of no name"],
+)
+def test_lines_that_no_sweep_wrote_count_for_nothing(line: bytes, tmp_path: Path) -> None:
+    path, backend = tmp_path / "journal", Counting()
+    run(path, Counting(most=5))
+    path.write_bytes(line + b"\n" + path.read_bytes() + line + b"\n" + line)
+    assert run(path, backend) == [1, 4, 9, 16, 25]
+    assert backend.asked == [], "the lines that it wrote count all the same"
+
+
 def test_points_of_another_question_are_not_taken(tmp_path: Path) -> None:
     run(tmp_path / "journal", Counting(), of="x")
     backend = Counting()
@@ -126,7 +159,7 @@ def files_end_at(size: int) -> Iterator[None]:
 
 def test_a_full_disk_costs_what_would_be_kept_and_not_the_answer(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with files_end_at(150), pytest.warns(Note, match="cannot be written: File too large; an interrupted"):
+    with files_end_at(400), pytest.warns(Note, match="cannot be written: File too large; an interrupted"):
         assert run(path, Counting()) == [1, 4, 9, 16, 25]
     again = Counting()
     assert run(path, again) == [1, 4, 9, 16, 25], "half a line is none"
