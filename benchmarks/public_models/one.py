@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from calibration.importing.counting import count
 from calibration.importing.factory import Example, load_example
 from calibration.importing.importer import import_example
+from calibration.importing.weights import parameters_of
 from perfmodel.errors import InputError
 from perfmodel.loading.model_file import model_text
 
@@ -71,7 +72,7 @@ class _Reads(TorchDispatchMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._of = {_storage(each): each for each in module.parameters()}
+        self._of = {_storage(each): each for _, each in parameters_of(module)}
         self._read: set[int] = set()
 
     def __torch_dispatch__(

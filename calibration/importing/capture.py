@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.proxy import TracerBase
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leave
 
 from calibration.importing.factory import Example, is_jagged, tensors_in
 from calibration.importing.packed import Packed, named_holders, unpacked
+from calibration.importing.weights import alive, parameters_of, weights_of
 from perfmodel.errors import InputError
 
 
@@ -181,6 +182,7 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
             leaves[index] = tensor
         return tensors_in(tree_leaves(example.module(*tree_unflatten(leaves, structure))))
 
+    before = {id(tensor) for tensor in alive()}
     with _all_calls():
         module = make_fx(
             call,
@@ -190,6 +192,7 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
             record_stack_traces=True,
         )(*(flat[index] for index in tensors))
     names = {id(tensor): name for name, tensor in weights_of(example.module)}
+    nobodys = before - hidden - {id(flat[index]) for index in tensors}  # of no module, such as a global
     holders = {hash(holder): name for name, holder in named_holders(example.module)}
     nodes = tuple(module.graph.nodes)
     known = {node: getattr(module, str(node.target)) for node in nodes if node.op == "get_attr"}
@@ -209,8 +212,12 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
     }
     return Graph(
         nodes=nodes,
-        weights={node.name: names[id(tensor)] for node, tensor in known.items() if id(tensor) in names},
-        parameters=frozenset(name for name, _ in example.module.named_parameters()),
+        weights={
+            node.name: names.get(id(tensor), node.name)
+            for node, tensor in known.items()
+            if id(tensor) in names or id(tensor) in nobodys
+        },
+        parameters=frozenset(name for name, _ in parameters_of(example.module)),
         inputs=frozenset(brought),
         of_items=frozenset(of_items),
         is_distinctive=example.is_distinctive,
@@ -272,17 +279,6 @@ def _exported(example: Example) -> Graph:
         is_distinctive=example.is_distinctive,
         method="torch.export",
     )
-
-
-def weights_of(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    """Parameters, buffers, and tensors that are plain attributes of a module, by name."""
-    plain = [
-        (f"{path}.{name}".strip("."), value)
-        for path, part in module.named_modules()
-        for name, value in vars(part).items()
-        if isinstance(value, torch.Tensor)
-    ]
-    return [*module.named_parameters(), *module.named_buffers(), *plain]
 
 
 def _reason(error: Exception) -> str:

@@ -136,7 +136,7 @@ def contract(node: fx.Node, product: Contraction, left: Any, right: Any, to: Bui
         return None
     if (set(product.left) ^ set(product.right)) - set(product.out):
         return None  # a dimension of one side is summed over, and not with the other
-    if isinstance(right, Constant) and (right.is_repeated or not right.items):
+    if isinstance(right, Constant) and not right.is_made and (right.is_repeated or not right.items):
         return _layer(node, product, left, right, to)
     if isinstance(right, Constant):
         right = to.as_activation(right)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from calibration.importing.capture import call_by_call, place_of, weights_of
-from calibration.importing.factory import Example
+from calibration.importing.capture import call_by_call, place_of
+from calibration.importing.factory import Example, tensors_in
 from calibration.importing.packed import QUANTISED, unpacked
+from calibration.importing.weights import alive, weights_of
 from perfmodel.errors import InputError
 
 aten = torch.ops.aten
@@ -222,7 +224,7 @@ def count(example: Example) -> Counted:
 
 
 def _storages(example: Example) -> Iterable[int]:
-    """Where the module's weights lie.
+    """Where the module's weights lie, and all else that is there before a pass and is no input.
 
     Raises
     ------
@@ -236,3 +238,9 @@ def _storages(example: Example) -> Iterable[int]:
                 "products take is not known"
             )
         yield tensor.untyped_storage().data_ptr()
+    brought = {each.untyped_storage().data_ptr() for each in tensors_in(tree_leaves(example.inputs))}
+    for tensor in alive():
+        with suppress(RuntimeError):  # of one without a place in memory, as inside of `vmap`
+            at = tensor.untyped_storage().data_ptr()
+            if at and at not in brought:
+                yield at

@@ -76,7 +76,7 @@ def indexed(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None
     x = _as_table(given[0], node, asked, to)
     if isinstance(x, Constant):
         indices = [leaf for leaf in tree_leaves(list(given[1:])) if isinstance(leaf, (Index, Constant))]
-        if not indices or not (x.name or _is_asked_for(node, indices)):
+        if not indices or x.is_made or not (x.name or _is_asked_for(node, indices)):
             return numbers(node, given, to)  # places in numbers that are no weights, such as a mask's
         dims = _indexed_dims(given, x, name)
         num_rows = math.prod(x.shape[dim] for dim in dims)

@@ -13,6 +13,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from calibration.importing.factory import Example
+from calibration.importing.weights import weights_of
 
 _PRIMES = (
     11,
@@ -54,7 +55,7 @@ def rebatched(example: Example) -> Iterator[Example]:
     leaves, structure = tree_flatten(example.inputs)
     sizes = [
         size
-        for tensor in (*leaves, *example.module.parameters(), *example.module.buffers())
+        for tensor in (*leaves, *(tensor for _, tensor in weights_of(example.module)))
         if isinstance(tensor, torch.Tensor)
         for size in tensor.shape
     ]

@@ -156,11 +156,7 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
         to.is_by_example |= bool(given) and to.is_computed(given[0])
         return Constant(())
     if call_name(node) in _MAKING:
-        to.scope = _scope(node, leaves, to)
-        made = node.meta.get("val")
-        whole = isinstance(made, torch.Tensor) and holds_ids(made)
-        items = to.scope == "item" and to.are_items(shape_of(node))
-        return Constant(shape_of(node), items=items, is_index=whole)
+        return _made(node, leaves, to)
     if _chooses_by_value(node) and any(to.is_computed(leaf) for leaf in leaves):
         to.is_by_example = True
     active = any(is_activation(leaf) or isinstance(leaf, Index) for leaf in leaves) or is_of_experts(leaves)
@@ -186,6 +182,23 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     if recognised is None:
         recognised = _of_parts(node, graph, to)
     return _unmodelled(node, leaves, to) if recognised is None else recognised
+
+
+def _made(node: fx.Node, leaves: Sequence[Any], to: Builder) -> AnyValue:
+    """A tensor that sizes alone make; one of many numbers is written anew in every pass."""
+    to.scope = _scope(node, leaves, to)
+    made, name, shape = node.meta.get("val"), call_name(node), shape_of(node)
+    whole = isinstance(made, torch.Tensor) and holds_ids(made)
+    items = to.scope == "item" and to.are_items(shape)
+    value = Constant(shape, items=items, is_index=whole, is_made=True)
+    if items or whole or math.prod(shape) < _MANY_WEIGHTS or "empty" in name:
+        return value
+    to.scope, width = "query", shape[-1]
+    one, length = to.learned(Constant(())), math.prod(shape) // width
+    sides = tuple(
+        to.read(to.part(one, size), *seen) for size, seen in ((length, (length, 1)), (width, (1, width)))
+    )
+    return to.emit(ops.Elementwise, name, name, kind="elementwise", function=name, inputs=sides)
 
 
 def _settled(value: Any, node: fx.Node, to: Builder) -> Any:
@@ -247,7 +260,9 @@ def _constant(node: fx.Node, to: Builder) -> Constant:
     value = node.meta.get("val")
     is_index = isinstance(value, torch.Tensor) and holds_ids(value)
     shape = shape_of(node)
-    source = next((to.values[argument] for argument in node.all_input_nodes), None)
+    sources = [to.values[argument] for argument in node.all_input_nodes]
+    source = next(iter(sources), None)
+    made = all(isinstance(one, Constant) and one.is_made for one in sources)
     name = ""
     key: Key = ()
     if isinstance(source, Constant) and source.name and _HANDLERS.get(call_name(node)) is CALLS["view"]:
@@ -261,7 +276,7 @@ def _constant(node: fx.Node, to: Builder) -> Constant:
             source.key,
             source.element_bytes,
         )  # as it is kept: each pass makes it anew
-    return Constant(shape, name, size, to.are_items(shape), key, is_index)
+    return Constant(shape, name, size, to.are_items(shape), key, is_index, is_made=made)
 
 
 def _works_on_weights(node: fx.Node, leaves: Sequence[Any]) -> bool:
@@ -296,7 +311,7 @@ def _made_of_weights(node: fx.Node, given: Any, named: Any, graph: Graph, to: Bu
 def _are_many(value: Any, graph: Graph) -> bool:
     return (
         isinstance(value, Constant)
-        and value.name in graph.parameters
+        and (value.name in graph.parameters or (value.is_made and not value.is_index and not value.items))
         and math.prod(value.shape) >= _MANY_WEIGHTS
     )
 

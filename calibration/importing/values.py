@@ -97,7 +97,8 @@ class Constant:
     """Parameters, and what is computed from them alone; `items`: whether each item has a copy.
 
     `packed_bias`: of a quantised layer's weights, whether a bias is packed with them. `is_repeated`: whether
-    the copies are one place in memory, as `expand` makes them.
+    the copies are one place in memory, as `expand` makes them. `is_made`: whether sizes alone make it, as
+    they make ones and ranges.
     """
 
     shape: tuple[int, ...]
@@ -108,6 +109,7 @@ class Constant:
     is_index: bool = False
     packed_bias: bool | None = None
     is_repeated: bool = False
+    is_made: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1048,3 +1048,83 @@ def in_two_halves() -> Made:
         return torch.cat([self.layer(half) for half in x.chunk(2)])
 
     return Called(forward, layer=nn.Linear(16, 1)), (torch.rand(6, 16),)
+
+
+def _folded() -> nn.Module:
+    """A table, a layer whose norm freezing folds into it, and one number for each id."""
+
+    class Folded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.layer = nn.Embedding(100, 8), nn.Linear(12, 16)
+            self.norm, self.out = nn.BatchNorm1d(16), nn.Linear(16, 1)
+            self.shift, self.wide = nn.Parameter(torch.rand(16)), nn.Parameter(torch.rand(100))
+
+        def forward(self, ids: Tensor, x: Tensor) -> Tensor:
+            hidden = torch.relu(self.norm(self.layer(torch.cat([self.table(ids), x], 1))))
+            return self.out(hidden + self.shift) + self.wide[ids].unsqueeze(1)  # type: ignore[no-any-return]
+
+    return Folded().eval()
+
+
+def _scripted(then: Callable[[Any], Any]) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PyTorch will drop one day
+        return then(torch.jit.script(_folded()))  # type: ignore[no-any-return]
+
+
+def _ids_and_numbers() -> tuple[Tensor, Tensor]:
+    return torch.randint(0, 100, (8,)), torch.rand(8, 4)
+
+
+def frozen() -> Made:
+    """Weights that freezing made constants of the graph: no parameter is left."""
+    return _scripted(torch.jit.freeze), _ids_and_numbers()
+
+
+def frozen_by_product() -> Made:
+    """The same with layers as products, and their biases added by calls of their own."""
+    return _scripted(torch.jit.optimize_for_inference), _ids_and_numbers()
+
+
+GLOBAL_TABLE = torch.rand(50)
+
+
+def unregistered_lists() -> Made:
+    """Tables in a plain list, of which one is read twice, and one that is no module's."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        rows = self.tables[0][ids] + self.tables[1][ids] + self.tables[1][ids + 1]
+        return self.out(rows) + GLOBAL_TABLE[ids][:, None]
+
+    module = Called(forward, out=nn.Linear(8, 1))
+    module.tables = [torch.rand(50, 8), torch.rand(60, 8)]  # type: ignore[assignment]
+    return module, (torch.randint(0, 50, (6,)),)
+
+
+def sums_by_ones() -> Made:
+    """Means of positions by a product with a matrix that sizes make: no weight of the model."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        means = torch.ones(20, 20).tril() / torch.arange(1, 21)[:, None]
+        return self.out((means @ x)[:, -1])
+
+    return Called(forward, out=nn.Linear(8, 1)), (torch.rand(6, 20, 8),)
+
+
+def large_by_ones() -> Made:
+    """A matrix so large that making it takes time: each pass fills it, and cuts a triangle of it."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.layer(x) @ x.new_ones(128, 128).tril()
+
+    return Called(forward, layer=nn.Linear(8, 128)), (torch.rand(6, 8),)
+
+
+def rows_of_ones() -> Made:
+    """Ones at the places of ids, cut out of a matrix that sizes make, times weights."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        return torch.eye(20)[ids] @ self.weight
+
+    return Called(forward, weight=nn.Parameter(torch.rand(20, 8))), (torch.randint(0, 20, (6,)),)

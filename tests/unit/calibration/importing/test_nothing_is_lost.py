@@ -108,6 +108,13 @@ COUNTS = {
     # each of 3 x 3 places: 2 groups of 2 inputs, 3 outputs, 9 places that they are spread to
     "spread_out": Counts(2 * 9 * 2 * 2 * 3 * 9),
     "filled_in_place": Counts(2 * (8 * 4 + 4)),
+    **dict.fromkeys(
+        ("frozen", "frozen_by_product"), Counts(2 * (12 * 16 + 16), 2, table_bytes=4 * (800 + 100))
+    ),
+    "unregistered_lists": Counts(2 * 8, 4, table_bytes=4 * (400 + 480 + 50)),
+    "sums_by_ones": Counts(2 * 20 * 20 * 8 + 2 * 8),
+    "large_by_ones": Counts(2 * 8 * 128 + 2 * 128 * 128),
+    "rows_of_ones": Counts(2 * 20 * 8),
     "one_step": Counts(2 * 3 * 6 * (8 + 6)),
     **dict.fromkeys(("in_dataclass", "by_name", "over_candidates", "exported"), Counts(2 * 16)),
 }
@@ -181,6 +188,11 @@ def test_packed_weights_keep_their_precision() -> None:
         ("scaled_by_letters", 8),
         ("bilinear", 4 * 8 * 6 + 4),
         ("spread_out", 4 * 3 * 9 + 6),
+        ("frozen", (12 + 1) * 16 + 16 + (16 + 1)),  # the norm is in the layer; what is added; the output
+        ("frozen_by_product", (12 + 1) * 16 + 16 + (16 + 1)),
+        ("sums_by_ones", 8 + 1),
+        ("large_by_ones", (8 + 1) * 128),
+        ("rows_of_ones", 20 * 8),
         ("weight_norm", 64 * 64 + 64 + 64 + 64 + 1),  # a weight, its rows' norms, biases
         ("positive_convolution", 32 * 64 * 3 + 32),
         ("experts_added", 4 * 8 + 4 * (8 * 16 + 16 + 16 * 8 + 8) + 8 + 1),
@@ -210,6 +222,14 @@ def test_weights_that_each_pass_makes_are_work_of_the_query() -> None:
     assert [op.get("scope", "item") for op in made] == ["query", "item"]  # the weights, then the bias
     (product,) = [op for op in operators("weight_norm").values() if op["kind"] == "batch_matmul"]
     assert product["inner"] == 64
+
+
+def test_what_each_pass_fills_is_work_of_the_query() -> None:
+    kernels = [kernel for kernel in lower(imported("large_by_ones").model) if kernel.family == "elementwise"]
+    assert [(kernel.scope, kernel.written_bytes_per_item) for kernel in kernels] == [
+        ("query", 4 * 128 * 128),  # ones
+        ("query", 4 * 128 * 128),  # their triangle
+    ]
 
 
 def test_what_chooses_reads_all_that_it_chooses_from() -> None:
