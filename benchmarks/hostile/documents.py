@@ -299,6 +299,25 @@ _FLEETS: tuple[Document, ...] = (
     },
     {
         **_KNOWN_FLEET,
+        "services": {
+            "feed": {"scenario": "five_terabytes_sharded", "demand": {"qps": 900}, "tune": False},
+        },
+        "node_types": {
+            **_KNOWN_FLEET["node_types"],
+            "skylake": {
+                "node": {
+                    "cpu": "skylake@hpca2020",
+                    "shards": {"count": "auto", "by": "table", "network": {"latency_us": 5, "gb_per_s": 9}},
+                },
+                "shards_on": ["broadwell"],
+                "available": 40,
+                "price_usd_per_h": 1.0,
+            },
+        },
+        "capacities": {"feed": {"broadwell": 0, "skylake + broadwell": 500}},
+    },
+    {
+        **_KNOWN_FLEET,
         "services": {"feed": {"scenario": "quick.yaml", "demand": {"qps": 9000}, "tune": False}},
         "capacities": {},
         "provision": {

@@ -129,6 +129,9 @@ class NodeType(Frozen):
         Of one that has to be bought; None: the same. [USD/h]
     power_cap_w : float or None
         Of all nodes of this type that are on. [W]
+    shards_on : tuple of str
+        Node types that hold the tables of services that do not fit this one, where `node.shards` shares them
+        out: the plan chooses among them. None named: this type.
     """
 
     node: AnyNodeChoice
@@ -137,6 +140,7 @@ class NodeType(Frozen):
     price_usd_per_h: NonNegative | None = None
     buy_price_usd_per_h: NonNegative | None = None
     power_cap_w: NonNegative | None = None
+    shards_on: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
 
     @model_validator(mode="after")
     def _stock_is_known(self) -> NodeType:
@@ -322,12 +326,13 @@ class FleetFile(Frozen):
             if not getattr(self, key):
                 raise ValueErrorAt("expected at least one, got none", (key,))
         self._units_are_of_types()
+        self._shards_are_on_types()
         for service, rates in self.capacities.items():
             if service not in self.services:
                 known = ", ".join(self.services)
                 raise ValueErrorAt(f"expected a service ({known})", ("capacities", service))
             for node_type in rates:
-                names = (*self.node_types, *self.services[service].units)
+                names = (*self.node_types, *self.services[service].units, *self.sharded_units)
                 if node_type not in names:
                     known = f"expected a node type ({', '.join(names)})"
                     raise ValueErrorAt(known, ("capacities", service, node_type))
@@ -357,6 +362,40 @@ class FleetFile(Frozen):
                 if len(set(types)) == 1:
                     why = f"expected several node types; of {types[0]} alone there is a unit anyhow"
                     raise ValueErrorAt(why, path)
+
+    def _shards_are_on_types(self) -> None:
+        for main, each in self.node_types.items():
+            path = ("node_types", main, "shards_on")
+            shards = None if isinstance(each.node, TableNodeChoice) else each.node.shards
+            if shards is not None and shards.node is not None:
+                why = "expected none in a fleet, where shards_on names node types"
+                raise ValueErrorAt(why, ("node_types", main, "node", "shards", "node"))
+            if each.shards_on and shards is None:
+                raise ValueErrorAt(
+                    "expected only with node.shards, which says how tables are dealt out", path
+                )
+            for number, name in enumerate(each.shards_on):
+                if name not in self.node_types or name in each.shards_on[:number]:
+                    known = f"expected node types ({', '.join(self.node_types)}), each once, got {name}"
+                    raise ValueErrorAt(known, (*path, number))
+                holder = self.node_types[name].node
+                if isinstance(holder, TableNodeChoice) or holder.accelerators:
+                    why = f"expected a node type with a profile and no accelerators, got {name}"
+                    raise ValueErrorAt(why, (*path, number))
+        taken = {*self.node_types, *(unit for each in self.services.values() for unit in each.units)}
+        for unit in self.sharded_units:
+            if unit in taken:
+                raise ValueErrorAt(f"expected no name like that of the unit {unit}, main node + shards", ())
+
+    @property
+    def sharded_units(self) -> dict[str, tuple[str, str]]:
+        """Node types of the main node and of the shards, of units of two types, by name: main + shards."""
+        return {
+            f"{main} + {holder}": (main, holder)
+            for main, each in self.node_types.items()
+            for holder in each.shards_on
+            if holder != main
+        }
 
     def capacity_given(self, service: str, node_type: str) -> float | None:
         """A rate that the file knows; None: it is to be found. [queries/s a node]"""

@@ -93,6 +93,22 @@ class LoadedFleet:
             raise self.source.error(f"{said}, got {len(types)}", "services", service, "units", unit)
         return self._on_types(loaded, types)
 
+    def on_sharded(self, service: str, unit: str) -> LoadedScenario:
+        """The scenario of a service on a main node, its tables on shards of another node type."""
+        main, holder = self.fleet.sharded_units[unit]
+        loaded = self.on_node_type(service, main)
+        source, place = loaded.source, self.source.place("node_types", holder, "node")
+        shards = self.source.find("node_types", main, "node", "shards")
+        assert shards is not None, "checked with shards_on"
+        source = source.with_node(("node", "shards"), shards, place)
+        for key in ("cpu", "cores"):
+            if (value := self.source.find("node_types", holder, "node", key)) is not None:
+                where = self.source.place("node_types", holder, "node", key)
+                source = source.with_node(("node", "shards", "node", key), value, where)
+        if source.find("node", "price_usd_per_h") is not None:  # prices are the node types'
+            source = source.with_node(("node", "price_usd_per_h"), Scalar(None, "null", place), place)
+        return replace(loaded, scenario=validate(source, Scenario), source=source)
+
     def _on_types(self, loaded: LoadedScenario, types: Sequence[str]) -> LoadedScenario:
         """A scenario with each of its machines on a node type, in order."""
         source, left = loaded.source, list(types)
@@ -113,6 +129,9 @@ class LoadedFleet:
                 assert node is not None, "a required key"
                 place = self.source.place("node_types", name, "node")
                 source = source.with_node((*prefix, "node"), node, place)
+                if (on := self.fleet.node_types[name].shards_on) and name not in on:
+                    none = Scalar(None, "null", place)
+                    source = source.with_node((*prefix, "node", "shards"), none, place)
             if not self.fleet.node_types[name].node.accelerators:
                 threshold = (*prefix, "policy", "offload_threshold_items")
                 if source.find(*_keys(threshold)) is not None:

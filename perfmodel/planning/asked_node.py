@@ -148,15 +148,16 @@ def _apart(choice: NodeChoice, devices: Sequence[Device]) -> tuple[Sequence[Devi
     ValueErrorAt
         At the cores of the shards, where their CPU does not have as many.
     """
+    own = devices[: 1 + len(choice.accelerators)]
     if choice.shards is None or choice.shards.node is None:
-        return devices, None
+        return own, None
     from perfmodel.costmodel.shard_places import ShardMachine  # few nodes have shards
 
     cpu, cores = devices[-1], choice.shards.node.cores or devices[-1].num_cores
     if cores > cpu.num_threads:
         most = f"at most {cpu.num_threads} ({cpu.threads_in_words})"
         raise ValueErrorAt(f"expected {most}, got {cores}", ("node", "shards", "node", "cores"))
-    return devices[:-1], ShardMachine(device=cpu, cores=cores)
+    return own, ShardMachine(device=cpu, cores=cores)
 
 
 def _copies_on(device: Device, choice: NodeChoice) -> int:

@@ -91,7 +91,8 @@ def _table(title: str, *headings: str) -> Table:
 def _nodes(provisioned: Provisioned) -> Table:
     question = provisioned.question
     used = [each.name for each in question.node_types if provisioned.by_type[each.name]]
-    mixed = [each.name for each in question.mixed if provisioned.nodes[each.service].get(each.name)]
+    serving = [each.name for each in question.mixed if provisioned.nodes[each.service].get(each.name)]
+    mixed = list(dict.fromkeys(serving))
     shared = ", shared: each counts for every service" if question.provision.sharing else ""
     table = _table(f"nodes{shared}", "service", "queries/s planned for", *used, *mixed)
     for service, peak_qps in zip(question.services, question.peak_qps, strict=True):

@@ -203,7 +203,7 @@ def test_an_autoscaler_starts_no_more_nodes_than_there_are(
     assert found["sla_missed_share"] == 0.0
 
 
-SEARCHED = {"terabytes"}
+SEARCHED = {"terabytes", "terabytes_cheap_shards"}
 """Shipped fleets whose capacities are found, not given: half a minute of a core."""
 
 

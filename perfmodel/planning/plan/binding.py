@@ -197,7 +197,10 @@ def _why(question: PlanQuestion, demand_qps: FloatArray, static: Optimum, column
     if node_type.most_nodes == 0:
         why = "none is available" if node_type.available == 0 else "its own power_cap_w allows none"
         return NotChosen(node_type=node_type.name, why=why)
-    in_units = any(node_type.name in each.node_types for each in question.mixed)
+    in_units = any(
+        node_type.name in each.node_types and (each.service, each.name) in question.capacities
+        for each in question.mixed
+    )
     if not in_units and not (question.low_qps[:, column] > 0.0).any():
         reasons = {question.refused.get((service.name, node_type.name), "") for service in question.services}
         told = "; ".join(sorted(reason for reason in reasons if reason))

@@ -11,7 +11,7 @@ from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.plan.kept import Kept, digest_of
 from perfmodel.planning.plan.question import Pair, PairCapacity, Tried, Way
-from perfmodel.planning.plan.shard_counts import counts_tried, with_count
+from perfmodel.planning.plan.shard_counts import IN_THE_NODE, counts_tried, with_count
 from perfmodel.planning.prepare import PreparedPair, checksums_now, prepare_pairs
 from perfmodel.planning.question import Question
 from perfmodel.sim.builtin_policies import DynamicBatching
@@ -32,12 +32,15 @@ class PairAsked(NamedTuple):
         Whether batch size and threshold are to be found too.
     most_nodes : int or None
         That a unit may have: what there is of the type; None: any number.
+    in_shards : bool
+        Whether tables are to lie on shards: what fits the main node is refused.
     """
 
     pair: Pair
     loaded: LoadedScenario
     tune: bool
     most_nodes: int | None = None
+    in_shards: bool = False
 
 
 class Found(NamedTuple):
@@ -79,18 +82,21 @@ def find_capacities(
         If batches of a pair lie outside the calibrated range and `extrapolate` is not set.
     """
     prepared = prepare_pairs([each.loaded for each in asked], mixed_stacks=mixed_stacks)
-    every = [
-        (each._replace(loaded=with_count(pair.loaded, count)), with_count_of(pair, count))
-        for each, pair in zip(asked, prepared, strict=True)
-        for count in counts_tried(pair, each.most_nodes)
-    ]
-    return capacities_of(
+    every, fitting = [], {}
+    for each, pair in zip(asked, prepared, strict=True):
+        for count in counts_tried(pair, each.most_nodes):
+            if each.in_shards and count == IN_THE_NODE:
+                fitting[each.pair] = f"{each.pair[0]}: it fits the main node without shards"
+                continue
+            every.append((each._replace(loaded=with_count(pair.loaded, count)), with_count_of(pair, count)))
+    found = capacities_of(
         [each for each, _ in every],
         [pair for _, pair in every],
         confidence=confidence,
         extrapolate=extrapolate,
         tell=tell,
     )
+    return found._replace(refused={**found.refused, **fitting})
 
 
 def with_count_of(pair: PreparedPair, count: int | None) -> PreparedPair:

@@ -138,6 +138,9 @@ def _nodes_of(question: PlanQuestion, placement: Placement, node_type: str) -> i
     """Nodes of a type among those of a placement."""
     for each in question.mixed:
         if each.name == placement.node_type:
+            if each.is_sharded:  # one main node a unit, all others are shards
+                main, shards = each.node_types
+                return {main: placement.units, shards: placement.nodes - placement.units}.get(node_type, 0)
             return placement.units * each.node_types.count(node_type)
     return placement.nodes if placement.node_type == node_type else 0
 

@@ -108,7 +108,8 @@ def ways_taken(question: PlanQuestion, programme: Programme, solution: Solution)
     found: dict[Pair, Way] = {}
     for alternatives in programme.one_of:
         group = programme.groups[alternatives[0]]
-        pair = (question.services[group.services[0]].name, question.node_types[group.node_type].name)
+        name = group.unit or question.node_types[group.node_type].name
+        pair = (question.services[group.services[0]].name, name)
         for way, index in zip(_ways_that_serve(question, pair), alternatives, strict=True):
             if solution.units[index]:
                 found[pair] = way

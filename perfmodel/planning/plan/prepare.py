@@ -65,9 +65,12 @@ def plan_question(
                 refused[service, unit] = f"{service}: capacity given as 0"
             else:
                 given[service, unit] = PairCapacity(qps=qps, low_qps=qps, num_nodes=num_machines(on_unit))
+        _ask_sharded(loaded, service, asked, given, refused)
         for node_type in loaded.fleet.node_types:
             qps = loaded.fleet.capacity_given(service, node_type)
-            if qps is None:
+            if (elsewhere := _tables_elsewhere(loaded, service, node_type)) is not None:
+                refused[service, node_type] = elsewhere
+            elif qps is None:
                 tune = loaded.fleet.services[service].tune
                 asked.append(
                     PairAsked(
@@ -114,6 +117,11 @@ def plan_question(
             MixedUnit(unit, service, types)
             for service, each in loaded.fleet.services.items()
             for unit, types in each.units.items()
+        )
+        + tuple(
+            MixedUnit(unit, service, types, is_sharded=True)
+            for service in loaded.fleet.services
+            for unit, types in loaded.fleet.sharded_units.items()
         ),
         asked=_asked(loaded),
         inputs=input_files(_read(loaded)),
@@ -129,6 +137,50 @@ def _digest(question: PlanQuestion) -> str:
     )
 
 
+def _ask_sharded(
+    loaded: LoadedFleet,
+    service: str,
+    asked: list[PairAsked],
+    given: dict[Pair, PairCapacity],
+    refused: dict[Pair, str],
+) -> None:
+    """Ask for the capacity of a service on units of a main node and shards of another type, or take it.
+
+    Raises
+    ------
+    InputError
+        At a capacity of such a unit, where the service fits the main node.
+    """
+    for unit, (_, holder) in loaded.fleet.sharded_units.items():
+        qps = loaded.fleet.capacity_given(service, unit)
+        if loaded.scenarios[service].scenario.pipeline is not None:
+            refused[service, unit] = f"{service}: of several stages none has its tables on another node type"
+        elif qps == 0.0:
+            refused[service, unit] = f"{service}: capacity given as 0"
+        elif qps is None:
+            tune, most = loaded.fleet.services[service].tune, loaded.fleet.node_types[holder].num_available
+            on_unit = loaded.on_sharded(service, unit)
+            asked.append(PairAsked((service, unit), on_unit, tune, 1 + most, in_shards=True))
+        else:
+            known = _of_unit(loaded.on_sharded(service, unit), qps, is_staged=False)
+            if known.num_shards == 0:
+                why = f"expected none: {service} fits the main node without shards"
+                raise loaded.source.error(why, "capacities", service, unit)
+            given[service, unit] = known
+
+
+def _tables_elsewhere(loaded: LoadedFleet, service: str, node_type: str) -> str | None:
+    """Why a node type does not serve a service by itself: so many shards of another type are asked for."""
+    of = loaded.fleet.node_types[node_type]
+    if not of.shards_on or node_type in of.shards_on:
+        return None
+    assert isinstance(of.node, NodeChoice), "checked with shards_on"
+    assert of.node.shards is not None, "checked with shards_on"
+    if of.node.shards.count == "auto" or loaded.scenarios[service].scenario.pipeline is not None:
+        return None
+    return f"{service}: its tables lie on {of.node.shards.count} shards of {' or '.join(of.shards_on)}"
+
+
 def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> PairCapacity:
     """A rate that the file knows: of a node, or of the node with those that hold its tables.
 
@@ -141,11 +193,16 @@ def _given(loaded: LoadedFleet, service: str, node_type: str, qps: float) -> Pai
     pipeline = loaded.scenarios[service].scenario.pipeline
     if isinstance(choice, TableNodeChoice) or choice.shards is None:
         return PairCapacity(qps=qps, low_qps=qps, num_nodes=num_machines(loaded.scenarios[service]))
-    (pair,) = prepare_pairs([loaded.on_node_type(service, node_type)], mixed_stacks=True)
+    return _of_unit(loaded.on_node_type(service, node_type), qps, is_staged=pipeline is not None)
+
+
+def _of_unit(loaded: LoadedScenario, qps: float, *, is_staged: bool) -> PairCapacity:
+    """A rate of a main node with those that hold its tables, as many as they take."""
+    (pair,) = prepare_pairs([loaded], mixed_stacks=True)
     count = next(iter(counts_tried(pair, None)))
     question = with_count_of(pair, count).question()
     node = question.node
-    shards = node.shards if isinstance(node, ServingNode) and pipeline is None else None
+    shards = node.shards if isinstance(node, ServingNode) and not is_staged else None
     return PairCapacity(
         qps=qps,
         low_qps=qps,
@@ -259,6 +316,10 @@ def _require_own_nodes(loaded: LoadedFleet) -> None:
         if service.units and loaded.fleet.provision.power == "by-utilisation":
             why = "expected none with provision.power: by-utilisation: which of a unit's types is how busy"
             raise ValueErrorAt(f"{why} is not worked out", ("services", name, "units"))
+    if loaded.fleet.sharded_units and loaded.fleet.provision.power == "by-utilisation":
+        (main, _), *_ = loaded.fleet.sharded_units.values()
+        why = "expected this type alone with provision.power: by-utilisation: which of two is how busy"
+        raise ValueErrorAt(f"{why} is not worked out", ("node_types", main, "shards_on"))
     if not loaded.fleet.provision.sharing:
         return
     for name, each in loaded.scenarios.items():

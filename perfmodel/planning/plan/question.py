@@ -153,15 +153,34 @@ Pair = tuple[str, str]
 
 
 class MixedUnit(NamedTuple):
-    """Nodes of several types, one for each stage of a service: its name, the service, types by name."""
+    """Nodes of several types that serve together.
+
+    Attributes
+    ----------
+    name, service : str
+        What it is called, and which service it serves.
+    node_types : tuple of str
+        One for each stage of a service; or the main node's, and that of all its shards.
+    is_sharded : bool
+        Which of the two.
+    """
 
     name: str
     service: str
     node_types: tuple[str, ...]
+    is_sharded: bool = False
 
-    @property
-    def parts(self) -> dict[str, int]:
-        """Nodes of each type."""
+    def parts(self, unit_nodes: int) -> dict[str, int]:
+        """Nodes of each type in a unit of so many.
+
+        Examples
+        --------
+        >>> MixedUnit("a + b", "feed", ("a", "b"), is_sharded=True).parts(21)
+        {'a': 1, 'b': 20}
+        """
+        if self.is_sharded:
+            main, holder = self.node_types
+            return {main: 1, holder: unit_nodes - 1}
         return dict(Counter(self.node_types))
 
 
@@ -245,7 +264,8 @@ class PlanQuestion:
 
     def parts(self, name: str, unit_nodes: int) -> dict[str, int]:
         """Nodes of each type in a unit of so many nodes: of one type, or of those of a unit of several."""
-        return next((each.parts for each in self.mixed if each.name == name), {name: unit_nodes})
+        found = (each.parts(unit_nodes) for each in self.mixed if each.name == name)
+        return next(found, {name: unit_nodes})
 
     def num_parts(self, name: str) -> int:
         """Node types in a unit: so many times a failure that takes nodes of each type hits it."""
@@ -349,12 +369,13 @@ class PlanQuestion:
         columns = {each.name: column for column, each in enumerate(self.node_types)}
         found: list[tuple[Group, tuple[float, ...]]] = []
         for each in self.mixed:
-            pair = self.capacities.get((each.service, each.name))
-            if pair is None or pair.low_qps <= 0.0:
-                continue
-            parts = tuple((columns[name], nodes) for name, nodes in each.parts.items())
-            group = Group(parts[0][0], (rows[each.service],), pair.num_nodes, unit=each.name, mixed=parts)
-            found.append((group, (pair.low_qps,)))
+            for way in self.ways_of(each.service, each.name):
+                of = way.capacity
+                if of.low_qps <= 0.0:
+                    continue
+                parts = tuple((columns[name], nodes) for name, nodes in each.parts(of.num_nodes).items())
+                group = Group(parts[0][0], (rows[each.service],), of.num_nodes, unit=each.name, mixed=parts)
+                found.append((group, (of.low_qps,)))
         return found
 
     def unit_costs(self, grid_g_per_kwh: float | None) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -441,17 +462,16 @@ class PlanQuestion:
 
 
 def other_ways(groups: Sequence[Group]) -> tuple[tuple[int, ...], ...]:
-    """Groups, by index, in which nodes of one type serve the same service in other ways.
+    """Groups, by index, in which nodes of one type, or of the same several, serve a service in other ways.
 
     Examples
     --------
     >>> other_ways([Group(0, (0,), 5), Group(0, (1,)), Group(0, (0,), 9), Group(1, (0,), 5)])
     ((0, 2),)
     """
-    found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    found: dict[tuple[int, str, tuple[int, ...]], list[int]] = {}
     for index, group in enumerate(groups):
-        if not group.mixed:
-            found.setdefault((group.node_type, group.services), []).append(index)
+        found.setdefault((group.node_type, group.unit, group.services), []).append(index)
     return tuple(tuple(each) for each in found.values() if len(each) > 1)
 
 

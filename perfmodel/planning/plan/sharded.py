@@ -75,11 +75,10 @@ def sharded_units(question: PlanQuestion) -> tuple[ShardedUnit, ...]:
         With one way for each pair.
     """
     return tuple(
-        _unit(question, (service.name, node_type.name))
+        _unit(question, (service.name, name))
         for service in question.services
-        for node_type in question.node_types
-        if (pair := question.capacities.get((service.name, node_type.name))) is not None
-        and pair.num_shards > 0
+        for name in question.names_for(service.name)
+        if (pair := question.capacities.get((service.name, name))) is not None and pair.num_shards > 0
     )
 
 
