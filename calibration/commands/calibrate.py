@@ -86,20 +86,25 @@ def calibrate(
     calibrate_device = calibrate_cpu if device == "cpu" else partial(_calibrate_cuda, precision)
     try:
         values = calibrate_device(called, budget_s, raw, records)
+        summary = _summary(out, values, raw, records)
+        _write(out, values, summary, as_json=as_json)
     except KeyboardInterrupt:
         raise InterruptionError(_interrupted(out, raw, records)) from None
-    summary = _summary(out, values, raw, records)
-    try:
-        write_profile(out, values)
-    except InputError:  # a disk that has filled up since: the answer is worth more than its place
-        print(json.dumps(summary | {"profile": values}, indent=2) if as_json else profile_text(values))
-        raise
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
         print("\n".join(summary_lines(out, summary)))
         for line in _next_steps(out, values, device):
             print(line, file=sys.stderr)
+
+
+def _write(out: Path, values: Mapping[str, Any], summary: Mapping[str, Any], *, as_json: bool) -> None:
+    """Write the profile, or print it where a disk has filled up since: it is worth more than its place."""
+    try:
+        write_profile(out, values)
+    except InputError:
+        print(json.dumps({**summary, "profile": values}, indent=2) if as_json else profile_text(values))
+        raise
 
 
 def summary_lines(out: Path, summary: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, UndecidedError
+from perfmodel.errors import EXIT_CODES, SLA_MISSED, InputError, InterruptionError, UndecidedError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +39,13 @@ def write_page(path: Path, html: str) -> None:
     """Write a page, and say where."""
     from perfmodel.loading.written import write_atomically  # as above
 
-    write_atomically(path, html)
+    before = _which(path)
+    try:
+        write_atomically(path, html)
+    except KeyboardInterrupt:
+        if _which(path) == before:
+            raise
+        raise _written_only(path) from None
     print(f"written: {path}", file=sys.stderr)
 
 
@@ -60,11 +66,35 @@ def show(
     InputError
         If the HTML page cannot be written; the answer has been printed then.
     """
-    with printed_first(lambda: _print(document, page, as_json=as_json)):
+    written: Path | None = None
+
+    def print_answer() -> None:
+        try:
+            _print(document, page, as_json=as_json)
+        except KeyboardInterrupt:
+            if written is None:
+                raise
+            raise _written_only(written) from None
+
+    with printed_first(print_answer):
         if out is not None:
             from perfmodel.report.pages.made import document_html  # few answers become a page of HTML
 
             write_page(out, document_html(document()) if html is None else html())
+            written = out
+
+
+def _written_only(path: Path) -> InterruptionError:
+    return InterruptionError(f"interrupted: {path} is written and whole, the answer was not printed")
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 @contextmanager

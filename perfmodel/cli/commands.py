@@ -461,7 +461,9 @@ def _interruptible(command: Command) -> Command:
         try:
             command(*args, **options)
         except KeyboardInterrupt:
-            raise InterruptionError("interrupted: there is no answer yet, and nothing was written") from None
+            raise InterruptionError(
+                "interrupted: there is no answer yet; every file is there whole, or as it was"
+            ) from None
 
     return run_command
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -137,15 +137,8 @@ def sweep(
     by = _backend(backend, address, jobs)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(_journal_path(out, asking.digest, points), asking.digest))
-        try:
-            found = answer_points(
-                points, asking, by, journal=journal, progress=Progress("points", len(points))
-            )
-        except KeyboardInterrupt:
-            kept = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
-            if not journal.is_kept:
-                kept = "nothing could be kept of what is finished"
-            raise InterruptionError(f"interrupted: {kept}") from None
+        stack.enter_context(_kept_where_interrupted(journal, out))
+        found = answer_points(points, asking, by, journal=journal, progress=Progress("points", len(points)))
         files = [*asking.files, *found.files]
         table = table_of(asking.name, asking.question, keys, found.rows, fronts, files, asking.asked)
         with printed_first(
@@ -164,6 +157,21 @@ def sweep(
         first = table.rows[0]
         print(f"sweep: no point has an answer; the first: {first['reason']}", file=sys.stderr)
         raise typer.Exit(first["exit_code"])
+
+
+@contextmanager
+def _kept_where_interrupted(journal: Journal, out: Path | None) -> Iterator[None]:
+    """Say what an interrupted sweep leaves: the points that are finished, or all of the answer."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not journal.is_kept:
+            left = "nothing could be kept of what is finished"
+        elif journal.path.exists():
+            left = f"what is finished is kept in {cut_path(journal.path)}; the same command goes on"
+        else:
+            left = f"{out or 'the answer'} is whole, and was not printed"
+        raise InterruptionError(f"interrupted: {left}") from None
 
 
 def _backend(name: BackendName, address: str | None, jobs: int | None) -> Backend:

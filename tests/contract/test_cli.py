@@ -106,7 +106,10 @@ def test_an_error_is_one_line_on_stderr_and_its_exit_code(
     assert main(["fail"]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == f"{str(error) or 'interrupted: there is no answer yet, and nothing was written'}\n"
+    assert (
+        captured.err
+        == f"{str(error) or 'interrupted: there is no answer yet; every file is there whole, or as it was'}\n"
+    )
 
 
 @pytest.mark.thorough_cases("profiles")

@@ -183,8 +183,8 @@ def _hears_of_a_closed_terminal() -> None:
 
 
 @contextmanager
-def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A process whose command does this, once it is at it; `within` a command that runs it."""
+def running(body: str, within: Sequence[str] = (), first: str = "begun\n") -> Iterator[subprocess.Popen[str]]:
+    """A process whose command does this, once it has said `first`; `within` a command that runs it."""
     source = (
         f"import sys, time\n{body}\nfrom perfmodel.cli import commands, main\n"
         "commands.COMMANDS = {'wait': commands.LazyCommand('Wait.', lambda: body)}\nsys.exit(main.main())"
@@ -198,7 +198,7 @@ def running(body: str, within: Sequence[str] = ()) -> Iterator[subprocess.Popen[
         preexec_fn=_hears_of_a_closed_terminal,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.read(len(first)) == first
         yield process
 
 
@@ -209,7 +209,7 @@ def test_an_interrupted_process_waits_for_no_thread_that_is_at_work(with_what: s
         process.send_signal(with_what)
         _, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
-    assert error == "interrupted: there is no answer yet, and nothing was written\n"
+    assert error == "interrupted: there is no answer yet; every file is there whole, or as it was\n"
 
 
 @pytest.mark.thorough
@@ -238,7 +238,7 @@ def test_sigterm_ends_what_a_shell_runs_in_the_background(body: str, out: str) -
             process.send_signal(signal.SIGTERM)
         written, error = process.communicate(timeout=0.5 * LONG_S)
     assert process.returncode == 130
-    assert error == "interrupted: there is no answer yet, and nothing was written\n"
+    assert error == "interrupted: there is no answer yet; every file is there whole, or as it was\n"
     assert written.replace("begun\n", "") == out  # threads begin twice
 
 
@@ -283,6 +283,37 @@ def test_a_terminal_that_is_closed_ends_a_run_as_an_interrupt_does(tmp_path: Pat
         os.close(terminal)
         assert process.wait(timeout=LONG_S) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv.unfinished"]
+
+
+ENDS_SLOWLY = """
+import atexit
+def body():
+    print("answer", flush=True)
+    atexit.register(time.sleep, 60)
+    atexit.register(print, "begun", flush=True)
+"""
+ENDS_WITH_A_THREAD = """
+import threading
+def body():
+    print("begun", flush=True)
+    threading.Thread(target=lambda: (time.sleep(0.3), print("of the thread"))).start()
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_answer_changes_nothing_and_ends_the_wait(with_what: signal.Signals) -> None:
+    with running(ENDS_SLOWLY, first="answer\nbegun\n") as process:
+        process.send_signal(with_what)
+        _, error = process.communicate(timeout=0.5 * LONG_S)
+    assert (process.returncode, error) == (0, "")
+
+
+@pytest.mark.thorough
+def test_a_process_that_ends_waits_for_its_threads() -> None:
+    with running(ENDS_WITH_A_THREAD) as process:
+        out, error = process.communicate(timeout=0.5 * LONG_S)
+    assert (process.returncode, out, error) == (0, "of the thread\n", "")
 
 
 @pytest.mark.thorough
