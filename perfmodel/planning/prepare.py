@@ -65,8 +65,8 @@ def _refuse_stages(loaded: LoadedScenario) -> None:
     """
     if loaded.scenario.pipeline is not None:
         several = (
-            "expected none: this asks about one stage; predict, capacity, latency, tune, explain, diff, "
-            "mlperf, sweep, fleet and plan know several"
+            "expected none: this asks about one stage; --set pipeline=null asks it of the first, and another "
+            "is a scenario of its own: its model, node and policy, and as query sizes the items that reach it"
         )
         raise loaded.error(several, "pipeline")
 

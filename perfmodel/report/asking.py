@@ -21,7 +21,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question, as_asked
 from perfmodel.planning.sweep.journal import FileDigests, Finished, Row, sources_digest
 from perfmodel.planning.sweep.points import Point
-from perfmodel.report.frames import flat
+from perfmodel.report.frames import FULLEST_STAGE, flat
 
 if TYPE_CHECKING:
     from perfmodel.loading.fleet_file import LoadedFleet
@@ -91,6 +91,7 @@ class Asking:
             with loaded.places():
                 document, code, reason = self._answer(question)
         metrics = flat({key: value for key, value in document.items() if key not in SAID_OF_ALL})
+        metrics |= stage_metrics(document)
         return {"exit_code": code, "reason": reason, "stack": question.node.stack} | metrics
 
     def _answer(self, question: Question) -> tuple[Mapping[str, Any], int, str | None]:
@@ -101,6 +102,31 @@ class Asking:
         if self.question == "tune":
             return _tune(question, self.extrapolate)
         return _predict(question, self.extrapolate, self.accept_uncertain)
+
+
+def stage_metrics(document: Mapping[str, Any]) -> Row:
+    """What a row has of each stage, the first being 1; nothing of an answer about one.
+
+    Parameters
+    ----------
+    document : mapping
+        An answer, as its JSON has it.
+
+    Examples
+    --------
+    >>> busy = {"model": "a", "utilisation": {"cpu": 0.5}, "latency_ms": {"p99": 2.0}}
+    >>> full = {"model": "b", "utilisation": None, "offered_utilisation": {"cpu": 1.2}, "latency_ms": {}}
+    >>> row = stage_metrics({"pipeline": {"stages": [busy, full]}})
+    >>> row["stage.1.latency_ms.p99"], row["stage.2.utilisation.cpu"], row[FULLEST_STAGE]
+    (2.0, 1.2, 1.2)
+    """
+    row: Row = {}
+    for number, stage in enumerate((document.get("pipeline") or {}).get("stages", ()), start=1):
+        used = stage["utilisation"] or stage["offered_utilisation"]
+        own = {"model": stage["model"], "utilisation": used, "latency_ms": stage["latency_ms"]}
+        row |= flat(own, f"stage.{number}.")
+    busy = [each for key, each in row.items() if ".utilisation." in key and each is not None]
+    return row | ({FULLEST_STAGE: max(busy)} if busy else {})
 
 
 def _finished(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ANSWER = "answer"
 """The table that is the whole answer in one row."""
 
+FULLEST_STAGE = "stage.fullest.utilisation"
+"""How full the fullest stage of a pipeline is, as a column of a sweep. [1]"""
+
 _NAMING = ("scenario", "model", "device", "stack", "co_located")
 """What tells answers apart: each row of a list carries it."""
 

@@ -15,6 +15,7 @@ from perfmodel.loading.over import SweptKey
 from perfmodel.planning.sweep.answer import ANSWERED, SweepTable, column_of
 from perfmodel.report.columns import require_metrics
 from perfmodel.report.fitting import Column, FittingTable
+from perfmodel.report.frames import FULLEST_STAGE
 from perfmodel.report.tables import counted, number
 
 MOST_ROWS = 100
@@ -76,6 +77,9 @@ def sweep_page(table: SweepTable) -> RenderableType:
     """A line a point: what was set, and the figures that are asked for most."""
     keys = [each.key for each in table.keys]
     shown = {name: head for name, head in SHOWN[table.question].items() if name in table.columns}
+    if FULLEST_STAGE in table.columns:  # of all stages together the cores are never full
+        shown = {FULLEST_STAGE if name == "utilisation.cpu" else name: head for name, head in shown.items()}
+        shown[FULLEST_STAGE] = "fullest stage"
     shown |= {name: name for name in table.pareto if name not in shown}
     columns = [
         Column(heading="", right=True),
@@ -147,7 +151,7 @@ def shown_cell(name: str, value: object) -> str:
     """A metric as pages show it: what a script reads as a name or a share is put in words."""
     if name == "verdict" and isinstance(value, str):
         return VERDICTS.get(value, value)
-    if name == "utilisation.cpu" and isinstance(value, float):
+    if name in ("utilisation.cpu", FULLEST_STAGE) and isinstance(value, float):
         return f"{100 * value:.1f} %"
     return _cell(value)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import perfmodel
 from perfmodel.cli.main import main
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -49,4 +51,34 @@ def test_the_command_tells_each_stage_and_a_table_is_of_one(capsys: pytest.Captu
     assert main(["latency", "-s", TWO, "--json"]) == 0
     assert "dlrm-rmc3" in json.dumps(json.loads(capsys.readouterr().out))
     assert main(["latency", "-s", TWO, "--table", "never.csv"]) == 2
-    assert "pipeline: expected none: this asks about one stage" in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert (
+        "pipeline: expected none: this asks about one stage; --set pipeline=null asks it of the first"
+        in refused
+    )
+    assert len(refused.splitlines()) == 1
+
+
+@pytest.mark.thorough
+def test_a_sweep_shows_the_fullest_stage_and_keeps_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ("simulation.max_queries=20000", "simulation.min_queries=20000")
+    file = tmp_path / "points.json"
+    sets = [part for change in quick for part in ("--set", change)]
+    over = ["--over", "pipeline.stages.0.node.cores=8,28", "--out", str(file)]
+    assert main(["sweep", TWO, *over, *sets]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    overloaded, meets = json.loads(file.read_text())["rows"]
+    alone = perfmodel.predict(TWO, overrides=quick).to_dict()
+    stages = alone["pipeline"]["stages"]
+    for number, stage in enumerate(stages, start=1):
+        assert meets[f"stage.{number}.model"] == stage["model"]
+        assert meets[f"stage.{number}.utilisation.cpu"] == stage["utilisation"]["cpu"]
+        assert meets[f"stage.{number}.latency_ms.p95"] == stage["latency_ms"]["p95"]
+    fullest = max(stage["utilisation"]["cpu"] for stage in stages)
+    assert meets["stage.fullest.utilisation"] == fullest > alone["utilisation"]["cpu"]
+    assert overloaded["stage.fullest.utilisation"] > 1.0
+    assert "fullest stage" in page
+    assert "cores busy" not in page
+    assert f"{100 * fullest:.1f} %" in page
