@@ -28,7 +28,7 @@ from calibration.importing.values import (
     Value,
 )
 from perfmodel.domain import operators as ops
-from perfmodel.domain.model import DENSE, QUERY_DENSE
+from perfmodel.domain.model import DENSE, ELEMENT_BYTES, QUERY_DENSE
 from perfmodel.domain.operators import Operator, Shape
 from perfmodel.domain.shapes import OperatorBase, Precision
 from perfmodel.errors import InputError
@@ -80,6 +80,8 @@ class Builder:
         Operators whose results weights have part in.
     is_by_example : bool
         Whether numbers that the model computes go to Python, which may do one thing or another with them.
+    has_made_outside : bool
+        Whether NumPy or Python makes numbers of the request's ids, which no call shows.
     """
 
     batch_size: int
@@ -99,6 +101,7 @@ class Builder:
     of_weights: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
     is_by_example: bool = False
+    has_made_outside: bool = False
     readers: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     gathered: dict[Gathered, Result] = field(default_factory=dict)
     sides: dict[tuple[int, tuple[Step, ...]], Result | None] = field(default_factory=dict)
@@ -269,6 +272,9 @@ class Builder:
         width = value.shape[-1] if value.name else 1  # what sizes alone make, a range or zeros, is no weight
         name = value.name or "made"
         if name not in self._parameters:
+            before = self.precision
+            if value.element_bytes < ELEMENT_BYTES[before]:  # as they are kept, whatever is made of them
+                self.precision = "int8" if value.element_bytes == 1 else "fp16"
             self._parameters[name] = self.emit(
                 ops.Parameters,
                 "parameters",
@@ -278,6 +284,7 @@ class Builder:
                 width=min(width, elements),
                 scope="query",
             )
+            self.precision = before
         result = self._parameters[name]
         if value.name:
             self.of_weights.add(result.name)

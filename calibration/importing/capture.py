@@ -182,7 +182,7 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
             leaves[index] = tensor
         return tensors_in(tree_leaves(example.module(*tree_unflatten(leaves, structure))))
 
-    before = {id(tensor) for tensor in alive()}
+    before = alive()  # held, so that none that the pass makes takes the place of one that is gone
     with _all_calls():
         module = make_fx(
             call,
@@ -192,7 +192,8 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
             record_stack_traces=True,
         )(*(flat[index] for index in tensors))
     names = {id(tensor): name for name, tensor in weights_of(example.module)}
-    nobodys = before - hidden - {id(flat[index]) for index in tensors}  # of no module, such as a global
+    brought_in = hidden | {id(flat[index]) for index in tensors}
+    nobodys = {id(tensor) for tensor in before} - brought_in  # of no module, such as a global
     holders = {hash(holder): name for name, holder in named_holders(example.module)}
     nodes = tuple(module.graph.nodes)
     known = {node: getattr(module, str(node.target)) for node in nodes if node.op == "get_attr"}

@@ -201,7 +201,8 @@ def count(example: Example) -> Counted:
     InputError
         If the module makes a call that nobody can look into.
     """
-    lookups = _Lookups(set(_storages(example)))
+    before = alive()  # held, so that nothing that the pass makes takes the place of one that is gone
+    lookups = _Lookups(set(_storages(example, before)))
     try:
         with (
             torch.no_grad(),
@@ -223,7 +224,7 @@ def count(example: Example) -> Counted:
     )
 
 
-def _storages(example: Example) -> Iterable[int]:
+def _storages(example: Example, before: Iterable[torch.Tensor]) -> Iterable[int]:
     """Where the module's weights lie, and all else that is there before a pass and is no input.
 
     Raises
@@ -239,7 +240,7 @@ def _storages(example: Example) -> Iterable[int]:
             )
         yield tensor.untyped_storage().data_ptr()
     brought = {each.untyped_storage().data_ptr() for each in tensors_in(tree_leaves(example.inputs))}
-    for tensor in alive():
+    for tensor in before:
         with suppress(RuntimeError):  # of one without a place in memory, as inside of `vmap`
             at = tensor.untyped_storage().data_ptr()
             if at and at not in brought:

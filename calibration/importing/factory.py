@@ -6,6 +6,7 @@ import copy
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from perfmodel.errors import InputError
 from perfmodel.loading.words import cut, quoted
 
 _MOST_OBJECTS = 10_000
 """That are searched for tensors, of an input or an output."""
+_AGREE = 0.01
+"""How far the work of two passes on the same inputs may be apart. [1]"""
 DEFAULT_BATCH = 4
 """Items in a batch that is made here; 1 would hide which dimension is the batch. [items]"""
 
@@ -75,10 +79,12 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
         inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
     plain = _uncompiled(module)
     with torch.no_grad(), _one_line(f"{target}: the module fails on its example inputs"):
+        twin = _twin(plain)
         output = plain(*inputs)
     for parameter in plain.parameters():
         with suppress(RuntimeError):  # of one that was computed
             parameter.requires_grad = False  # hooks that count find no way through gradients
+    _require_no_memory(target, twin, inputs)
     return Example(
         target=target,
         module=plain,
@@ -86,6 +92,61 @@ def load_example(target: str, *, batch_size: int | None = None) -> Example:
         batch_size=_batch_size(target, inputs, output, batch_size),
         compiled=None if plain is module else module,
     )
+
+
+def _twin(module: nn.Module) -> nn.Module | None:
+    """A copy that shares all weights, and has run as often as the module has; None: there can be none."""
+    weights = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    with suppress(Exception):
+        return copy.deepcopy(module, weights)
+    return None
+
+
+def _work(module: nn.Module, inputs: tuple[Any, ...]) -> float:
+    """FLOP of a pass's products, and elements that it looks up."""
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_LOOKED_UP) as counter:
+        module(*inputs)
+    return float(counter.get_total_flops())
+
+
+def _looked_up(*_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Elements of the first result of a lookup."""
+    nested = out_shape and not isinstance(out_shape[0], int)
+    return math.prod(out_shape[0] if nested else out_shape or ())
+
+
+_LOOKED_UP = dict.fromkeys(
+    (
+        torch.ops.aten.embedding,
+        torch.ops.aten._embedding_bag,
+        torch.ops.aten._embedding_bag_forward_only,
+        torch.ops.aten.index_select,
+        torch.ops.aten.index,
+    ),
+    _looked_up,
+)
+
+
+def _require_no_memory(target: str, module: nn.Module | None, inputs: tuple[Any, ...]) -> None:
+    """Refuse a module whose second pass does something else than its first, such as one with a cache.
+
+    Raises
+    ------
+    InputError
+        If the work of both, on the same inputs, differs by more than 1 %.
+    """
+    if module is None:
+        return
+    try:
+        first, second = (_work(module, inputs) for _ in range(2))
+    except Exception:  # what cannot be counted is told where all of it is counted
+        return
+    if abs(first - second) > _AGREE * max(first, second):
+        raise InputError(
+            f"{target}: one pass takes {first:,.0f} FLOP and elements looked up, the next on the same inputs "
+            f"{second:,.0f}: expected a module that keeps no results from pass to pass (a cache), or one "
+            "whose factory has run it until all passes are alike"
+        )
 
 
 def _uncompiled(module: nn.Module) -> nn.Module:

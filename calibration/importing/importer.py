@@ -30,6 +30,7 @@ from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
 
 _BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
+_MADE_OUTSIDE = "; what NumPy or Python makes of its ids, no operator stands for"
 _OF_PARTS = (
     "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), or on "
     "one item with the others (scores over the batch), operators on each item by itself: expected a module "
@@ -337,7 +338,8 @@ def _model(name: str, written: Builder, operators: list[Operator], example: Exam
     kind = type(module.module if isinstance(module, Named) else module).__name__
     return RecModel(
         name=name,
-        description=f"{kind}, imported from PyTorch{_BY_EXAMPLE if written.is_by_example else ''}",
+        description=f"{kind}, imported from PyTorch{_BY_EXAMPLE if written.is_by_example else ''}"
+        f"{_MADE_OUTSIDE if written.has_made_outside else ''}",
         source=f"perfplan import {example.target} (torch {torch.__version__})",
         dense_features=written.dense_features if DENSE in read else 0,
         query_dense_features=written.query_dense_features if QUERY_DENSE in read else 0,

@@ -110,6 +110,7 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
     """
     _require_no_rows_by_number(graph)
     to = Builder(batch_size, graph.weights, graph.parameters, graph.is_distinctive)
+    to.has_made_outside = _are_made_outside(graph, batch_size)
     for node in graph.nodes:
         if node in graph.inputs and _is_float(node):
             scope, elements = _shared_out(node, graph, batch_size)
@@ -126,9 +127,28 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
         if node.op == "output":
             _write_output(node, to)
         else:
+            _require_plain(node)
             to.values[node] = _value(node, graph, to)
             _write_through(node, to)
     return to
+
+
+def _require_plain(node: fx.Node) -> None:
+    """Refuse a tensor in a layout whose products nobody counts."""
+    name = call_name(node).strip("_")
+    if name.startswith(("sparse_", "to_sparse", "to_mkldnn")):
+        where = source_line(node)
+        raise InputError(f"{where}{': ' * bool(where)}{_OWN_LAYOUT if 'mkldnn' in name else _SPARSE}")
+
+
+_SPARSE = (
+    "what products of sparse tensors take is not known: expected rows looked up and added up, as "
+    "embedding_bag does, or dense matrices"
+)
+_OWN_LAYOUT = (
+    "tensors in the layout of oneDNN cannot be read: expected the module as it was before "
+    "optimize_for_inference or to_mkldnn"
+)
 
 
 def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
@@ -311,7 +331,9 @@ def _made_of_weights(node: fx.Node, given: Any, named: Any, graph: Graph, to: Bu
 def _are_many(value: Any, graph: Graph) -> bool:
     return (
         isinstance(value, Constant)
-        and (value.name in graph.parameters or (value.is_made and not value.is_index and not value.items))
+        and (
+            value.name in graph.weights.values() or (value.is_made and not value.is_index and not value.items)
+        )
         and math.prod(value.shape) >= _MANY_WEIGHTS
     )
 
@@ -319,9 +341,23 @@ def _are_many(value: Any, graph: Graph) -> bool:
 def _makes_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph) -> bool:
     """Whether a call computes on many weights, and does not only see them in another way."""
     name = call_name(node)
+    if _HANDLERS.get(name) is converted:
+        return any(_are_many(leaf, graph) and _becomes_fractions(node) for leaf in leaves)
     if _is_pointwise(node, name) or "norm" in name or name in ("tril", "triu", "softmax", "sum", "mean"):
         return any(_are_many(leaf, graph) for leaf in leaves)
     return False
+
+
+def _becomes_fractions(node: fx.Node) -> bool:
+    """Whether whole numbers become fractions, as weights that are kept in bytes do in each pass."""
+    before, after = node.args[0], node.meta.get("val")
+    whole = before.meta.get("val") if isinstance(before, fx.Node) else None
+    return (
+        isinstance(whole, torch.Tensor)
+        and isinstance(after, torch.Tensor)
+        and holds_ids(whole)
+        and not holds_ids(after)
+    )
 
 
 def _count_work_on_weights(node: fx.Node, to: Builder) -> None:
@@ -384,7 +420,9 @@ def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
     return "query"
 
 
-_UNTAGGED = frozenset({"fill", "floor_divide", "log_sigmoid", "hardswish", "special_ndtr"})
+_UNTAGGED = frozenset({"fill", "floor_divide", "log_sigmoid", "hardswish", "special_ndtr"}) | {
+    f"__{name}" for name in ("and", "or", "xor", "lshift", "rshift")
+}
 """Functions of each element that PyTorch does not mark as such."""
 
 
@@ -471,6 +509,45 @@ def _require_no_rows_by_number(graph: Graph) -> None:
                 f"{where}{': ' * bool(where)}{name}: rows are chosen by numbers that Python took out of a "
                 "tensor (tolist, item): look them up in the table by the tensor itself"
             )
+
+
+def _are_made_outside(graph: Graph, batch_size: int) -> bool:
+    """Whether NumPy or Python makes fractions for each item of what it took out of tensors.
+
+    Raises
+    ------
+    TakenValuesError
+        If it took fractions, or made a choice among weights by what it took.
+    """
+    taken = [
+        argument.meta.get("val")
+        for node in graph.nodes
+        if node.target in _TO_PYTHON and not node.users
+        for argument in node.all_input_nodes
+    ]
+    if not taken:
+        return False
+    known = {*graph.weights, *graph.packed, *(node.name for node in graph.inputs)}
+    of_fractions = any(isinstance(value, torch.Tensor) and not holds_ids(value) for value in taken)
+    made = False
+    for node in graph.nodes:
+        value, sources = node.meta.get("val"), node.all_input_nodes
+        if not isinstance(value, torch.Tensor) or holds_ids(value):
+            continue
+        if not value.numel() or value.numel() % batch_size or not graph.is_distinctive:
+            continue
+        brings = any(source.op == "get_attr" and source.name not in known for source in sources)
+        chosen = call_name(node) in ("stack", "cat") and all(
+            source.op == "get_attr" and source.name in graph.weights for source in sources
+        )
+        if (brings and of_fractions) or (chosen and sources):
+            where = source_line(node)
+            raise TakenValuesError(
+                f"{where}{': ' * bool(where)}what NumPy or Python makes of values of tensors, no call shows: "
+                "expected it written with tensors"
+            )
+        made |= brings
+    return made
 
 
 def _is_read_by_python(node: fx.Node) -> bool:

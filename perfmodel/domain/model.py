@@ -266,7 +266,7 @@ class RecModel(Frozen):
         kinds = Counter(
             operator.precision
             for operator in self.operators
-            if operator.precision != "fp32" and not isinstance(operator, EmbeddingBag)
+            if operator.precision != "fp32" and not isinstance(operator, (EmbeddingBag, Parameters))
         )
         return kinds.most_common(1)[0][0] if kinds else "fp32"
 
@@ -274,6 +274,7 @@ class RecModel(Frozen):
         """What is neither in fp32 nor in a precision that costs are known of, in words; empty: nothing.
 
         Costs in int8 are those of fully connected layers. `tables` are those that lookups are known of in.
+        Parameters that others read cost nothing of their own.
         """
         kinds = Counter(
             operator.precision
@@ -281,6 +282,7 @@ class RecModel(Frozen):
             if operator.precision not in ("fp32", known)
             or (operator.precision == "int8" and not isinstance(operator, Mlp))
             if not (isinstance(operator, EmbeddingBag) and operator.is_stored_in(tables))
+            and not isinstance(operator, Parameters)
         )
         listed = ", ".join(f"{count} in {precision}" for precision, count in kinds.items())
         return f"of {len(self.operators)} operators {listed}" if kinds else ""

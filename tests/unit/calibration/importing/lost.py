@@ -1128,3 +1128,111 @@ def rows_of_ones() -> Made:
         return torch.eye(20)[ids] @ self.weight
 
     return Called(forward, weight=nn.Parameter(torch.rand(20, 8))), (torch.randint(0, 20, (6,)),)
+
+
+def _in_bytes(rows: int, width: int, forward: Callable[..., Tensor], **parts: Any) -> nn.Module:
+    """A module whose weights are bytes, with a scale for each row."""
+    module = Called(forward, **parts)
+    module.register_buffer("bytes", torch.randint(0, 127, (rows, width), dtype=torch.uint8))
+    module.register_buffer("scales", torch.rand(rows, 1))
+    return module
+
+
+def weights_in_bytes() -> Made:
+    """Weights in 8 bits, made fractions and scaled in each pass."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.bytes.float() * self.scales)
+
+    return _in_bytes(80, 64, forward), (torch.rand(6, 64),)
+
+
+def weights_in_half_bytes() -> Made:
+    """Weights in 4 bits, two in a byte, taken apart in each pass."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        low, high = (self.bytes & 15).float(), (self.bytes >> 4).float()
+        return nn.functional.linear(x, torch.stack([low, high], -1).view(80, 128) * self.scales)
+
+    return _in_bytes(80, 64, forward), (torch.rand(6, 128),)
+
+
+def causal() -> Made:
+    """A mask that the module holds, looked at in each pass."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        x = self.table(ids)
+        scores = (x @ x.transpose(1, 2)).masked_fill(self.seen[:70, :70] == 0, -1e9)
+        return self.out((scores.softmax(-1) @ x)[:, -1])
+
+    module = Called(forward, table=nn.Embedding(100, 8), out=nn.Linear(8, 1))
+    module.register_buffer("seen", torch.ones(128, 128).tril())
+    return module, (torch.randint(0, 100, (6, 70)),)
+
+
+def keeps_results() -> Made:
+    """The user's tower runs in the first pass alone."""
+
+    def forward(self: Any, user: Tensor, items: Tensor) -> Tensor:
+        if not hasattr(self, "kept"):
+            self.kept = self.user(user)
+        return (self.kept * self.items(items)).sum(1)
+
+    parts = {"user": nn.Linear(32, 8), "items": nn.Embedding(100, 8)}
+    return Called(forward, **parts), (torch.rand(1, 32), torch.randint(0, 100, (6,)))
+
+
+def grows() -> Made:
+    """All that came before is read again."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        self.before = torch.cat([getattr(self, "before", x[:0]), x])
+        return self.out(x @ self.before.T @ self.before)
+
+    return Called(forward, out=nn.Linear(8, 1)), (torch.rand(6, 8),)
+
+
+def sparse_bags() -> Made:
+    """Sums of rows, by a product with a sparse matrix that the ids make."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        places = torch.stack([torch.arange(ids.numel()) // ids.shape[1], ids.view(-1)])
+        sizes = (ids.shape[0], 100)
+        chosen = torch.sparse_coo_tensor(places, torch.ones(ids.numel()), sizes, check_invariants=False)
+        return self.out(torch.sparse.mm(chosen, self.table))
+
+    module = Called(forward, table=nn.Parameter(torch.rand(100, 8)), out=nn.Linear(8, 1))
+    return module, (torch.randint(0, 100, (6, 5)),)
+
+
+def through_numpy_and_back() -> Made:
+    """A product that NumPy makes."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        made = torch.from_numpy(x.numpy() @ self.weight.detach().numpy())
+        return self.out(made)
+
+    return Called(forward, weight=nn.Parameter(torch.rand(16, 8)), out=nn.Linear(8, 1)), (torch.rand(6, 16),)
+
+
+ROWS = {key: torch.rand(8) for key in range(100)}
+
+
+def rows_from_a_dictionary() -> Made:
+    """Rows that Python takes out of a dictionary by numbers of ids."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        return self.out(torch.stack([ROWS[int(key)] for key in ids]))
+
+    return Called(forward, out=nn.Linear(8, 1)), (torch.randint(0, 100, (6,)),)
+
+
+def edges_by_numpy() -> Made:
+    """Which ids of an item are alike, as NumPy finds it: fractions for each item that no call makes."""
+
+    def forward(self: Any, ids: Tensor) -> Tensor:
+        alike = np.stack([row[:, None] == row[None] for row in ids.numpy()])
+        return self.out((torch.from_numpy(alike.astype("float32")) @ self.table(ids)).mean(1))
+
+    parts = {"table": nn.Embedding(100, 8), "out": nn.Linear(8, 1)}
+    return Called(forward, **parts), (torch.randint(0, 100, (6, 5)),)

@@ -115,6 +115,10 @@ COUNTS = {
     "sums_by_ones": Counts(2 * 20 * 20 * 8 + 2 * 8),
     "large_by_ones": Counts(2 * 8 * 128 + 2 * 128 * 128),
     "rows_of_ones": Counts(2 * 20 * 8),
+    "weights_in_bytes": Counts(2 * 64 * 80),
+    "weights_in_half_bytes": Counts(2 * 128 * 80),
+    "causal": Counts(2 * 2 * 70 * 8 * 70 + 2 * 8, 70, table_bytes=4 * 800),
+    "edges_by_numpy": Counts(2 * 5 * 5 * 8 + 2 * 8, 5, table_bytes=4 * 800),
     "one_step": Counts(2 * 3 * 6 * (8 + 6)),
     **dict.fromkeys(("in_dataclass", "by_name", "over_candidates", "exported"), Counts(2 * 16)),
 }
@@ -161,6 +165,8 @@ def test_what_was_imported_runs(factory: str) -> None:
     [
         ("flexible", "its work cannot be counted"),
         ("items_by_number", r"lost.py:\d+: rows: rows are chosen by numbers that Python took out"),
+        ("through_numpy_and_back", r"lost.py:\d+: what NumPy or Python makes of values of tensors, no call"),
+        ("rows_from_a_dictionary", r"lost.py:\d+: what NumPy or Python makes of values of tensors, no call"),
         ("rows_by_number", r"lost.py:\d+: table.weight: rows are chosen by numbers that Python took out"),
     ],
 )
@@ -232,6 +238,36 @@ def test_what_each_pass_fills_is_work_of_the_query() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("factory", "makes"),
+    [
+        ("weights_in_bytes", [("to", 5120), ("mul", 5120)]),
+        (
+            "weights_in_half_bytes",
+            [("and", 5120), ("to", 5120), ("rshift", 5120), ("to", 5120), ("mul", 2 * 5120)],
+        ),
+        ("causal", [("eq", 70 * 70)]),
+    ],
+)
+def test_what_each_pass_makes_of_buffers_is_work_of_the_query(
+    factory: str, makes: list[tuple[str, int]]
+) -> None:
+    model, shapes = imported(factory).model, imported(factory).model.shapes()
+    made = [(op.function, shapes[op.name].elements) for op in model.operators if _is_made(op)]
+    assert made == makes
+
+
+def _is_made(operator: Any) -> bool:
+    return operator.kind == "elementwise" and operator.scope == "query"
+
+
+def test_weights_in_bytes_are_held_in_bytes_and_do_not_make_a_file_one_in_int8() -> None:
+    model = imported("weights_in_half_bytes").model
+    assert model.dense_parameter_bytes == 80 * 64
+    assert model.reduced_precision == "fp32"
+    assert model.in_other_precision("fp32") == ""
+
+
 def test_what_chooses_reads_all_that_it_chooses_from() -> None:
     found = operators("best_of_all")
     assert found["topk"] == {"kind": "elementwise", "inputs": ("scores",), "function": "topk"}
@@ -256,6 +292,12 @@ def test_what_is_decided_by_computed_values_is_said() -> None:
     said = "what it computes decides what else it computes: as in the example"
     assert imported("branching").model.description.endswith(said)
     assert said not in imported("float_ids").model.description
+
+
+def test_what_numpy_makes_of_ids_is_said() -> None:
+    said = "what NumPy or Python makes of its ids, no operator stands for"
+    assert imported("edges_by_numpy").model.description.endswith(said)
+    assert said not in imported("through_numpy").model.description
 
 
 def test_a_composite_call_is_listed_by_its_own_name() -> None:
@@ -356,6 +398,12 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
         ("unequal_experts", "experts of different shapes, or that drop rows"),
         ("in_doubles", "expected weights in fp32, fp16, bf16 or int8, got fp64; module.float()"),
         ("statically_quantised", "expected the module before it was converted, or quantize_dynamic's"),
+        (
+            "keeps_results",
+            "560 FLOP and elements looked up, the next on the same inputs 48: expected a module",
+        ),
+        ("grows", "expected a module that keeps no results from pass to pass"),
+        ("sparse_bags", "what products of sparse tensors take is not known: expected rows looked up"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
 )
