@@ -100,6 +100,7 @@ KEY_WORDS: Mapping[str, str] = {
     "hardware": "What the device is made of.",
     "fingerprint": "The machine and the software that it was measured on.",
     "derived_from": "The profile and stack that its costs were derived from.",
+    "base_is_edited": "Whether that one had been edited by hand since it was fitted.",
     "default_stack": "The stack that answers where none is named.",
     "stacks": "Software stacks by name: the same chip costs other times with other software.",
     "source": "Where it comes from: datasheet, published, measured, fitted or assumed, a colon, and what.",

@@ -23,6 +23,7 @@ from perfmodel.domain.shapes import Precision
 from perfmodel.errors import InputError
 from perfmodel.loading.carried_precision import LAYERS, SPREAD_BY_PRECISION, in_precision
 from perfmodel.loading.profile_file import NAME_PATTERN, ProfileFile
+from perfmodel.loading.profile_fingerprint import is_edited
 from perfmodel.loading.profile_sections import Cores, NonNegative, Peaks, Positive, Sourced, ThreadsPerCore
 from perfmodel.loading.shipped import find_file
 from perfmodel.loading.text_file import read_text
@@ -305,7 +306,9 @@ def derived(given: DerivedFile, base: ProfileFile, source: YamlSource) -> Profil
     spread = SPREAD_BY_DISTANCE * distance(base, changes)
     kept = given.stacks or tuple(base.stacks)
     data["stacks"] = {
-        name: _carried(data["stacks"][name], base, given, spread) for name in base.stacks if name in kept
+        name: _carried(name, data["stacks"][name], base, given, spread)
+        for name in base.stacks
+        if name in kept
     }
     if data["default_stack"] not in data["stacks"]:
         data["default_stack"] = next(iter(data["stacks"]))
@@ -344,7 +347,9 @@ def _placed(error: ValidationError, source: YamlSource) -> InputError:
     return source.error(f"{key}: {message}", *where)
 
 
-def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, spread: float) -> dict[str, Any]:
+def _carried(
+    name: str, stack: dict[str, Any], base: ProfileFile, given: DerivedFile, spread: float
+) -> dict[str, Any]:
     """A stack's plain values for the new hardware."""
     carries = given.precision is not None and given.precision != stack.get("precision", "fp32")
     if carries:
@@ -380,6 +385,7 @@ def _carried(stack: dict[str, Any], base: ProfileFile, given: DerivedFile, sprea
         },
         "describes": _words(stack, base, given.changes, given.precision if carries else None),
         "derived_from": base.name,
+        "base_is_edited": is_edited(base.hardware, base.stacks[name]),
     }
     for key in ("fitted_values", "relative_error_of_fitted_models", "measured", "anchors"):
         carried.pop(key, None)  # of the base's own machine

@@ -52,11 +52,12 @@ def is_edited(hardware: HardwareSection, stack: StackSection) -> bool:
     """Whether a stack is not as its fit left it, as far as the hash in its profile covers it.
 
     Every calibration writes a hash: calls measured here without one cannot be told from edited ones. Of a
-    derived stack, whose calls are another profile's, and of costs that nobody fitted there is none.
+    derived stack, whose calls are another profile's, and of costs that nobody fitted there is none; a derived
+    one is edited where its base was, or the base of that.
     """
     stated = stack.fitted_values
     if stated is None:
-        return bool(stack.surfaces) and stack.derived_from is None
+        return stack.base_is_edited if stack.derived_from is not None else bool(stack.surfaces)
     if stated.startswith(WITH_CLAIMS):
         return stated != fitted_values(hardware, stack)
     return stated != _digest(_values(hardware, stack))

@@ -350,7 +350,7 @@ class StackSection(Frozen):
     """One software stack on this hardware.
 
     `describes` says in words what is in the times, as answers print it; `derived_from` names the profile
-    that they were carried over from, of a derived one.
+    that they were carried over from, of a derived one, and `base_is_edited` whether that was edited by hand.
     `relative_error` is the root mean square of the error's logarithm, of models or sequences that the fit
     had not seen; `relative_error_of_fitted_models` that of batches it had not seen of `fitted_models`;
     `error_correlation` the correlation between kinds of calls, whose own errors `surfaces` state.
@@ -371,6 +371,7 @@ class StackSection(Frozen):
     description: str
     describes: str = ""
     derived_from: str | None = None
+    base_is_edited: bool = False
     precision: Precision = "fp32"
     batch_range: tuple[bounds.Count, bounds.Count]
     relative_error: NonNegative

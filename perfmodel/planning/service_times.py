@@ -252,9 +252,10 @@ class NodeTimes:
         shard_cpu = None if self._node.shard_cpu is cpu else self._node.shard_cpu
         for device in (cpu, card, shard_cpu):
             if device is not None and device.is_edited:
+                whose = "its base's" if device.is_derived else "its"
                 notes.append(
-                    f"{device.name}: its hardware or costs are not those that were fitted; nobody measured "
-                    "this machine"
+                    f"{device.name}: {whose} hardware or costs are not those that were fitted; nobody "
+                    "measured this machine"
                 )
         return tuple(notes)
 

@@ -36,7 +36,13 @@ def device_words(device: Device, converting: float | None, *, option: str) -> st
         text += f": {100 * converting:.0f} % of this {'core' if device.kind == 'cpu' else 'card'}'s time"
     if device.without_input is not None:
         text += f"; `{option}{device.without_input}` leaves it out"
-    return f"{text}; {device.name} was {EDITED}" if device.is_edited else text
+    return f"{text}; {edited_words(device)}" if device.is_edited else text
+
+
+def edited_words(device: Device) -> str:
+    """What was edited by hand, the profile or the one that it is derived from, and what that means."""
+    what = f"the base of {device.name}" if device.is_derived else device.name
+    return f"{what} was {EDITED}"
 
 
 def input_share(time: BatchTime, shares: Floats) -> float:

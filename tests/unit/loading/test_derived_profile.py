@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import hypot, log, sqrt
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import SPREAD_BY_DISTANCE, bases_of, read_profile
+from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file
-from perfmodel.planning.prepare import find_device, find_model
+from perfmodel.planning.prepare import find_device, find_model, prepare
 
 HEAD = "name: mine\nbase: skylake\n"
 
@@ -171,3 +173,27 @@ def test_a_cores_wait_for_a_line_does_not_follow_the_bandwidth_of_its_socket(tmp
     assert batch_time(model, mine, batch).seconds == pytest.approx(batch_time(model, base, batch).seconds)
     loaded = batch_time(model, mine, batch, 2.0).seconds[0]
     assert loaded < batch_time(model, base, batch, 2.0).seconds[0]
+
+
+def test_what_is_derived_from_an_edited_profile_is_marked_as_that_is(tmp_path: Path) -> None:
+    shipped = find_file("profile", "skylake").read_text(encoding="utf-8")
+    line = next(each for each in shipped.splitlines() if "fc_call_us:" in each)
+    value = re.search(r"value: ([0-9.]+)", line)
+    assert value is not None
+    edited = line.replace(value[0], f"value: {2.0 * float(value[1])}")
+    written(tmp_path, shipped.replace(line, edited, 1), "edited.yaml")
+    written(tmp_path, shipped, "unedited.yaml")
+    model = find_model("dlrm-rmc3")
+    for base, is_edited in (("edited.yaml", True), ("unedited.yaml", False)):
+        own = find_device(f"{tmp_path / base}@hpca2020", model)
+        child = written(tmp_path, f"name: child\nbase: {base}\nchanges: {{clock_ratio: 1.1}}\n", "child.yaml")
+        grandchild = written(tmp_path, "name: grandchild\nbase: child.yaml\n", "grandchild.yaml")
+        mine = [find_device(f"{path}@hpca2020", model) for path in (child, grandchild)]
+        assert [own.is_edited, *(each.is_edited for each in mine)] == [is_edited] * 3
+        scenario = load_scenario("rm3_skylake", [f"node.cpu={grandchild}@hpca2020", "node.stack=null"])
+        question = prepare(scenario)
+        assert (question.times.basis is Basis.EXTRAPOLATED) == is_edited
+        assert ("the base of grandchild was edited by hand" in question.service_times_of) == is_edited
+        assert any("its base's hardware or costs" in note for note in question.node_notes) == is_edited
+        widened = hypot(mine[1].errors.whole, log(1.5)) if is_edited else mine[1].errors.whole
+        assert question.times.errors.cpu >= widened - 1e-9
