@@ -46,6 +46,8 @@ class LoadGenTarget:
         Fewest queries of a run; samples of the Offline scenario, which is one query.
     min_duration_s : float
         Shortest run. [s]
+    unused : tuple of (str, str)
+        Files of which no value counts here, and a key that stands in each.
     """
 
     model: str
@@ -55,6 +57,7 @@ class LoadGenTarget:
     percentile: float
     min_queries: int
     min_duration_s: float
+    unused: tuple[tuple[str, str], ...] = ()
 
     def num_queries(self, rate_qps: float) -> int:
         """Queries of a run at this rate: enough for its duration and its count. [queries]"""
@@ -126,11 +129,18 @@ def read_target(
         At the first line that cannot be read, or the value that cannot be used, `file:line:column: …`.
     """
     files = [_read(path) for path in paths]
+    for_this = tuple(f"{of}.{when}." for of in (model, "*") for when in (scenario, "*"))
+    unused = tuple(
+        (str(path), next(iter(file)))
+        for path, file in zip(paths, files, strict=True)
+        if file and not any(key.startswith(for_this) for key in file)
+    )
     if built_in:
         if model not in BENCHMARKS and not any(key.startswith(f"{model}.") for file in files for key in file):
             known = ", ".join(BENCHMARKS)
             raise InputError(
-                f"benchmark: expected {known}, or one that a --conf file names, got {quoted(model)}"
+                f"benchmark: expected {known}, or one that a --conf file names, got {quoted(model)}; "
+                "--benchmark NAME asks it of this model by the rules of one"
             )
         files.insert(0, {key: _Written(value, f"mlperf.conf: {key}") for key, value in BUILT_IN.items()})
 
@@ -164,6 +174,7 @@ def read_target(
         percentile=_DEFAULT_PERCENTILE[scenario] if percentile is None else percentile.value / 100.0,
         min_queries=_DEFAULT_COUNT if count is None else int(count.value),
         min_duration_s=_DEFAULT_DURATION_S if duration is None else duration.value * MS,
+        unused=unused,
     )
 
 

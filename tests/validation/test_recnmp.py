@@ -62,6 +62,9 @@ def test_a_share_gains_by_amdahls_law() -> None:
     assert weighed(0.5, 2.0) == pytest.approx(4.0 / 3.0)
     assert weighed(1.0, 9.8) == pytest.approx(9.8)
     assert needed_share(weighed(0.7, 9.1), 9.1) == pytest.approx(0.7)
+    with_relief = 1.0 / (0.3 / 1.2 + 0.7 / 9.1)
+    assert needed_share(with_relief, 9.1, 1.2) == pytest.approx(0.7)
+    assert needed_share(with_relief, 9.1) > 0.7
 
 
 def test_whole_models_run_on_the_tables_of_the_traces() -> None:

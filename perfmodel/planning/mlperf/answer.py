@@ -115,4 +115,8 @@ class MlperfAnswer:
             samples += "; all are there at once, and are served as the scenario's policy cuts them"
             if largest < law.max_items:
                 samples += f", {largest} items at most"
-        return (samples, *of_run, *self.question.node_notes)
+        unused = (
+            f"no value of {path} is for {self.target.model}, {self.target.scenario}; it has {key}, say"
+            for path, key in self.target.unused
+        )
+        return (samples, *unused, *of_run, *self.question.node_notes)

@@ -97,3 +97,14 @@ def test_a_benchmark_that_nothing_names_is_refused(tmp_path: Path) -> None:
 def test_a_rate_that_is_none_is_refused_where_it_stands(rate: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"user\.conf:1:\d+: dlrm\.Server\.target_qps: expected a "):
         read_target(files(tmp_path, f"dlrm.Server.target_qps = {rate}\n"), "dlrm", "Server")
+
+
+def test_a_file_of_which_no_value_counts_is_named(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("other.conf", "all.conf", "own.conf", "empty.conf")]
+    texts = ("dlrm-v3.Server.target_qps = 12", "*.*.min_duration = 1", "dlrm-v2.Server.target_qps = 3", "")
+    for path, text in zip(files, texts, strict=True):
+        path.write_text(text + "\n")
+    server = read_target(files, "dlrm-v2", "Server", built_in=True)
+    assert server.unused == ((str(files[0]), "dlrm-v3.Server.target_qps"),)
+    offline = read_target(files, "dlrm-v2", "Offline", built_in=True)
+    assert [path for path, _ in offline.unused] == [str(files[0]), str(files[2])]
