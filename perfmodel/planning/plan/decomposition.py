@@ -27,7 +27,6 @@ import numpy as np
 from perfmodel.planning.plan.exchanges import Offers, Resources, fitting_choice
 from perfmodel.planning.plan.programme import (
     GAP,
-    Condition,
     FloatArray,
     IntArray,
     Programme,
@@ -39,10 +38,9 @@ from perfmodel.planning.plan.programme import (
     units_left,
     units_serving,
 )
+from perfmodel.planning.plan.scarce import Few, closed_by_scarce
+from perfmodel.planning.plan.separable import CLOSE, EXACT, Priced, Separable, rates_by_type
 from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
-
-CLOSE = 1e-5
-"""Relative: a cover this close to the cheapest is as good. [1]"""
 
 MOST_ROUNDS = 12
 """Of prices and covers."""
@@ -77,17 +75,8 @@ MASTER_S = 15.0
 its branch and bound, so that a busy machine chooses alike, and a time that it hardly ever takes.
 [1], [], [s]"""
 
-EXACT = 1e-9
-
 INFEASIBLE = 2
 """What scipy's solvers call a programme that nothing meets."""
-
-
-class _Need(NamedTuple):
-    """Nodes of a type that it takes until so many are left; `slope`: the least of them for each one left."""
-
-    nodes: IntArray
-    slope: float
 
 
 def can_decompose(programme: Programme) -> bool:
@@ -125,16 +114,6 @@ def worth_of_type(programme: Programme, node_type: int) -> float | None:
     return float((by_query.min(axis=1) * rates_qps[:, node_type]).max(initial=0.0))
 
 
-def rates_by_type(programme: Programme) -> FloatArray:
-    """What a node of each type serves of each service, as part of the best unit. [queries/s a node]"""
-    found = np.zeros((len(programme.demand_qps), len(programme.stock)))
-    for index, group in enumerate(programme.groups):
-        for service in group.services:
-            each_qps = programme.capacity_qps[service, index] / group.unit_nodes
-            found[service, group.node_type] = max(found[service, group.node_type], each_qps)
-    return found
-
-
 def solve_large(programme: Programme) -> Solution:
     """Find nodes and a bound; "stopped" without nodes where none were found, which proves nothing."""
     large = _Large(programme)
@@ -147,6 +126,7 @@ def solve_large(programme: Programme) -> Solution:
         if relaxed is None:
             return Solution(status="infeasible", units=None, loads_qps=(), bound=inf)
         prices, watt_price = relaxed
+        prices = np.maximum(prices, large.least_prices(watt_price))
         free = large.covers(prices, large.stock)
         if free is None:
             return Solution(status="infeasible", units=None, loads_qps=(), bound=inf)
@@ -162,7 +142,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.owners: list[int] = []
-        self.covers: list[IntArray] = []
+        self.nodes: list[IntArray] = []
         self._known: set[tuple[int, ...]] = set()
 
     def add(self, chosen: IntArray) -> int:
@@ -179,7 +159,7 @@ class _Columns:
             if key not in self._known:
                 self._known.add(key)
                 self.owners.append(service)
-                self.covers.append(cover)
+                self.nodes.append(cover)
 
 
 def _columns_generated(
@@ -190,32 +170,25 @@ def _columns_generated(
     columns.add(free)
     if (one_by_one := large.one_by_one(prices, free)) is not None:  # so that there is a choice that fits
         columns.add(one_by_one)
-    priced = _Priced(prices, free, large.bound(prices, watt_price, free))
+    priced = Priced(prices, watt_price, free, large.bound(prices, watt_price, free))
     for _ in range(MOST_ROUNDS):
         found = large.prices_of(columns)
         if found is None:
             break
         prices, watt_price = found
+        prices = np.maximum(prices, large.least_prices(watt_price))
         covers = large.covers(prices, large.stock)
         if covers is None:
             break
         if (found_bound := large.bound(prices, watt_price, covers)) > priced.bound:
-            priced = _Priced(prices, covers, found_bound)
+            priced = Priced(prices, watt_price, covers, found_bound)
         if not columns.add(covers):
             break
     return _chosen_near(large, columns, priced, max(bound, priced.bound))
 
 
-class _Priced(NamedTuple):
-    """Prices, each service's cheapest cover at them, and what no plan costs less than by them."""
-
-    prices: FloatArray
-    free: IntArray
-    bound: float
-
-
 def _chosen_near(
-    large: _Large, columns: _Columns, priced: _Priced, bound: float
+    large: _Large, columns: _Columns, priced: Priced, bound: float
 ) -> tuple[IntArray | None, float]:
     """The best choice among all covers that cost little more than the cheapest, and what that proves.
 
@@ -240,6 +213,10 @@ def _chosen_near(
             better, least = large.chosen_of(columns, near.whole)
             bound = max(bound, min(base + near.known, least))
             chosen, bound = _proved(large, priced, large.cheaper(chosen, better), bound, effort)
+        if not attempt:
+            chosen, bound = closed_by_scarce(
+                large, priced, chosen, bound, lambda few, at: large.exchanged(few, priced.prices, at)
+            )
         still = large.closest(chosen) - base
         if still <= bound - base:
             break
@@ -248,7 +225,7 @@ def _chosen_near(
 
 
 def _proved(
-    large: _Large, priced: _Priced, chosen: IntArray | None, bound: float, effort: _Effort
+    large: _Large, priced: Priced, chosen: IntArray | None, bound: float, effort: _Effort
 ) -> tuple[IntArray | None, float]:
     """A choice and a bound, that no choice costs less by more than the gap that is allowed, or such a one.
 
@@ -299,61 +276,8 @@ class _Near(NamedTuple):
     known: float
 
 
-class _Large:
-    """A programme as it falls apart."""
-
-    def __init__(self, programme: Programme) -> None:
-        self.programme = programme
-        (self.condition,) = programme.binding_conditions
-        self.stock: IntArray = programme.stock.astype(np.int64)
-        most = int(self.stock.max(initial=0))
-        self.need = _need(self.condition, programme.maintenance, most)
-        self.rates_qps: FloatArray = rates_by_type(programme) * (1.0 - self.condition.free)
-        self.need_list: list[int] = self.need.nodes.tolist()
-        demand_qps = programme.demand_qps.tolist()
-        self.parts: list[list[float] | None] = [
-            (row / demand).tolist() if demand > 0.0 else None
-            for row, demand in zip(self.rates_qps, demand_qps, strict=True)
-        ]
-        """What one node left of each type carries of a service's demand; None: nothing is asked for."""
-        self.runs = [np.flatnonzero(row > 0.0).tolist() for row in self.rates_qps]
-
-    def type_cost(self, used: IntArray | FloatArray) -> FloatArray:
-        """Cost of so many nodes of each type, the owned ones first."""
-        programme = self.programme
-        own = np.minimum(used, programme.owned)
-        tie = programme.tie_weight * programme.tie
-        return np.asarray(own * programme.cost + (used - own) * programme.bought_cost + used * tie)
-
-    def cost(self, chosen: IntArray) -> float:
-        """Of nodes by service and type."""
-        return float(self.type_cost(chosen.sum(axis=0)).sum())
-
-    def fits(self, chosen: IntArray) -> bool:
-        """Whether stock and power allow them."""
-        used = chosen.sum(axis=0)
-        drawn_w = float(used @ self.programme.tdp_w)
-        return bool((used <= self.stock).all()) and drawn_w <= self.programme.power_cap_w * (1.0 + EXACT)
-
-    def cheaper(self, one: IntArray | None, other: IntArray | None) -> IntArray | None:
-        """The one that costs less."""
-        if one is None or other is None:
-            return other if one is None else one
-        return other if self.cost(other) < self.cost(one) else one
-
-    def closest(self, chosen: IntArray | None) -> float:
-        """The least bound that says of nodes that nothing better is asked for."""
-        return inf if chosen is None else self.cost(chosen) / (1.0 + GAP)
-
-    def is_close(self, chosen: IntArray | None, bound: float) -> bool:
-        """Whether nodes cost so little more than a bound that nothing better is asked for."""
-        return chosen is not None and self.cost(chosen) <= bound * (1.0 + GAP)
-
-    def first_prices(self) -> FloatArray:
-        """What a node costs while there is enough of everything."""
-        programme = self.programme
-        tie = programme.tie_weight * programme.tie
-        return np.where(programme.owned > 0, programme.cost, programme.bought_cost) + tie
+class _Large(Separable):
+    """A programme as it falls apart, and what solvers say of it."""
 
     def covers(self, prices: FloatArray, stock: IntArray) -> IntArray | None:
         """The cheapest cover of each service at these prices, each as if alone; None: one has none."""
@@ -366,11 +290,6 @@ class _Large:
             chosen[service] = cover
         return chosen
 
-    def limits(self, stock: IntArray) -> list[int]:
-        """Nodes that so many of each type leave, at most."""
-        found: list[int] = (np.searchsorted(self.need.nodes, stock, side="right") - 1).tolist()
-        return found
-
     def cover(self, service: int, prices: FloatArray, limits: Sequence[int]) -> IntArray | None:
         """The cheapest nodes that cover a service's demand, so many left at most; None: not enough."""
         if self.parts[service] is None:
@@ -379,7 +298,7 @@ class _Large:
         left = _cheapest(*knapsack)
         return None if left is None else self._cover_of(types, left)
 
-    def near(self, priced: _Priced, excess: float, effort: _Effort) -> _Near:
+    def near(self, priced: Priced, excess: float, effort: _Effort) -> _Near:
         """Covers of each service that cost little more than its cheapest.
 
         Where they would be too many in all, those that cost the most more are left out.
@@ -428,21 +347,6 @@ class _Large:
         cover = np.zeros(len(self.stock), dtype=np.int64)
         cover[list(types)] = self.need.nodes[list(left)]
         return cover
-
-    def bound(self, prices: FloatArray, watt_price: float, free: IntArray) -> float:
-        """What no plan costs less than, `free` being the cheapest covers at these prices."""
-        programme = self.programme
-        covers = float((free @ prices).sum()) * (1.0 - CLOSE)
-        rest = 0.0
-        for node_type, stock in enumerate(self.stock.tolist()):
-            counts = np.arange(stock + 1)
-            own = np.minimum(counts, programme.owned[node_type])
-            tie = programme.tie_weight * programme.tie[node_type]
-            cost = own * programme.cost[node_type] + (counts - own) * programme.bought_cost[node_type]
-            net = tie + watt_price * programme.tdp_w[node_type] - prices[node_type]
-            rest += float((cost + counts * net).min())
-        capped = watt_price * programme.power_cap_w if watt_price else 0.0
-        return covers + rest - capped
 
     def relaxed_prices(self) -> tuple[FloatArray, float] | None:
         """Prices of a node of each type and of a watt, without whole numbers; None: not even so is there one.
@@ -522,9 +426,9 @@ class _Large:
             covers[service] = chosen[service] if cover is None else cover
         return covers
 
-    def exchanged(self, columns: _Columns, prices: FloatArray, bound: float) -> IntArray | None:
+    def exchanged(self, columns: _Columns | Few, prices: FloatArray, bound: float) -> IntArray | None:
         """A choice of one cover a service by exchanges, within stock and power; None: none was found."""
-        programme, covers = self.programme, np.array(columns.covers, dtype=np.float64)
+        programme, covers = self.programme, np.array(columns.nodes, dtype=np.float64)
         owners = np.array(columns.owners)
         cheapest = np.full(len(self.rates_qps), inf)
         np.minimum.at(cheapest, owners, covers @ prices)
@@ -550,7 +454,7 @@ class _Large:
         found = fitting_choice(offers, there_is, bound * (1.0 + GAP))
         if found is None:
             return None
-        chosen = np.array(columns.covers)[found]
+        chosen = np.array(columns.nodes)[found]
         return chosen if self.fits(chosen) else None
 
     def chosen_of(
@@ -566,7 +470,7 @@ class _Large:
         nodes: list[list[tuple[int, float]]] = [[] for _ in self.stock]
         covers = {}
         of_service: dict[int, list[tuple[int, float]]] = {}
-        for owner, cover in zip(columns.owners, columns.covers, strict=True):
+        for owner, cover in zip(columns.owners, columns.nodes, strict=True):
             if owner not in whole:
                 taken = variables.add(1.0)
                 covers[taken] = owner, cover
@@ -630,7 +534,7 @@ class _Large:
         from scipy.optimize import linprog
         from scipy.sparse import csr_array
 
-        owners, covers = columns.owners, columns.covers
+        owners, covers = columns.owners, columns.nodes
         count, types, services = len(owners), len(self.stock), len(self.rates_qps)
         programme = self.programme
         tie = programme.tie_weight * programme.tie
@@ -672,21 +576,6 @@ class _Large:
         if limits:
             watt_price = max(0.0, -float(found.ineqlin.marginals[-1])) / max(programme.power_cap_w, 1e-9)
         return prices, watt_price
-
-
-def _need(condition: Condition, maintenance: float, most: int) -> _Need:
-    """Nodes that leave m after maintenance and failure, m = 0, 1, …, as far as so many nodes go."""
-    nodes = np.arange(most + 1)
-    serving = nodes - np.ceil(maintenance * nodes - EXACT).astype(np.int64)
-    if condition.zones is not None:
-        left = serving - -(-serving // condition.zones)
-    else:
-        left = np.maximum(0, serving - condition.lost_nodes)
-    # The fewest nodes of those that leave at least m; none is needed where nothing has to be left.
-    reached = np.maximum.accumulate(left)
-    fewest = np.searchsorted(reached, np.arange(int(reached.max(initial=0)) + 1))
-    each = fewest[1:] / np.arange(1, len(fewest)) if len(fewest) > 1 else np.ones(1)
-    return _Need(nodes=fewest.astype(np.int64), slope=float(each.min()))
 
 
 def _cheapest(
