@@ -304,7 +304,7 @@ def shared_cache(measured_s: Callable[[], float] | None = None) -> Finding:
 
 
 def _l3_lifetime_s() -> float:
-    import torch
+    import torch  # who only asks for a machine's state need not have it
 
     from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
     from calibration.measure.visits import allocate_pool

@@ -60,7 +60,10 @@ def import_model(
 ) -> None:
     """Turn a PyTorch module into a model file, and say what was not recognised."""
     require_torch()
-    from calibration.importing.factory import load_example, source_of
+    from calibration.importing.factory import (
+        load_example,
+        source_of,
+    )  # on use, torch is: nothing else of a command line needs it
     from calibration.importing.importer import import_example
     from calibration.importing.page import import_page
 

@@ -110,7 +110,7 @@ class Modules:
 
 def _bytewise(table: Tensor, *, pooled: bool) -> Function:
     """`torch.ao.nn.quantized.EmbeddingBag`, summing, or its `Embedding`: int8 rows, packed once."""
-    from torch.ao.nn import quantized
+    from torch.ao.nn import quantized  # few models are in int8, and it warns where it is loaded
 
     num_rows, dim = table.shape
     scale = max(float(table.abs().max()) / INT8_MOST, TINY)
@@ -130,7 +130,7 @@ def _bytewise(table: Tensor, *, pooled: bool) -> Function:
 
 def _dynamically_quantized(weight: Tensor, bias: Tensor) -> Function:
     """The module of `torch.ao.quantization.quantize_dynamic`: int8 weights, packed once."""
-    from torch.ao.nn.quantized.dynamic import Linear
+    from torch.ao.nn.quantized.dynamic import Linear  # as above
 
     outer, inner = weight.shape
     weight, bias = weight.detach(), bias.detach()

@@ -130,14 +130,14 @@ def complete_shipped(incomplete: str) -> list[str]:
 
 def complete_fleet_settings(incomplete: str) -> list[str]:
     """Keys of a fleet for `--set`, those that stand under no name of its own, each with its `=`."""
-    from perfmodel.domain.provision import FleetFile
+    from perfmodel.domain.provision import FleetFile  # a Tab must not wait for it where it is not asked
 
     return _settings(FleetFile, incomplete)
 
 
 def complete_settings(incomplete: str) -> list[str]:
     """Keys of a scenario for `--set`, each with the `=` that follows; names of files behind some."""
-    from perfmodel.domain.scenario import Scenario
+    from perfmodel.domain.scenario import Scenario  # as of fleets
 
     key, equals, value = incomplete.partition("=")
     if not equals:

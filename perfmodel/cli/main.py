@@ -94,7 +94,7 @@ def _in_a_line(text: str) -> str:
 
 
 def _run(arguments: list[str]) -> int:
-    from perfmodel.cli.commands import run
+    from perfmodel.cli.commands import run  # behind what handles an interrupt while it loads
 
     with warnings.catch_warnings():
         _show_notes_in_a_line()

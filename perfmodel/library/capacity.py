@@ -26,7 +26,7 @@ class Capacity(Shown, answer.Capacity):
         return capacity_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.capacity import capacity_page
+        from perfmodel.report.capacity import capacity_page  # rich takes a while to load
 
         return capacity_page(self)
 

@@ -38,7 +38,7 @@ class DeepRecSys(Shown):
         return deeprecsys_document(self.shortcuts, self.climbs)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.deeprecsys import deeprecsys_page
+        from perfmodel.report.deeprecsys import deeprecsys_page  # rich takes a while to load
 
         return deeprecsys_page(self.shortcuts, self.climbs)
 

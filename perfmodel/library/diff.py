@@ -26,7 +26,7 @@ class Diff(Shown, answer.Diff):
         return diff_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.diff import diff_page
+        from perfmodel.report.diff import diff_page  # rich takes a while to load
 
         return diff_page(self)
 

@@ -26,7 +26,7 @@ class Explanation(Shown, answer.Explanation):
         return explain_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.explain import explain_page
+        from perfmodel.report.explain import explain_page  # rich takes a while to load
 
         return explain_page(self)
 

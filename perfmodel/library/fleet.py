@@ -30,7 +30,7 @@ class FleetPrediction(Shown, answer.FleetPrediction):
         return fleet_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.fleet import fleet_page
+        from perfmodel.report.fleet import fleet_page  # rich takes a while to load
 
         return fleet_page(self)
 

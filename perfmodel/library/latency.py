@@ -36,7 +36,7 @@ class LatencyTable(Shown, breakdown.LatencyTable):
         return latency_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.latency import latency_page
+        from perfmodel.report.latency import latency_page  # rich takes a while to load
 
         return latency_page(self)
 
@@ -60,7 +60,7 @@ class LatencyTables(Shown):
         return [table.to_dict() for table in self.tables]
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.latency import latency_pages
+        from perfmodel.report.latency import latency_pages  # rich takes a while to load
 
         return latency_pages(self.tables)
 

@@ -26,7 +26,7 @@ class DeviceMap(Shown, answer.DeviceMap):
         return map_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.map import map_page
+        from perfmodel.report.map import map_page  # rich takes a while to load
 
         return map_page(self)
 

@@ -29,7 +29,7 @@ class MlperfAnswer(Shown, answer.MlperfAnswer):
         return mlperf_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.mlperf import mlperf_page
+        from perfmodel.report.mlperf import mlperf_page  # rich takes a while to load
 
         return mlperf_page(self)
 

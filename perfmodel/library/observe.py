@@ -27,7 +27,7 @@ class Observation(Shown, answer.Observation):
         return observe_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.observe import observe_page
+        from perfmodel.report.observe import observe_page  # rich takes a while to load
 
         return observe_page(self)
 

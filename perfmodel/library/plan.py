@@ -30,7 +30,7 @@ class PlanAnswer(Shown, answer.PlanAnswer):
         return plan_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.plan import plan_page
+        from perfmodel.report.plan import plan_page  # rich takes a while to load
 
         return plan_page(self)
 

@@ -32,7 +32,7 @@ class Prediction(Shown, answer.Prediction):
         return predict_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.predict import predict_page
+        from perfmodel.report.predict import predict_page  # rich takes a while to load
 
         return predict_page(self)
 

@@ -32,7 +32,7 @@ class Sweep(Shown, answer.SweepTable):
         return sweep_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.sweep import sweep_page
+        from perfmodel.report.sweep import sweep_page  # rich takes a while to load
 
         return sweep_page(self)
 

@@ -26,7 +26,7 @@ class TraceSummary(Shown, traffic.TrafficSummary):
         return trace_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.trace import trace_page
+        from perfmodel.report.trace import trace_page  # rich takes a while to load
 
         return trace_page(self)
 

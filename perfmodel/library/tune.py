@@ -29,7 +29,7 @@ class TuneAnswer(Shown, answer.TuneAnswer):
         return tune_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.tune import tune_page
+        from perfmodel.report.tune import tune_page  # rich takes a while to load
 
         return tune_page(self)
 

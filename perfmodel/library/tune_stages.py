@@ -29,7 +29,7 @@ class StageTuning(Shown, answer.StageTuning):
         return stage_tuning_document(self)
 
     def _page(self) -> RenderableType:
-        from perfmodel.report.tune_stages import stage_tuning_page
+        from perfmodel.report.tune_stages import stage_tuning_page  # rich takes a while to load
 
         return stage_tuning_page(self)
 

@@ -95,7 +95,7 @@ def swept_key(key: str, values: Iterable[Any] | str) -> SweptKey:
     >>> [value.text for value in swept_key("policy.offload_threshold_items", [None, 100]).values]
     ['null', '100']
     """
-    import json
+    import json  # few questions are of many points from Python
 
     if isinstance(values, str):
         return parse_over(f"{key}={values}")

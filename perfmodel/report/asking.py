@@ -174,7 +174,7 @@ def _files_of(loaded: LoadedScenario) -> dict[str, str]:
 def _predict(
     question: Question, extrapolate: bool, accept_uncertain: bool
 ) -> tuple[Mapping[str, Any], int, str | None]:
-    from perfmodel.planning.predict.computation import predict
+    from perfmodel.planning.predict.computation import predict  # as above
     from perfmodel.report.documents.predict import predict_document
 
     result = predict(question, extrapolate=extrapolate, accept_uncertain=accept_uncertain)
@@ -190,7 +190,7 @@ def _predict(
 def _capacity(
     question: Question, extrapolate: bool, accept_uncertain: bool
 ) -> tuple[Mapping[str, Any], int, str | None]:
-    from perfmodel.planning.capacity.computation import capacity
+    from perfmodel.planning.capacity.computation import capacity  # as above
     from perfmodel.report.documents.capacity import capacity_document
 
     result = capacity(question, extrapolate=extrapolate)
@@ -203,7 +203,7 @@ def _capacity(
 
 
 def _tune(question: Question, extrapolate: bool) -> tuple[Mapping[str, Any], int, str | None]:
-    from perfmodel.planning.tune.computation import tune
+    from perfmodel.planning.tune.computation import tune  # as above
     from perfmodel.planning.tune.question import TuneOptions
     from perfmodel.report.documents.tune import tune_document
 
@@ -262,7 +262,7 @@ class AskingOfFleet:
 
     def load(self, overrides: Sequence[str]) -> LoadedFleet:
         """Read the fleet with changes."""
-        from perfmodel.loading.fleet_file import load_fleet
+        from perfmodel.loading.fleet_file import load_fleet  # few answers are of fleets
 
         return load_fleet(self.fleet, [*self.overrides, *overrides])
 
@@ -271,7 +271,7 @@ class AskingOfFleet:
         return _finished(point, self.load, _files_of_fleet, self._row)
 
     def _row(self, loaded: LoadedFleet) -> Row:
-        from perfmodel.planning.plan.computation import plan
+        from perfmodel.planning.plan.computation import plan  # as above
         from perfmodel.planning.plan.prepare import plan_question
         from perfmodel.planning.plan.simulation import simulated
         from perfmodel.report.documents.plan import plan_document

@@ -197,7 +197,7 @@ def sweep_drawing(table: SweepTable, kind: str, metric: str | None = None) -> by
     InputError
         If no point has that metric.
     """
-    from matplotlib import rc_context
+    from matplotlib import rc_context  # an extra, and slow to load
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")

@@ -142,7 +142,7 @@ def _simulate_compiled(queries: Queries, service: ServiceTimes, policy: Policy) 
     # Imported on use: numba takes half a second, which most commands never need.
     if queries.users is not None:
         assert isinstance(policy, SplitAndOffload), "what is_fifo accepts"
-        from perfmodel.sim.compiled_users import serve_users
+        from perfmodel.sim.compiled_users import serve_users  # closed users are few loads
 
         return serve_users(queries, service, policy)
     if isinstance(policy, SplitAndOffload):

@@ -93,7 +93,9 @@ def simulate_fleet(
 
 
 def _by_events(queries: Queries, fleet: Fleet, candidates: IntArray | None) -> FleetRecord:
-    from perfmodel.sim.simpy_fleet import serve_routed_simpy
+    from perfmodel.sim.simpy_fleet import (
+        serve_routed_simpy,
+    )  # on use: SimPy is for what the loops do not serve
 
     return serve_routed_simpy(queries, fleet, candidates)
 

@@ -84,7 +84,7 @@ class NormalOutside:
 
     def exceeds(self, time_s: FloatArray) -> FloatArray:
         """The upper tail; none from the greatest time on, all below the least. [1]"""
-        from scipy.special import ndtr
+        from scipy.special import ndtr  # as above
 
         inside = np.maximum(time_s, 1e-300) if self.is_log else time_s
         normal = np.log(inside) if self.is_log else inside

@@ -274,7 +274,7 @@ def _statistics(
 
 
 def _ranked(latency_s: FloatArray, num_batches: int) -> Batches:
-    from perfmodel.sim.selection import RankedBatches
+    from perfmodel.sim.selection import RankedBatches  # compiled too
 
     return RankedBatches(latency_s, num_batches)
 

@@ -146,7 +146,7 @@ def _log_normal_slowest(sigma: float, k: int) -> FloatArray:
 
     Between the quantiles a and b exp(sigma z - sigma^2 / 2) integrates to N(b - sigma) - N(a - sigma).
     """
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr, ndtri  # few nodes scatter
 
     below, beyond = _below_and_beyond(k)
     ends = np.where(below < 0.5, ndtri(below), -ndtri(beyond))

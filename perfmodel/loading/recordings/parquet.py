@@ -26,7 +26,7 @@ def read_parquet(source: Source, *, asked: str | None) -> Recording:
         If pyarrow is not installed, the file is damaged, or a value is bad; names the row.
     """
     try:
-        import pyarrow as pa
+        import pyarrow as pa  # an extra
         import pyarrow.parquet as pq
     except ImportError:
         raise source.error("reading Parquet needs pyarrow: pip install 'perfplan[parquet]'") from None

@@ -234,6 +234,6 @@ def _beyond(z: float) -> float:
 
 def _student(statistic: float, degrees: int) -> float:
     """The same of Student's t."""
-    from scipy.stats import t
+    from scipy.stats import t  # as above
 
     return min(1.0, float(2.0 * t.sf(statistic, degrees)))

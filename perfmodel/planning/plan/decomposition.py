@@ -354,7 +354,7 @@ class _Large(Separable):
         Nodes of a service and type, then owned and bought nodes of each type; where what is bought is
         cheaper, all cost as little.
         """
-        from scipy.optimize import linprog
+        from scipy.optimize import linprog  # scipy takes a while to load, and kept solutions need none of it
         from scipy.sparse import csr_array
 
         programme, types = self.programme, len(self.stock)
@@ -464,7 +464,7 @@ class _Large(Separable):
 
         Services of `whole` are chosen for node by node, their covers left out.
         """
-        from scipy.optimize import Bounds, milp
+        from scipy.optimize import Bounds, milp  # as above
 
         programme, variables, rows = self.programme, Variables(), Rows()
         nodes: list[list[tuple[int, float]]] = [[] for _ in self.stock]
@@ -531,7 +531,7 @@ class _Large(Separable):
 
     def prices_of(self, columns: _Columns) -> tuple[FloatArray, float] | None:
         """Prices at which the covers found so far balance; None: they do not fit stock and power together."""
-        from scipy.optimize import linprog
+        from scipy.optimize import linprog  # as above
         from scipy.sparse import csr_array
 
         owners, covers = columns.owners, columns.nodes

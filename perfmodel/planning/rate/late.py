@@ -216,7 +216,7 @@ class LateQueries:
         """
         if not self.runs_side_by_side:
             return bisecting(self.meets)(rates_qps)
-        from perfmodel.sim.probes import count_late
+        from perfmodel.sim.probes import count_late  # on use, as above
 
         probes, limit = self._probes(rates_qps)
         assert isinstance(self._policy, SplitAndOffload)
@@ -241,7 +241,7 @@ class LateQueries:
             return side_by_side(
                 lambda rate_qps: batch_means(self._late(rate_qps)), rates_qps, most=RUNS_AT_A_TIME
             )
-        from perfmodel.sim.probes import count_late_by_batch
+        from perfmodel.sim.probes import count_late_by_batch  # on use, as above
 
         probes, limit = self._probes(rates_qps)
         assert isinstance(self._policy, SplitAndOffload)
@@ -282,7 +282,7 @@ class LateQueries:
 
     def _probes(self, rates_qps: Sequence[float]) -> tuple[list[Probe], LateLimit]:
         """What several loops in step serve, and what is late there: by the rule of `is_late`."""
-        from perfmodel.sim.probes import LateLimit
+        from perfmodel.sim.probes import LateLimit  # on use, as above
 
         self.simulated_queries += self._drawn.num_queries * len(rates_qps)
         probes = self._drawn.probes(rates_qps)

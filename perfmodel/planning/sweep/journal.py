@@ -161,7 +161,7 @@ def _whole_lines(content: bytes) -> Iterator[dict[str, Any]]:
 def _lock(file: FileIO, path: Path) -> None:
     """Refuse a file that another sweep writes; where a system has no such locks, none is."""
     try:
-        import fcntl
+        import fcntl  # not every system has it
     except ImportError:
         return
     try:
