@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import wraps
-from importlib import import_module
 from io import StringIO
 from typing import Annotated, Any, NamedTuple
 
@@ -14,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from perfmodel.cli.completion import VARIABLE, as_bash_breaks, asked_as_typer_does, words_so_far
+from perfmodel.cli.entry_points import entry_point
 from perfmodel.cli.once import StrictCommand, StrictGroup
 from perfmodel.errors import InputError, InterruptionError
 from perfmodel.units import GIB
@@ -148,11 +148,11 @@ def _mlperf() -> Command:
     return mlperf
 
 
-def _calibration(module: str, function: str) -> Callable[[], Command]:
-    """Load a command that measures or runs models: it lives outside the library, by name only."""
+def _measuring(name: str) -> Callable[[], Command]:
+    """Load a command that measures or runs models: it lives outside the library."""
 
     def load() -> Command:
-        found: Command = vars(import_module(f"calibration.commands.{module}"))[function]
+        found: Command = entry_point(name)
         return found
 
     return load
@@ -265,22 +265,22 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "calibrate": LazyCommand(
         "Measure what operators cost on this machine, and write a hardware profile.",
-        _calibration("calibrate", "calibrate"),
+        _measuring("calibrate"),
         ("perfplan calibrate --out here.yaml", "perfplan calibrate --out card.yaml --device cuda"),
     ),
     "import": LazyCommand(
         "Turn a PyTorch module into a model file, and say what was not recognised.",
-        _calibration("import_model", "import_model"),
+        _measuring("import"),
         ("perfplan import my_model.py:make_model --out my_model.yaml",),
     ),
     "reproduce": LazyCommand(
         "Recompute a published evaluation, beside its published figures.",
-        _calibration("reproduce", "reproduce"),
+        _measuring("reproduce"),
         ("perfplan reproduce hpca --out hpca.html",),
     ),
     "validate": LazyCommand(
         "Compare the prediction of a scenario with a real server on this machine.",
-        _calibration("validate", "validate"),
+        _measuring("validate"),
         (
             "perfplan validate rm1_skylake --profile here.yaml --utilisation 0.5",
             "perfplan validate --suite --profile here.yaml --out validation.html",
@@ -288,12 +288,12 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "doctor": LazyCommand(
         "Say what would disturb a calibration on this machine, and how to fix it.",
-        _calibration("doctor", "doctor"),
+        _measuring("doctor"),
         ("perfplan doctor",),
     ),
     "dev": LazyCommand(
         "Run a programme of perfplan's own workshop: fits, comparisons, and how far profiles are off.",
-        _calibration("dev", "dev"),
+        _measuring("dev"),
         ("perfplan dev", "perfplan dev compare --points"),
         {
             "ignore_unknown_options": True,

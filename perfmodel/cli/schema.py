@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
+from perfmodel.cli.entry_points import entry_point
 from perfmodel.domain.base import Frozen
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.provision import FleetFile
@@ -67,7 +67,7 @@ def _answer_schema(of: str) -> dict[str, Any]:
     """Derive it; that of a command which measures is loaded as the command is, by name."""
     if of in KINDS:
         return document_schema(of)
-    return schema_of(vars(import_module("calibration.documents"))["KINDS"][of])
+    return schema_of(entry_point("documents")[of])
 
 
 def _json_schema(kind: FileKind) -> dict[str, Any]:
