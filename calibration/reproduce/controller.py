@@ -9,7 +9,7 @@ from calibration.reproduce.scope import CARD, CPU, Progress
 from calibration.reproduce.study import Study, geometric_mean, production_sizes
 from perfmodel.domain.serving import SimulationSettings, SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.deeprecsys.bench import Bench
+from perfmodel.planning.deeprecsys.controlled import ControlledNode
 from perfmodel.planning.deeprecsys.settings import PUBLISHED
 from perfmodel.planning.question import Question
 from perfmodel.planning.tune.answer import OperatingPoint, Optimum
@@ -57,8 +57,8 @@ def _found_qps(tuning: Optimum, point: OperatingPoint) -> float | None:
     if point.latency_bounded_qps is None:
         return None
     question = _question(tuning, point.configuration, point.latency_bounded_qps)
-    bench = Bench.of(question, PUBLISHED.placed_around(point.latency_bounded_qps))
-    found = bench.capacity(bench.shortcuts, near_qps=point.latency_bounded_qps)
+    controlled = ControlledNode.of(question, PUBLISHED.placed_around(point.latency_bounded_qps))
+    found = controlled.capacity(controlled.shortcuts, near_qps=point.latency_bounded_qps)
     return None if found is None else found.mean_qps
 
 

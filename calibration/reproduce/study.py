@@ -12,7 +12,7 @@ from perfmodel.domain.serving import SlaTarget
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.published_sizes import named_sizes
-from perfmodel.planning.deeprecsys.bench import with_interpolation
+from perfmodel.planning.deeprecsys.controlled import with_interpolation
 from perfmodel.planning.node import ServingNode
 from perfmodel.planning.prepare import find_devices, find_model
 from perfmodel.planning.tune.answer import Optimum

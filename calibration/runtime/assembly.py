@@ -14,7 +14,7 @@ import torch
 
 from calibration.runtime import broadcast, tensor_operators
 from calibration.runtime import operators as calls
-from calibration.runtime.binding import Bench, Binding, held, made, plain
+from calibration.runtime.binding import Binding, Materials, held, made, plain
 from calibration.runtime.memory import Weights
 from perfmodel.costmodel.lowering import walk_over
 from perfmodel.costmodel.walk import Call, Walk
@@ -56,86 +56,88 @@ def assemble(
         If a table's elements are of 8 bytes, or of one byte and not summed.
     """
     walk = walk_over(model)
-    bench = Bench(model.name, weights, device, dtype, library)
-    return Assembly(walk, tuple(_bound(call, bench) for call in walk.calls))
+    materials = Materials(model.name, weights, device, dtype, library)
+    return Assembly(walk, tuple(_bound(call, materials) for call in walk.calls))
 
 
-def _bound(call: Call, bench: Bench) -> Step:
-    function = BINDINGS[call.name](call, bench)
+def _bound(call: Call, materials: Materials) -> Step:
+    function = BINDINGS[call.name](call, materials)
     if call.gives_vector:
         function = calls.as_vector(function)
     return Step(function, call.reads, call.writes, call.kernels)
 
 
-def _linear(call: Call, bench: Bench) -> calls.Function:
-    return bench.library.linear(*bench.held(call))
+def _linear(call: Call, materials: Materials) -> calls.Function:
+    return materials.library.linear(*materials.held(call))
 
 
-def _activation(call: Call, bench: Bench) -> calls.Function:
-    return bench.library.activation(call.settings["function"], in_place=call.settings["in_place"])
+def _activation(call: Call, materials: Materials) -> calls.Function:
+    return materials.library.activation(call.settings["function"], in_place=call.settings["in_place"])
 
 
-def _prelu(call: Call, bench: Bench) -> calls.Function:  # noqa: ARG001  # one signature for all
-    return bench.library.prelu(torch.full((1,), 0.25, device=bench.device, dtype=bench.dtype))
+def _prelu(call: Call, materials: Materials) -> calls.Function:  # noqa: ARG001  # one signature for all
+    return materials.library.prelu(torch.full((1,), 0.25, device=materials.device, dtype=materials.dtype))
 
 
-def _embedding(call: Call, bench: Bench) -> calls.Function:
-    table = _known(call, bench)
-    rows = bench.rows(table)
+def _embedding(call: Call, materials: Materials) -> calls.Function:
+    table = _known(call, materials)
+    rows = materials.rows(table)
     if table.precision != "fp32":
-        return calls.converted_rows(rows, bench.dtype)
-    return bench.library.embedding(rows)
+        return calls.converted_rows(rows, materials.dtype)
+    return materials.library.embedding(rows)
 
 
-def _embedding_bag(call: Call, bench: Bench) -> calls.Function:
-    table, pooling = _known(call, bench), call.settings["pooling"]
+def _embedding_bag(call: Call, materials: Materials) -> calls.Function:
+    table, pooling = _known(call, materials), call.settings["pooling"]
     if table.precision == "int8" and (call.settings["weighted"] or pooling != "sum"):
         raise InputError(
-            f"{bench.model}: {call.operator}: the runtime sums rows of one byte an element, no more"
+            f"{materials.model}: {call.operator}: the runtime sums rows of one byte an element, no more"
         )
-    rows = bench.rows(table)
+    rows = materials.rows(table)
     if call.settings["weighted"]:
-        return calls.weighted_bag(rows, bench.dtype)
+        return calls.weighted_bag(rows, materials.dtype)
     if pooling == "sum" and table.precision == "fp32":
-        return bench.library.embedding_bag(rows)
-    return calls.embedding_bag(rows, pooling, bench.dtype)
+        return materials.library.embedding_bag(rows)
+    return calls.embedding_bag(rows, pooling, materials.dtype)
 
 
-def _known(call: Call, bench: Bench) -> EmbeddingTable:
+def _known(call: Call, materials: Materials) -> EmbeddingTable:
     """The table, whose elements are of a size that lookups have a call for."""
     table: EmbeddingTable = call.settings["table"]
     if table.element_bytes not in (1, 2, 4):
         got = f"got {table.element_bytes} bytes an element"
-        raise InputError(f"{bench.model}: {call.operator}: the runtime runs tables of 1, 2 or 4, {got}")
-    if table.precision == "int8" and bench.device.type != "cpu":
-        raise InputError(f"{bench.model}: {call.operator}: tables of 1 byte an element run on cores only")
+        raise InputError(f"{materials.model}: {call.operator}: the runtime runs tables of 1, 2 or 4, {got}")
+    if table.precision == "int8" and materials.device.type != "cpu":
+        raise InputError(f"{materials.model}: {call.operator}: tables of 1 byte an element run on cores only")
     return table
 
 
-def _recurrent(call: Call, bench: Bench) -> calls.Function:
-    return bench.library.recurrent(call.settings["cell"], bench.held(call), last=call.settings["last"])
+def _recurrent(call: Call, materials: Materials) -> calls.Function:
+    return materials.library.recurrent(
+        call.settings["cell"], materials.held(call), last=call.settings["last"]
+    )
 
 
-def _activation_units(call: Call, bench: Bench) -> calls.Function:
+def _activation_units(call: Call, materials: Materials) -> calls.Function:
     """Each unit's layers, weights and bias by turns."""
-    held, units = bench.held(call), call.settings["units"]
+    held, units = materials.held(call), call.settings["units"]
     each = len(held) // units
     layers = [held[first : first + each] for first in range(0, len(held), each)]
     return calls.activation_units([list(zip(own[::2], own[1::2], strict=True)) for own in layers])
 
 
-def _parameters(call: Call, bench: Bench) -> calls.Function:
+def _parameters(call: Call, materials: Materials) -> calls.Function:
     """The model's own numbers, one copy for all items."""
     length, width = call.settings["length"], call.settings["width"]
-    held = bench.weights(1, length * width)
+    held = materials.weights(1, length * width)
     held = held if length == 1 else held.view(1, length, width)
     return lambda: held
 
 
-def _take_pairs(call: Call, bench: Bench) -> calls.Function:
+def _take_pairs(call: Call, materials: Materials) -> calls.Function:
     n = call.settings["vectors"]
     offset = 0 if call.settings["with_self"] else -1
-    row, column = torch.tril_indices(n, n, offset=offset, device=bench.device)
+    row, column = torch.tril_indices(n, n, offset=offset, device=materials.device)
     return calls.take(row * n + column)
 
 
@@ -154,7 +156,7 @@ BINDINGS: Mapping[str, Binding] = {
     "all_pairs": plain(calls.all_pairs),
     "attention_scores": made(calls.attention_scores),
     "attention_values": made(calls.attention_values),
-    "augru": lambda call, bench: calls.augru(bench.held(call), **call.settings),
+    "augru": lambda call, materials: calls.augru(materials.held(call), **call.settings),
     "cast": held(calls.cast),
     "concat": made(_concat),
     "embedding": _embedding,

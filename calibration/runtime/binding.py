@@ -14,7 +14,7 @@ from perfmodel.domain.operators import EmbeddingTable
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Materials:
     """What calls are bound to: weights, where they are, and who makes the calls with weights.
 
     `device` is where the weights are, and so where constants must be; `tables` holds those that several
@@ -45,20 +45,20 @@ class Bench:
         return rows if table.precision == "fp32" else calls.narrowed(rows, table.precision)
 
 
-Binding = Callable[[Call, Bench], calls.Function]
+Binding = Callable[[Call, Materials], calls.Function]
 """Makes the function of a call: its weights and settings in, PyTorch out."""
 
 
 def plain(function: calls.Function) -> Binding:
     """A call without weights or settings."""
-    return lambda call, bench: function  # noqa: ARG005  # one signature for all
+    return lambda call, materials: function  # noqa: ARG005  # one signature for all
 
 
 def made(make: Callable[..., calls.Function]) -> Binding:
     """A call that is made by its settings."""
-    return lambda call, bench: make(**call.settings)  # noqa: ARG005  # one signature for all
+    return lambda call, materials: make(**call.settings)  # noqa: ARG005  # one signature for all
 
 
 def held(make: Callable[..., calls.Function]) -> Binding:
     """A call that is made by its weights and its settings."""
-    return lambda call, bench: make(*bench.held(call), **call.settings)
+    return lambda call, materials: make(*materials.held(call), **call.settings)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.climb import ClimbReport
 from perfmodel.planning.deeprecsys.settings import ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.report.fitting import Column, FittingTable
 from perfmodel.report.tables import as_asked, node_words, number
 from perfmodel.sim.policies import SplitAndOffload

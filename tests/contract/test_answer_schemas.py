@@ -16,8 +16,8 @@ from perfmodel.cli.main import main
 from perfmodel.cli.schema import MEASURING
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import shipped_names
-from perfmodel.planning.deeprecsys.bench import Effort
 from perfmodel.planning.deeprecsys.climb import published_climbs
+from perfmodel.planning.deeprecsys.controlled import Effort
 from perfmodel.planning.deeprecsys.shortcuts import compare_shortcuts
 from perfmodel.planning.prepare import prepare
 from perfmodel.report.documents.deeprecsys import deeprecsys_document

@@ -25,10 +25,11 @@ from calibration.validation.suite_report import SuiteReport
 from calibration.validation.summary import Summary
 from calibration.validation.unsteadiness import Unsteadiness
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.deeprecsys.climb import Attempt, Climb, ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.climb import Attempt, Climb, ClimbReport
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
 from perfmodel.planning.prepare import prepare
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.report.deeprecsys import deeprecsys_page
 from perfmodel.units import MS
 

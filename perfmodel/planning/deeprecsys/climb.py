@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.domain.base import ValueErrorAt
-from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort
+from perfmodel.planning.deeprecsys.controlled import THOROUGH, ControlledNode, Effort
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.question import Question
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.sim.deeprecsys import WalkRules
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, untold
@@ -23,13 +24,6 @@ CLIMBS = 32
 
 SEARCHES_IN_A_CLIMB = 1000
 """More than any climb makes: each search has a replication of its own."""
-
-
-class Configuration(NamedTuple):
-    """What the climb sets; None: nothing is offloaded. [items]"""
-
-    batch_size: int
-    offload_threshold_items: int | None
 
 
 class Attempt(NamedTuple):
@@ -133,36 +127,38 @@ def published_climbs(
     accelerated = question.node.num_accelerators > 0
     # Without a threshold the tables cover every batch and, on an accelerator, every query.
     largest = replace(question.policy, batch_size=max(plain.batch_sizes), offload_threshold_items=None)
-    bench = Bench.of(replace(question, policy=largest), plain, effort=effort, extrapolate=extrapolate)
+    controlled = ControlledNode.of(
+        replace(question, policy=largest), plain, effort=effort, extrapolate=extrapolate
+    )
     thresholds = (*plain.thresholds, plain.threshold_before) if accelerated else (None,)
     lists = [Configuration(batch, threshold) for batch in plain.batch_sizes for threshold in thresholds]
     exact_qps, steps = {}, len(lists) + num_climbs
     for each in lists:
-        exact_qps[each] = _exact_qps(bench, each)
+        exact_qps[each] = _exact_qps(controlled, each)
         tell(len(exact_qps) / steps)
     greatest_qps = max(exact_qps.values())
     if settings is None and greatest_qps > 0.0:
-        bench = replace(bench, settings=PUBLISHED.placed_around(greatest_qps))
+        controlled = replace(controlled, settings=PUBLISHED.placed_around(greatest_qps))
     climbs = []
     for index in range(num_climbs):
-        climbs.append(climb_once(bench, accelerated=accelerated, replication=index))
+        climbs.append(climb_once(controlled, accelerated=accelerated, replication=index))
         tell((len(lists) + len(climbs)) / steps)
-    return ClimbReport(settings=bench.settings, climbs=tuple(climbs), exact_qps=exact_qps)
+    return ClimbReport(settings=controlled.settings, climbs=tuple(climbs), exact_qps=exact_qps)
 
 
-def climb_once(bench: Bench, *, accelerated: bool, replication: int) -> Climb:
+def climb_once(controlled: ControlledNode, *, accelerated: bool, replication: int) -> Climb:
     """Climb once, as `scheduler.py` does.
 
     Batch sizes in the order of their list, until the gap found is longer than that of the one before, which
     is then chosen; else the one of the shortest gap. Thresholds after that, in the same way; but the first
     threshold of the list is never set, so that its attempt measures `threshold_before`.
     """
-    settings = bench.settings
+    settings = controlled.settings
     before = settings.threshold_before if accelerated else None
 
     def searched_qps(configuration: Configuration, order: int) -> float:
         search = replication * SEARCHES_IN_A_CLIMB + order
-        return _search_qps(bench, configuration, replication=search, size_replication=replication)
+        return _search_qps(controlled, configuration, replication=search, size_replication=replication)
 
     by_batch: list[Attempt] = []
     for order, batch_size in enumerate(settings.batch_sizes):
@@ -196,10 +192,10 @@ def _choice(attempts: Sequence[Attempt]) -> Attempt:
 
 
 def _search_qps(
-    bench: Bench, configuration: Configuration, *, replication: int, size_replication: int
+    controlled: ControlledNode, configuration: Configuration, *, replication: int, size_replication: int
 ) -> float:
     """The published search of one configuration: all shortcuts on, a climb's sizes the same. [queries/s]"""
-    settings = bench.settings
+    settings = controlled.settings
     rules = WalkRules(
         mean_gaps_s=settings.gaps_s,
         first_gap_s=settings.first_gap_ms * MS,
@@ -210,19 +206,19 @@ def _search_qps(
         whole_ms=True,
         num_sizes=settings.num_sizes,
     )
-    return _configured(bench, configuration).walked_qps(
+    return _configured(controlled, configuration).walked_qps(
         rules, frozenset(Shortcut), replication, size_replication=size_replication
     )
 
 
-def _exact_qps(bench: Bench, configuration: Configuration) -> float:
-    found = _configured(bench, configuration).capacity(frozenset(), repetitions=1)
+def _exact_qps(controlled: ControlledNode, configuration: Configuration) -> float:
+    found = _configured(controlled, configuration).capacity(frozenset(), repetitions=1)
     return 0.0 if found is None else found.mean_qps
 
 
-def _configured(bench: Bench, configuration: Configuration) -> Bench:
-    """The bench with another policy; its service times cover every configuration on the lists."""
+def _configured(controlled: ControlledNode, configuration: Configuration) -> ControlledNode:
+    """The node with another policy; its service times cover every configuration on the lists."""
     policy = SplitAndOffload(
         batch_size=configuration.batch_size, offload_threshold_items=configuration.offload_threshold_items
     )
-    return replace(bench, policy=policy)
+    return replace(controlled, policy=policy)

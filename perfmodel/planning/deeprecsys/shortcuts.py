@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from perfmodel.errors import InputError
-from perfmodel.planning.deeprecsys.bench import THOROUGH, Bench, Effort, Found
+from perfmodel.planning.deeprecsys.controlled import THOROUGH, ControlledNode, Effort, Found
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.question import Question
 from perfmodel.threads import Tell, untold
@@ -104,13 +104,13 @@ def compare_shortcuts(
     ExtrapolationError
         If batches lie outside the calibrated range and `extrapolate` is not set.
     """
-    bench = Bench.of(question, settings or PUBLISHED, effort=effort, extrapolate=extrapolate)
-    exact = bench.capacity(frozenset())
+    controlled = ControlledNode.of(question, settings or PUBLISHED, effort=effort, extrapolate=extrapolate)
+    exact = controlled.capacity(frozenset())
     if exact is None:
-        return ShortcutReport(question=question, settings=bench.settings, rows=())
+        return ShortcutReport(question=question, settings=controlled.settings, rows=())
     if settings is None:
-        bench = replace(bench, settings=PUBLISHED.placed_around(exact.mean_qps))
-    known = [shortcut for shortcut in Shortcut if shortcut in bench.shortcuts]
+        controlled = replace(controlled, settings=PUBLISHED.placed_around(exact.mean_qps))
+    known = [shortcut for shortcut in Shortcut if shortcut in controlled.shortcuts]
     chosen: list[tuple[str, frozenset[Shortcut]]] = [("exact", frozenset())]
     chosen += [(shortcut.value, frozenset({shortcut})) for shortcut in known]
     searched = frozenset({Shortcut.WINDOWS, Shortcut.LOG_RATES})
@@ -121,14 +121,16 @@ def compare_shortcuts(
     ]
     rows = []
     for name, shortcuts in chosen:
-        rows.append(_row(bench, name, shortcuts, exact))
+        rows.append(_row(controlled, name, shortcuts, exact))
         tell(len(rows) / len(chosen))
-    return ShortcutReport(question=question, settings=bench.settings, rows=tuple(rows))
+    return ShortcutReport(question=question, settings=controlled.settings, rows=tuple(rows))
 
 
-def _row(bench: Bench, name: str, shortcuts: frozenset[Shortcut], exact: Found) -> ShortcutCapacity:
+def _row(
+    controlled: ControlledNode, name: str, shortcuts: frozenset[Shortcut], exact: Found
+) -> ShortcutCapacity:
     """Find the capacity with these shortcuts and set it beside the exact one."""
-    found = bench.capacity(shortcuts, near_qps=exact.mean_qps) if shortcuts else exact
+    found = controlled.capacity(shortcuts, near_qps=exact.mean_qps) if shortcuts else exact
     if found is None:
         raise InputError(f"deeprecsys: no rate meets the SLA with: {name}")
     return ShortcutCapacity(
@@ -139,6 +141,6 @@ def _row(bench: Bench, name: str, shortcuts: frozenset[Shortcut], exact: Found) 
         highest_qps=float(found.rates_qps.max()),
         repetitions=len(found.rates_qps),
         of_exact=found.mean_qps / exact.mean_qps,
-        exact_latency_s=bench.exact_latency_s(found.mean_qps),
+        exact_latency_s=controlled.exact_latency_s(found.mean_qps),
         note=found.note,
     )

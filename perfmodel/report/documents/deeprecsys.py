@@ -6,9 +6,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from perfmodel.planning.deeprecsys.climb import ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.climb import ClimbReport
 from perfmodel.planning.deeprecsys.settings import Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.report.documents import Saved, document, saved
 from perfmodel.report.documents.parts import JsonBand, SlaAsked, ms, sla_asked
 from perfmodel.report.documents.tune import ConfigurationDocument

@@ -7,10 +7,11 @@ from dataclasses import replace
 from rich.console import Console
 
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.deeprecsys.climb import Attempt, Climb, ClimbReport, Configuration
+from perfmodel.planning.deeprecsys.climb import Attempt, Climb, ClimbReport
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutCapacity, ShortcutReport
 from perfmodel.planning.prepare import prepare
+from perfmodel.planning.tune.question import Configuration
 from perfmodel.report.deeprecsys import deeprecsys_page
 
 EXACT = ShortcutCapacity(

@@ -8,7 +8,6 @@ import pytest
 
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
-from perfmodel.planning.deeprecsys.bench import Bench, Effort, with_interpolation
 from perfmodel.planning.deeprecsys.climb import (
     Attempt,
     Configuration,
@@ -17,6 +16,7 @@ from perfmodel.planning.deeprecsys.climb import (
     climb_once,
     published_climbs,
 )
+from perfmodel.planning.deeprecsys.controlled import ControlledNode, Effort, with_interpolation
 from perfmodel.planning.deeprecsys.settings import PUBLISHED, ControllerSettings, Shortcut
 from perfmodel.planning.deeprecsys.shortcuts import ShortcutReport, compare_shortcuts
 from perfmodel.planning.prepare import prepare
@@ -54,7 +54,7 @@ def test_every_shortcut_is_tried_alone_and_all_together(report: ShortcutReport) 
 def test_exact_row_is_the_rate_search() -> None:
     asked = question("rm3_broadwell")
     effort = Effort(probe_queries=200_000, long_runs=1, short_probe_queries=1, short_runs=1)
-    found = Bench.of(asked, effort=effort).capacity(frozenset())
+    found = ControlledNode.of(asked, effort=effort).capacity(frozenset())
     search = RateSearch(
         traffic=asked.traffic,
         service=asked.node.service_times(asked.policy, asked.max_items),
@@ -67,8 +67,8 @@ def test_exact_row_is_the_rate_search() -> None:
 
 
 def test_log_spaced_rates_never_find_more_than_the_exact_search() -> None:
-    bench = Bench.of(question("rm3_broadwell"), effort=QUICK)
-    exact, on_grid = bench.capacity(frozenset()), bench.capacity(frozenset({Shortcut.LOG_RATES}))
+    controlled = ControlledNode.of(question("rm3_broadwell"), effort=QUICK)
+    exact, on_grid = controlled.capacity(frozenset()), controlled.capacity(frozenset({Shortcut.LOG_RATES}))
     assert exact is not None
     assert on_grid is not None
     assert all(on_grid.rates_qps <= exact.rates_qps * 1.003)
@@ -87,14 +87,16 @@ def test_few_replayed_sizes_make_the_capacity_a_matter_of_the_draw(report: Short
 def test_short_bounded_queues_meet_any_sla_however_large_the_load() -> None:
     # One request may wait before 28 cores: nobody waits long, since the generator stands still.
     settings = ControllerSettings(cpu_queue=1)
-    bench = Bench.of(question("rm3_broadwell"), settings, effort=QUICK)
-    found = bench.capacity(frozenset({Shortcut.BOUNDED_QUEUES}))
-    exact = bench.capacity(frozenset())
+    controlled = ControlledNode.of(question("rm3_broadwell"), settings, effort=QUICK)
+    found = controlled.capacity(frozenset({Shortcut.BOUNDED_QUEUES}))
+    exact = controlled.capacity(frozenset())
     assert found is not None
     assert exact is not None
     assert "every offered rate" in found.note
     assert found.mean_qps > exact.mean_qps
-    assert bench.exact_latency_s(found.mean_qps) is None or bench.exact_latency_s(found.mean_qps) > 0.1
+    assert (
+        controlled.exact_latency_s(found.mean_qps) is None or controlled.exact_latency_s(found.mean_qps) > 0.1
+    )
 
 
 def test_interpolation_is_exact_at_the_measured_batches_and_above_between_them() -> None:
@@ -114,8 +116,8 @@ def test_interpolation_is_exact_at_the_measured_batches_and_above_between_them()
 def test_same_seed_gives_the_same_bytes(report: ShortcutReport) -> None:
     asked = question("rm3_broadwell_gtx1080ti")
     assert report.all_together is not None
-    bench = Bench.of(asked, report.settings, effort=QUICK)
-    again = bench.capacity(report.all_together.shortcuts)
+    controlled = ControlledNode.of(asked, report.settings, effort=QUICK)
+    again = controlled.capacity(report.all_together.shortcuts)
     assert again is not None
     assert again.mean_qps == report.all_together.qps
     first, second = (climbs_document(published_climbs(asked, num_climbs=1, effort=QUICK)) for _ in range(2))
@@ -151,8 +153,8 @@ def test_climb_ends_at_the_first_fall(rates: tuple[float, ...], fell: bool, batc
 def test_first_threshold_is_never_measured() -> None:
     overrides = ("policy.batch_size=512", "policy.offload_threshold_items=null")
     whole = question("rm3_broadwell_gtx1080ti", *overrides)
-    bench = Bench.of(whole, effort=QUICK)
-    climb = climb_once(bench, accelerated=True, replication=0)
+    controlled = ControlledNode.of(whole, effort=QUICK)
+    climb = climb_once(controlled, accelerated=True, replication=0)
     by_threshold = [each for each in climb.attempts if each.named.offload_threshold_items != 1024]
     assert by_threshold[0].named.offload_threshold_items == 96
     assert by_threshold[0].measured.offload_threshold_items == 1024

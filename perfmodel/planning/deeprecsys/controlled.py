@@ -73,7 +73,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class ControlledNode:
     """One node, one policy, one SLA: what capacities with and without shortcuts are found on."""
 
     sizes: SizePmf
@@ -93,7 +93,7 @@ class Bench:
         *,
         effort: Effort = THOROUGH,
         extrapolate: bool = False,
-    ) -> Bench:
+    ) -> ControlledNode:
         """Check that the published controller could serve the scenario, and tabulate its service times."""
         policy, traffic = question.policy, question.traffic
         if not isinstance(policy, SplitAndOffload) or policy.shedding is not None:
