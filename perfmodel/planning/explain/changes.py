@@ -141,7 +141,7 @@ def _device_steps(place: Place, node: ServingNode) -> Iterator[Change]:
 
 
 def _tier_steps(place: Place, node: ServingNode) -> Iterator[Change]:
-    """Of rows beyond the memory: each tier, and the memory; of tables on other nodes: the way to them."""
+    """Of rows beyond the memory: each tier, and the memory; of tables elsewhere: the way there, and cores."""
     if (shards := node.shards) is not None and (network := shards.network) is not None:
         sooner = network.model_copy(
             update={
@@ -152,6 +152,12 @@ def _tier_steps(place: Place, node: ServingNode) -> Iterator[Change]:
         )
         other = replace(node, shards=replace(shards, network=sooner))
         yield _step(place, "network +10 % faster to the shards", "network", other)
+    if (shards := node.shards) is not None and (on := shards.on) is not None:
+        cores = max(on.cores + 1, round(STEP * on.cores))
+        other = replace(node, shards=replace(shards, on=replace(on, cores=cores)))
+        percent = 100.0 * (cores / on.cores - 1.0)
+        name = f"cores of each shard {percent:+.3g} %: {on.cores} to {cores}"
+        yield _step(place, name, "shard cores", other)
     if (settings := node.tier_settings) is None:
         return
     for index, asked in enumerate(settings.beyond):

@@ -222,3 +222,16 @@ def test_what_a_machine_of_the_shards_cannot_be_is_said_in_a_line(
     with pytest.raises(InputError, match=says) as error:
         sharded(*changes)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.thorough
+def test_explain_tries_more_cores_of_the_shards_where_they_are_few() -> None:
+    heavy = ("model=dlrm-rmc2", "node.shards.scatter=null", *QUICK)
+    gains = {}
+    for cores in (1, 40):
+        node = f"node.shards.node={{cpu: skylake, cores: {cores}}}"
+        answer = perfmodel.explain("mlperf_dlrm_v2_sharded", overrides=(*heavy, node)).to_dict()
+        (gains[cores],) = (each for each in answer["changes"] if each["resource"] == "shard cores")
+    assert gains[1]["change"] == "cores of each shard +100 %: 1 to 2"
+    assert gains[1]["gain_percent"] > 20.0
+    assert gains[40]["gain_percent"] == pytest.approx(0.0, abs=0.1)
