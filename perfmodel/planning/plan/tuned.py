@@ -32,5 +32,6 @@ def tuned_question(asked: PlanQuestion, service: str, name: str) -> Question:
     if pair.timeout_ms is not None:
         assert isinstance(question.policy, DynamicBatching), "whose timeout tune sets"
         joins = Joins(question.policy.settings.pool, pair.timeout_ms)
-    policy = Configuration(pair.batch_size, pair.offload_threshold_items, joins).policy
+    shares_work = question.policy.share_query_work
+    policy = Configuration(pair.batch_size, pair.offload_threshold_items, joins, shares_work).policy
     return replace(question, node=node, policy=policy)

@@ -162,7 +162,7 @@ def settings_of(question: Question, *, extrapolate: bool = False) -> Settings:
 def _require_calibrated(question: Question, grid: Grid) -> None:
     joins = grid.joins[0] if grid.joins else None
     for threshold in (None, *grid.thresholds[:1]):
-        widest = Configuration(max(grid.batch_sizes), threshold, joins)
+        widest = grid.at(max(grid.batch_sizes), threshold, joins)
         times_of(question.node, widest.policy, question.traffic.size_pmf).require_calibrated()
 
 
@@ -174,7 +174,7 @@ def _traffic(question: Question, grid: Grid, num_queries: int) -> SharedTraffic:
     UndecidedError
         Where they would be too long.
     """
-    policy = Configuration(max(grid.batch_sizes), None, grid.joins[0] if grid.joins else None).policy
+    policy = grid.at(max(grid.batch_sizes), None, grid.joins[0] if grid.joins else None).policy
     service = times_of(question.node, policy, question.traffic.size_pmf).table
     search = RateSearch(
         traffic=question.traffic,
@@ -216,17 +216,17 @@ def _static(question: Question, options: TuneOptions, grid: Grid) -> Configurati
             times_of(
                 question.node, Configuration(size, None, running).policy, question.traffic.size_pmf
             ).require_calibrated()
-        return Configuration(size, None, running)
+        return grid.at(size, None, running)
     asked = options.static_batch or static_batch_size(question.largest_query_items, question.node.cores)
     if options.extrapolate:
-        return Configuration(asked)
+        return grid.at(asked)
     if options.static_batch is not None or _is_within(question, asked):
         times_of(question.node, Configuration(asked).policy, question.traffic.size_pmf).require_calibrated()
-        return Configuration(asked)
+        return grid.at(asked)
     if not isinstance(question.node, TableNode):
-        return Configuration(question.node.cpu.batch_range[1])
+        return grid.at(question.node.cpu.batch_range[1])
     within = [size for size in grid.batch_sizes if _is_within(question, size)]
-    return Configuration(next((size for size in within if size >= asked), within[-1]))
+    return grid.at(next((size for size in within if size >= asked), within[-1]))
 
 
 def _is_within(question: Question, batch_size: int) -> bool:
@@ -261,7 +261,12 @@ def _require_split(question: Question) -> None:
 
 
 def _grid(question: Question, options: TuneOptions) -> Grid:
-    """Return what was asked for, else the default within the calibrated range."""
+    """Return what was asked for, else the default within the calibrated range; what is shared stays so."""
+    return replace(_sizes(question, options), shares_work=question.policy.share_query_work)
+
+
+def _sizes(question: Question, options: TuneOptions) -> Grid:
+    """What is searched, for queries of which each request computes their work."""
     if isinstance(question.policy, DynamicBatching):
         return _joining_grid(question, question.policy.settings, options)
     node, law = question.node, question.traffic.size_pmf
@@ -430,11 +435,11 @@ class Tuner:
         Of queries that are joined the timeout in place of the threshold, the baseline's at first.
         """
         joins = self._static.joins
-        climbed = self._climb_along([Configuration(size, None, joins) for size in self._grid.batch_sizes])
+        climbed = self._climb_along([self._grid.at(size, None, joins) for size in self._grid.batch_sizes])
         batch_size = self._best(climbed).configuration.batch_size
         return climbed + self._climb_along(
-            [Configuration(batch_size, threshold) for threshold in self._grid.thresholds]
-            + [Configuration(batch_size, None, each) for each in self._grid.joins]
+            [self._grid.at(batch_size, threshold) for threshold in self._grid.thresholds]
+            + [self._grid.at(batch_size, None, each) for each in self._grid.joins]
         )
 
     def _climb_along(self, configurations: Sequence[Configuration]) -> list[Tried]:

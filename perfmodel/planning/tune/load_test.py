@@ -247,7 +247,7 @@ class ServiceTables:
 
     def __init__(self, node: AnyNode, law: SizePmf) -> None:
         self._node, self._law = node, law
-        self._every: ServiceTimes | None = None
+        self._every: dict[bool, ServiceTimes] = {}
         self._own: dict[Policy, ServiceTimes] = {}
         self._joined: dict[tuple[object, ...], ServiceTimes] = {}
 
@@ -262,11 +262,12 @@ class ServiceTables:
             if policy not in self._own:
                 self._own[policy] = self._node.service_times(policy, self._law.max_items, self._law)
             return self._own[policy]
-        if self._every is None:
-            self._every = service_of(self._node, self._law.max_items)
-        return self._every
+        shares = policy.share_query_work
+        if shares not in self._every:
+            self._every[shares] = service_of(self._node, self._law.max_items, shares_work=shares)
+        return self._every[shares]
 
 
-def service_of(node: AnyNode, max_items: int) -> ServiceTimes:
+def service_of(node: AnyNode, max_items: int, *, shares_work: bool = False) -> ServiceTimes:
     """Tabulate a node's service times for requests of all sizes up to `max_items`, on every pool."""
-    return node.service_times(SplitAndOffload(batch_size=max_items), max_items)
+    return node.service_times(SplitAndOffload(batch_size=max_items, share_query_work=shares_work), max_items)

@@ -32,11 +32,14 @@ class Configuration:
         Queries of at least this size go whole to the accelerator; None: none does. [items]
     joins : Joins or None
         How queries are joined, under dynamic batching; None: they are split.
+    shares_work : bool
+        Whether the first request of a query computes its work for all, as the scenario says.
     """
 
     batch_size: int
     offload_threshold_items: int | None = None
     joins: Joins | None = None
+    shares_work: bool = False
 
     @property
     def timeout_ms(self) -> float | None:
@@ -54,11 +57,16 @@ class Configuration:
         """The policy that does it."""
         if self.joins is not None:
             settings = DynamicBatchingPolicy(
-                pool=self.joins.pool, max_batch_items=self.batch_size, timeout_ms=self.joins.timeout_ms
+                pool=self.joins.pool,
+                max_batch_items=self.batch_size,
+                timeout_ms=self.joins.timeout_ms,
+                share_query_work=self.shares_work,
             )
             return DynamicBatching(settings)
         return SplitAndOffload(
-            batch_size=self.batch_size, offload_threshold_items=self.offload_threshold_items
+            batch_size=self.batch_size,
+            offload_threshold_items=self.offload_threshold_items,
+            share_query_work=self.shares_work,
         )
 
 
@@ -75,22 +83,26 @@ THRESHOLD_SHARE_STEP = 0.05
 class Grid:
     """What is searched: batch sizes, and thresholds from 1 (everything is offloaded), ascending. [items]
 
-    Of queries that are joined, full batches, and ways to wait for them by ascending timeout.
+    Of queries that are joined, full batches, and ways to wait for them by ascending timeout. `shares_work` is
+    that of all configurations.
     """
 
     batch_sizes: tuple[int, ...]
     thresholds: tuple[int, ...] = ()
     joins: tuple[Joins, ...] = ()
+    shares_work: bool = False
+
+    def at(self, batch_size: int, threshold: int | None = None, joins: Joins | None = None) -> Configuration:
+        """One of them, or one beside them."""
+        return Configuration(batch_size, threshold, joins, self.shares_work)
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
         """All of them: each batch size without offload, and with each threshold; or with each timeout."""
         if self.joins:
-            return tuple(
-                Configuration(size, None, joins) for size in self.batch_sizes for joins in self.joins
-            )
+            return tuple(self.at(size, None, joins) for size in self.batch_sizes for joins in self.joins)
         return tuple(
-            Configuration(batch_size, threshold)
+            self.at(batch_size, threshold)
             for batch_size in self.batch_sizes
             for threshold in (None, *self.thresholds)
         )

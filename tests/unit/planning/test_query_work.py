@@ -82,6 +82,19 @@ def test_sharing_the_work_lets_a_node_serve_more(tmp_path: Path) -> None:
     assert after / before == pytest.approx(in_time, rel=0.15)  # shorter requests wait less, too
 
 
+@pytest.mark.thorough
+def test_tuning_shares_the_work_where_the_scenario_does(tmp_path: Path) -> None:
+    # Queries of 256 items in 8 requests of 32: without sharing, each of them looks the user's rows up.
+    sharing = {"name": "split", "batch_size": 64, "share_query_work": True}
+    asked: dict[str, Any] = {"sla": {"percentile": 0.95, "latency_ms": 8.0}}
+    repeated = perfmodel.tune(scenario(tmp_path, **asked), batch_sizes=[32]).to_dict()["tuned"]
+    shared = perfmodel.tune(scenario(tmp_path, policy=sharing, **asked), batch_sizes=[32]).to_dict()["tuned"]
+    at_32 = scenario(tmp_path, policy={**sharing, "batch_size": 32}, **asked)
+    carried = perfmodel.capacity(at_32).to_dict()["latency_bounded_qps"]
+    assert shared["latency_bounded_qps"] == pytest.approx(carried, rel=0.03)
+    assert shared["latency_bounded_qps"] > 1.5 * repeated["latency_bounded_qps"]
+
+
 def test_what_sharing_assumes_is_said(tmp_path: Path) -> None:
     asked = question(tmp_path, policy={"name": "split", "batch_size": 64, "share_query_work": True})
     (note,) = [note for note in asked.node_notes if note.startswith("policy.share_query_work")]
