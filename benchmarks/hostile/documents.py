@@ -374,7 +374,14 @@ EVERY_OPERATOR: Document = {
         {"name": "mul", "kind": "elementwise", "inputs": ["act", "att", "user"], "function": "gelu"},
         {"name": "dot", "kind": "batch_matmul", "left": "mul", "right": "mul", "inner": 4},
         {"name": "ids", "kind": "ids", "count": 2},
-        {"name": "learned", "kind": "parameters", "length": 1, "width": 4, "scope": "query"},
+        {
+            "name": "learned",
+            "kind": "parameters",
+            "length": 1,
+            "width": 4,
+            "scope": "query",
+            "memory": "w",
+        },
         {
             "name": "bag",
             "kind": "embedding_bag",

@@ -285,6 +285,7 @@ class Builder:
                 scope="query",
             )
             self.precision = before
+            self.used(Constant(value.shape, value.name), self._parameters[name])
         result = self._parameters[name]
         if value.name:
             self.of_weights.add(result.name)

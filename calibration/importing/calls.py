@@ -258,7 +258,7 @@ _FREE = (
     "alpha_dropout feature_dropout lift_fresh lift_fresh_copy repeat repeat_interleave diagonal view_as "
     "reshape_as identity as_strided unfold tile view_copy select_copy ravel swapdims adjoint mH T H "
     "squeeze_copy unsqueeze_copy narrow_copy real view_as_complex view_as_real _reshape_alias "
-    "resolve_conj resolve_neg"
+    "resolve_conj resolve_neg conj _conj _neg_view"
 )
 _SELECTING = {"select", "slice", "narrow", "diagonal", "split", "split_with_sizes", "chunk", "unbind"} | {
     "tensor_split",

@@ -172,9 +172,10 @@ def layer(
     `bias`: whether it adds one; by default where its call does.
     """
     if weight.element_bytes == 8:
+        where = source_line(node)
         raise InputError(
-            f"{source_line(node)}: expected weights in fp32, fp16, bf16 or int8, got fp64; module.float() "
-            "makes them fp32"
+            f"{where}{': ' * bool(where)}expected weights in fp32, fp16, bf16 or int8, got fp64; "
+            "module.float() makes them fp32"
         )
     groups, rows, inner, outer = sizes
     source = to.read(to.part(x, groups * rows * inner), groups * rows, inner)

@@ -275,6 +275,8 @@ def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int |
             f"{target}: the output has no batch dimension; say the batch size: --batch-example N"
         )
     size = int(outputs[0].shape[0]) if wanted is None else wanted
+    if wanted is None:
+        _require_no_other(target, size, leaves, outputs)
     of_output = bool(outputs[0].dim()) and size == outputs[0].shape[0]
     if any(size in leaf.shape for leaf in leaves) or (of_output and any(map(is_jagged, leaves))):
         return size
@@ -283,6 +285,26 @@ def _batch_size(target: str, inputs: tuple[Any, ...], output: Any, wanted: int |
     raise InputError(
         f"{target}: no input of the example has a dimension of {size}, its batch size: {shapes}; {way}"
     )
+
+
+def _require_no_other(
+    target: str, size: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]
+) -> None:
+    """Refuse an output with fewer rows than a later one that has as many as an input: which are the items?
+
+    Raises
+    ------
+    InputError
+        Naming both numbers.
+    """
+    firsts = {int(leaf.shape[0]) for leaf in inputs}
+    rows = {int(each.shape[0]) for each in outputs[1:] if each.dim()}
+    others = sorted(other for other in rows & firsts if other > size)
+    if others:
+        raise InputError(
+            f"{target}: the outputs have {size} and {others[-1]} rows: expected one number of items; say it: "
+            f"--batch-example {others[-1]}"
+        )
 
 
 def tensors_in(objects: Iterable[Any]) -> list[torch.Tensor]:

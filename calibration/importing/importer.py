@@ -315,7 +315,9 @@ def _labelled(operator: Operator, label: str | None) -> Operator:
     if isinstance(operator, EmbeddingBag):
         tables = tuple(table.model_copy(update={"memory": label}) for table in operator.tables)
         return operator.model_copy(update={"tables": tables})
-    return operator.model_copy(update={"memory": label}) if isinstance(operator, Mlp) else operator
+    if not isinstance(operator, (Mlp, Parameters)):
+        return operator
+    return operator.model_copy(update={"memory": label})
 
 
 def _with_unmodelled_said(result: Imported) -> Imported:

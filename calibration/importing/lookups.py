@@ -37,7 +37,8 @@ def _as_table(value: Any, node: fx.Node, index: Any, to: Builder) -> Any:
     if not (is_activation(value) and isinstance(index, Index)):
         return value
     rows = shape_of(node.args[0])
-    return Constant(rows) if len(rows) > 1 and to.source(value) in to.of_weights else value
+    is_table = len(rows) > 1 and to.source(value) in to.of_weights
+    return Constant(rows, to.settle(value).name) if is_table else value
 
 
 def embedding_bag(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:

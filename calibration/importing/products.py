@@ -42,6 +42,15 @@ def matmul(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     return contract(node, contraction.of_matmul(left, right), given[sides[0]], given[sides[1]], to)
 
 
+def whole_numbers(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
+    """A product of bytes: where one side is a weight, it is held in bytes."""
+    before, weights = to.precision, [side for side in given[:2] if isinstance(side, Constant)]
+    to.precision = "int8" if len(weights) == 1 and weights[0].element_bytes == 1 else before
+    found = matmul(node, given, to)
+    to.precision = before
+    return found
+
+
 def _without_copies(node: object) -> tuple[int, ...]:
     """Shape of weights: matrices that `expand` repeats are one matrix."""
     shape = shape_of(node)
@@ -312,7 +321,8 @@ _CONVOLUTIONS = (
 PRODUCTS: Mapping[str, Handler] = {
     "linear": linear,
     **dict.fromkeys(("addmm", "mm", "mv", "addmv", "bmm", "matmul", "baddbmm", "dot", "vdot"), matmul),
-    **dict.fromkeys(("_int_mm", "_addmm_activation"), matmul),
+    "_int_mm": whole_numbers,
+    "_addmm_activation": matmul,
     "addbmm": sum_of_products,
     "_grouped_mm": grouped,
     **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), distances),

@@ -319,7 +319,9 @@ def _made_of_weights(node: fx.Node, given: Any, named: Any, graph: Graph, to: Bu
     if not _makes_weights(node, leaves, graph):
         return None
     to.scope = "query"
-    read = tree_map(lambda one: to.as_activation(one) if _are_many(one, graph) else one, given)
+    many = any(_are_many(leaf, graph) for leaf in leaves)  # else few make many: all of them are read
+    is_read = _are_many if many else _is_weight
+    read = tree_map(lambda one: to.as_activation(one) if is_read(one, graph) else one, given)
     found = _handled(node, [*read, *named.values()] if named else read, to)
     if found is None:
         found = _of_parts(node, graph, to)
@@ -329,23 +331,33 @@ def _made_of_weights(node: fx.Node, given: Any, named: Any, graph: Graph, to: Bu
 
 
 def _are_many(value: Any, graph: Graph) -> bool:
-    return (
-        isinstance(value, Constant)
-        and (
-            value.name in graph.weights.values() or (value.is_made and not value.is_index and not value.items)
-        )
-        and math.prod(value.shape) >= _MANY_WEIGHTS
-    )
+    return _is_weight(value, graph) and math.prod(value.shape) >= _MANY_WEIGHTS
 
 
 def _makes_weights(node: fx.Node, leaves: Sequence[Any], graph: Graph) -> bool:
-    """Whether a call computes on many weights, and does not only see them in another way."""
+    """Whether a call computes on many weights, or makes many, and does not only see them in another way."""
     name = call_name(node)
-    if _HANDLERS.get(name) is converted:
+    handler = _HANDLERS.get(name)
+    if handler is converted:
         return any(_are_many(leaf, graph) and _becomes_fractions(node) for leaf in leaves)
-    if _is_pointwise(node, name) or "norm" in name or name in ("tril", "triu", "softmax", "sum", "mean"):
-        return any(_are_many(leaf, graph) for leaf in leaves)
-    return False
+    if handler in (CALLS["view"], CALLS["split"]) or node.target is operator.getitem:
+        return False
+    if any(_are_many(leaf, graph) for leaf in leaves):
+        return True
+    made = node.meta.get("val")
+    return (
+        isinstance(made, torch.Tensor)
+        and not holds_ids(made)
+        and made.numel() >= _MANY_WEIGHTS
+        and any(_is_weight(leaf, graph) for leaf in leaves)
+    )
+
+
+def _is_weight(value: Any, graph: Graph) -> bool:
+    """Whether a call that no input leads to reads numbers of the module, or ones that sizes make."""
+    if not isinstance(value, Constant) or value.items:
+        return False
+    return value.name in graph.weights.values() or (value.is_made and not value.is_index)
 
 
 def _becomes_fractions(node: fx.Node) -> bool:
@@ -420,9 +432,14 @@ def _scope(node: fx.Node, leaves: Sequence[Any], to: Builder) -> Scope:
     return "query"
 
 
-_UNTAGGED = frozenset({"fill", "floor_divide", "log_sigmoid", "hardswish", "special_ndtr"}) | {
-    f"__{name}" for name in ("and", "or", "xor", "lshift", "rshift")
-}
+_UNTAGGED = (
+    frozenset({"fill", "floor_divide", "log_sigmoid", "hardswish", "special_ndtr"})
+    | {
+        "fake_quantize_per_tensor_affine",
+        "fake_quantize_per_channel_affine",
+    }
+    | {f"__{name}" for name in ("and", "or", "xor", "lshift", "rshift")}
+)
 """Functions of each element that PyTorch does not mark as such."""
 
 

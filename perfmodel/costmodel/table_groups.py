@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import RecModel
-from perfmodel.domain.operators import Mlp
+from perfmodel.domain.operators import Mlp, Parameters
 from perfmodel.errors import InputError
 
 
@@ -94,7 +94,6 @@ def require_movable(model: RecModel, groups: Sequence[TableGroup], what_for: str
         raise InputError(f"{model.name} has no embedding tables {what_for}")
     labels = {one.gather.memory for group in groups for one in group.readers if one.gather is not None}
     for operator in model.operators:
-        if isinstance(operator, Mlp) and operator.memory is not None and operator.memory in labels:
-            raise InputError(
-                f"{model.name}: {operator.name} multiplies by a table, which the main node needs"
-            )
+        if isinstance(operator, (Mlp, Parameters)) and operator.memory in labels - {""}:
+            what = "multiplies by" if isinstance(operator, Mlp) else "reads all of"
+            raise InputError(f"{model.name}: {operator.name} {what} a table, which the main node needs")

@@ -381,13 +381,15 @@ class RecModel(Frozen):
         tables = {table.memory for op in self.embedding_operators for table in op.tables}
         total, known = 0, set[str | None]()
         for operator in self.operators:
-            memory = operator.memory if isinstance(operator, Mlp) else None
+            memory = operator.memory if isinstance(operator, (Mlp, Parameters)) else None
             if memory is None or memory not in known:
                 elements = operator.num_parameters(shapes)
                 if isinstance(operator, Mlp) and memory is not None and memory in tables:
                     elements = operator.bias * sum(
                         operator.widths[1:]
                     )  # of scores tied to a table the rest is it
+                elif memory is not None and memory in tables:
+                    elements = 0
                 is_cast = isinstance(operator, Mlp) and operator.casts
                 total += ELEMENT_BYTES["fp32" if is_cast else operator.precision] * elements
             known.add(memory)

@@ -242,11 +242,15 @@ class Ids(OperatorBase):
 
 
 class Parameters(OperatorBase):
-    """Weights that others read as they read results: learned queries, positions, matrices made of weights."""
+    """Weights that others read as they read results: learned queries, positions, matrices made of weights.
+
+    `memory`: label of what they are, where layers or tables are the same.
+    """
 
     kind: Literal["parameters"]
     length: Count = 1
     width: Count
+    memory: Name | None = None
 
     def reads(self) -> tuple[str, ...]:
         """Nothing: they are the model's."""

@@ -1236,3 +1236,99 @@ def edges_by_numpy() -> Made:
 
     parts = {"table": nn.Embedding(100, 8), "out": nn.Linear(8, 1)}
     return Called(forward, **parts), (torch.randint(0, 100, (6, 5)),)
+
+
+def cosines() -> Made:
+    """Scores over all items by their normalised vectors: one table, looked up and read as a whole."""
+
+    def forward(self: Any, history: Tensor) -> Tensor:
+        user = nn.functional.normalize(self.items(history).mean(1))
+        return user @ nn.functional.normalize(self.items.weight, dim=1).T
+
+    return Called(forward, items=nn.Embedding(600, 8)), (torch.randint(0, 600, (6, 5)),)
+
+
+def read_twice() -> Made:
+    """One matrix as a layer's weights, and as what each pass makes others of."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return x @ self.weight.abs() @ self.weight
+
+    return Called(forward, weight=nn.Parameter(torch.rand(64, 64))), (torch.rand(6, 64),)
+
+
+def made_of_few() -> Made:
+    """A large matrix that each pass makes of two small ones."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, torch.kron(self.left, self.right))
+
+    parts = {"left": nn.Parameter(torch.rand(10, 8)), "right": nn.Parameter(torch.rand(8, 8))}
+    return Called(forward, **parts), (torch.rand(6, 64),)
+
+
+def stacked() -> Made:
+    """Weights of four experts that each pass copies into one matrix."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        weights = torch.stack([layer.weight for layer in self.layers])
+        return torch.einsum("bi,eoi->beo", x, weights).sum(1)
+
+    layers = nn.ModuleList(nn.Linear(64, 32, bias=False) for _ in range(4))
+    return Called(forward, layers=layers), (torch.rand(6, 64),)
+
+
+def joined_tables() -> Made:
+    """Two tables that each pass copies into one, which is looked up twice."""
+
+    def forward(self: Any, users: Tensor, items: Tensor) -> Tensor:
+        rows = torch.cat([self.users.weight, self.items.weight])
+        return (rows[users] * rows[items + 600]).sum(1)
+
+    parts = {"users": nn.Embedding(600, 8), "items": nn.Embedding(500, 8)}
+    return Called(forward, **parts), (torch.randint(0, 600, (6,)), torch.randint(0, 500, (6,)))
+
+
+def complex_vectors() -> Made:
+    """Products of complex vectors, one of them conjugate."""
+
+    def forward(self: Any, one: Tensor, other: Tensor) -> Tensor:
+        left, right = (torch.view_as_complex(self.table(ids).view(-1, 4, 2)) for ids in (one, other))
+        return (left * right.conj()).real.sum(1)
+
+    ids = torch.randint(0, 100, (2, 6))
+    return Called(forward, table=nn.Embedding(100, 8)), (ids[0], ids[1])
+
+
+def product_of_bytes() -> Made:
+    """A product of whole numbers in bytes, scaled."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return torch._int_mm((x * 127).to(torch.int8), self.bytes).float() * 0.01
+
+    module = Called(forward)
+    module.register_buffer("bytes", torch.randint(-127, 127, (64, 80), dtype=torch.int8))
+    return module, (torch.rand(32, 64),)
+
+
+def trained_for_bytes() -> Made:
+    """Weights and inputs rounded as they will be once they are bytes."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        rounded = (
+            torch.fake_quantize_per_tensor_affine(each, 0.1, 0, -128, 127) for each in (x, self.weight)
+        )
+        return nn.functional.linear(*rounded)
+
+    return Called(forward, weight=nn.Parameter(torch.rand(80, 64))), (torch.rand(6, 64),)
+
+
+def user_first() -> Made:
+    """The user's vector is the first output, the items' scores the second."""
+
+    def forward(self: Any, user: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        of_user = self.user(user)
+        return of_user, (self.items(items) * of_user).sum(1)
+
+    parts = {"user": nn.Linear(32, 8), "items": nn.Embedding(100, 8)}
+    return Called(forward, **parts), (torch.rand(1, 32), torch.randint(0, 100, (6,)))

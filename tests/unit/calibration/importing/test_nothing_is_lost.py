@@ -119,6 +119,15 @@ COUNTS = {
     "weights_in_half_bytes": Counts(2 * 128 * 80),
     "causal": Counts(2 * 2 * 70 * 8 * 70 + 2 * 8, 70, table_bytes=4 * 800),
     "edges_by_numpy": Counts(2 * 5 * 5 * 8 + 2 * 8, 5, table_bytes=4 * 800),
+    "cosines": Counts(2 * 8 * 600, 5, table_bytes=4 * 4800),
+    "read_twice": Counts(2 * 2 * 64 * 64),
+    "made_of_few": Counts(2 * 64 * 80),
+    "stacked": Counts(2 * 64 * 128),
+    # the tables themselves are the copy's parameters; rows are looked up in the copy
+    "joined_tables": Counts(0, 2, table_bytes=4 * 1100 * 8),
+    "complex_vectors": Counts(0, 2, table_bytes=4 * 800),
+    "product_of_bytes": Counts(2 * 64 * 80),
+    "trained_for_bytes": Counts(2 * 64 * 80),
     "one_step": Counts(2 * 3 * 6 * (8 + 6)),
     **dict.fromkeys(("in_dataclass", "by_name", "over_candidates", "exported"), Counts(2 * 16)),
 }
@@ -194,6 +203,12 @@ def test_packed_weights_keep_their_precision() -> None:
         ("scaled_by_letters", 8),
         ("bilinear", 4 * 8 * 6 + 4),
         ("spread_out", 4 * 3 * 9 + 6),
+        ("cosines", 0),  # all of them are the table's
+        ("read_twice", 64 * 64),
+        ("made_of_few", 10 * 8 + 8 * 8),
+        ("stacked", 4 * 64 * 32),
+        ("joined_tables", 1100 * 8),
+        ("product_of_bytes", 64 * 80 / 4),
         ("frozen", (12 + 1) * 16 + 16 + (16 + 1)),  # the norm is in the layer; what is added; the output
         ("frozen_by_product", (12 + 1) * 16 + 16 + (16 + 1)),
         ("sums_by_ones", 8 + 1),
@@ -247,6 +262,7 @@ def test_what_each_pass_fills_is_work_of_the_query() -> None:
             [("and", 5120), ("to", 5120), ("rshift", 5120), ("to", 5120), ("mul", 2 * 5120)],
         ),
         ("causal", [("eq", 70 * 70)]),
+        ("made_of_few", [("mul", 64 * 80)]),
     ],
 )
 def test_what_each_pass_makes_of_buffers_is_work_of_the_query(
@@ -255,6 +271,13 @@ def test_what_each_pass_makes_of_buffers_is_work_of_the_query(
     model, shapes = imported(factory).model, imported(factory).model.shapes()
     made = [(op.function, shapes[op.name].elements) for op in model.operators if _is_made(op)]
     assert made == makes
+
+
+def test_copies_of_weights_that_each_pass_makes_are_work_of_the_query() -> None:
+    for factory, elements in (("stacked", 4 * 64 * 32), ("joined_tables", 1100 * 8)):
+        model = imported(factory).model
+        (copy,) = [op for op in model.operators if op.kind == "concat"]
+        assert (copy.scope, model.shapes()[copy.name].elements) == ("query", elements)
 
 
 def _is_made(operator: Any) -> bool:
@@ -403,6 +426,10 @@ def test_the_file_does_not_depend_on_how_many_items_the_example_has() -> None:
             "560 FLOP and elements looked up, the next on the same inputs 48: expected a module",
         ),
         ("grows", "expected a module that keeps no results from pass to pass"),
+        (
+            "user_first",
+            "the outputs have 1 and 6 rows: expected one number of items; say it: --batch-example 6",
+        ),
         ("sparse_bags", "what products of sparse tensors take is not known: expected rows looked up"),
         ("graph", "expected dense weights, got edges, which is torch.sparse_coo"),
     ],
