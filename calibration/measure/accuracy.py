@@ -22,7 +22,7 @@ from calibration.children import in_fresh_process
 from calibration.measure.probes import PROBED_BYTES, l3_lifetime_s
 from calibration.measure.reports import guarded, kept_models
 from calibration.measure.unseen import unseen_models
-from calibration.measure.unseen_kinds import models_of_kinds
+from calibration.measure.unseen_kinds import KINDS, models_of_kinds
 from calibration.measure.visits import allocate_pool
 from calibration.runtime.memory import fit_to_memory, shrunk
 from calibration.runtime.modules import SERVED, Served
@@ -274,8 +274,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--unseen", type=int, help="this many random models instead of those named")
     parser.add_argument(
         "--kinds",
-        action="store_true",
-        help="random models with heads, wide layers, many tables, LSTMs, experts",
+        nargs="?",
+        const=",".join(KINDS),
+        help="random models of these kinds, by commas; without names heads, wide, many-tables, recurrent, "
+        "experts; others are transformer and target",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random models")
     parser.add_argument("--batch", "-b", default=",".join(map(str, BATCHES)), help="batch sizes, by commas")
@@ -291,8 +293,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = given.models.split(",")
     if given.kinds and not given.unseen:
         raise InputError("--kinds: expected --unseen N as well, how many to draw")
-    drawn = models_of_kinds if given.kinds else unseen_models
-    models = drawn(given.unseen, given.seed) if given.unseen else [find_model(name) for name in names]
+    if given.kinds:
+        models = models_of_kinds(given.unseen, given.seed, given.kinds.split(","))
+    elif given.unseen:
+        models = unseen_models(given.unseen, given.seed)
+    else:
+        models = [find_model(name) for name in names]
     # A slip is told before minutes of measuring.
     devices = [find_device(_with_stack(given.profile, given.stack), model) for model in models]
     if given.threads > 1 and (unknown := [each.name for each in devices if not each.thread_scaling]):

@@ -28,7 +28,7 @@ from calibration.measure.profile import (
     with_fitted_values,
 )
 from calibration.measure.records import Records
-from calibration.measure.sequences import DRAWN_BY, GENERAL_SEEDS, LATER_SEEDS
+from calibration.measure.sequences import ATTENTION_SEEDS, DRAWN_BY, GENERAL_SEEDS, LATER_SEEDS
 from calibration.measure.served import (
     FIRST_TABLE_BYTES,
     FLAT_ROUND,
@@ -63,6 +63,13 @@ _GENERAL_EVERY = 5
 """After so many sequences comes one of general operators: products of activations, norms, functions."""
 _LATER_EVERY = 6
 """After so many one of layers side by side, attention, convolutions or LSTMs."""
+_ATTENTION_EVERY = 7
+"""After so many one of attention in one call, or of products of one row."""
+_BESIDE = (
+    (GENERAL_SEEDS, _GENERAL_EVERY),
+    (LATER_SEEDS, _LATER_EVERY),
+    (ATTENTION_SEEDS, _ATTENTION_EVERY),
+)
 _THREADS = 0.05
 """Share of the time for threads in a worker."""
 _UNREST = 0.02
@@ -169,14 +176,11 @@ class Calibration:
     def _visit_new(self, pool: Pool, *, until_s: float) -> None:
         done = self.records.seeds(0)
         done -= set(GIVEN_SEEDS)
-        others = {
-            seeds: max(done.intersection(seeds), default=seeds[0] - 1) + 1
-            for seeds in (GENERAL_SEEDS, LATER_SEEDS)
-        }
+        others = {seeds: max(done.intersection(seeds), default=seeds[0] - 1) + 1 for seeds, _ in _BESIDE}
         seed = max(done.difference(*others), default=-1) + 1
         while self._spent_s() < until_s:
             self._visit(0, "operators", seed, pool)
-            for seeds, every in ((GENERAL_SEEDS, _GENERAL_EVERY), (LATER_SEEDS, _LATER_EVERY)):
+            for seeds, every in _BESIDE:
                 if seed % every == 0:
                     self._visit(0, "operators", others[seeds], pool)
                     others[seeds] += 1
@@ -196,6 +200,8 @@ class Calibration:
         here = FIRST_TABLE_BYTES if known else table_bytes_here()
         most_bytes = self.records.facts.setdefault("served_table_bytes", here)
         with ServedBench(most_bytes) as bench:
+            if "mapped_kib_s" not in self.records.facts:
+                self.records.facts["mapped_kib_s"] = bench.mapped_kib_s()
             while self._spent_s() < until_s:
                 seed = next_seed(self.records.seeds(FLAT_ROUND))
                 self.records.visits += bench.visits(seed)
@@ -359,7 +365,12 @@ def calibrated_values(records: Records, taken: Fingerprint, *, name: str, raw: s
 def costs_of_ways(records: Records, caches: Caches) -> dict[str, ModuleCosts]:
     """What each way to serve modules costs that was measured often enough, by its name."""
     most_bytes = records.facts.get("served_table_bytes", FIRST_TABLE_BYTES)
-    return module_costs(records.visits, most_table_bytes=most_bytes, l2_bytes=caches.l2_bytes)
+    return module_costs(
+        records.visits,
+        most_table_bytes=most_bytes,
+        l2_bytes=caches.l2_bytes,
+        mapped_kib_s=records.facts.get("mapped_kib_s", 0.0),
+    )
 
 
 def caches_of(taken: Fingerprint, facts: Mapping[str, float]) -> Caches:

@@ -58,11 +58,17 @@ def points_by_call(
         pass_s = np.array([times.sum()])
         found_at = moments(kernels, batch, then, pass_s, Before.alike(batch, pass_s))
         for index, (kernel, seconds) in enumerate(zip(kernels, times, strict=True)):
-            if not is_part_of_another(kernel) and seconds > 0.0:
+            if not is_part_of_another(kernel) and not _is_no_call(kernel) and seconds > 0.0:
                 at = place(kernel, batch, found_at.of(index))
                 one = Seen(at, seconds / kernel.calls, visit.seed, number, kernel.calls)
                 found[surface_key(kernel)].append(one)
     return {call: gather_points(found[call]) for call in sorted(found)}
+
+
+def _is_no_call(kernel: Kernel) -> bool:
+    """Whether the list of calls has none: the sum of one vector, which is the vector itself."""
+    one = kernel.read_bytes_per_item == kernel.written_bytes_per_item
+    return kernel.family == "sum" and kernel.variant == "vectors" and one
 
 
 def require_kernels(

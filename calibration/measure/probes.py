@@ -24,7 +24,27 @@ _WAITS_S = tuple(0.5e-3 * 2.0**power for power in range(10))
 _WAITED = 5
 _SLOWER = 1.5
 """How much longer than cached lines others take, at the least, for the difference to tell anything. [1]"""
+_MAPPED_ELEMENTS, _MAPPED_TIMES = 12 * 2**20, 7
+"""Of a result of 48 MiB: more than glibc's malloc keeps."""
 _FIRST_SEED = 10**6  # of sequences for contention: others than those of the surfaces
+
+
+def mapped_kib_s() -> float:
+    """What a KiB of a result costs whose memory the kernel gives anew, page by page. [s]
+
+    In a process whose allocator is as Python starts; the same sum into memory that stays is taken off.
+    """
+    given = torch.ones(_MAPPED_ELEMENTS)
+    kept = torch.empty_like(given)
+
+    def seconds(out: torch.Tensor | None) -> float:
+        start = time.perf_counter()
+        torch.add(given, given, out=out)
+        return time.perf_counter() - start
+
+    torch.add(given, given, out=kept)
+    more = [seconds(None) - seconds(kept) for _ in range(_MAPPED_TIMES)]
+    return max(0.0, float(np.median(more))) * 1024.0 / (4.0 * _MAPPED_ELEMENTS)
 
 
 def l3_lifetime_s(pool: Pool) -> float:

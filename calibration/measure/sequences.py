@@ -25,6 +25,10 @@ They came later, and leave what other seeds draw as it was."""
 LATER_SEEDS = range(600_000, 700_000)
 """Seeds of sequences of layers side by side, attention, convolutions and LSTMs, which came later still."""
 
+ATTENTION_SEEDS = range(700_000, 800_000)
+"""Seeds of sequences of attention in one call, among the layers of a transformer, and of one vector that
+attends to many: last of all."""
+
 MIXED_SEEDS = range(510_000, 600_000)
 """Seeds of sequences of all of these kinds, as models have them, which modules are measured on."""
 
@@ -38,6 +42,8 @@ def sequence_of_seed(seed: int, *, most_table_bytes: float) -> RecModel:
         shape = (_attending, _gated)[int(rng.random() < 0.4)]
     elif seed in LATER_SEEDS:
         shape = (_side_by_side, _headed, _convolved, _side_by_side, _headed, _remembering)[seed % 6]
+    elif seed in ATTENTION_SEEDS:
+        shape = (_transformed, _targeted)[seed % 2]
     elif seed in MIXED_SEEDS and seed % 3 == 0:
         shape = _MIXED[seed // 3 % len(_MIXED)]
     else:
@@ -317,6 +323,57 @@ def _headed(draw: _Draw) -> list[Operator]:
         {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
         {"name": "attend", "kind": "attention", "query": "rows", "num_heads": heads},
         {"name": "pooled", "kind": "sum", "inputs": ("attend",)},
+    ]
+
+
+def _transformed(draw: _Draw) -> list[Operator]:
+    """A transformer's layer whose attention is one call: residuals, norms, and two layers after it."""
+    heads, length = int(draw.rng.choice((1, 2, 4, 8))), draw.log_int(4, 250)
+    width = heads * draw.log_int(8, 256 / heads)
+    wide = draw.width(width, 4 * width)
+    table = draw.table(width, lookups=length)
+    attention = {"kind": "attention", "num_heads": heads, "fused": True, "projected": draw.chance(0.7)}
+    function = str(draw.rng.choice(("relu", "gelu", "silu")))
+    return [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
+        {"name": "attend", "query": "rows", **attention},
+        {"name": "residual", "kind": "sum", "inputs": ("attend", "rows")},
+        {"name": "normed", "kind": "layer_norm", "input": "residual"},
+        {
+            "name": "fed",
+            "kind": "mlp",
+            "input": "normed",
+            "widths": (width, wide, width),
+            "activation": function,
+            "final_activation": "none",
+        },
+        {"name": "again", "kind": "sum", "inputs": ("fed", "normed")},
+        {"name": "pooled", "kind": "sum", "inputs": ("again",)},
+    ]
+
+
+def _targeted(draw: _Draw) -> list[Operator]:
+    """One vector, or a few, attend to a sequence of rows: in one call, or by products of one row."""
+    heads, length = int(draw.rng.choice((1, 1, 2, 4))), draw.log_int(4, 250)
+    width = heads * draw.log_int(8, 256 / heads)
+    asks = 1 if draw.chance(0.7) else draw.log_int(2, 16)
+    rows, asked = draw.table(width, lookups=length), draw.table(width, lookups=asks)
+    fused = {"name": "attend", "kind": "attention", "query": "asked", "key": "rows", "num_heads": heads}
+    products = {"kind": "batch_matmul", "products": heads}
+    by_hand: list[Operator] = [
+        {"name": "scores", **products, "left": "asked", "right": "rows", "inner": width // heads},
+        {"name": "by_row", "kind": "view", "input": "scores", "length": heads * asks, "width": length},
+        {"name": "weights", "kind": "softmax", "input": "by_row"},
+        {"name": "attend", **products, "left": "weights", "right": "rows", "inner": length},
+    ]
+    in_one_call = {**fused, "fused": True, "projected": draw.chance(0.3)}
+    attend = [in_one_call] if draw.chance(0.5) else by_hand
+    return [
+        {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (rows,)},
+        {"name": "asked", "kind": "embedding_bag", "pooling": "none", "tables": (asked,)},
+        *attend,
+        {"name": "flat", "kind": "view", "input": "attend", "length": 1, "width": asks * width},
+        draw.mlp("top", "flat", asks * width, low=16, high=512, depth=2),
     ]
 
 

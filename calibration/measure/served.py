@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch
 from calibration.children import child, end, start
 from calibration.measure.fit import least_squares_from_zero
 from calibration.measure.levels import was_disturbed
+from calibration.measure.probes import mapped_kib_s
 from calibration.measure.sequences import sequence_of_seed
 from calibration.measure.visits import (
     TABLE_SHARE,
@@ -90,7 +91,8 @@ class _Kind(NamedTuple):
         )
 
 
-_KINDS = (_Kind(True, False), _Kind(False, False), _Kind(False, True))
+_PLAIN = _Kind(False, False)
+_KINDS = (_Kind(True, False), _PLAIN, _Kind(False, True))
 
 
 class ServedBench(ExitStack):
@@ -116,6 +118,8 @@ class ServedBench(ExitStack):
                 continue
             ours, theirs = context.Pipe()
             process = child(context, _serve, (theirs, kind, self._pool_bytes))
+            if kind == _PLAIN:
+                self._plain = ours
             self.callback(end, process)
             start(process)
             theirs.close()
@@ -132,11 +136,26 @@ class ServedBench(ExitStack):
             If one of the processes is gone.
         """
         for talk in self._talks:
-            try:
-                talk.send(seed)
-                yield from talk.recv()
-            except (EOFError, OSError):
-                raise PerfplanError("a process of this run was killed; was there enough memory?") from None
+            yield from _answer(talk, seed)
+
+    def mapped_kib_s(self) -> float:
+        """What a KiB of a result costs whose memory is mapped anew, as Python starts. [s]
+
+        Raises
+        ------
+        PerfplanError
+            If that process is gone.
+        """
+        return float(_answer(self._plain, None))
+
+
+def _answer(talk: Connection, asked: int | None) -> Any:
+    """What a process gives for a sequence; for None, what memory that is mapped anew costs."""
+    try:
+        talk.send(asked)
+        return talk.recv()
+    except (EOFError, OSError):
+        raise PerfplanError("a process of this run was killed; was there enough memory?") from None
 
 
 def next_seed(done: Collection[int]) -> int:
@@ -161,7 +180,8 @@ def _serve(talk: Connection, kind: _Kind, pool_bytes: float) -> None:
     if kind.tuned:
         ways.insert(0, (FLAT_ROUND, operators, torch.inference_mode))
     while True:
-        talk.send(list(_visits(talk.recv(), pool, ways)))
+        seed = talk.recv()
+        talk.send(mapped_kib_s() if seed is None else list(_visits(seed, pool, ways)))
 
 
 def _visits(
@@ -216,7 +236,11 @@ class ModuleCosts:
 
 
 def module_costs(
-    visits: Sequence[tuple[int, Visit]], *, most_table_bytes: float, l2_bytes: float
+    visits: Sequence[tuple[int, Visit]],
+    *,
+    most_table_bytes: float,
+    l2_bytes: float,
+    mapped_kib_s: float = 0.0,
 ) -> dict[str, ModuleCosts]:
     """Costs of each way that was measured often enough, by its name, where the machine was not disturbed.
 
@@ -228,6 +252,8 @@ def module_costs(
         What the sequences' tables could take. [bytes]
     l2_bytes : float
         Of a core. [bytes]
+    mapped_kib_s : float, default 0
+        Of a result that malloc maps anew, which few sequences have: measured by itself, not fitted. [s]
 
     Raises
     ------
@@ -247,7 +273,9 @@ def module_costs(
         ]
         fewest = FEWEST_PASSES * (3 if SERVED[name].narrow == "layers" else 1)
         if len(pairs) >= fewest and len({visit.seed for _, visit in pairs}) >= _FOLDS:
-            found[name] = _costs(_rows(pairs, SERVED[name], most_table_bytes, l2_bytes), SERVED[name])
+            way = SERVED[name]
+            mapped_s = 0.0 if way.tuned or way.precision == "bf16" else mapped_kib_s
+            found[name] = _costs(_rows(pairs, way, most_table_bytes, l2_bytes, mapped_s), way, mapped_s)
     return found
 
 
@@ -276,7 +304,7 @@ _TERMS = (
 _IS_FACTOR = np.array([term.startswith("factor ") for term in _TERMS])
 
 
-def _costs(rows: _Rows, way: Served) -> ModuleCosts:
+def _costs(rows: _Rows, way: Served, mapped_kib_s: float) -> ModuleCosts:
     passes = len(rows.seeds)
     place = rows.pass_of.astype(int)
     weights = 1.0 / (rows.served_s if way.narrow else rows.flat_s)[place]
@@ -290,6 +318,7 @@ def _costs(rows: _Rows, way: Served) -> ModuleCosts:
         expected[fold == number] = predicted[fold == number]
     errors = np.log(np.maximum(expected, _NO_TIME_S) / rows.served_s)
     found = dict(zip(_TERMS, _law(rows.amounts, rows.expected_s, weights).tolist(), strict=True))
+    found["mapped_kib"] = mapped_kib_s
     relative_error = float(np.sqrt(np.mean(errors**2)))
     return ModuleCosts(
         law=_module_law(found, rows.amounts.sum(axis=0), way, relative_error),
@@ -323,7 +352,11 @@ def _law(amounts: Floats, expected_s: Floats, weights: Floats) -> Floats:
 
 
 def _rows(
-    pairs: Sequence[tuple[Visit, Visit]], way: Served, most_table_bytes: float, l2_bytes: float
+    pairs: Sequence[tuple[Visit, Visit]],
+    way: Served,
+    most_table_bytes: float,
+    l2_bytes: float,
+    mapped_kib_s: float,
 ) -> _Rows:
     amounts, expected, pass_of = [], [], []
     for index, (flat, served) in enumerate(pairs):
@@ -335,6 +368,7 @@ def _rows(
         for kernel, before_s, after_s in zip(kernels, flat.seconds, served.seconds, strict=False):
             if before_s > 0.0 and after_s > 0.0:
                 counted, is_more = _amounts(kernel, batch, float(before_s), way, far)
+                after_s = after_s - mapped_kib_s * counted.pop("mapped_kib", 0.0)
                 amounts.append([counted.get(term, 0.0) for term in _TERMS])
                 expected.append(after_s - before_s if is_more else after_s)
                 pass_of.append(index)

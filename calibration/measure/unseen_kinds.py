@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from perfmodel.domain.model import RecModel
+from perfmodel.errors import InputError
+from perfmodel.loading.words import quoted
 
 _Operators = list[dict[str, Any]]
 _DENSE = 16
 _MOST_ROWS = 1e6
 
 
-def models_of_kinds(count: int, seed: int) -> list[RecModel]:
-    """One model of each kind in turn, named after it; the first ones are the same whatever the count."""
-    kinds = list(_KINDS.items())
+def models_of_kinds(count: int, seed: int, kinds: Sequence[str]) -> list[RecModel]:
+    """One model of each of these kinds in turn, named after it; the first are the same whatever the count.
+
+    Raises
+    ------
+    InputError
+        Of a kind that there is not.
+    """
+    if unknown := [kind for kind in kinds if kind not in _DRAWS]:
+        raise InputError(f"--kinds: expected some of {', '.join(_DRAWS)}, got {quoted(unknown[0])}")
     models = []
     for index in range(count):
-        kind, draw = kinds[index % len(kinds)]
-        operators = draw(np.random.default_rng((seed, index)))
+        kind = kinds[index % len(kinds)]
+        operators = _DRAWS[kind](np.random.default_rng((seed, index)))
         models.append(
             RecModel.model_validate(
                 {
@@ -101,12 +110,60 @@ def _experts(rng: np.random.Generator) -> _Operators:
     ]
 
 
-_KINDS: Mapping[str, Callable[[np.random.Generator], _Operators]] = {
+def _transformer(rng: np.random.Generator) -> _Operators:
+    """One or two layers of a transformer whose attention is one call; the last vector goes on."""
+    heads = int(rng.choice((1, 2, 4, 8)))
+    width = heads * int(rng.choice((16, 32, 48)))
+    operators, last = [_sequence(rng, width)], "rows"
+    for number in range(int(rng.integers(1, 3))):
+        attend, residual, normed, fed = (
+            f"{part}{number}" for part in ("attend", "residual", "normed", "fed")
+        )
+        operators += [
+            {"name": attend, "kind": "attention", "query": last, "num_heads": heads, "fused": True},
+            {"name": residual, "kind": "elementwise", "inputs": (attend, last), "function": "add"},
+            {"name": normed, "kind": "layer_norm", "input": residual},
+            {
+                "name": fed,
+                "kind": "mlp",
+                "input": normed,
+                "widths": (width, 2 * width, width),
+                "activation": "relu",
+                "final_activation": "none",
+            },
+        ]
+        last = fed
+    pooled = {"name": "pooled", "kind": "sum", "inputs": (last,)}
+    return [*operators, pooled, *_top("pooled", width, (_log_int(rng, 64, 512),))]
+
+
+def _target(rng: np.random.Generator) -> _Operators:
+    """A candidate attends to a history in one call, beside pooled lookups."""
+    heads = int(rng.choice((1, 2, 4)))
+    width, count = heads * int(rng.choice((16, 32, 64))), _log_int(rng, 2, 12)
+    candidates = {"num_rows": _log_int(rng, 5e4, _MOST_ROWS), "dim": width}
+    attend = {"name": "attend", "kind": "attention", "query": "candidate", "key": "rows", "num_heads": heads}
+    return [
+        _sequence(rng, width),
+        {"name": "candidate", "kind": "embedding_bag", "pooling": "none", "tables": (candidates,)},
+        {**attend, "fused": True, "projected": bool(rng.random() < 0.5)},
+        {"name": "flat", "kind": "view", "input": "attend", "length": 1, "width": width},
+        _pooled(rng, 32, count, lookups=_log_int(rng, 1, 20)),
+        {"name": "beside", "kind": "concat", "inputs": ("flat", "lookups")},
+        *_top("beside", width + 32 * count, (_log_int(rng, 64, 512), 64)),
+    ]
+
+
+KINDS = ("heads", "wide", "many-tables", "recurrent", "experts")
+"""Drawn in turn where no kinds are named."""
+_DRAWS: Mapping[str, Callable[[np.random.Generator], _Operators]] = {
     "heads": _heads,
     "wide": _wide,
     "many-tables": _many_tables,
     "recurrent": _recurrent,
     "experts": _experts,
+    "transformer": _transformer,
+    "target": _target,
 }
 
 

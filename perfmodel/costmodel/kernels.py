@@ -217,6 +217,8 @@ GROUPED = "grouped"
 """Variant of layers side by side, each over vectors of its own: one call for all of them."""
 PRODUCTS = "products"
 """Variant of products of activations as an operator of their own, of any sizes."""
+FUSED = "fused"
+"""Variant of attention in one call: two products, and the softmax between them, by head."""
 VECTOR_NORM = "vector_norm"
 """Variant of elementwise calls that sum over each vector first."""
 _ALL_FUNCTIONS, _ALL_NORMS = "elementwise.transcendental", "elementwise.norm"
@@ -255,6 +257,7 @@ _KIN: Mapping[str, tuple[str, ...]] = {
     "fc.conv1d": ("fc",),
     "recurrent.lstm": ("recurrent.gru",),
     f"fc.{GROUPED}": ("fc",),
+    f"batch_matmul.{FUSED}": ("batch_matmul.values",),
 }
 """The calls nearest to one that was not measured itself, the nearest first."""
 

@@ -22,11 +22,14 @@ from perfmodel.costmodel.timing import LINE_BYTES
 from perfmodel.domain.hardware import MODULE_TERMS, Device, ModuleLaw
 from perfmodel.domain.operators import TABLE_PRECISION
 from perfmodel.domain.shapes import Precision
-from perfmodel.units import KIB
+from perfmodel.units import KIB, MIB
 
 KEPT_BYTES: Final = 128 * KIB
 """Largest result that glibc's malloc takes from what the process has, not from the kernel: M_MMAP_THRESHOLD
 as it is without tuning (mallopt(3)). [bytes]"""
+MAPPED_BYTES: Final = 32 * MIB
+"""Largest result whose memory glibc's malloc may keep, whatever was freed before: DEFAULT_MMAP_THRESHOLD_MAX
+of a machine of 64 bits (mallopt(3)). A larger one is mapped anew, page by page, each time. [bytes]"""
 _KINDS: Final = {
     "fc.conv1d": "convolution",
     "recurrent.lstm": "lstm",
@@ -110,8 +113,9 @@ def module_amounts(
     """How much of each term all calls of a kernel have; terms that it has nothing of are left out.
 
     Derived here: counts of the kernel. Results above `KEPT_BYTES` are taken to be fresh in each pass, which
-    is the worst case: malloc may have kept their memory. What activations write beside their input counts
-    as fresh at any size, since in the flat list of calls they write in place.
+    is the worst case: malloc may have kept their memory; that of results above `MAPPED_BYTES` it cannot. What
+    activations write beside their input counts as fresh at any size, since in the flat list of calls they
+    write in place.
 
     Parameters
     ----------
@@ -137,6 +141,8 @@ def module_amounts(
     written = kernel.written_bytes_per_item * batch
     fresh = np.where((written > KEPT_BYTES) | (kernel.family == "activation"), written, 0.0)
     amounts["fresh_kib"] = kernel.calls * fresh / KIB
+    if np.any(mapped := written > MAPPED_BYTES):
+        amounts["mapped_kib"] = kernel.calls * np.where(mapped, written, 0.0) / KIB
     if kernel.gather is not None and kernel.family == "embedding_bag":
         gather = kernel.gather
         share = far.get(gather, np.zeros_like(batch))

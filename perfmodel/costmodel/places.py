@@ -366,6 +366,31 @@ def _batch_matmul(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
     }
 
 
+def _fused_attention(kernel: Kernel, batch_size: Floats, _: Moment) -> _Named:
+    """Two products and the softmax between them, whose scores stay in the call."""
+    r, k, n = (float(size) for size in kernel.shape)
+    p = batch_size * kernel.rows_per_item
+    head_strips, strips = _strips(np.array([k, n]), VECTOR).tolist()
+    amounts: _ByName = {
+        "call": 1.0,
+        "product": p,
+        "row": p * r,
+        "multiply_add": p * r * k * n,
+        "row_strip": p * r * k * strips,
+        "score": p * r * n,
+        "score_strip": p * r * strips,
+        "value_strip": p * r * n * head_strips,
+        "operand": p * k * (r + 2.0 * n),
+        **_streamed(ELEMENT_BYTES * p * k * 2.0 * (r + n)),
+    }
+    return amounts, {
+        "log_products": np.log(p),
+        "log_rows": np.log(r),
+        "log_inner": np.log(k),
+        "log_outer": np.log(n),
+    }
+
+
 _GATES = {"rnn": 1.0, "lstm": 4.0}
 """Products of a recurrent step, side by side; of a GRU and an AUGRU three."""
 
@@ -410,5 +435,8 @@ _PLACES: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {
     "batch_matmul": _batch_matmul,
     "recurrent": _recurrent,
 }
-_OF_CALLS: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {"elementwise.vector_norm": _softmax}
-"""Calls that are charged as those of another family, as `domain.surface` has their names."""
+_OF_CALLS: Mapping[str, Callable[[Kernel, Floats, Moment], _Named]] = {
+    "elementwise.vector_norm": _softmax,
+    "batch_matmul.fused": _fused_attention,
+}
+"""Calls that are not charged as their family is, as `domain.surface` has their names."""

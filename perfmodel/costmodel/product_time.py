@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats, Kernel, Product
+from perfmodel.costmodel.kernels import FUSED, Floats, Kernel, Product
 from perfmodel.costmodel.timing import LINE_BYTES, Conditions, KernelTime, kernel_parts, streamed_s
 from perfmodel.domain.hardware import Device
 
@@ -86,7 +86,8 @@ def recurrent_time(kernel: Kernel, device: Device, batch_size: Floats, at: Condi
 def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Conditions) -> KernelTime:
     """A small product for each row: its own set-up, and arithmetic at the library's efficiency.
 
-    t = t_call + max(b r t_small + F / (e P), A / S) for b items of r small products each.
+    t = t_call + max(b r t_small + F / (e P) + b t_softmax, A / S) for b items of r small products each; only
+    attention in one call has a softmax between them, r rows of scores for each of its queries.
 
     That arithmetic hides streamed operands is the roofline model [1]_. Derived here: a set-up for each
     product, since each is too small for the library to pack.
@@ -96,7 +97,7 @@ def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Con
     kernel : Kernel
         Products of activations (family `batch_matmul`): r, F [FLOP] and A [bytes] an item.
     device : Device
-        P [FLOP/s], S [bytes/s], e [1]; `calls` holds t_call and t_small [s].
+        P [FLOP/s], S [bytes/s], e [1]; `calls` holds t_call, t_small, and those of a softmax [s].
     batch_size : (...) float array
         Items b.
     _ : Conditions
@@ -109,6 +110,10 @@ def batch_matmul_time(kernel: Kernel, device: Device, batch_size: Floats, _: Con
     """
     rate = device.peak_flop_per_s * device.gemm.efficiency
     per_item = kernel.rows_per_item * device.calls.small_product_s + kernel.flop_per_item / rate
+    if kernel.variant == FUSED:
+        rows, width = kernel.shape[0], kernel.shape[-1]
+        row_s = device.calls.softmax_row_s + width * device.calls.softmax_element_s
+        per_item += kernel.rows_per_item * rows * row_s
     moved = streamed_s(kernel, batch_size, device.stream_bytes_per_s)
     return kernel_parts(
         batch_size,

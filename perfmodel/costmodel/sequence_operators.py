@@ -180,15 +180,8 @@ def _weighed(op: ops.Attention, given: tuple[Value, Value, Value], asks: int, as
 
 def _fused(op: ops.Attention, given: tuple[Value, Value, Value], asks: int, asked: int, at: Walk) -> Value:
     """All of it in one call, which keeps the scores to itself."""
-    inner = op.inner_width(at.shapes)
-    kernel = calls.batch_matmul(op.name, op.num_heads, asks, inner // op.num_heads, asked, variant="values")
-    moved = float(ELEMENT_BYTES * inner)
-    kernel = replace(
-        kernel,
-        flop_per_item=4.0 * (asks * asked * inner),
-        read_bytes_per_item=moved * (asks + 2 * asked),
-        written_bytes_per_item=moved * asks,
-    )
+    head = op.inner_width(at.shapes) // op.num_heads
+    kernel = calls.fused_attention(op.name, op.num_heads, asks, head, asked)
     return at.call("fused_attention", given, kernel, num_heads=op.num_heads)
 
 

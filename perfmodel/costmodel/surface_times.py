@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from math import inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfmodel.costmodel.calls import attention_parts
 from perfmodel.costmodel.contention import hyper_thread_slowdown
 from perfmodel.costmodel.kernels import (
+    FUSED,
     Floats,
     Kernel,
     is_narrow,
     is_part_of_another,
     is_stand_in,
     measured_as,
+    surface_key,
 )
 from perfmodel.costmodel.moments import Before, Mix, Moments, Passes
 from perfmodel.costmodel.places import TOUCHED, Place, log_touched, place_of, touched_bytes
@@ -88,6 +92,31 @@ def surface_times(
     list of (array or None, Basis)
         Of each kernel, arrays of the shape of `batch_size`. [s]
     """
+    parts = [_measured_parts(kernel, device) for kernel in kernels]
+    timed = iter(_surface_times(tuple(chain(*parts)), device, batch_size, busy, mix))
+    return [_together([*islice(timed, len(of_kernel))]) for of_kernel in parts]
+
+
+def _measured_parts(kernel: Kernel, device: Device) -> tuple[Kernel, ...]:
+    """The kernel; where attention in one call was not measured, the calls that it does the work of."""
+    if kernel.variant != FUSED or surface_key(kernel) in device.surfaces:
+        return (kernel,)
+    return attention_parts(kernel)
+
+
+def _together(parts: Sequence[Timed]) -> Timed:
+    """Times of what one call does, one after the other: that it takes as long is assumed."""
+    if len(parts) == 1:
+        return parts[0]
+    seconds = [each for each, _ in parts if each is not None]
+    whole = np.asarray(np.sum(seconds, axis=0)) if len(seconds) == len(parts) else None
+    return whole, max(Basis.ASSUMED, *(basis for _, basis in parts))
+
+
+def _surface_times(
+    kernels: tuple[Kernel, ...], device: Device, batch_size: Floats, busy: Floats, mix: Mix | None
+) -> list[Timed]:
+    """Times of kernels that were measured as they are, or have kin that was."""
     sizes, inverse = np.unique(batch_size, return_inverse=True)
     counts, which = np.unique(busy, return_inverse=True)
     own = _own(kernels, device)

@@ -38,14 +38,16 @@ MODULE_TERMS = (
     "product_call",
     "far_bag",
     "far_row",
+    "mapped_kib",
 )
 """What costs more in modules than in a flat list of calls: a call by its kind, a step of a recurrent
 layer that is a call of its own, an index and a vector of pooled lookups, a cache line of a row, a KiB of a
 result in memory that the kernel gives page by page, and a vector of pooled lookups, or a row, whose page's
 entry is not in the L2: tables lie on pages of 4 KiB where nobody asks for huge ones. Of pooled rows the first
-waits for it, the others' entries come meanwhile."""
+waits for it, the others' entries come meanwhile. `mapped_kib` is a KiB of a result so large that malloc asks
+the kernel for its memory each time."""
 
-LATER_MODULE_TERMS = frozenset({"recurrent_call", "product_call", "far_bag", "far_row"})
+LATER_MODULE_TERMS = frozenset({"recurrent_call", "product_call", "far_bag", "far_row", "mapped_kib"})
 """Which profiles of before do not have: 0 there."""
 
 CALL_KINDS = (

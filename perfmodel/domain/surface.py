@@ -211,8 +211,28 @@ LAW_NAMES: Mapping[str, LawNames] = {
 }
 """Family to the names of its law: counts, unless a unit is given. All variants share them but `_OF_CALLS`."""
 
-_OF_CALLS: Mapping[str, LawNames] = {"elementwise.vector_norm": LAW_NAMES["softmax"]}
-"""Calls that are charged as those of another family: a norm works row by row, as a softmax does."""
+_SIZES = ("log_products", "log_rows", "log_inner", "log_outer")
+_OF_CALLS: Mapping[str, LawNames] = {
+    "elementwise.vector_norm": LAW_NAMES["softmax"],
+    # p heads an item by items, each of r queries and n keys of k elements
+    "batch_matmul.fused": _names(
+        {
+            "call": "a call",
+            "product": "p",
+            "row": "p r",
+            "multiply_add": "p r k n",
+            "row_strip": "p r k by strips of n",
+            "score": "p r n",
+            "score_strip": "p r by strips of n",
+            "value_strip": "p r n by strips of k",
+            "operand": "p k (r + 2 n)",
+            **_STREAMED_TERMS,
+        },
+        {name: LAW_NAMES["batch_matmul"].coordinates[name] for name in _SIZES},
+    ),
+}
+"""Calls with laws that are not their family's. A norm works row by row, as a softmax does; attention in one
+call is two products and the softmax of their scores."""
 
 
 def law_names(call: str) -> LawNames:

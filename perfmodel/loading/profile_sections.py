@@ -280,7 +280,7 @@ class ServedSection(Frozen):
 
     `law_ns` is what a pass takes more, by term: a call of each kind, an index (`pooled_index`) and a vector
     (`pooled_bag`) of pooled lookups, a cache line of a row (`row_line`), a KiB of a result in memory that
-    was given back and comes anew (`fresh_kib`). [ns]
+    was given back and comes anew (`fresh_kib`), and of one so large that it always does (`mapped_kib`). [ns]
     In another `precision` than fp32, `layers_ns` is the time of its fully connected layers, by term: a call,
     a row, an element of input, result and weights, a multiply-add, and calls and multiply-adds of very small
     products; `factors` is what times of other kinds of calls are multiplied by. [ns], [1]

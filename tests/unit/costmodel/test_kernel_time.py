@@ -178,6 +178,13 @@ def test_a_batched_product_sets_up_each_small_one(cpu: Device, conditions: MakeC
     assert us(pairs, cpu, 100, conditions()) == pytest.approx(4 + 100 * (0.1 + 0.04))
 
 
+def test_attention_in_one_call_is_two_products_and_the_softmax_of_their_scores(
+    cpu: Device, conditions: MakeConditions
+) -> None:
+    attend = calls.fused_attention("attend", 1, 10, 10, 10)  # 4 kFLOP: 80 ns; 10 rows of 7 ns, 100 scores
+    assert us(attend, cpu, 100, conditions()) == pytest.approx(4 + 100 * (0.1 + 0.08 + 0.07 + 0.1))
+
+
 def test_input_is_converted_list_by_list(cpu: Device, conditions: MakeConditions) -> None:
     lists = replace(lookup(count=3), family="input", read_bytes_per_item=80.0, pieces=2)
     # each table: two tensors of 10 us, 100 lists of 100 ns, 1000 indices of 10 ns

@@ -49,6 +49,12 @@ def test_each_call_of_a_layer_counts_once() -> None:
     assert amounts("bottom", "fc", 4.0) == {"fc_call": 1.0, "fresh_kib": 0.0}
 
 
+def test_what_malloc_cannot_keep_is_mapped_anew() -> None:
+    items = 2**25 / (4 * 16)  # 32 MiB, of 16 outputs each
+    assert "mapped_kib" not in amounts("bottom", "fc", items)
+    assert amounts("bottom", "fc", items + 1)["mapped_kib"] == (items + 1) * 16 * 4 / 1024
+
+
 def test_work_of_the_query_is_that_of_one_item_whatever_the_batch() -> None:
     (lookups,) = (each for each in lower(OWN) if each.family == "embedding_bag")
     of_query = module_amounts(replace(lookups, scope="query"), np.array(64.0))

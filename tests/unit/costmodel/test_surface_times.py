@@ -284,3 +284,57 @@ def test_a_recurrent_layer_takes_its_time_step_by_step(cpu: Device) -> None:
         timed = surface_times(lower(layer(steps)), calibrated, np.array([4.0]), np.ones(1))
         seconds = [one for one, _ in timed if one is not None and one.all()]
         assert seconds == [pytest.approx([20e-6 + steps * (5e-6 + 4 * 256e-9)])]
+
+
+FUSED_ATTENTION = RecModel.model_validate(
+    {
+        "name": "attention",
+        "operators": (
+            {
+                "name": "rows",
+                "kind": "embedding_bag",
+                "pooling": "none",
+                "tables": ({"num_rows": 100, "dim": 16, "pooling_factor": 5},),
+            },
+            {
+                "name": "attend",
+                "kind": "attention",
+                "query": "rows",
+                "num_heads": 2,
+                "projected": False,
+                "fused": True,
+            },
+        ),
+    }
+)
+"""Of each item two heads of five queries and five keys, of eight elements."""
+
+
+def attention_on(device: Device) -> Timed:
+    kernels = lower(FUSED_ATTENTION)
+    timed = surface_times(kernels, device, np.array([4.0]), np.ones(1))
+    return next(one for kernel, one in zip(kernels, timed, strict=True) if kernel.family == "batch_matmul")
+
+
+def test_attention_in_one_call_takes_what_its_own_law_charges(cpu: Device) -> None:
+    charged = law("batch_matmul.fused", call=5e-6, score_strip=7e-9)  # five keys: strips of 4 and 1
+    own = replace(FLAT, law=charged, **_of_dims(6))
+    seconds, basis = attention_on(replace(cpu, surfaces={"batch_matmul.fused": own}))
+    assert seconds == pytest.approx([5e-6 + 4 * 2 * 5 * 2 * 7e-9])
+    assert basis is Basis.INTERPOLATED
+
+
+def test_attention_in_one_call_that_nobody_measured_takes_what_its_parts_take(cpu: Device) -> None:
+    scores = law("batch_matmul.scores", multiply_add=1e-9)
+    weights = law("softmax", element=3e-9)
+    values = law("batch_matmul.values", multiply_add=2e-9)
+    surfaces = {
+        "batch_matmul.scores": replace(FLAT, law=scores, **_of_dims(6)),
+        "softmax": replace(FLAT, law=weights, **_of_dims(5)),
+        "batch_matmul.values": replace(FLAT, law=values, **_of_dims(6)),
+    }
+    seconds, basis = attention_on(replace(cpu, surfaces=surfaces))
+    assert seconds == pytest.approx([4 * 2 * 5 * 5 * (8 * 1e-9 + 3e-9 + 8 * 2e-9)])
+    assert basis is Basis.ASSUMED
+    del surfaces["softmax"]
+    assert attention_on(replace(cpu, surfaces=surfaces)) == (None, Basis.EXTRAPOLATED)

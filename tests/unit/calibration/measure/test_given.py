@@ -11,6 +11,7 @@ from calibration.commands.calibrate import _given_models
 from calibration.measure.given import GIVEN_SEEDS, given_visits
 from calibration.measure.points import points_by_call, require_kernels
 from calibration.measure.records import Records, read_records
+from calibration.measure.visits import Visit
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.hardware import Caches
@@ -61,6 +62,25 @@ def test_given_models_are_read_back_and_become_points(tmp_path: Path) -> None:
     assert set(points) == kinds
     for found in points.values():
         assert len(found.seconds) == len(np.unique(found.groups)) == len(visits)
+
+
+def test_the_sum_of_one_vector_is_no_call_and_no_point() -> None:
+    def model(rows: int) -> RecModel:
+        table = {"num_rows": 50, "dim": 8, "pooling_factor": rows}
+        operators = (
+            {"name": "rows", "kind": "embedding_bag", "pooling": "none", "tables": (table,)},
+            {"name": "pooled", "kind": "sum", "inputs": ("rows",)},
+        )
+        return RecModel.model_validate({"name": "sum", "operators": operators})
+
+    def kinds(rows: int) -> set[str]:
+        models = {400_000: model(rows)}
+        seconds = np.full(len(lower(models[400_000])), 1e-6)
+        visit = Visit(seed=400_000, batch_size=4, seconds=seconds, spread=0.0 * seconds)
+        caches = Caches(l2_bytes=1e6, l3_bytes=32e6, exclusive=True)
+        return set(points_by_call([visit], caches, most_table_bytes=1e9, models=models))
+
+    assert kinds(2) - kinds(1) == {"sum.vectors"}
 
 
 def test_a_model_that_cannot_be_read_is_named_with_its_line(tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from calibration.measure.sequences import GENERAL_SEEDS, LATER_SEEDS, random_sequence, sequence_of_seed
+from calibration.measure.sequences import (
+    ATTENTION_SEEDS,
+    GENERAL_SEEDS,
+    LATER_SEEDS,
+    random_sequence,
+    sequence_of_seed,
+)
 from calibration.runtime.programme import build_programme
 from perfmodel.costmodel.kernels import surface_key
 from perfmodel.costmodel.lowering import lower
@@ -34,7 +40,15 @@ def test_layers_side_by_side_convolutions_and_lstms_are_drawn_too() -> None:
     assert {"fc.grouped", "fc.conv1d", "recurrent.lstm"} <= kinds
 
 
-@pytest.mark.parametrize("seed", [*GENERAL_SEEDS[:12], *LATER_SEEDS[:12]])
+def test_attention_in_one_call_and_products_of_one_row_are_drawn_too() -> None:
+    models = [sequence_of_seed(seed, most_table_bytes=ROOM_BYTES) for seed in ATTENTION_SEEDS[:30]]
+    kernels = [kernel for model in models for kernel in lower(model) if kernel.family == "batch_matmul"]
+    assert {surface_key(kernel) for kernel in kernels} == {"batch_matmul.fused", "batch_matmul.products"}
+    one_row = [kernel.variant for kernel in kernels if kernel.shape[0] == 1]
+    assert {one_row.count(variant) >= 4 for variant in ("fused", "products")} == {True}
+
+
+@pytest.mark.parametrize("seed", [*GENERAL_SEEDS[:12], *LATER_SEEDS[:12], *ATTENTION_SEEDS[:12]])
 def test_they_run(seed: int) -> None:
     model = sequence_of_seed(seed, most_table_bytes=ROOM_BYTES)
     programme = build_programme(model)

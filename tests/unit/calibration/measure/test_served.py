@@ -48,7 +48,7 @@ EAGER, BF16, INT8, TABLES = (
     next(number for number, way in ROUNDS.items() if way == name)
     for name in ("eager", "eager-bf16", "eager-int8", "eager-int8-tables")
 )
-COSTS = (4e-6, 3e-6, 8e-6, 9e-6, 2e-5, 1e-6, 1.5e-9, 5e-9, 1e-10, 4e-8, 3e-5, 2e-6, 3e-8, 1e-8)
+COSTS = (4e-6, 3e-6, 8e-6, 9e-6, 2e-5, 1e-6, 1.5e-9, 5e-9, 1e-10, 4e-8, 3e-5, 2e-6, 3e-8, 1e-8, 0.0)
 L2_BYTES = 2.0**20
 LAW = dict(zip(MODULE_TERMS, COSTS, strict=True))
 IN_FP32 = ModuleLaw(costs=LAW)
@@ -86,8 +86,10 @@ def test_modules_give_the_results_of_the_flat_list(model: str, way: str) -> None
     assert torch.allclose(flat.run(given), modules.run(own).float(), atol=close)
 
 
-def costs_of(visits: list[tuple[int, Visit]]) -> dict[str, ModuleCosts]:
-    return module_costs(visits, most_table_bytes=FIRST_TABLE_BYTES, l2_bytes=L2_BYTES)
+def costs_of(visits: list[tuple[int, Visit]], *, mapped_kib_s: float = 0.0) -> dict[str, ModuleCosts]:
+    return module_costs(
+        visits, most_table_bytes=FIRST_TABLE_BYTES, l2_bytes=L2_BYTES, mapped_kib_s=mapped_kib_s
+    )
 
 
 def flat_seconds(kernel: Kernel) -> float:
@@ -102,11 +104,12 @@ def made_up(
     noise: float,
     law: ModuleLaw = IN_FP32,
     way: int = EAGER,
+    batch_sizes: tuple[int, ...] = (1, 40),
 ) -> list[tuple[int, Visit]]:
     visits = []
     for seed in seeds:
         kernels = lower(sequence_of_seed(seed, most_table_bytes=FIRST_TABLE_BYTES))
-        for batch_size in (1, 40):
+        for batch_size in batch_sizes:
             part = table_part(law.precision, law.tables)
             far = far_entries(kernels, np.array(float(batch_size)), L2_BYTES, part=part)
             flat = np.array([flat_seconds(each) for each in kernels])
@@ -216,6 +219,21 @@ def test_passes_beside_which_the_machine_was_disturbed_do_not_count() -> None:
     costs = costs_of(probed)["eager"]
     assert costs.passes == sum(number == EAGER for number, _ in visits) - 9
     assert costs.relative_error < 0.02
+
+
+def test_memory_that_is_mapped_anew_is_taken_off_before_the_rest_is_fitted() -> None:
+    """Of a pass with a result of 40 MiB, each KiB of which costs 400 ns more."""
+    mapped = ModuleLaw(costs=LAW | {"mapped_kib": 4e-7})
+    visits = made_up(SEEDS[:20], np.random.default_rng(8), noise=0.0, law=mapped, batch_sizes=(1, 20_000))
+    found = costs_of(visits, mapped_kib_s=4e-7)["eager"]
+    assert found.law.costs["mapped_kib"] == 4e-7
+    assert found.relative_error < 0.02 < costs_of(visits)["eager"].relative_error
+
+
+@pytest.mark.slow
+def test_a_plain_process_waits_for_pages_that_it_is_given_anew() -> None:
+    with ServedBench(FIRST_TABLE_BYTES / 10) as bench:
+        assert 10e-9 < bench.mapped_kib_s() < 10e-6
 
 
 def test_too_few_passes_give_no_costs() -> None:
