@@ -185,7 +185,7 @@ def fused_attention(operator: str, heads: int, rows: int, inner: int, outer: int
     """Attention in one call, which keeps the scores to itself: m queries and n keys of k elements a head.
 
     F = 4 h m k n for each item, of the two products; 4 h k (m + 2 n) bytes are read and 4 h m k written. The
-    softmax of the h m n scores, which moves nothing, is in the time alone (`attention_parts`).
+    softmax of the h m n scores, which moves nothing [1]_, is in the time alone (`attention_parts`).
 
     References
     ----------
