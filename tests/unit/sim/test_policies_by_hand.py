@@ -84,6 +84,14 @@ def test_small_and_large_queries_do_not_wait_for_each_other_but_slow_each_other_
     assert record.large is not None
     assert record.large.serves.tolist() == [False, True, True, True, False]
     assert (record.large.num_executors, record.large.busy_s) == (2, 8.0)
+    # In 5.5 s the small core runs from 0 to 1 and from 1 to 4, the two large ones 3 + 3 + 2 s; no card.
+    small, large, card = record.shares
+    assert (small.pool, large.pool, card.pool) == (Pool.CPU, Pool.CPU_LARGE, Pool.ACCELERATOR)
+    assert small.queries.tolist() == [True, False, False, False, True]
+    assert large.queries.tolist() == [False, True, True, True, False]
+    assert not card.queries.any()
+    assert (small.utilisation, large.utilisation) == (4.0 / 5.5, 8.0 / 11.0)
+    assert card.utilisation == 0.0
 
 
 @both_engines
