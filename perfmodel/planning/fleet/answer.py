@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -15,6 +15,7 @@ from perfmodel.planning.verdict import Deciding, Judgement, Verdict
 from perfmodel.sim.fleet_window import Stretch
 from perfmodel.sim.run_length import MIN_CYCLES
 from perfmodel.sim.statistics import Interval
+from perfmodel.sim.utilisation import stage_loads
 
 SAME_SPEED = 1e-6
 """A trace replayed at its own rate but for so little is replayed as recorded. [1]"""
@@ -199,6 +200,7 @@ class FleetPrediction:
                 f"windows of {length_s:.3g} s are short beside a latency of {slowest_s:.3g} s; "
                 f"each is simulated as if its rate had lasted"
             )
+        notes += self._stages
         nodes = self._nodes
         stacks = {node.cpu.stack: node.cpu.name for node in nodes if isinstance(node, ServingNode)}
         if len({member.question.model_names for member in self.question.members}) > 1:
@@ -208,6 +210,22 @@ class FleetPrediction:
             notes.append(f"mixed stacks: {each}; software is compared here, not hardware alone")
         of_nodes = (note for member in self.question.members for note in member.question.node_notes)
         return (*notes, *dict.fromkeys(of_nodes))
+
+    @property
+    def _stages(self) -> Iterator[str]:
+        """How full the busiest window leaves each stage, of kinds of node with several."""
+        busiest = max(self.windows, key=lambda window: window.window.rate_qps)
+        for member, share in zip(self.question.members, busiest.stretch.shares, strict=True):
+            of, rate_qps = member.question, busiest.window.rate_qps * share / member.num_nodes
+            if of.pipeline is None or rate_qps <= 0.0:
+                continue
+            traffic = of.traffic.at_rate(rate_qps)
+            loads = stage_loads(traffic, of.times.table, of.policy, contended=True)
+            full = ", ".join(
+                f"{stage.name} {100 * max(load):.3g} %" for stage, load in zip(of.stages, loads, strict=True)
+            )
+            when = "" if len(self.windows) == 1 else "in the busiest window "
+            yield f"{of.name}: {when}its stages are busy for {full} of the time, at the pace of a full node"
 
     @property
     def _nodes(self) -> list[AnyNode]:

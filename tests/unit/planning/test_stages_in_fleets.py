@@ -138,3 +138,14 @@ def test_nodes_that_services_share_have_no_stages(tmp_path: Path) -> None:
     other["node_types"]["table"] = {"node": {"service_times": str(table), "executors": 4}, "available": 3}
     with pytest.raises(InputError, match="expected a model and hardware profiles, which feed has"):
         perfmodel.plan(other)
+
+
+@pytest.mark.thorough
+def test_a_fleet_says_how_full_each_stage_is() -> None:
+    one = perfmodel.predict(TWO, overrides=QUICK).to_dict()
+    many = perfmodel.fleet(TWO, 3, rate_qps=3 * one["offered_qps"], overrides=QUICK).to_dict()
+    (said,) = (note for note in many["notes"] if "its stages are busy" in note)
+    for stage in one["pipeline"]["stages"]:
+        assert f"{stage['name']} {100 * stage['offered_utilisation']['cpu']:.3g} %" in said
+    alone = perfmodel.fleet("rm3_broadwell", 2, overrides=QUICK).to_dict()
+    assert not any("stages" in note for note in alone["notes"])
