@@ -24,7 +24,7 @@ from perfmodel.sim.records import RunRecord
 from perfmodel.sim.statistics import order_statistic, warm_up_queries
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import offered_utilisation
-from perfmodel.units import MS
+from perfmodel.units import MS, plain
 
 TEST_QUERIES = 200_000
 """Simulated at each level that is tried: the median and the utilisation to 0.3 %."""
@@ -87,7 +87,7 @@ class LoadTestFit:
     def notes(self) -> tuple[str, ...]:
         """The level, and what disagrees, in a line each."""
         fixed = f"its {self.level_from}" if self.level_from == "utilisation" else "its median"
-        rate = f"{self.test.rate_qps:.4g} queries/s"
+        rate = f"{plain(self.test.rate_qps)} queries/s"
         notes = [f"service times are {self.level:.4g} times those given: {fixed} at {rate} fixes their level"]
         others = [
             each for each in self.percentiles if not (self.level_from == "p50" and each.percentile == 0.5)
@@ -149,8 +149,8 @@ def fit_level(
     loads = offered_utilisation(at_test, service.scaled(level, level), policy, contended=True)
     if max(loads) >= 1.0:
         raise ValueErrorAt(
-            f"a load test of {test.rate_qps:.4g} queries/s with that {level_from} fills this node: with all "
-            f"executors busy its utilisation would be {max(loads):.3g}, and no level can be told from it",
+            f"a load test of {plain(test.rate_qps)} queries/s with that {level_from} fills this node: with "
+            f"all executors busy its utilisation would be {max(loads):.3g}, and no level can be told from it",
             ("node", "anchor"),
         )
     record = served(level)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from perfmodel.planning.plan.answer import PlanAnswer
 from perfmodel.planning.plan.tuned import tuned_question
 from perfmodel.report.serving_config import Settings, joining_settings, sla_words
+from perfmodel.units import plain
 
 
 def planned_settings(answer: PlanAnswer, form: Callable[[Settings], str]) -> str:
@@ -34,7 +35,7 @@ def planned_settings(answer: PlanAnswer, form: Callable[[Settings], str]) -> str
                 blocks.append(f"# {where}: policy {policy}, as its scenario has it: not tuned")
                 continue
             each = "a node" if pair.num_nodes == 1 else f"a unit of {pair.num_nodes} nodes"
-            carries = f"{pair.low_qps:.4g} queries/s {each} within {sla_words(asked.sla)}"
+            carries = f"{plain(pair.low_qps)} queries/s {each} within {sla_words(asked.sla)}"
             settings = Settings(
                 words=f"{where}: {carries}, by perfplan plan",
                 batch_size=pair.batch_size,

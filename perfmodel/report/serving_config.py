@@ -15,6 +15,7 @@ from perfmodel.planning.tune.answer import TuneAnswer
 from perfmodel.report.tables import counted
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.policies import Policy
+from perfmodel.units import plain
 
 WHOLE_QUERY_ITEMS = 1024
 """Requests that hold every query of the published lists whole. [items]"""
@@ -261,5 +262,5 @@ def sla_words(sla: SlaTarget) -> str:
 
 def _found(answer: TuneAnswer) -> str:
     rate, sla = answer.tuning.exhaustive.latency_bounded_qps, answer.question.sla
-    carries = "no load" if rate is None else f"{rate:.4g} queries/s"
+    carries = "no load" if rate is None else f"{plain(rate)} queries/s"
     return f"{carries} within {sla_words(sla)}, by perfplan tune"

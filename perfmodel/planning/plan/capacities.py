@@ -17,6 +17,7 @@ from perfmodel.planning.question import Question
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.threads import Tell, side_by_side, untold
+from perfmodel.units import plain
 
 
 class PairAsked(NamedTuple):
@@ -235,7 +236,7 @@ def capacity_of(question: Question, *, tuned: bool, confidence: float, extrapola
         return Found(None, why_no_load(sla))
     if low_qps is None:
         return Found(
-            None, f"no load meets the SLA with {100 * confidence:g} %, {rate_qps:.4g} queries/s without"
+            None, f"no load meets the SLA with {100 * confidence:g} %, {plain(rate_qps)} queries/s without"
         )
     policy, node = question.policy, question.node
     settings = policy if isinstance(policy, SplitAndOffload) and question.pipeline is None else None

@@ -28,6 +28,7 @@ from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
 from perfmodel.sim.arrivals import Periodic, cycle_queries
 from perfmodel.sim.run_length import MIN_CYCLES
 from perfmodel.sim.traffic import WINDOW_S, has_days
+from perfmodel.units import plain
 
 PILOT_QUERIES = 50_000
 PILOT_TOLERANCE = 0.01
@@ -197,8 +198,8 @@ def _in_worst_window(search: RateSearch, near_qps: float) -> GreatestRate:
     longest_s = MAX_WINDOWS * max(WINDOW_S, MOST_AROUND_WORST / (AROUND_WORST * peak * near_qps))
     if arrivals.period_s > longest_s * (1 + 1e-9):
         raise UndecidedError(
-            f"cannot tell the largest load: near {near_qps:.4g} queries/s, the windows around the worst one "
-            f"of a period of {duration(arrivals.period_s)} hold too many queries; expected at most "
+            f"cannot tell the largest load: near {plain(near_qps)} queries/s, the windows around the worst "
+            f"one of a period of {duration(arrivals.period_s)} hold too many queries; expected at most "
             f"{duration(longest_s)}"
         )
     late = LateInWorstWindow(
@@ -226,7 +227,7 @@ def queries_for_bursts(search: RateSearch, rate_qps: float) -> int:
     needed = 0 if cycle is None else ceil(MIN_CYCLES * cycle)
     if needed > search.most_queries:
         raise UndecidedError(
-            f"cannot tell the largest load: near {rate_qps:.4g} queries/s, {MIN_CYCLES} bursts take "
+            f"cannot tell the largest load: near {plain(rate_qps)} queries/s, {MIN_CYCLES} bursts take "
             f"{needed:,} queries a run; --set simulation.max_queries={needed} allows it"
         )
     return needed
