@@ -188,6 +188,31 @@ def test_an_autoscaler_that_aims_too_high_misses_while_its_nodes_start(
     assert math.isclose(answer["mean_demand_qps"], 11_000 / 3 + 500)
 
 
+def test_an_autoscaler_of_shared_nodes_scales_all_that_serve_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two services ask half a node each at 1000 queries/s of 2000, one for an hour four times that."""
+    (tmp_path / "demand.csv").write_text("hour,qps\n0,1000\n1,4000\n2,1000\n", encoding="utf-8")
+    text = """
+services:
+  feed: {scenario: rm3_skylake, demand: {file: demand.csv}}
+  ads: {scenario: rm3_skylake, demand: {qps: 1000}}
+node_types:
+  skylake: {node: {cpu: skylake@hpca2020}, available: 9}
+capacities: {feed: {skylake: 2000}, ads: {skylake: 2000}}
+provision: {objective: nodes, sharing: true, autoscaler: {target_utilisation: 1}}
+"""
+    path = tmp_path / "shared.yaml"
+    path.write_text(text, encoding="utf-8")
+    _, answer = ask(capsys, str(path), "--no-simulate")
+    assert answer["static"]["num_nodes"] == 3  # (4000 + 1000) / 2000, rounded up
+    found = answer["baselines"]["simulated_autoscaler"]
+    # One node carries 500 + 500 of 1000 in the quiet hours, three the busy one: after six minutes of it.
+    assert found["num_nodes"] == 3
+    assert found["node_hours"] == pytest.approx(1 + 3 + 1)
+    assert found["sla_missed_share"] == pytest.approx(0.1 * 5000 / (1000 + 4000 + 1000 + 3 * 1000))
+
+
 def test_an_autoscaler_starts_no_more_nodes_than_there_are(
     fleet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

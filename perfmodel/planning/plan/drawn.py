@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from perfmodel.planning.plan.check import Placement, drained
 from perfmodel.planning.plan.question import PlanQuestion
 
@@ -66,16 +68,22 @@ def _shared_w(
     served = sorted({service for _, service in loads})
     from scipy.optimize import linprog  # few plans draw power by utilisation
 
+    # What is too much for the nodes is left out, as where nodes are not shared: at more than any of it costs.
+    dear = 10.0 * max(1.0, *cost)
     found = linprog(
-        cost,
+        [*cost, *([dear] * len(served))],
         A_ub=[
             [time[column] if index == row else 0.0 for column, (index, _) in enumerate(loads)]
+            + [0.0] * len(served)
             for row in range(len(placements))
         ],
         b_ub=[_time(question, placement) + 1e-9 for placement in placements],
-        A_eq=[[float(service == row) for _, service in loads] for row in served],
+        A_eq=[
+            [float(service == row) for _, service in loads] + [float(service == row) for service in served]
+            for row in served
+        ],
         b_eq=[1.0] * len(served),
         method="highs",
     )
-    assert found.x is not None, "the nodes of a plan carry the ordinary day"
-    return float(found.fun)
+    assert found.x is not None, "nothing has to be served"
+    return float(np.dot(cost, found.x[: len(cost)]))
