@@ -95,6 +95,19 @@ def test_small_and_large_queries_do_not_wait_for_each_other_but_slow_each_other_
 
 
 @both_engines
+def test_every_query_is_of_one_pool(engine: EngineName) -> None:
+    settings = SeparateQueuesPolicy(
+        large_from_items=3, small_cores=1, small_batch_size=2, large_batch_size=4, offload_threshold_items=6
+    )
+    record = run(engine, [0, 0, 0], [1, 3, 6], cores(3), SeparateQueues(settings))
+    assert record.finish_s.tolist() == [1, 3, 1]  # a launch of the card takes 1 s
+    small, large, card = record.shares
+    assert [share.queries.tolist() for share in (small, large, card)] == np.eye(3, dtype=bool).tolist()
+    # In 3 s: 1 s of one core, 3 s of two cores, and 1 s of the card.
+    assert [share.utilisation for share in (small, large, card)] == [1 / 3, 1 / 2, 1 / 3]
+
+
+@both_engines
 def test_a_batch_starts_when_it_is_full(engine: EngineName) -> None:
     policy = DynamicBatching(DynamicBatchingPolicy(pool="accelerator", max_batch_items=4, timeout_ms=10000.0))
     # 2 + 1 items wait; the query of 2 does not fit any more, so the batch is as full as it gets.
