@@ -25,6 +25,8 @@ from perfmodel.errors import (
 )
 
 if TYPE_CHECKING:
+    __version__: str
+
     from perfmodel.domain.scenario import Scenario
     from perfmodel.library.capacity import Capacity, capacity
     from perfmodel.library.deeprecsys import DeepRecSys, deeprecsys
@@ -138,6 +140,8 @@ _HOMES = {
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":  # as a document names it; reading it takes a while, and few ask
+            return import_module(f"{__name__}.report.documents").perfplan_version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,6 +9,7 @@ from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
+from perfmodel.report.predict import worst_when
 from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     as_asked,
@@ -52,6 +53,11 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row("it may be", rate_band(result.budget.band_qps, result.errors))
     table.add_row("limited by", limit(result))
     table.add_row("items", f"{number(rate * question.traffic.size_pmf.mean_items, 4)} items/s")
+    if (worst := at.run.worst) is not None:
+        table.add_row(*worst_when(worst))
+        for percentile, latency in worst.percentiles.items():
+            table.add_row(f"  p{100 * percentile:g} then", interval_ms(latency))
+        table.add_row("the whole day", "")
     for percentile, latency in at.run.percentiles.items():
         table.add_row(f"p{100 * percentile:g} there", interval_ms(latency))
     if question.traffic.outside is not None and at.run.on_node is not None:

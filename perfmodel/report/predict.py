@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import expm1, inf, isinf, log
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -37,6 +38,9 @@ from perfmodel.report.tables import (
 from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.units import MS
+
+if TYPE_CHECKING:
+    from perfmodel.sim.day_run import WindowResult  # few loads follow the time of day
 
 AMPLIFIED = 1.5
 """How many times the service times' error a percentile's has to be, in logarithms, for a line. [1]"""
@@ -234,15 +238,20 @@ def _add_worst(table: Table, result: Prediction) -> None:
     """The worst minutes of a day, and how much of the day is within the SLA."""
     worst = result.run.worst
     assert worst is not None, "asked of a day"
-    begin = f"{worst.start_s:,.0f} s after the rate passes its mean, rising"
-    label = f"worst {duration(worst.end_s - worst.start_s)}"
-    table.add_row(label, f"{number(worst.rate_qps, 4)} queries/s, {begin}")
+    table.add_row(*worst_when(worst))
     for percentile, interval in worst.percentiles.items():
         table.add_row(f"  p{100 * percentile:g} then", f"{interval_ms(interval)}{_known(result, percentile)}")
     share = result.run.within_share
     if share is not None:
         table.add_row("within the SLA", f"{number(100 * share, 4)} % of the day's queries")
     table.add_row("the whole day", "")
+
+
+def worst_when(worst: WindowResult) -> tuple[str, str]:
+    """How long the worst minutes of a day are, and their rate and place in it."""
+    begin = f"{worst.start_s:,.0f} s after the rate passes its mean, rising"
+    length = duration(worst.end_s - worst.start_s)
+    return f"worst {length}", f"{number(worst.rate_qps, 4)} queries/s, {begin}"
 
 
 def duration(seconds: float) -> str:

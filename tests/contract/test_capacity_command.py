@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from math import exp
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,3 +177,32 @@ def test_a_page_gives_the_sla_in_the_digits_that_it_was_asked_in(capsys: pytest.
     page = " ".join(capsys.readouterr().out.split())
     assert "p95 of 12.43 ms" in page
     assert page.startswith("dlrm-rmc3 on 1 core of skylake")
+
+
+DAY = ("rm1_broadwell_diurnal", *QUICK)
+
+
+@pytest.mark.thorough
+def test_the_load_of_a_day_is_shown_in_the_minutes_that_its_limit_is_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The limit holds in the worst five minutes: there p95 is the limit, and over the whole day less."""
+    page = tmp_path / "day.html"
+    _, answer = ask(capsys, "capacity", *DAY, "--out", str(page))
+    worst = answer["worst_window"]
+    low, high = worst["latency_ci95_ms"]["p95"]
+    assert low < answer["sla"]["latency_ms"] < high < 1.2 * low
+    assert answer["latency_ms"]["p95"] < low
+    assert worst["rate_qps"] > answer["latency_bounded_qps"]
+    main(["capacity", *DAY])
+    rows = [line.split("  ")[0] or line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert rows.index("worst 5 minutes") < rows.index("the whole day") < rows.index("p95 there")
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.read_text(encoding="utf-8")))
+    band = text.partition("p95 in the worst 5 minutes")[2]
+    assert band.split()[0] == f"{worst['latency_ms']['p95']:.4g}"
+    assert "p95 over the whole day" in text
+
+
+def test_no_other_load_has_a_worst_window(capsys: pytest.CaptureFixture[str]) -> None:
+    _, answer = ask(capsys, "capacity", "ncf_skylake", *QUICK)
+    assert answer["worst_window"] is None

@@ -239,6 +239,11 @@ def test_types_are_shipped() -> None:
     assert (Path(perfmodel.__file__).parent / "py.typed").is_file()
 
 
+def test_the_package_says_its_version() -> None:
+    answer = perfmodel.latency("ncf", "skylake")
+    assert perfmodel.__version__ == answer.to_dict()["perfplan"]
+
+
 def test_importing_is_light() -> None:
     code = "import sys, perfmodel; print(*sorted(m for m in sys.modules if m.partition('.')[0] in %r))"
     heavy = ("perfmodel", "numpy", "numba", "pydantic", "rich", "typer", "yaml", "scipy", "pandas")

@@ -38,7 +38,7 @@ from perfmodel.report.documents.parts import (
     sla_asked,
     value_ms,
 )
-from perfmodel.report.documents.predict import utilisation
+from perfmodel.report.documents.predict import WorstWindow, utilisation, worst_window
 
 VERSION = 1
 
@@ -81,6 +81,7 @@ class CapacityDocument(Saved):
     latency_ms: LatencyMs | None
     node_latency_ms: LatencyMs | None
     latency_ci95_ms: ReportedBandsMs | None
+    worst_window: WorstWindow | None
     calibration_band_ms: ReportedBandsMs | None
     sensitivity: SensitivityDocument | None
     error_of_service_times: ErrorsDocument
@@ -137,6 +138,7 @@ def capacity_document(result: Capacity) -> CapacityDocument:
         else {"mean": value_ms(at.run.mean_latency), **reported_ms(at.run.percentiles)},
         "node_latency_ms": None if at is None else node_ms(at.run.on_node),
         "latency_ci95_ms": None if at is None else reported_cis_ms(at.run.percentiles),
+        "worst_window": None if at is None else worst_window(at.run.worst),
         "calibration_band_ms": None if at is None else reported_bands_ms(at.latency_budget),
         "sensitivity": None if at is None else sensitivity(at.latency_budget, at.rate_budget),
         "error_of_service_times": errors_document(result.errors),

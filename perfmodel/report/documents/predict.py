@@ -176,7 +176,7 @@ def predict_document(result: Prediction) -> PredictDocument:
             "calibration_band_ms": None if budget is None else band_ms(budget.sla_band_s),
             "confidence_band_ms": None if budget is None else band_ms(budget.sure_s),
         },
-        "worst_window": _worst_window(run.worst),
+        "worst_window": worst_window(run.worst),
         "share_within_sla": run.within_share,
         "calibration_band_ms": reported_bands_ms(result.latency_budget),
         "latency_bounded_qps": result.latency_bounded_qps,
@@ -243,7 +243,7 @@ def _pipeline(result: Prediction) -> PipelineDocument | None:
     return pipeline_document(result.question.pipeline, stage_figures(result.question, result.run))
 
 
-def _worst_window(worst: WindowResult | None) -> WorstWindow | None:
+def worst_window(worst: WindowResult | None) -> WorstWindow | None:
     """The five minutes of a day that the verdict is about; None of other traffic."""
     if worst is None:
         return None

@@ -212,12 +212,31 @@ def _load_words(predict: Document) -> str:
     if latency["p95"] is None:
         asked = number(100 * predict["utilisation"]["cpu"])
         return f"No latency exists: the load asks for {asked} % of the cores."
-    known = ", ".join(f"{key} {number(latency[key], 4)} ms" for key in ("p50", "p95", "p99"))
+    worst = predict.get("worst_window")
+    shown = latency if worst is None else worst["latency_ms"]
+    known = ", ".join(f"{key} {number(shown[key], 4)} ms" for key in ("p50", "p95", "p99"))
+    when = "" if worst is None else f" in the mean, in the worst {_minutes(worst)} of the day"
     return (
-        f"At {number(predict['offered_qps'], 4)} queries/s: {known}; "
+        f"At {number(predict['offered_qps'], 4)} queries/s{when}: {known}; "
         f"{number(100 * predict['utilisation']['cpu'])} % of the cores are busy"
         + (f"; {number(predict['qps_per_w'])} queries/s/W of TDP." if predict["qps_per_w"] else ".")
     )
+
+
+def _latencies(found: Document, bands: Document) -> list[list[str]]:
+    """Rows of latencies, each with its interval and its band."""
+    intervals = found["latency_ci95_ms"] or {}
+    return [
+        [key, number(value, 4), latency_ends(intervals.get(key)), ends(bands.get(key), without="unstable")]
+        for key, value in (found["latency_ms"] or {}).items()
+        if value is not None
+    ]
+
+
+def _minutes(worst: Document) -> str:
+    """How long the worst minutes of a day are."""
+    seconds = worst["end_s"] - worst["start_s"]
+    return f"{number(seconds / 60)} minutes" if seconds >= 60.0 else f"{number(seconds)} s"
 
 
 def _load(view: NodeView | None, predict: Document | None, capacity: Document | None) -> list[Block]:
@@ -229,14 +248,14 @@ def _load(view: NodeView | None, predict: Document | None, capacity: Document | 
     blocks: list[Block] = [Heading("Latency" if curve is None else "Latency against load")]
     if drawing is not None:
         blocks.append(Figure(drawing))
-    rows = []
-    bands = document.get("calibration_band_ms") or {}
-    for key, value in (document["latency_ms"] or {}).items():
-        if value is None:
-            continue
-        ci = (document["latency_ci95_ms"] or {}).get(key)
-        band = ends(bands.get(key), without="unstable")
-        rows.append([key, number(value, 4), latency_ends(ci), band])
+    bands, worst = document.get("calibration_band_ms") or {}, document.get("worst_window")
+    rows = _latencies(document, bands if worst is None else {})
+    if worst is not None:  # the SLA and the bands are of these minutes
+        then = f" in the worst {_minutes(worst)}"
+        rows = [
+            *([key + then, *more] for key, *more in _latencies(worst, bands)),
+            *([f"{key} over the whole day", *more] for key, *more in rows),
+        ]
     at = document.get("offered_qps") or document.get("latency_bounded_qps")
     if rows:
         caption = f"{_asking(document)}{number(at, 4)} queries/s [ms]: "
