@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ from calibration.validation.refined_profile import write_refined_profile
 from calibration.validation.window import measured_window
 from perfmodel.domain.bounds import TRACED_QUERIES
 from perfmodel.errors import InputError, InterruptionError
+from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.written import write_atomically
 from perfmodel.planning.question import Question
 from perfmodel.report.documents import saved
@@ -114,7 +116,7 @@ class Validation:
         """The answer as JSON."""
         question = self.comparison.question
         return {
-            **saved("validate", VERSION, question.inputs),
+            **saved("validate", VERSION, self._inputs()),
             "scenario": question.name,
             "model": question.serving_node.model.name,
             "profile": question.serving_node.cpu.name,
@@ -127,11 +129,20 @@ class Validation:
             "module": self.module,
             "alone": [row.to_dict() for row in self.alone],
             "settings": self.settings,
-            # A module's model file was there for this run alone: named as `perfplan import` writes one.
-            "asked": dict(question.asked)
-            | ({} if self.module is None else {"model": f"{question.serving_node.model.name}.yaml"}),
+            "asked": dict(question.asked) | ({} if self.module is None else {"model": self._module_file}),
             "fingerprint": to_dict(fingerprint(settings=(self.settings,))),
         }
+
+    @property
+    def _module_file(self) -> str:
+        """A module's model file was there for this run alone: named as `perfplan import` writes one."""
+        return f"{self.comparison.question.serving_node.model.name}.yaml"
+
+    def _inputs(self) -> Iterator[InputFile]:
+        """The files behind the answer."""
+        for each in self.comparison.question.inputs:
+            own = self.module is not None and Path(each.name).name == self._module_file
+            yield each._replace(name=self._module_file) if own else each
 
     def page(self) -> RenderableType:
         """The answer for a terminal."""

@@ -120,6 +120,7 @@ def test_a_module_is_predicted_as_modules_are_served_whatever_the_scenario_names
     assert answer["module"].startswith(f"{module}:small as it is, no_grad")
     assert [row["batch_size"] for row in answer["alone"]][:2] == [1, 4]
     assert answer["asked"]["model"] == "small.yaml"  # not where it lay for this run
+    assert "small.yaml" in [each["name"] for each in answer["inputs"]]
     assert f"perfplan validate here.yaml --module {module}:small" in validate_html(answer)
 
 
