@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil, isfinite
 from typing import NamedTuple
 
+from perfmodel.domain.bounds import MOST_QUERIES
 from perfmodel.domain.serving import SimulationSettings
 from perfmodel.sim.arrivals import cycle_queries
 from perfmodel.sim.controls import LoadControls
@@ -85,10 +86,18 @@ def _rare_pauses(traffic: TrafficSource, service: ServiceTimes, num_queries: int
     held = min((num_queries * rate / traffic.rate_qps for rate in rates), default=float(MIN_CYCLES))
     if held >= MIN_CYCLES:
         return []
+    needed = ceil(MIN_CYCLES * num_queries / held)
     return [
         f"the run holds {held:.2g} pauses of a kind in the mean: percentiles that they reach are those of a "
-        f"handful; simulation.min_queries={ceil(MIN_CYCLES * num_queries / held)} holds {MIN_CYCLES}"
+        f"handful; {MIN_CYCLES} take {_setting('min_queries', needed, MOST_RECORDED)}"
     ]
+
+
+def _setting(key: str, needed: int, most: int) -> str:
+    """What to set for so many queries; where a run may have no such number, that."""
+    if needed > most:
+        return f"{needed:,} queries, more than a run may have"
+    return f"simulation.{key}={needed}"
 
 
 def ended_by(num_queries: int, settings: SimulationSettings) -> str:
@@ -115,7 +124,7 @@ def run_notes(
         assert cycle is not None, "of which more are needed"
         notes.append(
             f"the run holds {MIN_CYCLES * num_queries / needed:.2g} {cycle.of} in the mean, too few to say "
-            f"what is usual; {MIN_CYCLES} take simulation.max_queries={needed}"
+            f"what is usual; {MIN_CYCLES} take {_setting('max_queries', needed, MOST_QUERIES)}"
         )
     elif cycle is not None and num_queries < STEADY_CYCLES * cycle.queries:
         notes.append(
