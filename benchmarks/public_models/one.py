@@ -73,6 +73,7 @@ class _Reads(TorchDispatchMode):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._of = {_storage(each): each for _, each in parameters_of(module)}
+        self._buffers = {_storage(each): each for each in module.buffers() if each.numel() >= 4096}
         self._read: set[int] = set()
 
     def __torch_dispatch__(
@@ -80,9 +81,10 @@ class _Reads(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         made = {_storage(each) for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
-        for each in tree_leaves((args, kwargs or {})):
-            if isinstance(each, torch.Tensor) and (at := _storage(each)) not in made:  # a view reads nothing
-                self._read.add(at)
+        given = {_storage(each) for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)}
+        if given <= self._of.keys() | self._buffers.keys():  # what each pass makes of large buffers
+            self._of |= {at: self._buffers[at] for at in given & self._buffers.keys()}
+        self._read |= given - made  # a view reads nothing
         return result
 
     @property
