@@ -95,8 +95,13 @@ def simulate_day(
     histogram, busy, notes = day.whole(settings.min_queries, replication, latency_s)
     worst = histogram.worst_window(percentile, day.peak_window)
     begin = histogram.quiet_before(worst)
-    if day.can_repeat(worst, begin):
-        window = day.repeated(worst, begin, settings, percentile, wanted, latency_s, replication)
+    bounds_s, begin_s = (day.start_s(worst), day.start_s(worst + 1)), day.start_s(begin)
+    if not day.can_repeat(begin_s, bounds_s[1]) and histogram.is_quiet(worst):
+        bounds_s = day.busiest_part_s(worst)
+        begin_s = 2.0 * bounds_s[0] - bounds_s[1]
+        notes = (*notes, f"of the worst window the busiest {bounds_s[1] - bounds_s[0]:.3g} s were repeated")
+    if day.can_repeat(begin_s, bounds_s[1]):
+        window = day.repeated(bounds_s, begin_s, settings, percentile, wanted, latency_s, replication)
     else:
         window = day.once(worst, begin, histogram, percentile, wanted)
     return DayResult(

@@ -114,13 +114,24 @@ class DayCounts:
         return peak if values_s[peak] >= CLEARLY_WORSE * values_s[worst] else worst
 
     def quiet_before(self, window: int) -> int:
-        """The last window before one through which no backlog lasted; negative: of the period before."""
+        """The last window before one through which no backlog lasted; negative: of the period before.
+
+        Windows that were left out between two through which none lasted had none either.
+        """
         fastest_s = self._fastest_s()
-        seen_s = fastest_s[fastest_s > 0.0]
+        seen = fastest_s > 0.0
+        quiet = seen & (fastest_s <= LASTING * fastest_s[seen].min())
         for back in range(1, len(fastest_s)):
-            if 0.0 < fastest_s[window - back] <= LASTING * seen_s.min():
+            if quiet[window - back] or (quiet[window] and not seen[window - back]):
                 return window - back
+            if seen[window - back]:
+                quiet[window] = False  # what was left out before that may have been busy, too
         return window - len(fastest_s)
+
+    def is_quiet(self, window: int) -> bool:
+        """Whether no backlog lasted through a window."""
+        fastest_s = self._fastest_s()
+        return bool(0.0 < fastest_s[window] <= LASTING * fastest_s[fastest_s > 0.0].min())
 
     @property
     def ends_in_backlog(self) -> bool:

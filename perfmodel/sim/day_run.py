@@ -40,6 +40,8 @@ LEAST_WINDOW_QUERIES = 400
 
 LEAST_BEYOND = 50
 """Queries beyond the percentile of one repetition, that its percentile be worth an average."""
+_STARTS = 65
+"""Of a part of a window, from which the busiest is taken."""
 REPEATED_QUERIES = 20_000_000
 """In all repetitions of the worst window, with the time before it: at least `LEAST_REPETITIONS`."""
 
@@ -146,10 +148,19 @@ class DayRun:
         loads = _mean_loads(self._traffic, self._service, self._policy)
         return histogram, loads, notes
 
-    def can_repeat(self, window: int, begin: int) -> bool:
-        """Say whether a window can be simulated several times over, each time from another one on."""
-        queries = self._expected(self.start_s(begin), self.start_s(window + 1))
-        return queries * LEAST_REPETITIONS <= REPEATED_QUERIES
+    def can_repeat(self, begin_s: float, end_s: float) -> bool:
+        """Say whether a stretch of time can be simulated several times over."""
+        return self._expected(begin_s, end_s) * LEAST_REPETITIONS <= REPEATED_QUERIES
+
+    def busiest_part_s(self, window: int) -> tuple[float, float]:
+        """The part of a window in which most arrives, short enough to be repeated with as much before it."""
+        start_s, end_s = self.start_s(window), self.start_s(window + 1)
+        affordable = REPEATED_QUERIES / (2.0 * LEAST_REPETITIONS)
+        length_s = (end_s - start_s) * min(1.0, 0.9 * affordable / self._expected(start_s, end_s))
+        starts_s = np.linspace(start_s, end_s - length_s, _STARTS)
+        starts_s = starts_s[np.argsort(np.abs(starts_s - starts_s.mean()), kind="stable")]  # the middle first
+        first_s = max(starts_s.tolist(), key=lambda first_s: self._expected(first_s, first_s + length_s))
+        return first_s, first_s + length_s
 
     def once(
         self, window: int, begin: int, histogram: DayCounts, percentile: float, wanted: Sequence[float]
@@ -181,17 +192,16 @@ class DayRun:
 
     def repeated(
         self,
-        window: int,
-        begin: int,
+        bounds_s: tuple[float, float],
+        begin_s: float,
         settings: SimulationSettings,
         percentile: float,
         wanted: Sequence[float],
         latency_s: float | None,
         replication: int,
     ) -> WindowResult:
-        """Repeat a window, each time from another one on, until the percentile is precise enough."""
-        start_s, end_s = self.start_s(window), self.start_s(window + 1)
-        begin_s = start_s - self.window_s * (window - begin)
+        """Repeat a stretch of time, with what is before it, until the percentile is precise enough."""
+        start_s, end_s = bounds_s
         expected = self._expected(start_s, end_s)
         affordable = int(REPEATED_QUERIES / max(1.0, self._expected(begin_s, end_s)))
         wished = max(REPLICATIONS, ceil(LEAST_WINDOW_QUERIES / max(1.0, expected)))

@@ -13,6 +13,7 @@ from perfmodel.queueing.closed_forms import mmc_latency_percentile_s
 from perfmodel.sim import day_run
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.day import worst_window_late_share
+from perfmodel.sim.day_run import WindowResult
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
@@ -104,6 +105,31 @@ def test_a_backlog_too_long_to_repeat_has_the_interval_of_its_work(monkeypatch: 
     assert one.low_s < other.high_s
     assert other.low_s < one.high_s
     assert 0.005 < other.relative_half_width < 0.1
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("streamed", [400_000, 50_000])  # whole, or one window in three
+def test_a_window_too_long_to_repeat_is_known_from_its_busiest_part(
+    monkeypatch: pytest.MonkeyPatch, streamed: int
+) -> None:
+    """Without a backlog; 100 queries/s at the peak where 4 executors carry 400."""
+    queue = exponential_queue(0.5, 4)
+    arrivals = DiurnalArrivals(rate_qps=60.0, amplitude=2.0 / 3.0, period_s=7200.0)
+    service = ServiceTimes(cpu_s=queue.service.cpu_s * 0.01)
+    traffic = TrafficSource(arrivals=arrivals, sizes=queue.traffic.sizes)
+
+    def worst(repeated: int) -> WindowResult:
+        monkeypatch.setattr(day_run, "REPEATED_QUERIES", repeated)
+        found = run_until_precise(traffic, service, queue.policy, SETTINGS, percentile=0.95).worst
+        assert found is not None
+        return found
+
+    whole = worst(20_000_000)
+    monkeypatch.setattr(day_run, "STREAMED_QUERIES", streamed)
+    part = worst(80_000)
+    assert part.end_s - part.start_s < 0.5 * (whole.end_s - whole.start_s)
+    assert part.percentiles[0.95].value_s == pytest.approx(whole.percentiles[0.95].value_s, rel=0.03)
+    assert part.percentiles[0.95].relative_half_width < 0.05
 
 
 def test_a_load_that_never_drains_is_unstable() -> None:
