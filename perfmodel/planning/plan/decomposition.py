@@ -209,14 +209,14 @@ def _chosen_near(
         chosen = large.cheaper(chosen, large.exchanged(columns, priced.prices, bound))
         if attempt:
             chosen, bound = _proved(large, priced, chosen, bound, effort)
+        if attempt == 1 and not large.is_close(chosen, bound):
+            chosen, bound = closed_by_scarce(
+                large, priced, chosen, bound, lambda few, at: large.exchanged(few, priced.prices, at)
+            )
         if attempt and not large.is_close(chosen, bound):
             better, least = large.chosen_of(columns, near.whole)
             bound = max(bound, min(base + near.known, least))
             chosen, bound = _proved(large, priced, large.cheaper(chosen, better), bound, effort)
-        if not attempt:
-            chosen, bound = closed_by_scarce(
-                large, priced, chosen, bound, lambda few, at: large.exchanged(few, priced.prices, at)
-            )
         still = large.closest(chosen) - base
         if still <= bound - base:
             break
