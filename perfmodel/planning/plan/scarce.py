@@ -199,7 +199,7 @@ class _Scarce:
 
     def choice(self, few: Few, most_cost: float, gap: float) -> tuple[IntArray | None, float]:
         """The best of covers, one a service, at most at a cost; and what none costs less than."""
-        from scipy.optimize import Bounds, milp
+        from scipy.optimize import Bounds, milp  # a second of SciPy, where a plan is large
 
         programme, variables, rows = self.large.programme, Variables(), Rows()
         linear = np.where(self.is_scarce, 0.0, self.least)
