@@ -17,6 +17,7 @@ from perfmodel.errors import ExtrapolationError, InputError
 from perfmodel.loading.inputs import InputFile
 from perfmodel.loading.words import quoted
 from perfmodel.planning.time_words import (
+    attention_notes,
     device_words,
     input_share,
     words_of_precisions,
@@ -246,7 +247,10 @@ def latency_table(
         rows=tuple(rows),
         assumptions=device.assumptions,
         inputs=inputs,
-        notes=model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables),
+        notes=(
+            *model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables),
+            *attention_notes(model, device),
+        ),
         roofs=roofs_of(device),
     )
 

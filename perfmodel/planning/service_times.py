@@ -28,6 +28,7 @@ from perfmodel.planning.time_errors import (
 )
 from perfmodel.planning.time_words import (
     EDITED,
+    attention_notes,
     device_words,
     input_share,
     near_memory_notes,
@@ -198,6 +199,10 @@ class NodeTimes:
                 for note in self._node.model.notes_on(card.precision)
                 if note not in notes
             ]
+        used = (cpu if self._largest else None, card if self._offloaded else None)
+        notes += [
+            note for each in used if each is not None for note in attention_notes(self._node.model, each)
+        ]
         if self._node.anchor is not None:
             stated = "" if self._node.anchor_error is not None else "; how far off that is, nobody stated"
             notes.append(f"times are corrected by the table {self._node.anchor.name}, size by size{stated}")

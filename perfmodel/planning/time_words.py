@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perfmodel.costmodel.kernels import Floats
+from perfmodel.costmodel.kernels import FUSED, Floats
 from perfmodel.costmodel.service_time import BatchTime, pages_far
 from perfmodel.domain.hardware import Device
+from perfmodel.domain.model import RecModel
+from perfmodel.domain.operators import Attention
 from perfmodel.loading.shipped import card_of, lacks_precision, shipped_names
 from perfmodel.planning.node import ServingNode
 from perfmodel.sim.policies import Policy
@@ -124,6 +126,18 @@ def tuning_advice(time: BatchTime, cpu: Device, shares: Floats) -> str | None:
     return (
         f"tuning the process would take {100 * saved:.0f} % off a request's time: `--set node.stack={best}` "
         "answers for it"
+    )
+
+
+def attention_notes(model: RecModel, device: Device) -> tuple[str, ...]:
+    """That attention in one call takes what its parts take, where it was not measured itself."""
+    fused = any(isinstance(op, Attention) and op.fused for op in model.operators)
+    if not fused or not device.surfaces or f"batch_matmul.{FUSED}" in device.surfaces:
+        return ()
+    measures = "; perfplan calibrate --resume measures it" if device.kind == "cpu" else ""
+    return (
+        f"attention in one call was not measured on {device.name}; assumed: it takes what its scores, their "
+        f"softmax and the weighted values take as calls of their own{measures}",
     )
 
 

@@ -17,7 +17,7 @@ from perfmodel.loading.inputs import InputFile
 from perfmodel.planning.breakdown import latency_table
 from perfmodel.planning.platforms.answer import By, Cell, Compared, DeviceMap
 from perfmodel.planning.time_errors import UNMEASURED_SPREAD
-from perfmodel.planning.time_words import device_words
+from perfmodel.planning.time_words import attention_notes, device_words
 
 EFFICIENCY_NOTE = (
     "items a second and watt of static TDP: a CPU with all its cores on batches of their own, a card with "
@@ -71,7 +71,10 @@ def device_map(
         notes += [
             note
             for device in own
-            for note in model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables)
+            for note in (
+                *model.notes_on(device.precision, device.table_precisions, stored=device.stored_tables),
+                *attention_notes(model, device),
+            )
         ]
     if all(row.best is None for row in rows):
         raise InputError(f"--on: {next(cell.reason for row in rows for cell in row.cells)}")

@@ -17,6 +17,8 @@ from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.surface import Surface, law_names
+from perfmodel.planning.breakdown import latency_table
+from perfmodel.planning.prepare import find_device
 
 LAYER = RecModel.model_validate(
     {
@@ -338,3 +340,17 @@ def test_attention_in_one_call_that_nobody_measured_takes_what_its_parts_take(cp
     assert basis is Basis.ASSUMED
     del surfaces["softmax"]
     assert attention_on(replace(cpu, surfaces=surfaces)) == (None, Basis.EXTRAPOLATED)
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("amd-epyc-turin-2c", ["attention in one call was not measured on amd-epyc-turin-2c; assumed: "]),
+        ("amd-epyc-turin-2c-modules", []),
+        ("skylake", []),  # formulas
+    ],
+)
+def test_an_answer_says_that_attention_in_one_call_was_not_measured(profile: str, said: list[str]) -> None:
+    found = latency_table(FUSED_ATTENTION, find_device(profile, FUSED_ATTENTION), (1, 64))
+    assert [note[: len(begin)] for note, begin in zip(found.notes, said, strict=True)] == said
+    assert any(row.basis is Basis.ASSUMED for row in found.rows) == bool(said)
