@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.serving_config import read_torchserve, read_triton
 from perfmodel.loading.shipped import STARTER
 from perfmodel.loading.text_file import read_text
@@ -70,10 +70,28 @@ def init(
     scenario, model, fleet = (shlex.quote(str(folder / name)) for name in names)
     for file in files:
         print(f"written: {file}")
+    answers = ""
     if config is not None:
         print("note: model, processor, traffic and SLA are still the example's: put yours there")
-        for note in left_out(config):
+        notes = left_out(config)
+        if (refusal := _refusal_of(folder / "scenario.yaml")) is not None:
+            notes.append(f"as it is, predict refuses it: {refusal}")
+            answers = " --extrapolate" if "--extrapolate" in refusal else ""
+        for note in notes:
             print(f"note: {note}")
-    print(f"try: perfplan predict {scenario}")
+    print(f"try: perfplan predict {scenario}{answers}")
     print(f"     perfplan latency --model {model} --on skylake")
     print(f"     perfplan plan {fleet} --no-simulate")
+
+
+def _refusal_of(scenario: Path) -> str | None:
+    """Why the scenario has no answer yet, as where the example's profile does not cover its batches."""
+    # Only a configuration that was read needs the planning, which takes longer to load than all of this.
+    from perfmodel.loading.scenario_file import load_scenario
+    from perfmodel.planning.prepare import prepare
+
+    try:
+        prepare(load_scenario(scenario)).times.require_calibrated()
+    except PerfplanError as error:
+        return str(error)
+    return None

@@ -63,6 +63,25 @@ def test_requests_of_torchserve_hold_items(tmp_path: Path) -> None:
     assert "batchSize 4 requests of 50 items each" in path.read_text()
 
 
+def test_batches_that_the_examples_profile_does_not_cover_are_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "max_batch_size: {}\ninstance_group {{ count: 4 kind: KIND_CPU }}\n"
+        "dynamic_batching {{ max_queue_delay_microseconds: 500 }}\n"
+    )
+    path = made(tmp_path, "--from-triton", text.format(512))
+    out = capsys.readouterr().out
+    assert "refuses it: outside the calibrated range: skylake covers batches 1 to 256" in out
+    assert f"perfplan predict {path} --extrapolate" in out
+    covered = tmp_path / "covered"
+    covered.mkdir()
+    path = made(covered, "--from-triton", text.format(256))
+    out = capsys.readouterr().out
+    assert "calibrated range" not in out
+    assert f"perfplan predict {path}\n" in out
+
+
 def test_a_file_that_cannot_be_read_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
