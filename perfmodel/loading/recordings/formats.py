@@ -182,13 +182,14 @@ def row_error(recording: Recording, row: int, role: Role, message: str) -> Input
     recording : Recording
         What was read.
     row : int
-        From 0 on, in the order of the file.
+        From 0 on, as the recording has them.
     role : Role
         The column that it is about.
     message : str
         What is wrong; `{got}` becomes the text that stands there.
     """
     source = open_source(recording.path)
+    row = row if recording.file_rows is None else int(recording.file_rows[row])
     if recording.first_line and recording.format == LINES:
         for index, line in enumerate(line for line in source.lines() if line.text.strip()):
             if index == row:

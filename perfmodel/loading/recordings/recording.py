@@ -75,6 +75,8 @@ class Recording:
         What a reader of the figures must know.
     first_line : int
         Line of the first row, for errors about a row; 0 where rows are no lines.
+    file_rows : (num_rows,) int or None
+        Which row of the file each is, from 0 on; None: as they stand.
     """
 
     path: Path
@@ -93,6 +95,7 @@ class Recording:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     first_line: int = 0
+    file_rows: IntArray | None = None
 
     @property
     def gives(self) -> tuple[str, ...]:

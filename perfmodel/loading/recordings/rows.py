@@ -19,7 +19,10 @@ def sorted_by_arrival(recording: Recording) -> Recording:
 
 
 def taken(recording: Recording, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Recording:
-    """Return the same with some of the rows, or in another order; rows are no lines any more."""
+    """Return the same with some of the rows, or in another order; each knows which one of the file it was."""
     columns = ("arrival_s", "num_items", "start_s", "end_s", "executor", "query")
-    moved = {name: getattr(recording, name)[rows] for name in columns if getattr(recording, name) is not None}
-    return replace(recording, first_line=0, **moved)
+    given = {name: column for name in columns if (column := getattr(recording, name)) is not None}
+    number = len(next(iter(given.values())))
+    file_rows = np.arange(number) if recording.file_rows is None else recording.file_rows
+    moved = {name: column[rows] for name, column in given.items()}
+    return replace(recording, file_rows=file_rows[rows], **moved)

@@ -102,6 +102,19 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, mistake: str) -> N
     assert "\n" not in message
 
 
+def test_a_mistake_in_rows_that_were_sorted_has_its_place_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    lines = rows()
+    lines[7] = "0.07,100,0.071,0.070"
+    file.write_text(HEADER + "\n".join(reversed(lines)) + "\n")
+    with pytest.raises(InputError) as caught:
+        checked_log(sorted_by_arrival(read_recording(file)))
+    assert str(caught.value) == f"{file}:194:16: end_s: ends 1 ms before it starts, at '0.070'"
+    file.write_text(HEADER + "\n".join([lines[7], *reversed([*rows(), rows()[8]])]) + "\n")
+    with pytest.raises(InputError, match=r":\d+:16: end_s: ends 1 ms"):  # of what is left without the double
+        checked_log(sorted_by_arrival(read_recording(file)), duplicates="drop")
+
+
 def test_what_was_refused_can_be_mended(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
     file.write_text(HEADER + "\n".join(reversed(rows())) + "\n")
