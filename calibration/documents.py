@@ -244,6 +244,17 @@ class AnchorDocument(TypedDict):
 
 
 @document
+class ByLengthDocument(TypedDict):
+    """Mean service time of requests on the cores whose queries have histories of one length. [positions]"""
+
+    length: float
+    requests: int
+    measured_ms: float
+    predicted_ms: float
+    error_percent: float
+
+
+@document
 class SlaChecked(TypedDict):
     """The percentile, a fraction, and its bound."""
 
@@ -334,6 +345,7 @@ class ValidateDocument(Saved):
     own_service_times: OwnTimesDocument
     service_time_by_batch: list[BySizeDocument]
     accelerator_service_time_by_batch: list[BySizeDocument]
+    service_time_by_length: NotRequired[list[ByLengthDocument]]
     disturbed: bool
     drift_percent: float
     l3_lifetime_ms: float | None

@@ -25,12 +25,16 @@ from perfmodel.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call: its function, the slots that it reads and writes, and the kernels that it carries out."""
+    """One call: its function, the slots that it reads and writes, and the kernels that it carries out.
+
+    `is_query`: its result is the query's.
+    """
 
     function: calls.Function
     reads: tuple[int, ...]
     writes: int
     kernels: tuple[int, ...]
+    is_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,15 @@ def assemble(
     """
     walk = walk_over(model)
     materials = Materials(model.name, weights, device, dtype, library)
-    return Assembly(walk, tuple(_bound(call, materials) for call in walk.calls))
+    return Assembly(walk, tuple(bound(call, materials) for call in walk.calls))
 
 
-def _bound(call: Call, materials: Materials) -> Step:
+def bound(call: Call, materials: Materials) -> Step:
+    """Make the function of a call."""
     function = BINDINGS[call.name](call, materials)
     if call.gives_vector:
         function = calls.as_vector(function)
-    return Step(function, call.reads, call.writes, call.kernels)
+    return Step(function, call.reads, call.writes, call.kernels, call.is_query)
 
 
 def _linear(call: Call, materials: Materials) -> calls.Function:
@@ -184,3 +189,6 @@ BINDINGS: Mapping[str, Binding] = {
     "weigh": plain(calls.weigh),
 }
 """PyTorch's part of each call that the walk puts down."""
+
+OWNING = frozenset({"embedding", "embedding_bag", "parameters", "prelu"})
+"""Calls that have weights of their own beside those that the walk lists."""

@@ -58,19 +58,19 @@ def products(products: int, inner: int, *, left: bool) -> Function:
 
 def weigh(weights: Tensor, vectors: Tensor) -> Tensor:
     """Weighted sum of the query's vectors for each item; weights as (batch, length, 1)."""
-    return torch.mm(weights.squeeze(2), vectors[0])
+    return torch.mm(weights.squeeze(2), _rows(vectors))
 
 
 def state_scores(candidate: Tensor, states: Tensor) -> Tensor:
     """Dot product of each of the query's states with each candidate, (batch, length)."""
-    return torch.mm(candidate, states[0].t())
+    return torch.mm(candidate, _rows(states).t())
 
 
 def attention_scores(num_heads: int) -> Function:
     """Products of the items' queries and the query's keys by head, (heads, batch x queries, keys)."""
 
     def call(query: Tensor, key: Tensor) -> Tensor:
-        rows, keys = query.reshape(-1, query.shape[-1]), key[0]
+        rows, keys = query.reshape(-1, query.shape[-1]), _rows(key)
         head = rows.shape[1] // num_heads
         scores = query.new_empty(num_heads, rows.shape[0], keys.shape[0])
         for index in range(num_heads):
@@ -85,7 +85,7 @@ def attention_values(num_heads: int, length: int) -> Function:
     """Weighted sums of the query's values by head, heads side by side: (batch, queries, width)."""
 
     def call(weights: Tensor, value: Tensor) -> Tensor:
-        values = value[0]
+        values = _rows(value)
         head = values.shape[1] // num_heads
         heads = value.new_empty(weights.shape[1], values.shape[1])
         for index in range(num_heads):
@@ -94,3 +94,8 @@ def attention_values(num_heads: int, length: int) -> Function:
         return heads.view(-1, length, values.shape[1])
 
     return call
+
+
+def _rows(shared: Tensor) -> Tensor:
+    """The query's vectors as rows of a matrix; a sequence of one is that vector alone."""
+    return shared.reshape(-1, shared.shape[-1])

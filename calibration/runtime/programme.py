@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from calibration.runtime import operators
-from calibration.runtime.assembly import Step, assemble
+from calibration.runtime.assembly import Assembly, Step, assemble
 from calibration.runtime.indices import bag_offsets, lookup_indices
 from calibration.runtime.memory import Weights, fit_to_memory, random_weights
 from perfmodel.costmodel.kernels import Kernel
@@ -70,8 +70,12 @@ class Programme:
         `lower(model)`.
     calls : tuple of Call
         In execution order.
+    assembly : Assembly
+        What the calls were made of.
     mode : callable
         Gives the context of a pass: how PyTorch is told that nobody wants gradients.
+    device, library
+        Where the weights are, and what made the calls with weights.
     """
 
     model: RecModel
@@ -81,12 +85,25 @@ class Programme:
     num_slots: int
     dense: int | None
     output: int
+    assembly: Assembly
     query_dense: int | None = None
     items: int | None = None
     dtype: torch.dtype = torch.float32
     mode: Mode = torch.inference_mode
     numbers: tuple[Numbers, ...] = ()
     weights: tuple[torch.Tensor, ...] = ()
+    device: torch.device = CPU
+    library: operators.Library = operators
+
+    @property
+    def query_slots(self) -> frozenset[int]:
+        """Slots of the inputs that come with the query."""
+        given = [self.query_dense] if self.query_dense is not None else []
+        given += [each.slot for each in self.numbers if each.scope == "query"]
+        for lookup in self.lookups:
+            if lookup.scope == "query":
+                given += [lookup.indices] + ([] if lookup.offsets is None else [lookup.offsets])
+        return frozenset(given)
 
     def touch_pages(self) -> None:
         """Read an element of each page of the weights.
@@ -206,16 +223,19 @@ def programme_with(
 
     with mode():
         assembly = assemble(model, kept, device, dtype, library)
+    made = programme_of(model, assembly, dtype, mode)
+    return replace(made, device=device, library=library, weights=tuple(held))
+
+
+def programme_of(model: RecModel, assembly: Assembly, dtype: torch.dtype, mode: Mode) -> Programme:
+    """Put the steps of a model together as calls."""
     walk = assembly.walk
     output = assembly.steps[-1].writes
-    frees = _last_reads(assembly.steps, output)
     return Programme(
         model=model,
+        assembly=assembly,
         kernels=tuple(walk.kernels),
-        calls=tuple(
-            Call(step.kernels, _runner(step), freed)
-            for step, freed in zip(assembly.steps, frees, strict=True)
-        ),
+        calls=calls_of(assembly.steps, output),
         lookups=tuple(walk.lookups),
         num_slots=walk.num_slots,
         dense=walk.dense,
@@ -225,8 +245,13 @@ def programme_with(
         dtype=dtype,
         mode=mode,
         numbers=tuple(walk.numbers),
-        weights=tuple(held),
     )
+
+
+def calls_of(steps: Sequence[Step], output: int) -> tuple[Call, ...]:
+    """Steps as calls in their order, each with the slots that it is the last to read."""
+    frees = _last_reads(steps, output)
+    return tuple(Call(step.kernels, _runner(step), freed) for step, freed in zip(steps, frees, strict=True))
 
 
 def _runner(step: Step) -> Callable[[Slots], None]:

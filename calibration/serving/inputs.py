@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from perfmodel.domain.model import RecModel
 from perfmodel.sim.arrays import IntArray
@@ -16,7 +17,12 @@ FLOAT_BYTES = 4
 MAX_VARIANTS = 64
 """Different inputs of one size. A repeated one finds its rows in the cache, which fresh users do not."""
 
+LEAST_VARIANTS = 4
+"""Of one kind of pass and size, where there are many kinds."""
+
 BUDGET_BYTES = 1 << 30
+
+Bytes = npt.NDArray[np.uint8]
 
 
 class Servable(Protocol):
@@ -29,15 +35,29 @@ class Servable(Protocol):
         """Run one forward pass."""
 
 
+class Sending(Servable, Protocol):
+    """A pass that tells what came out of its query's work as soon as that is done."""
+
+    def run(self, inputs: Any, send: Callable[[Bytes], None] | None = None) -> Any:
+        """Run one forward pass; `send` takes the query's results."""
+
+
+class Receiving(Servable, Protocol):
+    """A pass on what another one made of the query; run by itself it takes results that stand ready."""
+
+    def run(self, inputs: Any, received: Bytes | None = None) -> Any:
+        """Run one forward pass without the work of the query."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputPool:
-    """Inputs of every request size; requests of one size take them in turn."""
+    """Inputs of every variety of pass and request size; requests of one size take them in turn."""
 
-    by_size: Mapping[int, Sequence[Any]]
+    by_size: Mapping[tuple[int, int], Sequence[Any]]
 
-    def of(self, num_items: int, turn: int) -> Any:
+    def of(self, num_items: int, turn: int, variety: int = 0) -> Any:
         """Return the inputs of the `turn`-th request."""
-        variants = self.by_size[num_items]
+        variants = self.by_size[variety, num_items]
         return variants[turn % len(variants)]
 
 
@@ -48,6 +68,8 @@ def draw_inputs(
     *,
     bytes_per_item: float,
     budget_bytes: float = BUDGET_BYTES,
+    variety: IntArray | None = None,
+    by_variety: Sequence[Servable] = (),
 ) -> InputPool:
     """Draw inputs for requests of these sizes: as many different ones as the budget allows.
 
@@ -63,15 +85,24 @@ def draw_inputs(
         What an item's inputs occupy. [bytes]
     budget_bytes : float
         What all inputs may occupy. [bytes]
+    variety : (num_requests,) int, optional
+        What kind of pass each is; left out: all are alike.
+    by_variety : sequence of Servable
+        What runs each kind of pass, where they differ.
     """
-    sizes, counts = np.unique(num_items, return_counts=True)
-    variants = MAX_VARIANTS
+    kinds = np.zeros_like(num_items) if variety is None else variety
+    (which, sizes), counts = np.unique(np.stack([kinds, num_items]), axis=1, return_counts=True)
+    # Of one size there are as many different ones as ever, those of all kinds together.
+    variants = max(LEAST_VARIANTS, MAX_VARIANTS // max(1, len(by_variety)))
     while variants > 1 and _items(sizes, counts, variants) * bytes_per_item > budget_bytes:
         variants //= 2
     return InputPool(
         {
-            size: [servable.inputs(size, rng) for _ in range(min(count, variants))]
-            for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
+            (kind, size): [
+                (by_variety[kind] if by_variety else servable).inputs(size, rng)
+                for _ in range(min(count, variants))
+            ]
+            for kind, size, count in zip(which.tolist(), sizes.tolist(), counts.tolist(), strict=True)
         }
     )
 

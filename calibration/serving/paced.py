@@ -20,6 +20,7 @@ def paced_requests(
     mean_service_s: float,
     seed: int,
     replication: int = 0,
+    shares: FloatArray | None = None,
 ) -> tuple[RequestList, FloatArray]:
     """Draw requests, those that the policy offloads among them, and the pause before each. [s]
 
@@ -42,8 +43,10 @@ def paced_requests(
         Expected service time of a request. [s]
     seed, replication : int
         Choose the random streams.
+    shares : (kinds,) float, optional
+        How often each length of a history comes; none: all are of one. [1]
     """
-    sizes_only = requests_of(traffic.draw(num_requests, seed=seed, replication=replication), policy)
+    sizes_only = requests_of(traffic.draw(num_requests, seed=seed, replication=replication), policy, shares)
     rng = stream(seed, "anchor", replication)
     # Requests of other queries between those of one: the order is shuffled, the mixture stays.
     chosen = rng.permutation(len(sizes_only.query))[:num_requests]
@@ -54,5 +57,7 @@ def paced_requests(
         num_items=sizes_only.num_items[chosen],
         arrival_s=np.zeros(len(chosen)),
         offloaded=sizes_only.offloaded[chosen],
+        kind=sizes_only.kind[chosen],
+        sent=sizes_only.sent[chosen],  # of somebody, before the loop began: nothing is waited for
     )
     return listed, pause_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from perfmodel.errors import InputError
 from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.sim.policies import Policy, Pool, PoolView, SizedPolicy
+from perfmodel.sim.query_times import draw_kinds
 from perfmodel.sim.traffic import Queries, TrafficSource
 
 
@@ -28,12 +29,31 @@ class RequestList:
         Scheduled arrival of its query, ascending. [s]
     offloaded : (num_requests,) bool
         Whether it goes to the accelerator.
+    kind : (num_requests,) int
+        Which of the lengths that histories have; left out: there is one.
+    sent, sends : (num_requests,) bool
+        Whether it gets the results of its query's work, and whether others of the query get its own; left
+        out: each does that work by itself.
     """
 
     query: IntArray
     num_items: IntArray
     arrival_s: FloatArray
     offloaded: BoolArray
+    kind: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    sent: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    sends: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+
+    def __post_init__(self) -> None:
+        for name in ("kind", "sent", "sends"):
+            given = getattr(self, name)
+            if len(given) != len(self.query):
+                object.__setattr__(self, name, np.zeros(len(self.query), dtype=given.dtype))
+
+    @property
+    def variety(self) -> IntArray:
+        """What kind of pass each is: by length, without the query's work or (even numbers) with it."""
+        return 2 * self.kind + self.sent
 
     def __len__(self) -> int:
         return len(self.query)
@@ -45,6 +65,9 @@ class RequestList:
             num_items=self.num_items[chosen],
             arrival_s=self.arrival_s[chosen],
             offloaded=self.offloaded[chosen],
+            kind=self.kind[chosen],
+            sent=self.sent[chosen],
+            sends=self.sends[chosen],
         )
 
 
@@ -60,7 +83,6 @@ def require_servable(policy: Policy) -> None:
     needs = {
         "places queries by more than their size": not isinstance(policy, SizedPolicy),
         "sheds queries": policy.shedding is not None,
-        "shares work of the query": policy.share_query_work,
         "joins requests": any(lane.joining is not None for lane in lanes),
         "serves short queries first": any(lane.ageing_items_per_s is not None for lane in lanes),
         "sets cores apart": any(lane.cores is not None for lane in lanes),
@@ -70,8 +92,15 @@ def require_servable(policy: Policy) -> None:
         raise InputError(f"policy.name: the runtime serves policy split, got {policy.name}, which {unmet[0]}")
 
 
-def requests_of(queries: Queries, policy: Policy) -> RequestList:
-    """Split and place every query as the policy says.
+def requests_of(queries: Queries, policy: Policy, shares: FloatArray | None = None) -> RequestList:
+    """Split and place every query as the policy says, each with the history that the simulation gives it.
+
+    Parameters
+    ----------
+    queries, policy
+        What arrives, and how it becomes requests.
+    shares : (kinds,) float, optional
+        How often each length of a history comes; none: all are of one. [1]
 
     Examples
     --------
@@ -86,11 +115,19 @@ def requests_of(queries: Queries, policy: Policy) -> RequestList:
     sizes: list[int] = queries.num_items.tolist()
     counts = np.array([len(pieces[size][0]) for size in sizes], dtype=np.int64)
     query = np.repeat(np.arange(len(queries)), counts)
+    kinds = np.zeros(len(queries), dtype=np.int64)
+    if shares is not None:
+        kinds = draw_kinds(shares, len(queries), queries.luck)
+    first = np.diff(query, prepend=-1) > 0
+    shared = np.full(len(query), policy.share_query_work)
     return RequestList(
         query=query,
         num_items=np.array([items for size in sizes for items in pieces[size][0]], dtype=np.int64),
         arrival_s=queries.arrival_s[query],
         offloaded=np.repeat(np.array([pieces[size][1] for size in sizes], dtype=np.bool_), counts),
+        kind=kinds[query],
+        sent=shared & ~first,
+        sends=shared & first & (counts[query] > 1),
     )
 
 

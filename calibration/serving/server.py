@@ -14,6 +14,7 @@ import numpy as np
 
 from calibration.children import child, end, start
 from calibration.serving.board import NOT_RUN, Board, new_board
+from calibration.serving.exchange import Exchange
 from calibration.serving.inputs import InputPool, Servable
 from calibration.serving.processes import cores_for, spare_cores
 from calibration.serving.requests import RequestList
@@ -49,6 +50,11 @@ class Workers:
         one; None: there is no accelerator.
     set_threads : callable
         Tells the tensor library how many threads to use; called in each worker.
+    by_variety : tuple of Servable
+        What runs each kind of pass on the cores, by length and by whether it does the query's work
+        (`RequestList.variety`); empty: all passes are alike.
+    shared_bytes : int
+        Of a query's results that its first request sends to the others; 0: each does its own. [bytes/query]
     """
 
     servable: Servable
@@ -56,6 +62,13 @@ class Workers:
     threads: int = 1
     accelerated: Servable | None = None
     set_threads: Callable[[int], None] = keep_threads
+    by_variety: tuple[Servable, ...] = ()
+    shared_bytes: int = 0
+
+    @property
+    def on_cores(self) -> tuple[Servable, ...]:
+        """What runs each variety of pass on the cores."""
+        return self.by_variety or (self.servable,)
 
 
 def serve(
@@ -93,7 +106,8 @@ def serve(
     """
     context = get_context("fork")
     cores = cores_for(workers.num_workers, workers.threads)
-    queues = _queues(workers, requests, pause_s)
+    exchange = Exchange(workers.shared_bytes) if pause_s is None and requests.sends.any() else None
+    queues = _queues(workers, requests, pause_s, exchange)
     board = new_board(len(requests), len(queues), context)
     errors: SimpleQueue[str] = context.SimpleQueue()
     roles = [
@@ -103,7 +117,7 @@ def serve(
     if workers.accelerated is not None:
         spare, last = spare_cores(cores), len(roles)
         roles.append(Role(worker=last, queue=1, cores=spare, warm_up_s=WARM_UP_S, set_threads=keep_threads))
-    servables = [workers.servable, workers.accelerated or workers.servable]
+    servables = [workers.on_cores, (workers.accelerated or workers.servable,)]
     processes: list[BaseProcess] = [
         child(
             context,
@@ -126,23 +140,30 @@ def serve(
     return _collect(board, requests, workers.num_workers, interrupted=interrupted)
 
 
-def _queues(workers: Workers, requests: RequestList, pause_s: FloatArray | None) -> list[Load]:
+def _queues(
+    workers: Workers, requests: RequestList, pause_s: FloatArray | None, exchange: Exchange | None
+) -> list[Load]:
     """One queue for the cores, and one for the accelerator where there is one."""
     due_s = requests.arrival_s if pause_s is None else None
     offloaded = requests.offloaded & (workers.accelerated is not None)
     masks = [~offloaded] if workers.accelerated is None else [~offloaded, offloaded]
     return [
-        Load(order=np.flatnonzero(mask), num_items=requests.num_items, due_s=due_s, pause_s=pause_s)
+        Load(order=np.flatnonzero(mask), requests=requests, due_s=due_s, pause_s=pause_s, exchange=exchange)
         for mask in masks
     ]
 
 
 def _run_worker(
-    role: Role, board: Board, load: Load, servable: Servable, pool: InputPool, errors: SimpleQueue[str]
+    role: Role,
+    board: Board,
+    load: Load,
+    servables: Sequence[Servable],
+    pool: InputPool,
+    errors: SimpleQueue[str],
 ) -> None:
     """Entry point of a forked worker: what it raises is told to the parent."""
     try:
-        work(role, board, load, servable, pool)
+        work(role, board, load, servables, pool)
     except Exception as error:
         traceback.print_exc()
         errors.put(f"{type(error).__name__}: {error}")

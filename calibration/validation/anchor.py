@@ -30,11 +30,12 @@ MIN_REQUESTS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Samples:
-    """Requests on the cores: their sizes, who else was busy, how long they took."""
+    """Requests on the cores: their sizes and varieties, who else was busy, how long they took."""
 
     num_items: IntArray
     num_busy: IntArray
     service_s: FloatArray
+    variety: IntArray
 
     @classmethod
     def of(cls, runs: Sequence[Served]) -> Samples:
@@ -43,12 +44,16 @@ class Samples:
             num_items=np.concatenate([run.requests.num_items[run.on_cores] for run in runs]),
             num_busy=np.concatenate([run.num_busy[run.on_cores] for run in runs]),
             service_s=np.concatenate([run.service_s[run.on_cores] for run in runs]),
+            variety=np.concatenate([run.requests.variety[run.on_cores] for run in runs]),
         )
 
     def predicted_s(self, service: ServiceTimes) -> FloatArray:
-        """Service times of these very requests by a table. [s]"""
+        """Service times of these very requests by a table, or by those of their varieties. [s]"""
         busy = np.clip(self.num_busy, 1, service.num_executors)
-        return service.cpu_s[self.num_items - 1, busy - 1]
+        if service.by_query is None:
+            return service.cpu_s[self.num_items - 1, busy - 1]
+        times, place = service.by_query.cpu, (self.variety // 2, self.num_items - 1, busy - 1)
+        return np.where(self.variety % 2 == 0, times.with_s[place], times.without_s[place])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +99,13 @@ class Anchor:
         executors = service.num_executors
         share = np.arange(executors) / max(1, executors - 1)
         factors = self.shape[: service.max_batch_items, None] * np.exp(self.contention * share)[None, :]
-        level = replace(service, cpu_s=service.cpu_s * factors).scaled(1.0, self.accelerator_level)
+        by_query = service.by_query
+        if by_query is not None:
+            times = by_query.cpu
+            cpu = replace(times, with_s=times.with_s * factors, without_s=times.without_s * factors)
+            by_query = replace(by_query, cpu=cpu)
+        own = replace(service, cpu_s=service.cpu_s * factors, by_query=by_query)
+        level = own.scaled(1.0, self.accelerator_level)
         return replace(
             level,
             cpu_scatter=_law(self.relative_std) or service.cpu_scatter,

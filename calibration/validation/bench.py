@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -15,7 +15,7 @@ from calibration.serving.requests import RequestList, requests_of, trace_of
 from calibration.serving.served import Served, ServedQueries, queries_of
 from calibration.serving.server import Workers, serve
 from perfmodel.planning.question import Question
-from perfmodel.sim.arrays import FloatArray
+from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries
 
@@ -39,6 +39,8 @@ class Bench:
         What serves.
     pool : InputPool
         Inputs of every request size that the traffic can bring.
+    shares : (kinds,) float, or None
+        How often each length of a history comes; None: all are of one. [1]
     meter, energies
         What reads the accelerator's energy, and what each trace took.
     say : callable
@@ -49,6 +51,7 @@ class Bench:
     workers: Workers
     pool: InputPool
     say: Say
+    shares: FloatArray | None = None
     meter: EnergyMeter | None = None
     anchors: int = field(default=0)
     energies: list[Energy] = field(default_factory=list)
@@ -61,7 +64,7 @@ class Bench:
 
     def run(self, queries: Queries) -> tuple[Served, ServedQueries]:
         """Serve a trace, open loop."""
-        requests = requests_of(queries, self.question.policy)
+        requests = requests_of(queries, self.question.policy, self.shares)
         if self.meter is None:
             served = serve(self.workers, requests, self.pool)
         else:
@@ -84,6 +87,7 @@ class Bench:
             mean_service_s=mean_service_s,
             seed=question.simulation.seed,
             replication=self.anchors,
+            shares=self.shares,
         )
         return self._paced(requests, pause_s, duration_s)
 
@@ -109,7 +113,7 @@ class Bench:
             seed=question.simulation.seed,
             replication=ANCHOR_DRAWS + self.anchors,
         )
-        requests = requests_of(queries, question.policy)
+        requests = requests_of(queries, question.policy, self.shares)
         return self._paced(requests, None, duration_s)
 
     def _paced(self, requests: RequestList, pause_s: FloatArray | None, duration_s: float) -> Served:
@@ -142,24 +146,43 @@ def first_queries(served: Served, queries: Queries) -> Piece | None:
     number = int(np.count_nonzero(whole == np.arange(len(whole))))
     if number == 0:
         return None
-    beginning = Queries(queries.arrival_s[:number], queries.num_items[:number])
+    beginning = queries.first(number)
     kept = served.only(served.requests.query < number)
     return Piece(beginning, kept, queries_of(kept, beginning))
 
 
-def pool_for(question: Question, servable: Servable) -> InputPool:
-    """Draw inputs for every request size that the scenario's queries are split into."""
+def pool_for(
+    question: Question,
+    servable: Servable,
+    *,
+    by_variety: Sequence[Servable] = (),
+    shares: FloatArray | None = None,
+) -> InputPool:
+    """Draw inputs for every request size that the scenario's queries are split into, of every length."""
     law, seed = question.traffic.size_pmf, question.simulation.seed
     drawn = question.traffic.draw(_probed(question), seed=seed).num_items
     # Every size of the law at least once: another run may draw the rare ones.
     sizes = np.concatenate([drawn, law.values])
     every = requests_of(Queries(np.zeros(len(sizes)), sizes), question.policy)
+    num_items, variety = _of_every_length(every, np.ones(1) if shares is None else shares)
     return draw_inputs(
         servable,
-        every.num_items,
+        num_items,
         stream(seed, "inputs"),
         bytes_per_item=input_bytes_per_item(question.serving_node.model),
+        variety=variety,
+        by_variety=by_variety,
     )
+
+
+def _of_every_length(every: RequestList, shares: FloatArray) -> tuple[IntArray, IntArray]:
+    """Sizes and varieties of requests, each size and place in its query at least once of each length."""
+    pairs, counts = np.unique(np.stack([every.num_items, every.sent]), axis=1, return_counts=True)
+    sizes, sent = (np.asarray(row, dtype=np.int64) for row in pairs)
+    times = [np.maximum(1, np.ceil(counts * share)).astype(np.int64) for share in shares]
+    num_items = np.concatenate([np.repeat(sizes, often) for often in times])
+    variety = np.concatenate([np.repeat(2 * kind + sent, often) for kind, often in enumerate(times)])
+    return num_items, variety
 
 
 def _probed(question: Question) -> int:

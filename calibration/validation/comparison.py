@@ -15,8 +15,10 @@ from calibration.validation.prediction import Trace, level_factor, own_service_t
 from calibration.validation.stops import Stops
 from calibration.validation.summary import Summary, errors_percent, summary_of_runs
 from calibration.validation.unsteadiness import Unsteadiness, unsteadiness
+from perfmodel.planning.query_times import grouped_lengths
 from perfmodel.planning.question import Question
 from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.query_sizes import SizePmf
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries
 from perfmodel.sim.utilisation import offered_utilisation
@@ -104,6 +106,8 @@ class Comparison:
         Measured and predicted mean service time by request size, on the cores.
     by_launch : sequence of mapping
         The same on the accelerator; empty without one.
+    by_length : sequence of mapping
+        The same on the cores by the length of the query's history; empty where all are of one.
     drift : float
         Standard deviation of the level of service times between the pieces of the run, relative. [1]
     l3_lifetime_s, repeated_pieces, longest_stall_s
@@ -137,6 +141,7 @@ class Comparison:
     unsteadiness: Unsteadiness
     with_stops: Summary | None = None
     accelerator_power_w: float | None = None
+    by_length: Sequence[Mapping[str, float]] = ()
 
     @property
     def is_disturbed(self) -> bool:
@@ -168,6 +173,7 @@ class Comparison:
             },
             "service_time_by_batch": [dict(row) for row in self.by_batch],
             "accelerator_service_time_by_batch": [dict(row) for row in self.by_launch],
+            "service_time_by_length": [dict(row) for row in self.by_length],
             "disturbed": self.is_disturbed,
             "drift_percent": 100.0 * self.drift,
             "l3_lifetime_ms": self.l3_lifetime_s / MS if isfinite(self.l3_lifetime_s) else None,
@@ -207,6 +213,7 @@ def compare(question: Question, service: ServiceTimes, measured: Measured) -> Co
         level_factor=factor,
         by_batch=by_batch(served, refined),
         by_launch=by_launch(served, refined),
+        by_length=by_length(served, refined, question.serving_node.lengths),
         drift=level_drift(served, refined),
         anchor=anchor,
         l3_lifetime_s=measured.l3_lifetime_s,
@@ -276,20 +283,42 @@ def by_launch(runs: Sequence[Served], service: ServiceTimes) -> list[dict[str, f
     return _by_size(num_items, service_s, service.accelerator_by_streams_s[num_items - 1, 0])
 
 
+def by_length(runs: Sequence[Served], service: ServiceTimes, law: SizePmf | None) -> list[dict[str, float]]:
+    """Mean service time of requests on the cores by the length of their query's history.
+
+    Parameters
+    ----------
+    law : SizePmf or None
+        Of the lengths; None: all are of one, and there are no rows.
+    """
+    if law is None:
+        return []
+    samples = Samples.of(runs)
+    predicted_s, kind = samples.predicted_s(service), samples.variety // 2
+    rows = []
+    for index, length in enumerate(grouped_lengths(law)[0].tolist()):
+        some = kind == index
+        if some.any():
+            rows.append({"length": length, **_row(samples.service_s[some], predicted_s[some])})
+    return rows
+
+
+def _row(service_s: FloatArray, predicted_s: FloatArray) -> dict[str, float]:
+    """Means of some requests, measured and predicted."""
+    mean_s, there_s = float(service_s.mean()), float(predicted_s.mean())
+    return {
+        "requests": len(service_s),
+        "measured_ms": mean_s / MS,
+        "predicted_ms": there_s / MS,
+        "error_percent": 100.0 * (there_s / mean_s - 1.0),
+    }
+
+
 def _by_size(num_items: IntArray, service_s: FloatArray, predicted_s: FloatArray) -> list[dict[str, float]]:
     bins = np.where(num_items == num_items.max(), 99, np.log2(num_items).astype(np.int64))
     rows = []
     for place in np.unique(bins).tolist():
         some = bins == place
-        mean_s, there_s = float(service_s[some].mean()), float(predicted_s[some].mean())
-        rows.append(
-            {
-                "from_items": int(num_items[some].min()),
-                "to_items": int(num_items[some].max()),
-                "requests": int(some.sum()),
-                "measured_ms": mean_s / MS,
-                "predicted_ms": there_s / MS,
-                "error_percent": 100.0 * (there_s / mean_s - 1.0),
-            }
-        )
+        sizes = {"from_items": int(num_items[some].min()), "to_items": int(num_items[some].max())}
+        rows.append({**sizes, **_row(service_s[some], predicted_s[some])})
     return rows

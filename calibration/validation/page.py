@@ -33,6 +33,8 @@ def comparison_page(result: Comparison, capacity: CapacityCheck | None, settings
     tables: list[RenderableType] = [_batches("service time by request size", result.by_batch), ""]
     if result.by_launch:
         tables += [_batches("on the accelerator", result.by_launch), ""]
+    if result.by_length:
+        tables += [_lengths(result.by_length), ""]
     return Group(head, "", _figures(result), "", *tables, *lines)
 
 
@@ -117,6 +119,23 @@ def _batches(title: str, rows: Sequence[Mapping[str, float]]) -> Table:
         low, high = int(row["from_items"]), int(row["to_items"])
         table.add_row(
             f"{low}" if low == high else f"{low} to {high}",
+            f"{int(row['requests'])}",
+            number(row["measured_ms"]),
+            number(row["predicted_ms"]),
+            signed(row["error_percent"]),
+        )
+    return table
+
+
+def _lengths(rows: Sequence[Mapping[str, float]]) -> Table:
+    table = Table(
+        title="service time by length of the history", title_justify="left", box=None, pad_edge=False
+    )
+    for heading in ("positions", "requests", "measured [ms]", "predicted [ms]", "error"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{int(row['length'])}",
             f"{int(row['requests'])}",
             number(row["measured_ms"]),
             number(row["predicted_ms"]),

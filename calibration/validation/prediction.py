@@ -9,10 +9,12 @@ import numpy as np
 
 from calibration.serving.requests import requests_of
 from calibration.serving.served import Served
+from calibration.validation.anchor import Samples
 from calibration.validation.summary import Summary, summary_of_records
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import Policy
+from perfmodel.sim.query_times import QueryTimes
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import order_statistic
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -79,10 +81,30 @@ def level_factor(trace: Trace, service: ServiceTimes, policy: Policy, mean_servi
 def own_service_times(runs: Sequence[Served], like: ServiceTimes) -> ServiceTimes:
     """The mean service time of each batch size in the runs themselves, whoever else was busy."""
     mean_s = _own_means_s(runs, like.max_batch_items, offloaded=False)
-    own = replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1), by_query=None)
+    by_query = None if like.by_query is None else _own_by_query(runs, like.by_query)
+    own = replace(like, cpu_s=np.repeat(mean_s[:, None], like.num_executors, axis=1), by_query=by_query)
     if like.accelerator_s is None or not any(served.requests.offloaded.any() for served in runs):
         return own
     return replace(own, accelerator_s=_own_means_s(runs, like.max_offload_items, offloaded=True))
+
+
+def _own_by_query(runs: Sequence[Served], like: QueryTimes) -> QueryTimes:
+    """The same of each length, with the query's work and without; what was not served: scaled as the rest."""
+    samples = Samples.of(runs)
+    tables = {0: np.array(like.cpu.with_s), 1: np.array(like.cpu.without_s)}
+    _, largest, _ = like.cpu.with_s.shape
+    found: dict[int, FloatArray] = {
+        variety: smoothed_means_s(samples.num_items[mine], samples.service_s[mine], largest)
+        for variety in np.unique(samples.variety).tolist()
+        for mine in [samples.variety == variety]
+    }
+    expected = [tables[variety % 2][variety // 2].mean(axis=1) for variety in found]
+    level = float(np.mean(list(found.values())) / np.mean(expected))
+    for sent, table in tables.items():
+        for kind in range(len(table)):
+            mean_s = found.get(2 * kind + sent)
+            table[kind] = table[kind] * level if mean_s is None else mean_s[:, None]
+    return replace(like, cpu=replace(like.cpu, with_s=tables[0], without_s=tables[1]))
 
 
 def _own_means_s(runs: Sequence[Served], largest: int, *, offloaded: bool) -> FloatArray:

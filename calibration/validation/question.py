@@ -22,6 +22,7 @@ from calibration.serving.requests import require_servable
 from calibration.serving.server import Workers
 from calibration.validation.bench import Bench, Say, pool_for
 from calibration.validation.own_module import OwnModule
+from calibration.validation.passes import passes_of
 from perfmodel.domain.base import ValueErrorAt
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError, PerfplanError, UnstableError
@@ -87,7 +88,7 @@ def question_of(scenario: str, overrides: Sequence[str], profile: str | None) ->
     require_servable(question.policy)
     with loaded.places():
         _require_own_tables(question)
-        _require_one_length(question)
+        _require_on_cores(question)
     cores_for(question.node.num_workers, question.node.threads)
     _require_accelerator(question)
     # What is measured here is the node: nothing of a query is outside of it.
@@ -110,11 +111,15 @@ def _require_own_tables(question: Question) -> None:
         raise ValueErrorAt("expected none here: the runtime serves from memory", ("node", "tiers"))
 
 
-def _require_one_length(question: Question) -> None:
-    """Refuse histories of several lengths: requests of one size get inputs of one length here."""
-    if isinstance(question.node, ServingNode) and question.node.lengths is not None:
-        lengths = "the runtime draws histories of one length; expected a fixed one, or none"
-        raise ValueErrorAt(lengths, ("traffic", "lengths"))
+def _require_on_cores(question: Question) -> None:
+    """Refuse histories of several lengths, and shared work of queries, beside a card: cores have them."""
+    if question.node.accelerator is None:
+        return
+    why = "the runtime serves it on cores only; expected a node without accelerators"
+    if question.serving_node.lengths is not None:
+        raise ValueErrorAt(why, ("traffic", "lengths"))
+    if question.policy.share_query_work:
+        raise ValueErrorAt(why, ("policy", "share_query_work"))
 
 
 def _require_accelerator(question: Question) -> None:
@@ -206,21 +211,27 @@ def bench_for(
     served = SERVED.get(question.serving_node.cpu.stack)
     programme = _built(model, question.simulation.seed, served, shrink_tables=shrink_tables)
     question = replace(question, node=replace(question.serving_node, model=programme.model))
+    passes = passes_of(question, programme)
     workers = Workers(
         servable=programme,
+        by_variety=passes.by_variety,
+        shared_bytes=passes.shared_bytes,
         num_workers=question.node.num_workers,
         threads=question.node.threads,
         accelerated=_accelerated(question, programme),
         set_threads=torch.set_num_threads,
     )
     meter = nvml_meter() if question.node.accelerator is not None else None
-    pool = pool_for(question, programme)
-    return Bench(question=question, workers=workers, pool=pool, say=say, meter=meter), question
+    pool = pool_for(question, programme, by_variety=passes.by_variety, shares=passes.shares)
+    bench = Bench(question=question, workers=workers, pool=pool, say=say, shares=passes.shares, meter=meter)
+    return bench, question
 
 
 def _bench_of(module: OwnModule, question: Question, say: Say) -> Bench:
     """The server of a user's module, on cores only."""
     node = question.serving_node
+    if question.policy.share_query_work:
+        raise InputError("--module: is served whole; expected no policy.share_query_work")
     if node.accelerator is not None:
         raise InputError(
             "--module: expected a node without accelerators: the module is served on the cores; "

@@ -118,7 +118,8 @@ def _stops_of(run: Served) -> tuple[list[float], BoolArray, FloatArray]:
 
 def _typical_s(run: Served) -> FloatArray:
     """Median time of each request's like; its own where too few are alike. [s]"""
-    kind = np.floor(ALIKE_PER_OCTAVE * np.log2(run.requests.num_items)) * 2 + run.on_cores
+    octave = np.floor(ALIKE_PER_OCTAVE * np.log2(run.requests.num_items))
+    kind = 2 * (octave * (run.requests.variety.max(initial=0) + 1) + run.requests.variety) + run.on_cores
     found = run.service_s.copy()
     for one in np.unique(kind):
         mine = kind == one

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.serving.served import Served
 from calibration.validation.stops import Stops, stops_of
-from perfmodel.sim.arrays import BoolArray, FloatArray
+from perfmodel.sim.arrays import BoolArray, FloatArray, IntArray
 from perfmodel.units import MS
 
 PAUSED_S = 0.5 * MS
@@ -18,6 +18,8 @@ LEAST_ALIKE = 20
 """Requests of one size beside as many busy workers, from which on their mean is worth comparing with."""
 LEAST_COMPARED = 200
 """Requests in all such groups, from which on a spread is worth stating."""
+ALL_LENGTHS = 1 << 16
+"""More than there are lengths that stand for all."""
 GROUP_OF_BUSY = 4
 """Busy workers whose numbers differ by less are alike."""
 
@@ -93,9 +95,9 @@ def unsteadiness(runs: Sequence[Served]) -> Unsteadiness:
     """
     stops = stops_of(runs)
     parts = [_on_cores(run.only(~struck)) for run, struck in zip(runs, stops.struck, strict=True)]
-    service_s, without_s, items, busy = (np.concatenate(column) for column in zip(*parts, strict=True))
+    service_s, without_s, busy, like = (np.concatenate(column) for column in zip(*parts, strict=True))
     paused = without_s >= PAUSED_S
-    factors = _factors(np.where(paused, service_s - without_s, service_s), items, busy)
+    factors = _factors(np.where(paused, service_s - without_s, service_s), busy, like)
     enough = len(factors) >= LEAST_COMPARED
     busy_s = float(service_s.sum())
     return Unsteadiness(
@@ -109,19 +111,20 @@ def unsteadiness(runs: Sequence[Served]) -> Unsteadiness:
     )
 
 
-def _on_cores(run: Served) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Times, times without a core, sizes and busy workers of the requests on the cores. [s], [s]"""
+def _on_cores(run: Served) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
+    """Times, times without a core, busy workers, and what are alike of the requests on the cores. [s], [s]"""
     mine: BoolArray = run.on_cores
     service_s = run.service_s[mine]
-    items = run.requests.num_items[mine].astype(np.float64)
-    return service_s, service_s - run.cpu_s[mine], items, run.num_busy[mine].astype(np.float64)
+    sizes, variety = run.requests.num_items[mine], run.requests.variety[mine]
+    like = sizes * (2 * ALL_LENGTHS) + variety
+    return service_s, service_s - run.cpu_s[mine], run.num_busy[mine], like
 
 
-def _factors(time_s: FloatArray, items: FloatArray, busy: FloatArray) -> FloatArray:
+def _factors(time_s: FloatArray, busy: IntArray, alike: IntArray) -> FloatArray:
     """Times over the mean of their like; of groups that are too small, none. [1]"""
     if not len(time_s):
         return time_s
-    like = np.stack([items, np.floor((busy - 1.0) / GROUP_OF_BUSY)])
+    like = np.stack([alike, (busy - 1) // GROUP_OF_BUSY])
     _, group, count = np.unique(like, axis=1, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     mean_s = np.bincount(group, time_s) / count

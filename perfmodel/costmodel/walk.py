@@ -46,7 +46,8 @@ class Call(NamedTuple):
     `kernels` index those of the walk: one for most calls, two for a recurrent layer (its input products and
     its steps). Several calls share a kernel where a model has several equal tables; a view has the kernel
     before it, whose time its own next to nothing goes to. `weights` are the shapes of what it holds.
-    `gives_vector`: a result of one vector an item is that vector, not a sequence of one.
+    `gives_vector`: a result of one vector an item is that vector, not a sequence of one. `is_query`: the
+    result is the query's.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Call(NamedTuple):
     weights: tuple[tuple[int, ...], ...] = ()
     settings: Mapping[str, Any] = {}
     gives_vector: bool = False
+    is_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,16 @@ class Walk:
     ) -> Value:
         reads = tuple([value.slot for value in operands])
         self.calls.append(
-            Call(name, self.operator.name, reads, result.slot, kernels, weights, settings, False)
+            Call(
+                name,
+                self.operator.name,
+                reads,
+                result.slot,
+                kernels,
+                weights,
+                settings,
+                is_query=result.is_query,
+            )
         )
         return result
 

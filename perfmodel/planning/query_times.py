@@ -36,7 +36,7 @@ def times_by_query(
     several = node.model.has_query_work and (joins or policy.share_query_work)
     if not several and node.lengths is None:
         return None
-    values, shares = (np.array([0]), np.ones(1)) if node.lengths is None else _grouped(node.lengths)
+    values, shares = (np.array([0]), np.ones(1)) if node.lengths is None else grouped_lengths(node.lengths)
     kinds = [
         replace(node, lengths=None, model=node.model.with_length(int(length)) if length else node.model)
         for length in values
@@ -51,8 +51,8 @@ def times_by_query(
     )
 
 
-def _grouped(lengths: SizePmf) -> tuple[Floats, Floats]:
-    """A few lengths that stand for all, and how often each comes."""
+def grouped_lengths(lengths: SizePmf) -> tuple[Floats, Floats]:
+    """Return a few lengths that stand for all [positions], and how often each comes [1]."""
     before = np.cumsum(lengths.probabilities) - 0.5 * lengths.probabilities
     group = np.searchsorted(_EDGES[1:-1], before, side="right")
     weight = np.bincount(group, lengths.probabilities).astype(np.float64)

@@ -66,6 +66,23 @@ class LaunchTimes:
         return np.ascontiguousarray(self.more_s.reshape(-1, self.more_s.shape[2]))
 
 
+def draw_kinds(shares: FloatArray, num_queries: int, luck: Luck) -> IntArray:
+    """Draw the kind of each of the first queries of a run; a longer draw begins with the same ones.
+
+    Parameters
+    ----------
+    shares : (kinds,) float
+        How often each kind comes; they sum to 1. [1]
+    num_queries, luck
+        How many, and of which run.
+    """
+    if len(shares) == 1:
+        return np.zeros(num_queries, dtype=np.int64)
+    drawn = stream(luck.seed, "query lengths", luck.replication).random(luck.first + num_queries)
+    kinds = np.searchsorted(np.cumsum(shares)[:-1], drawn[luck.first :], side="right")
+    return np.asarray(kinds, dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class QueryTimes:
     """Times of a node by kind of query.
@@ -89,12 +106,7 @@ class QueryTimes:
 
     def kinds_of(self, num_queries: int, luck: Luck) -> IntArray:
         """Draw the kind of each of the first queries of a run; a longer draw begins with the same ones."""
-        if len(self.shares) == 1:
-            return np.zeros(num_queries, dtype=np.int64)
-        drawn = stream(luck.seed, "query lengths", luck.replication).random(luck.first + num_queries)
-        uniform = drawn[luck.first :]
-        kinds = np.searchsorted(np.cumsum(self.shares)[:-1], uniform, side="right")
-        return np.asarray(kinds, dtype=np.int64)
+        return draw_kinds(self.shares, num_queries, luck)
 
     def scaled(self, cpu: float, accelerator: float) -> QueryTimes:
         """Every time on the cores, and on the accelerators, so many times as long."""

@@ -11,6 +11,7 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.sim.policies import Shedding, SplitAndOffload
 from perfmodel.sim.query_sizes import pmf_of_list
+from perfmodel.sim.query_times import LaunchTimes, QueryTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
 
 TRAFFIC = TrafficSource(arrivals=PoissonArrivals(rate_qps=100.0), sizes=pmf_of_list([10, 70, 200]))
@@ -35,9 +36,17 @@ def test_a_policy_that_sheds_is_refused() -> None:
         require_servable(SplitAndOffload(batch_size=8, shedding=Shedding(queue_limit_requests=5)))
 
 
-def test_a_policy_that_shares_work_of_the_query_is_refused() -> None:
-    with pytest.raises(InputError, match="shares work of the query"):
-        require_servable(SplitAndOffload(batch_size=8, share_query_work=True))
+def test_requests_have_the_history_that_the_simulation_gives_their_query() -> None:
+    shares, policy = np.array([0.5, 0.3, 0.2]), SplitAndOffload(batch_size=64)
+    queries = TRAFFIC.draw(2000, seed=7, replication=3)
+    table = LaunchTimes(with_s=np.ones((3, 1, 1)), without_s=np.ones((3, 1, 1)), more_s=np.zeros((3, 1, 1)))
+    simulated = QueryTimes(shares=shares, cpu=table).kinds_of(2000, queries.luck)
+    listed = requests_of(queries, policy, shares)
+    np.testing.assert_array_equal(listed.kind, simulated[listed.query])
+    assert np.bincount(simulated) / 2000 == pytest.approx(shares, abs=0.05)
+    np.testing.assert_array_equal(
+        requests_of(queries.first(100), policy, shares).kind, listed.kind[listed.query < 100]
+    )
 
 
 def test_two_rates_see_the_same_unit_rate_trace() -> None:

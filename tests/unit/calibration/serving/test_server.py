@@ -171,7 +171,7 @@ def test_inputs_of_a_size_repeat_only_where_the_budget_is_too_small() -> None:
     rng = np.random.default_rng(0)
 
     def variants(budget: float) -> Sequence[object]:
-        return draw_inputs(SPIN, sizes, rng, bytes_per_item=10.0, budget_bytes=budget).by_size[100]
+        return draw_inputs(SPIN, sizes, rng, bytes_per_item=10.0, budget_bytes=budget).by_size[0, 100]
 
     assert len(variants(1e9)) == 50
     assert len(variants(8_000.0)) == 8

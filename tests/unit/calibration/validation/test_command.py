@@ -99,6 +99,92 @@ def test_a_validation_has_the_keys_of_the_interface_and_records_every_query(
     assert same["args"]["latency_ms"] == pytest.approx(1e3 * (float(line[5]) - float(line[3])), abs=2e-3)
 
 
+OF_A_USER = """\
+name: of-a-user
+operators:
+  - name: history
+    kind: embedding_bag
+    scope: query
+    pooling: none
+    varies: true
+    tables: [{num_rows: 1000, dim: 8, pooling_factor: 50}]
+  - {name: user, kind: sum, scope: query, inputs: [history]}
+  - {name: item, kind: embedding_bag, tables: [{num_rows: 1000, dim: 8, pooling_factor: 1}]}
+  - {name: target, kind: attention, query: item, key: history, num_heads: 1}
+  - {name: joined, kind: concat, inputs: [user, item, target]}
+  - {name: top, kind: mlp, input: joined, widths: [24, 8, 1]}
+"""
+LENGTHS = "traffic.lengths={distribution: file, file: lengths.txt}"
+SHARING = "policy.share_query_work=true"
+
+
+@pytest.fixture
+def of_a_user(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(scenario.parent)  # which names in --set are of
+    (scenario.parent / "user.yaml").write_text(OF_A_USER)
+    (scenario.parent / "lengths.txt").write_text("5\n5\n200\n1\n")
+    one = SCENARIO.replace(f"cores: {CORES}", "cores: 1").replace("batch_size: 128", "batch_size: 64")
+    scenario.write_text(one.replace("small.yaml", "user.yaml"))
+    return scenario
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("changes", [(LENGTHS,), (SHARING,), (LENGTHS, SHARING)], ids=len)
+def test_histories_of_several_lengths_and_shared_work_are_served_and_compared(
+    of_a_user: Path, capsys: pytest.CaptureFixture[str], changes: tuple[str, ...]
+) -> None:
+    asked = [word for change in changes for word in ("--set", change)]
+    options = ["--duration", "500ms", "--anchor", "--no-capacity", "--json", *asked]
+    assert main(["validate", "-s", str(of_a_user), *options]) in ANSWERED
+    answer = json.loads(capsys.readouterr().out)
+    TypeAdapter(ValidateDocument).validate_python(answer)
+    assert answer["anchor"]["requests"] >= 50
+    for key in ("predicted", "measured"):
+        assert 0.0 < answer[key]["latency_ms"]["p50"] <= answer[key]["latency_ms"]["p95"]
+    by_length = answer["service_time_by_length"]
+    if LENGTHS not in changes:
+        assert by_length == []
+        return
+    assert [row["length"] for row in by_length] == [1, 5, 200]  # of a list of a few: each as it is
+    counts = [row["requests"] for row in by_length]
+    assert counts[1] / sum(counts) == pytest.approx(0.5, abs=0.15)  # two of the four of the file
+    assert sum(counts) == sum(row["requests"] for row in answer["service_time_by_batch"])
+
+
+def test_a_page_shows_service_times_by_length(of_a_user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--duration", "300ms", "--no-capacity", "--set", LENGTHS]
+    assert main(["validate", "-s", str(of_a_user), *options]) in ANSWERED
+    assert "service time by length of the history" in capsys.readouterr().out
+
+
+def test_a_module_of_ones_own_is_served_whole(of_a_user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = of_a_user.parent / "mine.py"
+    module.write_text(
+        "import torch\n"
+        "class Users(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.user, self.item = torch.nn.Linear(8, 4), torch.nn.Embedding(10, 4)\n"
+        "    def forward(self, user, items):\n"
+        "        return (self.user(user) * self.item(items)).sum(1)\n"
+        "def users():\n"
+        "    return Users(), (torch.rand(1, 8), torch.randint(0, 10, (5,)))\n"
+    )
+    options = ["--no-capacity", "--module", f"{module}:users", "--set", SHARING]
+    assert main(["validate", "-s", str(of_a_user), *options]) == 2
+    assert "--module: is served whole; expected no policy.share_query_work" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("change", [LENGTHS, SHARING])
+def test_beside_a_card_lists_have_one_length_and_nothing_is_shared(
+    of_a_user: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    options = [*OFFLOADING, "--set", change]
+    assert main(["validate", "-s", str(of_a_user), *options]) == 2
+    assert "the runtime serves it on cores only" in capsys.readouterr().err
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(("asked", "stack"), [((), "eager"), (("--set", "node.stack=pytorch"), "pytorch")])
 def test_a_module_is_predicted_as_modules_are_served_whatever_the_scenario_names(

@@ -13,7 +13,7 @@ from calibration.serving.requests import RequestList
 from calibration.serving.served import Served, queries_of
 from calibration.validation.anchor import fit_anchor, levels
 from calibration.validation.capacity import CapacityCheck, _Search
-from calibration.validation.comparison import by_batch, was_disturbed
+from calibration.validation.comparison import by_batch, by_length, was_disturbed
 from calibration.validation.measuring import is_disturbed, slowest_window
 from calibration.validation.prediction import (
     Trace,
@@ -24,6 +24,7 @@ from calibration.validation.prediction import (
     smoothed_means_s,
 )
 from calibration.validation.summary import errors_percent, summary_of_runs
+from calibration.validation.unsteadiness import unsteadiness
 from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -31,7 +32,8 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload
-from perfmodel.sim.query_sizes import pmf_of_list
+from perfmodel.sim.query_sizes import SizePmf, pmf_of_list
+from perfmodel.sim.query_times import LaunchTimes, QueryTimes
 from perfmodel.sim.scatter import scatter_by_size
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.traffic import Queries, TrafficSource
@@ -170,6 +172,63 @@ def test_the_own_service_times_of_a_run_predict_it() -> None:
     own = own_service_times([plain], BASE)
     errors = errors_percent(Trace((QUERIES,)).predict(own, POLICY), measured)
     assert max(abs(error or 0.0) for error in errors.values()) < 0.1
+
+
+OF_LENGTHS = LaunchTimes(
+    with_s=np.stack([BASE.cpu_s, 2.0 * BASE.cpu_s, 7.0 * BASE.cpu_s]),
+    without_s=np.stack([0.8 * BASE.cpu_s, BASE.cpu_s, 2.0 * BASE.cpu_s]),
+    more_s=np.zeros((3, 1, 2)),
+)
+
+
+@pytest.mark.parametrize("shares_work", [False, True])
+def test_anchors_and_own_service_times_know_lengths_and_whose_work_a_request_does(
+    shares_work: bool,  # both
+) -> None:
+    by_query = QueryTimes(shares=np.array([0.6, 0.3, 0.1]), cpu=OF_LENGTHS, shares_work=shares_work)
+    expected = ServiceTimes(cpu_s=by_query.mean_cpu_s, by_query=by_query)
+    policy = SplitAndOffload(batch_size=LARGEST, share_query_work=shares_work)
+    # Of sparse traffic: then the simulation, too, has each query's first request start first.
+    true = expected.scaled(1.3, 1.0)
+    log = simulate(QUERIES, true, policy, engine="simpy", log_requests=True).requests
+    assert log is not None
+    order = np.lexsort((log.start_s, log.query))
+    query = log.query[order]
+    first = np.diff(query, prepend=-1) > 0
+    listed = RequestList(
+        query=query,
+        num_items=log.num_items[order],
+        arrival_s=QUERIES.arrival_s[query],
+        offloaded=log.on_accelerator[order],
+        kind=by_query.kinds_of(len(QUERIES), QUERIES.luck)[query],
+        sent=~first & shares_work,
+    )
+    service_s = (log.finish_s - log.start_s)[order]
+    run = Served(
+        requests=listed,
+        start_s=log.start_s[order],
+        finish_s=log.finish_s[order],
+        cpu_s=service_s,
+        worker=log.executor[order],
+        num_workers=2,
+    )
+    anchor = fit_anchor([run], expected)
+    assert anchor.level == pytest.approx(1.3)
+    assert anchor.shape == pytest.approx(1.3, rel=1e-3)
+    assert anchor.relative_std is not None
+    assert anchor.relative_std < 1e-3  # lengths that differ are no scatter
+    found = unsteadiness([run])
+    assert found.relative_std is not None
+    assert found.relative_std < 1e-3
+    measured = summary_of_runs([(run, queries_of(run, QUERIES))])
+    even = replace(anchor, relative_std=None).refine(expected)
+    for service in (even, own_service_times([run], expected)):
+        errors = errors_percent(Trace((QUERIES,)).predict(service, policy), measured)
+        assert max(abs(error or 0.0) for error in errors.values()) < 0.5
+    law = SizePmf(np.array([10, 50, 400]), np.array([0.6, 0.3, 0.1]))
+    rows = by_length([run], even, law)
+    assert [row["length"] for row in rows] == [10, 50, 400]
+    assert max(abs(row["error_percent"]) for row in rows) < 0.5
 
 
 def test_replaying_measured_services_needs_no_model_at_all(run: Served) -> None:
