@@ -54,6 +54,8 @@ class Unmodelled:
     is_of_parts: bool = False
 
 
+MADE_OUTSIDE = "what NumPy or Python makes of ids"
+"""Stands for what no call shows; a pass is told of such work by what comes back of it."""
 OF_WEIGHTS = "of weights"
 """Ends the name of a call that makes weights of weights in every pass."""
 
@@ -80,8 +82,6 @@ class Builder:
         Operators whose results weights have part in.
     is_by_example : bool
         Whether numbers that the model computes go to Python, which may do one thing or another with them.
-    has_made_outside : bool
-        Whether NumPy or Python makes numbers of the request's ids, which no call shows.
     """
 
     batch_size: int
@@ -101,7 +101,6 @@ class Builder:
     of_weights: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
     is_by_example: bool = False
-    has_made_outside: bool = False
     readers: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     gathered: dict[Gathered, Result] = field(default_factory=dict)
     sides: dict[tuple[int, tuple[Step, ...]], Result | None] = field(default_factory=dict)

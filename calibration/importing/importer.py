@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from calibration.documents import VERSION, ImportDocument
-from calibration.importing.builder import OF_WEIGHTS, Builder, TakenValuesError, as_name
+from calibration.importing.builder import MADE_OUTSIDE, OF_WEIGHTS, Builder, TakenValuesError, as_name
 from calibration.importing.capture import capture
 from calibration.importing.counting import Counted, count
 from calibration.importing.factory import Example, Named
@@ -30,7 +30,6 @@ from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
 
 _BY_EXAMPLE = "; what it computes decides what else it computes: as in the example"
-_MADE_OUTSIDE = "; what NumPy or Python makes of its ids, no operator stands for"
 _OF_PARTS = (
     "they work on some of the items (rows that a gate or a mask chooses, or one item after the other), or on "
     "one item with the others (scores over the batch), operators on each item by itself: expected a module "
@@ -117,6 +116,11 @@ class Imported:
         return max(self.unmodelled_flop_share, self.unmodelled_bytes_share, more, more_rows, more_tables)
 
     @property
+    def is_made_outside(self) -> bool:
+        """Whether NumPy or Python makes fractions of ids."""
+        return any(row.call == MADE_OUTSIDE for row in self.unrecognised)
+
+    @property
     def is_whole(self) -> bool:
         """Whether every call has an operator, and the counts are those of the module."""
         return not self.unrecognised and self.lost == 0.0
@@ -134,6 +138,8 @@ class Imported:
                 lost += f"; {_OF_PARTS}"
             if any(row.call.endswith(OF_WEIGHTS) for row in self.unrecognised):
                 lost += f"; {_MADE_ONCE}"
+            if self.is_made_outside:
+                lost += "; its time is not known: expected it written with tensors"
             return f"{where}: {lost}; {way}"
         ours, theirs = self.product_flop_per_item, self.counted_flop_per_item
         if _gap(ours, theirs) or _gap(theirs, ours):
@@ -239,6 +245,9 @@ def import_example(example: Example, name: str, *, allow_unmodelled: float = 0.0
             continue
         if found.is_whole:
             return found
+        if found.is_made_outside:  # another reading would only not show it
+            best = found
+            break
         if best is None or found.lost < best.lost:
             best = found
     if best is None:
@@ -340,8 +349,7 @@ def _model(name: str, written: Builder, operators: list[Operator], example: Exam
     kind = type(module.module if isinstance(module, Named) else module).__name__
     return RecModel(
         name=name,
-        description=f"{kind}, imported from PyTorch{_BY_EXAMPLE if written.is_by_example else ''}"
-        f"{_MADE_OUTSIDE if written.has_made_outside else ''}",
+        description=f"{kind}, imported from PyTorch{_BY_EXAMPLE if written.is_by_example else ''}",
         source=f"perfplan import {example.target} (torch {torch.__version__})",
         dense_features=written.dense_features if DENSE in read else 0,
         query_dense_features=written.query_dense_features if QUERY_DENSE in read else 0,

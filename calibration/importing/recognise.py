@@ -13,6 +13,7 @@ from torch import fx
 from torch.utils._pytree import tree_leaves, tree_map
 
 from calibration.importing.builder import (
+    MADE_OUTSIDE,
     OF_WEIGHTS,
     Builder,
     TakenValuesError,
@@ -110,7 +111,7 @@ def recognise(graph: Graph, batch_size: int) -> Builder:
     """
     _require_no_rows_by_number(graph)
     to = Builder(batch_size, graph.weights, graph.parameters, graph.is_distinctive)
-    to.has_made_outside = _are_made_outside(graph, batch_size)
+    to.unmodelled += _made_outside(graph, batch_size)
     for node in graph.nodes:
         if node in graph.inputs and _is_float(node):
             scope, elements = _shared_out(node, graph, batch_size)
@@ -528,8 +529,10 @@ def _require_no_rows_by_number(graph: Graph) -> None:
             )
 
 
-def _are_made_outside(graph: Graph, batch_size: int) -> bool:
-    """Whether NumPy or Python makes fractions for each item of what it took out of tensors.
+def _made_outside(graph: Graph, batch_size: int) -> list[Unmodelled]:
+    """What NumPy or Python makes for each item of ids out of tensors, and gives back as fractions.
+
+    How long it takes nobody knows, nor what it computes: what is listed are the bytes that come back.
 
     Raises
     ------
@@ -543,28 +546,32 @@ def _are_made_outside(graph: Graph, batch_size: int) -> bool:
         for argument in node.all_input_nodes
     ]
     if not taken:
-        return False
+        return []
     known = {*graph.weights, *graph.packed, *(node.name for node in graph.inputs)}
     of_fractions = any(isinstance(value, torch.Tensor) and not holds_ids(value) for value in taken)
-    made = False
+    made: dict[str, Unmodelled] = {}
     for node in graph.nodes:
         value, sources = node.meta.get("val"), node.all_input_nodes
         if not isinstance(value, torch.Tensor) or holds_ids(value):
             continue
         if not value.numel() or value.numel() % batch_size or not graph.is_distinctive:
             continue
-        brings = any(source.op == "get_attr" and source.name not in known for source in sources)
+        brought = [source for source in sources if source.op == "get_attr" and source.name not in known]
         chosen = call_name(node) in ("stack", "cat") and all(
             source.op == "get_attr" and source.name in graph.weights for source in sources
         )
-        if (brings and of_fractions) or (chosen and sources):
-            where = source_line(node)
+        where = source_line(node)
+        if (brought and of_fractions) or (chosen and sources):
             raise TakenValuesError(
                 f"{where}{': ' * bool(where)}what NumPy or Python makes of values of tensors, no call shows: "
                 "expected it written with tensors"
             )
-        made |= brings
-    return made
+        for source in brought:
+            given = source.meta.get("val")
+            if isinstance(given, torch.Tensor) and not holds_ids(given):
+                moved = float(given.numel() * given.element_size()) / batch_size
+                made.setdefault(source.name, Unmodelled(MADE_OUTSIDE, 0.0, moved, where))
+    return list(made.values())
 
 
 def _is_read_by_python(node: fx.Node) -> bool:
