@@ -389,6 +389,12 @@ EVERY_OPERATOR: Document = {
             "weights": "ids",
             "tables": [{"num_rows": 9, "dim": 4, "pooling_factor": 2, "indices": "ids", "memory": "one"}],
         },
+        {
+            "name": "again",
+            "kind": "embedding_bag",
+            "only_on": "cpu",
+            "tables": [{"num_rows": 9, "dim": 4, "pooling_factor": 2, "indices": "ids", "memory": "one"}],
+        },
         {"name": "fused", "kind": "attention", "query": "bag", "value": "learned", "key": "learned"}
         | {"num_heads": 1, "head_dim": 4, "projected": False, "fused": True},
         {
@@ -406,7 +412,7 @@ EVERY_OPERATOR: Document = {
         {"name": "gated", "kind": "swiglu", "input": "conv", "hidden_width": 8, "bias": True},
         {"name": "out", "kind": "view", "input": "dot", "length": 1, "width": 1},
     ],
-    "unread": ["side", "gated"],
+    "unread": ["side", "gated", "again"],
     "unmodelled": {"flop_share": 0.1, "bytes_share": 0.05, "calls": ["fft_rfft"]},
 }
 

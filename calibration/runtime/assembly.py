@@ -20,6 +20,7 @@ from perfmodel.costmodel.lowering import walk_over
 from perfmodel.costmodel.walk import Call, Walk
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import EmbeddingTable
+from perfmodel.domain.shapes import DeviceKind
 from perfmodel.errors import InputError
 
 
@@ -45,6 +46,11 @@ class Assembly:
     steps: tuple[Step, ...]
 
 
+def kind_of(device: torch.device) -> DeviceKind:
+    """What a model file calls such a device."""
+    return "cpu" if device.type == "cpu" else "gpu"
+
+
 def assemble(
     model: RecModel,
     weights: Weights,
@@ -59,7 +65,7 @@ def assemble(
     InputError
         If a table's elements are of 8 bytes, or of one byte and not summed.
     """
-    walk = walk_over(model)
+    walk = walk_over(model, kind_of(device))
     materials = Materials(model.name, weights, device, dtype, library)
     return Assembly(walk, tuple(bound(call, materials) for call in walk.calls))
 

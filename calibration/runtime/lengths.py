@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from calibration.runtime import operators
-from calibration.runtime.assembly import OWNING, Assembly, Step, bound
+from calibration.runtime.assembly import OWNING, Assembly, Step, bound, kind_of
 from calibration.runtime.binding import Materials
 from calibration.runtime.programme import Programme, programme_of
 from perfmodel.costmodel.lowering import walk_over
@@ -25,7 +25,7 @@ def of_length(programme: Programme, length: int) -> Programme:
     """
     before = programme.assembly
     model = programme.model.with_length(length)
-    walk = walk_over(model)
+    walk = walk_over(model, kind_of(programme.device))
     names = [call.name for call in before.walk.calls]
     if [call.name for call in walk.calls] != names:
         raise InputError(

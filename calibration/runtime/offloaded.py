@@ -34,8 +34,8 @@ class OffloadedProgramme:
         return self.programme.inputs(batch_size, rng)
 
     def run(self, inputs: Inputs) -> torch.Tensor:
-        """Copy the inputs, run the calls, and copy the output back, which waits until it is there."""
-        return self.programme.run(inputs.to(self.accelerator.device)).cpu()
+        """Copy the inputs that calls read, run them, and copy the output back, which waits for all."""
+        return self.programme.run(inputs.to(self.accelerator.device, self.programme.read)).cpu()
 
 
 def offloaded_programme(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -33,9 +33,13 @@ class Inputs:
     batch_size: int
     tensors: tuple[tuple[int, torch.Tensor], ...]
 
-    def to(self, device: torch.device) -> Inputs:
-        """The batch on a device: each tensor a copy of its own, one issued after the other."""
-        moved = ((slot, tensor.to(device, non_blocking=True)) for slot, tensor in self.tensors)
+    def to(self, device: torch.device, read: Container[int] | None = None) -> Inputs:
+        """The batch on a device: each tensor a copy of its own, one issued after the other.
+
+        `read` are the slots that are read there; None: all of them are copied.
+        """
+        there = ((slot, tensor) for slot, tensor in self.tensors if read is None or slot in read)
+        moved = ((slot, tensor.to(device, non_blocking=True)) for slot, tensor in there)
         return Inputs(self.batch_size, tuple(moved))
 
 
@@ -67,7 +71,7 @@ class Programme:
     model : RecModel
         What runs: the model asked for, with fewer rows where its tables were shrunk.
     kernels : tuple of Kernel
-        `lower(model)`.
+        `lower(model)` of the kind of device that runs it.
     calls : tuple of Call
         In execution order.
     assembly : Assembly
@@ -76,6 +80,8 @@ class Programme:
         Gives the context of a pass: how PyTorch is told that nobody wants gradients.
     device, library
         Where the weights are, and what made the calls with weights.
+    read : frozenset of int
+        The slots that calls read: other inputs, such as those of what only cores run, are not for this one.
     """
 
     model: RecModel
@@ -94,6 +100,7 @@ class Programme:
     weights: tuple[torch.Tensor, ...] = ()
     device: torch.device = CPU
     library: operators.Library = operators
+    read: frozenset[int] = frozenset()
 
     @property
     def query_slots(self) -> frozenset[int]:
@@ -245,6 +252,7 @@ def programme_of(model: RecModel, assembly: Assembly, dtype: torch.dtype, mode: 
         dtype=dtype,
         mode=mode,
         numbers=tuple(walk.numbers),
+        read=frozenset(slot for step in assembly.steps for slot in step.reads),
     )
 
 

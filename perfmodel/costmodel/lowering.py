@@ -15,6 +15,7 @@ from perfmodel.costmodel.kernels import ELEMENT_BYTES, INDEX_BYTES, Kernel
 from perfmodel.costmodel.walk import Value, Values, Walk
 from perfmodel.domain import operators as ops
 from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
+from perfmodel.domain.shapes import DeviceKind
 
 _LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
     **simple_operators.LOWERINGS,
@@ -23,7 +24,7 @@ _LOWERINGS: Mapping[type, Callable[[Any, Walk], Values]] = {
 }
 
 
-def lower(model: RecModel) -> tuple[Kernel, ...]:
+def lower(model: RecModel, on: DeviceKind = "cpu") -> tuple[Kernel, ...]:
     """Return the kernels of one forward pass, in execution order.
 
     Operators of the query become kernels of the query; what other operators read of it, `Walk.call` counts.
@@ -35,6 +36,8 @@ def lower(model: RecModel) -> tuple[Kernel, ...]:
     ----------
     model : RecModel
         A model whose shapes fit (validation has seen to it).
+    on : {"cpu", "gpu"}, default "cpu"
+        What runs it: a card leaves out what only cores do.
 
     Returns
     -------
@@ -48,10 +51,10 @@ def lower(model: RecModel) -> tuple[Kernel, ...]:
     >>> [f"{kernel.operator} {kernel.family}" for kernel in lower(model)]
     ['input input', 'top fc', 'top.relu activation', 'top fc']
     """
-    return tuple(walk_over(model).kernels)
+    return tuple(walk_over(model, on).kernels)
 
 
-def walk_over(model: RecModel) -> Walk:
+def walk_over(model: RecModel, on: DeviceKind = "cpu") -> Walk:
     """Return the calls of one forward pass, their operands, and the kernels that they carry out.
 
     What works for an item and reads the query alone has its operands repeated for each item first.
@@ -62,6 +65,8 @@ def walk_over(model: RecModel) -> Walk:
     ----------
     model : RecModel
         A model whose shapes fit.
+    on : {"cpu", "gpu"}, default "cpu"
+        What runs it; slots are the same on either, so that inputs drawn for one do for the other.
 
     Examples
     --------
@@ -77,6 +82,8 @@ def walk_over(model: RecModel) -> Walk:
         walk.query_dense = walk.given(QUERY_DENSE, is_query=True)
     for operator in model.operators:
         _put_down(operator, walk)
+    if elsewhere := {op.name for op in model.embedding_operators if op.only_on not in (None, on)}:
+        walk.leave_out(elsewhere)
     return walk
 
 

@@ -37,7 +37,7 @@ class ModelCounts(NamedTuple):
 
 
 def model_counts(model: RecModel) -> ModelCounts:
-    """Count what a pass of a model does, whose the work is, and what the model holds.
+    """Count what a pass of a model does on a CPU, whose the work is, and what the model holds.
 
     Derived here: sums over `lower`'s kernels by scope, input conversion left out; results of the query that
     items read count once a query.

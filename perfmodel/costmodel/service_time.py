@@ -162,7 +162,7 @@ def batch_time(
     require_fit(model, device)
     weight_bytes = float(model.dense_parameter_bytes)
     return kernels_time(
-        lower(model),
+        lower(model, device.kind),
         weight_bytes,
         device,
         batch_size,
@@ -199,7 +199,7 @@ def query_work_time(
             scope="item",
             gather=None if kernel.gather is None else replace(kernel.gather, scope="item"),
         )
-        for kernel in lower(model)
+        for kernel in lower(model, device.kind)
         if kernel.scope == "query"
     )
     if all(kernel.family == "input" for kernel in kernels):

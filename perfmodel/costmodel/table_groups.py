@@ -9,6 +9,7 @@ from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
 from perfmodel.domain.model import RecModel
 from perfmodel.domain.operators import Mlp, Parameters
+from perfmodel.domain.shapes import DeviceKind
 from perfmodel.errors import InputError
 
 
@@ -34,7 +35,7 @@ class TableGroup:
         return rows * self.row_bytes
 
 
-def table_groups(model: RecModel) -> tuple[TableGroup, ...]:
+def table_groups(model: RecModel, on: DeviceKind = "cpu") -> tuple[TableGroup, ...]:
     """Return the tables of a model, equal ones together; one that is read several times is there once.
 
     Source: the lookups of `lower`.
@@ -43,10 +44,12 @@ def table_groups(model: RecModel) -> tuple[TableGroup, ...]:
     ----------
     model : RecModel
         With or without tables.
+    on : {"cpu", "gpu"}, default "cpu"
+        What looks them up.
     """
     groups: list[TableGroup] = []
     shared: dict[str, int] = {}
-    for kernel in _lookups(lower(model)):
+    for kernel in _lookups(lower(model, on)):
         gather = kernel.gather
         assert gather is not None, "what looks rows up says which"
         known = shared.get(gather.memory) if gather.memory else None

@@ -69,7 +69,7 @@ def place_rows(model: RecModel, device: Device, settings: NodeTiers) -> Tiers:
     InputError
         If the model has no tables, a weight is a table too, or all memories together do not hold them.
     """
-    groups = table_groups(model)
+    groups = table_groups(model, device.kind)
     require_movable(model, groups, "to put in tiers")
     left = device.memory.capacity_bytes - model.dense_parameter_bytes
     is_cpu = device.kind == "cpu"
@@ -146,8 +146,9 @@ def tiered_time(
     """
     batch, workers = np.broadcast_arrays(np.asarray(batch_size, float), np.asarray(busy, float))
     weight_bytes = float(model.dense_parameter_bytes)
-    own = kernels_time(lower(model), weight_bytes, device, batch, workers, mix=mix, served=served)
-    groups = table_groups(model)
+    kernels = lower(model, device.kind)
+    own = kernels_time(kernels, weight_bytes, device, batch, workers, mix=mix, served=served)
+    groups = table_groups(model, device.kind)
     reads = [
         _Reads.of(tier, groups, tiers.placed.share[1 + index], batch)
         for index, tier in enumerate(tiers.beyond)

@@ -8,8 +8,9 @@ operator does with results of the query, `Walk.call` and `Walk.product` count fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, compress
 from typing import Any, NamedTuple
 
 from perfmodel.costmodel import calls as counted
@@ -266,6 +267,17 @@ class Walk:
             self.items = self.slot()
         items = Value(self.items, 0, is_query=False)
         return self.moved("repeat", (value, items))
+
+    def leave_out(self, operators: Collection[str]) -> None:
+        """Take these operators' calls and kernels away: another kind of device runs them. Slots stay."""
+        kept = [kernel.operator not in operators for kernel in self.kernels]
+        places = [max(0, after - 1) for after in accumulate(kept)]  # of one that is gone: the one before it
+        self.kernels = list(compress(self.kernels, kept))
+        self.calls = [
+            call._replace(kernels=tuple(places[index] for index in call.kernels))
+            for call in self.calls
+            if call.operator not in operators
+        ]
 
     def _put(
         self,

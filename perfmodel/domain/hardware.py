@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import hypot, inf
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.domain.shapes import Link, Precision
+from perfmodel.domain.shapes import DeviceKind, Link, Precision
 from perfmodel.domain.surface import Surface
 from perfmodel.domain.unsteady import Unrest
 
-DeviceKind = Literal["cpu", "gpu"]
 LINK_REACH = 0.93
 """Share of a link's rate that copies reach: the H200's from pinned memory over PCIe, 59.3 of 64 GB/s
 (hardware_profiles/h200.yaml, at `transfer_gb_per_s`). [1]"""

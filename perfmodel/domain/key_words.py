@@ -79,6 +79,8 @@ KEY_WORDS: Mapping[str, str] = {
     "pooling": "Whether a table's rows are summed to one vector, or kept as a sequence.",
     "varies": "Whether the number of lookups follows the length of the query's history.",
     "weights": "Whether each row has a weight of its own.",
+    "only_on": "The kind of device that alone runs it, where a framework's code differs by device; left out: "
+    "all do.",
     "count": "How many there are alike.",
     "widths": "Width of the input, then of each layer. [elements]",
     "activation": "The function behind every layer.",

@@ -94,8 +94,8 @@ class RecModel(Frozen):
     Raises
     ------
     ValueErrorAt
-        If a name is unknown or used twice, a shape does not fit, a result is never read, or work of the
-        query reads an item's.
+        If a name is unknown or used twice, a shape does not fit, a result is never read, one that only some
+        devices have is, or work of the query reads an item's.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -151,6 +151,13 @@ class RecModel(Frozen):
         for name in self.unread:
             if name not in places:
                 raise ValueErrorAt(f"{name}: no operator before the last one gives it", ("unread",))
+        for operator in self.embedding_operators:
+            if operator.only_on is not None and operator.name in (*read, self.operators[-1].name):
+                raise ValueErrorAt(
+                    f"{operator.name}: expected a result that nothing reads, not the output either, since "
+                    f"other devices do without it; got one that is needed on all",
+                    (*places.get(operator.name, ("operators", len(self.operators) - 1)), "only_on"),
+                )
         for name, path in places.items():
             if name not in read and name not in self.unread:
                 raise ValueErrorAt(f"{name}: no operator reads it, and only the last one is the output", path)

@@ -189,7 +189,8 @@ class EmbeddingBag(OperatorBase):
 
     Where it `varies`, the lists are as long as the history of the query at hand, which `traffic.lengths` of a
     scenario says; the file's pooling factor is that of a typical one. `weights` is the result by whose
-    elements the rows are multiplied before they are pooled.
+    elements the rows are multiplied before they are pooled. What a card does not run (`only_on: cpu`) gives
+    a result that nothing reads; its tables, and indices that come with the request, are there all the same.
     """
 
     kind: Literal["embedding_bag"]
@@ -197,6 +198,7 @@ class EmbeddingBag(OperatorBase):
     pooling: Literal["sum", "mean", "max", "none"] = "sum"
     varies: bool = False
     weights: Name | None = None
+    only_on: Literal["cpu"] | None = None
 
     def reads(self) -> tuple[str, ...]:
         """Results that indices and weights are; other indices come with the request."""

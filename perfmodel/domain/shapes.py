@@ -20,6 +20,8 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 """Of what an operator computes, reads and gives, weights included."""
 
 
+DeviceKind = Literal["cpu", "gpu"]
+"""What runs a model: cores of a host, or a card."""
 Link = Literal["host", "cards"]
 """What a card's link goes to: its host (PCIe, or NVLink where the host has it), or other cards (NVLink)."""
 

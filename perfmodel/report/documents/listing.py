@@ -27,7 +27,7 @@ class StackDocument(TypedDict):
 
 @document
 class WorkDocument(TypedDict):
-    """What a model does for each item, and once for the query; what it holds. FLOP, bytes, elements."""
+    """What a model does on a CPU, an item and a query, and what it holds. FLOP, bytes, elements."""
 
     flop_per_item: float
     flop_per_query: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from perfmodel.costmodel.kernels import Kernel, Work
-from perfmodel.costmodel.lowering import gemm_flop_per_item, lower
+from perfmodel.costmodel.lowering import gemm_flop_per_item, lower, walk_over
+from perfmodel.costmodel.model_counts import model_counts
 from perfmodel.domain.model import RecModel
 from tests.unit.costmodel.conftest import MakeModel
 
@@ -262,3 +264,50 @@ def test_a_signature_tells_sizes_apart_and_names_alike(model_of: MakeModel) -> N
 
     assert signature("top", 4) == signature("bottom", 4) == "fc:1x8x4"
     assert signature("top", 4) != signature("top", 5)
+
+
+TWICE = {
+    "name": "twice",
+    "unread": ["again"],
+    "operators": [
+        {"name": "ids", "kind": "ids"},
+        {"name": "once", "kind": "embedding_bag"}
+        | {"tables": [{"num_rows": 9, "dim": 8, "indices": "ids", "memory": "one"}]},
+        {"name": "again", "kind": "embedding_bag", "only_on": "cpu"}
+        | {"tables": [{"num_rows": 9, "dim": 8, "indices": "ids", "memory": "one"}]},
+        {"name": "seen", "kind": "view", "input": "once", "width": 8},
+        {"name": "top", "kind": "fc", "input": "seen", "widths": [8, 1], "activation": "none"},
+    ],
+}
+
+
+def test_what_only_cores_run_is_no_kernel_of_a_card() -> None:
+    model = RecModel.model_validate_json(json.dumps(TWICE))
+    shared = ["input", "once"]
+    assert [kernel.operator for kernel in lower(model)] == [*shared, "again", "top"]
+    assert [kernel.operator for kernel in lower(model, "gpu")] == [*shared, "top"]
+    # the view's time goes to the kernel before it, which a card does not have: to the one before that
+    cores, card = walk_over(model), walk_over(model, "gpu")
+    assert [(call.operator, call.kernels) for call in cores.calls] == [
+        ("once", (1,)),
+        ("again", (2,)),
+        ("seen", (2,)),
+        ("top", (3,)),
+    ]
+    assert [(call.operator, call.kernels) for call in card.calls] == [
+        ("once", (1,)),
+        ("seen", (1,)),
+        ("top", (2,)),
+    ]
+    kept = [call.writes for call in cores.calls if call.operator != "again"]
+    assert [call.writes for call in card.calls] == kept
+    assert cores.num_slots == card.num_slots
+
+
+def test_one_memory_that_is_read_twice_counts_once_and_its_rows_twice() -> None:
+    model = RecModel.model_validate_json(json.dumps(TWICE))
+    assert (model.num_tables, model.embedding_bytes) == (1, 9 * 32)
+    counts = model_counts(model)
+    # on cores: two rows of 32 bytes and their indices of 8 read, two of 32 written; the layer's 8 and 1
+    assert (counts.lookups_per_item, counts.bytes_per_item) == (2, 2 * (32 + 8 + 32) + 4 * (8 + 1))
+    assert counts.flop_per_item == 2 * 8 + 2 * 8

@@ -79,6 +79,21 @@ def test_a_result_that_nothing_reads_is_refused() -> None:
     assert error.path == ("operators", 1)
 
 
+def test_a_result_that_only_cores_have_is_read_by_nothing() -> None:
+    on_cores = {**BAGS, "only_on": "cpu"}
+    error = error_of(on_cores, JOINED, TOP)
+    assert error.message == (
+        "bags: expected a result that nothing reads, not the output either, since other devices do without "
+        "it; got one that is needed on all"
+    )
+    assert error.path == ("operators", 0, "only_on")
+    again = {**on_cores, "name": "again"}
+    assert error_of(BAGS, JOINED, TOP, again).path == ("operators", 3, "only_on")
+    assert error_of(BAGS, again, JOINED, TOP).message.startswith("again: no operator reads it")
+    with pytest.raises(ValidationError, match="cpu"):
+        model_of(BAGS, {**again, "only_on": "gpu"}, JOINED, TOP)
+
+
 def test_a_dense_input_that_nothing_reads_is_refused() -> None:
     error = error_of(BAGS)
     assert error.message == "dense: no operator reads it, and only the last one is the output"

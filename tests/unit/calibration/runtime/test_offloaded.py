@@ -35,6 +35,19 @@ def test_a_pass_on_the_accelerator_gives_what_the_cpu_gives() -> None:
     torch.testing.assert_close(there.run(inputs), here.run(inputs))
 
 
+def test_what_only_cores_run_is_neither_run_nor_copied_to_a_card() -> None:
+    model = shrunk(find_model("ncf"), 1e-3)
+    cores, card = build_programme(model), programme_with(model, random_weights(0, META), META)
+    assert [kernel.operator for kernel in cores.kernels].count("mf_again") == 2  # two tables
+    assert "mf_again" not in [kernel.operator for kernel in card.kernels]
+    assert len(cores.calls) == len(card.calls) + 2
+    drawn = cores.inputs(3, np.random.default_rng(0))
+    # indices and offsets of each lookup, and two ids that only stand for those: of six lookups, and of four
+    assert len(drawn.tensors) == 6 * 2 + 2
+    assert len(drawn.to(META, card.read).tensors) == 4 * 2
+    assert card.run(drawn.to(META, card.read)).shape == (3, 64)
+
+
 def test_a_model_that_the_card_has_no_room_for_is_refused() -> None:
     with pytest.raises(InputError, match="GiB are missing"):
         offloaded_programme(find_model("dlrm-rmc2"), StandIn(free=1e8))
