@@ -11,6 +11,7 @@ import pytest
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device, InputCosts, MeasuredCurve
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from tests.unit.costmodel.conftest import MakeModel
 
@@ -130,3 +131,14 @@ def test_a_node_factor_is_the_service_time_over_that_alone(cpu: Device, model_of
     loaded = replace(cpu, interference=replace(cpu.interference, node_factor=2.0, conversion_factor=2.0))
     time = batch_time(model_of(LAYER, dense_features=1000), loaded, np.full(2, 1.0), np.array([1.0, 8.0]))
     assert time.seconds[1] >= 2.0 * time.seconds[0] * (1 - 1e-9)
+
+
+def test_a_card_is_not_charged_for_what_only_cores_run(cpu: Device, gpu: Device) -> None:
+    table = {"num_rows": 100, "dim": 8, "memory": "one"}
+    once = {"name": "once", "kind": "embedding_bag", "tables": (table,)}
+    again = {"name": "again", "kind": "embedding_bag", "tables": (table,), "only_on": "cpu"}
+    top = {"name": "top", "kind": "fc", "input": "once", "widths": (8, 1), "activation": "none"}
+    model = RecModel.model_validate({"name": "m", "unread": ("again",), "operators": (once, again, top)})
+    for device, charged in ((cpu, 1), (gpu, 0)):
+        time = batch_time(model, device, np.array([4.0]))
+        assert [timed.kernel.operator for timed in time.kernels].count("again") == charged
