@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.domain.model import RecModel
-from perfmodel.sim.arrays import IntArray
+from perfmodel.errors import InputError
+from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.units import GIB
 
 INDEX_BYTES = 8
 FLOAT_BYTES = 4
@@ -21,6 +23,9 @@ LEAST_VARIANTS = 4
 """Of one kind of pass and size, where there are many kinds."""
 
 BUDGET_BYTES = 1 << 30
+
+MOST_BYTES = 8 * BUDGET_BYTES
+"""Of one input of each size and kind: more than that is refused."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -66,8 +71,10 @@ def draw_inputs(
     num_items: IntArray,
     rng: np.random.Generator,
     *,
-    bytes_per_item: float,
+    bytes_per_item: float | FloatArray,
+    bytes_per_query: float | FloatArray = 0.0,
     budget_bytes: float = BUDGET_BYTES,
+    most_bytes: float = MOST_BYTES,
     variety: IntArray | None = None,
     by_variety: Sequence[Servable] = (),
 ) -> InputPool:
@@ -81,21 +88,32 @@ def draw_inputs(
         Sizes of all requests. [items]
     rng : numpy Generator
         Where indices and features come from.
-    bytes_per_item : float
-        What an item's inputs occupy. [bytes]
-    budget_bytes : float
-        What all inputs may occupy. [bytes]
+    bytes_per_item, bytes_per_query : float or (varieties,) float
+        What the inputs of an item, and those of its query, occupy. [bytes]
+    budget_bytes, most_bytes : float
+        What all inputs may occupy while there are several of a size, and at all. [bytes]
     variety : (num_requests,) int, optional
         What kind of pass each is; left out: all are alike.
     by_variety : sequence of Servable
         What runs each kind of pass, where they differ.
+
+    Raises
+    ------
+    InputError
+        If one of each size and kind is more than may be.
     """
     kinds = np.zeros_like(num_items) if variety is None else variety
     (which, sizes), counts = np.unique(np.stack([kinds, num_items]), axis=1, return_counts=True)
     # Of one size there are as many different ones as ever, those of all kinds together.
     variants = max(LEAST_VARIANTS, MAX_VARIANTS // max(1, len(by_variety)))
-    while variants > 1 and _items(sizes, counts, variants) * bytes_per_item > budget_bytes:
+    each_bytes = sizes * _of_kinds(bytes_per_item, which) + _of_kinds(bytes_per_query, which)
+    while variants > 1 and each_bytes @ np.minimum(counts, variants) > budget_bytes:
         variants //= 2
+    if (least_bytes := each_bytes @ np.minimum(counts, variants)) > most_bytes:
+        raise InputError(
+            f"inputs of {len(sizes)} sizes and kinds of requests would take {least_bytes / GIB:.3g} GiB, "
+            f"expected at most {most_bytes / GIB:.3g}: a smaller policy.batch_size or shorter traffic.lengths"
+        )
     return InputPool(
         {
             (kind, size): [
@@ -108,14 +126,16 @@ def draw_inputs(
 
 
 def input_bytes_per_item(model: RecModel) -> float:
-    """Memory of one item's inputs: an index for each lookup and table, a float for each dense feature.
-
-    Of a request of one item: those of its query are counted with them.
-    """
-    indices = model.lookups_per_item + model.lookups_per_query + model.num_tables
-    return INDEX_BYTES * indices + FLOAT_BYTES * (model.dense_features + model.query_dense_features)
+    """Memory of one item's inputs: an index for each lookup and table, a float for each dense feature."""
+    return INDEX_BYTES * (model.lookups_per_item + model.num_tables) + FLOAT_BYTES * model.dense_features
 
 
-def _items(sizes: IntArray, counts: IntArray, variants: int) -> float:
-    """Items in all inputs, for `variants` different ones of each size. [items]"""
-    return float((sizes * np.minimum(counts, variants)).sum())
+def input_bytes_per_query(model: RecModel) -> float:
+    """Memory of the inputs that come with a query, whatever its items. [bytes/query]"""
+    return INDEX_BYTES * model.lookups_per_query + FLOAT_BYTES * model.query_dense_features
+
+
+def _of_kinds(given: float | FloatArray, which: IntArray) -> FloatArray:
+    """One figure for all kinds of passes, or that of each."""
+    each = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    return each[which] if len(each) > 1 else np.broadcast_to(each, which.shape)

@@ -9,11 +9,18 @@ from math import ceil
 import numpy as np
 
 from calibration.power import Energy, EnergyMeter, energy_of
-from calibration.serving.inputs import InputPool, Servable, draw_inputs, input_bytes_per_item
+from calibration.serving.inputs import (
+    InputPool,
+    Servable,
+    draw_inputs,
+    input_bytes_per_item,
+    input_bytes_per_query,
+)
 from calibration.serving.paced import paced_requests
 from calibration.serving.requests import RequestList, requests_of, trace_of
 from calibration.serving.served import Served, ServedQueries, queries_of
 from calibration.serving.server import Workers, serve
+from perfmodel.planning.query_times import grouped_lengths
 from perfmodel.planning.question import Question
 from perfmodel.sim.arrays import FloatArray, IntArray
 from perfmodel.sim.streams import stream
@@ -164,12 +171,16 @@ def pool_for(
     # Every size of the law at least once: another run may draw the rare ones.
     sizes = np.concatenate([drawn, law.values])
     every = requests_of(Queries(np.zeros(len(sizes)), sizes), question.policy)
+    node = question.serving_node
+    lengths = [] if node.lengths is None else grouped_lengths(node.lengths)[0].tolist()
+    models = [node.model.with_length(int(length)) for length in lengths] or [node.model]
     num_items, variety = _of_every_length(every, np.ones(1) if shares is None else shares)
     return draw_inputs(
         servable,
         num_items,
         stream(seed, "inputs"),
-        bytes_per_item=input_bytes_per_item(question.serving_node.model),
+        bytes_per_item=np.repeat([input_bytes_per_item(model) for model in models], 2),
+        bytes_per_query=np.array([input_bytes_per_query(model) * own for model in models for own in (1, 0)]),
         variety=variety,
         by_variety=by_variety,
     )

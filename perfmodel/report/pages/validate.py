@@ -46,6 +46,7 @@ def validate_html(found: Document) -> str:
     blocks += _causes(found)
     blocks += _by_size(found["service_time_by_batch"], "Service time on the cores")
     blocks += _by_size(found["accelerator_service_time_by_batch"], "Service time on the accelerator")
+    blocks += _by_length(found.get("service_time_by_length") or ())
     blocks += _capacity(found.get("capacity"))
     blocks += _alone(found.get("alone") or ())
     blocks += _machine(found)
@@ -198,6 +199,25 @@ def _by_size(rows: Sequence[Document], title: str) -> list[Block]:
     ]
     blocks.append(Table(["items", "requests", "measured ms", "predicted ms", "error"], cells, caption=title))
     return blocks
+
+
+def _by_length(rows: Sequence[Document]) -> list[Block]:
+    """Service times by the length of the history; nothing where all are of one, or of earlier versions."""
+    if not rows:
+        return []
+    title = "Service time by length of the history"
+    cells = [
+        [
+            f"{int(row['length']):,}",
+            f"{int(row['requests']):,}",
+            number(row["measured_ms"]),
+            number(row["predicted_ms"]),
+            _signed(row["error_percent"]),
+        ]
+        for row in rows
+    ]
+    headings = ["positions", "requests", "measured ms", "predicted ms", "error"]
+    return [Heading(title), Table(headings, cells, caption=title)]
 
 
 def _capacity(capacity: Document | None) -> list[Block]:

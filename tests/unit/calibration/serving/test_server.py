@@ -212,3 +212,14 @@ def test_a_process_without_cores_of_its_own_takes_those_that_are_left() -> None:
     here = sorted(os.sched_getaffinity(0))
     assert spare_cores([here]) == here
     assert spare_cores([here[:1]]) == (here[1:] or here)
+
+
+def test_inputs_that_no_memory_holds_are_refused() -> None:
+    sizes, kinds, rng = np.array([100, 100, 50]), np.array([0, 1, 1]), np.random.default_rng(0)
+    by_kind = {"variety": kinds, "by_variety": (SPIN, SPIN)}
+    # By hand: 100 x 10 + 1000 of the first kind; 100 x 20 and 50 x 20 of the second, without a query.
+    given = {"bytes_per_item": np.array([10.0, 20.0]), "bytes_per_query": np.array([1000.0, 0.0])}
+    pool = draw_inputs(SPIN, sizes, rng, most_bytes=5000.0, budget_bytes=1.0, **given, **by_kind)  # type: ignore[arg-type]
+    assert sorted(pool.by_size) == [(0, 100), (1, 50), (1, 100)]
+    with pytest.raises(InputError, match="inputs of 3 sizes and kinds of requests would take"):
+        draw_inputs(SPIN, sizes, rng, most_bytes=4999.0, budget_bytes=1.0, **given, **by_kind)  # type: ignore[arg-type]

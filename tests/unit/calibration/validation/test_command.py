@@ -149,6 +149,9 @@ def test_histories_of_several_lengths_and_shared_work_are_served_and_compared(
     counts = [row["requests"] for row in by_length]
     assert counts[1] / sum(counts) == pytest.approx(0.5, abs=0.15)  # two of the four of the file
     assert sum(counts) == sum(row["requests"] for row in answer["service_time_by_batch"])
+    page = validate_html(answer)
+    assert "Service time by length of the history" in page
+    assert f"<td>200</td><td>{counts[2]}</td>" in page.replace(' class="n"', "")
 
 
 def test_a_page_shows_service_times_by_length(of_a_user: Path, capsys: pytest.CaptureFixture[str]) -> None:
