@@ -21,7 +21,7 @@ from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
 from perfmodel.sim.run_result import OnNode, RunResult, overload
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import Interval
+from perfmodel.sim.statistics import Interval, require_served
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
@@ -93,6 +93,7 @@ def simulate_day(
     """
     day = DayRun(traffic, service, policy, settings.seed, engine)
     histogram, busy, notes = day.whole(settings.min_queries, replication, latency_s)
+    require_served(histogram.num_served, histogram.num_queries)
     worst = histogram.worst_window(percentile, day.peak_window)
     begin = histogram.quiet_before(worst)
     bounds_s, begin_s = (day.start_s(worst), day.start_s(worst + 1)), day.start_s(begin)

@@ -29,7 +29,7 @@ from perfmodel.sim.query_sizes import SizePmf, draw_num_items
 from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run_length import MIN_CYCLES, MIN_QUERIES_BEYOND, MOST_RECORDED, STEADY_CYCLES
 from perfmodel.sim.scatter import Luck
-from perfmodel.sim.statistics import warm_up_queries
+from perfmodel.sim.statistics import of_served, warm_up_queries
 from perfmodel.sim.traffic import Queries, TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
@@ -309,7 +309,7 @@ def _all_nodes(
         warm_up = max(warm_up_queries(num_queries), WARM_UP_PER_NODE * fleet.num_nodes)
     rounding_s = _rounding_s(record.finish_s)
     served = record.served[warm_up:]
-    node_s = record.latency_s[warm_up:][served]
+    node_s = of_served(record.latency_s[warm_up:], served)
     alone = sample_of(node_s, rounding_s=rounding_s)
     whole = alone
     if queries.outside_s is not None:
@@ -326,7 +326,9 @@ def _samples(
         warm_up = warm_up_queries(record.num_queries)
         served: BoolArray = record.served[warm_up:]
         counts = share * (1.0 - record.shed_rate)
-        return sample_of(latency_s[warm_up:][served], counts, rounding_s=_rounding_s(record.finish_s))
+        return sample_of(
+            of_served(latency_s[warm_up:], served), counts, rounding_s=_rounding_s(record.finish_s)
+        )
 
     pairs = list(zip(records, shares, strict=True))
     whole = [sample(record, record.latency_s, share) for record, share in pairs]

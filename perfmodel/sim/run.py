@@ -26,6 +26,7 @@ from perfmodel.sim.statistics import (
     SortedBatches,
     batch_span,
     mean_interval,
+    of_served,
     percentile_interval,
     warm_up_queries,
 )
@@ -154,7 +155,7 @@ def run_until_precise(
             batch_controls = controls.by_batch(queries.first(counted.stop), counted.start, NUM_BATCHES)
         served_s = all_s[counted]
         if record.shed is not None:
-            served_s = served_s[record.served[counted]]
+            served_s = of_served(served_s, record.served[counted])
         # Stamps of a longer run are larger, and so is what rounding does to them.
         rounding_s = record.rounding_s * max(1.0, num_queries / max(1, record.num_queries))
         batches = SortedBatches if long_run is None else _ranked

@@ -39,7 +39,7 @@ from perfmodel.sim.running_clock import RunningClock
 from perfmodel.sim.scatter import NUM_FACTORS, Luck, ScatterTable
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.shared_lanes import layout_of
-from perfmodel.sim.statistics import MIN_QUERIES, warm_up_queries
+from perfmodel.sim.statistics import MIN_QUERIES, of_served, warm_up_queries
 from perfmodel.sim.streams import stream
 from perfmodel.sim.traffic import Queries, TrafficSource
 
@@ -517,7 +517,7 @@ def _replayed(
         in_time = latency_s[np.argsort(arrival_s, kind="stable")]
         served = np.isfinite(in_time)
         shed_rates.append(1.0 - float(served.mean()))
-        samples.append(sample_of(in_time[served], 1.0 - shed_rates[-1], rounding_s=rounding_s))
+        samples.append(sample_of(of_served(in_time, served), 1.0 - shed_rates[-1], rounding_s=rounding_s))
     return SharedStretch(
         samples=tuple(samples),
         is_stable=True,
@@ -567,7 +567,9 @@ def _run(node: SharedNode, drawn: Sequence[Drawn], luck: Luck) -> SharedStretch 
         after_s = latency_s[warm_up_queries(len(latency_s)) :]
         served: BoolArray = np.isfinite(after_s)
         shed_rates.append(1.0 - float(served.mean()))
-        samples.append(sample_of(after_s[served], 1.0 - shed_rates[-1], rounding_s=found.rounding_s))
+        samples.append(
+            sample_of(of_served(after_s, served), 1.0 - shed_rates[-1], rounding_s=found.rounding_s)
+        )
     return SharedStretch(samples=tuple(samples), is_stable=True, shed_rates=tuple(shed_rates))
 
 

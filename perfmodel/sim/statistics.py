@@ -404,6 +404,28 @@ def _rank(fraction: float, num_values: int) -> int:
     return nearest if abs(exact - nearest) <= 1e-9 * max(1.0, abs(exact)) else ceil(exact)
 
 
+def of_served(latency_s: FloatArray, served: BoolArray) -> FloatArray:
+    """Latencies of the queries that were served, of those that came; refuses too few. [s]"""
+    found: FloatArray = latency_s[served]
+    require_served(len(found), len(served))
+    return found
+
+
+def require_served(num_served: int, num_queries: int) -> None:
+    """Refuse a run whose policy turned so many away that too few are left for a percentile.
+
+    Raises
+    ------
+    InputError
+        If too few were served of enough that came.
+    """
+    if num_served < MIN_QUERIES <= num_queries:
+        raise InputError(
+            f"policy.shedding: {num_served} of {num_queries:,} queries were served, too few for a "
+            "percentile; expected limits that let more through"
+        )
+
+
 def _require_enough(latency_s: FloatArray) -> None:
     if len(latency_s) < MIN_QUERIES:
         raise InputError(

@@ -14,7 +14,7 @@ from perfmodel.sim.records import RunRecord
 from perfmodel.sim.run_length import LEAST_ROUNDS, MIN_QUERIES_BEYOND, MOST_RECORDED, ended_by
 from perfmodel.sim.run_result import OnNode, RunResult
 from perfmodel.sim.service import ServiceTimes
-from perfmodel.sim.statistics import Interval, mean_interval, percentile_interval, warm_up_queries
+from perfmodel.sim.statistics import Interval, mean_interval, of_served, percentile_interval, warm_up_queries
 from perfmodel.sim.traffic import TrafficSource
 from perfmodel.sim.utilisation import PoolLoads, offered_utilisation
 
@@ -51,7 +51,9 @@ def run_users(
         record = simulate(queries, service, policy, engine=engine)
         warm_up = max(warm_up_queries(num_queries), WARM_UP_ROUNDS * arrivals.users)
         served = record.served[warm_up:]
-        all_s, node_s = (each[warm_up:][served] for each in (record.latency_s, record.node_latency_s))
+        all_s, node_s = (
+            of_served(each[warm_up:], served) for each in (record.latency_s, record.node_latency_s)
+        )
 
         def interval(fraction: float) -> Interval:
             return percentile_interval(all_s, fraction, rounding_s=record.rounding_s)  # noqa: B023

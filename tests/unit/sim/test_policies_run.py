@@ -11,7 +11,8 @@ from perfmodel.domain.serving import (
     SeparateQueuesPolicy,
     SimulationSettings,
 )
-from perfmodel.domain.workload import PoissonArrivals
+from perfmodel.domain.workload import Arrivals, ClosedArrivals, DiurnalArrivals, PoissonArrivals
+from perfmodel.errors import InputError
 from perfmodel.sim.backlog import overloaded_pool
 from perfmodel.sim.builtin_policies import DynamicBatching, Fusion, SeparateQueues
 from perfmodel.sim.engines import simulate
@@ -54,6 +55,24 @@ def test_percentiles_leave_out_the_queries_that_were_shed() -> None:
     # Whole batches only: some thousandths of the queries more are left out.
     assert result.percentiles[0.5].value_s == pytest.approx(served_s[len(served_s) // 2], rel=1e-3)
     assert result.percentiles[0.99].value_s <= 1.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        PoissonArrivals(rate_qps=8.0),
+        DiurnalArrivals(rate_qps=8.0, amplitude=0.5, period_s=3600.0),
+        ClosedArrivals(users=8, think_s=1.0),
+    ],
+    ids=lambda each: each.process,
+)
+def test_limits_that_turn_everyone_away_are_refused_by_their_name(arrivals: Arrivals) -> None:
+    """Two requests of 1 s on one core: the second always starts later than 0.5 s after its arrival."""
+    traffic = TrafficSource(arrivals=arrivals, sizes=pmf_of_list([2]))
+    service = ServiceTimes(cpu_s=np.ones((1, 1)))
+    policy = SplitAndOffload(batch_size=1, shedding=Shedding(deadline_s=0.5))
+    with pytest.raises(InputError, match=r"^policy\.shedding: 0 of [\d,]+ queries were served"):
+        run_until_precise(traffic, service, policy, SETTINGS, percentile=0.95)
 
 
 def test_an_overload_of_the_large_queries_is_found_beside_idle_cores() -> None:
