@@ -132,17 +132,33 @@ def test_exit_codes_are_those_of_predict(
     assert bool(out) == (expected not in (2, 5))
 
 
+@pytest.mark.parametrize("routing", ["random", "power-of-two"])
+def test_too_few_bursts_cannot_be_told_from_what_is_usual(
+    routing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `predict` says of one node."""
+    bursts = "{process: mmpp, rate_qps: 200, burst_factor: 3, burst_fraction: 0.2, mean_burst_s: 2}"
+    asked = ["--set", f"traffic.arrivals={bursts}", "--routing", routing, "--json"]
+    code, out, _ = run(capsys, *asked)
+    document = json.loads(out)
+    assert (code, document["verdict"], document["sla_probability"]) == (6, "within_error", None)
+    assert document["would_decide"]["error"] == "simulation"
+    command = document["would_decide"]["command"]
+    assert command.startswith("--set simulation.max_queries=")
+    assert any(command.removeprefix("--set ") in note for note in document["notes"])
+
+
 @pytest.mark.parametrize(
     ("arrivals", "routing"),
     [
         ("{process: constant, rate_qps: 400}", "random"),
         ("{process: deeprecsys-integer-ms, rate_qps: 400}", "round-robin"),
         (
-            "{process: mmpp, rate_qps: 200, burst_factor: 3, burst_fraction: 0.2, mean_burst_s: 0.1}",
+            "{process: mmpp, rate_qps: 200, burst_factor: 3, burst_fraction: 0.2, mean_burst_s: 0.01}",
             "power-of-two",
         ),
-        ("{process: diurnal, rate_qps: 300, amplitude: 0.5, period_s: 60}", "random"),
-        ("{process: stages, stages: [{duration_s: 9, rate_qps: 100, to_qps: 300}]}", "power-of-two"),
+        ("{process: diurnal, rate_qps: 300, amplitude: 0.5, period_s: 1}", "random"),
+        ("{process: stages, stages: [{duration_s: 0.09, rate_qps: 100, to_qps: 300}]}", "power-of-two"),
         (
             "{process: stages, stages: [{duration_s: 9000, rate_qps: 300}, {duration_s: 600, rate_qps: 0}]}",
             "random",

@@ -72,6 +72,11 @@ def shed_rate(windows: Sequence[FleetWindow]) -> float:
     return sum(w * each for w, each in zip(weights, shed, strict=True)) / sum(weights)
 
 
+def queries_needed(few: Sequence[Stretch], max_queries: int) -> int:
+    """Queries that a run may take at the least, where runs of so many hold too few bursts."""
+    return ceil(max_queries * MIN_CYCLES / min(stretch.cycles or 0.0 for stretch in few))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FleetPrediction:
     """The answer of `perfplan fleet`.
@@ -174,7 +179,7 @@ class FleetPrediction:
             most = self.question.scenario.simulation.max_queries
             notes.append(
                 f"the run of a node holds {cycles:.2g} bursts, or periods, in the mean, too few to say what "
-                f"is usual; {MIN_CYCLES} take simulation.max_queries={ceil(most * MIN_CYCLES / cycles)}"
+                f"is usual; {MIN_CYCLES} take simulation.max_queries={queries_needed(few, most)}"
             )
         if self.shed_rate is not None:
             notes.append(

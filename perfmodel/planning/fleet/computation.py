@@ -8,7 +8,7 @@ from math import inf, isinf, log
 
 from perfmodel.domain.fleet import Window
 from perfmodel.domain.workload import PoissonArrivals
-from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow, shed_rate
+from perfmodel.planning.fleet.answer import FleetPrediction, FleetWindow, queries_needed, shed_rate
 from perfmodel.planning.fleet.question import FleetMember, FleetQuestion
 from perfmodel.planning.sensitivity import FARTHEST
 from perfmodel.planning.service_times import AnyTimes
@@ -261,6 +261,10 @@ def _deciding(
     verdicts = {judgement.verdict for judgement in judgements.values()}
     if "within_error" not in verdicts or verdicts & {"unstable", "misses_sla"}:
         return None
+    if few := [stretch for stretch in stretches.values() if stretch.holds_too_few]:
+        most = run.question.scenario.simulation.max_queries
+        command = f"--set simulation.max_queries={queries_needed(few, most)}"
+        return Deciding(error="simulation", size=None, expected=None, command=command, band_s=None)
     rates_qps = sorted(stretches)
     rate_qps = min(
         (each for each in rates_qps if judgements[each].verdict == "within_error"),
@@ -295,6 +299,8 @@ def _judge_stretch(
 
     if rate_qps == 0.0:
         return Judgement("meets_sla", None, sla.confidence)
+    if stretch.holds_too_few:  # as of one node: nobody knows what is usual
+        return Judgement("within_error", None, sla.confidence)
 
     def excess(errors_longer: float) -> float:
         other = stretch
