@@ -219,6 +219,36 @@ PLAN = """{"schema": {"name": "plan", "version": 1}, "perfplan": "0.1.0", "objec
 "asked": {"services": {"feed": {"demand": {"qps": 100}}}}, "provision": {"headroom": 0.1}}"""
 
 
+@pytest.mark.parametrize(
+    ("b_seed", "has_interval", "expected"),
+    [
+        (1, True, "although seed 1 drew both: intervals are too wide as a rule"),
+        (2, True, "taken to have nothing in common"),
+        (1, False, ""),
+    ],
+)
+def test_intervals_of_saved_answers_say_what_they_take_of_luck(
+    b_seed: int, has_interval: bool, expected: str
+) -> None:
+    def saved(seed: int, p95: float) -> dict[str, Any]:
+        interval = {"latency_ci95_ms": {"p95": [p95 - 1, p95 + 1]}} if has_interval else {}
+        simulation = {"asked": {"simulation": {"seed": seed}}}
+        return {
+            "schema": {"name": "predict", "version": 1},
+            "latency_ms": {"p95": p95},
+            **interval,
+            **simulation,
+        }
+
+    found = diff_saved((__file__, __file__), saved(1, 10.0), saved(b_seed, 20.0))
+    (difference,) = found.differences
+    assert (difference.ci95 is not None) == has_interval
+    notes = " ".join(found.notes)
+    assert expected in notes
+    assert ("in common" in notes) == has_interval
+    assert ("too wide" in notes) == (has_interval and b_seed == 1)
+
+
 def test_saved_answers_of_other_versions_and_objectives_say_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import hypot
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ _QUESTION = frozenset(
 )
 """Numbers of the question that an answer repeats for its reader: likewise."""
 
+_SEED = "asked.simulation.seed"
+
 _IN_UNITS_OF_THE_OBJECTIVE = ("objective_value", "lower_bound")
 
 
@@ -64,18 +66,33 @@ def diff_saved(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any
     ]
     asked = ({**(one.get("asked") or {}), "description": ""} for one in (a, b))  # words change no answer
     keys = differences_of(*asked)
+    differences = tuple(_difference(metric, one, other) for metric in metrics)
     return Diff(
         a=names[0],
         b=names[1],
-        differences=tuple(_difference(metric, one, other) for metric in metrics),
+        differences=differences,
         keys=tuple(KeyShare(key=key, from_a=(), from_b=()) for key in keys),
         inputs=input_files(map(Path, names)),
         asked=(a.get("asked"), b.get("asked")),
         notes=(
-            "saved answers: their random numbers are taken to have nothing in common",
+            *_of_luck(differences, one.get(_SEED), other.get(_SEED)),
             *_other_versions(a, b),
         ),
     )
+
+
+def _of_luck(differences: Sequence[Difference], a_seed: float | None, b_seed: float | None) -> Iterator[str]:
+    """What the intervals of the differences take for granted, where there are any."""
+    if all(each.ci95 is None for each in differences):
+        return
+    taken = "their random numbers are taken to have nothing in common"
+    if a_seed is not None and a_seed == b_seed:
+        yield (
+            f"saved answers: {taken}, although seed {a_seed:g} drew both: intervals are too wide as a rule; "
+            "diff of the scenarios takes off what both had of luck"
+        )
+    else:
+        yield f"saved answers: {taken}"
 
 
 def _other_versions(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
