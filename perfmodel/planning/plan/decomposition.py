@@ -30,17 +30,15 @@ from perfmodel.planning.plan.programme import (
     FloatArray,
     IntArray,
     Programme,
-    Rows,
     Solution,
-    Variables,
     charge,
     solve,
     units_left,
     units_serving,
 )
-from perfmodel.planning.plan.scarce import Few, closed_by_scarce
+from perfmodel.planning.plan.scarce import SOLVER_GAP, Few, closed_by_scarce
 from perfmodel.planning.plan.separable import CLOSE, EXACT, Priced, Separable, rates_by_type
-from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
+from perfmodel.planning.plan.solver import INFEASIBLE, Effort, Rows, Variables, solved
 
 MOST_ROUNDS = 12
 """Of prices and covers."""
@@ -68,15 +66,8 @@ EFFORTS = (_Effort(250, 25, 5_000), _Effort(1500, 600, 30_000), _Effort(2500, 90
 """Of the choices, one after the other: a hundredth of a second, then some tenths. The first is by exchanges
 alone; where that is not close enough to the bound, an integer programme chooses among more covers."""
 
-MASTER_GAP = 8e-4
-MASTER_NODES = 20
-MASTER_S = 15.0
-"""Of the choice among the covers found: a gap that leaves some of `GAP` to what is not among them, nodes of
-its branch and bound, so that a busy machine chooses alike, and a time that it hardly ever takes.
-[1], [], [s]"""
-
-INFEASIBLE = 2
-"""What scipy's solvers call a programme that nothing meets."""
+MASTER = Effort(SOLVER_GAP, 15.0, 20)
+"""Of the choice among the covers found; a time that it hardly ever takes."""
 
 
 def can_decompose(programme: Programme) -> bool:
@@ -464,8 +455,6 @@ class _Large(Separable):
 
         Services of `whole` are chosen for node by node, their covers left out.
         """
-        from scipy.optimize import Bounds, milp  # as above
-
         programme, variables, rows = self.programme, Variables(), Rows()
         nodes: list[list[tuple[int, float]]] = [[] for _ in self.stock]
         covers = {}
@@ -489,24 +478,16 @@ class _Large(Separable):
             rows.add(drawn, -inf, 1.0)
         if isfinite(most_cost):
             rows.add([(i, c / most_cost) for i, c in enumerate(variables.cost) if c], -inf, 1.0)
-        with solver_kept_off_stdout():
-            result = milp(
-                np.array(variables.cost),
-                integrality=np.array(variables.whole),
-                bounds=Bounds(np.array(variables.low), np.array(variables.high)),
-                constraints=rows.constraint(len(variables.high)),
-                options={"mip_rel_gap": MASTER_GAP, "node_limit": MASTER_NODES, "time_limit": MASTER_S},
-            )
-        least = -inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
-        if result.x is None:
-            return None, inf if result.status == INFEASIBLE else least
+        found = solved(variables, rows, MASTER)
+        if found.values is None:
+            return None, found.bound
         chosen = np.zeros(self.rates_qps.shape, dtype=np.int64)
         for taken, (owner, cover) in covers.items():
-            if result.x[taken] > 0.5:
+            if found.values[taken] > 0.5:
                 chosen[owner] = cover
         for (service, node_type), variable in left.items():
-            chosen[service, node_type] = self.need.nodes[round(result.x[variable])]
-        return chosen, least
+            chosen[service, node_type] = self.need.nodes[round(found.values[variable])]
+        return chosen, found.bound
 
     def _node_by_node(
         self, whole: Sequence[int], nodes: list[list[tuple[int, float]]], variables: Variables, rows: Rows

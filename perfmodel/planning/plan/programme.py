@@ -25,15 +25,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
-
-if TYPE_CHECKING:  # a quarter of what a plan imports: left alone where all solutions are known
-    from scipy.optimize import LinearConstraint
+from perfmodel.planning.plan.solver import Effort, Rows, Variables, solved
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -225,52 +222,6 @@ class KnownSolutions(Protocol):
 
     def write(self) -> None:
         """Keep what was taken for later runs."""
-
-
-class Rows:
-    """Rows of a sparse matrix, as they are written down."""
-
-    def __init__(self) -> None:
-        self.row: list[int] = []
-        self.column: list[int] = []
-        self.value: list[float] = []
-        self.low: list[float] = []
-        self.high: list[float] = []
-
-    def add(self, entries: Sequence[tuple[int, float]], low: float, high: float) -> None:
-        """Write low <= sum of value x variable <= high."""
-        for column, value in entries:
-            self.row.append(len(self.low))
-            self.column.append(column)
-            self.value.append(value)
-        self.low.append(low)
-        self.high.append(high)
-
-    def constraint(self, num_columns: int) -> LinearConstraint:
-        """All of them as scipy takes them."""
-        from scipy.optimize import LinearConstraint
-        from scipy.sparse import csr_array
-
-        matrix = csr_array((self.value, (self.row, self.column)), shape=(len(self.low), num_columns))
-        return LinearConstraint(matrix, np.array(self.low), np.array(self.high))
-
-
-class Variables:
-    """Variables, as they are introduced: bounds, whether whole, cost."""
-
-    def __init__(self) -> None:
-        self.high: list[float] = []
-        self.low: list[float] = []
-        self.whole: list[int] = []
-        self.cost: list[float] = []
-
-    def add(self, high: float, *, low: float = 0.0, whole: bool = True, cost: float = 0.0) -> int:
-        """Introduce a variable, and return its index."""
-        self.high.append(high)
-        self.low.append(low)
-        self.whole.append(int(whole))
-        self.cost.append(cost)
-        return len(self.high) - 1
 
 
 def solve(
@@ -510,36 +461,27 @@ def _run(
             loads_qps=(),
             bound=0.0 if served else inf,
         )
-    from scipy.optimize import Bounds, milp
-
-    with solver_kept_off_stdout():
-        result = milp(
-            np.array(columns.cost),
-            integrality=np.array(columns.whole),
-            bounds=Bounds(np.array(columns.low), np.array(columns.high)),
-            constraints=rows.constraint(len(columns.high)) if rows.low else (),
-            options={
-                "mip_rel_gap": 0.0 if programme.is_small else GAP,
-                "time_limit": MOST_S if programme.is_small else LARGE_S,
-            },
-        )
-    bound = result.mip_dual_bound if result.mip_dual_bound is not None else -inf
-    if result.x is None:
-        infeasible = result.status == 2
+    found = solved(
+        columns,
+        rows,
+        Effort(gap=0.0 if programme.is_small else GAP, seconds=MOST_S if programme.is_small else LARGE_S),
+    )
+    if found.values is None:
         return Solution(
-            status="infeasible" if infeasible else "stopped",
+            status="infeasible" if found.is_infeasible else "stopped",
             units=None,
             loads_qps=(),
-            bound=inf if infeasible else bound,
+            bound=found.bound,
         )
+    values = found.values
     loads_qps = tuple(np.zeros((len(programme.demand_qps), len(programme.groups))) for _ in loads)
     for load_qps, of_condition in zip(loads_qps, loads, strict=True):
         for (service, index), (column, value) in of_condition.items():
-            load_qps[service, index] = value * result.x[column]
+            load_qps[service, index] = value * values[column]
     return Solution(
-        status="optimal" if result.status == 0 else "stopped",
-        units=np.rint(result.x[list(units)]).astype(np.int64),
+        status="optimal" if found.is_proved else "stopped",
+        units=np.rint(values[list(units)]).astype(np.int64),
         loads_qps=loads_qps,
-        bound=float(bound),
-        served=1.0 if factor is None else float(result.x[factor]),
+        bound=found.bound,
+        served=1.0 if factor is None else float(values[factor]),
     )

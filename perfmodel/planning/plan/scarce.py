@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.planning.plan.near_covers import Asked, BoolArray, near_covers
-from perfmodel.planning.plan.programme import GAP, FloatArray, IntArray, Rows, Variables, charge
+from perfmodel.planning.plan.programme import GAP, FloatArray, IntArray, charge
 from perfmodel.planning.plan.separable import EXACT, Priced, Separable
-from perfmodel.planning.plan.solver_output import solver_kept_off_stdout
+from perfmodel.planning.plan.solver import Effort, Rows, Variables, solved
 
 FIRST_EXCESS, MORE_EXCESS, MOST_EXCESS = 5e-5, 2.0, 4e-3
 """Over the bound: how much more than its service's cheapest a cover may cost at first, how many times more
@@ -38,9 +38,6 @@ alike, and a time that it hardly ever takes. [1], [], [s]"""
 FINE_GAP, LEAST_BETTER, MOST_FINE = 2e-4, 1e-5, 600
 """Where few covers have no choice that is better by the gap allowed, a slightly better one is looked for
 among them: what is then to be proved takes fewer. [1], [1], []"""
-
-INFEASIBLE = 2
-"""What scipy's solvers call a programme that nothing meets."""
 
 
 class Few(NamedTuple):
@@ -199,8 +196,6 @@ class _Scarce:
 
     def choice(self, few: Few, most_cost: float, gap: float) -> tuple[IntArray | None, float]:
         """The best of covers, one a service, at most at a cost; and what none costs less than."""
-        from scipy.optimize import Bounds, milp  # a second of SciPy, where a plan is large
-
         programme, variables, rows = self.large.programme, Variables(), Rows()
         linear = np.where(self.is_scarce, 0.0, self.least)
         taken = [variables.add(1.0, cost=float(nodes @ linear)) for nodes in few.nodes]
@@ -216,18 +211,10 @@ class _Scarce:
             rows.add([(i, float(watts[i])) for i in taken], -inf, 1.0)
         if isfinite(most_cost):
             rows.add([(i, c / most_cost) for i, c in enumerate(variables.cost) if c], -inf, 1.0)
-        with solver_kept_off_stdout():
-            result = milp(
-                np.array(variables.cost),
-                integrality=np.array(variables.whole),
-                bounds=Bounds(np.array(variables.low), np.array(variables.high)),
-                constraints=rows.constraint(len(variables.high)),
-                options={"mip_rel_gap": gap, "node_limit": SOLVER_NODES, "time_limit": SOLVER_S},
-            )
-        least = -inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
-        if result.x is None:
-            return None, inf if result.status == INFEASIBLE else least
+        found = solved(variables, rows, Effort(gap, SOLVER_S, SOLVER_NODES))
+        if found.values is None:
+            return None, found.bound
         chosen = np.zeros_like(self.priced.free)
-        for index in np.flatnonzero(result.x[: len(taken)] > 0.5).tolist():
+        for index in np.flatnonzero(found.values[: len(taken)] > 0.5).tolist():
             chosen[few.owners[index]] = few.nodes[index]
-        return chosen, least
+        return chosen, found.bound
