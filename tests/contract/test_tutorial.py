@@ -10,7 +10,17 @@ import pytest
 
 from perfmodel.cli.commands import COMMANDS
 from perfmodel.cli.main import main
-from tests.contract.tutorial import Shown, answered, blocks, matched, numbers, shown, write_files
+from tests.contract.tutorial import (
+    PAGE,
+    Shown,
+    answered,
+    blocks,
+    matched,
+    numbers,
+    rewritten,
+    shown,
+    write_files,
+)
 
 CLOSE = 0.03
 """How far a number may be off: intervals of searches differ by a per cent between versions. [1]"""
@@ -31,6 +41,12 @@ def test_a_command_answers_what_is_shown(step: Shown, tmp_path: Path) -> None:
     for line, found in zip(step.lines, matched(step.lines, answer), strict=True):
         assert found is not None, f"not in the answer: {line}"
         assert numbers(found) == pytest.approx(numbers(line), rel=CLOSE), line
+
+
+@pytest.mark.thorough
+def test_the_page_is_what_its_generator_writes() -> None:
+    """To the digit: same scenario and seed, same answer."""
+    assert rewritten() == PAGE.read_text(encoding="utf-8")
 
 
 def test_numbers_of_the_text_are_those_of_the_answers() -> None:

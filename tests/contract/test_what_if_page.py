@@ -114,3 +114,39 @@ def test_the_table_of_early_stopping_is_the_binomial_law() -> None:
     for late, counts in rows:
         found = [least_queries(int(late), percentile) for percentile in percentiles]
         assert found == [int(each) for each in counts.split("|")]
+
+
+@pytest.mark.thorough
+def test_what_shards_send_and_spend_is_what_their_commands_say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    said = re.search(
+        r"gets ([\d.]+) MB of vectors by row, and spends (\d+) % of its time on packing\s+and sending; "
+        r"by table ([\d.]+) MB, and (\d+) %",
+        TEXT,
+    )
+    commands = re.findall(
+        r"^perfplan (latency -s .* --set node.shards.count=auto .*)$", TEXT, flags=re.MULTILINE
+    )
+    assert said is not None
+    for command, mb, share in zip(commands, said.groups()[::2], said.groups()[1::2], strict=True):
+        answer = document(command.split(), capsys)
+        assert any(f"gets {mb} MB of vectors" in note for note in answer["notes"])
+        (network,) = [each for each in answer["rows"][0]["operators"] if each["name"] == "network"]
+        assert 100 * network["share"] == pytest.approx(float(share), abs=0.6)
+
+
+@pytest.mark.thorough
+def test_the_operators_of_the_node_with_tiers_are_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```\n(operator .*?\noptane .*?)```", TEXT, flags=re.DOTALL)
+    rows = re.findall(r"^(\w+) +\w+ +([\d.]+) +([\d.]+) %", block, flags=re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["emb", "optane", "top"]
+    answer = document(["predict", "five_terabytes_tiered"], capsys)
+    by_name = {each["name"]: each for each in answer["operators"]}
+    for name, ms, share in rows:
+        assert by_name[name]["time_ms"] == pytest.approx(float(ms), rel=CLOSE)
+        assert 100 * by_name[name]["share"] == pytest.approx(float(share), abs=0.06)
+    said = re.search(r"of the lookups; optane ([\d.]+ % \(\d+ GiB, \d+ ms) of a", block)
+    assert said is not None
+    assert any(said[1] in note for note in answer["notes"])

@@ -94,7 +94,8 @@ def matched(lines: tuple[str, ...], answer: list[str]) -> list[str | None]:
     return found
 
 
-def _rewrite() -> None:
+def rewritten() -> str:
+    """The page with the numbers that its commands print now."""
     page = PAGE.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as name:
         write_files(Path(name))
@@ -105,8 +106,8 @@ def _rewrite() -> None:
             ]
             if lines:
                 page = page.replace("\n".join(lines), "\n".join(anew))
-    PAGE.write_text(page, encoding="utf-8")
+    return page
 
 
 if __name__ == "__main__":
-    _rewrite()
+    PAGE.write_text(rewritten(), encoding="utf-8")
