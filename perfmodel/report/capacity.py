@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.planning.capacity.answer import Capacity
+from perfmodel.planning.load_curve import CURVE_QUERIES
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
@@ -85,9 +86,16 @@ def capacity_page(result: Capacity) -> RenderableType:
         table.add_row("price", f"{price} USD/h: {each} USD a million queries at the load to plan for")
     notes = [f"note: {note}" for note in result.notes]
     interval_note = (
-        f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate"
+        f"[low, high]: 95 % confidence of the simulation, {greatest.num_queries:,} queries at each rate "
+        "of the search"
     )
-    curve: list[RenderableType] = ["", _curve(result)] if result.curve else []
+    curve: list[RenderableType] = []
+    if result.curve:  # its percentile at the largest load is not to the digit the one above
+        curve = [
+            "",
+            _curve(result),
+            f"{CURVE_QUERIES:,} queries at each of these rates: less precise than above",
+        ]
     deciding = deciding_lines(result.deciding)
     figures = stage_figures(at.question, at.run)
     stages: list[RenderableType] = ["", stage_table(figures)] if figures else []
