@@ -6,7 +6,7 @@ import inspect
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
@@ -200,10 +200,11 @@ def _recorded(example: Example, *, pre_dispatch: bool = True) -> Graph:
     places = [node for node in nodes if node.op == "placeholder"]
     brought = {node: flat[index] for node, index in zip(places, tensors, strict=True)}
     brought |= {node: tensor for node, tensor in known.items() if id(tensor) in hidden}
+    lists = {flat[index].shape[0] for index in tensors if is_jagged(flat[index])}
     of_items = {
         node
         for node, index in zip(places, tensors, strict=True)
-        if (example.of_items is None and _has_items(flat[index], example.batch_size))
+        if (example.of_items is None and _has_items(flat[index], example.batch_size, lists))
         or index in (example.of_items or ())
     }
     of_items |= {
@@ -248,10 +249,15 @@ def _names(example: Example) -> list[str]:
     return names
 
 
-def _has_items(tensor: torch.Tensor, batch_size: int) -> bool:
-    """Whether an input has a dimension of as many as the example has items, or several for each of them."""
+def _has_items(tensor: torch.Tensor, batch_size: int, lists: Collection[int] = ()) -> bool:
+    """Whether an input has a dimension of as many as the example has items, or several for each of them.
+
+    `lists` are lengths of lists of ids, several for each item: as many numbers are theirs, such as weights.
+    """
     if batch_size in tensor.shape:
         return True
+    if tensor.is_floating_point() and tensor.dim() == 1 and tensor.shape[0] in lists:
+        return tensor.shape[0] % batch_size == 0
     return is_jagged(tensor) and batch_size > 1
 
 

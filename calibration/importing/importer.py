@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -312,9 +313,12 @@ def product_flop_per_item(model: RecModel, items: int) -> float:
 def with_shared_memory(written: Builder) -> list[Operator]:
     """Give weights that several operators read one label: they are in memory once."""
     labels: dict[str, str] = {}
-    for (weight, _), names in written.readers.items():
-        if len(set(names)) > 1:
-            labels |= dict.fromkeys(names, as_name(weight))
+    shared = [(weight, names) for (weight, _), names in written.readers.items() if len(set(names)) > 1]
+    parts = Counter[str]()
+    for weight, names in shared:  # different parts of one weight are different memories
+        parts[weight] += 1
+        number = parts[weight]
+        labels |= dict.fromkeys(names, as_name(weight if number == 1 else f"{weight}.part{number}"))
     return [_labelled(operator, labels.get(operator.name)) for operator in written.operators]
 
 

@@ -184,6 +184,8 @@ def _value(node: fx.Node, graph: Graph, to: Builder) -> AnyValue:
     to.scope = _scope(node, leaves, to) if active else "query"
     if not active and not _works_on_weights(node, leaves):
         made = _made_of_weights(node, given, named, graph, to)
+        if made is None and _HANDLERS.get(call_name(node)) is CALLS["split"]:
+            made = CALLS["split"](node, given, to)
         return _constant(node, to) if made is None else made
     if not active:
         to.scope = "item" if to.are_items(shape_of(node)) else "query"

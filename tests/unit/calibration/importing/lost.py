@@ -667,6 +667,40 @@ def through_numpy() -> Made:
     return Called(scores, table=nn.Embedding(100, 8), top=nn.Linear(8, 1)), (ids(100, 7, 5),)
 
 
+def _nearest(codes: Any, vector: Tensor) -> Tensor:
+    """Of each book of codes the one that is nearest to what the others leave: all added up."""
+    total = torch.zeros_like(vector)
+    for book in codes:
+        total = total + book[((vector - total) @ book.t()).argmax(-1)]
+    return total
+
+
+def codes_in_turn(books: Callable[[Any], Any] = lambda m: m.codes) -> Made:
+    """Three books of codes in one parameter, each scored whole and then read by rows."""
+    module = Called(
+        lambda m, ids: m.top(_nearest(books(m), m.table(ids))),
+        codes=torch.rand(3, 20, 8),
+        table=nn.Embedding(100, 8),
+        top=nn.Linear(8, 1),
+    )
+    return module, (ids(100, 7),)
+
+
+def codes_by_place() -> Made:
+    """The same, each book by its place."""
+    return codes_in_turn(lambda m: [m.codes[place] for place in range(3)])
+
+
+def weights_of_lists() -> Made:
+    """Lists of ids, one after the other, and a weight for each id, beside a feature of each item."""
+
+    def scores(m: Called, ids: Tensor, starts: Tensor, weights: Tensor, age: Tensor) -> Tensor:
+        return m.top(torch.cat([m.bag(ids, starts, per_sample_weights=weights), age], 1))  # type: ignore[no-any-return]
+
+    module = Called(scores, bag=nn.EmbeddingBag(100, 8, mode="sum"), top=nn.Linear(9, 1))
+    return module, (ids(100, 21), torch.arange(0, 21, 3), torch.rand(21), torch.rand(7, 1))
+
+
 @dataclass
 class Batch:
     """What some libraries hand to a module, and take from it."""

@@ -128,6 +128,12 @@ COUNTS = {
     "product_of_bytes": Counts(2 * 64 * 80),
     "trained_for_bytes": Counts(2 * 64 * 80),
     "one_step": Counts(2 * 3 * 6 * (8 + 6)),
+    # a vector of each book's 20 codes is looked up, which the table of each is; the ids' table beside them
+    **dict.fromkeys(
+        ("codes_in_turn", "codes_by_place"),
+        Counts(3 * 2 * 8 * 20 + 2 * 8, 4, table_bytes=4 * 8 * (100 + 3 * 20)),
+    ),
+    "weights_of_lists": Counts(2 * 9, 3, table_bytes=4 * 800),
     **dict.fromkeys(("in_dataclass", "by_name", "over_candidates", "exported"), Counts(2 * 16)),
 }
 
@@ -213,6 +219,7 @@ def test_packed_weights_keep_their_precision() -> None:
         ("sums_by_ones", 8 + 1),
         ("large_by_ones", (8 + 1) * 128),
         ("rows_of_ones", 20 * 8),
+        *((factory, 8 + 1) for factory in ("codes_in_turn", "codes_by_place")),  # all others are tables'
         ("weight_norm", 64 * 64 + 64 + 64 + 64 + 1),  # a weight, its rows' norms, biases
         ("positive_convolution", 32 * 64 * 3 + 32),
         ("experts_added", 4 * 8 + 4 * (8 * 16 + 16 + 16 * 8 + 8) + 8 + 1),
@@ -225,6 +232,11 @@ def test_packed_weights_keep_their_precision() -> None:
 def test_each_parameter_is_held_once(factory: str, parameters: int) -> None:
     made = 4  # zeros to begin from are one element
     assert imported(factory).model.dense_parameter_bytes == pytest.approx(4 * parameters, abs=made)
+
+
+def test_weights_of_lists_of_ids_are_the_items() -> None:
+    model = imported("weights_of_lists").model
+    assert (model.dense_features, model.query_dense_features) == (3 + 1, 0)
 
 
 def test_experts_are_one_layer_whose_groups_are_routed() -> None:
