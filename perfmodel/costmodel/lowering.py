@@ -170,15 +170,30 @@ def _input_kernels(model: RecModel) -> list[Kernel]:
         for width, scope in widths
         if width
     ]
-    tables = [
-        (table, op.scope) for op in model.embedding_operators for table in op.tables if table.indices is None
-    ]
     ids = [op for op in model.operators if isinstance(op, ops.Ids)]
     return [
         *kernels,
-        *(_index_kernel(table, scope) for table, scope in tables),
+        *index_kernels(model),
         *(_index_kernel(_as_table(op), op.scope) for op in ids),
     ]
+
+
+def index_kernels(model: RecModel) -> tuple[Kernel, ...]:
+    """Return those of `lower` that convert the indices of tables: one for each list of equal tables.
+
+    Source: `lower`; indices that are a result of the model are none of them.
+
+    Parameters
+    ----------
+    model : RecModel
+        A model whose shapes fit.
+    """
+    return tuple(
+        _index_kernel(table, op.scope)
+        for op in model.embedding_operators
+        for table in op.tables
+        if table.indices is None
+    )
 
 
 def _as_table(ids: ops.Ids) -> ops.EmbeddingTable:

@@ -14,7 +14,7 @@ import numpy as np
 
 from perfmodel.costmodel.footprint import require_weights_fit
 from perfmodel.costmodel.kernels import Floats, Kernel
-from perfmodel.costmodel.lowering import lower
+from perfmodel.costmodel.lowering import index_kernels, lower
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.network import shared_transfer_s, wait_for_core_s
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
@@ -25,6 +25,7 @@ from perfmodel.costmodel.timing import kernel_parts
 from perfmodel.domain.estimate import Basis
 from perfmodel.domain.hardware import Device
 from perfmodel.domain.model import RecModel
+from perfmodel.errors import InputError
 
 SENT = "network"
 """What a pass spends on packing and sending, as operator tables call it."""
@@ -32,6 +33,8 @@ ANSWERED = "slowest answer"
 """What it waits for the way there and back."""
 QUEUED = "free core of a shard"
 """What it waits at shards whose cores are fewer than the workers that ask them."""
+TO_CARD = "answers to the card"
+"""The way of the vectors that came back, from the main node to its card."""
 _ROUNDS = 3
 """How many look rows up at once depends on how long that takes, and that on how many: then it is settled."""
 _NO_TIME_S = 1e-30
@@ -100,6 +103,87 @@ def sharded_time(
     )
     edited = main.is_edited or holder.is_edited
     return replace(main, kernels=(*main.kernels[:at], *between, *main.kernels[at:]), is_edited=edited)
+
+
+def sharded_launch_time(
+    model: RecModel, cpu: Device, card: Device, shards: Shards, batch_size: Floats
+) -> BatchTime:
+    """Time of a launch on a card of the main node, whose lookups are done on the shards.
+
+    t = h + c V + r + m (T + max L) + D: the host converts the indices (h, as the main node's CPU does), packs
+    and sends them; the slowest answer; then the card's pass without lookups, to which the pooled vectors go
+    as dense features do (D). One after the other. Derived here, assuming that the launch holds the card
+    all the while, that it meets neither the lookups nor the transfers of cores and other launches, that a
+    core of a shard is free, and that it asks for all rows: copies of hot ones are the cores'.
+
+    Parameters
+    ----------
+    model : RecModel
+        What runs.
+    cpu : Device
+        The main node's CPU, and each shard's where these are like it.
+    card : Device
+        The accelerator.
+    shards : Shards
+        Where its tables are.
+    batch_size : (...) float array
+        Items in the launch, >= 1.
+
+    Raises
+    ------
+    InputError
+        If the weights do not fit the card, or there is nothing but lookups.
+    """
+    require_weights_fit(model, card)
+    asked, batch = replace(shards, hot=None), np.asarray(batch_size, float)
+    groups, one = table_groups(model), np.ones_like(batch)
+    on_host = index_kernels(model)
+    pass_kernels = [
+        kernel for kernel in lower(model) if kernel.family != "embedding_bag" and kernel not in on_host
+    ]
+    if all(kernel.family == "input" for kernel in pass_kernels):
+        raise InputError(f"{model.name} has no layers that a card beside shards could do")
+    vectors = [
+        Kernel(
+            operator=TO_CARD,
+            family="input",
+            calls=reader.calls,
+            read_bytes_per_item=reader.written_bytes_per_item,
+            pieces=1,
+            scope=reader.scope,
+        )
+        for group in groups
+        for reader in group.readers
+    ]
+    weight_bytes = float(model.dense_parameter_bytes)
+    main = kernels_time((*vectors, *pass_kernels), weight_bytes, card, batch)
+    converted = kernels_time(on_host, 0.0, cpu, batch).kernels if on_host else ()
+    holder = cpu if asked.on is None else asked.on.device
+    answers = _answers(groups, asked, holder, batch, one, None)
+    free = asked if asked.on is None else replace(asked, on=None)
+    between = [*_on_the_way(groups, free, main, answers, batch, one), *answers]
+    edited = main.is_edited or cpu.is_edited or holder.is_edited
+    return replace(main, kernels=(*converted, *between, *main.kernels), is_edited=edited)
+
+
+def looking_s(time: BatchTime, shards: Shards) -> Floats:
+    """Time for which a core of the shard that takes longest looks rows up. [s]
+
+    Source: the kernels that `sharded_time` and `sharded_launch_time` put in for it.
+
+    Parameters
+    ----------
+    time : BatchTime
+        Of either.
+    shards : Shards
+        Where the tables are.
+    """
+    looked = [
+        timed.seconds
+        for timed in time.kernels
+        if timed.kernel.is_elsewhere and timed.kernel.family == "embedding_bag"
+    ]
+    return np.asarray(sum(looked, np.zeros_like(time.seconds)) / shards.slowest)
 
 
 def _answers(

@@ -232,8 +232,6 @@ class NodeChoice(Frozen):
     def _shards_stand_alone(self) -> NodeChoice:
         if self.shards is None:
             return self
-        if self.accelerators:
-            raise ValueErrorAt("expected [] beside shards, which cores alone ask", ("accelerators",))
         if self.threads > 1:
             raise ValueErrorAt(f"expected 1 beside shards, got {self.threads}", ("threads",))
         priced, of_shards = self.price_usd_per_h is not None, self.shards.node

@@ -106,6 +106,11 @@ def _serving_node(choice: NodeChoice, files: NamedFiles, devices: Sequence[Devic
     tiers: list[Tiers] = []
     if choice.shards is not None:
         shards, shard_factors = _shards(choice.shards, files.model, cpu, shard_machine)
+        for card, named in zip(accelerators, files.profiles[1:], strict=True):
+            try:
+                require_weights_fit(files.model, card)
+            except InputError as error:
+                raise ValueErrorAt(str(error), named.place[:2]) from None
     elif choice.tiers is not None:
         tiers = _tiers(choice.tiers, files.model, devices)
     else:
@@ -245,7 +250,8 @@ def misfit_of(loaded: LoadedScenario, model: RecModel | None, devices: Sequence[
         if shards is not None:
             from perfmodel.costmodel.shard_places import place_tables  # few nodes have shards
 
-            require_weights_fit(model, devices[0])
+            for device in devices:
+                require_weights_fit(model, device)
             place_tables(model, devices[0], shards, on=machine)
             return None
         if (tiers := loaded.profiled_node.tiers) is not None:

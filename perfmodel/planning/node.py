@@ -253,6 +253,10 @@ class ServingNode:
     def _launch_time(self, launches: Floats) -> BatchTime:
         """Time of launches on an accelerator, wherever the rows are."""
         assert self.accelerator is not None, "a node with an accelerator"
+        if self.shards is not None:
+            from perfmodel.costmodel.sharding import sharded_launch_time  # see above
+
+            return sharded_launch_time(self.model, self.cpu, self.accelerator, self.shards, launches)
         if self.card_tiers is not None:
             from perfmodel.costmodel.tiers import tiered_time  # see above
 
@@ -296,16 +300,14 @@ class ServingNode:
             return self._unsteady(steady)
         time = self.cpu_times(policy, max_items, sizes)
         cpu_s = self.in_flight_s(time, self.mix(policy, sizes))
-        if self.shard_factors is not None:
-            return self._with_slowest(ServiceTimes(cpu_s=cpu_s), time)
-        if self.accelerator is None or self.num_accelerators == 0:
-            return self._unsteady(ServiceTimes(cpu_s=cpu_s))
-        steady = ServiceTimes(
-            cpu_s=cpu_s,
-            accelerator_s=self.accelerator_times_s(policy, max_items),
-            num_accelerators=self.num_accelerators,
-        )
-        return self._unsteady(steady)
+        steady = ServiceTimes(cpu_s=cpu_s)
+        if self.accelerator is not None and self.num_accelerators > 0:
+            steady = ServiceTimes(
+                cpu_s=cpu_s,
+                accelerator_s=self.accelerator_times_s(policy, max_items),
+                num_accelerators=self.num_accelerators,
+            )
+        return self._unsteady(steady) if self.shard_factors is None else self._with_slowest(steady, time)
 
     def _by_query(self, policy: Policy, max_items: int, sizes: SizePmf | None) -> QueryTimes | None:
         """Times by kind of query; None where the size of a request alone decides."""
@@ -330,7 +332,12 @@ class ServingNode:
         assert self.shard_factors is not None, "asked where answers scatter"
         table = in_part(self.shard_factors, waited_share(time).max(axis=1))
         unsteady = self._unsteady(service)
-        return replace(unsteady, cpu_scatter=product_of(table, unsteady.cpu_scatter))
+        found = replace(unsteady, cpu_scatter=product_of(table, unsteady.cpu_scatter))
+        if service.accelerator_s is None:
+            return found
+        launches = self._launch_time(np.arange(1.0, len(service.accelerator_s) + 1))
+        of_card = in_part(self.shard_factors, waited_share(launches))
+        return replace(found, accelerator_scatter=product_of(of_card, unsteady.accelerator_scatter))
 
     def cpu_times(self, policy: Policy, max_items: int, sizes: SizePmf | None = None) -> BatchTime:
         """Time of each batch that the policy can send, for each number of busy workers; without anchors."""
@@ -409,13 +416,20 @@ class ServingNode:
         """Times of launches while 1 to `streams` streams of the accelerator are busy. [s]
 
         t(s, n) = t_fixed + n (t(s) - t_fixed): the calls' fixed part, which the host spends launching,
-        does not stretch; arithmetic, memory and transfers are shared out among the n busy streams. Assumed:
-        no fit stands behind it, and real kernels that leave part of the chip idle share better.
+        does not stretch, nor does a wait for shards; arithmetic, memory and transfers are shared out among
+        the n busy streams. Assumed: no fit stands behind it, and real kernels that leave part of the chip
+        idle share better.
         """
         assert self.accelerator is not None
         time = self._launch_time(launches)
         fixed_s = sum(
-            (np.minimum(timed.parts.overhead_s, timed.seconds) for timed in time.kernels), np.zeros(1)
+            (
+                timed.seconds
+                if self.shards is not None and timed.kernel.is_elsewhere
+                else np.minimum(timed.parts.overhead_s, timed.seconds)
+                for timed in time.kernels
+            ),
+            np.zeros(1),
         )
         busy = np.arange(1.0, streams + 1)
         return np.asarray(fixed_s[:, None] + busy * (time.seconds - fixed_s)[:, None])
@@ -447,16 +461,28 @@ class ServingNode:
         """Power of an accelerator while it serves launches of this size, one after the other. [W]
 
         A launch that takes `stretch` times as long as alone does the same arithmetic and traffic for the same
-        energy: only what being launched on takes goes on for longer.
+        energy: only what being launched on takes goes on for longer. What cores of shards draw for a launch
+        is in it, too.
         """
         card, time = self.accelerator, self.accelerator_time(num_items)
         assert card is not None, "a node with an accelerator"
         assert time is not None, "a node with an accelerator"
         seconds, kernels = stretch * float(time.seconds.sum()), [timed.kernel for timed in time.kernels]
-        works = [kernel.work(time.batch_size) for kernel in kernels if kernel.family != "input"]
+        own = [each for each in kernels if self.shards is None or not each.is_elsewhere]
+        works = [each.work(time.batch_size) for each in own if each.family not in ("input", "network")]
         flop = sum(float(np.sum(work.flop)) for work in works)
         moved_bytes = sum(float(np.sum(work.bytes_moved)) for work in works)
-        return card.power.serving_w(flop / seconds, moved_bytes / seconds)
+        return card.power.serving_w(flop / seconds, moved_bytes / seconds) + self._asked_w(time, seconds)
+
+    def _asked_w(self, time: BatchTime, seconds: float) -> float:
+        """What a core of each shard draws more than idle for a launch of so long, in the mean. [W]"""
+        if self.shards is None:
+            return 0.0
+        from perfmodel.costmodel.sharding import looking_s  # see above
+
+        power, on = self.shard_cpu.power, self.shards.on
+        core_w = (power.peak_w - power.idle_w) / (self.cores if on is None else on.cores)
+        return self.shards.num_shards * core_w * float(looking_s(time, self.shards).sum()) / seconds
 
     def power_w(
         self,

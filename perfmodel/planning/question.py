@@ -187,6 +187,8 @@ def question_of(
         _require_lookups_on_cores(node, policy)
     if isinstance(node, ServingNode) and node.model.has_query_work:
         _require_whole_passes(node, policy)
+    if isinstance(node, ServingNode) and node.shards is not None:
+        _require_free_shards(node, policy)
     check_cores(policy, node.num_workers)
     traffic = replace(traffic_of(scenario.traffic, files), outside=outside_of(scenario.sla, files))
     require_affordable(policy, traffic.size_pmf, workers=node.num_workers)
@@ -230,6 +232,20 @@ def _require_whole_passes(node: ServingNode, policy: Policy) -> None:
     if any(lane.joining is not None for lane in policy.lanes):
         joins = f"{node.model.name} has work of the query, which joined requests do not ask {key} for yet"
         raise ValueErrorAt(joins, ("node", key))
+
+
+def _require_free_shards(node: ServingNode, policy: Policy) -> None:
+    """Refuse shards of so few cores that launches would wait for them beside workers."""
+    assert node.shards is not None, "asked for"
+    if not node.num_accelerators or (on := node.shards.on) is None:
+        return
+    asking, copies = node.num_workers + node.num_accelerators * policy.streams, node.shards.replicas
+    if on.cores * copies < asking:
+        least = (
+            f"expected at least {-(-asking // copies)} beside accelerators, one for each worker and launch"
+        )
+        why = f"{least} that may ask: how both wait for a core is not worked out; got {on.cores}"
+        raise ValueErrorAt(why, ("node", "shards", "node", "cores"))
 
 
 def _require_lookups_on_cores(node: ServingNode, policy: Policy) -> None:

@@ -111,14 +111,10 @@ class NodeTimes:
         """Share of a request's time that cores of shards look rows up for it. [1]"""
         if self._node.shards is None or self._mix is None:
             return 0.0
+        from perfmodel.costmodel.sharding import looking_s  # few nodes have shards
+
         time, share = self._of_mix, self._mix.share
-        looked = [
-            timed.seconds
-            for timed in time.kernels
-            if timed.kernel.is_elsewhere and timed.kernel.family == "embedding_bag"
-        ]
-        looking_s = float(share @ sum(looked, np.zeros_like(share))) / self._node.shards.slowest
-        return looking_s / float(share @ time.seconds)
+        return float(share @ looking_s(time, self._node.shards)) / float(share @ time.seconds)
 
     @property
     def words(self) -> str:
@@ -141,9 +137,10 @@ class NodeTimes:
 
         Those of a profile that was edited by hand are extrapolations, within its range too.
         """
-        used = (
-            (self._node.cpu, self._largest),
-            (self._node.shard_cpu, self._largest),
+        on_cores = self._largest or (self._offloaded if self._node.shards is not None else 0)
+        used = (  # launches beside shards have their lookups on cores too
+            (self._node.cpu, on_cores),
+            (self._node.shard_cpu, on_cores),
             (self._node.accelerator, self._offloaded),
         )
         edited = any(device is not None and device.is_edited and items for device, items in used)

@@ -155,7 +155,7 @@ def accelerator_error(node: ServingNode, policy: Policy, sizes: SizePmf) -> floa
     assert time is not None, "there is an accelerator"
     found = device_error(node.accelerator, node.model.name, time, np.ones(1))
     found = hypot(found, left_out_spread(node.model))
-    if node.card_tiers is not None:
+    if node.card_tiers is not None or node.shards is not None:
         found = hypot(found, SHARDED_SPREAD)
     beside = is_issued_beside_cores(node, policy, sizes.max_items)
     return hypot(found, BESIDE_CORES_SPREAD) if beside else found

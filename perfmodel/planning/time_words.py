@@ -204,6 +204,14 @@ def shard_notes(node: ServingNode, largest: int) -> list[str]:
         "assumed of shards: workers wait for the answer, nothing overlaps with it, popular rows are "
         f"spread evenly, and {free}; a quarter (0.22 in the logarithm) is added to the error"
     )
+    if node.accelerator is not None and node.num_accelerators:
+        rows = "" if shards.hot is None else ", for hot rows too"
+        notes.append(
+            f"assumed of launches on {node.accelerator.name}: the host converts and sends the indices, and "
+            f"the card, which is held all the while, has the pooled vectors when the slowest answer is "
+            f"there; a launch asks shards{rows}, meets none of the cores' lookups and transfers nor those "
+            "of other launches, and finds a shard's core free"
+        )
     if node.model.embedding_bytes + node.model.dense_parameter_bytes <= (node.cpu.memory.capacity_bytes):
         notes.append(f"{node.model.name} fits one {node.cpu.name} without shards")
     return notes

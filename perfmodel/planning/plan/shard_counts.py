@@ -45,7 +45,9 @@ def counts_tried(pair: PreparedPair, most_nodes: int | None) -> tuple[int | None
     node = pair.question().node
     assert isinstance(node, ServingNode), "on profiles"
     assert node.shards is not None, "asked for"
-    if node.model.embedding_bytes + node.model.dense_parameter_bytes <= node.cpu.memory.capacity_bytes:
+    devices = [node.cpu, *([node.accelerator] if node.accelerator is not None else [])]
+    needed = node.model.embedding_bytes + node.model.dense_parameter_bytes
+    if needed <= min(device.memory.capacity_bytes for device in devices):
         return (IN_THE_NODE,)
     fewest, copies = node.shards.num_shards, node.shards.replicas
     counts = sorted({ceil(factor * fewest) for factor in MORE})

@@ -108,7 +108,6 @@ def test_shards_widen_the_error_and_say_what_is_assumed() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("node.accelerators=[gtx1080ti]", r"accelerators: expected \[\] beside shards"),
         ("node.threads=2", "threads: expected 1 beside shards, got 2"),
         ("node.anchor={rate_qps: 5, utilisation: 0.1}", "anchor: expected none beside shards"),
         ("node.shards.count=0", "count: expected auto or a whole number >= 1, got 0"),
