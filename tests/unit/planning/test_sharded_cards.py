@@ -13,6 +13,7 @@ import pytest
 
 import perfmodel
 from perfmodel.cli.main import main
+from perfmodel.costmodel.service_time import BatchTime
 from perfmodel.domain.estimate import Basis
 from perfmodel.errors import InputError
 from perfmodel.loading.scenario_file import load_scenario
@@ -184,3 +185,32 @@ def test_a_plan_counts_the_card_once_a_unit(tmp_path: Path, capsys: pytest.Captu
     rate = perfmodel.capacity("mlperf_dlrm_v2_sharded", overrides=(*CARD, *QUICK)).to_dict()
     assert capacity["qps"] == pytest.approx(rate["latency_bounded_qps"], rel=0.05)
     assert document["static"]["num_nodes"] % 5 == 0  # a main node with the card, and four shards
+
+
+def launch_of(*changes: str, items: float) -> BatchTime:
+    time = carded("node.shards.scatter=null", *changes).serving_node.accelerator_time(items)
+    assert time is not None
+    return time
+
+
+@pytest.mark.parametrize(
+    ("slower", "faster"),
+    [
+        ("node.shards.network.gb_per_s=1", "node.shards.network.gb_per_s=100"),
+        ("node.shards.network.latency_us=500", "node.shards.network.latency_us=0"),
+        ("node.shards.network.serialise_us_per_kib=2", "node.shards.network=null"),
+    ],
+)
+def test_a_faster_network_makes_no_launch_slower(slower: str, faster: str) -> None:
+    for items in (1.0, 30.0, 700.0):
+        slow, fast = (float(launch_of(each, items=items).seconds[0]) for each in (slower, faster))
+        assert fast < slow
+
+
+def test_a_card_that_is_sent_nothing_changes_no_time_of_the_cores() -> None:
+    stack = "node.stack=deeprecsys-repository"
+    tables = [
+        prepare(load_scenario("mlperf_dlrm_v2_sharded", changes)).times.table.cpu_s
+        for changes in (("node.accelerators=[gtx1080ti]", stack), (stack,))
+    ]
+    np.testing.assert_array_equal(*tables)
