@@ -196,6 +196,22 @@ def index_kernels(model: RecModel) -> tuple[Kernel, ...]:
     )
 
 
+def index_kernels_of_tables_alone(model: RecModel) -> tuple[Kernel, ...]:
+    """Return those of `lower` that convert indices that tables alone read, be it several.
+
+    Source: `lower`.
+
+    Parameters
+    ----------
+    model : RecModel
+        A model whose shapes fit.
+    """
+    others = {name for op in model.operators if not isinstance(op, ops.EmbeddingBag) for name in op.reads()}
+    of_tables = {table.indices for op in model.embedding_operators for table in op.tables} - others
+    ids = (op for op in model.operators if isinstance(op, ops.Ids) and op.name in of_tables)
+    return (*index_kernels(model), *(_index_kernel(_as_table(op), op.scope) for op in ids))
+
+
 def _as_table(ids: ops.Ids) -> ops.EmbeddingTable:
     """The lists of ids, as if they were those of one table: what it has for rows is never looked at."""
     return ops.EmbeddingTable(num_rows=1, dim=1, pooling_factor=ids.count)

@@ -14,7 +14,7 @@ import numpy as np
 
 from perfmodel.costmodel.footprint import require_weights_fit
 from perfmodel.costmodel.kernels import Floats, Kernel
-from perfmodel.costmodel.lowering import index_kernels, lower
+from perfmodel.costmodel.lowering import index_kernels_of_tables_alone, lower
 from perfmodel.costmodel.moments import Mix
 from perfmodel.costmodel.network import shared_transfer_s, wait_for_core_s
 from perfmodel.costmodel.service_time import BatchTime, TimedKernel, kernels_time
@@ -136,10 +136,14 @@ def sharded_launch_time(
     """
     require_weights_fit(model, card)
     asked, batch = replace(shards, hot=None), np.asarray(batch_size, float)
-    groups, one = table_groups(model), np.ones_like(batch)
-    on_host = index_kernels(model)
+    kernels, one = lower(model, card.kind), np.ones_like(batch)
+    groups = [  # as they are dealt out, with what the card's pass reads of them
+        replace(group, readers=tuple(reader for reader in group.readers if reader in kernels))
+        for group in table_groups(model)
+    ]
+    on_host = tuple(kernel for kernel in index_kernels_of_tables_alone(model) if kernel in kernels)
     pass_kernels = [
-        kernel for kernel in lower(model) if kernel.family != "embedding_bag" and kernel not in on_host
+        kernel for kernel in kernels if kernel.family != "embedding_bag" and kernel not in on_host
     ]
     if all(kernel.family == "input" for kernel in pass_kernels):
         raise InputError(f"{model.name} has no layers that a card beside shards could do")

@@ -367,10 +367,18 @@ class ServingNode:
     def accelerator_times_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
         """Times of launches on an accelerator: see `service_times`. [s]
 
-        Longer than alone where its host issues them beside cores that serve.
+        Longer than alone where its host issues them beside cores that serve; waits for shards are not.
         """
         assert self.accelerator is not None
-        return self._launches_alone_s(policy, max_items) * launch_stretch(self, policy, max_items)
+        alone_s, stretch = self._launches_alone_s(policy, max_items), launch_stretch(self, policy, max_items)
+        if self.shards is None or stretch == 1.0:
+            return alone_s * stretch
+        time = self._launch_time(np.arange(1.0, len(alone_s) + 1))
+        waited_s = sum(
+            (timed.seconds for timed in time.kernels if timed.kernel.is_elsewhere), np.zeros(len(alone_s))
+        )
+        waited_s = waited_s.reshape(-1, *[1] * (alone_s.ndim - 1))
+        return np.asarray(waited_s + (alone_s - waited_s) * stretch)
 
     def _launches_alone_s(self, policy: Policy, max_items: int) -> npt.NDArray[np.float64]:
         largest = max(max_items, policy.largest_launch_items(Pool.ACCELERATOR, max_items))
