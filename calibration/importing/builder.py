@@ -107,7 +107,7 @@ class Builder:
     _views: dict[tuple[str, int, int, Key, Scope], Result] = field(default_factory=dict)
     _joins: dict[tuple[Joined, str], Result] = field(default_factory=dict)
     _ids: dict[tuple[str, Key], Result] = field(default_factory=dict)
-    _parameters: dict[str, Result] = field(default_factory=dict)
+    _parameters: dict[tuple[str, Key], Result] = field(default_factory=dict)
     _pairs: dict[Pairs, Result] = field(default_factory=dict)
 
     @property
@@ -270,11 +270,13 @@ class Builder:
         elements = prod(value.shape) // (self.batch_size if value.items else 1)
         width = value.shape[-1] if value.name else 1  # what sizes alone make, a range or zeros, is no weight
         name = value.name or "made"
-        if name not in self._parameters:
+        # All of them, where they are a result already; else those of this slice, which are memory of its own.
+        known = (name, () if (name, ()) in self._parameters or not value.name else value.key)
+        if known not in self._parameters:
             before = self.precision
             if value.element_bytes < ELEMENT_BYTES[before]:  # as they are kept, whatever is made of them
                 self.precision = "int8" if value.element_bytes == 1 else "fp16"
-            self._parameters[name] = self.emit(
+            self._parameters[known] = self.emit(
                 ops.Parameters,
                 "parameters",
                 name,
@@ -284,8 +286,8 @@ class Builder:
                 scope="query",
             )
             self.precision = before
-            self.used(Constant(value.shape, value.name), self._parameters[name])
-        result = self._parameters[name]
+            self.used(Constant(value.shape, value.name, key=value.key), self._parameters[known])
+        result = self._parameters[known]
         if value.name:
             self.of_weights.add(result.name)
         whole = result.elements == elements and not value.items

@@ -108,7 +108,9 @@ def split(node: fx.Node, given: Sequence[Any], to: Builder) -> AnyValue | None:
     if isinstance(x, Constant):
         return Several(
             tuple(
-                Constant(shape, x.name, x.element_bytes, to.are_items(shape), (*x.key, *key, place))
+                Constant(
+                    shape, x.name, x.element_bytes, to.are_items(shape), (*x.key, *key, place), x.is_index
+                )
                 for place, shape in enumerate(shapes)
             )
         )

@@ -49,6 +49,16 @@ def _distances(left: Shape, right: Shape, *_: Any, **__: Any) -> int:
     return 2 * math.prod(left) * right[-2]
 
 
+def _packed_rows(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+    """Weights in bytes or half bytes, packed along what is summed over: a row an output."""
+    return 2 * math.prod(x) * weight[0]
+
+
+def _packed_tiles(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+    """Half bytes as cards keep them, in tiles of 8 outputs (`_convert_weight_to_int4pack`)."""
+    return _packed_rows(x, weight) * 8
+
+
 def _trilinear(left: Shape, weight: Shape, *_: Any, **__: Any) -> int:
     outputs, inner, other = weight[-3:]
     return 2 * left[0] * outputs * other * (inner + 1)
@@ -84,6 +94,9 @@ def _missing() -> dict[Any, Any]:
         "addbmm": _added_matrices,
         "_addmm_activation": _added_matrices,
         "_int_mm": _matrices,
+        "_weight_int8pack_mm": _packed_rows,
+        "_weight_int4pack_mm_for_cpu": _packed_rows,
+        "_weight_int4pack_mm": _packed_tiles,
         "_grouped_mm": _matrices,
         "_cdist_forward": _distances,
         "_euclidean_dist": _distances,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,12 @@ from calibration.importing.factory import Example, Named
 from calibration.importing.rebatch import rebatched
 from calibration.importing.recognise import recognise
 from calibration.importing.tidy import pruned, tidy
+from calibration.importing.values import Key
 from perfmodel.costmodel.kernels import Kernel
 from perfmodel.costmodel.lowering import lower
-from perfmodel.domain.model import DENSE, QUERY_DENSE, RecModel
+from perfmodel.domain.model import DENSE, QUERY_DENSE, SHARING, RecModel
 from perfmodel.domain.model import Unmodelled as LeftOut
-from perfmodel.domain.operators import EmbeddingBag, Ids, Mlp, Operator, Parameters, View
+from perfmodel.domain.operators import EmbeddingBag, Ids, Operator, Parameters, View
 from perfmodel.errors import InputError, PerfplanError
 from perfmodel.loading.inputs import input_files
 from perfmodel.report.documents import saved
@@ -312,13 +312,19 @@ def product_flop_per_item(model: RecModel, items: int) -> float:
 
 def with_shared_memory(written: Builder) -> list[Operator]:
     """Give weights that several operators read one label: they are in memory once."""
+    tables = {op.name for op in written.operators if isinstance(op, EmbeddingBag)}
+    slices: dict[str, dict[Key, list[str]]] = {}
+    for (weight, key), names in written.readers.items():
+        if names:
+            slices.setdefault(weight, {})[key] = names
     labels: dict[str, str] = {}
-    shared = [(weight, names) for (weight, _), names in written.readers.items() if len(set(names)) > 1]
-    parts = Counter[str]()
-    for weight, names in shared:  # different parts of one weight are different memories
-        parts[weight] += 1
-        number = parts[weight]
-        labels |= dict.fromkeys(names, as_name(weight if number == 1 else f"{weight}.part{number}"))
+    for weight, by_key in slices.items():
+        groups = list(by_key.values())
+        if () in by_key and tables.isdisjoint(chain.from_iterable(groups)):
+            groups = [[*chain.from_iterable(groups)]]  # who reads all of it reads the slices of others too
+        shared = [names for names in groups if len(set(names)) > 1]
+        for place, names in enumerate(shared, start=1):
+            labels |= dict.fromkeys(names, as_name(weight if place == 1 else f"{weight}.part{place}"))
     return [_labelled(operator, labels.get(operator.name)) for operator in written.operators]
 
 
@@ -328,7 +334,7 @@ def _labelled(operator: Operator, label: str | None) -> Operator:
     if isinstance(operator, EmbeddingBag):
         tables = tuple(table.model_copy(update={"memory": label}) for table in operator.tables)
         return operator.model_copy(update={"tables": tables})
-    if not isinstance(operator, (Mlp, Parameters)):
+    if not isinstance(operator, SHARING):
         return operator
     return operator.model_copy(update={"memory": label})
 

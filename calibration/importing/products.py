@@ -305,6 +305,7 @@ def recurrent(kind: str) -> Handler:
                         bias=bool(argument(node, given, "has_biases", True)),
                     )
                 )
+                to.used(weight, parts[-1])
             last += [to.part(part, hidden, ("last",)) for part in parts]
             joined = f"{to.label(node)}.joined"
             value = Joined(tuple(parts), joined, call_name(node), to.scope) if bidirectional else parts[0]
@@ -333,6 +334,7 @@ PRODUCTS: Mapping[str, Handler] = {
     **dict.fromkeys(_CONVOLUTIONS.split(), convolution),
     "scaled_dot_product_attention": attention,
     **dict.fromkeys(QUANTISED.split(), quantised_linear),
+    "_weight_int8pack_mm": quantised_linear,
     "quantized_lstm": recurrent("lstm"),
     "quantized_gru": recurrent("gru"),
     "lstm": recurrent("lstm"),

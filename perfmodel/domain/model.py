@@ -20,12 +20,16 @@ from perfmodel.domain.operators import (
     Shape,
     View,
 )
+from perfmodel.domain.sequence_operators import Recurrent
 from perfmodel.domain.shapes import Name, Precision
+from perfmodel.domain.tensor_operators import Conv1d
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 ELEMENT_BYTES: Mapping[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 """Of one element. [bytes]"""
+SHARING = (Mlp, Parameters, Recurrent, Conv1d)
+"""Operators that may say, by `memory`, that their weights are those of others."""
 DENSE = "dense"
 """The name by which operators read the model's dense input."""
 QUERY_DENSE = "query_dense"
@@ -386,21 +390,23 @@ class RecModel(Frozen):
         """Memory of all weights and biases but the embedding tables, in each operator's precision. [bytes]"""
         shapes = self.shapes()
         tables = {table.memory for op in self.embedding_operators for table in op.tables}
-        total, known = 0, set[str | None]()
+        total, shared = 0, dict[str, int]()
         for operator in self.operators:
-            memory = operator.memory if isinstance(operator, (Mlp, Parameters)) else None
-            if memory is None or memory not in known:
-                elements = operator.num_parameters(shapes)
-                if isinstance(operator, Mlp) and memory is not None and memory in tables:
-                    elements = operator.bias * sum(
-                        operator.widths[1:]
-                    )  # of scores tied to a table the rest is it
-                elif memory is not None and memory in tables:
-                    elements = 0
-                is_cast = isinstance(operator, Mlp) and operator.casts
-                total += ELEMENT_BYTES["fp32" if is_cast else operator.precision] * elements
-            known.add(memory)
-        return total
+            memory = operator.memory if isinstance(operator, SHARING) else None
+            elements = operator.num_parameters(shapes)
+            if isinstance(operator, Mlp) and memory is not None and memory in tables:
+                elements = operator.bias * sum(
+                    operator.widths[1:]
+                )  # of scores tied to a table the rest is it
+            elif memory is not None and memory in tables:
+                elements = 0
+            is_cast = isinstance(operator, Mlp) and operator.casts
+            own = ELEMENT_BYTES["fp32" if is_cast else operator.precision] * elements
+            if memory is None:
+                total += own
+            else:  # who reads a part of it reads what is there
+                shared[memory] = max(own, shared.get(memory, 0))
+        return total + sum(shared.values())
 
 
 def _as_long(table: EmbeddingTable, length: int) -> EmbeddingTable:

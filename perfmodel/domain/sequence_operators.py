@@ -166,7 +166,7 @@ class Recurrent(OneInput):
     """A recurrent layer over a sequence: plain tanh RNN, GRU, LSTM, or AUGRU.
 
     AUGRU is a GRU whose update gate the attention score scales (Zhou et al., AAAI 2019, section 4.3). `bias`:
-    whether the gates add two.
+    whether the gates add two. `memory`: label of its weights, where others are the same ones.
     """
 
     kind: Literal["rnn", "gru", "lstm", "augru"]
@@ -174,6 +174,7 @@ class Recurrent(OneInput):
     returns: Literal["sequence", "last"] = "sequence"
     attention: Name | None = None
     bias: bool = True
+    memory: Name | None = None
 
     @model_validator(mode="after")
     def _only_augru_has_attention(self) -> Recurrent:

@@ -119,6 +119,8 @@ class Conv1d(OneInput):
         Parts of a vector that are convolved by weights of their own.
     bias : bool
         Whether each channel has one.
+    memory : str or None
+        Label of its weights, where others are the same ones.
     """
 
     kind: Literal["conv1d"]
@@ -129,6 +131,7 @@ class Conv1d(OneInput):
     dilation: Count = 1
     groups: Count = 1
     bias: bool = True
+    memory: Name | None = None
 
     def output_shape(self, shapes: Shapes) -> Shape:
         """One vector for each place of the window."""

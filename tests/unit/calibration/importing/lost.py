@@ -1366,3 +1366,75 @@ def user_first() -> Made:
 
     parts = {"user": nn.Linear(32, 8), "items": nn.Embedding(100, 8)}
     return Called(forward, **parts), (torch.rand(1, 32), torch.randint(0, 100, (6,)))
+
+
+def _twice(layer: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> Made:
+    """Two histories go through one layer."""
+
+    def forward(self: Any, one: Tensor, other: Tensor) -> Tensor:
+        return torch.cat([call(self.layer, one), call(self.layer, other)], dim=1)
+
+    return Called(forward, layer=layer), (torch.rand(6, 5, 8), torch.rand(6, 5, 8))
+
+
+def gru_twice() -> Made:
+    return _twice(nn.GRU(8, 12, batch_first=True), lambda layer, x: layer(x)[0][:, -1])
+
+
+def lstm_twice() -> Made:
+    return _twice(nn.LSTM(8, 12, batch_first=True), lambda layer, x: layer(x)[0][:, -1])
+
+
+def convolution_twice() -> Made:
+    return _twice(nn.Conv1d(8, 12, 3), lambda layer, x: layer(x.transpose(1, 2)).amax(2))
+
+
+def positions_by_layer() -> Made:
+    """Each layer adds positions of its own, which are slices of one parameter."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        for layer in range(3):
+            x = self.layer(x + self.positions[layer]).relu()
+        return x.sum(1)
+
+    positions = nn.Parameter(torch.rand(3, 5, 8))
+    return Called(forward, layer=nn.Linear(8, 8), positions=positions), (torch.rand(6, 5, 8),)
+
+
+def positions_unbound() -> Made:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        first, second = self.positions.unbind(0)
+        return ((x + first) * second).sum(1)
+
+    return Called(forward, positions=nn.Parameter(torch.rand(2, 5, 8))), (torch.rand(6, 5, 8),)
+
+
+def weight_in_part() -> Made:
+    """A layer's weight, whole and its first rows alone."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return torch.cat([self.layer(x), x @ self.layer.weight[:4].t()], dim=1)
+
+    return Called(forward, layer=nn.Linear(8, 8)), (torch.rand(6, 8),)
+
+
+def packed_in_bytes() -> Made:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return torch._weight_int8pack_mm(x, self.bytes, self.scales)
+
+    module = Called(forward)
+    module.register_buffer("bytes", torch.randint(-127, 127, (80, 64), dtype=torch.int8))
+    module.register_buffer("scales", torch.rand(80))
+    return module, (torch.rand(6, 64),)
+
+
+def packed_in_half_bytes() -> Made:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        wide = torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16(), self.halves, 32, self.scales)
+        return self.head(wide.float())
+
+    module = Called(forward, head=nn.Linear(64, 1))
+    whole = torch.randint(0, 15, (64, 64), dtype=torch.int32)
+    module.register_buffer("halves", torch._convert_weight_to_int4pack_for_cpu(whole, 1))
+    module.register_buffer("scales", torch.rand(2, 64, 2).bfloat16())
+    return module, (torch.rand(6, 64),)

@@ -500,3 +500,33 @@ def test_precision_is_kept_and_is_not_guessed_at(tmp_path: Path, capsys: pytest.
     assert "3 in bf16: costs are known of fp32 only" in capsys.readouterr().err
     assert main([*latency, "--extrapolate"]) == 0
     assert "times are those of fp32" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("factory", "elements"),
+    [
+        ("gru_twice", 3 * 12 * (8 + 12 + 2)),
+        ("lstm_twice", 4 * 12 * (8 + 12 + 2)),
+        ("convolution_twice", 12 * (3 * 8 + 1)),
+        ("positions_by_layer", 3 * 5 * 8 + 8 * 8 + 8),
+        ("positions_unbound", 2 * 5 * 8),
+        ("weight_in_part", 8 * 8 + 8),
+    ],
+)
+def test_what_several_calls_read_is_in_memory_once_and_slices_of_a_parameter_are_all_there(
+    factory: str, elements: int
+) -> None:
+    assert imported(factory).model.dense_parameter_bytes == 4 * elements
+
+
+def test_a_layer_packed_in_bytes_is_a_layer_in_int8() -> None:
+    found = imported("packed_in_bytes")
+    assert found.product_flop_per_item == found.counted_flop_per_item == 2 * 64 * 80
+    assert [(op.kind, op.precision) for op in found.model.operators] == [("mlp", "int8")]
+    assert found.model.dense_parameter_bytes == 80 * 64
+
+
+def test_a_layer_packed_in_half_bytes_is_refused_with_its_share_of_the_flop() -> None:
+    # 64 x 64 beside a head of 64 x 1: 64 of 65 parts, which 0.5 does not allow.
+    with pytest.raises(InputError, match=r"_weight_int4pack_mm_for_cpu x 1: 98\.5 % of FLOP"):
+        import_example(load_example(f"{MODULES}:packed_in_half_bytes"), "m", allow_unmodelled=0.5)
