@@ -228,12 +228,15 @@ class OwnTimesDocument(TypedDict):
 class AnchorDocument(TypedDict):
     """The correction of the service times by a short run of the model; `shape` by batch size.
 
+    `by_length`: a further factor of each length of histories; null where all are of one.
+
     Times scatter about it by `relative_std`, those on the accelerator by `accelerator_relative_std`: so are
     they predicted. Answers of before 2026-11-28 have neither.
     """
 
     level: float
     shape: dict[str, float]
+    by_length: NotRequired[list[float] | None]
     contention: float
     requests: int
     drift_percent: float

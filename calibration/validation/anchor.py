@@ -61,7 +61,8 @@ class Anchor:
     """What the whole model takes over what its operators predict.
 
     t'(b, n) = t(b, n) x shape(b) x exp(contention (n - 1) / (k - 1)), with n of k executors busy: a
-    smooth factor of the batch size, which holds the level, and one number for co-located work.
+    smooth factor of the batch size, which holds the level, and one number for co-located work. Where
+    histories are of several lengths, each has a further factor, smooth in what its requests take.
 
     Attributes
     ----------
@@ -82,6 +83,8 @@ class Anchor:
         pauses of a core taken off; None where too few were. [1]
     stops : Stops
         Of the whole node in the anchor's own runs; the factors' means have what they added.
+    by_length : (kinds,) float, or None
+        Further factor of each length of histories; None: all are of one. [1]
     """
 
     shape: FloatArray
@@ -93,18 +96,21 @@ class Anchor:
     relative_std: float | None = None
     accelerator_relative_std: float | None = None
     stops: Stops = field(default_factory=Stops, repr=False)
+    by_length: FloatArray | None = None
 
     def refine(self, service: ServiceTimes) -> ServiceTimes:
         """Apply the correction to the table that it was fitted to; times scatter as they did in the runs."""
         executors = service.num_executors
         share = np.arange(executors) / max(1, executors - 1)
         factors = self.shape[: service.max_batch_items, None] * np.exp(self.contention * share)[None, :]
-        by_query = service.by_query
-        if by_query is not None:
-            times = by_query.cpu
-            cpu = replace(times, with_s=times.with_s * factors, without_s=times.without_s * factors)
+        own = replace(service, cpu_s=service.cpu_s * factors)
+        if (by_query := service.by_query) is not None:
+            times, own_factors = by_query.cpu, factors[None]
+            if self.by_length is not None:
+                own_factors = self.by_length[:, None, None] * own_factors
+            cpu = replace(times, with_s=times.with_s * own_factors, without_s=times.without_s * own_factors)
             by_query = replace(by_query, cpu=cpu)
-        own = replace(service, cpu_s=service.cpu_s * factors, by_query=by_query)
+            own = replace(own, cpu_s=by_query.mean_cpu_s, by_query=by_query)
         level = own.scaled(1.0, self.accelerator_level)
         return replace(
             level,
@@ -118,6 +124,7 @@ class Anchor:
         return {
             "level": self.level,
             "shape": {str(size): float(self.shape[size - 1]) for size in sizes},
+            "by_length": None if self.by_length is None else self.by_length.tolist(),
             "contention": float(np.exp(self.contention)),
             "requests": self.num_requests,
             "drift_percent": 100.0 * self.drift,
@@ -140,7 +147,8 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
 
     The logarithms of measured over predicted time, in bins of a quarter octave, are smoothed by a Gaussian
     process: a level, plus deviations that neighbouring sizes share. A bin of few requests follows its
-    neighbours; one of many stands for itself. Bins weigh the time in them, as a queue does.
+    neighbours; one of many stands for itself. Bins weigh the time in them, as a queue does. What is left of
+    each length of histories is smoothed in the same way, over the time that its requests take.
 
     Raises
     ------
@@ -155,6 +163,11 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
         )
     predicted_s = samples.predicted_s(service)
     level = float(samples.service_s.sum() / predicted_s.sum())
+    by_length = _by_length(samples, predicted_s, service)
+    if (
+        by_length is not None
+    ):  # first, as long histories are more crowded: what they are off by is no contention
+        predicted_s = predicted_s * by_length[samples.variety // 2]
     contention = _contention(samples, predicted_s, service.num_executors)
     share = (samples.num_busy - 1) / max(1, service.num_executors - 1)
     predicted_s = predicted_s * np.exp(contention * share)
@@ -167,6 +180,7 @@ def fit_anchor(runs: Sequence[Served], service: ServiceTimes) -> Anchor:
         num_requests=len(samples.service_s),
         drift=level_drift(runs, service),
         accelerator_level=_accelerator_level(runs, service),
+        by_length=by_length,
     )
     stops = stops_of(runs)
     steady = [run.only(~slow) for run, slow in zip(runs, stops.struck, strict=True)]
@@ -237,17 +251,35 @@ def _contention(samples: Samples, predicted_s: FloatArray, executors: int) -> fl
 def _shape(samples: Samples, predicted_s: FloatArray, largest: int) -> FloatArray:
     """Smooth factor by size, as `fit_anchor` describes. [1]"""
     bins = np.floor(BINS_PER_OCTAVE * np.log2(samples.num_items)).astype(np.int64)
+    sizes = np.log(np.arange(1, largest + 1))
+    return _smoothed(samples.service_s, predicted_s, bins, np.log(samples.num_items), sizes)
+
+
+def _by_length(samples: Samples, predicted_s: FloatArray, service: ServiceTimes) -> FloatArray | None:
+    """Further factor of each length of histories, whatever the size; None where all are of one. [1]"""
+    if service.by_query is None or len(service.by_query.shares) == 1:
+        return None
+    shape = _shape(samples, predicted_s, service.max_batch_items)
+    predicted_s = predicted_s * shape[samples.num_items - 1]
+    kind = samples.variety // 2
+    takes = np.log(service.by_query.cpu.with_s.mean(axis=(1, 2)))
+    return _smoothed(samples.service_s, predicted_s, kind, takes[kind], takes)
+
+
+def _smoothed(
+    service_s: FloatArray, predicted_s: FloatArray, bins: IntArray, along: FloatArray, at: FloatArray
+) -> FloatArray:
+    """Measured over predicted time by bins, smooth along a logarithm, at some values of it. [1]"""
     _, place = np.unique(bins, return_inverse=True)
     counts = np.bincount(place).astype(float)
-    measured, expected = np.bincount(place, samples.service_s), np.bincount(place, predicted_s)
-    centre = np.bincount(place, np.log(samples.num_items)) / counts
+    measured, expected = np.bincount(place, service_s), np.bincount(place, predicted_s)
+    centre = np.bincount(place, along) / counts
     value = np.log(measured / expected)
-    scatter = np.log(samples.service_s / predicted_s) - value[place]
+    scatter = np.log(service_s / predicted_s) - value[place]
     error = float(np.mean(np.minimum(scatter**2, 1.0))) / counts + BIN_ERROR**2
     prior = float(np.average(value, weights=expected))
     weights = np.linalg.solve(_covariance(centre, centre) + np.diag(error), value - prior)
-    sizes = np.log(np.arange(1, largest + 1))
-    return np.asarray(np.exp(prior + _covariance(sizes, centre) @ weights))
+    return np.asarray(np.exp(prior + _covariance(at, centre) @ weights))
 
 
 def _covariance(left: FloatArray, right: FloatArray) -> FloatArray:

@@ -160,6 +160,22 @@ def test_too_few_requests_for_an_anchor_are_refused() -> None:
         fit_anchor([short], BASE)
 
 
+def test_the_anchor_finds_lengths_whose_times_are_off_by_other_factors() -> None:
+    by_query = QueryTimes(shares=np.array([0.6, 0.3, 0.1]), cpu=OF_LENGTHS)
+    expected = ServiceTimes(cpu_s=by_query.mean_cpu_s, by_query=by_query)
+    factors = np.array([1.6, 1.3, 1.0])[:, None, None]
+    times = replace(OF_LENGTHS, with_s=OF_LENGTHS.with_s * factors, without_s=OF_LENGTHS.without_s * factors)
+    true_by_query = replace(by_query, cpu=times)
+    true = ServiceTimes(cpu_s=true_by_query.mean_cpu_s, by_query=true_by_query)
+    anchor = fit_anchor([served_of_lengths(true, SplitAndOffload(batch_size=LARGEST))], expected)
+    refined = anchor.refine(expected)
+    assert refined.by_query is not None
+    assert refined.cpu_s == pytest.approx(refined.by_query.mean_cpu_s)
+    found = (refined.by_query.cpu.with_s / OF_LENGTHS.with_s).mean(axis=(1, 2))
+    assert found == pytest.approx(factors[:, 0, 0], rel=0.02)
+    assert isinstance(anchor.to_dict()["by_length"], list)
+
+
 def test_the_level_factor_gives_the_mean_service_time_asked_for() -> None:
     trace = Trace((QUERIES,))
     factor = level_factor(trace, BASE, POLICY, 5e-3)
@@ -181,15 +197,13 @@ OF_LENGTHS = LaunchTimes(
 )
 
 
-@pytest.mark.parametrize("shares_work", [False, True])
-def test_anchors_and_own_service_times_know_lengths_and_whose_work_a_request_does(
-    shares_work: bool,  # both
-) -> None:
-    by_query = QueryTimes(shares=np.array([0.6, 0.3, 0.1]), cpu=OF_LENGTHS, shares_work=shares_work)
-    expected = ServiceTimes(cpu_s=by_query.mean_cpu_s, by_query=by_query)
-    policy = SplitAndOffload(batch_size=LARGEST, share_query_work=shares_work)
-    # Of sparse traffic: then the simulation, too, has each query's first request start first.
-    true = expected.scaled(1.3, 1.0)
+def served_of_lengths(true: ServiceTimes, policy: SplitAndOffload) -> Served:
+    """What a server of these times by query would have measured.
+
+    Of sparse traffic: then the simulation, too, has each query's first request start first.
+    """
+    by_query, shares_work = true.by_query, policy.share_query_work
+    assert by_query is not None
     log = simulate(QUERIES, true, policy, engine="simpy", log_requests=True).requests
     assert log is not None
     order = np.lexsort((log.start_s, log.query))
@@ -204,7 +218,7 @@ def test_anchors_and_own_service_times_know_lengths_and_whose_work_a_request_doe
         sent=~first & shares_work,
     )
     service_s = (log.finish_s - log.start_s)[order]
-    run = Served(
+    return Served(
         requests=listed,
         start_s=log.start_s[order],
         finish_s=log.finish_s[order],
@@ -212,6 +226,16 @@ def test_anchors_and_own_service_times_know_lengths_and_whose_work_a_request_doe
         worker=log.executor[order],
         num_workers=2,
     )
+
+
+@pytest.mark.parametrize("shares_work", [False, True])
+def test_anchors_and_own_service_times_know_lengths_and_whose_work_a_request_does(
+    shares_work: bool,  # both
+) -> None:
+    by_query = QueryTimes(shares=np.array([0.6, 0.3, 0.1]), cpu=OF_LENGTHS, shares_work=shares_work)
+    expected = ServiceTimes(cpu_s=by_query.mean_cpu_s, by_query=by_query)
+    policy = SplitAndOffload(batch_size=LARGEST, share_query_work=shares_work)
+    run = served_of_lengths(expected.scaled(1.3, 1.0), policy)
     anchor = fit_anchor([run], expected)
     assert anchor.level == pytest.approx(1.3)
     assert anchor.shape == pytest.approx(1.3, rel=1e-3)
