@@ -506,7 +506,7 @@ def _require_no_branch(node: fx.Node, given: Sequence[Any]) -> None:
 
 
 def _require_no_rows_by_number(graph: Graph) -> None:
-    """Refuse rows of a table that Python chose by ids: what it read them from has no reader in the graph.
+    """Refuse rows of a table, or matrices of a stack, that Python chose by ids: the graph does not read them.
 
     Taking all rows by number, as a loop over experts does, chooses none.
     """
@@ -518,7 +518,7 @@ def _require_no_rows_by_number(graph: Graph) -> None:
         if not (node.target is torch.ops.aten.select.int and isinstance(table, fx.Node)):
             continue
         name, dim, place = graph.weights.get(table.name), node.args[1], node.args[2]
-        is_row = table.op == "get_attr" and table.meta["val"].dim() == 2 and dim == 0
+        is_row = table.op == "get_attr" and table.meta["val"].dim() >= 2 and dim == 0
         if name is not None and is_row and isinstance(place, int):
             chosen.setdefault(name, {})[place] = node
     for name, rows in chosen.items():

@@ -512,6 +512,15 @@ def rows_by_number() -> Made:
     ), (ids(50, 7).flatten(),)
 
 
+def a_matrix_by_number() -> Made:
+    """A matrix of a stack that the first id names, as models of several domains take theirs."""
+    return Called(
+        lambda m, x, domain: m.top(x @ m.domains[domain[0]]),
+        domains=nn.Parameter(torch.rand(3, 16, 8)),
+        top=nn.Linear(8, 1),
+    ), (torch.rand(7, 16), ids(3, 1).flatten())
+
+
 def items_by_number() -> Made:
     """The same by `int` of each id, which another call looks up as well."""
     return Called(

@@ -181,6 +181,7 @@ def test_what_was_imported_runs(factory: str) -> None:
         ("items_by_number", r"lost.py:\d+: rows: rows are chosen by numbers that Python took out"),
         ("through_numpy_and_back", r"lost.py:\d+: what NumPy or Python makes of values of tensors, no call"),
         ("rows_from_a_dictionary", r"lost.py:\d+: what NumPy or Python makes of values of tensors, no call"),
+        ("a_matrix_by_number", r"lost.py:\d+: domains: rows are chosen by numbers that Python took out"),
         ("rows_by_number", r"lost.py:\d+: table.weight: rows are chosen by numbers that Python took out"),
     ],
 )
