@@ -9,11 +9,15 @@ from math import inf
 from perfmodel.errors import PerfplanError
 from perfmodel.planning.question import Question
 from perfmodel.sim.run import run_until_precise
+from perfmodel.sim.run_result import RunResult
 from perfmodel.sim.statistics import Interval
 from perfmodel.sim.traffic import has_days
 
 CURVE_QUERIES = 50_000
 """Behind each point: p99 is of 500 queries beyond it. [queries]"""
+
+MOST_CURVE_QUERIES = 1_000_000
+"""Behind a point where bursts or pauses take longer runs. [queries]"""
 
 PARTS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.88, 0.94, 0.98)
 """Rates as parts of what fills the executors: closer together where latencies rise. [1]"""
@@ -31,15 +35,21 @@ class LoadPoint:
         Latency by percentile. [s]
     cpu_utilisation : float
         Of the cores. [1]
+    num_queries : int
+        Simulated. [queries]
     """
 
     rate_qps: float
     percentiles: Mapping[float, Interval]
     cpu_utilisation: float
+    num_queries: int
 
 
 def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, ...]:
     """Simulate some rates shortly; rates at which a backlog grows are left out.
+
+    So are rates at which a run of `MOST_CURVE_QUERIES` would see too few bursts, or pauses, to say what is
+    usual: the higher the rate, the shorter the time that a run takes, and one without a burst knows of none.
 
     Empty for traffic that is a recording, has days or comes from closed users, whose latency is no function
     of a rate, and for policies that only SimPy can simulate, for which it would take minutes.
@@ -63,9 +73,25 @@ def load_curve(question: Question, *more_qps: float | None) -> tuple[LoadPoint, 
 
 
 def _point(question: Question, rate_qps: float) -> LoadPoint | None:
-    settings = {"min_queries": CURVE_QUERIES, "max_queries": CURVE_QUERIES, "precision": inf}
+    run = _run(question, rate_qps, CURVE_QUERIES)
+    if run is not None and run.needed_queries is not None:
+        needed = run.needed_queries
+        run = _run(question, rate_qps, needed) if needed <= MOST_CURVE_QUERIES else None
+    if run is None or run.needed_queries is not None or run.utilisation is None or not run.percentiles:
+        return None
+    return LoadPoint(
+        rate_qps=rate_qps,
+        percentiles=run.percentiles,
+        cpu_utilisation=run.utilisation.cpu,
+        num_queries=run.num_queries,
+    )
+
+
+def _run(question: Question, rate_qps: float, num_queries: int) -> RunResult | None:
+    """One run of that many queries; None where the rate is none that can be simulated."""
+    settings = {"min_queries": num_queries, "max_queries": num_queries, "precision": inf}
     try:
-        run = run_until_precise(
+        return run_until_precise(
             question.traffic.at_rate(rate_qps),
             question.times.table,
             question.policy,
@@ -75,9 +101,6 @@ def _point(question: Question, rate_qps: float) -> LoadPoint | None:
         )
     except PerfplanError:
         return None
-    if run.utilisation is None or not run.percentiles:
-        return None
-    return LoadPoint(rate_qps=rate_qps, percentiles=run.percentiles, cpu_utilisation=run.utilisation.cpu)
 
 
 def replace_settings(question: Question, settings: Mapping[str, float]) -> Question:

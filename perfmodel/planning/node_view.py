@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.planning.breakdown import BatchBreakdown, Roofs, break_down, roofs_of
-from perfmodel.planning.load_curve import LoadPoint, load_curve
+from perfmodel.planning.load_curve import PARTS, LoadPoint, load_curve
 from perfmodel.planning.node import AnyNode, ServingNode
 from perfmodel.planning.question import Question
 from perfmodel.sim.policies import Policy
@@ -50,6 +50,12 @@ class NodeView:
     curve: tuple[LoadPoint, ...]
     cliff_qps: float | None
     inside: tuple[Inside, ...] = ()
+
+    @property
+    def far_qps(self) -> float | None:
+        """How far the curve tells: to the cliff, or where bursts end it before, its last rate. [queries/s]"""
+        cliff, last = self.cliff_qps, max((point.rate_qps for point in self.curve), default=None)
+        return cliff if cliff is None or last is None or last >= PARTS[-2] * cliff else last
 
 
 def node_view(question: Question, *rates_qps: float | None) -> NodeView:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from perfmodel.planning.busiest import busiest
 from perfmodel.planning.capacity.answer import Capacity
-from perfmodel.planning.load_curve import CURVE_QUERIES
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.report.error_budget import deciding_lines, plan_interval, rate_band, rate_interval, sensitivity
 from perfmodel.report.fitting import Column, FittingTable
@@ -15,6 +15,7 @@ from perfmodel.report.stages import stage_table
 from perfmodel.report.tables import (
     as_asked,
     assumption_lines,
+    curve_queries,
     interval_ms,
     number,
     outside_words,
@@ -68,11 +69,13 @@ def capacity_page(result: Capacity) -> RenderableType:
     if at.accelerator_utilisation is not None:
         used += f", {number(100 * at.accelerator_utilisation)} % of the accelerators"
     table.add_row("utilisation there", used)
-    for label, said in sensitivity(at.latency_budget, result.budget, sheds=sheds):
+    for label, said in sensitivity(at.latency_budget, result.budget, sheds=sheds, busiest=busiest(question)):
         table.add_row(label, said)
     filled = f"{number(result.saturation_qps, 4)} queries/s fill {POOLS[result.bottleneck]}, all of them busy"
     share = rate / result.saturation_qps
     of_it = f"this is {number(100 * share)} % of it" + ("" if share < 1.0 else ", as a note below explains")
+    if (peak := busiest(question)) is not None:
+        of_it += f", {number(100 * share * peak.factor)} % {peak.when}"
     table.add_row("saturation", f"{filled}; {of_it}")
     if question.tdp_w is not None:
         per_w = number(rate / question.tdp_w)
@@ -94,7 +97,7 @@ def capacity_page(result: Capacity) -> RenderableType:
         curve = [
             "",
             _curve(result),
-            f"{CURVE_QUERIES:,} queries at each of these rates: less precise than above",
+            f"{curve_queries(result.curve)} queries at each of these rates: less precise than above",
         ]
     deciding = deciding_lines(result.deciding)
     figures = stage_figures(at.question, at.run)
@@ -129,9 +132,16 @@ def limit(result: Capacity) -> str:
         most = f"; {number(100 * first.share)} % of their time goes to {first.name}, bound by {first.bound}"
     if share >= FULL:
         return f"{pool}, which are full{most}"
-    sla = result.question.sla
+    sla, peak = result.question.sla, busiest(result.question)
     tail = f"the tail: p{100 * sla.percentile:g} reaches {as_asked(sla.latency_ms)} ms"
-    return f"{tail} while {pool} are at {number(100 * share)} % of what they can serve{most}"
+    if peak is None:
+        return f"{tail} while {pool} are at {number(100 * share)} % of what they can serve{most}"
+    then = f"{number(100 * share * peak.factor)} % of what they can serve {peak.when}"
+    mean = f"{number(100 * share)} % in the mean"
+    if share * peak.factor >= FULL:
+        full = f"{number(100 * share * peak.factor)} % of what they can serve arrives then"
+        return f"{pool}, which are full {peak.when}: {full}, {mean}{most}"
+    return f"{tail} while {pool} are at {then}, {mean}{most}"
 
 
 def _curve(result: Capacity) -> FittingTable:

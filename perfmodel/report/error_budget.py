@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+from perfmodel.planning.busiest import Busiest
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Band, Errors, LatencyBudget, RateBudget
@@ -99,11 +100,16 @@ CLIFF = "room up to the cliff"
 
 
 def sensitivity(
-    latency: LatencyBudget | None, rate: RateBudget | None, *, sheds: bool = False
+    latency: LatencyBudget | None,
+    rate: RateBudget | None,
+    *,
+    sheds: bool = False,
+    busiest: Busiest | None = None,
 ) -> list[tuple[str, str]]:
     """What 1 % of service time costs in p99 and in capacity, and how far the cliff is: labels and words.
 
-    Where queries are turned away there is no cliff: more of them are.
+    Where queries are turned away there is no cliff: more of them are. Where a day's peak or bursts decide,
+    how far they are from it comes first.
     """
     said = []
     p99 = None if latency is None else latency.responses.get(0.99)
@@ -123,4 +129,8 @@ def sensitivity(
             f"{number(100 * latency.to_saturation)} % longer service times, and "
             f"{'queries are turned away without end' if sheds else 'no load like this is served'}"
         )
+    if busiest is not None:
+        then = (1.0 + latency.to_saturation) / busiest.factor - 1.0
+        full = "none" if then < 0.0 else f"{number(100 * then)} % longer service times"
+        cliff = f"{full} {busiest.when}; in the mean {cliff}"
     return [*lines, (CLIFF, cliff)]

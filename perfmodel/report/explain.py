@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from perfmodel.domain.workload import ClosedArrivals
+from perfmodel.planning.busiest import busiest
 from perfmodel.planning.explain.answer import NEGLIGIBLE, Explanation, Gain
 from perfmodel.report.fitting import Column, FittingTable, cut_in_the_middle
 from perfmodel.report.tables import number, times_of
@@ -36,6 +37,9 @@ def explain_page(result: Explanation) -> RenderableType:
         largest, where = number(result.latency_bounded_qps, 4), _beside(result.room, result)
         head.append(f"the largest load within the SLA is {largest} queries/s{where}")
     full, where = number(result.saturation_qps, 4), _beside(result.room_to_saturation, result)
+    if (peak := busiest(question)) is not None:
+        there = (1.0 + result.room_to_saturation) / peak.factor - 1.0
+        where += f", {_how_far(there)} the {number(peak.factor * result.offered_qps, 4)} {peak.when}"
     head.append(f"{full} queries/s keep all executors busy{where}")
     if isinstance(arrivals, ClosedArrivals):
         head.append(f"{arrivals.users:,} users ask {offered} queries/s, no faster than they are answered")
@@ -65,8 +69,11 @@ def _beside(room: float, result: Explanation) -> str:
     """Where a load lies, seen from the offered one; of closed users, who offer what is answered, nothing."""
     if result.question.traffic.is_closed:
         return ""
-    where = f"{100.0 * room:.0f} % above" if room >= 0.0 else f"{-100.0 * room:.0f} % below"
-    return f", {where} the {number(result.offered_qps, 4)} offered"
+    return f", {_how_far(room)} the {number(result.offered_qps, 4)} offered"
+
+
+def _how_far(room: float) -> str:
+    return f"{100.0 * room:.0f} % above" if room >= 0.0 else f"{-100.0 * room:.0f} % below"
 
 
 def _cells(gain: Gain) -> list[str]:

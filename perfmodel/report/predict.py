@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from perfmodel.domain.workload import ClosedArrivals
+from perfmodel.planning.busiest import busiest
 from perfmodel.planning.predict.answer import Prediction
 from perfmodel.planning.stage_figures import stage_figures
 from perfmodel.planning.table_node import TableNode
@@ -179,7 +180,9 @@ def _figures(result: Prediction) -> Table:
     if not traffic.is_closed:
         table.add_row("largest load within the SLA", _bounded(result))
     sheds = result.question.policy.shedding is not None
-    for label, said in sensitivity(result.latency_budget, result.rate_budget, sheds=sheds):
+    for label, said in sensitivity(
+        result.latency_budget, result.rate_budget, sheds=sheds, busiest=busiest(result.question)
+    ):
         if not (traffic.is_closed and label == CLIFF):  # users who wait ask for less
             table.add_row(label, said)
     table.add_row("utilisation", _utilisation(result))

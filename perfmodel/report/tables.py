@@ -7,6 +7,7 @@ from math import isinf
 from typing import Protocol
 
 from perfmodel.planning.breakdown import OperatorTime
+from perfmodel.planning.load_curve import LoadPoint
 from perfmodel.planning.node import AnyNode
 from perfmodel.planning.question import Question
 from perfmodel.report.fitting import Column, FittingTable
@@ -138,6 +139,12 @@ def outside_words(outside: OutsideLaw, percentiles_s: Mapping[float, float]) -> 
     )
     mean = "" if isinstance(outside, ConstantOutside) else " in the mean"
     return f"{alone} ms; {number(outside.mean_s / MS)} ms{mean} outside of it are in the latencies above"
+
+
+def curve_queries(curve: Sequence[LoadPoint]) -> str:
+    """How many queries are behind the points of a load curve: bursts and pauses take more at high rates."""
+    fewest, most = min(point.num_queries for point in curve), max(point.num_queries for point in curve)
+    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 class Answer(Protocol):

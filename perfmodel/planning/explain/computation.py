@@ -11,6 +11,7 @@ from perfmodel.domain.workload import PoissonArrivals
 from perfmodel.errors import PerfplanError
 from perfmodel.loading.scenario_file import LoadedScenario
 from perfmodel.planning.breakdown import BatchBreakdown, break_down
+from perfmodel.planning.busiest import Busiest, busiest
 from perfmodel.planning.diff.side import Figure, largest_load, spread_of_difference
 from perfmodel.planning.explain.answer import Binds, Explanation, Gain
 from perfmodel.planning.explain.changes import Change, changes_of, refusal
@@ -80,7 +81,7 @@ def explain(
         asked_qps = run.throughput_qps / (1.0 - run.shed_share)
     return Explanation(
         question=question,
-        binds=_binds(fullest, rate_qps, gains),
+        binds=_binds(fullest, rate_qps, gains, busiest(question)),
         latency_bounded_qps=rate_qps,
         ci95_qps=None if rate_qps is None or spread is None else (rate_qps - spread[0], rate_qps + spread[1]),
         saturation_qps=1.0 / max(fullest.loads),
@@ -181,7 +182,7 @@ def _over(base: Figure | None, change: Change, found: Figure | Gain) -> Gain:
     )
 
 
-def _binds(fullest: _Busy, rate_qps: float | None, gains: list[Gain]) -> Binds:
+def _binds(fullest: _Busy, rate_qps: float | None, gains: list[Gain], peak: Busiest | None = None) -> Binds:
     """What binds: the SLA, where a node is far from full at its largest load; else what fills it.
 
     Of several stages it is the fullest one that is looked into.
@@ -194,7 +195,8 @@ def _binds(fullest: _Busy, rate_qps: float | None, gains: list[Gain]) -> Binds:
             resource="sla",
             why=f"no load meets {bound}: queries that find the {_what(stage)} idle take longer",
         )
-    used = rate_qps * max(loads)
+    used = rate_qps * max(loads) * (1.0 if peak is None else peak.factor)
+    when = "" if peak is None else f" {peak.when}"
     steps = {
         gain.resource: gain.gain
         for gain in gains
@@ -204,15 +206,15 @@ def _binds(fullest: _Busy, rate_qps: float | None, gains: list[Gain]) -> Binds:
     if used < NEARLY_FULL:
         why = (
             f"{bound} holds up to {100 * used:.0f} % of the load that fills "
-            f"{'the node' if stage is None else stage}: latency binds, not work"
+            f"{'the node' if stage is None else stage}{when}: latency binds, not work"
         )
         return Binds(resource="sla", why=why + brings)
     pool = "cores" if loads.cpu >= loads.accelerator else "accelerator"
     verb, much = "are" if pool == "cores" else "is", f"{100 * used:.0f} %"
     whose = "" if stage is None else f" of {stage}"
-    full = f"at the largest load the {pool}{whose} {verb} {much} full"
+    full = f"at the largest load the {pool}{whose} {verb} {much} full{when}"
     if used > 1.0 and place.policy.shedding is not None:
-        full = f"the largest load asks for {much} of what the {pool} can serve, the rest is turned away"
+        full = f"the largest load asks for {much} of what the {pool} can serve{when}, the rest is turned away"
     breakdown = _breakdown(place, pool)
     if breakdown is None:
         why = f"{full}: a table of service times does not say with what{brings}"

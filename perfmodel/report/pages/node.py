@@ -495,7 +495,7 @@ def _controls(
         "sla_ms": sla["latency_ms"],
         "plan_qps": plan,
         "central_qps": central,
-        "cliff_qps": view.cliff_qps,
+        "cliff_qps": view.far_qps,
         "tdp_w": capacity["power_w"],
         "machines": machines,
         "curve": [

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfmodel.loading.profile_text import profile_text
-from perfmodel.planning.load_curve import CURVE_QUERIES
 from perfmodel.planning.node_view import Inside, NodeView
 from perfmodel.report.drawing import Drawing, Series, lines, stacked
 from perfmodel.report.html import Block, Definitions, Figure, Heading, Markup, Prose, Table, Verbatim, prose
-from perfmodel.report.tables import as_asked, number
+from perfmodel.report.tables import as_asked, curve_queries, number
 from perfmodel.units import GB, GFLOP, MS
 
 ABOVE_SLA = 2.2
@@ -349,7 +348,7 @@ def load_drawing(view: NodeView, document: Mapping[str, Any]) -> Drawing | None:
         marks.insert(0, (plan, f"plan for {number(plan, 4)}"))
     limit = (sla["latency_ms"], f"SLA: p{100 * sla['percentile']:g} of {as_asked(sla['latency_ms'])} ms")
     text = (
-        f"Each point is a run of {CURVE_QUERIES:,} queries, the shade its 95 % interval. "
+        f"Each point is a run of {curve_queries(view.curve)} queries, the shade its 95 % interval. "
         f"All executors are busy at {number(view.cliff_qps, 4)} queries/s: beyond it, "
         f"{'what is too much is turned away' if turned_away else 'no latency exists'}."
     )
