@@ -66,7 +66,7 @@ def points_by_call(
 
 
 def _is_no_call(kernel: Kernel) -> bool:
-    """Whether the list of calls has none: the sum of one vector, which is the vector itself."""
+    """Whether it may be timed as no call: the sum of one vector, which the runtime once did not copy."""
     one = kernel.read_bytes_per_item == kernel.written_bytes_per_item
     return kernel.family == "sum" and kernel.variant == "vectors" and one
 

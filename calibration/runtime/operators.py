@@ -237,8 +237,8 @@ def add(*inputs: Tensor) -> Tensor:
 
 
 def sum_vectors(x: Tensor) -> Tensor:
-    """The vectors of each item, summed to one."""
-    return x if x.dim() == 2 else x.sum(1)
+    """The vectors of each item, summed to one; of a single vector a copy, as Caffe2 makes."""
+    return x.clone() if x.dim() == 2 else x.sum(1)
 
 
 def softmax(x: Tensor) -> Tensor:

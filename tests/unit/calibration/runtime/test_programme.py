@@ -103,6 +103,13 @@ def test_bags_sum_the_rows_that_their_indices_name() -> None:
     assert programme.run(inputs).tolist() == expected
 
 
+def test_the_sum_of_a_single_vector_is_a_copy_of_it() -> None:
+    vector = torch.rand(3, 4)  # Caffe2's Sum of one input copies, and is charged for it
+    copied = calls.sum_vectors(vector)
+    assert torch.equal(copied, vector)
+    assert copied.data_ptr() != vector.data_ptr()
+
+
 def test_all_weights_are_at_hand_to_touch_their_pages() -> None:
     model = find_model("ncf")
     programme = build_programme(model)
