@@ -20,6 +20,7 @@ from benchmarks.hostile.documents import (
     targets,
     write_data,
 )
+from benchmarks.hostile.parquet_files import parquet_cases
 from benchmarks.hostile.running import Case
 from benchmarks.hostile.text_files import FACTORY, QUICK, TextFile, text_files
 from benchmarks.hostile.values import TEXTS, VALUES, contents
@@ -87,6 +88,7 @@ def all_cases(seed: int, num_pairs: int) -> Iterator[Case]:
     yield from key_cases()
     yield from file_cases()
     yield from cell_cases()
+    yield from parquet_cases()
     yield from option_cases()
     yield from answer_cases()
     yield from pair_cases(seed, num_pairs)

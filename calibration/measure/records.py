@@ -16,6 +16,7 @@ from calibration.measure.served import LAST_ROUND
 from calibration.measure.visits import Visit
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
+from perfmodel.loading.text_file import read_text
 from perfmodel.loading.written import write_atomically
 
 _COLUMNS = ("seed", "round", "batch_size", "kernel", "seconds", "spread", "l3_lifetime_s")
@@ -90,11 +91,7 @@ def read_records(path: Path) -> Records:
     InputError
         If the file is not one of these: one line with the place.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise InputError(f"{path}: expected measurements of a calibration: {reason}") from None
+    text = read_text(path)
     lines = text.split("\n")
     facts = _facts(lines[0], f"{path}:1:1")
     head = next((index for index, line in enumerate(lines[1:], 1) if not line.startswith(_MODEL)), 1)

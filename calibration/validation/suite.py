@@ -100,7 +100,9 @@ def run_suite(plan: SuitePlan, out: Path, *, resume: bool, say: Say) -> tuple[Su
     """
     beside = out.with_suffix(".json")
     resumes = resume and beside.is_file()
-    report = resumed(beside, measured_as=_identity(plan)) if resumes else _new_report(plan)
+    report = (
+        resumed(beside, measured_as=_identity(plan), page_of=suite_html) if resumes else _new_report(plan)
+    )
     say(
         f"{len(plan.names)} models, about {plan.expected_s / 60.0:.0f} minutes; "
         "--resume goes on where it ended"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from perfmodel.errors import InputError
+from perfmodel.loading.text_file import read_json
 
 UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
 MODERATE = 0.7
@@ -91,23 +91,25 @@ class SuiteReport:
         }
 
 
-def resumed(path: Path, *, measured_as: Mapping[str, Any]) -> SuiteReport:
-    """Read the report of an earlier suite.
+def resumed(
+    path: Path, *, measured_as: Mapping[str, Any], page_of: Callable[[SuiteReport], str]
+) -> SuiteReport:
+    """Read the report of an earlier suite; `page_of` makes the page that it has to have all values of.
 
     Raises
     ------
     InputError
         If it is none, or was measured with other options.
     """
+    read = read_json(path)
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
         sections = ("measured_as", "fingerprint", "points", "capacity", "left_out")
         parts = {key: dict(read[key]) for key in sections}
         report = SuiteReport(settings=str(read["settings"]), **parts)
-        _ = report.summary  # reads what later steps read
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        page_of(report)  # reads what later steps read
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
         raise InputError(
-            f"{path}: expected the report of an earlier suite; measure anew without --resume"
+            f"{path}:1:1: expected the report of an earlier suite; measure anew without --resume"
         ) from None
     for key, value in measured_as.items():
         before = report.measured_as.get(key)

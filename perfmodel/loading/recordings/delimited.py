@@ -26,7 +26,7 @@ from perfmodel.loading.recordings.cells import (
 )
 from perfmodel.loading.recordings.columns import TIMES, Column, Role, known_columns, slip
 from perfmodel.loading.recordings.source import Line, Source
-from perfmodel.loading.recordings.stamps import ISO_DTYPE, is_iso, iso_ns, iso_number_ns
+from perfmodel.loading.recordings.stamps import A_DATE, ISO_DTYPE, is_iso, iso_ns, iso_number_ns
 
 Columns = dict[Role, npt.NDArray[Any]]
 
@@ -312,7 +312,7 @@ def _value(role: Role, cell: Cell, dated: bool, named: bool, decimal_comma: bool
         return cell.text
     if dated:
         if (stamp := iso_number_ns(cell.text)) is None:
-            raise cell.unexpected("a date, such as 2023-11-16 18:15:46.680")
+            raise cell.unexpected(A_DATE)
         return stamp
     if role in (Role.EXECUTOR, Role.QUERY):
         return cell.whole_number(decimal_comma=decimal_comma)

@@ -189,6 +189,9 @@ def row_error(recording: Recording, row: int, role: Role, message: str) -> Input
         What is wrong; `{got}` becomes the text that stands there.
     """
     source = open_source(recording.path)
+    times = {Role.ARRIVAL: recording.arrival_s, Role.START: recording.start_s, Role.END: recording.end_s}
+    found = times.get(role)
+    got = "another" if found is None else f"{float(found[row])!r} s"
     row = row if recording.file_rows is None else int(recording.file_rows[row])
     if recording.first_line and recording.format == LINES:
         for index, line in enumerate(line for line in source.lines() if line.text.strip()):
@@ -201,4 +204,4 @@ def row_error(recording: Recording, row: int, role: Role, message: str) -> Input
                 return cells[role].error(
                     f"{cells[role].column}: " + message.format(got=quoted(cells[role].text))
                 )
-    return InputError(f"{recording.path}: row {row + 1}: {role.value}: {message.format(got='another')}")
+    return InputError(f"{recording.path}: row {row + 1}: {role.value}: {message.format(got=got)}")

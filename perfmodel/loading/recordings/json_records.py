@@ -13,9 +13,9 @@ import numpy.typing as npt
 from perfmodel.errors import InputError
 from perfmodel.loading.recordings.cells import Cell, numbered
 from perfmodel.loading.recordings.columns import TIMES, Column, Role, known_columns, slip
-from perfmodel.loading.recordings.recording import Recording
+from perfmodel.loading.recordings.recording import IntArray, Recording
 from perfmodel.loading.recordings.source import Line, Source
-from perfmodel.loading.recordings.stamps import ISO_DTYPE, is_iso, iso_ns
+from perfmodel.loading.recordings.stamps import A_DATE, ISO_DTYPE, is_iso, iso_ns
 from perfmodel.loading.recordings.tables import recording_of
 
 LINES = "JSON lines"
@@ -134,17 +134,17 @@ def _values(batch: Sequence[tuple[Line, Any]], role: Role, key: str, first: Any)
         return np.array([str(value) for value in raw])
     if role in TIMES and isinstance(first, str) and is_iso(first):
         if all(isinstance(value, str) for value in raw):
-            stamps = iso_ns(np.array(raw, dtype=ISO_DTYPE))
+            stamps = _dates(raw)
             if stamps is not None:
                 return stamps
         wrong = (
             (line, value)
             for line, value in batch
-            if not isinstance(value[key], str) or iso_ns(np.array([value[key]], dtype=ISO_DTYPE)) is None
+            if not isinstance(value[key], str) or _dates([value[key]]) is None
         )
         # Of dates that are some alone, and none together, the longest was cut.
         line, value = next(wrong, max(batch, key=lambda row: len(row[1][key])))
-        raise _cell(line, value, key).unexpected("a date, such as 2023-11-16T18:15:46.680Z")
+        raise _cell(line, value, key).unexpected(A_DATE)
     if role in (Role.EXECUTOR, Role.QUERY):
         exact = all(type(value) is int for value in raw)
         return np.array(
@@ -165,6 +165,11 @@ def _values(batch: Sequence[tuple[Line, Any]], role: Role, key: str, first: Any)
     if role is Role.SIZE:
         return np.array([cell.whole_items() for cell in cells], np.int64)
     return np.array([cell.number() for cell in cells], np.float64)
+
+
+def _dates(texts: Sequence[str]) -> IntArray | None:
+    """As nanoseconds since 1970; letters beyond ASCII are in no date."""
+    return iso_ns(np.array([text.encode("ascii", "replace") for text in texts], dtype=ISO_DTYPE))
 
 
 def _cell(line: Line, value: Mapping[str, Any], key: str) -> Cell:

@@ -18,12 +18,18 @@ _EPOCHS = ((1e9, 4e9, "s"), (1e12, 4e12, "ms"), (1e15, 4e15, "us"), (1e18, 4e18,
 
 WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?)?$")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?)?$", re.ASCII)
 _OFFSET = re.compile(rb"\s*(Z|UTC|[+-]\d\d:?\d\d)$")
 _TEXT_BYTES = 40
 """Of an ISO stamp: nanoseconds, an offset and some room."""
 
 ISO_DTYPE = f"S{_TEXT_BYTES}"
+
+FIRST_YEAR, LAST_YEAR = b"1678", b"2261"
+"""Whole years that nanoseconds since 1970 hold in 64 bits."""
+
+A_DATE = f"a date, such as 2023-11-16 18:15:46.680, from {FIRST_YEAR.decode()} to {LAST_YEAR.decode()}"
+"""What is expected where one is none."""
 
 
 class TimeUnit(NamedTuple):
@@ -87,7 +93,7 @@ def unit_of(name: str, named: str | None, first: float, *, asked: str | None) ->
 
 
 def iso_ns(texts: npt.NDArray[np.bytes_]) -> IntArray | None:
-    """Dates as nanoseconds since 1970, UTC where they give no offset; None where one is no date.
+    """Dates as nanoseconds since 1970, UTC where they give no offset; None where one is none of these.
 
     Parameters
     ----------
@@ -107,6 +113,9 @@ def iso_ns(texts: npt.NDArray[np.bytes_]) -> IntArray | None:
         texts = np.char.replace(texts, suffix, b"")
         shift_ns = _offset_ns(found.group(1).decode())
     texts = np.char.replace(texts, b",", b".")
+    years = texts.astype("S4")
+    if ((years < FIRST_YEAR) | (years > LAST_YEAR)).any():  # NumPy wraps them round
+        return None
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):  # of an offset within a date
             stamps = texts.astype("U").astype("datetime64[ns]")

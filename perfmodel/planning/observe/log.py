@@ -20,7 +20,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 LEAST_ROWS = 100
-"""Of a log: of fewer no 99th percentile has one value beyond it."""
+"""Of a log, and queries in them: of fewer no 99th percentile has one value beyond it."""
 LONGEST_SERVICE_S = 1.0
 """Median service time from which seconds are doubted where nothing says seconds: a recommendation is served
 in milliseconds. [s]"""
@@ -144,7 +144,10 @@ def checked_log(recording: Recording, *, duplicates: str = "refuse") -> ServedLo
     recording, dropped = _without_duplicates(recording, duplicates, clock)
     assert recording.arrival_s is not None
     require_rate(recording.path, recording.arrival_s)
-    return _log_of(recording, clock, dropped)
+    log = _log_of(recording, clock, dropped)
+    if log.query_of is not None:
+        _require_queries(log)
+    return log
 
 
 def _log_of(recording: Recording, clock: float, dropped: int) -> ServedLog:
@@ -176,6 +179,17 @@ def _log_of(recording: Recording, clock: float, dropped: int) -> ServedLog:
         clock_s=clock,
         notes=tuple(notes),
     )
+
+
+def _require_queries(log: ServedLog) -> None:
+    """Refuse rows of too few queries, or of queries that all arrive at once."""
+    arrival_s, path = log.query_arrival_s, log.recording.path
+    if len(arrival_s) < LEAST_ROWS:
+        raise InputError(
+            f"{path}:1:1: query: expected a log of at least {LEAST_ROWS} queries, found {len(arrival_s)} in "
+            f"{len(log.arrival_s)} rows"
+        )
+    require_rate(path, arrival_s)
 
 
 def _bounds(query_of: IntArray) -> IntArray:

@@ -378,7 +378,8 @@ def _scatter(
     relative: FloatArray, service_s: FloatArray, clock: float
 ) -> tuple[Estimated, LogNormalScatter | ListedScatter | None]:
     """How wide times of one size scatter, less what the clock's steps do; and their law."""
-    stepped = float(np.mean((clock / service_s) ** 2)) / 6.0  # a difference of two stamps, each off evenly
+    seen_s = np.maximum(service_s, 0.5 * clock)  # less is a stamp that the clock did not make
+    stepped = float(np.mean((clock / seen_s) ** 2)) / 6.0  # a difference of two stamps, each off evenly
     centred = relative - relative.mean()
     variance = float(np.mean(centred**2))
     error = sqrt(max(0.0, float(np.mean(centred**4)) - variance**2) / len(relative))

@@ -216,7 +216,7 @@ def test_other_columns_and_a_cut_end_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"csv:3:26: expected the end of a line; it was cut"):
         read(tmp_path, FACTS, HEADER, ROW, end="")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="no UTF-8 text"):
+    with pytest.raises(InputError, match=":1:1: not UTF-8 text"):
         read_records(tmp_path / "b.csv")
 
 

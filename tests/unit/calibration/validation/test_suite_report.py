@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from calibration.validation.suite_page import suite_html
 from calibration.validation.suite_report import Found, SuiteReport, point_name, resumed
 from perfmodel.errors import InputError
 
@@ -75,10 +76,15 @@ def test_nothing_measured_has_an_empty_summary() -> None:
 def test_a_report_is_resumed_as_it_was_written(tmp_path: Path) -> None:
     report, path = report_of(*FOUND), tmp_path / "report.json"
     path.write_text(json.dumps(report.to_dict()), encoding="utf-8")
-    again = resumed(path, measured_as=MEASURED_AS)
+    again = resumed(path, measured_as=MEASURED_AS, page_of=summed)
     assert again == report
     again.add(point("wnd", 0.7, 1.0))
     assert list(again.points) == ["ncf 0.3", "wnd 0.3", "ncf 0.7", "ncf 0.85", "wnd 0.7"]
+
+
+def summed(report: SuiteReport) -> str:
+    """In place of the page, which wants all that a real report has."""
+    return str(report.summary)
 
 
 PARTS = ("measured_as", "settings", "fingerprint", "points", "capacity", "left_out")
@@ -102,18 +108,43 @@ def test_what_is_no_report_is_refused(change: dict[str, Any], tmp_path: Path) ->
     path = tmp_path / "report.json"
     path.write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(InputError, match="expected the report of an earlier suite; measure anew"):
-        resumed(path, measured_as=MEASURED_AS)
+        resumed(path, measured_as=MEASURED_AS, page_of=summed)
+
+
+SHIPPED = Path(__file__).parents[4] / "docs/reports/validate-amd-epyc-turin-2c.json"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("<script>", ":1:1: expected the report of an earlier suite"),
+        ([1], ":1:1: expected the report of an earlier suite"),
+        (10**399, r"expected a finite number, got 1000"),
+        (float("nan"), r":1:\d+: expected a finite number, got NaN"),
+    ],
+)
+def test_a_value_that_the_page_could_not_show_is_refused_before_anything_is_measured(
+    value: object, said: str, tmp_path: Path
+) -> None:
+    whole = json.loads(SHIPPED.read_text())
+    as_before, path = whole["measured_as"], tmp_path / "report.json"
+    path.write_text(json.dumps(whole))
+    assert resumed(path, measured_as=as_before, page_of=suite_html).points
+    next(iter(whole["points"].values()))["error_percent"]["p95"] = value
+    path.write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=said):
+        resumed(path, measured_as=as_before, page_of=suite_html)
 
 
 def test_a_report_of_a_hundred_thousand_brackets_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("[" * 100_000, encoding="utf-8")
-    with pytest.raises(InputError, match="expected the report of an earlier suite; measure anew"):
-        resumed(path, measured_as=MEASURED_AS)
+    with pytest.raises(InputError, match="nested too deeply"):
+        resumed(path, measured_as=MEASURED_AS, page_of=summed)
 
 
 def test_a_report_measured_in_another_way_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report_of(*FOUND).to_dict()), encoding="utf-8")
     with pytest.raises(InputError, match=r"was measured with duration_s 30\.0, not 60\.0"):
-        resumed(path, measured_as=MEASURED_AS | {"duration_s": 60.0})
+        resumed(path, measured_as=MEASURED_AS | {"duration_s": 60.0}, page_of=summed)

@@ -195,6 +195,49 @@ def test_parquet_is_read_with_the_extra(tmp_path: Path) -> None:
         read_trace(tmp_path / "trace.parquet")
 
 
+def test_columns_of_parquet_are_what_their_types_say(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    number, rows = pa.array([0, 1000, 3000], pa.int64()), [7, 9, 8]
+
+    def written(**columns: object) -> Path:
+        whole = {"arrival_s": [0.0, 1.0, 3.0], "num_items": rows} | columns
+        parquet.write_table(pa.table(whole), tmp_path / "a.parquet")
+        return tmp_path / "a.parquet"
+
+    # A column's unit goes before its name's: 1,000 ms are a second.
+    assert read_trace(written(arrival_s=number.cast(pa.duration("ms")))).arrival_s.tolist() == [0.0, 1.0, 3.0]
+    days = pa.array([20_000, 20_001, 20_003], pa.int32()).cast(pa.date32())
+    assert read_trace(written(arrival_s=days)).arrival_s.tolist() == pytest.approx([0.0, 86400.0, 259200.0])
+    for wrong, expected in (
+        ({"arrival_s": pa.array([0, 1, 2**53], pa.timestamp("ms"))}, "expected a date, .* 1678 to 2261"),
+        ({"arrival_s": [True, False, True]}, "arrival_s: expected numbers or times, got bool"),
+        ({"num_items": [True, True, True]}, "num_items: expected numbers, got bool"),
+        (
+            {"num_items": pa.array([1, 2, 3], pa.timestamp("ns"))},
+            "num_items: expected numbers, got timestamp",
+        ),
+        ({"num_items": [[1], [2], [3]]}, "num_items: expected numbers, got list"),
+        ({"executor": [{"a": 1}] * 3}, "executor: expected numbers or text, got struct"),
+        ({"query": [[1], [], [2]]}, "query: expected numbers or text, got list"),
+        ({"arrival_s": [0.0, 2.0, 1.0]}, r"row 3: arrival: expected a time >= 2\.0, .* got 1\.0 s"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            read_trace(written(**wrong))
+
+
+def test_dates_that_no_64_bits_hold_and_letters_that_are_in_none_are_refused(tmp_path: Path) -> None:
+    first = "2023-11-16T10:00:00Z"
+    for wrong in ("9999-12-31T00:00:00Z", "1600-01-01", "2023-11-16T10:00:0é", "２023-11-16T10:00:01Z"):
+        (tmp_path / "a.jsonl").write_text(
+            "".join(f'{{"timestamp": "{stamp}", "num_items": 3}}\n' for stamp in (first, wrong))
+        )
+        (tmp_path / "a.csv").write_text(f"timestamp,num_items\n{first},3\n{wrong},3\n")
+        for file, place in (("a.jsonl", ":2:2"), ("a.csv", ":3:1")):
+            with pytest.raises(InputError, match=f"{place}: timestamp: expected a date, .*got '{wrong}'"):
+                read_trace(tmp_path / file)
+
+
 def test_without_the_extra_parquet_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "trace.parquet").write_bytes(b"PAR1....PAR1")

@@ -39,10 +39,44 @@ def whole(
     return changed
 
 
+def of_queries(number: int) -> Callable[[list[str]], str]:
+    """Rows that are requests of so many queries."""
+
+    def changed(lines: list[str]) -> str:
+        of_each = len(lines) // number
+        return HEADER.replace("\n", ",query\n") + "".join(
+            f"{line},{index // of_each}\n" for index, line in enumerate(lines)
+        )
+
+    return changed
+
+
+def _second(index: int) -> str:
+    return f"2026-01-01T00:{index // 60:02}:{index % 60:02}"
+
+
 MISTAKES: dict[str, tuple[Callable[[list[str]], str], str]] = {
     "no end": (
         whole(lambda v: v[:3], "arrival_s,size,start_s\n"),
         ":1:1: missing column end: looks like a table separated by commas",
+    ),
+    "all rows of one query": (
+        of_queries(1),
+        ":1:1: query: expected a log of at least 100 queries, found 1 in 200 rows",
+    ),
+    "requests of too few queries": (
+        of_queries(50),
+        ":1:1: query: expected a log of at least 100 queries, found 50 in 200 rows",
+    ),
+    "an end that was put in for never": (
+        lambda lines: (
+            HEADER
+            + "".join(
+                f"{_second(i)},100,{_second(i)},{_second(i) if i != 7 else '9999-12-31'}\n"
+                for i in range(len(lines))
+            )
+        ),
+        ":9:.*: end_s: expected a date, such as .*, from 1678 to 2261, got '9999-12-31'",
     ),
     "arrivals only": (whole(lambda v: v[:1], "arrival_s\n"), ":1:1: missing columns size, start, end"),
     "an end before its start": (
