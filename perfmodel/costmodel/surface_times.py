@@ -37,6 +37,7 @@ _ROUNDS = 3
 """How cold a pass finds the L3 depends on how long it takes, and that on how cold: settled after so many."""
 _UTILISATIONS = np.array([0.1, 0.3, 0.6, 1.0])
 """Where there are many workers, times are interpolated between these shares of busy ones. [1]"""
+_NO_TIME_S = 1e-30
 _MARGIN = np.log(2.0)
 """Beyond the measured range by more than a factor of 2, a time is an extrapolation."""
 
@@ -72,7 +73,10 @@ def surface_times(
     Derived here: a surface read at each kernel's moment, in three rounds, since a pass's time and the
     coldness that it finds depend on each other; beside busy workers the larger of the measured slow-down of
     its kind and that of the memory (`saturation_slowdowns`), times that of workers who share a core. The
-    method: docs/calibration-method.md.
+    method: docs/calibration-method.md. Surfaces that were carried over from another device: the law has this
+    device's coefficients and caches; what it leaves is asked where the call lies on the measured device, for
+    it corrects that law and knows nothing of other caches; and no call is sooner done than memory with what
+    no cache holds.
 
     Parameters
     ----------
@@ -167,6 +171,13 @@ def _own(kernels: Sequence[Kernel], device: Device) -> _Own:
     return _Own([index for _, group in groups for index in group], groups)
 
 
+class _Round(NamedTuple):
+    """The moments of passes and their times, which depend on each other."""
+
+    moments: Moments
+    found: _Found
+
+
 class _Found(NamedTuple):
     """All calls of the kernels at some batch sizes: times, traffic, and which lie far out of range.
 
@@ -181,20 +192,51 @@ class _Found(NamedTuple):
 def _settled(
     kernels: tuple[Kernel, ...], own: _Own, device: Device, knots: Floats, mix: Mix | None, levels: Floats
 ) -> Iterator[_Found]:
-    """The kernels with surfaces at the knots, then at the sizes of the mix; other workers idle."""
-    caches = device.caches
-    if caches is None:
-        raise AssertionError(f"{device.name}: surfaces without caches")
+    """The kernels with surfaces at the knots, then at the sizes of the mix; other workers idle.
+
+    Of surfaces that were carried over from another device, first where their calls lie on that one.
+    """
     sizes = knots if mix is None else np.append(knots, mix.batch_size)
-    first = _before(sizes, np.zeros_like(sizes), mix, 1.0)
-    passes = Passes(kernels, sizes, caches, first.share, first.batch_size)
+    passes = _passes(kernels, device, sizes, mix)
+    measured = None if device.carried_from is None else _passes(kernels, device.carried_from, sizes, mix)
     for utilisation in levels:
-        pass_seconds = np.zeros_like(sizes)
-        for _ in range(_ROUNDS if isfinite(caches.l3_lifetime_s) else 1):
-            at = passes.at(pass_seconds, _before(sizes, pass_seconds, mix, float(utilisation)))
-            found = _found(kernels, own, at, device, caches, sizes)
-            pass_seconds = found.seconds.sum(axis=0)
-        yield found
+        there = list[_Round]()
+        if measured is not None and device.carried_from is not None:
+            there = _rounds(kernels, own, device.carried_from, measured, sizes, mix, float(utilisation))
+        yield _rounds(kernels, own, device, passes, sizes, mix, float(utilisation), there)[-1].found
+
+
+def _passes(kernels: tuple[Kernel, ...], device: Device, sizes: Floats, mix: Mix | None) -> Passes:
+    first = _before(sizes, np.zeros_like(sizes), mix, 1.0)
+    return Passes(kernels, sizes, _caches(device), first.share, first.batch_size)
+
+
+def _caches(device: Device) -> Caches:
+    if device.caches is None:
+        raise AssertionError(f"{device.name}: surfaces without caches")
+    return device.caches
+
+
+def _rounds(
+    kernels: tuple[Kernel, ...],
+    own: _Own,
+    device: Device,
+    passes: Passes,
+    sizes: Floats,
+    mix: Mix | None,
+    utilisation: float,
+    there: Sequence[_Round] = (),
+) -> list[_Round]:
+    """The passes of these sizes, closer each time; `there` is the same of the device carried over from."""
+    rounds = list[_Round]()
+    pass_seconds = np.zeros_like(sizes)
+    for number in range(_ROUNDS if isfinite(_caches(device).l3_lifetime_s) else 1):
+        at = passes.at(pass_seconds, _before(sizes, pass_seconds, mix, utilisation))
+        measured = there[min(number, len(there) - 1)] if there else None
+        found = _found(kernels, own, at, device, sizes, measured)
+        rounds.append(_Round(at, found))
+        pass_seconds = found.seconds.sum(axis=0)
+    return rounds
 
 
 def _before(sizes: Floats, pass_seconds: Floats, mix: Mix | None, utilisation: float) -> Before:
@@ -208,28 +250,65 @@ def _before(sizes: Floats, pass_seconds: Floats, mix: Mix | None, utilisation: f
 
 
 def _found(
-    kernels: Sequence[Kernel], own: _Own, moments: Moments, device: Device, caches: Caches, sizes: Floats
+    kernels: Sequence[Kernel],
+    own: _Own,
+    moments: Moments,
+    device: Device,
+    sizes: Floats,
+    measured: _Round | None,
 ) -> _Found:
-    """Times of these kernels; alike ones are looked up once."""
-    rate = device.gemm.weight_memory_bytes_per_s
+    """Times of these kernels; alike ones are looked up once.
+
+    What a law leaves is looked up where the calls were measured, on the device of `measured`.
+    """
+    rate, ranges = device.gemm.weight_memory_bytes_per_s, _caches(device.carried_from or device)
     known: dict[tuple[object, ...], tuple[Floats, NDArray[np.bool_]]] = {}
     found = [(np.empty((0, len(sizes))),) * 3 + (np.empty(0, dtype=bool),)]
+    row = 0
     for key, group in own.groups:
         members, at = [kernels[index] for index in group], moments.of(*group)
         surface, place = device.surfaces[key], place_of(members, sizes, at, key)
+        if measured is not None:
+            there = place_of(members, sizes, measured.moments.of(*group), key)
+            place = place._replace(coordinates=there.coordinates)
         once = (key, place.coordinates.tobytes(), place.amounts.tobytes())
         if once not in known:
             each_s = surface_seconds(surface, place)
-            far_out = _is_far(surface, place, each_s, _highest(key, surface, caches)).reshape(len(group), -1)
+            far_out = _is_far(surface, place, each_s, _highest(key, surface, ranges)).reshape(len(group), -1)
             known[once] = each_s, np.asarray(np.any(far_out, axis=1))
         each_s, is_far = known[once]
         stand_in = [is_stand_in(kernel, key) or is_narrow(kernel) for kernel in members]
         calls = np.array([float(kernel.calls) for kernel in members])
         seconds = calls[:, None] * each_s.reshape(len(group), -1)
         traffic = memory_traffic(members, sizes, at, seconds, rate)
+        if measured is not None and device.carried_from is not None:
+            there_s, there_read = (
+                each[row : row + len(group)]
+                for each in (measured.found.seconds, measured.found.traffic.bytes_read)
+            )
+            # No sooner than memory; a count that the measured device was faster than is too large by as much.
+            counted_there_s = _memory_seconds(members, sizes, there_read, device.carried_from)
+            share = np.minimum(1.0, there_s / np.maximum(counted_there_s, _NO_TIME_S))
+            least_s = share * _memory_seconds(members, sizes, traffic.bytes_read, device)
+            seconds = np.maximum(seconds, least_s)
+            traffic = memory_traffic(members, sizes, at, seconds, rate)
         found.append((seconds, *traffic, is_far | stand_in))
+        row += len(group)
     seconds, read, waiting, far = (np.concatenate(columns) for columns in zip(*found, strict=True))
     return _Found(seconds, Traffic(read, waiting), far)
+
+
+def _memory_seconds(kernels: Sequence[Kernel], sizes: Floats, bytes_read: Floats, device: Device) -> Floats:
+    """What memory takes for what no cache of the device holds, at its data sheet's bandwidth. [s]"""
+    caches = _caches(device)
+    held = caches.l3_bytes + (caches.l2_bytes if caches.exclusive else 0.0)
+    moved = [
+        np.zeros_like(sizes)
+        if kernel.family == "embedding_bag"
+        else kernel.calls * np.maximum(0.0, kernel.activation_bytes(sizes) - held)
+        for kernel in kernels
+    ]
+    return np.asarray((bytes_read + moved) / device.memory.bandwidth_bytes_per_s)
 
 
 def _levels(utilisation: Floats) -> Floats:

@@ -502,6 +502,8 @@ class Device:
         Whether the profile's hardware or costs are no longer those that were fitted.
     is_derived : bool
         Whether the times are another machine's, carried over by the ratios of hardware.
+    carried_from : Device or None
+        The measured device whose surfaces these were, of one with surfaces that is derived.
     measured : mapping
         Kernel signature to its measured curve.
     thread_scaling : mapping of str to float
@@ -556,6 +558,7 @@ class Device:
     without_input: str | None = None
     is_edited: bool = False
     is_derived: bool = False
+    carried_from: Device | None = None
     measured: Mapping[str, MeasuredCurve] = field(default_factory=dict)
     thread_scaling: Mapping[str, float] = field(default_factory=dict)
     unrest: Unrest | None = None

@@ -80,8 +80,12 @@ _AS_IN: Final[Mapping[Precision, str]] = {
     "int8": "; here with fully connected layers in int8: peak of the data sheet, weights of a byte, two "
     "calls more a layer to quantise and scale",
 }
-_ARITHMETIC_TERMS = ("multiply_add", "row_strip", "block_strip", "state_strip", "input_strip", "column_")
-_MEMORY_TERMS = ("beyond_l3", "beyond_shared")
+_ARITHMETIC_TERMS = ("multiply_add", "row_strip", "block_strip", "state_strip", "input_strip")
+_MEMORY_TERMS: Final = {
+    "cpu": ("beyond_l3", "beyond_shared"),
+    "gpu": ("beyond_l2", "beyond_l3", "beyond_shared"),  # a card's L2 is its last level
+}
+"""What terms that wait for memory have in their names."""
 
 
 def _stated(value: object) -> object:
@@ -313,7 +317,7 @@ def derived(given: DerivedFile, base: ProfileFile, source: YamlSource) -> Profil
     if data["default_stack"] not in data["stacks"]:
         data["default_stack"] = next(iter(data["stacks"]))
     try:
-        return ProfileFile.model_validate_json(json.dumps(data))
+        return ProfileFile.model_validate_json(json.dumps(data)).carried_from(base)
     except ValidationError as error:
         raise _placed(error, source) from None
 
@@ -400,6 +404,7 @@ def _carried(
                 peak if given.precision != "int8" or surface["call"] == LAYERS else 1.0,
                 lines,
                 spread,
+                kind=base.kind,
                 few_rows_read=carries,
             )
             for surface in carried["surfaces"]
@@ -431,6 +436,7 @@ def _carried_surface(
     memory: float,
     spread: float,
     *,
+    kind: Literal["cpu", "gpu"],
     few_rows_read: bool = False,
 ) -> dict[str, Any]:
     """A measured surface's law, term by term; its residual stays, and its error grows.
@@ -439,16 +445,16 @@ def _carried_surface(
     """
     law = {
         term: value / (memory if few_rows_read and term.startswith("thin_") else by)
-        for term, value, by in _terms(surface["law_ns"], clock, peak, memory)
+        for term, value, by in _terms(surface["law_ns"], kind, clock, peak, memory)
     }
     return surface | {"law_ns": law, "relative_error": hypot(surface["relative_error"], spread)}
 
 
 def _terms(
-    law: Mapping[str, float], clock: float, peak: float, memory: float
+    law: Mapping[str, float], kind: Literal["cpu", "gpu"], clock: float, peak: float, memory: float
 ) -> Iterator[tuple[str, float, float]]:
     for term, value in law.items():
-        if any(part in term for part in _MEMORY_TERMS):
+        if any(part in term for part in _MEMORY_TERMS[kind]):
             yield term, value, memory
         elif any(part in term for part in _ARITHMETIC_TERMS):
             yield term, value, peak

@@ -13,7 +13,7 @@ from math import hypot, inf
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from perfmodel.domain.base import Frozen, ValueErrorAt
 from perfmodel.domain.fingerprint import Fingerprint
@@ -82,6 +82,7 @@ class ProfileFile(Frozen):
     fingerprint: Fingerprint | None = None
     default_stack: str
     stacks: Annotated[dict[str, StackSection], Field(min_length=1)]
+    _measured: ProfileFile | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> ProfileFile:
@@ -119,6 +120,12 @@ class ProfileFile(Frozen):
             expected = f"expected the {whose}, at most {most:g} of any chip, got {got:g}"
             raise ValueErrorAt(expected, ("hardware", "peak_gflop_per_s"))
         return self
+
+    def carried_from(self, base: ProfileFile) -> ProfileFile:
+        """The same profile, which knows where its surfaces were measured: on `base`, or its own base."""
+        own = self.model_copy()
+        own._measured = base._measured or base
+        return own
 
     @property
     def stack_names(self) -> tuple[str, ...]:
@@ -168,9 +175,16 @@ class ProfileFile(Frozen):
         """Return the device with one of its stacks, by default `default_stack`, in SI units."""
         name = stack or self.default_stack
         if name in self.stacks:
-            return device_from(self, name, self.stacks[name])
+            return self._flat_device(name)
         base = next(base for base, section in self.stacks.items() if name in section.served)
-        return _served_device(device_from(self, base, self.stacks[base]), name, self.stacks[base].served)
+        return _served_device(self._flat_device(base), name, self.stacks[base].served)
+
+    def _flat_device(self, stack: str) -> Device:
+        """With a stack of its own; surfaces of another machine with that machine."""
+        device = device_from(self, stack, self.stacks[stack])
+        if self._measured is None or not device.surfaces:
+            return device
+        return replace(device, carried_from=self._measured.device(stack))
 
 
 def device_from(profile: ProfileFile, stack: str, section: StackSection) -> Device:

@@ -13,10 +13,13 @@ from calibration.published.carried import carried
 from calibration.published.carried_measured import carried_passes
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.estimate import Basis
+from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
 from perfmodel.loading.derived_profile import SPREAD_BY_DISTANCE, bases_of, read_profile
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.loading.shipped import find_file
+from perfmodel.loading.validated import validate
+from perfmodel.loading.yaml_source import parse_yaml
 from perfmodel.planning.prepare import find_device, find_model, prepare
 
 HEAD = "name: mine\nbase: skylake\n"
@@ -38,6 +41,17 @@ def test_nothing_changed_is_the_base_but_for_its_mark(tmp_path: Path) -> None:
     assert carried_over.basis is Basis.DERIVED
     assert "derived from skylake" in mine.describes
     assert bases_of(path) == (find_file("profile", "skylake"),)
+
+
+@pytest.mark.parametrize("name", ["h200", "amd-epyc-turin-2c"])
+def test_nothing_changed_of_a_calibrated_machine_is_that_machine(name: str, tmp_path: Path) -> None:
+    model, batch = find_model("dlrm-rmc2"), np.array([1.0, 64.0])
+    base = read_profile(find_file("profile", name)).device()
+    mine = read_profile(written(tmp_path, f"name: mine\nbase: {name}\n")).device()
+    again = read_profile(written(tmp_path, "name: again\nbase: mine.yaml\n", "again.yaml")).device()
+    expected = batch_time(model, base, batch, 2.0).seconds.tolist()
+    assert batch_time(model, mine, batch, 2.0).seconds.tolist() == expected
+    assert batch_time(model, again, batch, 2.0).seconds.tolist() == expected
 
 
 def test_each_cost_follows_what_bounds_it(tmp_path: Path) -> None:
@@ -173,6 +187,48 @@ def test_a_cores_wait_for_a_line_does_not_follow_the_bandwidth_of_its_socket(tmp
     assert batch_time(model, mine, batch).seconds == pytest.approx(batch_time(model, base, batch).seconds)
     loaded = batch_time(model, mine, batch, 2.0).seconds[0]
     assert loaded < batch_time(model, base, batch, 2.0).seconds[0]
+
+
+def test_a_slower_cards_lookups_are_slower() -> None:
+    """A T4 has a tenth of an H100's bandwidth and caches: it looked rows up 15 % faster, for what the law
+    leaves of the measured card was asked where the T4's caches put the call."""
+    model, batch = find_model("dlrm-rmc1"), np.array([16.0, 256.0, 1024.0])
+    t4, h100, h200 = (
+        batch_time(model, find_device(name, model), batch).family_s("embedding_bag")
+        for name in ("t4", "h100", "h200")
+    )
+    assert np.all(h100 >= h200)
+    assert np.all(t4 >= h100)
+    assert t4[1] > 2.0 * h100[1]
+
+
+def test_no_call_of_a_slower_card_outruns_its_memory() -> None:
+    """A ReLU of 64 MiB in and out, of which 4 MiB stay in the L2: at least 0.456 ms at 285 GB/s."""
+    text = """
+name: wide
+dense_features: 16384
+operators:
+  - {name: act, kind: activation, function: relu, input: dense}
+"""
+    model = validate(parse_yaml(text, "wide.yaml"), RecModel)
+    t4, h200 = (
+        batch_time(model, find_device(name, model), np.array([1024.0])).family_s("activation")[0]
+        for name in ("t4", "h200")
+    )
+    at_least_s = (2 * 64 - 4) * 2**20 / 285e9
+    assert at_least_s < t4 < 1.05 * at_least_s  # and until then the host has issued it
+    assert h200 < 0.1 * t4
+
+
+def test_a_call_by_itself_takes_what_the_clock_makes_of_it(tmp_path: Path) -> None:
+    """Whatever the peak is: what a product of one output takes beside its arithmetic is a call's, too."""
+    text = "name: mine\nbase: h200\nchanges: {peak_gflop_per_s: 5113.2, memory_gb_per_s_per_socket: 425.31}\n"
+    base = read_profile(find_file("profile", "h200")).device().surfaces["fc"].law
+    mine = read_profile(written(tmp_path, text)).device().surfaces["fc"].law
+    for term in ("call", "column_call"):
+        assert mine[term] == base[term]
+    assert mine["weight_beyond_l2"] == pytest.approx(10.0 * base["weight_beyond_l2"])  # a card's last level
+    assert mine["block_strip"] == pytest.approx(10.0 * base["block_strip"])
 
 
 def test_what_is_derived_from_an_edited_profile_is_marked_as_that_is(tmp_path: Path) -> None:
