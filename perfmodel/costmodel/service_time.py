@@ -259,10 +259,18 @@ def kernels_time(
     if device.surfaces:
         from perfmodel.costmodel.surface_times import surface_times  # see above
 
-        times = surface_times(kernels, device, batch, workers, mix)
-        timed = tuple(
-            _from_surface(kernel, part, *time, device, batch, alone)
-            for kernel, part, time in zip(kernels, parts, times, strict=True)
+        engine = len(kernels) - len(model_kernels)  # what it does was measured on no calibrated machine
+        basis = _basis_of(device, batch)
+        times = surface_times(model_kernels, device, batch, workers, mix)
+        timed = (
+            *(
+                _timed(kernel, part, device, batch, alone, basis)
+                for kernel, part in zip(kernels[:engine], parts[:engine], strict=True)
+            ),
+            *(
+                _from_surface(kernel, part, *time, device, batch, alone)
+                for kernel, part, time in zip(model_kernels, parts[engine:], times, strict=True)
+            ),
         )
     else:
         basis = _basis_of(device, batch)  # the same for all: a model may have tables by the ten thousand
@@ -271,11 +279,13 @@ def kernels_time(
             for kernel, part in zip(kernels, parts, strict=True)
         )
     if device.modules is not None:
-        timed = _as_modules(timed, asked, device, device.modules, batch, workers)
+        engine = len(timed) - len(asked)
+        own = _as_modules(timed[engine:], asked, device, device.modules, batch, workers)
+        timed = (*timed[:engine], *own)
     if model_kernels is not asked:  # each as the model's file has it
         engine = len(timed) - len(asked)
-        own = (replace(each, kernel=kernel) for each, kernel in zip(timed[engine:], asked, strict=True))
-        timed = (*timed[:engine], *own)
+        named = (replace(each, kernel=kernel) for each, kernel in zip(timed[engine:], asked, strict=True))
+        timed = (*timed[:engine], *named)
     if device.is_derived:
         timed = tuple(replace(each, basis=max(each.basis, Basis.DERIVED)) for each in timed)
     if device.launches is not None:

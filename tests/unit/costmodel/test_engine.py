@@ -11,6 +11,8 @@ import pytest
 from perfmodel.costmodel.engine import FEEDING, HAND_OVER, STORED_BATCH, in_flight_factor
 from perfmodel.costmodel.service_time import batch_time
 from perfmodel.domain.hardware import Device, EngineCosts, Interference
+from perfmodel.loading.derived_profile import read_profile
+from perfmodel.loading.shipped import find_file
 from tests.unit.costmodel.conftest import MakeModel
 
 BAGS: dict[str, Any] = {
@@ -91,3 +93,19 @@ def test_two_in_flight_hide_the_shorter_but_for_the_lock(
     factor = in_flight_factor(np.array(converting_s), np.array(4e-3), device, np.array(1.0))
     assert 4e-3 * float(factor) == pytest.approx(expected_s)
     assert float(in_flight_factor(np.array(1e-3), np.array(4e-3), device, np.array(0.0))) == 1.0
+
+
+@pytest.mark.parametrize("stack", ["pytorch", "eager", "eager-bf16"])
+def test_what_an_engine_is_said_to_do_is_paid_where_calls_were_measured(
+    stack: str, model_of: MakeModel
+) -> None:
+    """No surface has it: it was 0 beside calls one by one, and a traceback beside those of modules."""
+    profile = read_profile(find_file("profile", "amd-epyc-turin-2c-modules"))
+    measured, model = profile.device(stack), model_of(BAGS)
+    rows = rows_s(model, replace(measured, engine=ENGINE))
+    assert rows[STORED_BATCH] == pytest.approx(1000 * 10 * 50e-9)
+    assert rows[FEEDING] == pytest.approx(2 * 20e-6)
+    assert rows[HAND_OVER] == pytest.approx(300e-6)
+    bare, batch = batch_time(model, measured, np.array([10.0])), np.array([10.0])
+    served = batch_time(model, replace(measured, engine=ENGINE), batch, served=True)
+    assert served.seconds - sum(rows.values()) == pytest.approx(bare.seconds)
