@@ -25,8 +25,10 @@ from perfmodel.errors import UndecidedError
 from perfmodel.loading.words import duration
 from perfmodel.planning.rate.late import DrawnTraffic, LateInWorstWindow, LateQueries, at_peak
 from perfmodel.planning.rate.search import IDLE_FRACTION, RateSearch
+from perfmodel.queueing.heavy_traffic import late_share_deviation
 from perfmodel.sim.arrivals import Periodic, cycle_queries
 from perfmodel.sim.run_length import MIN_CYCLES
+from perfmodel.sim.statistics import NORMAL_QUANTILE
 from perfmodel.sim.traffic import WINDOW_S, has_days
 from perfmodel.units import plain
 
@@ -64,6 +66,9 @@ LEAST_GROWTH = 1.5
 MOST_SHARE_ERROR = 0.5
 """Error of the share of late queries over what the SLA allows, beyond which runs go on: few long episodes
 decide then, and a run that has seen fewer than usual also takes their number to be better known. [1]"""
+
+MOST_EXPECTED_ERROR = 1.8
+"""Of the share of late queries over what the SLA allows: beyond, a run is too short to say anything. [1]"""
 
 STUDENT_T = {2: 12.706205, 3: 4.302653, 4: 3.182446}
 """Student's t of a 95 % interval from so many independent repetitions."""
@@ -285,6 +290,9 @@ class LateCurve:
         self._shares: dict[float, tuple[float, float]] = {}
         has_end = not has_days(search.traffic) and search.policy.shedding is None
         self._full_qps = search.full_qps() if has_end else inf
+        self._has_known_load = has_end and isinstance(
+            search.traffic.arrivals, PoissonArrivals | ConstantArrivals
+        )
         self._finer_from_qps = NEARLY_FULL * (inf if has_days(search.traffic) else search.full_qps())
 
     def around(self, rate_qps: float) -> GreatestRate:
@@ -398,9 +406,32 @@ class LateCurve:
         return self._allowed * max(0.0, 1.0 - error) ** 2, self._allowed * (1.0 + error) ** 2
 
     def _error(self) -> float:
-        """The error of the share where it is what is allowed, between those of its neighbours. [1]"""
+        """The error of the share where it is what is allowed, between those of its neighbours. [1]
+
+        Where the node is nearly full, a run that has seen few episodes takes their number to be better known
+        than it is. How many it should see is known there, and has a say where the batches show less.
+        """
         rates, _, errors = zip(*self._points(), strict=True)
-        return float(np.interp(self._rate_at(self._allowed), rates, errors))
+        rate_qps = self._rate_at(self._allowed)
+        found = float(np.interp(rate_qps, rates, errors))
+        return max(found, sqrt(0.5 * (found**2 + self._expected_error(rate_qps) ** 2)))
+
+    def _expected_error(self, rate_qps: float) -> float:
+        """The error of the share that a run of a nearly full node has by theory; 0 elsewhere. [1]
+
+        Nearly all that a late query waits for is backlog there: its bound is taken to be the SLA's latency.
+        """
+        if rate_qps < self._finer_from_qps or not self._has_known_load:
+            return 0.0
+        sla = self._search.sla
+        deviation = late_share_deviation(
+            self._allowed,
+            wait_s=sla.latency_s,
+            arrival_rate_qps=rate_qps,
+            utilisation=rate_qps / self._full_qps,
+            num_queries=self._num_queries,
+        )
+        return self._allowed * min(MOST_EXPECTED_ERROR, NORMAL_QUANTILE * deviation)
 
     def _try(self, indices: Iterable[float], errors: bool) -> None:
         """Run at further rates; without errors, where nobody asks for them."""

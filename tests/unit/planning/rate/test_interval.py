@@ -224,3 +224,35 @@ def test_where_the_share_jumps_within_a_step_the_step_is_divided(
     assert curve.crossing_qps(4285.0) == answer.rate_qps
     assert answer.ci95_qps is not None
     assert answer.ci95_qps[0] <= answer.rate_qps <= answer.ci95_qps[1]
+
+
+@dataclass(frozen=True)
+class HardlyScattered:
+    """A run that happens to show episodes of the same length everywhere, few as they are."""
+
+    late: SteepShare
+
+    runs_side_by_side = True
+
+    def shares(self, rates_qps: Sequence[float], *, errors: bool = True) -> list[Estimate]:
+        """The same shares, said to be known to a thousandth."""
+        return [
+            each._replace(standard_error=0.0005 * each.mean)
+            for each in self.late.shares(rates_qps, errors=errors)
+        ]
+
+
+def test_near_the_cliff_a_run_does_not_take_few_episodes_to_be_well_known() -> None:
+    search = node_search("rm1_broadwell", 100.0)
+    full_qps, allowed = search.full_qps(), 1.0 - search.sla.percentile
+    errors = {}
+    for part in (0.95, 0.995):
+        late: Any = HardlyScattered(SteepShare(part * full_qps, allowed, runs_side_by_side=True))
+        for num_queries in (1_000_000, 4_000_000):
+            answer = LateCurve(search, late, num_queries).around(part * full_qps)
+            errors[part, num_queries] = answer.share_error
+    assert errors[0.95, 1_000_000] < 0.05, "nothing is known beforehand of a node that is far from full"
+    # By hand: backlogs forget in 2 x 0.1 s x 4309/s / (0.005 ln 20) = 57,500 queries; of a million, 17 times
+    # as many, the share is known to 1.96 sqrt(23 / 17), more than is ever said; of four million to half.
+    assert errors[0.995, 1_000_000] == pytest.approx(1.8 / 2.0**0.5, rel=1e-3)
+    assert errors[0.995, 4_000_000] == pytest.approx(1.13 / 2.0**0.5, rel=0.05)
