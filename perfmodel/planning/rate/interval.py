@@ -409,12 +409,12 @@ class LateCurve:
         """The error of the share where it is what is allowed, between those of its neighbours. [1]
 
         Where the node is nearly full, a run that has seen few episodes takes their number to be better known
-        than it is. How many it should see is known there, and has a say where the batches show less.
+        than it is. How well it can be known is known there, and no run knows it better.
         """
         rates, _, errors = zip(*self._points(), strict=True)
         rate_qps = self._rate_at(self._allowed)
         found = float(np.interp(rate_qps, rates, errors))
-        return max(found, sqrt(0.5 * (found**2 + self._expected_error(rate_qps) ** 2)))
+        return max(found, self._expected_error(rate_qps))
 
     def _expected_error(self, rate_qps: float) -> float:
         """The error of the share that a run of a nearly full node has by theory; 0 elsewhere. [1]
