@@ -284,6 +284,17 @@ _KNOWN_FLEET: Document = {
         "transient": _TRANSIENT,
     },
 }
+_OF_CARBON: Document = {
+    **_KNOWN_FLEET,
+    "services": {"feed": {"scenario": "quick.yaml", "demand": {"qps": 9000}, "tune": False}},
+    "capacities": {},
+    "provision": {
+        "objective": "carbon",
+        "grid_g_per_kwh": "grid.csv",
+        "power": "by-utilisation",
+        "failures": {"zones": 2},
+    },
+}
 _FLEETS: tuple[Document, ...] = (
     _KNOWN_FLEET,
     {
@@ -316,17 +327,7 @@ _FLEETS: tuple[Document, ...] = (
         },
         "capacities": {"feed": {"broadwell": 0, "skylake + broadwell": 500}},
     },
-    {
-        **_KNOWN_FLEET,
-        "services": {"feed": {"scenario": "quick.yaml", "demand": {"qps": 9000}, "tune": False}},
-        "capacities": {},
-        "provision": {
-            "objective": "carbon",
-            "grid_g_per_kwh": "grid.csv",
-            "power": "by-utilisation",
-            "failures": {"zones": 2},
-        },
-    },
+    _OF_CARBON,
     {
         **_KNOWN_FLEET,
         "node_types": {
@@ -668,8 +669,8 @@ def write_data(folder: Path) -> None:
     grid = "".join(f"{hour},{200 + hour}\n" for hour in hours)
     (folder / "grid.csv").write_text(f"hour,g_per_kwh\n{grid}")
     (folder / "quick.yaml").write_text(_text(_quick()))
-    (folder / "fleet.yaml").write_text(_text(_FLEETS[0]))
+    (folder / "fleet.yaml").write_text(_text(_KNOWN_FLEET))
     (folder / "carbon.yaml").write_text(
-        _text(_FLEETS[1] | {"capacities": {"feed": _FLEETS[0]["capacities"]["feed"]}})
+        _text(_OF_CARBON | {"capacities": {"feed": _KNOWN_FLEET["capacities"]["feed"]}})
     )
     (folder / "wnd_trace.csv").write_text(f"arrival_s,num_items\n{trace}")

@@ -11,7 +11,7 @@ from perfmodel.loading.shipped import SUFFIXES, shipped_directory
 from perfmodel.loading.text_file import is_file
 from perfmodel.loading.yaml_tree import KeyPath, YamlSource
 
-_DATA_KEYS = ("file", "service_times")
+_DATA_KEYS = ("file", "service_times", "grid_g_per_kwh")
 """Keys whose values are paths, whatever they look like."""
 _NAME_KEYS = ("scenario", "model", "cpu", "accelerators")
 """Keys whose values are shipped names, or paths."""

@@ -64,6 +64,22 @@ class LoadedFleet:
         except ValueErrorAt as error:
             raise self.source.error(error.message, *error.path) from None
 
+    def paths(self) -> list[Path]:
+        """Find the fleet's own file, the scenarios', and what these name: data, models, profiles, traffic."""
+        own = Path(self.source.name)
+        found = [own] if own.is_file() else []
+        found += [each.path for each in self.scenarios.values() if each.path is not None]
+        for service, each in self.fleet.services.items():
+            if each.demand.file is not None:
+                folder = self.source.directory_of("services", service, "demand", "file")
+                found.append(folder / each.demand.file)
+            for node_type in self.fleet.node_types:
+                on_it = self.on_node_type(service, node_type)
+                found += [*on_it.node_paths(), *on_it.traffic_paths()]
+        if isinstance(grid := self.fleet.provision.grid_g_per_kwh, Path):
+            found.append(self.source.directory_of("provision", "grid_g_per_kwh") / grid)
+        return list(dict.fromkeys(found))
+
     def on_node_type(self, service: str, node_type: str) -> LoadedScenario:
         """The scenario of a service with the node of a type; what is wrong with that is said at its place.
 

@@ -122,17 +122,23 @@ class LoadedScenario:
         cards = (choice.path for choice in self.accelerator_profiles())
         shard = self.shard_profile()
         devices = (self.cpu_profile().path, *cards, *(() if shard is None else (shard.path,)))
-        return (self.model_path(), *dict.fromkeys(part for path in devices for part in files_of(path)))
+        found = [self.model_path(), *dict.fromkeys(part for path in devices for part in files_of(path))]
+        if isinstance(node.anchor, TableAnchor):
+            found.append(self.data_path(node.anchor.service_times, "node", "anchor", "service_times"))
+        return tuple(found)
 
     def traffic_paths(self) -> tuple[Path, ...]:
-        """Find the files that say what arrives."""
+        """Find the files that say what arrives, and how long it is under way outside the node."""
         arrivals, sizes = self.scenario.traffic.arrivals, self.scenario.traffic.query_sizes
+        lengths, outside = self.scenario.traffic.lengths, self.outside_path()
         found = []
         if isinstance(arrivals, TraceArrivals):
             found.append(self.data_path(arrivals.file, "traffic", "arrivals", "file"))
         if isinstance(sizes, FileSizes):
             found.append(self.data_path(sizes.file, "traffic", "query_sizes", "file"))
-        return tuple(found)
+        if isinstance(lengths, FileLengths):
+            found.append(self.data_path(lengths.file, "traffic", "lengths", "file"))
+        return (*found, *(() if outside is None else (outside,)))
 
     def outside_path(self) -> Path | None:
         """Find the list of times outside the node; None where the SLA names none."""

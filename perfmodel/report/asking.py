@@ -160,13 +160,7 @@ def _files_of(loaded: LoadedScenario) -> dict[str, str]:
     """Digests of the files that an answer is computed from, beside the scenario's own."""
     stages = () if loaded.scenario.pipeline is None else range(len(loaded.scenario.pipeline.stages))
     later = [stage_scenario(loaded, number) for number in stages]
-    paths = [path for each in (loaded, *later) for path in each.node_paths()]
-    for section in ("arrivals", "query_sizes"):
-        file = getattr(getattr(loaded.scenario.traffic, section), "file", None)
-        if isinstance(file, Path):
-            paths.append(loaded.data_path(file, "traffic", section, "file"))
-    if (outside := loaded.outside_path()) is not None:
-        paths.append(outside)
+    paths = [*(path for each in (loaded, *later) for path in each.node_paths()), *loaded.traffic_paths()]
     digests = FileDigests()
     return {str(path.resolve()): digests.of(path) or "" for path in paths}
 
@@ -293,16 +287,9 @@ class AskingOfFleet:
 
 
 def _files_of_fleet(loaded: LoadedFleet) -> dict[str, str]:
-    """Digests of the files behind a plan: every service's scenario on every node type."""
-    paths: list[Path] = []
-    for service in loaded.fleet.services:
-        for node_type in loaded.fleet.node_types:
-            on = loaded.on_node_type(service, node_type)
-            paths += [*on.node_paths(), *on.traffic_paths()]
-        named = Path(loaded.scenarios[service].source.name)
-        paths += [named] if named.is_file() else []
+    """Digests of the files behind a plan: every service's scenario on every node type, demand and grid."""
     digests = FileDigests()
-    return {str(path.resolve()): digests.of(path) or "" for path in dict.fromkeys(paths)}
+    return {str(path.resolve()): digests.of(path) or "" for path in loaded.paths()}
 
 
 def is_fleet(name: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from perfmodel.domain.base import ValueErrorAt
@@ -124,7 +123,7 @@ def plan_question(
             for unit, types in loaded.fleet.sharded_units.items()
         ),
         asked=_asked(loaded),
-        inputs=input_files(_read(loaded)),
+        inputs=input_files(loaded.paths()),
     )
     return replace(question, known=KeptSolutions(_digest(question)))
 
@@ -216,20 +215,6 @@ def _asked(loaded: LoadedFleet) -> Mapping[str, Any]:
     data = loaded.source.data()
     assert isinstance(data, dict), "the top level of a fleet is a section"
     return data
-
-
-def _read(loaded: LoadedFleet) -> list[Path]:
-    """The fleet's own file, the scenarios', and what these name: demand, models, profiles, traffic."""
-    own = Path(loaded.source.name)
-    found = [own] if own.is_file() else []
-    found += [each.path for each in loaded.scenarios.values() if each.path is not None]
-    for service, each in loaded.fleet.services.items():
-        if each.demand.file is not None:
-            found.append(loaded.source.directory_of("services", service, "demand", "file") / each.demand.file)
-        for node_type in loaded.fleet.node_types:
-            on_it = loaded.on_node_type(service, node_type)
-            found += [*on_it.node_paths(), *on_it.traffic_paths()]
-    return list(dict.fromkeys(found))
 
 
 def _stocked_type(loaded: LoadedFleet, name: str, read: object) -> StockedType:

@@ -57,8 +57,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
     def capacity_of(question: Any, **_: object) -> Found:
-        found.append(question.node.executors)
-        return Found(PairCapacity(qps=10.0 * question.node.executors, low_qps=20.0, source="capacity"), "")
+        executors = getattr(question.node, "executors", 4)  # of a table; another's do not matter here
+        found.append(executors)
+        return Found(PairCapacity(qps=10.0 * executors, low_qps=20.0, source="capacity"), "")
 
     monkeypatch.setattr(capacities, "capacity_of", capacity_of)
     return found
@@ -89,6 +90,58 @@ def test_what_is_known_is_not_found_again_and_all_that_matters_is(fleet: Path, a
     )
     rates(fleet)
     assert len(asked) == 7, "the confidence changed"
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "before", "after"),
+    [
+        ("traffic.lengths={distribution: file, file: data.txt}", "data.txt", "10\n", "90\n"),
+        ("sla.outside_ms={distribution: file, file: data.txt}", "data.txt", "1\n", "9\n"),
+        (
+            "node={cpu: skylake@hpca2020, anchor: {service_times: data.csv, error_percent: 5}}",
+            "data.csv",
+            "items,service_ms\n1,1\n100,5\n",
+            "items,service_ms\n1,1\n100,6\n",
+        ),
+        ("sla.percentile=0.95", "grid.csv", "", ""),
+    ],
+)
+def test_no_file_that_a_plan_reads_is_left_out_of_what_it_is_kept_by(
+    key: str, file: str, before: str, after: str, fleet: Path, asked: list[int]
+) -> None:
+    """Lengths, times outside and tables of anchors did not count: an edited one gave the capacity before."""
+    folder = fleet.parent
+    hours = range(24)
+    (folder / "grid.csv").write_text("hour,g_per_kwh\n" + "".join(f"{hour},300\n" for hour in hours))
+    scenario = (
+        SCENARIO.format(rate=10, limit=50)
+        .replace("{service_times: table.csv, executors: 4}", "{cpu: skylake@hpca2020}")
+        .replace("node:", "model: bert4rec\nnode:")
+    )
+    (folder / "s.yaml").write_text(scenario)
+    node = "{cpu: skylake@hpca2020}"
+    section, _, value = key.partition("=")
+    if section == "node":
+        node = value
+    elif section != "sla.percentile":
+        outer, inner = section.split(".")
+        held = scenario.replace(f"{outer}:\n", f"{outer}:\n  {inner}: {value}\n").replace(
+            f"{outer}: {{", f"{outer}: {{{inner}: {value}, "
+        )
+        (folder / "s.yaml").write_text(held)
+    fleet.write_text(
+        "services: {a: {scenario: s.yaml, demand: {qps: 100}, tune: false}}\n"
+        f"node_types: {{one: {{node: {node}, tdp_w: 9, available: 9}}}}\n".replace("tdp_w: 9, ", "")
+        + "provision: {objective: nodes, grid_g_per_kwh: grid.csv}\n"
+    )
+    if before:
+        (folder / file).write_text(before)
+    names = [Path(each.name).name for each in plan_question(load_fleet(str(fleet))).inputs]
+    assert {file, "grid.csv"} <= set(names)
+    if before:
+        (folder / file).write_text(after)
+        rates(fleet)
+        assert len(asked) == 2
 
 
 def test_a_file_that_changes_while_its_capacity_is_found_is_not_kept(
