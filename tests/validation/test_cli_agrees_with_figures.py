@@ -14,7 +14,7 @@ from perfmodel.cli.main import main
 
 FIGURE = "gpu_speedup_isca2020_fig9.csv"
 COLUMN = "gtx1080ti_speedup_over_one_broadwell_thread"
-README = 0.102
+README = 0.101
 """Mean error of the ten points that are not left as deviations, as the README's table has it."""
 LEFT = {("dlrm-rmc3", "1"), ("dlrm-rmc3", "37")}
 """Deviations: the README's table has them in a row of their own."""

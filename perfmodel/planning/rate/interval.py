@@ -419,9 +419,10 @@ class LateCurve:
     def _expected_error(self, rate_qps: float) -> float:
         """The error of the share that a run of a nearly full node has by theory; 0 elsewhere. [1]
 
-        Nearly all that a late query waits for is backlog there: its bound is taken to be the SLA's latency.
+        None of a rate that fills the node: a run that lets it pass is too short to see an overload. Nearly
+        all that a late query waits for is backlog: its bound is taken to be the SLA's latency.
         """
-        if rate_qps < self._finer_from_qps or not self._has_known_load:
+        if not (self._has_known_load and self._finer_from_qps <= rate_qps < self._full_qps):
             return 0.0
         sla = self._search.sla
         deviation = late_share_deviation(
