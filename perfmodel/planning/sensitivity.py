@@ -238,6 +238,11 @@ class OtherTimes:
         return self._run.percentiles if self._run.worst is None else self._run.worst.percentiles
 
     @property
+    def rounding_s(self) -> float:
+        """How far rounding of the run's time stamps may move a latency. [s]"""
+        return self._run.rounding_s
+
+    @property
     def interval_of_asked(self) -> Interval | None:
         """Of the SLA's percentile of all queries that came; None where none is turned away. [s]"""
         return self._run.of_asked if self._run.worst is None else self._run.worst.of_asked

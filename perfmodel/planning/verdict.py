@@ -240,7 +240,7 @@ def central_verdict(sla: SlaTarget, run: RunResult) -> Verdict:
         return "unstable"
     interval = sla_interval(sla, run)
     assert interval is not None, "a stable run has the SLA's percentile"
-    return "meets_sla" if interval.value_s <= sla.latency_s else "misses_sla"
+    return "meets_sla" if interval.value_s <= sla.latency_s + run.rounding_s else "misses_sla"
 
 
 def sla_interval(sla: SlaTarget, run: RunResult) -> Interval | None:
@@ -278,13 +278,13 @@ def margin(times: OtherTimes, sla: SlaTarget, errors: Errors) -> Margin:
     def excess(ln_scale: float) -> float:
         """Logarithm of the percentile over its limit; inf for an overload."""
         found_s = times.of_asked_s(errors.at(ln_scale), sla.percentile)
-        return inf if found_s is None else log(max(found_s, 1e-12) / sla.latency_s)
+        return inf if found_s is None else log(max(found_s, 1e-12) / (sla.latency_s + times.rounding_s))
 
     return margin_of(
         excess,
         max(errors.spread, LEAST_SPREAD),
         steps=MARGIN_STEPS if times.is_compiled else 1,
-        ln_error=lambda: _ln_error(_known(times, sla)),
+        ln_error=lambda: _ln_error(_known(times, sla), times.rounding_s),
     )
 
 
@@ -332,13 +332,14 @@ def _known(times: OtherTimes, sla: SlaTarget) -> Interval | None:
     return None if isinf(found.high_s) else found
 
 
-def _ln_error(interval: Interval | None) -> float:
-    """Standard error of the logarithm of a percentile; 0 where there is none. [ln]"""
+def _ln_error(interval: Interval | None, rounding_s: float = 0.0) -> float:
+    """Standard error of the logarithm of a percentile, but for rounding; 0 where there is none. [ln]"""
     if interval is None or interval.value_s <= 0.0:
         return 0.0
     if isinf(interval.high_s):
         return inf
-    ends = (interval.value_s / max(interval.low_s, 1e-12), interval.high_s / interval.value_s)
+    low_s, high_s = interval.low_s + rounding_s, interval.high_s - rounding_s
+    ends = (interval.value_s / max(low_s, 1e-12), high_s / interval.value_s)
     return log(max(*ends, 1.0)) / NORMAL_QUANTILE
 
 

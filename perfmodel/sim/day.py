@@ -19,6 +19,7 @@ from perfmodel.sim.arrays import FloatArray
 from perfmodel.sim.day_run import REPLICATIONS, DayRun, WindowResult
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.policies import Policy, Pool
+from perfmodel.sim.records import rounding_at
 from perfmodel.sim.run_result import OnNode, RunResult, overload
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Interval, require_served
@@ -220,7 +221,7 @@ def worst_window_late_share(
         for repetition in range(replications):
             first_s = day.start_s(start)
             queries_s, served_s = day.span(begin_s, day.start_s(end), 1 + repetition, from_s=first_s)
-            late = served_s > latency_s
+            late = served_s > latency_s + rounding_at(day.start_s(end))
             bounds = np.searchsorted(queries_s, [day.start_s(index) for index in range(start, end + 1)])
             for index in range(end - start):
                 inside = late[bounds[index] : bounds[index + 1]]

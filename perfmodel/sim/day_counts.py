@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.sim.arrays import FloatArray, IntArray
+from perfmodel.sim.records import rounding_at
 from perfmodel.sim.statistics import Estimate, Interval, level_among_served
 
 LEAST_REPETITIONS = 4
@@ -49,7 +50,8 @@ class DayCounts:
         """Count queries, in order of arrival."""
         if not len(arrival_s):
             return
-        late = latency_s > (np.inf if self._latency_s is None else self._latency_s)
+        last_s = float(arrival_s[-1]) if len(arrival_s) else 0.0
+        late = latency_s > (np.inf if self._latency_s is None else self._latency_s + rounding_at(last_s))
         served = np.isfinite(latency_s)
         index = (arrival_s / self._window_s).astype(np.int64)
         starts = np.flatnonzero(np.diff(index, prepend=-1))

@@ -19,6 +19,7 @@ from perfmodel.sim.day_counts import LEAST_REPETITIONS, DayCounts
 from perfmodel.sim.engines import EngineName, simulate
 from perfmodel.sim.outside import draw_outside_s, outside_sampler
 from perfmodel.sim.policies import Policy
+from perfmodel.sim.records import rounding_at
 from perfmodel.sim.scatter import Luck
 from perfmodel.sim.service import ServiceTimes
 from perfmodel.sim.statistics import Estimate, Interval, batch_means, controlled_mean, percentile_interval
@@ -272,7 +273,10 @@ class DayRun:
             )
         all_s = np.concatenate([latencies_s[:shortest] for latencies_s in found_s])
         served = np.isfinite(all_s)
-        late = None if latency_s is None else controlled_mean(batch_means(all_s > latency_s, len(found_s)))
+        late = None
+        if latency_s is not None:
+            late_ones = all_s > latency_s + rounding_at(bounds_s[1])
+            late = controlled_mean(batch_means(late_ones, len(found_s)))
         served_s = all_s if served.all() else all_s[served]
         return WindowResult(
             start_s=bounds_s[0],

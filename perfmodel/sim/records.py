@@ -164,7 +164,7 @@ class RunRecord:
     @property
     def rounding_s(self) -> float:
         """How far rounding of the time stamps may move a latency. [s]"""
-        return 2.0 * float(np.spacing(self.makespan_s + self.idle_end_s))
+        return rounding_at(self.makespan_s + self.idle_end_s)
 
     @property
     def makespan_s(self) -> float:
@@ -217,8 +217,13 @@ class RunRecord:
 
     def goodput_qps(self, within_s: float) -> float:
         """Queries served within a latency over the makespan. [queries/s]"""
-        in_time = int((self.latency_s <= within_s).sum())
+        in_time = int((self.latency_s <= within_s + self.rounding_s).sum())
         return in_time / self.makespan_s if self.makespan_s else 0.0
+
+
+def rounding_at(time_s: float) -> float:
+    """How far rounding of two stamps up to a time may move what lies between them. [s]"""
+    return 2.0 * float(np.spacing(time_s))
 
 
 def broken_rules(record: RunRecord) -> list[str]:

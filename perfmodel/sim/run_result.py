@@ -100,6 +100,13 @@ class RunResult:
         """Whether the executors can serve the load."""
         return self.overloaded is None
 
+    @property
+    def rounding_s(self) -> float:
+        """How far rounding of the time stamps may move a latency; stamps of a longer run are larger. [s]"""
+        if self.record is None or not self.record.num_queries:
+            return 0.0
+        return self.record.rounding_s * max(1.0, self.num_queries / self.record.num_queries)
+
     def goodput_qps(self, latency_s: float) -> float | None:
         """Queries served per second within a latency; None where overloaded. [queries/s]"""
         if self.record is None or self.throughput_qps is None:
@@ -107,7 +114,8 @@ class RunResult:
         if self.within_share is not None and self.record.num_served:  # of a whole day, not of its record
             return self.throughput_qps / (1.0 - self.shed_share) * self.within_share
         served_s = self.record.latency_s[self.record.served]
-        return self.throughput_qps * float((served_s <= latency_s).mean()) if len(served_s) else 0.0
+        in_time = served_s <= latency_s + self.record.rounding_s
+        return self.throughput_qps * float(in_time.mean()) if len(served_s) else 0.0
 
 
 def overload(pool: Pool, alone: PoolLoads, contended: PoolLoads, *, record: RunRecord | None) -> RunResult:

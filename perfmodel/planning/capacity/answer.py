@@ -11,7 +11,7 @@ from perfmodel.planning.predict.answer import Prediction, full_note
 from perfmodel.planning.question import Question
 from perfmodel.planning.rate.interval import GreatestRate
 from perfmodel.planning.sensitivity import Errors, RateBudget
-from perfmodel.planning.verdict import Deciding
+from perfmodel.planning.verdict import Deciding, sla_interval
 from perfmodel.sim.engines import why_interpreted
 
 HOUR_S = 3600.0
@@ -99,7 +99,7 @@ class Capacity:
         at, sla = self.at_capacity, self.question.sla
         if at is None or self.greatest is None:
             return self.question.node_notes
-        interval, notes = at.run.percentiles.get(sla.percentile), list(at.notes)
+        interval, notes = sla_interval(sla, at.run), list(at.notes)
         if interval is not None and not interval.low_s <= sla.latency_s <= interval.high_s:
             notes.append(
                 f"so close to saturation p{100 * sla.percentile:g} passes {sla.latency_ms:g} ms within the "

@@ -28,7 +28,7 @@ from perfmodel.planning.rate.interval import (
     queries_at,
     queries_for_bursts,
 )
-from perfmodel.planning.rate.late import DrawnTraffic
+from perfmodel.planning.rate.late import DrawnTraffic, is_late
 from perfmodel.planning.rate.search import RateSearch
 from perfmodel.planning.sensitivity import RATE_QUERIES
 from perfmodel.sim.arrays import BoolArray, FloatArray
@@ -266,11 +266,11 @@ def _latencies(question: Question, run: RunResult) -> dict[str, Figure]:
             moved = None if by_batch is None else by_batch.percentile(interval.value_s, percentile)
             figures[metric_of(percentile)] = _figure(interval, moved, by_batch)
     if by_batch is not None:
-        limit_s = question.sla.latency_s
-        late = by_batch.mean(lambda latency_s: (latency_s > limit_s).astype(np.float64))
+        assert record is not None, "there are batches of it"
+        late = is_late(record, question.sla.latency_s)[span].reshape(NUM_BATCHES, -1).mean(axis=1)
         figures["share_late"] = Figure(
-            value=by_batch.mean_of(lambda latency_s: (latency_s > limit_s).astype(np.float64)),
-            moved=late,
+            value=float(late.mean()),
+            moved=late - late.mean(),
             controls=by_batch.controls,
         )
     return figures
@@ -307,10 +307,6 @@ class _ByBatch:
         rows = zip(latency_s.reshape(NUM_BATCHES, -1), served.reshape(NUM_BATCHES, -1), strict=True)
         self._batches = [np.sort(row[kept]) for row, kept in rows]
         self._all = np.sort(np.concatenate(self._batches))
-
-    def mean_of(self, of: Callable[[FloatArray], FloatArray]) -> float:
-        """Mean over all."""
-        return float(of(self._all).mean())
 
     def mean(self, of: Callable[[FloatArray], FloatArray]) -> FloatArray:
         """By how much each batch moved a mean."""

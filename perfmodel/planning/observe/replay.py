@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.planning.observe.log import ServedLog
+from perfmodel.planning.rate.late import is_late
 from perfmodel.sim.engines import simulate
 from perfmodel.sim.policies import SplitAndOffload
 from perfmodel.sim.scatter import Luck
@@ -130,8 +131,8 @@ def backtest(
     """
     arrival_s = log.query_arrival_s * ((len(log.query_arrival_s) - 1) / log.span_s / rate_qps)
     queries = Queries(arrival_s, log.query_items, Luck(seed))
-    latencies_s = simulate(queries, service, SplitAndOffload(batch_size=batch_size)).latency_s
-    late = latencies_s > latency_s
+    record = simulate(queries, service, SplitAndOffload(batch_size=batch_size))
+    late = is_late(record, latency_s)
     minute = (arrival_s // MINUTE_S).astype(np.int64)
     counts = np.bincount(minute)
     judged = counts >= A_MINUTE
@@ -139,7 +140,7 @@ def backtest(
     allowed = counts - np.ceil(percentile * counts - 1e-9).astype(np.int64)
     missed = judged & (np.bincount(minute, weights=late, minlength=len(counts)) > allowed)
     return Backtest(
-        rate_qps, int(judged.sum()), int(missed.sum()), order_statistic(np.sort(latencies_s), percentile)
+        rate_qps, int(judged.sum()), int(missed.sum()), order_statistic(np.sort(record.latency_s), percentile)
     )
 
 

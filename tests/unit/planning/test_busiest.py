@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning import load_curve
 from perfmodel.planning.busiest import Busiest, busiest
+from perfmodel.planning.capacity.answer import Capacity
 from perfmodel.planning.explain import computation
 from perfmodel.planning.explain.places import places_of
 from perfmodel.planning.load_curve import LoadPoint
@@ -15,6 +19,7 @@ from perfmodel.planning.prepare import prepare
 from perfmodel.planning.question import Question
 from perfmodel.planning.sensitivity import LatencyBudget
 from perfmodel.report.error_budget import sensitivity
+from perfmodel.sim.statistics import Interval
 from perfmodel.sim.utilisation import PoolLoads
 
 DAY = "{process: diurnal, rate_qps: 500, amplitude: 0.8}"
@@ -89,3 +94,22 @@ def test_beyond_its_last_rate_a_curve_that_bursts_end_tells_nothing() -> None:
     assert view(100.0, 980.0).far_qps == 1000.0
     assert view(100.0, 400.0).far_qps == 400.0
     assert view().far_qps == 1000.0
+
+
+def test_at_the_largest_load_of_a_day_it_is_the_worst_minutes_that_are_at_the_limit() -> None:
+    """The whole day's p95 never is, and the page said of every day that its run may lie on either side."""
+
+    def notes(low_s: float, high_s: float) -> tuple[str, ...]:
+        worst = SimpleNamespace(percentiles={0.95: Interval(0.0251, low_s, high_s)}, of_asked=None)
+        run = SimpleNamespace(percentiles={0.95: Interval(0.017, 0.0169, 0.0171)}, of_asked=None, worst=worst)
+        answer = SimpleNamespace(
+            question=_asked(DAY),
+            greatest=SimpleNamespace(rate_qps=721.0),
+            at_capacity=SimpleNamespace(run=run, notes=()),
+            saturation_qps=1418.0,
+            users=None,
+        )
+        return cast(Any, Capacity.notes).fget(answer)
+
+    assert notes(0.0249, 0.0253) == ()
+    assert any("within the interval of the largest load" in each for each in notes(0.02505, 0.0253))
