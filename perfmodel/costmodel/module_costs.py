@@ -75,8 +75,9 @@ def as_measured(kernel: Kernel, device: Device) -> Kernel:
         With a way to serve modules.
     """
     gather = kernel.gather
-    is_known = device.has_half_results or table_law(kernel, device) is not None
-    if gather is None or gather.element_bytes >= ELEMENT_BYTES or not is_known:
+    if gather is None or gather.element_bytes >= ELEMENT_BYTES:
+        return kernel
+    if not device.has_half_results and table_law(kernel, device) is None:
         return kernel
     row_bytes = gather.row_bytes * ELEMENT_BYTES / gather.element_bytes
     more = gather.rows_per_item * (row_bytes - gather.row_bytes)
@@ -186,6 +187,8 @@ def served_seconds(
     if law.layers and is_layer(kernel):
         return layer_seconds(kernel, law, batch_size)
     factor = law.factors.get(call_kind(kernel), 1.0)
+    if is_part_of_another(kernel):
+        return np.asarray(factor * flat_s)
     return factor * flat_s + module_seconds(kernel, law.costs, batch_size, far)
 
 

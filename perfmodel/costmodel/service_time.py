@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CONTENTION_STEPS = 8
 """Fixed-point steps between memory share and slow-down: times within 0.1 % of the limit."""
 _NO_TIME_S = 1e-30
+_KERNELS_AT_ONCE = 512
+"""Kernels whose parts are scaled together: a model may have tables by the ten thousand."""
 NEGLIGIBLE = 0.05
 """Share of a pass below which calls may be extrapolated without a word: off by half, they move the pass by
 2.5 %. [1]"""
@@ -267,10 +269,7 @@ def kernels_time(
                 _timed(kernel, part, device, batch, alone, basis)
                 for kernel, part in zip(kernels[:engine], parts[:engine], strict=True)
             ),
-            *(
-                _from_surface(kernel, part, *time, device, batch, alone)
-                for kernel, part, time in zip(model_kernels, parts[engine:], times, strict=True)
-            ),
+            *_from_surfaces(model_kernels, parts[engine:], times, device, batch, alone),
         )
     else:
         basis = _basis_of(device, batch)  # the same for all: a model may have tables by the ten thousand
@@ -315,17 +314,15 @@ def _pipelined(
     """From times on the device to what each kernel adds to the pass: the host may be slower, or late."""
     from perfmodel.costmodel.issue import contributions_s, issued  # see above
 
-    inputs = [
-        _taking(timed, costs.host_level * timed.seconds)  # the host copies them to where the device reads
-        for timed in kernels
-        if timed.kernel.family == "input"
-    ]
+    copied = [timed for timed in kernels if timed.kernel.family == "input"]
+    # The host copies them to where the device reads.
+    inputs = _taking(copied, [costs.host_level * timed.seconds for timed in copied])
     rest = [timed for timed in kernels if timed.kernel.family != "input"]
     ready_s = np.sum([timed.seconds for timed in inputs], axis=0) + np.zeros_like(rest[0].seconds)
     calls = [issued(timed.kernel, costs, timed.seconds, batch_size) for timed in rest]
     parts = contributions_s(calls, ready_s, costs)
     parts[-1] = parts[-1] + costs.host_level * costs.output_s
-    return (*inputs, *(_taking(timed, seconds) for timed, seconds in zip(rest, parts, strict=True)))
+    return (*inputs, *_taking(rest, parts))
 
 
 def _as_modules(
@@ -353,13 +350,12 @@ def _as_modules(
         family: kind_slowdown(family, device, busy) * hyper_thread_slowdown(family, device, busy)
         for family in {timed.kernel.family for timed in kernels}
     }
-    found = []
+    served_s = []
     for timed, own in zip(kernels, laws, strict=True):
         slowed = by_family[timed.kernel.family]
         alone_s = timed.seconds / slowed
-        served_s = served_seconds(timed.kernel, alone_s, own, batch_size, far)
-        found.append(_taking(timed, served_s * slowed))
-    return tuple(found)
+        served_s.append(served_seconds(timed.kernel, alone_s, own, batch_size, far) * slowed)
+    return _taking(kernels, served_s)
 
 
 def _part_of_tables(kernels: Sequence[Kernel], laws: Sequence[ModuleLaw]) -> float:
@@ -399,34 +395,57 @@ def pages_far(
     return far_entries(kernels, batch_size, l2_bytes, part=part)
 
 
-def _taking(timed: TimedKernel, seconds: Floats) -> TimedKernel:
-    """The kernel with another time; what it waits for the host is overhead of its call."""
-    waited = np.maximum(0.0, seconds - timed.parts.seconds)
-    parts = timed.parts.scaled(np.minimum(1.0, seconds / np.maximum(timed.parts.seconds, _NO_TIME_S)))
-    parts = replace(parts, overhead_s=parts.overhead_s + waited)
-    return replace(timed, parts=parts, seconds=seconds)
+def _taking(kernels: Sequence[TimedKernel], seconds: Sequence[Floats]) -> tuple[TimedKernel, ...]:
+    """The kernels with other times; what they wait for the host is overhead of their calls."""
+    found = list[TimedKernel]()
+    for first in range(0, len(kernels), _KERNELS_AT_ONCE):
+        several, taken = (
+            kernels[first : first + _KERNELS_AT_ONCE],
+            seconds[first : first + _KERNELS_AT_ONCE],
+        )
+        own = KernelTime.together([timed.parts for timed in several])
+        own_s, taken_s = own.seconds, np.array(taken)
+        parts = own.scaled(np.minimum(1.0, taken_s / np.maximum(own_s, _NO_TIME_S)))
+        parts = replace(parts, overhead_s=parts.overhead_s + np.maximum(0.0, taken_s - own_s))
+        found += [
+            TimedKernel(kernel=timed.kernel, parts=part, seconds=each_s, basis=timed.basis)
+            for timed, part, each_s in zip(several, parts.apart(), taken, strict=True)
+        ]
+    return tuple(found)
 
 
-def _from_surface(
-    kernel: Kernel,
-    parts: KernelTime,
-    seconds: Floats | None,
-    basis: Basis,
+def _from_surfaces(
+    kernels: tuple[Kernel, ...],
+    parts: Sequence[KernelTime],
+    times: Sequence[tuple[Floats | None, Basis]],
     device: Device,
     batch_size: Floats,
     alone: Conditions,
-) -> TimedKernel:
-    """Take a measured surface's time, its parts in the formula's proportions; the formula without one.
+) -> tuple[TimedKernel, ...]:
+    """Take measured surfaces' times, parts in the formula's proportions; the formula without one.
 
     A CPU's inputs are prepared before the pass; a GPU's are copied in it, in the formula's time, which was
     fitted to copies. Of any other call without a surface nothing was measured, and it keeps that basis.
     """
-    if kernel.family == "input" and device.kind == "gpu":
-        return _timed(kernel, parts, device, batch_size, alone, _basis_of(device, batch_size))
-    if seconds is None:
-        return replace(_timed(kernel, parts, device, batch_size, alone, basis), basis=basis)
-    scaled = parts.scaled(seconds / np.maximum(parts.seconds, _NO_TIME_S))
-    return TimedKernel(kernel=kernel, parts=scaled, seconds=seconds, basis=basis)
+    found = list[TimedKernel]()
+    for first in range(0, len(kernels), _KERNELS_AT_ONCE):
+        own = KernelTime.together(parts[first : first + _KERNELS_AT_ONCE])
+        known = [
+            own_s if seconds is None else seconds
+            for own_s, (seconds, _) in zip(own.seconds, times[first : first + _KERNELS_AT_ONCE], strict=True)
+        ]
+        scaled = own.scaled(np.array(known) / np.maximum(own.seconds, _NO_TIME_S))
+        for index, part in enumerate(scaled.apart(), start=first):
+            kernel, (seconds, basis) = kernels[index], times[index]
+            if kernel.family == "input" and device.kind == "gpu":
+                of_formula = _basis_of(device, batch_size)
+                one = _timed(kernel, parts[index], device, batch_size, alone, of_formula)
+            elif seconds is None:
+                one = replace(_timed(kernel, parts[index], device, batch_size, alone, basis), basis=basis)
+            else:
+                one = TimedKernel(kernel=kernel, parts=part, seconds=seconds, basis=basis)
+            found.append(one)
+    return tuple(found)
 
 
 def _memory_share(parts: list[KernelTime]) -> Floats:

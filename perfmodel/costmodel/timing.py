@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,19 @@ class KernelTime:
             lookup_s=self.lookup_s * factor,
             input_s=self.input_s * factor,
             memory_s=self.memory_s * factor,
+        )
+
+    @classmethod
+    def together(cls, times: Sequence[KernelTime]) -> KernelTime:
+        """The times of several kernels of one shape, along a first axis: what `apart` takes apart."""
+        return cls(
+            overhead_s=np.array([time.overhead_s for time in times]),
+            compute_s=np.array([time.compute_s for time in times]),
+            stream_s=np.array([time.stream_s for time in times]),
+            weights_s=np.array([time.weights_s for time in times]),
+            lookup_s=np.array([time.lookup_s for time in times]),
+            input_s=np.array([time.input_s for time in times]),
+            memory_s=np.array([time.memory_s for time in times]),
         )
 
     def apart(self) -> Iterator[KernelTime]:

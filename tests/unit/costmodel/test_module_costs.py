@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perfmodel.costmodel import service_time
 from perfmodel.costmodel.lowering import lower
 from perfmodel.costmodel.module_costs import KEPT_BYTES, module_amounts, module_seconds
 from perfmodel.costmodel.service_time import batch_time
+from perfmodel.costmodel.timing import KernelTime
 from perfmodel.domain.hardware import MODULE_TERMS
 from perfmodel.domain.model import RecModel
 from perfmodel.errors import InputError
@@ -171,3 +173,29 @@ def test_modules_that_nobody_measured_are_in_the_error() -> None:
     assert "was not measured" in silent.describes
     assert "was not measured" not in named.describes
     assert find_device("amd-epyc-turin-2c", find_model("dlrm-rmc3")).modules is None
+
+
+@pytest.mark.parametrize("profile", ["amd-epyc-turin-2c", "amd-epyc-turin-2c-modules"])
+def test_parts_of_many_tables_are_scaled_together_and_as_one_by_one(
+    profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = tuple({"num_rows": 1000 + 3 * index, "dim": 32, "pooling_factor": 5} for index in range(60))
+    operators = ({"name": "lookups", "kind": "embedding_bag", "tables": tables},)
+    model = RecModel.model_validate({"name": "tables", "dense_features": 0, "operators": operators})
+    device, scaled, calls = find_device(profile, model), KernelTime.scaled, [0]
+
+    def counted(time: KernelTime, factor: np.ndarray) -> KernelTime:
+        calls[0] += 1
+        return scaled(time, factor)
+
+    monkeypatch.setattr(KernelTime, "scaled", counted)
+    together = batch_time(model, device, np.array([1.0, 64.0])).kernels
+    assert calls[0] <= 6  # lookups and inputs by the formula, by the surfaces, as modules; 120 kernels each
+    monkeypatch.setattr(service_time, "_KERNELS_AT_ONCE", 1)
+    by_one = batch_time(model, device, np.array([1.0, 64.0])).kernels
+    assert calls[0] > 120
+    for one, other in zip(together, by_one, strict=True):
+        assert (one.kernel, one.basis) == (other.kernel, other.basis)
+        assert one.seconds.tolist() == other.seconds.tolist()
+        for part in ("overhead_s", "lookup_s", "input_s", "memory_s"):
+            assert getattr(one.parts, part).tolist() == getattr(other.parts, part).tolist()
