@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from perfmodel.domain.serving import DynamicBatchingPolicy
 from perfmodel.sim.builtin_policies import DynamicBatching
 from perfmodel.sim.policies import Policy, SplitAndOffload
-from perfmodel.sim.query_sizes import SizePmf, item_share_from
+from perfmodel.sim.query_sizes import SizePmf
 
 
 class Joins(NamedTuple):
@@ -171,11 +173,8 @@ def share_thresholds(law: SizePmf, step: float = THRESHOLD_SHARE_STEP) -> tuple[
     """
     steps = round(1.0 / step)
     wanted = [1.0 - index * step for index in range(1, steps)]
-    shares = [item_share_from(law, int(size)) for size in law.values]
-    nearest = {
-        int(law.values[min(range(len(shares)), key=lambda index: abs(shares[index] - share))])
-        for share in wanted
-    }
+    shares = np.cumsum((law.values * law.probabilities)[::-1])[::-1] / law.mean_items
+    nearest = {int(law.values[np.abs(shares - share).argmin()]) for share in wanted}
     return (1, *sorted(nearest - {int(law.values[0])}))
 
 

@@ -129,6 +129,32 @@ def test_an_idle_node_may_be_late_for_a_share_of_the_sizes() -> None:
         assert search.idle_node_meets() is met
 
 
+def test_of_a_long_tail_no_more_is_served_alone_than_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A request an item: all sizes up to a million would be 5e11 requests. One core, a microsecond each.
+    served: list[int] = []
+
+    def counted(queries: Queries, *arguments: object, **options: object) -> object:
+        served.append(int(queries.num_items.sum()))
+        return simulate(queries, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rate_search, "simulate", counted)
+    law = pmf_of(LogNormalSizes(mu=5.0, sigma=1.2, max_items=1_000_000))
+    reached = law.probabilities.cumsum()
+    for percentile in (0.5, 0.95):
+        # The size that the percentile is: its time is met, less is not.
+        size = int(law.values[np.searchsorted(reached, percentile)])
+        for latency_us, met in ((size + 0.5, True), (0.9 * size, False)):
+            search = RateSearch(
+                traffic=TrafficSource(arrivals=PoissonArrivals(rate_qps=1.0), sizes=law),
+                service=ServiceTimes(cpu_s=np.full((1, 1), 1e-6)),
+                policy=SplitAndOffload(batch_size=1),
+                sla=SlaTarget(percentile=percentile, latency_ms=latency_us / 1000.0),
+                seed=1,
+            )
+            assert search.idle_node_meets() is met, (percentile, latency_us)
+    assert max(served) < 1e8, "requests of one look at the idle node"
+
+
 def test_a_loose_sla_is_capped_at_the_rate_that_fills_the_executors() -> None:
     search = search_of(deterministic_queue(0.5, 2), 1e6)
     assert search.greatest_rate_qps() == search.saturation_qps() == pytest.approx(2.0)

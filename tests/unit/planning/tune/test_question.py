@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from calibration.reproduce.study import production_sizes
+from perfmodel.domain.workload import LogNormalSizes
 from perfmodel.loading.scenario_file import load_scenario
 from perfmodel.planning.prepare import prepare
 from perfmodel.planning.tune.question import doubling_batch_sizes, share_thresholds, static_batch_size
-from perfmodel.sim.query_sizes import item_share_from
+from perfmodel.sim.query_sizes import item_share_from, pmf_of
 
 
 def test_the_static_baseline_shares_the_largest_query_out_over_the_cores() -> None:
@@ -33,3 +34,11 @@ def test_thresholds_take_equal_shares_of_the_items_from_the_accelerator() -> Non
     shares = [item_share_from(law, threshold) for threshold in share_thresholds(law, step=0.1)]
     assert shares[0] == 1.0
     assert shares[1:] == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], abs=0.03)
+
+
+def test_thresholds_of_a_law_with_a_million_sizes_take_one_pass_over_them() -> None:
+    # Share by share, a sum over all sizes for each of them, it did not end.
+    law = pmf_of(LogNormalSizes(mu=5.0, sigma=1.2, max_items=1_000_000))
+    thresholds = share_thresholds(law, step=0.25)
+    shares = [item_share_from(law, threshold) for threshold in thresholds]
+    assert shares == pytest.approx([1.0, 0.75, 0.5, 0.25], abs=0.01)
