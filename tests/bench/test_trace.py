@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MOST_RUN, MOST_LOADED = 89, 134
+MOST_RUN, MOST_LOADED = 90, 136
 """As many as were counted last; a module more has to be worth it."""
 
 
